@@ -1,0 +1,6 @@
+//! Once you are signed in: what there is to see and to change about one's own account.
+
+pub mod overview;
+pub mod password;
+pub mod profile;
+pub mod sessions;

@@ -1,0 +1,101 @@
+//! `GET`, `POST /account/password`: the new password, the end of all other sessions and the new secret of
+//! this one happen together or not at all.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::{self, CurrentUser};
+use crate::kit::cookie_guard::{self, CookieChange};
+use crate::kit::error::HttpError;
+use crate::kit::flash::Notice;
+use crate::kit::form::{Form, FormView};
+use crate::kit::page::Page;
+use crate::user::authenticate;
+use crate::user::password::Password;
+use crate::user::set_password::{PasswordSet, set_password};
+
+const WRONG: &str = "That is not your current password.";
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    password_min: usize,
+    email: String,
+}
+
+/// `GET /account/password`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+) -> Result<HttpResponse, HttpError> {
+    page.show("account/password.html", &data(&app, &user, FormView::default()))
+}
+
+/// `POST /account/password`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let mut form = FormView::default();
+    let current = form.take(&mut sent, "current_password", "Your current password");
+    let new = form.take(&mut sent, "new_password", "A new password");
+    if form.is_good() && current.is_empty() {
+        form.refuse("current_password", "Enter your current password.");
+    }
+    let context = app.password_context(&user.person.email, &user.person.display_name);
+    let checked = app
+        .passwords
+        .check(&new, &context)
+        .map_err(|problem| form.refuse("new_password", problem.to_string()));
+    if form.is_good() && current == new {
+        form.refuse("new_password", "This is the password you have now. Choose another.");
+    }
+    let current =
+        Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
+    if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
+        let verified =
+            authenticate::confirm(&app.pool, &app.hasher, user.person.id, &current).await?;
+        match verified {
+            None => form.refuse("current_password", WRONG),
+            Some(verified) => {
+                let hash = app.hasher.hash(&new).await?;
+                let set = set_password(
+                    &app.pool,
+                    user.person.id,
+                    Some(verified),
+                    hash,
+                    Some(user.session.id),
+                    auth::origin(page.request()),
+                )
+                .await?;
+                match set {
+                    PasswordSet::Done { ended, secret } => {
+                        let change = secret.map_or(CookieChange::Clear, |secret| {
+                            CookieChange::Replace(secret.reveal())
+                        });
+                        cookie_guard::wish(page.request(), |wish| wish.change = change);
+                        return Ok(page.redirect_with("/account/password", &done(ended)));
+                    }
+                    PasswordSet::Overtaken => form.refuse("current_password", WRONG),
+                }
+            }
+        }
+    }
+    page.show_refused("account/password.html", &data(&app, &user, form))
+}
+
+fn done(ended: usize) -> Notice {
+    Notice::good(match ended {
+        0 => "Your password is changed.".to_owned(),
+        1 => "Your password is changed, and you are signed out on your other device.".to_owned(),
+        many => format!("Your password is changed, and you are signed out at {many} other places."),
+    })
+}
+
+fn data(app: &App, user: &CurrentUser, form: FormView) -> Data {
+    Data { form, password_min: app.config.password_min_length, email: user.person.email.clone() }
+}

@@ -1,0 +1,93 @@
+//! What a handler may reach. Made once, shared by every worker.
+
+use sqlx::PgPool;
+
+use crate::config::{Config, Registration};
+use crate::kit::error::HttpError;
+use crate::kit::page::Page;
+use crate::session::{PgSessionStore, Windows};
+use crate::user::authenticate::AuthenticateError;
+use crate::user::hasher::{HashParameters, Hasher, HasherError};
+use crate::user::password::{PasswordContext, PasswordPolicy};
+
+/// The parts of the running program.
+pub struct App {
+    /// Connections.
+    pub pool: PgPool,
+    /// The queue for password hashes.
+    pub hasher: Hasher,
+    /// What a new password must be.
+    pub passwords: PasswordPolicy,
+    /// Sessions.
+    pub sessions: PgSessionStore,
+    /// Settings.
+    pub config: Config,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(config: Config, pool: PgPool) -> anyhow::Result<Self> {
+        Ok(Self {
+            hasher: Hasher::new(hash_parameters(&config)?),
+            passwords: PasswordPolicy { min_length: config.password_min_length },
+            sessions: PgSessionStore::new(pool.clone(), windows(&config)),
+            pool,
+            config,
+        })
+    }
+
+    /// Whether strangers may register.
+    pub fn registration_is_open(&self) -> bool {
+        self.config.registration == Registration::Open
+    }
+
+    /// What a password must not be made of.
+    pub fn password_context<'a>(&'a self, email: &'a str, display_name: &'a str) -> PasswordContext<'a> {
+        PasswordContext { email, display_name, host: self.config.public_url.host() }
+    }
+}
+
+/// The hash parameters of the settings.
+pub fn hash_parameters(config: &Config) -> anyhow::Result<HashParameters> {
+    HashParameters::new(
+        config.argon2_memory_kib,
+        config.argon2_iterations,
+        config.argon2_parallelism,
+    )
+    .map_err(anyhow::Error::msg)
+}
+
+/// Where a handler's page goes after what it did: `next` when it is ours, else `otherwise`.
+pub fn onward(page: &Page, app: &App, next: &str, otherwise: &str) -> actix_web::HttpResponse {
+    let to = crate::kit::return_to::checked(next, app.config.public_url.origin());
+    page.redirect(to.as_deref().unwrap_or(otherwise))
+}
+
+impl From<AuthenticateError> for HttpError {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Hasher(error) => error.into(),
+            AuthenticateError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<HasherError> for HttpError {
+    fn from(error: HasherError) -> Self {
+        match error {
+            HasherError::Busy { retry_after } => HttpError::Unavailable { retry_after, cause: None },
+            HasherError::Internal(error) => HttpError::Internal(error),
+        }
+    }
+}
+
+/// The settings of sessions as the session engine takes them; the engine knows no settings.
+fn windows(config: &Config) -> Windows {
+    let set = config.session;
+    Windows {
+        idle: set.idle,
+        absolute: set.absolute,
+        remembered_idle: set.remembered_idle,
+        remembered_absolute: set.remembered_absolute,
+    }
+}

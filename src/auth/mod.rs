@@ -1,0 +1,24 @@
+//! Who is asking: extractors for handlers, and how a session begins and ends. To protect a page, take
+//! [`CurrentUser`].
+
+mod current_user;
+mod sign_in;
+
+pub use current_user::{CurrentUser, Visitor, recognize};
+pub use sign_in::{sign_in, sign_out};
+
+use actix_web::HttpRequest;
+
+use crate::audit::{Actor, Origin};
+use crate::kit::client;
+use crate::session::device;
+
+/// Where a request comes from, for the trail and the session's row.
+pub fn origin(request: &HttpRequest) -> Origin {
+    Origin {
+        actor: Actor::User,
+        ip_address: client::ip_address(request),
+        user_agent: client::user_agent(request).map(device::bounded_user_agent),
+        request_id: client::request_id(request),
+    }
+}

@@ -1,0 +1,62 @@
+//! How a session begins and ends. The session middleware writes the row on the way out: a new one under
+//! a new secret, with nothing of what was in the session before.
+
+use actix_identity::Identity;
+use actix_session::SessionExt as _;
+use actix_web::{HttpMessage as _, HttpRequest};
+
+use super::CurrentUser;
+use crate::app::App;
+use crate::db;
+use crate::kit::cookie_guard::{self, CookieChange};
+use crate::kit::error::HttpError;
+use crate::session::Birth;
+use crate::session::revoke::{self, Cause};
+use crate::user::User;
+
+/// Signs `user` in, in this browser. A session that this browser had before ends.
+pub fn sign_in(
+    request: &HttpRequest,
+    app: &App,
+    user: &User,
+    remembered: bool,
+    method: &str,
+) -> Result<(), HttpError> {
+    let birth = Birth {
+        remembered,
+        auth_methods: vec![method.to_owned()],
+        origin: super::origin(request),
+        credential_of: user.password_changed_at,
+    };
+    let begin = || -> anyhow::Result<()> {
+        birth.announce(&request.get_session())?;
+        Identity::login(&request.extensions(), user.id().to_string())?;
+        Ok(())
+    };
+    begin().map_err(HttpError::Internal)?;
+    cookie_guard::wish(request, |wish| {
+        wish.change = CookieChange::Begun;
+        wish.max_age = remembered.then_some(app.config.session.remembered_absolute);
+    });
+    Ok(())
+}
+
+/// Ends the session of this browser. When this returns, the row is gone.
+pub async fn sign_out(
+    request: &HttpRequest,
+    app: &App,
+    current: Option<CurrentUser>,
+) -> Result<(), HttpError> {
+    if let Some(current) = current {
+        let origin = super::origin(request);
+        db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+            Box::pin(async move {
+                let (user, session) = (current.person.id, current.session.id);
+                revoke::one(connection, user, session, Cause::SignedOut, &origin).await
+            })
+        })
+        .await?;
+    }
+    cookie_guard::wish(request, |wish| wish.change = CookieChange::Clear);
+    Ok(())
+}

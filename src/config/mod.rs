@@ -1,0 +1,331 @@
+//! The settings: read once, from the environment and `.env`, and nowhere else. Everything that is wrong is
+//! said at once, each with what is allowed; no secret is ever said.
+
+mod keys;
+mod parse;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::secret::SecretText;
+pub use keys::{SecretKeys, WeakKey};
+use parse::Reader;
+
+/// Every setting there is; what begins with `FRONTDESK_` and is not here is refused.
+pub const NAMES: [&str; 21] = [
+    "DATABASE_URL",
+    "FRONTDESK_BIND",
+    "FRONTDESK_PUBLIC_URL",
+    "FRONTDESK_SECRET_KEYS",
+    "FRONTDESK_DATA_DIR",
+    "FRONTDESK_MIGRATE",
+    "FRONTDESK_REGISTRATION",
+    "FRONTDESK_SESSION_IDLE_TIMEOUT",
+    "FRONTDESK_SESSION_ABSOLUTE_TIMEOUT",
+    "FRONTDESK_REMEMBERED_IDLE_TIMEOUT",
+    "FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT",
+    "FRONTDESK_PURGE_INTERVAL",
+    "FRONTDESK_PASSWORD_MIN_LENGTH",
+    "FRONTDESK_ARGON2_MEMORY_KIB",
+    "FRONTDESK_ARGON2_ITERATIONS",
+    "FRONTDESK_ARGON2_PARALLELISM",
+    "FRONTDESK_DATABASE_POOL_SIZE",
+    "FRONTDESK_WORKERS",
+    "FRONTDESK_LOG",
+    "DATABASE_URL_FILE",
+    "FRONTDESK_SECRET_KEYS_FILE",
+];
+
+/// The settings of a running program.
+#[derive(Clone)]
+pub struct Config {
+    /// Which PostgreSQL.
+    pub database: Database,
+    /// Where to listen; port 0 picks one.
+    pub bind: SocketAddr,
+    /// How browsers reach the site.
+    pub public_url: PublicUrl,
+    /// What seals cookies; `None` only with a private database: made once, kept in the data folder.
+    pub secret_keys: Option<SecretKeys>,
+    /// Where the private database and the keys lie.
+    pub data_dir: PathBuf,
+    /// Apply migrations at start.
+    pub migrate: bool,
+    /// Who may register.
+    pub registration: Registration,
+    /// How long new sessions last.
+    pub session: Windows,
+    /// How often expired sessions are deleted.
+    pub purge_interval: Duration,
+    /// In characters.
+    pub password_min_length: usize,
+    /// Memory of one hash.
+    pub argon2_memory_kib: u32,
+    /// Passes over that memory.
+    pub argon2_iterations: u32,
+    /// Lanes.
+    pub argon2_parallelism: u32,
+    /// Connections at most.
+    pub pool_size: u32,
+    /// Threads that answer requests.
+    pub workers: usize,
+    /// How log lines look.
+    pub log: LogFormat,
+}
+
+/// Idle and absolute timeout, for sessions that go with the browser and for remembered ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    /// Goes with the browser: may rest this long.
+    pub idle: Duration,
+    /// Goes with the browser: ends after this long.
+    pub absolute: Duration,
+    /// Remembered: may rest this long.
+    pub remembered_idle: Duration,
+    /// Remembered: ends after this long.
+    pub remembered_absolute: Duration,
+}
+
+/// Which PostgreSQL.
+#[derive(Clone)]
+pub enum Database {
+    /// One of our own, started and stopped with us.
+    Private,
+    /// The one at this address.
+    Url(SecretText),
+}
+
+/// Who may register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Everybody.
+    Open,
+    /// Nobody; operators make accounts.
+    Closed,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// How browsers reach the site: scheme, host and port.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicUrl(Url);
+
+impl PublicUrl {
+    /// The URL, with `/` as its path.
+    pub fn origin(&self) -> &Url {
+        &self.0
+    }
+
+    /// Whether browsers come over TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// The host.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// Whether the host is this machine.
+    pub fn is_loopback(&self) -> bool {
+        match self.0.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        }
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "The settings need a look:")?;
+        self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl Config {
+    /// From the environment, then `.env` in the working directory for what is not there.
+    pub fn from_env() -> Result<Self, ConfigErrors> {
+        let mut settings = BTreeMap::new();
+        match dotenvy::from_path_iter(".env") {
+            Ok(pairs) => {
+                for pair in pairs {
+                    // The message of dotenvy repeats the line, which may hold a secret.
+                    let (name, value) = pair.map_err(|_| {
+                        ConfigErrors(vec![
+                            ".env has a line that is not NAME=value. Put values with spaces in quotes.".to_owned(),
+                        ])
+                    })?;
+                    settings.insert(name, value);
+                }
+            }
+            Err(error) if error.not_found() => {}
+            Err(error) => {
+                return Err(ConfigErrors(vec![format!(".env can not be read: {error}")]));
+            }
+        }
+        for (name, value) in std::env::vars_os() {
+            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
+                settings.insert(name, value);
+            }
+        }
+        Self::from_map(&settings)
+    }
+
+    /// From names and values.
+    pub fn from_map(settings: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
+        let mut read = Reader::new(settings);
+        read.refuse_unknown(&NAMES);
+        let url = read.secret("DATABASE_URL");
+        let database = match url {
+            None => Database::Private,
+            Some(url) => {
+                let good = Url::parse(url.reveal())
+                    .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+                if !good {
+                    read.problem("DATABASE_URL", "is not an address like postgres://user:password@host/database");
+                }
+                Database::Url(url)
+            }
+        };
+        let secret_keys = read.secret("FRONTDESK_SECRET_KEYS").and_then(|text| {
+            SecretKeys::parse(text.reveal())
+                .map_err(|weak| read.problem("FRONTDESK_SECRET_KEYS", &weak.to_string()))
+                .ok()
+        });
+        if matches!(database, Database::Url(_)) && !read.is_set("FRONTDESK_SECRET_KEYS") {
+            read.problem(
+                "FRONTDESK_SECRET_KEYS",
+                "must be set with DATABASE_URL. Make a key with: openssl rand -base64 48",
+            );
+        }
+        let session = Windows {
+            idle: read.duration("FRONTDESK_SESSION_IDLE_TIMEOUT", "2h"),
+            absolute: read.duration("FRONTDESK_SESSION_ABSOLUTE_TIMEOUT", "24h"),
+            remembered_idle: read.duration("FRONTDESK_REMEMBERED_IDLE_TIMEOUT", "14d"),
+            remembered_absolute: read.duration("FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT", "90d"),
+        };
+        for (idle, absolute, name, other) in [
+            (session.idle, session.absolute, "FRONTDESK_SESSION_IDLE_TIMEOUT", "FRONTDESK_SESSION_ABSOLUTE_TIMEOUT"),
+            (
+                session.remembered_idle,
+                session.remembered_absolute,
+                "FRONTDESK_REMEMBERED_IDLE_TIMEOUT",
+                "FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT",
+            ),
+        ] {
+            if idle > absolute {
+                read.problem(name, &format!("is longer than {other}. Make it shorter, or the other longer"));
+            }
+        }
+        let argon2 = (
+            read.number("FRONTDESK_ARGON2_MEMORY_KIB", 19_456, 7_168..=1_048_576),
+            read.number("FRONTDESK_ARGON2_ITERATIONS", 2, 1..=20),
+            read.number("FRONTDESK_ARGON2_PARALLELISM", 1, 1..=8),
+        );
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let config = Config {
+            database,
+            bind: read.parsed("FRONTDESK_BIND", "127.0.0.1:8080", "an address and a port like 127.0.0.1:8080"),
+            public_url: public_url(&mut read),
+            secret_keys,
+            data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
+            migrate: read.choice("FRONTDESK_MIGRATE", &[("on", true), ("off", false)]),
+            registration: read.choice(
+                "FRONTDESK_REGISTRATION",
+                &[("open", Registration::Open), ("closed", Registration::Closed)],
+            ),
+            session,
+            purge_interval: read.duration("FRONTDESK_PURGE_INTERVAL", "5m"),
+            password_min_length: read.number("FRONTDESK_PASSWORD_MIN_LENGTH", 8, 8..=64) as usize,
+            argon2_memory_kib: argon2.0,
+            argon2_iterations: argon2.1,
+            argon2_parallelism: argon2.2,
+            pool_size: read.number("FRONTDESK_DATABASE_POOL_SIZE", 10, 2..=500),
+            workers: read.number("FRONTDESK_WORKERS", cores, 1..=256) as usize,
+            log: read.choice("FRONTDESK_LOG", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+        };
+        read.finish()?;
+        Ok(config)
+    }
+}
+
+fn public_url(read: &mut Reader<'_>) -> PublicUrl {
+    let name = "FRONTDESK_PUBLIC_URL";
+    let url: Url = read.parsed(name, "http://127.0.0.1:8080", "an address like https://desk.example.com");
+    let plain = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    let public = PublicUrl(url);
+    if !matches!(public.0.scheme(), "http" | "https") || public.0.host().is_none() || !plain {
+        read.problem(name, "takes scheme, host and port alone, like https://desk.example.com");
+    } else if !public.is_https() && !public.is_loopback() {
+        read.problem(name, "must begin with https:// unless the host is this machine: the session cookie travels by it");
+    }
+    public
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Config")
+            .field("database", &self.database)
+            .field("bind", &self.bind)
+            .field("public_url", &self.public_url)
+            .field("secret_keys", &self.secret_keys)
+            .field("data_dir", &self.data_dir)
+            .field("migrate", &self.migrate)
+            .field("registration", &self.registration)
+            .field("session", &self.session)
+            .field("purge_interval", &self.purge_interval)
+            .field("password_min_length", &self.password_min_length)
+            .field("argon2_memory_kib", &self.argon2_memory_kib)
+            .field("argon2_iterations", &self.argon2_iterations)
+            .field("argon2_parallelism", &self.argon2_parallelism)
+            .field("pool_size", &self.pool_size)
+            .field("workers", &self.workers)
+            .field("log", &self.log)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Database::Private => out.write_str("Private"),
+            Database::Url(url) => match Url::parse(url.reveal()) {
+                Ok(url) => write!(out, "{}{}", url.host_str().unwrap_or("(socket)"), url.path()),
+                Err(_) => out.write_str("(unreadable)"),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for PublicUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, out)
+    }
+}
+
+#[cfg(test)]
+mod tests;

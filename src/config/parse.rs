@@ -1,0 +1,171 @@
+//! Reading settings one by one, and collecting what is wrong with each.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::ConfigErrors;
+use crate::secret::SecretText;
+
+/// Names and values, and what was wrong so far.
+pub(super) struct Reader<'a> {
+    settings: &'a BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(settings: &'a BTreeMap<String, String>) -> Self {
+        Self { settings, problems: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Result<(), ConfigErrors> {
+        if self.problems.is_empty() { Ok(()) } else { Err(ConfigErrors(self.problems)) }
+    }
+
+    pub(super) fn problem(&mut self, name: &str, what: &str) {
+        self.problems.push(format!("{name} {what}."));
+    }
+
+    /// A misspelled setting would otherwise be silently without effect.
+    pub(super) fn refuse_unknown(&mut self, known: &[&str]) {
+        for name in self.settings.keys().filter(|name| name.starts_with("FRONTDESK_")) {
+            if !known.contains(&name.as_str()) {
+                let nearest = known.iter().min_by_key(|known| distance(name, known));
+                let hint = nearest
+                    .filter(|known| distance(name, known) <= 4)
+                    .map_or_else(|| "See .env.example".to_owned(), |known| format!("Did you mean {known}?"));
+                let hint = hint.trim_end_matches('.');
+                self.problems.push(format!("{name} is no setting of Frontdesk. {hint}"));
+            }
+        }
+    }
+
+    /// The value; an empty one counts as not set.
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
+        self.settings.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.text(name).is_some() || self.text(&format!("{name}_FILE")).is_some()
+    }
+
+    /// A secret, from its setting or from the file that `…_FILE` names.
+    pub(super) fn secret(&mut self, name: &str) -> Option<SecretText> {
+        let file_name = format!("{name}_FILE");
+        match (self.text(name), self.text(&file_name)) {
+            (Some(_), Some(_)) => {
+                self.problem(name, &format!("and {file_name} are both set. Set one of them"));
+                None
+            }
+            (Some(value), None) => Some(SecretText::new(value)),
+            (None, Some(path)) => match std::fs::read_to_string(path) {
+                Ok(text) if !text.trim().is_empty() => Some(SecretText::new(text.trim())),
+                Ok(_) => {
+                    self.problem(&file_name, &format!("names {path}, which is empty"));
+                    None
+                }
+                Err(error) => {
+                    self.problem(&file_name, &format!("names {path}, which can not be read ({error})"));
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &str, default: &str, wanted: &str) -> T {
+        let text = self.text(name).unwrap_or(default);
+        text.parse().unwrap_or_else(|_| {
+            self.problem(name, &format!("is “{text}”; it takes {wanted}"));
+            default.parse().ok().expect("the default of a setting is a value of it")
+        })
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
+        let (_, default) = choices[0];
+        let Some(text) = self.text(name) else { return default };
+        let found = choices.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).unwrap_or_else(|| {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            self.problem(name, &format!("is “{text}”; it takes {}", words.join(" or ")));
+            default
+        })
+    }
+
+    pub(super) fn number(&mut self, name: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
+        let Some(text) = self.text(name) else { return default };
+        text.parse().ok().filter(|number| range.contains(number)).unwrap_or_else(|| {
+            let (from, to) = (range.start(), range.end());
+            self.problem(name, &format!("is “{text}”; it takes a whole number from {from} to {to}"));
+            default
+        })
+    }
+
+    /// At least a second, at most ten years.
+    pub(super) fn duration(&mut self, name: &str, default: &str) -> Duration {
+        const TEN_YEARS: u64 = 10 * 366 * 86_400;
+        let text = self.text(name).unwrap_or(default);
+        duration(text)
+            .filter(|span| (1..=TEN_YEARS).contains(&span.as_secs()))
+            .unwrap_or_else(|| {
+                self.problem(
+                    name,
+                    &format!("is “{text}”; it takes a time like 90s, 5m, 2h, 14d or 1h30m"),
+                );
+                duration(default).expect("the default of a setting is a value of it")
+            })
+    }
+}
+
+/// `1h30m`: whole numbers, each with s, m, h or d. Four units need no crate.
+fn duration(text: &str) -> Option<Duration> {
+    let mut seconds: u64 = 0;
+    let mut digits = String::new();
+    for letter in text.chars() {
+        if letter.is_ascii_digit() {
+            digits.push(letter);
+            continue;
+        }
+        let unit = match letter {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        let count: u64 = std::mem::take(&mut digits).parse().ok()?;
+        seconds = seconds.checked_add(count.checked_mul(unit)?)?;
+    }
+    (digits.is_empty() && !text.is_empty()).then(|| Duration::from_secs(seconds))
+}
+
+/// Levenshtein, for "did you mean".
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, right) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_whole_numbers_with_units() {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("2h", 7_200), ("14d", 1_209_600), ("1h30m", 5_400)] {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "5", "m", "5 m", "-5m", "5w", "1.5h", "99999999999999999999d"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use super::*;
+
+const KEY: &str = "ulqH2Rk6bcBzr1mkIXQmJc0nuLZ8q3pT5sVwY7eA9dFgHjKl";
+
+fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let map = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::from_map(&map)
+}
+
+fn problem(pairs: &[(&str, &str)]) -> String {
+    config(pairs).unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_set_is_a_private_site_on_this_machine() {
+    let config = config(&[("PATH", "/bin"), ("FRONTDESK_BIND", "")]).unwrap();
+    assert!(matches!(config.database, Database::Private));
+    assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
+    assert!(!config.public_url.is_https() && config.public_url.is_loopback());
+    assert_eq!(config.session.idle, Duration::from_secs(7_200));
+    assert_eq!(config.password_min_length, 8);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let said = problem(&[
+        ("DATABASE_URL", "mysql://root:hunter2@db/x"),
+        ("FRONTDESK_BIND", "8080"),
+        ("FRONTDESK_PUBLIC_URL", "http://desk.example.com"),
+        ("FRONTDESK_SECRET_KEYS", "hunter2"),
+        ("FRONTDESK_MIGRATE", "yes"),
+        ("FRONTDESK_SESSION_IDLE_TIMEOUT", "3d"),
+        ("FRONTDESK_PASSWORD_MIN_LENGTH", "6"),
+        ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),
+    ]);
+    for word in [
+        "DATABASE_URL is not an address",
+        "FRONTDESK_BIND is “8080”",
+        "FRONTDESK_PUBLIC_URL must begin with https://",
+        "FRONTDESK_SECRET_KEYS has a key of fewer than 32",
+        "FRONTDESK_MIGRATE is “yes”; it takes on or off",
+        "FRONTDESK_SESSION_IDLE_TIMEOUT is longer than",
+        "FRONTDESK_PASSWORD_MIN_LENGTH is “6”; it takes a whole number from 8 to 64",
+        "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?",
+    ] {
+        assert!(said.contains(word), "{word} is not in:\n{said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_database_of_ones_own_needs_keys_of_ones_own() {
+    let url = ("DATABASE_URL", "postgres://desk:hunter2@db.example/desk");
+    assert!(problem(&[url]).contains("FRONTDESK_SECRET_KEYS must be set"));
+    assert!(config(&[url, ("FRONTDESK_SECRET_KEYS", KEY)]).is_ok());
+}
+
+#[test]
+fn secrets_are_read_from_files_and_never_shown() {
+    let folder = std::env::temp_dir().join(format!("frontdesk-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("url");
+    std::fs::write(&file, "postgres://desk:hunter2@db.example/desk\n").unwrap();
+    let path = file.to_str().unwrap();
+    let config =
+        config(&[("DATABASE_URL_FILE", path), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+    let shown = format!("{config:?}");
+    assert!(shown.contains("db.example/desk") && !shown.contains("hunter2") && !shown.contains(KEY), "{shown}");
+    let both = problem(&[("DATABASE_URL_FILE", path), ("DATABASE_URL", "postgres://x/y"), ("FRONTDESK_SECRET_KEYS", KEY)]);
+    assert!(both.contains("both set"), "{both}");
+    let gone = problem(&[("DATABASE_URL_FILE", "/nowhere/at/all"), ("FRONTDESK_SECRET_KEYS", KEY)]);
+    assert!(gone.contains("can not be read"), "{gone}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn weak_keys_are_refused() {
+    for (keys, weak) in [
+        ("short", WeakKey::Short),
+        (&"a".repeat(64), WeakKey::Regular),
+        ("changeme-changeme-changeme-changeme-0123456789", WeakKey::Regular),
+        (&format!("{KEY},{KEY}"), WeakKey::Twice),
+        (&format!("{KEY},"), WeakKey::Short),
+    ] {
+        assert_eq!(SecretKeys::parse(keys).err(), Some(weak), "{keys}");
+    }
+    let other: String = KEY.chars().rev().collect();
+    assert_eq!(SecretKeys::parse(&format!("{KEY}, {other}")).unwrap().iter().count(), 2);
+}
+
+#[test]
+fn keys_are_made_once_and_kept_to_ourselves() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = std::env::temp_dir().join(format!("frontdesk-keys-{}", std::process::id()));
+    let first = SecretKeys::load_or_create(&folder).unwrap();
+    let second = SecretKeys::load_or_create(&folder).unwrap();
+    assert_eq!(first.iter().next().unwrap().reveal(), second.iter().next().unwrap().reveal());
+    let file = folder.join("secret-keys");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(SecretKeys::load_or_create(&folder).unwrap_err().to_string().contains("chmod 600"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn public_urls_are_scheme_host_and_port() {
+    for url in ["https://desk.example.com", "https://desk.example.com:8443/", "http://localhost:8080", "http://[::1]:1"] {
+        assert!(config(&[("FRONTDESK_PUBLIC_URL", url)]).is_ok(), "{url}");
+    }
+    for url in ["desk.example.com", "ftp://desk.example.com", "https://desk.example.com/login", "https://a:b@desk.example.com", "https://desk.example.com?x", "http://10.0.0.1"] {
+        assert!(config(&[("FRONTDESK_PUBLIC_URL", url)]).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn every_setting_is_explained_in_the_example() {
+    let example = include_str!("../../.env.example");
+    for name in NAMES {
+        assert!(example.contains(name), "{name} is not in .env.example");
+    }
+    for line in example.lines().filter(|line| line.contains("FRONTDESK_") && line.contains('=')) {
+        let name = line.trim_start_matches(['#', ' ']).split('=').next().unwrap_or_default();
+        assert!(NAMES.contains(&name), "{name} is in .env.example and no setting");
+    }
+}

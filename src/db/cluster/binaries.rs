@@ -1,0 +1,72 @@
+//! Finding the programs of PostgreSQL: the newest that fits, where Debian, Fedora and Homebrew put them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The oldest major version that works.
+const OLDEST: u32 = 15;
+
+/// The folder with `initdb` and `postgres` of one major version.
+#[derive(Debug, Clone)]
+pub(super) struct Binaries {
+    folder: PathBuf,
+    major: u32,
+}
+
+impl Binaries {
+    /// The newest, or those of `made` when the data was made by it.
+    pub(super) fn find(made: Option<u32>) -> Option<Self> {
+        all().into_iter().filter(|found| made.is_none_or(|made| made == found.major)).max_by_key(|found| found.major)
+    }
+
+    /// What there is, for an error.
+    pub(super) fn majors() -> String {
+        let majors: Vec<String> = all().iter().map(|found| found.major.to_string()).collect();
+        majors.join(", ")
+    }
+
+    /// The path of one program.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+fn all() -> Vec<Binaries> {
+    let mut folders = Vec::new();
+    for (parent, prefix, below) in [
+        ("/usr/lib/postgresql", "", "bin"),
+        ("/usr", "pgsql-", "bin"),
+        ("/opt/homebrew/opt", "postgresql", "bin"),
+        ("/usr/local/opt", "postgresql", "bin"),
+    ] {
+        let Ok(entries) = fs::read_dir(parent) else { continue };
+        let fitting = entries.flatten().filter(|entry| {
+            entry.file_name().to_string_lossy().starts_with(prefix)
+        });
+        folders.extend(fitting.map(|entry| entry.path().join(below)));
+    }
+    // Whatever `postgres` the search path finds: the shell's own rule, without reading the environment.
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+        folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    }
+    folders.push(PathBuf::from("/usr/bin"));
+    let mut found: Vec<Binaries> = folders.into_iter().filter_map(|folder| read(&folder)).collect();
+    found.sort_by_key(|found| found.major);
+    found.dedup_by_key(|found| found.major);
+    found
+}
+
+/// Both programs are there, and `postgres --version` says a version that works.
+fn read(folder: &Path) -> Option<Binaries> {
+    let postgres = folder.join("postgres");
+    if !postgres.is_file() || !folder.join("initdb").is_file() {
+        return None;
+    }
+    // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
+    let output = Command::new(&postgres).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = text.split_once("(PostgreSQL) ")?.1;
+    let major: u32 = number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()?;
+    (major >= OLDEST).then(|| Binaries { folder: folder.to_owned(), major })
+}

@@ -1,0 +1,237 @@
+//! Where the data lies, whose it is, and whether somebody runs on it. Two checkouts have two folders and so
+//! never meet.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Pid;
+use sha2::{Digest as _, Sha256};
+
+use super::{ClusterError, NAME, PORT, files};
+
+/// Linux takes 107 bytes for the path of a socket, macOS 103.
+const LONGEST_SOCKET: usize = 103;
+
+/// Who owns the data and runs the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owner {
+    /// We, an ordinary user.
+    Ourselves,
+    /// Somebody unprivileged, because we are root.
+    Other {
+        uid: u32,
+        gid: u32,
+    },
+}
+
+/// The folders of one private cluster.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Everything is below it.
+    pub(super) folder: PathBuf,
+    pub(super) owner: Owner,
+    socket_dir: PathBuf,
+}
+
+impl Place {
+    /// Makes the folders, or another place for them when the owner could not reach them.
+    pub(super) fn prepare(data_dir: &Path) -> Result<Self, ClusterError> {
+        fs::create_dir_all(data_dir)
+            .map_err(|error| files("the data folder can not be made", data_dir, error))?;
+        let mut folder = fs::canonicalize(data_dir)
+            .map_err(|error| files("the data folder can not be read", data_dir, error))?;
+        let owner = owner()?;
+        if let Owner::Other { uid, gid } = owner
+            && !is_reachable(&folder, uid, gid)
+        {
+            let elsewhere = Path::new("/var/lib/frontdesk").join(name_of(&folder));
+            tracing::info!(
+                folder = %elsewhere.display(),
+                "the private database lies here, because its user can not reach {}",
+                folder.display()
+            );
+            fs::create_dir_all(&elsewhere)
+                .map_err(|error| files("the data folder can not be made", &elsewhere, error))?;
+            folder = elsewhere;
+        }
+        let cluster = folder.join("database");
+        own_folder(&cluster, owner)?;
+        let mut socket_dir = cluster.clone();
+        if socket_dir.as_os_str().len() + "/.s.PGSQL.".len() + PORT.len() > LONGEST_SOCKET {
+            socket_dir = std::env::temp_dir().join(format!("frontdesk-{}", name_of(&folder)));
+            own_folder(&socket_dir, owner)?;
+        }
+        Ok(Self { folder, owner, socket_dir })
+    }
+
+    /// The lock of this place for as long as the file is open; `None` when another process has it.
+    pub(super) fn lock(&self) -> Result<Option<File>, ClusterError> {
+        let path = self.folder.join("lock");
+        let failed = |error| files("the lock of the data folder can not be taken", &path, error);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.join("database").join("postgres")
+    }
+
+    pub(super) fn unfinished(&self) -> PathBuf {
+        self.folder.join("database").join("unfinished")
+    }
+
+    pub(super) fn socket_dir(&self) -> &Path {
+        &self.socket_dir
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("postgres.log")
+    }
+
+    /// The end of the server's log.
+    pub(super) fn last_words(&self) -> String {
+        let text = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join("\n")
+    }
+
+    /// The address of a database here.
+    pub(super) fn url(&self, database: &str) -> String {
+        let socket = self.socket_dir.display().to_string();
+        let host = percent_encoding::utf8_percent_encode(&socket, percent_encoding::NON_ALPHANUMERIC);
+        format!("postgres://{NAME}@localhost:{PORT}/{database}?host={host}")
+    }
+
+    /// What is left of a creation that was killed.
+    pub(super) fn remove_unfinished(&self) -> Result<(), ClusterError> {
+        let path = self.unfinished();
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(files("an unfinished database folder can not be removed", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The major version that made the data; `None` when there is none yet.
+    pub(super) fn made_by(&self) -> Result<Option<u32>, ClusterError> {
+        let path = self.data().join("PG_VERSION");
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(files("the data folder can not be read", &path, error)),
+        }
+    }
+
+    /// A server that still runs on the data.
+    pub(super) fn former(&self) -> Option<Pid> {
+        let pid = Pid::from_raw(self.pid_file()?.first()?.parse().ok()?)?;
+        // A stale file may name a process of somebody else: a server is one whose socket answers, or whose
+        // program is called postgres.
+        let is_server = match fs::read_to_string(format!("/proc/{pid}/comm", pid = pid.as_raw_nonzero())) {
+            Ok(name) => name.trim() == "postgres",
+            Err(_) => self.answers(),
+        };
+        (is_server && rustix::process::test_kill_process(pid).is_ok()).then_some(pid)
+    }
+
+    /// Whether the server accepts connections.
+    pub(super) fn is_ready(&self) -> bool {
+        let ready = self
+            .pid_file()
+            .and_then(|lines| lines.get(7).map(|state| state.trim() == "ready"))
+            .unwrap_or(false);
+        ready && self.answers()
+    }
+
+    fn pid_file(&self) -> Option<Vec<String>> {
+        let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        Some(text.lines().map(str::to_owned).collect())
+    }
+
+    fn answers(&self) -> bool {
+        UnixStream::connect(self.socket_dir.join(format!(".s.PGSQL.{PORT}"))).is_ok()
+    }
+}
+
+/// The first of `postgres` and `nobody` that exists, when we are root.
+fn owner() -> Result<Owner, ClusterError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Owner::Ourselves);
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let find = |name: &str| {
+        users.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            match fields.as_slice() {
+                [user, _, uid, gid, ..] if *user == name => Some((uid.parse().ok()?, gid.parse().ok()?)),
+                _ => None,
+            }
+        })
+    };
+    let (uid, gid) = find("postgres").or_else(|| find("nobody")).ok_or(ClusterError::NoUser)?;
+    Ok(Owner::Other { uid, gid })
+}
+
+/// Whether a user may pass through every folder above.
+fn is_reachable(folder: &Path, uid: u32, gid: u32) -> bool {
+    folder.ancestors().all(|above| {
+        fs::metadata(above).is_ok_and(|meta| {
+            let mode = meta.permissions().mode();
+            let shift = if meta.uid() == uid {
+                6
+            } else if meta.gid() == gid {
+                3
+            } else {
+                0
+            };
+            mode >> shift & 1 == 1
+        })
+    })
+}
+
+/// A folder that only the owner may enter. One that somebody else has put there is refused.
+fn own_folder(path: &Path, owner: Owner) -> Result<(), ClusterError> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(files("a folder of the private database can not be made", path, error)),
+    }
+    let failed = |error| files("a folder of the private database can not be looked at", path, error);
+    let meta = fs::symlink_metadata(path).map_err(failed)?;
+    let ours = rustix::process::geteuid().as_raw();
+    let wanted = match owner {
+        Owner::Ourselves => ours,
+        Owner::Other { uid, .. } => uid,
+    };
+    if !meta.is_dir() || (meta.uid() != ours && meta.uid() != wanted) {
+        let theirs = io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else");
+        return Err(files("a folder of the private database can not be used", path, theirs));
+    }
+    if let Owner::Other { uid, gid } = owner {
+        std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(failed)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// A short name for a long path.
+fn name_of(folder: &Path) -> String {
+    Sha256::digest(folder.as_os_str().as_encoded_bytes())
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! The way to PostgreSQL: the pool, transactions that can not be dropped half-way, and what an error
+//! means. Owns no table. Must never log a value that somebody typed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+
+use crate::config::{Config, Database as Location};
+
+pub mod cluster;
+pub mod migrations;
+
+/// How long a request waits for a connection before it answers 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle connections older than this are asked whether they still live before they are used.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// No statement of a page may run longer; a stalled server is a 503, not a hanging page.
+const STATEMENT_TIMEOUT: &str = "2500ms";
+
+/// A connected database: the pool, and the private cluster behind it when there is one.
+pub struct Database {
+    /// Connections for everybody.
+    pub pool: PgPool,
+    cluster: Option<cluster::Cluster>,
+    described: String,
+}
+
+impl Database {
+    /// Where the database is, for people, without user or password.
+    pub fn described(&self) -> &str {
+        &self.described
+    }
+
+    /// The private cluster, when `DATABASE_URL` is not set.
+    pub fn cluster(&self) -> Option<&cluster::Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Closes every connection, then stops the private cluster if this process started it.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.pool.close().await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await.context("the private PostgreSQL did not stop in order")?;
+        }
+        Ok(())
+    }
+}
+
+/// Connects as `config` says; a private cluster is started, or joined when `share` is set and another
+/// Frontdesk already runs it.
+pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
+    let (url, cluster, described) = match &config.database {
+        Location::Url(url) => (url.reveal().to_owned(), None, None),
+        Location::Private => {
+            let cluster = if share {
+                cluster::Cluster::attach_or_start(&config.data_dir).await?
+            } else {
+                cluster::Cluster::start(&config.data_dir).await?
+            };
+            (cluster.url().to_owned(), Some(cluster), Some("a private PostgreSQL".to_owned()))
+        }
+    };
+    let options: PgConnectOptions = url
+        .parse()
+        .map_err(|_| anyhow::anyhow!("DATABASE_URL can not be read as a PostgreSQL address"))?;
+    let described = described.unwrap_or_else(|| {
+        format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
+    });
+    let pool = pool(options, config.pool_size);
+    let database = Database { pool, cluster, described };
+    if let Err(error) = sqlx::query("SELECT 1").execute(&database.pool).await {
+        let described = database.described.clone();
+        database.close().await.ok();
+        return Err(error).with_context(|| {
+            format!(
+                "PostgreSQL does not answer ({described}). Check that it runs and that DATABASE_URL is right."
+            )
+        });
+    }
+    Ok(database)
+}
+
+/// A pool that notices a dead connection, a demoted primary and a forgotten transaction by itself.
+pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
+    let options = options
+        .application_name("frontdesk")
+        .options([
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("idle_in_transaction_session_timeout", "5s"),
+        ])
+        .log_statements(tracing::log::LevelFilter::Off);
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TEST_AFTER_IDLE {
+                    // One question for both: is it alive, and does it still accept writes (a demoted
+                    // primary answers pings for ever).
+                    let read_only: String =
+                        sqlx::query_scalar("SHOW transaction_read_only").fetch_one(connection).await?;
+                    return Ok(read_only == "off");
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+/// The work of one transaction.
+pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
+
+/// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the
+/// answer, never the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
+/// `begin` is cancelled). `Err` rolls back.
+pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<sqlx::Error> + Send + 'static,
+{
+    let pool = pool.clone();
+    let task = tokio::spawn(async move {
+        let mut connection = pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let value = work(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(value)
+    });
+    match task.await {
+        Ok(result) => result,
+        Err(_) => Err(E::from(sqlx::Error::WorkerCrashed)),
+    }
+}
+
+/// Whether `error` says that the database is away rather than that a statement is wrong: the visitor
+/// gets 503 and "try again", and nothing is held against the session.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            // 08 connection, 53 resources, 57P shutdown, 57014 canceled, 25006 read-only (demoted),
+            // 3D000 database away, 55P03 lock not available, 0A000 plan changed under us.
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57")
+                || matches!(code.as_ref(), "25006" | "3D000" | "55P03" | "0A000")
+        }),
+        _ => false,
+    }
+}
+
+/// The name of the constraint that refused a statement, when one did.
+pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
+    match error {
+        sqlx::Error::Database(database) => database.constraint(),
+        _ => None,
+    }
+}

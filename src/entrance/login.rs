@@ -1,0 +1,87 @@
+//! `GET`, `POST /login`. A refused sign-in shows the form again (422) with one sentence for every cause,
+//! the address kept, the password never.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::app::{self, App};
+use crate::auth::{self, Visitor};
+use crate::kit::error::HttpError;
+use crate::kit::form::{Form, FormView};
+use crate::kit::page::Page;
+use crate::user::email_address::EmailAddress;
+use crate::user::password::Password;
+use crate::user::{Authentication, authenticate};
+
+/// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
+const REFUSED: &str = "That email and password do not match. Check both and try again.";
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    registration_open: bool,
+}
+
+/// What the address bar brings along.
+#[derive(serde::Deserialize)]
+pub struct Query {
+    next: Option<String>,
+}
+
+/// `GET /login`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    visitor: Visitor,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, HttpError> {
+    let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
+    if visitor.0.is_some() {
+        return Ok(app::onward(&page, &app, &next, "/account"));
+    }
+    let form = FormView { next, ..FormView::with_values([("email", "")]) };
+    page.show("entrance/login.html", &Data { form, registration_open: app.registration_is_open() })
+}
+
+/// `POST /login`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let mut form = FormView::default();
+    let email = form.take(&mut sent, "email", "Your email");
+    let password = form.take(&mut sent, "password", "Your password");
+    let remember_me = sent.take_optional("remember_me").as_deref() == Some("on");
+    form.next = sent.take_optional("next").unwrap_or_default();
+    form.values.insert("email", email.clone());
+    form.values.insert("remember_me", if remember_me { "on" } else { "" }.to_owned());
+    if form.is_good() {
+        if email.trim().is_empty() {
+            form.refuse("email", "Enter your email address.");
+        }
+        if password.is_empty() {
+            form.refuse("password", "Enter your password.");
+        }
+    }
+    if form.is_good() {
+        let address = EmailAddress::parse(&email).ok();
+        match Password::parse(&password) {
+            Err(too_long) => form.refuse("password", too_long.to_string()),
+            Ok(password) => {
+                let origin = auth::origin(page.request());
+                let authentication =
+                    authenticate(&app.pool, &app.hasher, address.as_ref(), &password, &origin).await?;
+                match authentication {
+                    Authentication::Accepted(user) => {
+                        auth::sign_in(page.request(), &app, &user, remember_me, "pwd")?;
+                        return Ok(app::onward(&page, &app, &form.next, "/account"));
+                    }
+                    Authentication::Rejected => form.message = Some(REFUSED.to_owned()),
+                }
+            }
+        }
+    }
+    let data = Data { form, registration_open: app.registration_is_open() };
+    page.show_refused("entrance/login.html", &data)
+}

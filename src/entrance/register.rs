@@ -1,0 +1,82 @@
+//! `GET`, `POST /register`. While no mail is sent a taken address is said to be taken.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::{self, Visitor};
+use crate::kit::error::HttpError;
+use crate::kit::form::{Form, FormView};
+use crate::kit::page::Page;
+use crate::user::display_name::DisplayName;
+use crate::user::email_address::EmailAddress;
+use crate::user::record::{self, Inserted, Role};
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    password_min: usize,
+    closed: bool,
+    registration_open: bool,
+}
+
+/// `GET /register`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    visitor: Visitor,
+) -> Result<HttpResponse, HttpError> {
+    if visitor.0.is_some() {
+        return Ok(page.redirect("/account"));
+    }
+    let form = FormView::with_values([("email", ""), ("display_name", "")]);
+    page.show("entrance/register.html", &data(&app, form))
+}
+
+/// `POST /register`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    if !app.registration_is_open() {
+        let form = FormView::with_values([("email", ""), ("display_name", "")]);
+        return page.show_with(StatusCode::FORBIDDEN, "entrance/register.html", &data(&app, form));
+    }
+    let mut form = FormView::default();
+    let email = form.take(&mut sent, "email", "Your email");
+    let display_name = form.take(&mut sent, "display_name", "Your name");
+    let password = form.take(&mut sent, "password", "A password");
+    form.values.insert("email", email.clone());
+    form.values.insert("display_name", display_name.clone());
+    let address = EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
+    let name =
+        DisplayName::parse(&display_name).map_err(|error| form.refuse("display_name", error.to_string()));
+    let checked = app
+        .passwords
+        .check(&password, &app.password_context(&email, &display_name))
+        .map_err(|problem| form.refuse("password", problem.to_string()));
+    if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_good(), address, name, checked) {
+        let hash = app.hasher.hash(&password).await?;
+        let origin = auth::origin(page.request());
+        match record::insert(&app.pool, address, name, Role::User, hash, origin).await? {
+            Inserted::Done(id) => {
+                if let Some(user) = record::find(&app.pool, id).await? {
+                    auth::sign_in(page.request(), &app, &user, false, "pwd")?;
+                }
+                return Ok(page.redirect("/account"));
+            }
+            Inserted::EmailTaken => form.refuse(
+                "email",
+                "There is an account with this email already. Sign in, or use another address.",
+            ),
+        }
+    }
+    page.show_refused("entrance/register.html", &data(&app, form))
+}
+
+fn data(app: &App, form: FormView) -> Data {
+    let open = app.registration_is_open();
+    Data { form, password_min: app.config.password_min_length, closed: !open, registration_open: open }
+}

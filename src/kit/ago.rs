@@ -1,0 +1,91 @@
+//! Time as people say it, with the exact moment for those who ask. The zone is named.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// One moment in three ways, for `<time datetime title>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Time {
+    /// `2026-11-23T21:27:00Z`.
+    pub iso: String,
+    /// `Monday, November 23, 2026 at 9:27 PM UTC`.
+    pub exact: String,
+    /// `2 hours ago`.
+    pub relative: String,
+}
+
+impl Time {
+    /// `then`, seen from `now`.
+    pub fn new(then: OffsetDateTime, now: OffsetDateTime) -> Self {
+        Self { iso: iso(then), exact: exact(then), relative: relative(then, now) }
+    }
+}
+
+/// To the second, in UTC.
+pub fn iso(then: OffsetDateTime) -> String {
+    let whole = then.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(then);
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
+/// The whole of it, in UTC.
+pub fn exact(then: OffsetDateTime) -> String {
+    let form = format_description!(
+        "[weekday], [month repr:long] [day padding:none], [year] at [hour repr:12 padding:none]:[minute] [period] UTC"
+    );
+    then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
+}
+
+/// "just now", "5 minutes ago", "yesterday", "on November 2, 2026"; "in 3 hours" for what is to come.
+pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
+    let seconds = (now - then).whole_seconds();
+    let away = seconds.unsigned_abs();
+    let (count, unit) = match away {
+        0..45 => return "just now".to_owned(),
+        45..5_400 if away < 90 => (1, "minute"),
+        45..2_700 => ((away + 30) / 60, "minute"),
+        2_700..5_400 => (1, "hour"),
+        5_400..79_200 => ((away + 1_800) / 3_600, "hour"),
+        79_200..129_600 if seconds > 0 => return "yesterday".to_owned(),
+        79_200..2_592_000 => ((away + 43_200) / 86_400, "day"),
+        _ => {
+            let form = format_description!("[month repr:long] [day padding:none], [year]");
+            let day = then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default();
+            return format!("on {day}");
+        }
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    if seconds > 0 { format!("{count} {unit}{plural} ago") } else { format!("in {count} {unit}{plural}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::Duration;
+    use time::macros::datetime;
+
+    #[test]
+    fn time_is_told_as_people_say_it() {
+        let now = datetime!(2026-11-23 21:27:00 UTC);
+        for (seconds, words) in [
+            (0, "just now"),
+            (44, "just now"),
+            (-20, "just now"),
+            (60, "1 minute ago"),
+            (300, "5 minutes ago"),
+            (3_600, "1 hour ago"),
+            (7_200, "2 hours ago"),
+            (86_400, "yesterday"),
+            (3 * 86_400, "3 days ago"),
+            (21 * 86_400, "21 days ago"),
+            (40 * 86_400, "on October 14, 2026"),
+            (-7_200, "in 2 hours"),
+            (-14 * 86_400, "in 14 days"),
+        ] {
+            assert_eq!(relative(now - Duration::seconds(seconds), now), words);
+        }
+        assert_eq!(exact(now), "Monday, November 23, 2026 at 9:27 PM UTC");
+        assert_eq!(iso(now + Duration::milliseconds(7)), "2026-11-23T21:27:00Z");
+    }
+}

@@ -1,0 +1,323 @@
+//! The guard in front of the session: lets a cookie of ours through only when exactly one byte-exact pair
+//! of its name is there, and puts the final touch to the session cookie on the way out.
+//!
+//! actix-web percent-decodes names and trims them by Unicode, and takes the first of several: a sibling
+//! subdomain could plant `%5F%5FHost-session`, or a first pair of the same name. Here the raw header
+//! is read, and a request with any such pair is a stranger's.
+//!
+//! On the way out: a remembered session's cookie gets its Max-Age; a cookie that was sealed by a
+//! previous key is sealed anew; and a response to a request that only wrote to its session sets no
+//! cookie at all, so that it can not overwrite the newer one of a sign-in in another tab.
+
+use actix_web::body::MessageBody;
+use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, HttpRequest, web};
+use percent_encoding::percent_decode;
+
+/// A sealed session cookie of ours is about 130 bytes; nothing longer is one.
+const LONGEST_VALUE: usize = 512;
+
+/// How the session cookie is called and sealed.
+#[derive(Clone)]
+pub struct SessionCookie {
+    name: String,
+    secure: bool,
+    keys: Vec<Key>,
+    others: Vec<String>,
+}
+
+/// What a handler, or the loaded session, wants of the session cookie on the way out.
+#[derive(Clone, Debug, Default)]
+pub struct CookieWish {
+    /// How long the browser shall keep it; `None`: until the browser is closed.
+    pub max_age: Option<std::time::Duration>,
+    /// What shall become of it.
+    pub change: CookieChange,
+}
+
+/// What shall become of the session cookie.
+#[derive(Clone, Default)]
+pub enum CookieChange {
+    /// As the session middleware left it, for a session that began or ended in this request.
+    Begun,
+    /// Stays as it is in the browser.
+    #[default]
+    Keep,
+    /// This value, unsealed.
+    Replace(String),
+    /// Taken away.
+    Clear,
+}
+
+impl std::fmt::Debug for CookieChange {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the value.
+        out.write_str(match self {
+            CookieChange::Begun => "Begun",
+            CookieChange::Keep => "Keep",
+            CookieChange::Replace(_) => "Replace",
+            CookieChange::Clear => "Clear",
+        })
+    }
+}
+
+impl SessionCookie {
+    /// `keys`: the first seals, all open. `others`: names of further cookies of ours that may pass.
+    pub fn new(secure: bool, keys: Vec<Key>, others: Vec<String>) -> Self {
+        let name = if secure { "__Host-session" } else { "session" };
+        Self { name: name.to_owned(), secure, keys, others }
+    }
+
+    /// `__Host-session`, or `session` in development without TLS.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether browsers send it over TLS only.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    fn cookie(&self, value: String, max_age: Option<std::time::Duration>) -> Cookie<'static> {
+        let mut cookie = Cookie::build(self.name.clone(), value)
+            .path("/")
+            .http_only(true)
+            .secure(self.secure)
+            .same_site(SameSite::Lax)
+            .finish();
+        if let Some(age) = max_age {
+            cookie.set_max_age(Duration::seconds(age.as_secs() as i64));
+        }
+        cookie
+    }
+
+    fn seal(&self, value: String, max_age: Option<std::time::Duration>) -> Option<Cookie<'static>> {
+        let mut jar = CookieJar::new();
+        jar.private_mut(self.keys.first()?).add(self.cookie(value, max_age));
+        jar.get(&self.name).cloned()
+    }
+
+    fn open(&self, sealed: &str, key: &Key) -> Option<String> {
+        let value = percent_decode(sealed.as_bytes()).decode_utf8().ok()?;
+        let mut jar = CookieJar::new();
+        jar.add_original(Cookie::new(self.name.clone(), value.into_owned()));
+        jar.private(key).get(&self.name).map(|cookie| cookie.value().to_owned())
+    }
+
+    /// The unsealed value when a previous key sealed it, and the current one did not.
+    fn open_with_previous(&self, sealed: &str) -> Option<String> {
+        let (current, previous) = self.keys.split_first()?;
+        if previous.is_empty() || self.open(sealed, current).is_some() {
+            return None;
+        }
+        previous.iter().find_map(|key| self.open(sealed, key))
+    }
+
+    fn removal(&self) -> Cookie<'static> {
+        let mut cookie = self.cookie(String::new(), None);
+        cookie.make_removal();
+        cookie
+    }
+}
+
+/// Changes what becomes of the session cookie.
+pub fn wish(request: &HttpRequest, change: impl FnOnce(&mut CookieWish)) {
+    let mut extensions = request.extensions_mut();
+    if let Some(wish) = extensions.get_mut::<CookieWish>() {
+        change(wish);
+        return;
+    }
+    let mut wish = CookieWish::default();
+    change(&mut wish);
+    extensions.insert(wish);
+}
+
+/// The middleware.
+pub async fn guard(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let Some(settings) = request.app_data::<web::Data<SessionCookie>>().cloned() else {
+        return Err(super::error::HttpError::Internal(anyhow::anyhow!("no session cookie is set up")).into());
+    };
+    let mut resealed = None;
+    if request.headers().contains_key(COOKIE) {
+        let mut pairs = Vec::new();
+        match find(request.headers(), &settings.name) {
+            Found::One(sealed) => {
+                let mut sealed = sealed.to_owned();
+                if let Some(value) = settings.open_with_previous(&sealed) {
+                    let anew = settings.seal(value.clone(), None);
+                    if let Some(anew) = anew {
+                        sealed = anew.encoded().stripped().to_string();
+                        sealed = sealed.split_once('=').map(|(_, v)| v.to_owned()).unwrap_or_default();
+                    }
+                    resealed = Some(value);
+                }
+                pairs.push(format!("{}={sealed}", settings.name));
+            }
+            Found::Refused => {
+                tracing::warn!("a session cookie came twice, misspelled or oversized; treated as a stranger's");
+            }
+            Found::None => {}
+        }
+        for other in &settings.others {
+            if let Found::One(value) = find(request.headers(), other) {
+                pairs.push(format!("{other}={value}"));
+            }
+        }
+        request.headers_mut().remove(COOKIE);
+        if let Ok(header) = HeaderValue::from_str(&pairs.join("; "))
+            && !pairs.is_empty()
+        {
+            request.headers_mut().insert(COOKIE, header);
+        }
+    }
+    let mut response = next.call(request).await?;
+    let wish = response.request().extensions_mut().remove::<CookieWish>().unwrap_or_default();
+    let made = take_made(response.headers_mut(), &settings.name);
+    let last = match wish.change {
+        CookieChange::Replace(value) => settings.seal(value, wish.max_age),
+        CookieChange::Clear => Some(settings.removal()),
+        CookieChange::Begun => made.and_then(|made| with_max_age(made, wish.max_age)),
+        CookieChange::Keep => resealed.and_then(|value| settings.seal(value, wish.max_age)),
+    };
+    if let Some(cookie) = last
+        && let Ok(value) = HeaderValue::from_str(&cookie.encoded().to_string())
+    {
+        response.headers_mut().append(SET_COOKIE, value);
+    }
+    Ok(response)
+}
+
+/// Takes the session cookie that the session middleware has set out of the response.
+fn take_made(headers: &mut HeaderMap, name: &str) -> Option<HeaderValue> {
+    let all: Vec<HeaderValue> = headers.remove(SET_COOKIE).collect();
+    let mut made = None;
+    for value in all {
+        let is_ours = value
+            .as_bytes()
+            .strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.starts_with(b"="));
+        if is_ours {
+            made = Some(value);
+        } else {
+            headers.append(SET_COOKIE, value);
+        }
+    }
+    made
+}
+
+fn with_max_age(
+    made: HeaderValue,
+    max_age: Option<std::time::Duration>,
+) -> Option<Cookie<'static>> {
+    let mut cookie = Cookie::parse_encoded(made.to_str().ok()?.to_owned()).ok()?;
+    if cookie.max_age().is_none()
+        && let Some(age) = max_age
+    {
+        cookie.set_max_age(Duration::seconds(age.as_secs() as i64));
+    }
+    Some(cookie)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Found<'a> {
+    None,
+    One(&'a str),
+    Refused,
+}
+
+/// Looks for the one byte-exact pair of `name` in the raw Cookie headers.
+fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
+    let mut found = Found::None;
+    for pair in headers.get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';')) {
+        // One space follows the semicolon (RFC 6265, 4.2.1); nothing else is trimmed.
+        let pair = pair.strip_prefix(b" ").unwrap_or(pair);
+        let (raw, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        if raw == name.as_bytes() {
+            let value = std::str::from_utf8(value).ok();
+            match (&found, value) {
+                (Found::None, Some(value))
+                    if value.len() <= LONGEST_VALUE && value.bytes().all(|byte| byte.is_ascii_graphic()) =>
+                {
+                    found = Found::One(value);
+                }
+                _ => return Found::Refused,
+            }
+        } else if passes_for(raw, name) {
+            return Found::Refused;
+        }
+    }
+    found
+}
+
+/// Whether somebody lax could read `raw` as `name`.
+fn passes_for(raw: &[u8], name: &str) -> bool {
+    let mut text = String::from_utf8_lossy(raw).into_owned();
+    for _ in 0..2 {
+        text = percent_decode(text.as_bytes()).decode_utf8_lossy().into_owned();
+    }
+    text.trim_matches(|letter: char| letter.is_whitespace() || letter.is_control())
+        .eq_ignore_ascii_case(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&[u8]]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for line in lines {
+            map.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn one_byte_exact_pair_passes() {
+        let map = headers(&[b"a=b; __Host-session=abc%2Fd; c=d"]);
+        assert_eq!(find(&map, "__Host-session"), Found::One("abc%2Fd"));
+    }
+
+    #[test]
+    fn whatever_could_pass_for_ours_makes_a_stranger() {
+        let long = format!("__Host-session={}", "a".repeat(600));
+        for lines in [
+            &[&b"__Host-session=a; __Host-session=a"[..]][..],
+            &[b"__Host-session=a", b"__Host-session=b"],
+            &[b"%5F%5FHost-session=a"],
+            &[b"__Host-session=a; %5F%5FHost-session=b"],
+            &[b"%255F%255FHost-session=a"],
+            &[b"\xe2\x80\x80__Host-session=a"],
+            &[b"__Host-session\xc2\xa0=a"],
+            &[b"  __Host-session=a"],
+            &[b"__host-session=a"],
+            &[b"__Host-session=a b"],
+            &[b"__Host-session=\xff"],
+            &[b"__Host-session=\"a\" "],
+            &[long.as_bytes()],
+        ] {
+            assert_eq!(find(&headers(lines), "__Host-session"), Found::Refused, "{lines:?}");
+        }
+        assert_eq!(find(&headers(&[b"a=b; session2=c"]), "session"), Found::None);
+    }
+
+    #[test]
+    fn a_previous_key_opens_and_the_first_seals() {
+        let old = SessionCookie::new(true, vec![Key::from(&[1; 64])], vec![]);
+        let new = SessionCookie::new(true, vec![Key::from(&[2; 64]), Key::from(&[1; 64])], vec![]);
+        let sealed = old.seal("secret".to_owned(), None).unwrap();
+        let sealed = sealed.encoded().stripped().to_string();
+        let value = sealed.split_once('=').unwrap().1;
+        assert_eq!(new.open_with_previous(value), Some("secret".to_owned()));
+        assert_eq!(old.open_with_previous(value), None);
+        assert_eq!(new.open(value, &new.keys[0]), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! The outermost layer: a request id and one log line for every request, the fixed headers on every
+//! response, and a page for every error, whatever raised it: a handler, actix-web itself, the
+//! session store, a panic.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _, web};
+use futures_util::FutureExt as _;
+use tera::Tera;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::client::RequestId;
+use super::error::HttpError;
+use super::headers;
+use super::page::{self, Facts, Viewer};
+
+/// What the envelope needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope {
+    /// The public URL is https.
+    pub https: bool,
+}
+
+/// The middleware.
+pub async fn wrap(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = Instant::now();
+    let id = Uuid::now_v7();
+    request.extensions_mut().insert(RequestId(id));
+    let https = request.app_data::<web::Data<Envelope>>().is_some_and(|envelope| envelope.https);
+    let tera = request.app_data::<web::Data<Tera>>().cloned();
+    let path = request.path().to_owned();
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", id = %id);
+
+    let caught = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
+    let _entered = span.enter();
+    let outcome = match caught {
+        Ok(outcome) => outcome.map(ServiceResponse::map_into_boxed_body),
+        Err(_) => Err(HttpError::Internal(anyhow::anyhow!("a handler panicked")).into()),
+    };
+    match outcome {
+        Ok(mut response) => {
+            let status = response.status();
+            if needs_page(status, response.headers()) {
+                let viewer = response.request().extensions().get::<Viewer>().cloned();
+                let facts = facts(&path, id, viewer.as_ref());
+                response = response.map_body(|head, body| {
+                    paint(tera.as_ref().map(|tera| tera.get_ref()), &facts, head.status, &mut head.headers).unwrap_or(body)
+                });
+            }
+            finish(response.headers_mut(), id, https);
+            let pattern = response.request().match_pattern();
+            log(&method, pattern.as_deref(), status, began);
+            Ok(response)
+        }
+        Err(error) => {
+            // The session store is the only thing below that answers with an error of actix-web's own:
+            // the database is away. No cookie is touched.
+            let mut response = match error.as_error::<HttpError>() {
+                Some(error) => error.error_response(),
+                None if error.as_response_error().status_code().is_server_error() => {
+                    HttpError::unavailable(anyhow::anyhow!("{error}")).error_response()
+                }
+                None => error.error_response(),
+            };
+            let status = response.status();
+            if needs_page(status, response.headers()) {
+                let facts = facts(&path, id, None);
+                response = response.map_body(|head, body| {
+                    paint(tera.as_ref().map(|tera| tera.get_ref()), &facts, head.status, &mut head.headers).unwrap_or(body)
+                });
+            }
+            finish(response.headers_mut(), id, https);
+            log(&method, None, status, began);
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// The page of a resource that does not know the method; says which it knows.
+pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+    HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
+}
+
+fn facts<'a>(path: &'a str, id: Uuid, viewer: Option<&'a Viewer>) -> Facts<'a> {
+    Facts { path, request_id: id.to_string(), viewer, notice: None }
+}
+
+fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
+    (status.is_client_error() || status.is_server_error())
+        && !headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+            kind.as_bytes().starts_with(b"text/html") || kind.as_bytes().starts_with(b"application/json")
+        })
+}
+
+fn paint(
+    tera: Option<&Tera>,
+    facts: &Facts<'_>,
+    status: StatusCode,
+    headers: &mut header::HeaderMap,
+) -> Option<BoxBody> {
+    let body = page::error_page(tera?, facts, status)?;
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::REFRESH, HeaderValue::from_static("5"));
+    }
+    Some(body)
+}
+
+fn finish(headers: &mut header::HeaderMap, id: Uuid, https: bool) {
+    headers::apply(headers, https);
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
+
+/// One line a request, with the pattern of the route, never the path: a path may hold a secret.
+fn log(method: &Method, pattern: Option<&str>, status: StatusCode, began: Instant) {
+    let milliseconds = began.elapsed().as_secs_f64() * 1000.0;
+    tracing::info!(
+        %method,
+        route = pattern.unwrap_or("-"),
+        status = status.as_u16(),
+        milliseconds = format!("{milliseconds:.1}"),
+        "answered"
+    );
+}

@@ -1,0 +1,86 @@
+//! THE table: which URLs exist, who answers them, who may ask.
+//!
+//! `account` pages take `CurrentUser` and so send strangers to sign in; the rest is for everybody.
+//! What stands outside the last scope costs no look-up of a session.
+
+use actix_web::guard::{Any, Get, Head};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Resource, Route};
+
+use crate::kit::envelope::method_not_allowed;
+use crate::kit::{assets, cookie_guard, cross_site};
+use crate::server::{IdentityLayer, SessionLayer};
+use crate::{account, auth, entrance, health, home};
+
+/// Registers every route. `sessions` and `identity` are the layers of the last scope.
+pub fn configure(config: &mut ServiceConfig, sessions: SessionLayer, identity: IdentityLayer) {
+    config
+        .service(read_only("/healthz").route(get().to(health::live)))
+        .service(read_only("/readyz").route(get().to(health::ready)))
+        .service(read_only("/static/{name}").route(get().to(assets::serve)))
+        .service(
+            web::scope("")
+                // Innermost first: a request passes them from the last to the first.
+                .wrap(from_fn(cross_site::refuse))
+                .wrap(from_fn(auth::recognize))
+                .wrap(identity)
+                .wrap(sessions)
+                .wrap(from_fn(cookie_guard::guard))
+                // ── everybody
+                .service(read_only("/").route(get().to(home::show)))
+                .service(
+                    form("/register")
+                        .route(get().to(entrance::register::show))
+                        .route(web::post().to(entrance::register::submit)),
+                )
+                .service(
+                    form("/login")
+                        .route(get().to(entrance::login::show))
+                        .route(web::post().to(entrance::login::submit)),
+                )
+                .service(button("/logout").route(web::post().to(entrance::logout::submit)))
+                // ── signed in
+                .service(read_only("/account").route(get().to(account::overview::show)))
+                .service(
+                    form("/account/profile")
+                        .route(get().to(account::profile::show))
+                        .route(web::post().to(account::profile::submit)),
+                )
+                .service(
+                    form("/account/password")
+                        .route(get().to(account::password::show))
+                        .route(web::post().to(account::password::submit)),
+                )
+                .service(read_only("/account/sessions").route(get().to(account::sessions::show)))
+                .service(
+                    button("/account/sessions/revoke-others")
+                        .route(web::post().to(account::sessions::revoke_others)),
+                )
+                .service(
+                    button("/account/sessions/{id}/revoke")
+                        .route(web::post().to(account::sessions::revoke)),
+                )
+                .default_service(web::to(|| async { HttpResponse::NotFound().finish() })),
+        );
+}
+
+/// A page that is only looked at.
+fn read_only(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { method_not_allowed("GET, HEAD") }))
+}
+
+/// A page with a form.
+fn form(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { method_not_allowed("GET, HEAD, POST") }))
+}
+
+/// A button without a page.
+fn button(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { method_not_allowed("POST") }))
+}
+
+/// GET, and HEAD, which is GET without the body.
+fn get() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}

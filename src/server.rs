@@ -1,0 +1,217 @@
+//! The running site: the actix App and the order of its layers, the background loops, and how it stops.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_identity::IdentityMiddleware;
+use actix_session::SessionMiddleware;
+use actix_session::config::CookieContentSecurity;
+use actix_web::cookie::{Key, SameSite};
+use actix_web::middleware::from_fn;
+use actix_web::{App as Site, HttpServer, web};
+use anyhow::Context as _;
+use serde_json::json;
+use tera::Tera;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::background::Loops;
+use crate::config::{Config, SecretKeys};
+use crate::db::{self, Database, migrations};
+use crate::kit::assets::Assets;
+use crate::kit::cookie_guard::SessionCookie;
+use crate::kit::cross_site::OwnOrigin;
+use crate::kit::envelope::{self, Envelope};
+use crate::kit::flash::Flash;
+use crate::routes;
+use crate::session::{PgSessionStore, purge, touch};
+use crate::templates;
+
+/// The session layer of actix-session on our store.
+pub type SessionLayer = SessionMiddleware<PgSessionStore>;
+/// The identity layer of actix-identity.
+pub type IdentityLayer = IdentityMiddleware;
+
+/// Head of a request: nobody honest needs longer.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// How long requests in flight may take once we are told to stop, in seconds.
+const DRAIN_SECONDS: u64 = 10;
+
+/// Serves until SIGTERM or SIGINT, then finishes what is in flight, writes what is still to be written
+/// and stops the private PostgreSQL.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    // Listened to from the very start, so that an early signal stops in order too.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let database = tokio::select! {
+        database = db::connect(&config, false) => database?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let served = async {
+        let (server, address, mut loops, app) = start(&config, &database).await?;
+        announce(&config, &database, address);
+        let handle = server.handle();
+        let mut running = tokio::spawn(server);
+        tokio::select! {
+            ended = &mut running => ended??,
+            _ = terminate.recv() => stop(handle, &mut running).await,
+            _ = interrupt.recv() => stop(handle, &mut running).await,
+        }
+        std::mem::take(&mut loops).stop().await;
+        if let Err(error) = app.sessions.touch().flush(true).await {
+            tracing::warn!(%error, "the last activity of some sessions could not be written");
+        }
+        anyhow::Ok(())
+    };
+    let served = served.await;
+    let closed = database.close().await;
+    served?;
+    closed?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn stop(
+    handle: actix_web::dev::ServerHandle,
+    running: &mut tokio::task::JoinHandle<std::io::Result<()>>,
+) {
+    tracing::info!("stopping: finishing what is in flight");
+    handle.stop(true).await;
+    if let Err(error) = running.await {
+        tracing::error!(%error, "the server did not stop in order");
+    }
+}
+
+async fn start(
+    config: &Config,
+    database: &Database,
+) -> anyhow::Result<(actix_web::dev::Server, std::net::SocketAddr, Loops, web::Data<App>)> {
+    if config.migrate {
+        migrations::run(&database.pool).await?;
+    }
+    migrations::check(&database.pool).await??;
+    let keys = keys(config)?;
+    let app = web::Data::new(App::new(config.clone(), database.pool.clone())?);
+    let loops = loops(&app);
+    let listener = TcpListener::bind(config.bind)
+        .with_context(|| format!("the address {} can not be listened on", config.bind))?;
+    let address = listener.local_addr()?;
+    let server = server(app.clone(), keys, listener)?;
+    Ok((server, address, loops, app))
+}
+
+/// Everything that goes on beside requests.
+fn loops(app: &web::Data<App>) -> Loops {
+    let mut loops = Loops::default();
+    let touched = app.clone();
+    loops.spawn(touch::FLUSH_EVERY, move || {
+        let app = touched.clone();
+        async move {
+            if let Err(error) = app.sessions.touch().flush(false).await {
+                tracing::warn!(%error, "last activity could not be written; it stays in memory");
+            }
+        }
+    });
+    let purged = app.clone();
+    loops.spawn(app.config.purge_interval, move || {
+        let app = purged.clone();
+        async move {
+            match purge::run_once(&app.pool, |_| ()).await {
+                Ok(purged) if purged.rows > 0 => tracing::info!(
+                    rows = purged.rows,
+                    milliseconds = purged.took.as_millis() as u64,
+                    "expired sessions are deleted"
+                ),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "expired sessions could not be deleted; trying again later");
+                }
+            }
+        }
+    });
+    loops
+}
+
+/// The HTTP server on `listener`, not yet polled.
+fn server(
+    app: web::Data<App>,
+    keys: Vec<Key>,
+    listener: TcpListener,
+) -> anyhow::Result<actix_web::dev::Server> {
+    let public = &app.config.public_url;
+    let https = public.is_https();
+    let first = keys.first().cloned().context("at least one secret key is set")?;
+    let flash = web::Data::new(Flash::new(https, first.clone()));
+    let cookie =
+        web::Data::new(SessionCookie::new(https, keys, vec![flash.name().to_owned()]));
+    let assets = web::Data::new(Assets::load()?);
+    let tera = web::Data::new(pages(&assets)?);
+    let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
+    let envelope = web::Data::new(Envelope { https });
+    let workers = app.config.workers;
+    let server = HttpServer::new(move || {
+        let sessions =
+            SessionMiddleware::builder(app.sessions.clone(), first.clone())
+                .cookie_name(cookie.name().to_owned())
+                .cookie_secure(cookie.is_secure())
+                .cookie_http_only(true)
+                .cookie_same_site(SameSite::Lax)
+                .cookie_path("/".to_owned())
+                .cookie_content_security(CookieContentSecurity::Private)
+                .build();
+        // No deadlines of its own: they would rewrite the session on every request; ours are on the row.
+        let identity = IdentityMiddleware::default();
+        Site::new()
+            .app_data(app.clone())
+            .app_data(flash.clone())
+            .app_data(cookie.clone())
+            .app_data(assets.clone())
+            .app_data(tera.clone())
+            .app_data(own.clone())
+            .app_data(envelope.clone())
+            .wrap(from_fn(envelope::wrap))
+            .configure(|config| routes::configure(config, sessions, identity))
+    })
+    .workers(workers)
+    .client_request_timeout(HEAD_DEADLINE)
+    .shutdown_timeout(DRAIN_SECONDS)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok(server)
+}
+
+/// The templates with what all of them know.
+fn pages(assets: &Assets) -> anyhow::Result<Tera> {
+    let mut tera = templates::load()?;
+    let globals = tera.global_context();
+    globals.insert("site", &json!({ "name": "Frontdesk" }));
+    globals.insert("assets", assets.urls());
+    Ok(tera)
+}
+
+fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
+    let keys = match &config.secret_keys {
+        Some(keys) => keys.clone(),
+        None => SecretKeys::load_or_create(&config.data_dir)?,
+    };
+    Ok(keys.iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect())
+}
+
+/// Three calm lines.
+#[expect(clippy::print_stdout, reason = "said to the person who started it, not to the log")]
+fn announce(config: &Config, database: &Database, address: std::net::SocketAddr) {
+    let url = if config.bind.port() == 0 {
+        format!("http://{address}/")
+    } else {
+        config.public_url.origin().to_string()
+    };
+    let data = match database.cluster() {
+        Some(cluster) => cluster.data_dir().display().to_string(),
+        None => "in that database".to_owned(),
+    };
+    println!("Site      {url}");
+    println!("Database  {}", database.described());
+    println!("Data      {data}");
+}

@@ -1,0 +1,164 @@
+//! A browser in words: "Firefox on Linux". A table of our own, because the parsers there are carry
+//! megabytes of expressions to tell two hundred bots apart, and a list of sessions needs two nouns. What
+//! a browser says of itself is a hint for its owner, never proof of anything.
+
+/// What kind of thing it is, for its picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// With a keyboard.
+    Laptop,
+    /// In a pocket.
+    Phone,
+    /// In between.
+    Tablet,
+    /// A program or a text browser.
+    Terminal,
+    /// Who knows.
+    Unknown,
+}
+
+impl DeviceKind {
+    /// The word that templates know.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeviceKind::Laptop => "laptop",
+            DeviceKind::Phone => "phone",
+            DeviceKind::Tablet => "tablet",
+            DeviceKind::Terminal => "terminal",
+            DeviceKind::Unknown => "unknown",
+        }
+    }
+}
+
+/// A browser in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// "Firefox on Linux".
+    pub title: String,
+    /// For its picture.
+    pub kind: DeviceKind,
+}
+
+/// In bytes; `sessions.user_agent` holds no more.
+const LONGEST: usize = 512;
+
+/// Mark and name; the first mark that is found names the browser, so those that pretend to be others
+/// come before the others.
+const BROWSERS: [(&str, &str); 16] = [
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("EdgiOS/", "Edge"),
+    ("OPR/", "Opera"),
+    ("OPT/", "Opera"),
+    ("Vivaldi/", "Vivaldi"),
+    ("YaBrowser/", "Yandex Browser"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("DuckDuckGo/", "DuckDuckGo"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("HeadlessChrome/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Chromium/", "Chromium"),
+    ("Safari/", "Safari"),
+];
+
+const SYSTEMS: [(&str, &str, DeviceKind); 9] = [
+    ("iPhone", "iPhone", DeviceKind::Phone),
+    ("iPad", "iPad", DeviceKind::Tablet),
+    ("CrOS", "ChromeOS", DeviceKind::Laptop),
+    ("Windows", "Windows", DeviceKind::Laptop),
+    ("Macintosh", "macOS", DeviceKind::Laptop),
+    ("FreeBSD", "FreeBSD", DeviceKind::Laptop),
+    ("OpenBSD", "OpenBSD", DeviceKind::Laptop),
+    ("Linux", "Linux", DeviceKind::Laptop),
+    ("X11", "Linux", DeviceKind::Laptop),
+];
+
+const PROGRAMS: [(&str, &str); 11] = [
+    ("curl/", "curl"),
+    ("Wget/", "Wget"),
+    ("HTTPie/", "HTTPie"),
+    ("python-requests/", "Python"),
+    ("python-httpx/", "Python"),
+    ("Go-http-client/", "Go"),
+    ("w3m/", "w3m"),
+    ("Lynx/", "Lynx"),
+    ("ELinks/", "ELinks"),
+    ("Links ", "Links"),
+    ("okhttp/", "An app"),
+];
+
+/// Puts what a browser calls itself into words.
+pub fn describe(user_agent: Option<&str>) -> Device {
+    let agent = user_agent.unwrap_or_default();
+    if let Some((_, name)) = PROGRAMS.iter().find(|(mark, _)| agent.starts_with(mark)) {
+        return Device { title: (*name).to_owned(), kind: DeviceKind::Terminal };
+    }
+    let browser = BROWSERS.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
+    match (browser, system(agent)) {
+        (Some(browser), Some((system, kind))) => {
+            Device { title: format!("{browser} on {system}"), kind }
+        }
+        (Some(browser), None) => Device { title: browser.to_owned(), kind: DeviceKind::Unknown },
+        (None, Some((system, kind))) => {
+            Device { title: format!("Unknown browser on {system}"), kind }
+        }
+        (None, None) => Device { title: "Unknown device".to_owned(), kind: DeviceKind::Unknown },
+    }
+}
+
+fn system(agent: &str) -> Option<(&'static str, DeviceKind)> {
+    if agent.contains("Android") {
+        let kind = if agent.contains("Mobile") { DeviceKind::Phone } else { DeviceKind::Tablet };
+        return Some(("Android", kind));
+    }
+    let found = SYSTEMS.iter().find(|(mark, _, _)| agent.contains(mark));
+    found.map(|(_, name, kind)| (*name, *kind))
+}
+
+/// What may be kept of it: at most 512 bytes, nothing that moves a cursor.
+pub fn bounded_user_agent(agent: &str) -> String {
+    let mut kept = String::new();
+    for letter in agent.chars().filter(|letter| !letter.is_control()) {
+        if kept.len() + letter.len_utf8() > LONGEST {
+            break;
+        }
+        kept.push(letter);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_are_told_in_words() {
+        use DeviceKind::*;
+        for (agent, title, kind) in [
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", "Firefox on Linux", Laptop),
+            ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0", "Edge on Windows", Laptop),
+            ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15", "Safari on macOS", Laptop),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/142.0 Mobile/15E148 Safari/604.1", "Chrome on iPhone", Phone),
+            ("Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/145.0 Mobile/15E148 Safari/605.1.15", "Firefox on iPad", Tablet),
+            ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36", "Samsung Internet on Android", Phone),
+            ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36", "Chrome on Android", Tablet),
+            ("Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36", "Chrome on ChromeOS", Laptop),
+            ("curl/8.14.1", "curl", Terminal),
+            ("w3m/0.5.3+git20230121", "w3m", Terminal),
+            ("Mozilla/5.0 (X11; Linux x86_64)", "Unknown browser on Linux", Laptop),
+            ("", "Unknown device", Unknown),
+            ("\u{0}<script>", "Unknown device", Unknown),
+        ] {
+            assert_eq!(describe(Some(agent)), Device { title: title.to_owned(), kind }, "{agent}");
+        }
+        assert_eq!(describe(None).title, "Unknown device");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_plain() {
+        let kept = bounded_user_agent(&"é\u{1b}[31m".repeat(400));
+        assert!(kept.len() <= 512 && !kept.chars().any(char::is_control));
+    }
+}

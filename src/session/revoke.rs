@@ -1,0 +1,196 @@
+//! Ending sessions, each with its line in the trail, in the caller's transaction. A session that was
+//! ended here is gone: there is no mark that could be missed.
+
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::audit::{self, Event, Origin};
+use crate::db;
+use crate::id::{SessionId, UserId};
+use crate::secret::{Digest, Secret};
+
+/// Why a session ended, as `audit_events.details` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The person signed out in that browser.
+    SignedOut,
+    /// Somebody ended it from a list of sessions.
+    Revoked,
+    /// The password was changed elsewhere.
+    PasswordChanged,
+    /// The account was disabled.
+    Disabled,
+    /// The same browser signed in anew.
+    Replaced,
+}
+
+impl Cause {
+    fn as_str(self) -> &'static str {
+        match self {
+            Cause::SignedOut => "signed_out",
+            Cause::Revoked => "revoked",
+            Cause::PasswordChanged => "password_changed",
+            Cause::Disabled => "disabled",
+            Cause::Replaced => "replaced",
+        }
+    }
+}
+
+/// A session that was just ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Which.
+    pub id: Uuid,
+    /// Whose.
+    pub user_id: Option<Uuid>,
+    /// With what it was begun.
+    pub user_agent: Option<String>,
+}
+
+/// Ends one session of `user`; `None` when there is none of that id, or it is somebody else's.
+pub async fn one(
+    connection: &mut PgConnection,
+    user: UserId,
+    session: SessionId,
+    cause: Cause,
+    origin: &Origin,
+) -> sqlx::Result<Option<Ended>> {
+    let ended = sqlx::query_as!(
+        Ended,
+        r#"
+        DELETE FROM sessions
+         WHERE id = $1
+           AND user_id = $2
+        RETURNING id, user_id, user_agent
+        "#,
+        session.uuid(),
+        user.uuid(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    record(connection, &ended, cause, origin).await?;
+    Ok(ended.into_iter().next())
+}
+
+/// Ends every session of `user` but `keep`; answers how many.
+pub async fn others(
+    connection: &mut PgConnection,
+    user: UserId,
+    keep: Option<SessionId>,
+    cause: Cause,
+    origin: &Origin,
+) -> sqlx::Result<usize> {
+    let ended = sqlx::query_as!(
+        Ended,
+        r#"
+        DELETE FROM sessions
+         WHERE user_id = $1
+           AND id IS DISTINCT FROM $2
+        RETURNING id, user_id, user_agent
+        "#,
+        user.uuid(),
+        keep.map(SessionId::uuid),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    record(connection, &ended, cause, origin).await?;
+    Ok(ended.len())
+}
+
+/// Ends one session, whosever it is: for operators.
+pub async fn any(
+    connection: &mut PgConnection,
+    session: SessionId,
+    origin: &Origin,
+) -> sqlx::Result<bool> {
+    let ended = sqlx::query_as!(
+        Ended,
+        "DELETE FROM sessions WHERE id = $1 RETURNING id, user_id, user_agent",
+        session.uuid(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    record(connection, &ended, Cause::Revoked, origin).await?;
+    Ok(!ended.is_empty())
+}
+
+/// Ends every session there is: for operators. Answers how many.
+pub async fn everybody(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<u64> {
+    let ended = sqlx::query!("DELETE FROM sessions").execute(&mut *connection).await?.rows_affected();
+    audit::record(
+        connection,
+        Event {
+            name: "all_sessions_ended",
+            user: None,
+            session: None,
+            origin,
+            details: json!({ "count": ended }),
+        },
+    )
+    .await?;
+    Ok(ended)
+}
+
+/// Gives a session a new secret and counts as a fresh proof; the old cookie is dead at the commit.
+/// `None` when the session is gone.
+pub async fn rotate(
+    connection: &mut PgConnection,
+    session: SessionId,
+) -> sqlx::Result<Option<Secret>> {
+    let secret = Secret::generate();
+    let digest = secret.digest();
+    let rotated = sqlx::query!(
+        r#"
+        UPDATE sessions
+           SET token_digest = $2,
+               authenticated_at = now()
+         WHERE id = $1
+           AND expires_at > now()
+        "#,
+        session.uuid(),
+        digest.as_bytes(),
+    )
+    .execute(connection)
+    .await?;
+    Ok((rotated.rows_affected() == 1).then_some(secret))
+}
+
+/// The session of a cookie makes room for a new one.
+pub(super) async fn replaced(pool: &PgPool, digest: Digest) -> sqlx::Result<()> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let ended = sqlx::query_as!(
+                Ended,
+                "DELETE FROM sessions WHERE token_digest = $1 RETURNING id, user_id, user_agent",
+                digest.as_bytes(),
+            )
+            .fetch_all(&mut *connection)
+            .await?;
+            record(connection, &ended, Cause::Replaced, &Origin::default()).await
+        })
+    })
+    .await
+}
+
+async fn record(
+    connection: &mut PgConnection,
+    ended: &[Ended],
+    cause: Cause,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    for session in ended.iter().filter(|session| session.user_id.is_some()) {
+        audit::record(
+            connection,
+            Event {
+                name: "session_ended",
+                user: session.user_id.map(UserId::from),
+                session: Some(SessionId::from(session.id)),
+                origin,
+                details: json!({ "cause": cause.as_str() }),
+            },
+        )
+        .await?;
+    }
+    Ok(())
+}

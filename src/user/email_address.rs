@@ -1,0 +1,115 @@
+//! An email address: as typed, for mail and for showing; and canonical, for comparing, so that upper case,
+//! spaces around it and Unicode variants are one account (Django, CVE-2019-19844: mail goes to the stored
+//! form only). Dots and tags mean what the provider says they mean: they are never merged.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+/// In bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
+const LONGEST: usize = 254;
+/// In bytes (RFC 5321, 4.5.3.1.1).
+const LONGEST_LOCAL: usize = 64;
+
+/// An address that can be written to, as far as its form tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailAddress {
+    as_typed: String,
+    canonical: String,
+}
+
+/// It has not the form of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Enter an email address like name@example.com.")]
+pub struct NotAnAddress;
+
+impl EmailAddress {
+    /// Takes what was typed.
+    pub fn parse(typed: &str) -> Result<Self, NotAnAddress> {
+        let as_typed: String = typed.trim().nfc().collect();
+        let (local, domain) = as_typed.rsplit_once('@').ok_or(NotAnAddress)?;
+        if as_typed.len() > LONGEST || local.is_empty() || local.len() > LONGEST_LOCAL {
+            return Err(NotAnAddress);
+        }
+        if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
+            return Err(NotAnAddress);
+        }
+        if !local.chars().all(is_local) {
+            return Err(NotAnAddress);
+        }
+        // A domain, never an address literal: `url` does IDNA as browsers do.
+        let domain = match url::Host::parse(domain) {
+            Ok(url::Host::Domain(domain)) => domain,
+            _ => return Err(NotAnAddress),
+        };
+        let labels = domain.split('.').collect::<Vec<_>>();
+        let is_label = |label: &&str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if labels.len() < 2 || !labels.iter().all(is_label) {
+            return Err(NotAnAddress);
+        }
+        // Lower case may undo the normal form and the other way round; twice is stable.
+        let fold = |text: &str| text.nfkc().collect::<String>().to_lowercase();
+        let local = fold(&fold(local));
+        let canonical = format!("{local}@{domain}");
+        if !local.chars().all(is_local) || canonical.len() > LONGEST {
+            return Err(NotAnAddress);
+        }
+        Ok(Self { as_typed, canonical })
+    }
+
+    /// For mail and for showing.
+    pub fn as_typed(&self) -> &str {
+        &self.as_typed
+    }
+
+    /// For comparing.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+}
+
+/// What the HTML living standard allows before the @, and letters of any script (RFC 6531).
+fn is_local(letter: char) -> bool {
+    if letter.is_ascii() {
+        letter.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(letter)
+    } else {
+        letter.is_alphanumeric() || unicode_normalization::char::is_combining_mark(letter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(typed: &str) -> String {
+        EmailAddress::parse(typed).unwrap().canonical().to_owned()
+    }
+
+    #[test]
+    fn one_address_in_many_spellings_is_one_account() {
+        for typed in ["ada@example.com", " Ada@Example.COM\t", "ADA@EXAMPLE.COM", "ａｄａ@ｅｘａｍｐｌｅ.com", "ada@example。com"] {
+            assert_eq!(canonical(typed), "ada@example.com", "{typed}");
+        }
+        assert_eq!(canonical("jose\u{301}@bücher.example"), canonical("JOSÉ@xn--bcher-kva.example"));
+        assert_ne!(canonical("a.da@example.com"), canonical("ada@example.com"));
+        assert_ne!(canonical("ada+desk@example.com"), canonical("ada@example.com"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let long = format!("{}@example.com", "a".repeat(65));
+        for typed in [
+            "", "ada", "@example.com", "ada@", "ada@example", "ada@127.0.0.1", "ada@[127.0.0.1]",
+            "ada lovelace@example.com", "ada@exa mple.com", "ada@example.com\nBcc: eve@example.com",
+            "ada\r\n@example.com", ".ada@example.com", "a..da@example.com", "ada@-example.com",
+            "ada@example..com", "<ada@example.com>", "ada@example.com,eve@example.com",
+            "\"ada\"@example.com", "ada\u{202e}@example.com", "ada@exam_ple.com", long.as_str(),
+        ] {
+            assert_eq!(EmailAddress::parse(typed), Err(NotAnAddress), "{typed:?}");
+        }
+    }
+}

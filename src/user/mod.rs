@@ -1,0 +1,13 @@
+//! Who somebody is: the record, the password, and what changing it ends. Owns the table `users`.
+//! Knows no page and no request.
+
+pub mod authenticate;
+pub mod display_name;
+pub mod email_address;
+pub mod hasher;
+pub mod password;
+pub mod record;
+pub mod set_password;
+
+pub use authenticate::{Authentication, authenticate};
+pub use record::{Role, User};

@@ -1,0 +1,255 @@
+//! Rows of `users`: find, insert, change. What a change ends is ended in the same transaction.
+
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::display_name::DisplayName;
+use super::email_address::EmailAddress;
+use super::hasher::PasswordHash;
+use crate::audit::{self, Event, Origin};
+use crate::db;
+use crate::id::UserId;
+use crate::session::revoke::{self, Cause};
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Their own account.
+    User,
+    /// The operator pages too.
+    Admin,
+}
+
+impl Role {
+    /// As `users.role` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::User => "user",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+/// A row of `users`.
+#[derive(Clone)]
+pub struct User {
+    /// Who.
+    pub id: Uuid,
+    /// The address as typed.
+    pub email: String,
+    /// What pages call this person.
+    pub display_name: String,
+    /// `user` or `admin`.
+    pub role: String,
+    /// PHC string; never shown, never logged.
+    pub password_hash: Option<String>,
+    /// When the password was last chosen.
+    pub password_changed_at: Option<OffsetDateTime>,
+    /// When the account was made.
+    pub created_at: OffsetDateTime,
+    /// Set: sign-in is refused.
+    pub disabled_at: Option<OffsetDateTime>,
+}
+
+impl User {
+    /// Who.
+    pub fn id(&self) -> UserId {
+        UserId::from(self.id)
+    }
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("User").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What came of [`insert`].
+#[derive(Debug)]
+pub enum Inserted {
+    /// The account is there.
+    Done(UserId),
+    /// Another account has this address.
+    EmailTaken,
+}
+
+/// Makes an account.
+pub async fn insert(
+    pool: &PgPool,
+    email: EmailAddress,
+    display_name: DisplayName,
+    role: Role,
+    hash: PasswordHash,
+    origin: Origin,
+) -> sqlx::Result<Inserted> {
+    let id = UserId::generate();
+    let inserted = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
+        Box::pin(async move {
+            sqlx::query!(
+                r#"
+                INSERT INTO users
+                       (id, email, email_canonical, display_name, role, password_hash, password_changed_at)
+                VALUES ($1, $2, $3, $4, $5, $6, now())
+                "#,
+                id.uuid(),
+                email.as_typed(),
+                email.canonical(),
+                display_name.as_str(),
+                role.as_str(),
+                hash.as_str(),
+            )
+            .execute(&mut *connection)
+            .await?;
+            audit::record(
+                connection,
+                Event {
+                    name: "registered",
+                    user: Some(id),
+                    session: None,
+                    origin: &origin,
+                    details: json!({ "role": role.as_str() }),
+                },
+            )
+            .await
+        })
+    })
+    .await;
+    match inserted {
+        Ok(()) => Ok(Inserted::Done(id)),
+        Err(error) if db::violated_constraint(&error) == Some("users_email_canonical_key") => {
+            Ok(Inserted::EmailTaken)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The account of an address.
+pub async fn find_by_email(pool: &PgPool, email: &EmailAddress) -> sqlx::Result<Option<User>> {
+    sqlx::query_as!(
+        User,
+        r#"
+        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at
+          FROM users
+         WHERE email_canonical = $1
+        "#,
+        email.canonical(),
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// The account of an id.
+pub async fn find(pool: &PgPool, id: UserId) -> sqlx::Result<Option<User>> {
+    sqlx::query_as!(
+        User,
+        r#"
+        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at
+          FROM users
+         WHERE id = $1
+        "#,
+        id.uuid(),
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// Accounts, newest first.
+pub async fn list(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<User>> {
+    sqlx::query_as!(
+        User,
+        r#"
+        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at
+          FROM users
+         ORDER BY id DESC
+         LIMIT $1
+        "#,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Changes what pages call somebody; `false` when there is no such account.
+pub async fn set_display_name(
+    pool: &PgPool,
+    id: UserId,
+    display_name: &DisplayName,
+) -> sqlx::Result<bool> {
+    let changed = sqlx::query!(
+        "UPDATE users SET display_name = $2 WHERE id = $1",
+        id.uuid(),
+        display_name.as_str(),
+    )
+    .execute(pool)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// Disables or enables an account; disabling ends all its sessions. `false` when it was so already.
+pub async fn set_disabled(
+    pool: &PgPool,
+    id: UserId,
+    disabled: bool,
+    origin: Origin,
+) -> sqlx::Result<bool> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let changed = sqlx::query!(
+                r#"
+                UPDATE users
+                   SET disabled_at = CASE WHEN $2 THEN now() END
+                 WHERE id = $1
+                   AND (disabled_at IS NULL) = $2
+                "#,
+                id.uuid(),
+                disabled,
+            )
+            .execute(&mut *connection)
+            .await?;
+            if changed.rows_affected() == 0 {
+                return Ok(false);
+            }
+            if disabled {
+                revoke::others(connection, id, None, Cause::Disabled, &origin).await?;
+            }
+            let name = if disabled { "account_disabled" } else { "account_enabled" };
+            changed_event(connection, name, id, &origin, json!({})).await?;
+            Ok(true)
+        })
+    })
+    .await
+}
+
+/// Changes what somebody may do, at once on every session; `false` when it was so already.
+pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> sqlx::Result<bool> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let changed = sqlx::query!(
+                "UPDATE users SET role = $2 WHERE id = $1 AND role <> $2",
+                id.uuid(),
+                role.as_str(),
+            )
+            .execute(&mut *connection)
+            .await?;
+            if changed.rows_affected() == 0 {
+                return Ok(false);
+            }
+            let details = json!({ "role": role.as_str() });
+            changed_event(connection, "role_changed", id, &origin, details).await?;
+            Ok(true)
+        })
+    })
+    .await
+}
+
+async fn changed_event(
+    connection: &mut PgConnection,
+    name: &'static str,
+    user: UserId,
+    origin: &Origin,
+    details: serde_json::Value,
+) -> sqlx::Result<()> {
+    audit::record(connection, Event { name, user: Some(user), session: None, origin, details }).await
+}
