@@ -1,5 +1,6 @@
 //! The running site: the actix App and the order of its layers, the background loops, and how it stops.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -199,8 +200,7 @@ fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
     Ok(keys.iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect())
 }
 
-/// Three calm lines.
-#[expect(clippy::print_stdout, reason = "said to the person who started it, not to the log")]
+/// Three calm lines, for the person who started it. Nobody has to listen.
 fn announce(config: &Config, database: &Database, address: std::net::SocketAddr) {
     let url = if config.bind.port() == 0 {
         format!("http://{address}/")
@@ -211,7 +211,8 @@ fn announce(config: &Config, database: &Database, address: std::net::SocketAddr)
         Some(cluster) => cluster.data_dir().display().to_string(),
         None => "in that database".to_owned(),
     };
-    println!("Site      {url}");
-    println!("Database  {}", database.described());
-    println!("Data      {data}");
+    let described = database.described();
+    let mut out = std::io::stdout().lock();
+    write!(out, "Site      {url}\nDatabase  {described}\nData      {data}\n").ok();
+    out.flush().ok();
 }

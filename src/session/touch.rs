@@ -53,7 +53,7 @@ impl Touch {
         // Could the row run out before the loop comes to it?
         if left < wait.as_secs_f64() + 3.0 * FLUSH_EVERY.as_secs_f64() && since_seen >= interval {
             self.marks().remove(digest);
-            if let Err(error) = self.write(vec![(digest.clone(), mark)]).await {
+            if let Err(error) = self.write(vec![(digest.clone(), mark)], false).await {
                 tracing::warn!(%error, "a session could not be marked as seen");
                 self.marks().insert(digest.clone(), mark);
             }
@@ -69,7 +69,7 @@ impl Touch {
         };
         let mut chunks = due.chunks(BATCH);
         while let Some(chunk) = chunks.next() {
-            if let Err(error) = self.write(chunk.to_vec()).await {
+            if let Err(error) = self.write(chunk.to_vec(), all).await {
                 let unwritten = chunk.iter().chain(chunks.flatten());
                 let mut marks = self.marks();
                 for (digest, mark) in unwritten {
@@ -81,7 +81,10 @@ impl Touch {
         Ok(())
     }
 
-    async fn write(&self, batch: Vec<(Digest, Mark)>) -> sqlx::Result<()> {
+    async fn write(&self, batch: Vec<(Digest, Mark)>, early: bool) -> sqlx::Result<()> {
+        // Another server may have written meanwhile; only the last flush of a server that stops may come
+        // before the interval is over.
+        let share = if early { 0.0 } else { 0.9 };
         let digests: Vec<Vec<u8>> =
             batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
         let ages: Vec<f64> = batch.iter().map(|(_, mark)| mark.seen.elapsed().as_secs_f64()).collect();
@@ -103,11 +106,12 @@ impl Touch {
                      WHERE s.token_digest = m.digest
                        AND s.expires_at > now()
                        AND s.last_seen_at < m.seen_at
-                       AND s.last_seen_at <= now() - LEAST(interval '60 seconds', s.idle_timeout / 20) * 0.9
+                       AND s.last_seen_at <= now() - LEAST(interval '60 seconds', s.idle_timeout / 20) * $3::float8
                     RETURNING s.token_digest
                     "#,
                     &digests,
                     &ages,
+                    share,
                 )
                 .fetch_all(connection)
                 .await

@@ -1,0 +1,80 @@
+//! The pages once you are signed in.
+
+use crate::support::{PASSWORD, registered, site};
+
+#[test]
+fn every_page_of_the_account_asks_strangers_to_sign_in() {
+    let (server, _database) = site();
+    for path in ["/account", "/account/profile", "/account/sessions", "/account/password"] {
+        let answer = server.browser().get(path);
+        assert_eq!(answer.status, 303, "{path}");
+        assert!(answer.location().starts_with("/login?next="), "{path}");
+    }
+    for path in ["/account/profile", "/account/password", "/account/sessions/revoke-others"] {
+        let answer = server.browser().post(path, &[]);
+        assert_eq!((answer.status, answer.location()), (303, "/login"), "{path}");
+    }
+}
+
+#[test]
+fn the_overview_tells_who_you_are_and_when_you_were_last_here() {
+    let (server, _database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    let first = browser.get("/account").body;
+    assert!(first.contains("ada@example.com") && first.contains("This is the first time. Welcome."));
+    browser.post("/logout", &[]);
+    browser.login("ada@example.com", PASSWORD);
+    let second = browser.get("/account").body;
+    assert!(second.contains("with Firefox on Linux, from 127.0.0.1"), "{second}");
+}
+
+#[test]
+fn a_name_is_changed_shown_as_text_and_said_so_once() {
+    let (server, _database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    let name = "<b>Ada</b> {{7*7}} & \"Co\"";
+    let answer = browser.post("/account/profile", &[("display_name", name)]);
+    assert_eq!((answer.status, answer.location()), (303, "/account/profile"));
+    let page = browser.get("/account/profile").body;
+    assert!(page.contains("Your name is now"), "{page}");
+    assert!(page.contains("&lt;b&gt;Ada") && !page.contains("<b>Ada") && !page.contains("49"));
+    assert!(!browser.get("/account/profile").body.contains("Your name is now"));
+    let long = "n".repeat(65);
+    for (typed, said) in [(" ", "Enter the name"), (long.as_str(), "Use at most 64 characters")] {
+        let answer = browser.post("/account/profile", &[("display_name", typed)]);
+        assert_eq!(answer.status, 422);
+        assert!(answer.body.contains(said), "{said}");
+    }
+}
+
+#[test]
+fn nobody_raises_their_own_role_by_an_extra_field() {
+    let (server, database) = site();
+    let mut browser = server.browser();
+    let extra = [("role", "admin"), ("is_admin", "true"), ("disabled_at", ""), ("id", "1")];
+    let mut fields =
+        vec![("email", "eve@example.com"), ("display_name", "Eve"), ("password", PASSWORD)];
+    fields.extend(extra);
+    assert_eq!(browser.post("/register", &fields).status, 303);
+    let mut fields = vec![("display_name", "Eve")];
+    fields.extend(extra);
+    browser.post("/account/profile", &fields);
+    assert_eq!(database.db_texts("SELECT role FROM users"), ["user"]);
+}
+
+#[test]
+fn a_notice_can_not_be_put_on_our_pages_by_others() {
+    let (server, _database) = site();
+    let mut browser = server.browser();
+    browser.cookies.insert("notice".to_owned(), r#"{"kind":"danger","text":"Call 555-0100"}"#.to_owned());
+    assert!(!browser.get("/").body.contains("555-0100"));
+}
+
+#[test]
+fn signing_out_is_on_every_page_of_the_account() {
+    let (server, _database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    for path in ["/", "/account", "/account/profile", "/account/sessions", "/account/password", "/nowhere"] {
+        assert!(browser.get(path).body.contains(r#"action="/logout""#), "{path}");
+    }
+}

@@ -1,0 +1,207 @@
+//! Hostile and broken input: a clear answer, nothing lost, never a 500.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::{PASSWORD, raw, registered, site};
+
+#[test]
+fn odd_cookies_make_a_stranger_and_nothing_else() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    let sealed = browser.session().unwrap().to_owned();
+    let flipped = format!("{}{}", if sealed.starts_with('A') { 'B' } else { 'A' }, &sealed[1..]);
+    let long = "x".repeat(9000);
+    for cookie in [
+        format!("session={flipped}"),
+        format!("session={sealed}; session={sealed}"),
+        format!("session={sealed}; %73ession={sealed}"),
+        format!("%73ession={sealed}"),
+        format!("\u{2000}session={sealed}"),
+        format!("session\u{a0}={sealed}"),
+        format!("SESSION={sealed}"),
+        format!("session={long}"),
+        "session=".to_owned(),
+        "session".to_owned(),
+        "session=%00%ff%zz".to_owned(),
+        "session=../../etc/passwd".to_owned(),
+        "session=' OR 1=1 --".to_owned(),
+        "session=\"\"; ;;; ==".to_owned(),
+        format!("session={}", &sealed[..sealed.len() - 4]),
+    ] {
+        let request = format!(
+            "GET /account HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"
+        );
+        let answer = raw(&server.address, request.as_bytes()).unwrap();
+        assert_eq!(answer.status, 303, "{cookie}");
+        assert!(answer.cookies().is_empty(), "{cookie}");
+    }
+    let twice = format!(
+        "GET /account HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: session={sealed}\r\nCookie: session={sealed}\r\n\r\n"
+    );
+    assert_eq!(raw(&server.address, twice.as_bytes()).unwrap().status, 303);
+    assert!(browser.is_signed_in(), "the good one still works");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
+    // Nothing but the cookie carries a session.
+    let elsewhere = browser.clone();
+    let mut stranger = server.browser();
+    let answer = stranger.send("GET", &format!("/account?session={sealed}"), &[("X-Session", &sealed)], "");
+    assert_eq!(answer.status, 303);
+    drop(elsewhere);
+}
+
+#[test]
+fn missing_repeated_and_unstorable_fields_are_named() {
+    let (server, database) = site();
+    for (body, said) in [
+        ("email=a%40b.example&display_name=A", "A password is missing."),
+        ("display_name=A&password=quiet+corner+lamp", "Your email is missing."),
+        ("email=a%40b.example&email=c%40d.example&display_name=A&password=quiet+corner+lamp", "Your email was sent more than once."),
+        ("email=a%40b.example&display_name=A%00B&password=quiet+corner+lamp", "Your name has a character that can not be stored."),
+        ("email=a%40b.example&display_name=A&password=quiet%00corner+lamp", "A password has a character that can not be stored."),
+        ("email=a%40b.example&display_name=%ff%fe&password=quiet+corner+lamp", "Your name has a character that can not be stored."),
+        ("", "Your email is missing."),
+        ("%", "Your email is missing."),
+    ] {
+        let answer = server.browser().send(
+            "POST",
+            "/register",
+            &[("Content-Type", "application/x-www-form-urlencoded")],
+            body,
+        );
+        assert_eq!(answer.status, 422, "{body}");
+        assert!(answer.body.contains(said), "{body}: {}", answer.body);
+    }
+    let long = "p".repeat(1025);
+    let fields = [("email", "a@b.example"), ("display_name", "A"), ("password", long.as_str())];
+    let answer = server.browser().post("/register", &fields);
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.contains("at most 1,024 bytes"));
+    assert_eq!(server.browser().login("a@b.example", &long).status, 422);
+    assert_eq!(database.db_count("SELECT count(*) FROM users"), 0);
+}
+
+#[test]
+fn bodies_that_are_no_forms_or_too_large_are_refused() {
+    let (server, _database) = site();
+    for kind in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
+        let answer = server.browser().send("POST", "/login", &[("Content-Type", kind)], "{}");
+        assert_eq!(answer.status, 415, "{kind}");
+    }
+    let large = "a".repeat(64 * 1024 + 1);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    assert_eq!(server.browser().send("POST", "/login", &[form], &large).status, 413);
+    // The same without saying so beforehand.
+    let head = "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunked = format!("{head}{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    assert_eq!(raw(&server.address, chunked.as_bytes()).unwrap().status, 413);
+}
+
+#[test]
+fn what_is_not_there_and_what_can_not_be_done_get_their_pages() {
+    let (server, _database) = site();
+    let mut browser = server.browser();
+    for (method, path, status) in [
+        ("GET", "/nowhere", 404),
+        ("GET", "/account/../nowhere", 404),
+        ("GET", "/static/nothing.css", 404),
+        ("GET", "/logout", 405),
+        ("PUT", "/login", 405),
+        ("DELETE", "/", 405),
+        ("TRACE", "/", 405),
+        ("GET", "/account/sessions/revoke-others", 405),
+        ("POST", "/healthz", 405),
+    ] {
+        let answer = browser.send(method, path, &[], "");
+        assert_eq!(answer.status, status, "{method} {path}");
+        let request = answer.header("x-request-id").unwrap().to_owned();
+        assert!(answer.body.contains(&request), "{method} {path}: {}", answer.body);
+        assert!(answer.body.contains("Quote this if you write to us"));
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}");
+    }
+    let head = browser.send("HEAD", "/login", &[], "");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+#[test]
+fn broken_requests_get_400() {
+    let (server, _database) = site();
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
+        "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "\u{0}\u{1}\u{2}\r\n\r\n",
+    ] {
+        let answer = raw(&server.address, request.as_bytes());
+        assert!(answer.as_ref().is_ok_and(|answer| answer.status == 400), "{request:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_body_that_does_not_arrive_closes_the_connection() {
+    let (server, _database) = site();
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nemail=";
+    stream.write_all(head.as_bytes()).unwrap();
+    let began = Instant::now();
+    let mut answer = Vec::new();
+    // Ends only when the server closes.
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15));
+    assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 408"));
+}
+
+#[test]
+fn what_other_sites_make_a_browser_send_is_refused_and_changes_nothing() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    for headers in [
+        &[("Sec-Fetch-Site", "cross-site")][..],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Origin", "https://evil.example")],
+        &[("Origin", "null")],
+        &[("Sec-Fetch-Site", "cross-site"), ("Origin", "http://127.0.0.1:8080")],
+    ] {
+        for path in [
+            "/logout", "/login", "/register", "/account/profile", "/account/password",
+            "/account/sessions/revoke-others", "/account/sessions/x/revoke",
+        ] {
+            let mut all = headers.to_vec();
+            all.push(("Content-Type", "application/x-www-form-urlencoded"));
+            let answer = browser.send("POST", path, &all, "display_name=Eve&email=a%40b.example&password=x");
+            assert_eq!(answer.status, 403, "{path} {headers:?}");
+        }
+    }
+    assert!(browser.is_signed_in());
+    assert_eq!(database.db_texts("SELECT display_name FROM users"), ["ADA"]);
+    for headers in [
+        &[("Sec-Fetch-Site", "same-origin")][..],
+        &[("Sec-Fetch-Site", "none")],
+        &[("Origin", "http://127.0.0.1:8080")],
+        &[],
+    ] {
+        let mut all = headers.to_vec();
+        all.push(("Content-Type", "application/x-www-form-urlencoded"));
+        let answer = browser.send("POST", "/account/profile", &all, "display_name=Ada");
+        assert_eq!(answer.status, 303, "{headers:?}");
+    }
+}
+
+#[test]
+fn no_secret_and_nothing_typed_is_in_the_log() {
+    let (server, _database) = site();
+    let mut browser = registered(&server, "canary@example.com");
+    let sealed = browser.session().unwrap().to_owned();
+    browser.login("canary@example.com", "wrong-canary-password");
+    browser.get("/account?canary=query");
+    browser.send("GET", "/account", &[("Cookie", "session=canary-cookie")], "");
+    browser.send("POST", "/login", &[("Content-Type", "text/canary")], "canary-body");
+    browser.post("/account/profile", &[("display_name", "Canary")]);
+    let log = server.log();
+    assert!(log.contains("answered"), "{log}");
+    for secret in ["canary", "Canary", PASSWORD, &sealed[..16]] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}

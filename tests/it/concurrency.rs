@@ -1,0 +1,146 @@
+//! Many at once: races, rotations, crowds.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::server::KEY;
+use crate::support::{Browser, Database, PASSWORD, Server, registered};
+
+#[test]
+fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
+    let database = Database::new();
+    let servers = [Server::start(&database, &[]), Server::start(&database, &[])];
+    registered(&servers[0], "ada@example.com");
+    database.db_execute("DELETE FROM sessions");
+    let mut written = 0;
+    for round in 0..1000 {
+        let mut browser = servers[round % 2].browser();
+        assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
+        // Old enough that every request also wants to be recorded as activity.
+        database.db_execute(
+            "UPDATE sessions SET last_seen_at = now() - interval '119m 59s', expires_at = now() + interval '5 seconds'",
+        );
+        let out = AtomicBool::new(false);
+        let kept = browser.clone();
+        written += std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..10)
+                .map(|number| {
+                    let mut writer = kept.at(&servers[number % 2].address);
+                    let out = &out;
+                    scope.spawn(move || {
+                        let began_after = out.load(Ordering::SeqCst);
+                        let name = format!("Ada {number}");
+                        let answer = writer.post("/account/profile", &[("display_name", &name)]);
+                        assert!(!(began_after && answer.location() == "/account/profile"));
+                        usize::from(answer.location() == "/account/profile")
+                    })
+                })
+                .collect();
+            assert_eq!(browser.post("/logout", &[]).status, 303);
+            out.store(true, Ordering::SeqCst);
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "round {round}");
+        for server in &servers {
+            assert!(!kept.at(&server.address).is_signed_in(), "round {round}");
+        }
+    }
+    println!("1,000 rounds: {written} of 10,000 writes came before the logout");
+    assert!(written > 0 && written < 10_000);
+}
+
+#[test]
+fn rotating_the_key_twice_under_load_signs_nobody_out() {
+    let database = Database::new();
+    let mut keys = vec![KEY.to_owned()];
+    let mut server = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", KEY)]);
+    let mut crowd: Vec<Browser> =
+        (0..8).map(|number| registered(&server, &format!("guest{number}@example.com"))).collect();
+    for fresh in ["Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf", "Mn3Bv7Cx1Zl5Kj9Hg2Fd6Sa4Po8Iu0YtReWqAzSxDcFvGbHn"] {
+        // Both servers run for a while, as behind a proxy while one after the other restarts; the one
+        // that leaves knows the new key too, as the last of its keys.
+        let leaving_keys = format!("{},{fresh}", keys.join(","));
+        let leaving = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &leaving_keys)]);
+        keys.insert(0, fresh.to_owned());
+        let coming = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &keys.join(","))]);
+        let out = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for browser in &mut crowd {
+                let (out, leaving, coming) = (&out, &leaving, &coming);
+                scope.spawn(move || {
+                    for turn in 0..25 {
+                        let at = if turn % 2 == 0 { &coming.address } else { &leaving.address };
+                        browser.address = at.clone();
+                        if !browser.is_signed_in() {
+                            out.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                    browser.address = coming.address.clone();
+                    assert!(browser.is_signed_in());
+                });
+            }
+        });
+        assert_eq!(out.load(Ordering::SeqCst), 0);
+        keys.truncate(2);
+        server = coming;
+    }
+    let last = keys[0].clone();
+    let alone = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &last)]);
+    drop(server);
+    for browser in &crowd {
+        assert!(browser.at(&alone.address).is_signed_in(), "sealed by the last key by now");
+    }
+}
+
+#[test]
+fn three_hundred_sign_ins_at_once_stay_in_bounds() {
+    let database = Database::new();
+    let server = Server::start(&database, &[]);
+    registered(&server, "ada@example.com");
+    database.db_execute("DELETE FROM sessions");
+    let memory = |what: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let base = memory("VmRSS");
+    let done = AtomicBool::new(false);
+    let (answers, mut health) = std::thread::scope(|scope| {
+        let pulse = scope.spawn(|| {
+            let mut took = Vec::new();
+            while !done.load(Ordering::SeqCst) {
+                let began = Instant::now();
+                assert_eq!(server.browser().get("/healthz").status, 200);
+                took.push(began.elapsed());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            took
+        });
+        let crowd: Vec<_> = (0..300)
+            .map(|_| scope.spawn(|| server.browser().login("ada@example.com", PASSWORD)))
+            .collect();
+        let answers: Vec<_> = crowd.into_iter().map(|one| one.join().unwrap()).collect();
+        done.store(true, Ordering::SeqCst);
+        (answers, pulse.join().unwrap())
+    });
+    let accepted = answers.iter().filter(|answer| answer.status == 303).count();
+    let busy: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    let peak = memory("VmHWM");
+    let cores = std::thread::available_parallelism().unwrap().get();
+    health.sort();
+    let p99 = health[health.len() * 99 / 100 - usize::from(health.len() < 100)];
+    println!(
+        "300 sign-ins: {accepted} in, {} got 503; memory {base} KiB → {peak} KiB; /healthz p99 {p99:?} of {}",
+        busy.len(),
+        health.len()
+    );
+    assert_eq!(accepted + busy.len(), 300);
+    assert!(accepted >= 32 && !busy.is_empty());
+    for answer in busy {
+        let wait: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait));
+        assert!(answer.body.contains("The desk will be right back"));
+    }
+    assert!(peak <= base + cores * 19 * 1024 + 64 * 1024, "{base} → {peak} KiB");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions") as usize, accepted);
+}

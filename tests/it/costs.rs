@@ -1,0 +1,56 @@
+//! What a page costs the database, counted by the database itself.
+
+use crate::support::{Database, registered, site};
+
+fn statements(database: &Database, like: &str) -> i64 {
+    database.db_count(&format!(
+        "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
+          WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND query ILIKE '{like}'"
+    ))
+}
+
+#[test]
+fn a_thousand_requests_of_a_signed_in_page_are_a_thousand_selects_and_at_most_two_updates() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    database.db_execute(
+        "UPDATE sessions SET last_seen_at = last_seen_at - interval '5 minutes', expires_at = expires_at - interval '5 minutes'",
+    );
+    let (selects, updates) = ("%FROM sessions s%LEFT JOIN users u%token_digest%", "%UPDATE sessions AS s%");
+    let before = (statements(&database, selects), statements(&database, updates));
+    let all = statements(&database, "%");
+    for _ in 0..1000 {
+        assert_eq!(browser.get("/account/profile").status, 200);
+    }
+    // The touch is written by a loop; wait for the row to change, not for time to pass.
+    while database.db_count("SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '1 minute'") > 0 {}
+    assert_eq!(statements(&database, selects) - before.0, 1000);
+    let updates = statements(&database, updates) - before.1;
+    assert!((1..=2).contains(&updates), "{updates}");
+    let every = statements(&database, "SELECT%") ;
+    println!("1,000 pages: 1000 selects, {updates} update(s); statements before {all}, selects now {every}");
+}
+
+#[test]
+fn a_thousand_anonymous_requests_are_no_row_and_no_statement() {
+    let (server, database) = site();
+    let mut browser = server.browser();
+    browser.get("/");
+    let ours = "%sessions%";
+    let before = statements(&database, ours);
+    for path in ["/", "/login", "/register", "/account", "/nowhere"] {
+        for _ in 0..200 {
+            browser.get(path);
+        }
+    }
+    // The purge and the touch loop may come round meanwhile; nothing else may.
+    let purge = statements(&database, "%DELETE FROM sessions%");
+    let loaded = statements(&database, "%LEFT JOIN users%");
+    let after = statements(&database, ours) - before;
+    assert_eq!(loaded, 0);
+    assert!(after <= purge + 2, "{after}");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+    assert_eq!(database.db_count("SELECT count(*) FROM audit_events"), 0);
+    assert!(browser.cookies.is_empty());
+}

@@ -1,0 +1,201 @@
+//! Registering, signing in, signing out.
+
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+
+#[test]
+fn registering_signs_in_and_signing_out_ends_it_for_every_copy_of_the_cookie() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    assert!(browser.is_signed_in());
+    let mut thief = browser.clone();
+    let answer = browser.post("/logout", &[]);
+    assert_eq!((answer.status, answer.location()), (303, "/"));
+    assert_eq!(answer.header("clear-site-data"), Some("\"cache\""));
+    assert!(browser.session().is_none());
+    assert!(!thief.is_signed_in());
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+    assert!(browser.get("/").body.contains("You are signed out."));
+    assert!(!browser.get("/").body.contains("You are signed out."));
+}
+
+#[test]
+fn unknown_wrong_and_disabled_look_the_same() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    registered(&server, "bob@example.com");
+    database.db_execute("UPDATE users SET disabled_at = now() WHERE email = 'bob@example.com'");
+    let mut seen = Vec::new();
+    for (email, password) in [
+        ("eve@example.com", PASSWORD),
+        ("ada@example.com", OTHER_PASSWORD),
+        ("bob@example.com", PASSWORD),
+    ] {
+        let answer = server.browser().login(email, password);
+        let names: Vec<String> = answer.headers.iter().map(|(name, _)| name.clone()).collect();
+        assert_eq!(answer.status, 422);
+        assert!(answer.body.contains("That email and password do not match"));
+        assert!(answer.body.contains(&format!("value=\"{email}\"")), "the address is kept");
+        assert!(!answer.body.contains(password), "the password is not");
+        let mut sorted = names;
+        sorted.sort();
+        let body = answer.body.replace(email, "EMAIL");
+        seen.push((sorted, body, answer.cookies().len()));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2);
+}
+
+#[test]
+fn signing_in_gives_a_new_id_and_a_new_secret_and_ends_the_former_session() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    let mut before = browser.clone();
+    let id = database.db_texts("SELECT id::text FROM sessions");
+    let answer = browser.login("ada@example.com", PASSWORD);
+    assert_eq!((answer.status, answer.location()), (303, "/account"));
+    assert_ne!(browser.session(), before.session());
+    assert!(browser.is_signed_in());
+    assert!(!before.is_signed_in());
+    let now = database.db_texts("SELECT id::text FROM sessions");
+    assert_eq!(now.len(), 1);
+    assert_ne!(now, id);
+}
+
+#[test]
+fn what_was_in_the_session_before_a_sign_in_is_dropped() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    database.db_execute(r#"UPDATE sessions SET state = '{"planted": "by a stranger"}'"#);
+    browser.login("ada@example.com", PASSWORD);
+    assert_eq!(database.db_texts("SELECT state::text FROM sessions"), ["{}"]);
+}
+
+#[test]
+fn an_id_that_we_never_issued_is_never_adopted() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let mut browser = server.browser();
+    browser.cookies.insert("session".to_owned(), "A".repeat(120));
+    browser.login("ada@example.com", PASSWORD);
+    assert_ne!(browser.session(), Some("A".repeat(120).as_str()));
+    assert!(browser.is_signed_in());
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2);
+}
+
+#[test]
+fn a_remembered_session_has_its_own_windows_and_its_own_cookie() {
+    let (server, database) = site();
+    let plain = registered(&server, "ada@example.com");
+    drop(plain);
+    let mut browser = server.browser();
+    let answer = browser.post(
+        "/login",
+        &[("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")],
+    );
+    let cookie = answer.cookies()[0].to_owned();
+    assert!(cookie.contains("Max-Age=7776000"), "{cookie}");
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    let windows = database.db_texts(
+        "SELECT remembered || ' ' || idle_timeout || ' ' || (absolute_expires_at - created_at) FROM sessions ORDER BY remembered",
+    );
+    assert_eq!(windows, ["false 02:00:00 1 day", "true 336:00:00 90 days"]);
+}
+
+#[test]
+fn next_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
+    let (server, _database) = site();
+    registered(&server, "ada@example.com");
+    let mut browser = server.browser();
+    let asked = browser.get("/account/sessions?x=1");
+    assert_eq!((asked.status, asked.location()), (303, "/login?next=%2Faccount%2Fsessions%3Fx%3D1"));
+    assert!(browser.get("/login?next=/account/sessions").body.contains(r#"name="next" value="/account/sessions""#));
+    for (next, to) in [
+        ("/account/sessions?x=1", "/account/sessions?x=1"),
+        ("//evil.example", "/account"),
+        ("/\\evil.example", "/account"),
+        ("https://evil.example/", "/account"),
+        ("/.//evil.example", "/account"),
+        ("/logout", "/account"),
+        ("", "/account"),
+    ] {
+        let mut browser = server.browser();
+        let answer = browser.post(
+            "/login",
+            &[("email", "ada@example.com"), ("password", PASSWORD), ("next", next)],
+        );
+        assert_eq!((answer.status, answer.location()), (303, to), "{next}");
+        let already = browser.get(&format!("/login?{}", crate::support::browser::encode(&[("next", next)])));
+        assert_eq!((already.status, already.location()), (303, to), "{next}");
+    }
+}
+
+#[test]
+fn registration_names_what_is_wrong_with_each_field() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    for (email, name, password, said) in [
+        ("ada", "Ada", PASSWORD, "Enter an email address like name@example.com."),
+        ("Ada@Example.COM ", "Ada", PASSWORD, "There is an account with this email already."),
+        ("eve@example.com", " ", PASSWORD, "Enter the name we should call you by."),
+        ("eve@example.com", "Eve", "short", "Use at least 8 characters."),
+        ("eve@example.com", "Eve", "password123", "one of the most common passwords"),
+        ("evelyn@example.com", "Eve", "evelyn likes tea", "contains your email address"),
+        ("eve@example.com", "Evelyn", "evelyn likes tea", "contains your name"),
+    ] {
+        let answer = server.browser().post(
+            "/register",
+            &[("email", email), ("display_name", name), ("password", password)],
+        );
+        assert_eq!(answer.status, 422, "{said}");
+        assert!(answer.body.contains(said), "{said}: {}", answer.body);
+        assert!(answer.body.contains("role=\"alert\"") && answer.body.contains("aria-invalid=\"true\""));
+        assert!(answer.body.contains(" autofocus"));
+        assert!(!answer.body.contains(&format!("value=\"{password}\"")));
+    }
+    assert_eq!(database.db_count("SELECT count(*) FROM users"), 1);
+}
+
+#[test]
+fn closed_registration_says_so_and_makes_nobody() {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "closed")]);
+    assert!(server.browser().get("/register").body.contains("Registration is closed"));
+    let fields = [("email", "eve@example.com"), ("display_name", "Eve"), ("password", PASSWORD)];
+    assert_eq!(server.browser().post("/register", &fields).status, 403);
+    assert_eq!(database.db_count("SELECT count(*) FROM users"), 0);
+}
+
+#[test]
+fn passwords_are_taken_exactly_but_for_unicode_normal_form() {
+    let (server, _database) = site();
+    let mut browser = server.browser();
+    let password = "  Caf\u{e9} & <b>tea</b> 🛎  ";
+    let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", password)];
+    assert_eq!(browser.post("/register", &fields).status, 303);
+    for (typed, status) in [
+        (password.to_owned(), 303),
+        (password.replace('\u{e9}', "e\u{301}"), 303),
+        (password.trim().to_owned(), 422),
+        (password.to_lowercase(), 422),
+    ] {
+        assert_eq!(server.browser().login("ada@example.com", &typed).status, status, "{typed:?}");
+    }
+}
+
+#[test]
+fn a_hash_with_older_parameters_is_made_anew_at_sign_in() {
+    let database = Database::new();
+    let old = Server::start(&database, &[("FRONTDESK_ARGON2_MEMORY_KIB", "12288"), ("FRONTDESK_ARGON2_ITERATIONS", "3")]);
+    registered(&old, "ada@example.com");
+    let new = Server::start(&database, &[]);
+    let hash = || database.db_texts("SELECT password_hash FROM users")[0].clone();
+    assert!(hash().starts_with("$argon2id$v=19$m=12288,t=3,p=1$"));
+    assert_eq!(new.browser().login("ada@example.com", OTHER_PASSWORD).status, 422);
+    assert!(hash().starts_with("$argon2id$v=19$m=12288,t=3,p=1$"));
+    assert_eq!(new.browser().login("ada@example.com", PASSWORD).status, 303);
+    assert!(hash().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    assert_eq!(new.browser().login("ada@example.com", PASSWORD).status, 303);
+}

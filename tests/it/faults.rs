@@ -1,0 +1,222 @@
+//! What goes wrong underneath: the database away, the process killed, the process told to stop.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use frontdesk::db::cluster::Cluster;
+
+use crate::support::server::KEY;
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+
+/// Asks again until it is as wished; answers how long that took.
+fn until(mut wished: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !wished() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it never came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    began.elapsed()
+}
+
+#[test]
+fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("away");
+    let start = || runtime.block_on(Cluster::start(&folder)).unwrap();
+    let cluster = start();
+    let url = cluster.url().to_owned();
+    let server =
+        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+    let mut browser = server.browser();
+    let email = format!("ada{}@example.com", std::process::id());
+    browser.register(&email);
+    let cookies = browser.cookies.clone();
+    runtime.block_on(cluster.stop()).unwrap();
+
+    for path in ["/account", "/account/sessions", "/"] {
+        let began = Instant::now();
+        let answer = browser.get(path);
+        let took = began.elapsed();
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(took < Duration::from_secs(3), "{path} took {took:?}");
+        assert!(answer.header("retry-after").is_some() && answer.header("refresh").is_some());
+        assert!(answer.body.contains("The desk will be right back"));
+        assert!(answer.body.contains("You are still signed in"));
+        assert!(answer.cookies().is_empty(), "{:?}", answer.cookies());
+    }
+    let began = Instant::now();
+    assert_eq!(server.browser().login(&email, PASSWORD).status, 503);
+    assert!(began.elapsed() < Duration::from_secs(3));
+    assert_eq!(server.browser().get("/").status, 200, "strangers still see the start page");
+    assert_eq!(server.browser().get("/healthz").status, 200);
+    assert_eq!(server.browser().get("/readyz").status, 503);
+
+    let cluster = start();
+    let back = until(|| browser.get("/account").status == 200);
+    println!("back {back:?} after PostgreSQL");
+    assert!(back < Duration::from_secs(2), "{back:?}");
+    assert_eq!(browser.cookies, cookies);
+    drop(server);
+    runtime.block_on(cluster.stop()).unwrap();
+}
+
+#[test]
+fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hangs");
+    let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
+    let url = cluster.url().to_owned();
+    let server =
+        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+    let mut browser = server.browser();
+    browser.register(&format!("ada{}@example.com", std::process::id()));
+    let pid_file = folder.join("database/postgres/postmaster.pid");
+    let postmaster = std::fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
+    let signal = |name: &str| {
+        Command::new("pkill").args([name, "-P", &postmaster]).status().unwrap();
+        Command::new("kill").args([name, &postmaster]).status().unwrap();
+    };
+    signal("-STOP");
+    let began = Instant::now();
+    let answer = browser.get("/account");
+    let took = began.elapsed();
+    signal("-CONT");
+    assert_eq!(answer.status, 503);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(answer.cookies().is_empty());
+    let back = until(|| browser.get("/account").status == 200);
+    assert!(back < Duration::from_secs(2), "{back:?}");
+    drop(server);
+    runtime.block_on(cluster.stop()).unwrap();
+}
+
+#[test]
+fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() {
+    // Where the server is stopped: each trigger waits for a lock that the test holds.
+    let stops = [
+        ("users", "BEFORE UPDATE"),
+        ("users", "AFTER UPDATE"),
+        ("sessions", "BEFORE DELETE"),
+        ("sessions", "AFTER DELETE"),
+        ("audit_events", "BEFORE INSERT"),
+        ("sessions", "BEFORE UPDATE"),
+        ("sessions", "AFTER UPDATE"),
+        ("audit_events", "AFTER INSERT"),
+        ("users", "CONSTRAINT AFTER UPDATE"),
+    ];
+    let (mut before, mut after) = (0, 0);
+    for (table, moment) in stops {
+        let database = Database::new();
+        let mut server = Server::start(&database, &[]);
+        let mut here = registered(&server, "ada@example.com");
+        server.browser().login("ada@example.com", PASSWORD);
+        // The secret is taken anew, so that nothing is due to be written but by the change.
+        let mut own = here.clone();
+        let fingerprint = |database: &Database| {
+            database.db_texts(
+                "SELECT u.password_hash || ' ' || string_agg(encode(s.token_digest, 'hex'), ' ' ORDER BY s.created_at)
+                   FROM users u JOIN sessions s ON s.user_id = u.id GROUP BY u.id",
+            )[0].clone()
+        };
+        let old = fingerprint(&database);
+        let (kind, moment, tail) = match moment.strip_prefix("CONSTRAINT ") {
+            Some(moment) => ("CONSTRAINT TRIGGER", moment, "DEFERRABLE INITIALLY DEFERRED"),
+            None => ("TRIGGER", moment, ""),
+        };
+        database.db_execute(
+            "CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN coalesce(NEW, OLD); END'",
+        );
+        database.db_execute(&format!(
+            "CREATE {kind} stop {moment} ON {table} {tail} FOR EACH ROW EXECUTE FUNCTION wait_here()"
+        ));
+        // A connection of a pool is given back on a runtime.
+        let _on = database.runtime.enter();
+        let mut holder = database.runtime.block_on(database.pool.acquire()).unwrap();
+        database.runtime.block_on(sqlx::query("SELECT pg_advisory_lock(42)").execute(&mut *holder)).unwrap();
+        let asked = std::thread::spawn(move || {
+            let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+            let body = crate::support::browser::encode(&fields);
+            here.try_send("POST", "/account/password", &[("Content-Type", "application/x-www-form-urlencoded")], &body).ok()
+        });
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+        until(|| database.db_count(waiting) > 0);
+        server.signal("KILL");
+        server.ended();
+        database.runtime.block_on(sqlx::query("SELECT pg_advisory_unlock(42)").execute(&mut *holder)).unwrap();
+        asked.join().unwrap();
+        until(|| {
+            database.db_count(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'frontdesk'",
+            ) == 0
+        });
+        database.db_execute(&format!("DROP TRIGGER stop ON {table}"));
+        let now = fingerprint(&database);
+        let changed = database.db_count("SELECT count(*) FROM audit_events WHERE event = 'password_changed'");
+        let anew = Server::start(&database, &[]);
+        own.address = anew.address.clone();
+        if changed == 0 {
+            before += 1;
+            assert_eq!(now, old, "{table} {moment}");
+            assert!(own.is_signed_in());
+            assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+        } else {
+            after += 1;
+            assert!(!own.is_signed_in(), "{table} {moment}");
+            assert_eq!(now.split(' ').count(), 2, "one session is left");
+            assert!(old.split(' ').all(|part| !now.contains(part)), "{table} {moment}");
+            assert_eq!(anew.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
+        }
+    }
+    println!("killed at {} moments: {before} times nothing had happened, {after} times all", stops.len());
+}
+
+#[test]
+fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written() {
+    for signal in ["TERM", "INT"] {
+        let (mut server, database) = site();
+        let mut browser = registered(&server, "ada@example.com");
+        database.db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '30 seconds'");
+        let seen = "SELECT EXTRACT(EPOCH FROM now() - last_seen_at)::bigint FROM sessions";
+        assert!(browser.is_signed_in());
+        assert!(database.db_count(seen) >= 30, "not yet due");
+        let in_flight: Vec<_> = (0..8)
+            .map(|_| {
+                let mut other = Browser::new(&server.address);
+                std::thread::spawn(move || other.login("ada@example.com", PASSWORD).status)
+            })
+            .collect();
+        until(|| database.db_count("SELECT count(*) FROM sessions") > 1);
+        server.signal(signal);
+        let code = server.ended();
+        assert_eq!(code, Some(0), "{}", server.log());
+        for answer in in_flight {
+            assert_eq!(answer.join().unwrap(), 303);
+        }
+        assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 9);
+        let oldest = database.db_count("SELECT EXTRACT(EPOCH FROM now() - min(last_seen_at))::bigint FROM sessions");
+        assert!(oldest < 30, "activity was written at the end: {oldest}");
+    }
+}
+
+#[test]
+fn settings_that_are_wrong_are_said_at_once_and_nothing_starts() {
+    let said = Server::start_bare(&[
+        ("FRONTDESK_PUBLIC_URL", "http://desk.example.com"),
+        ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),
+        ("FRONTDESK_LOG", "xml"),
+    ])
+    .err()
+    .unwrap();
+    for word in ["must begin with https://", "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?", "takes text or json"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let away = Server::start_bare(&[
+        ("DATABASE_URL", "postgres://desk:hunter2@127.0.0.1:1/desk"),
+        ("FRONTDESK_SECRET_KEYS", KEY),
+    ])
+    .err()
+    .unwrap();
+    assert!(away.contains("PostgreSQL does not answer") && !away.contains("hunter2"), "{away}");
+}

@@ -1,0 +1,18 @@
+//! Frontdesk as people, scripts and attackers meet it: real servers on free ports over a real PostgreSQL.
+//! One database a test, made from a template. Nothing here waits for time to pass: rows are aged in SQL.
+
+mod support;
+
+mod account_pages;
+mod bad_input;
+mod browser;
+mod concurrency;
+mod costs;
+mod entrance_pages;
+mod faults;
+mod headers;
+mod migrations;
+mod private_cluster;
+mod purge;
+mod session_ends;
+mod session_store;

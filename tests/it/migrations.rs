@@ -1,0 +1,97 @@
+//! The schema: reversible, explained, and refused when it is not the one this program knows.
+
+use std::process::Command;
+
+use frontdesk::db::migrations;
+
+use crate::support::server::KEY;
+use crate::support::{Database, Server};
+
+fn dump(database: &Database) -> String {
+    let output = Command::new("pg_dump")
+        .args(["--schema-only", "--no-owner", "--exclude-table=_sqlx_migrations", &database.url])
+        .output()
+        .expect("pg_dump is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    // Newer versions guard a dump by a random word.
+    text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn run_revert_all_run_gives_an_identical_schema() {
+    let database = Database::empty();
+    let run = || database.runtime.block_on(migrations::run(&database.pool)).unwrap();
+    run();
+    let first = dump(&database);
+    let reverted = database.runtime.block_on(migrations::revert(&database.pool, true)).unwrap();
+    assert_eq!(reverted.len(), 3);
+    assert!(!dump(&database).contains("CREATE TABLE"));
+    run();
+    assert_eq!(dump(&database), first);
+    assert_eq!(database.runtime.block_on(migrations::revert(&database.pool, false)).unwrap().len(), 1);
+}
+
+#[test]
+fn every_table_column_and_index_is_commented() {
+    let database = Database::new();
+    let bare = database.db_texts(
+        "SELECT c.relname || '.' || coalesce(a.attname, '(itself)')
+           FROM pg_class c
+           JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+           LEFT JOIN LATERAL (
+                SELECT attname, attnum FROM pg_attribute
+                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND c.relkind = 'r'
+                UNION ALL SELECT NULL, 0) AS a ON true
+          WHERE c.relkind IN ('r', 'i', 'v')
+            AND c.relname NOT LIKE '\\_sqlx%' AND c.relname NOT LIKE 'pg\\_stat%'
+            AND col_description(c.oid, a.attnum) IS NULL
+            AND NOT (a.attnum = 0 AND obj_description(c.oid, 'pg_class') IS NOT NULL)",
+    );
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
+#[test]
+fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
+    let refused = |database: &Database, settings: &[(&str, &str)]| {
+        let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
+        all.extend_from_slice(settings);
+        Server::start_bare(&all).err().expect("it must not start")
+    };
+    let off = [("FRONTDESK_MIGRATE", "off")];
+    let empty = Database::empty();
+    let said = refused(&empty, &off);
+    assert!(said.contains("3 step(s) behind") && said.contains("frontdesk migrate run"), "{said}");
+
+    let newer = Database::new();
+    newer.db_execute(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (29990101000000, 'of the future', true, '\\x00', 0)",
+    );
+    for settings in [&off[..], &[]] {
+        let said = refused(&newer, settings);
+        assert!(said.contains("newer than this program"), "{said}");
+    }
+    let dirty = Database::new();
+    dirty.db_execute("UPDATE _sqlx_migrations SET success = false WHERE version = 20261123000003");
+    for settings in [&off[..], &[]] {
+        let said = refused(&dirty, settings);
+        assert!(said.contains("did not finish"), "{said}");
+    }
+    let changed = Database::new();
+    changed.db_execute("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 20261123000001");
+    let said = refused(&changed, &[]);
+    assert!(said.contains("not the one this program carries"), "{said}");
+}
+
+#[test]
+fn two_servers_that_start_at_once_on_an_empty_database_both_serve() {
+    let database = Database::empty();
+    std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..3).map(|_| scope.spawn(|| Server::start(&database, &[]))).collect();
+        for start in starts {
+            let server = start.join().unwrap();
+            assert_eq!(server.browser().get("/readyz").status, 200);
+        }
+    });
+}

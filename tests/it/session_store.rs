@@ -1,0 +1,130 @@
+//! The contract of a session store, for any `SessionStore`; and what ours promises beyond it.
+
+use std::collections::HashMap;
+
+use actix_session::storage::{SessionKey, SessionStore};
+use actix_web::cookie::time::Duration;
+use frontdesk::session::{PgSessionStore, Windows};
+
+use crate::support::Database;
+
+const TTL: Duration = Duration::minutes(5);
+
+fn state(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn key(text: &str) -> SessionKey {
+    SessionKey::try_from(text.to_owned()).expect("short enough")
+}
+
+fn again(key: &SessionKey) -> SessionKey {
+    self::key(key.as_ref())
+}
+
+/// What every store must do. Keys that a store adds by itself are not looked at.
+pub async fn contract(store: &impl SessionStore) {
+    let holds = |map: &HashMap<String, String>, pairs: &[(&str, &str)]| {
+        pairs.iter().all(|(key, value)| map.get(*key).is_some_and(|found| found == value))
+    };
+    // What was never saved is not there, whatever its name.
+    for name in ["", "a", "' OR 1=1 --", &"A".repeat(43), &"é".repeat(20), &"x".repeat(4000)] {
+        assert!(store.load(&key(name)).await.unwrap().is_none(), "{name}");
+        store.delete(&key(name)).await.unwrap();
+    }
+    // What was saved is loaded, as JSON.
+    let one = store.save(state(&[("a", "1"), ("b", r#"{"c":["é",null]}"#)]), &TTL).await.unwrap();
+    let two = store.save(state(&[("a", "2")]), &TTL).await.unwrap();
+    assert_ne!(one.as_ref(), two.as_ref());
+    assert!(one.as_ref().len() >= 22, "at least 128 bits");
+    assert!(holds(&store.load(&one).await.unwrap().unwrap(), &[("a", "1"), ("b", r#"{"c":["é",null]}"#)]));
+    // A change replaces the state, under the same key, and leaves the others alone.
+    let kept = store.update(again(&one), state(&[("a", "3")]), &TTL).await.unwrap();
+    assert_eq!(kept.as_ref(), one.as_ref());
+    let loaded = store.load(&one).await.unwrap().unwrap();
+    assert!(holds(&loaded, &[("a", "3")]) && !loaded.contains_key("b"));
+    assert!(holds(&store.load(&two).await.unwrap().unwrap(), &[("a", "2")]));
+    store.update_ttl(&one, &TTL).await.unwrap();
+    // What was deleted stays deleted: neither a change nor a longer life brings it back, under any key.
+    store.delete(&one).await.unwrap();
+    store.delete(&one).await.unwrap();
+    assert!(store.load(&one).await.unwrap().is_none());
+    if let Ok(after) = store.update(again(&one), state(&[("a", "4")]), &TTL).await {
+        assert!(store.load(&after).await.unwrap().is_none(), "an update brought a deleted session back");
+    }
+    store.update_ttl(&one, &TTL).await.ok();
+    assert!(store.load(&one).await.unwrap().is_none());
+    assert!(holds(&store.load(&two).await.unwrap().unwrap(), &[("a", "2")]));
+    store.delete(&two).await.unwrap();
+}
+
+#[test]
+fn our_store_keeps_the_contract() {
+    let database = Database::new();
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default());
+    database.runtime.block_on(contract(&store));
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+}
+
+#[test]
+fn an_update_racing_a_delete_never_wins_it_back() {
+    let database = Database::new();
+    let stores = [
+        PgSessionStore::new(database.pool.clone(), Windows::default()),
+        PgSessionStore::new(database.pool.clone(), Windows::default()),
+    ];
+    database.runtime.block_on(async {
+        for round in 0..1000 {
+            let session = stores[0].save(state(&[("n", "0")]), &TTL).await.unwrap();
+            let writes = futures_util::future::join_all((0..10).map(|number| {
+                let store = &stores[number % 2];
+                let session = again(&session);
+                async move { store.update(session, state(&[("n", &number.to_string())]), &TTL).await }
+            }));
+            let (written, deleted) = tokio::join!(writes, stores[round % 2].delete(&session));
+            deleted.unwrap();
+            for key in written {
+                assert!(stores[0].load(&key.unwrap()).await.unwrap().is_none());
+            }
+        }
+    });
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+}
+
+#[test]
+fn state_is_real_json_and_columns_are_not_repeated_in_it() {
+    let database = Database::new();
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default());
+    database.runtime.block_on(async {
+        let session = store.save(state(&[("cart", r#"["bell"]"#)]), &TTL).await.unwrap();
+        let mut loaded = store.load(&session).await.unwrap().unwrap();
+        loaded.insert("more".to_owned(), "true".to_owned());
+        store.update(session, loaded, &TTL).await.unwrap();
+    });
+    assert_eq!(
+        database.db_texts("SELECT state::text FROM sessions"),
+        [r#"{"cart": ["bell"], "more": true}"#]
+    );
+}
+
+#[test]
+fn rows_of_the_next_format_are_read_and_those_beyond_are_left_alone() {
+    let database = Database::new();
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default());
+    database.runtime.block_on(async {
+        let session = store.save(state(&[("a", "1")]), &TTL).await.unwrap();
+        database_format(&database, 2).await;
+        assert!(store.load(&session).await.unwrap().is_some());
+        database_format(&database, 3).await;
+        assert!(store.load(&session).await.unwrap().is_none());
+    });
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
+}
+
+async fn database_format(database: &Database, version: i16) {
+    sqlx::query("UPDATE sessions SET format_version = $1")
+        .bind(version)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+}

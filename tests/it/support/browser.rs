@@ -1,0 +1,174 @@
+//! A browser without pictures: keeps cookies, follows nothing by itself. Small enough to send what no HTTP
+//! library would.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::PASSWORD;
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// The first header of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Every Set-Cookie.
+    pub fn cookies(&self) -> Vec<&str> {
+        let set = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+        set.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// Where it leads.
+    pub fn location(&self) -> &str {
+        self.header("location").unwrap_or_default()
+    }
+}
+
+/// Somebody's browser.
+#[derive(Debug, Clone)]
+pub struct Browser {
+    pub address: String,
+    pub cookies: BTreeMap<String, String>,
+    pub agent: String,
+}
+
+impl Browser {
+    pub fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            cookies: BTreeMap::new(),
+            agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned(),
+        }
+    }
+
+    /// The sealed session cookie.
+    pub fn session(&self) -> Option<&str> {
+        self.cookies.get("session").or_else(|| self.cookies.get("__Host-session")).map(String::as_str)
+    }
+
+    /// The same cookies at another server.
+    pub fn at(&self, address: &str) -> Self {
+        Self { address: address.to_owned(), ..self.clone() }
+    }
+
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.send("GET", path, &[], "")
+    }
+
+    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = encode(fields);
+        self.send(
+            "POST",
+            path,
+            &[("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")],
+            &body,
+        )
+    }
+
+    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.try_send(method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Like [`Self::send`]; `Err` when there was no whole answer.
+    pub fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Answer> {
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nConnection: close\r\n",
+            self.address, self.agent
+        );
+        let pairs: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !pairs.is_empty() {
+            head.push_str(&format!("Cookie: {}\r\n", pairs.join("; ")));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() || method == "POST" {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        let answer = raw(&self.address, &[head.as_bytes(), body.as_bytes()].concat())?;
+        for cookie in answer.cookies() {
+            let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if attributes.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Registers and is signed in.
+    pub fn register(&mut self, email: &str) {
+        let name = email.split('@').next().unwrap_or_default().to_uppercase();
+        let answer = self.post(
+            "/register",
+            &[("email", email), ("display_name", &name), ("password", PASSWORD)],
+        );
+        assert_eq!((answer.status, answer.location()), (303, "/account"), "{}", answer.body);
+    }
+
+    /// Signs in; answers what came back.
+    pub fn login(&mut self, email: &str, password: &str) -> Answer {
+        self.post("/login", &[("email", email), ("password", password)])
+    }
+
+    /// Whether the account page opens.
+    pub fn is_signed_in(&mut self) -> bool {
+        match self.get("/account/profile") {
+            answer if answer.status == 200 => true,
+            answer if answer.status == 303 && answer.location().starts_with("/login") => false,
+            other => panic!("neither in nor out: {other:?}"),
+        }
+    }
+}
+
+/// Fields as a browser sends them.
+pub fn encode(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// Sends bytes and reads the whole answer.
+pub fn raw(address: &str, bytes: &[u8]) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    // A server that refuses early closes while we still write; what it said still counts.
+    stream.write_all(bytes).ok();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    if answer.is_empty() {
+        read?;
+    }
+    parse(&answer).ok_or_else(|| std::io::Error::other("no answer"))
+}
+
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let at = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let body = String::from_utf8_lossy(&bytes[at + 4..]).into_owned();
+    Some(Answer { status, headers, body })
+}

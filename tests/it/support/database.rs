@@ -1,0 +1,115 @@
+//! One PostgreSQL for the whole run, one database for each test. Helpers that touch tables begin with `db_`.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use frontdesk::db::cluster::Cluster;
+use frontdesk::db::migrations;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::runtime::Runtime;
+
+static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A database of one's own.
+pub struct Database {
+    pub url: String,
+    pub pool: PgPool,
+    pub runtime: Runtime,
+}
+
+fn cluster() -> &'static Cluster {
+    CLUSTER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres");
+        // Runs that were killed leave a folder each; it is only ever one of the last.
+        let runtime = runtime();
+        runtime.block_on(async {
+            let settings = [
+                ("fsync", "off"),
+                ("max_connections", "300"),
+                ("shared_preload_libraries", "pg_stat_statements"),
+                ("pg_stat_statements.track", "all"),
+                ("log_min_messages", "warning"),
+            ];
+            let cluster = Cluster::start_with(&folder, &settings).await.expect("a PostgreSQL for the tests");
+            let admin = connect(&cluster.url_for("postgres"));
+            for sql in [
+                "DROP DATABASE IF EXISTS template_frontdesk WITH (FORCE)",
+                "CREATE DATABASE template_frontdesk",
+            ] {
+                sqlx::query(sql).execute(&admin).await.expect("a template database");
+            }
+            let template = connect(&cluster.url_for("template_frontdesk"));
+            migrations::run(&template).await.expect("migrations run");
+            sqlx::query("CREATE EXTENSION pg_stat_statements")
+                .execute(&template)
+                .await
+                .expect("pg_stat_statements is part of PostgreSQL's package");
+            template.close().await;
+            admin.close().await;
+            cluster
+        })
+    })
+}
+
+fn connect(url: &str) -> PgPool {
+    PgPoolOptions::new().max_connections(4).connect_lazy(url).expect("an address of ours")
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+impl Database {
+    /// A migrated database.
+    pub fn new() -> Self {
+        Self::from_template("template_frontdesk")
+    }
+
+    /// A database without tables.
+    pub fn empty() -> Self {
+        Self::from_template("template0")
+    }
+
+    fn from_template(template: &str) -> Self {
+        let cluster = cluster();
+        let runtime = runtime();
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let (url, pool) = runtime.block_on(async {
+            let admin = connect(&cluster.url_for("postgres"));
+            for sql in [
+                format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+                format!("CREATE DATABASE {name} TEMPLATE {template}"),
+            ] {
+                sqlx::query(AssertSqlSafe(sql)).execute(&admin).await.expect("a database for the test");
+            }
+            admin.close().await;
+            let url = cluster.url_for(&name);
+            let pool = connect(&url);
+            (url, pool)
+        });
+        Self { url, pool, runtime }
+    }
+
+    /// Runs a statement; answers the rows it changed.
+    pub fn db_execute(&self, sql: &str) -> u64 {
+        let done = self.runtime.block_on(sqlx::query(AssertSqlSafe(sql)).execute(&self.pool));
+        done.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
+    }
+
+    /// Asks for one number.
+    pub fn db_count(&self, sql: &str) -> i64 {
+        let found =
+            self.runtime.block_on(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool));
+        found.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Asks for texts.
+    pub fn db_texts(&self, sql: &str) -> Vec<String> {
+        let found =
+            self.runtime.block_on(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.pool));
+        found.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+}

@@ -1,0 +1,28 @@
+//! What tests need: a PostgreSQL, databases, servers, browsers.
+
+pub mod browser;
+pub mod database;
+pub mod server;
+
+pub use browser::{Answer, Browser, raw};
+pub use database::Database;
+pub use server::Server;
+
+/// A password that passes every rule.
+pub const PASSWORD: &str = "quiet corner with a lamp";
+/// Another one.
+pub const OTHER_PASSWORD: &str = "seven umbrellas in the hall";
+
+/// A server on a database of its own.
+pub fn site() -> (Server, Database) {
+    let database = Database::new();
+    let server = Server::start(&database, &[]);
+    (server, database)
+}
+
+/// A browser in which `email` has just registered.
+pub fn registered(server: &Server, email: &str) -> Browser {
+    let mut browser = server.browser();
+    browser.register(email);
+    browser
+}

@@ -1,0 +1,101 @@
+//! A real server: the program itself, in a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::{Browser, Database};
+
+/// Name and value of a setting.
+pub type Setting<'a> = (&'a str, &'a str);
+
+/// The key of servers that are told none.
+pub const KEY: &str = "tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM";
+
+/// A running server; killed when dropped.
+pub struct Server {
+    pub address: String,
+    pub child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts one on `database` and waits until it listens.
+    pub fn start(database: &Database, settings: &[Setting<'_>]) -> Self {
+        let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
+        all.extend_from_slice(settings);
+        Self::start_bare(&all).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// Starts one with these settings alone; `Err` is what it said when it did not.
+    pub fn start_bare(settings: &[Setting<'_>]) -> Result<Self, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+        command
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("FRONTDESK_BIND", "127.0.0.1:0")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        let errors = BufReader::new(child.stderr.take().expect("piped"));
+        let reader = std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                let mut log = kept.lock().expect("whole");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let said = BufReader::new(child.stdout.take().expect("piped"));
+        for line in said.lines().map_while(Result::ok) {
+            if let Some(url) = line.strip_prefix("Site") {
+                let address = url.trim().trim_start_matches("http://").trim_end_matches('/');
+                return Ok(Self { address: address.to_owned(), child, log });
+            }
+        }
+        child.wait().ok();
+        reader.join().ok();
+        Err(log.lock().expect("whole").clone())
+    }
+
+    /// A browser without cookies.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.address)
+    }
+
+    /// Everything it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("whole").clone()
+    }
+
+    /// Sends a signal by its name: TERM, KILL, STOP, CONT.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), pid.as_str()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end; answers the exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status.code();
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "the server did not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
