@@ -16,6 +16,8 @@ CREATE TABLE sessions (
     auth_methods        text[]      NOT NULL DEFAULT '{}',
     ip_address          inet,
     user_agent          text,
+    -- A version, not a count: it never nears the limit.
+    -- squawk-ignore prefer-bigint-over-smallint
     format_version      smallint    NOT NULL DEFAULT 1,
     -- Whole hours, so that sliding expires_at seldom changes an indexed column and updates stay HOT.
     purge_after         timestamptz NOT NULL

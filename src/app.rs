@@ -42,7 +42,11 @@ impl App {
     }
 
     /// What a password must not be made of.
-    pub fn password_context<'a>(&'a self, email: &'a str, display_name: &'a str) -> PasswordContext<'a> {
+    pub fn password_context<'a>(
+        &'a self,
+        email: &'a str,
+        display_name: &'a str,
+    ) -> PasswordContext<'a> {
         PasswordContext { email, display_name, host: self.config.public_url.host() }
     }
 }
@@ -75,7 +79,9 @@ impl From<AuthenticateError> for HttpError {
 impl From<HasherError> for HttpError {
     fn from(error: HasherError) -> Self {
         match error {
-            HasherError::Busy { retry_after } => HttpError::Unavailable { retry_after, cause: None },
+            HasherError::Busy { retry_after } => {
+                HttpError::Unavailable { retry_after, cause: None }
+            }
             HasherError::Internal(error) => HttpError::Internal(error),
         }
     }

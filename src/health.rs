@@ -25,7 +25,6 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
             Ok(Ok(Err(problem))) => (false, "ok", problem.to_string()),
             Ok(Err(_)) | Err(_) => (false, "away", "unknown".to_owned()),
         };
-    let mut response =
-        if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(json!({ "ready": ready, "database": database, "schema": schema }))
 }

@@ -144,23 +144,21 @@ fn server(
     let https = public.is_https();
     let first = keys.first().cloned().context("at least one secret key is set")?;
     let flash = web::Data::new(Flash::new(https, first.clone()));
-    let cookie =
-        web::Data::new(SessionCookie::new(https, keys, vec![flash.name().to_owned()]));
+    let cookie = web::Data::new(SessionCookie::new(https, keys, vec![flash.name().to_owned()]));
     let assets = web::Data::new(Assets::load()?);
     let tera = web::Data::new(pages(&assets)?);
     let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
     let envelope = web::Data::new(Envelope { https });
     let workers = app.config.workers;
     let server = HttpServer::new(move || {
-        let sessions =
-            SessionMiddleware::builder(app.sessions.clone(), first.clone())
-                .cookie_name(cookie.name().to_owned())
-                .cookie_secure(cookie.is_secure())
-                .cookie_http_only(true)
-                .cookie_same_site(SameSite::Lax)
-                .cookie_path("/".to_owned())
-                .cookie_content_security(CookieContentSecurity::Private)
-                .build();
+        let sessions = SessionMiddleware::builder(app.sessions.clone(), first.clone())
+            .cookie_name(cookie.name().to_owned())
+            .cookie_secure(cookie.is_secure())
+            .cookie_http_only(true)
+            .cookie_same_site(SameSite::Lax)
+            .cookie_path("/".to_owned())
+            .cookie_content_security(CookieContentSecurity::Private)
+            .build();
         // No deadlines of its own: they would rewrite the session on every request; ours are on the row.
         let identity = IdentityMiddleware::default();
         Site::new()

@@ -54,8 +54,7 @@ pub async fn submit(
     if form.is_good() && current == new {
         form.refuse("new_password", "This is the password you have now. Choose another.");
     }
-    let current =
-        Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
+    let current = Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
     if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
         let verified =
             authenticate::confirm(&app.pool, &app.hasher, user.person.id, &current).await?;

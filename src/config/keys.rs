@@ -26,7 +26,9 @@ pub struct SecretKeys(Vec<SecretText>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WeakKey {
     /// Too short.
-    #[error("has a key of fewer than {SHORTEST} characters. Make one with: openssl rand -base64 48")]
+    #[error(
+        "has a key of fewer than {SHORTEST} characters. Make one with: openssl rand -base64 48"
+    )]
     Short,
     /// Too regular.
     #[error("has a key that is easily guessed. Make one with: openssl rand -base64 48")]
@@ -59,11 +61,9 @@ impl SecretKeys {
     pub fn load_or_create(data_dir: &Path) -> anyhow::Result<Self> {
         let path = data_dir.join(FILE);
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => bail!(
-                "{} can be read by others. Run: chmod 600 {}",
-                path.display(),
-                path.display()
-            ),
+            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+                bail!("{} can be read by others. Run: chmod 600 {}", path.display(), path.display())
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path)
                 .with_context(|| format!("no key could be written to {}", path.display()))?,
@@ -84,7 +84,8 @@ impl SecretKeys {
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     fs::create_dir_all(data_dir)?;
     let beside = data_dir.join(format!("{FILE}.{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     let key = format!("{}{}", Secret::generate().reveal(), Secret::generate().reveal());
     writeln!(file, "{key}")?;
     file.sync_all()?;

@@ -202,7 +202,10 @@ impl Config {
                 let good = Url::parse(url.reveal())
                     .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
                 if !good {
-                    read.problem("DATABASE_URL", "is not an address like postgres://user:password@host/database");
+                    read.problem(
+                        "DATABASE_URL",
+                        "is not an address like postgres://user:password@host/database",
+                    );
                 }
                 Database::Url(url)
             }
@@ -225,7 +228,12 @@ impl Config {
             remembered_absolute: read.duration("FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT", "90d"),
         };
         for (idle, absolute, name, other) in [
-            (session.idle, session.absolute, "FRONTDESK_SESSION_IDLE_TIMEOUT", "FRONTDESK_SESSION_ABSOLUTE_TIMEOUT"),
+            (
+                session.idle,
+                session.absolute,
+                "FRONTDESK_SESSION_IDLE_TIMEOUT",
+                "FRONTDESK_SESSION_ABSOLUTE_TIMEOUT",
+            ),
             (
                 session.remembered_idle,
                 session.remembered_absolute,
@@ -234,7 +242,10 @@ impl Config {
             ),
         ] {
             if idle > absolute {
-                read.problem(name, &format!("is longer than {other}. Make it shorter, or the other longer"));
+                read.problem(
+                    name,
+                    &format!("is longer than {other}. Make it shorter, or the other longer"),
+                );
             }
         }
         let argon2 = (
@@ -245,7 +256,11 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let config = Config {
             database,
-            bind: read.parsed("FRONTDESK_BIND", "127.0.0.1:8080", "an address and a port like 127.0.0.1:8080"),
+            bind: read.parsed(
+                "FRONTDESK_BIND",
+                "127.0.0.1:8080",
+                "an address and a port like 127.0.0.1:8080",
+            ),
             public_url: public_url(&mut read),
             secret_keys,
             data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
@@ -262,7 +277,8 @@ impl Config {
             argon2_parallelism: argon2.2,
             pool_size: read.number("FRONTDESK_DATABASE_POOL_SIZE", 10, 2..=500),
             workers: read.number("FRONTDESK_WORKERS", cores, 1..=256) as usize,
-            log: read.choice("FRONTDESK_LOG", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            log: read
+                .choice("FRONTDESK_LOG", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         };
         read.finish()?;
         Ok(config)
@@ -271,7 +287,8 @@ impl Config {
 
 fn public_url(read: &mut Reader<'_>) -> PublicUrl {
     let name = "FRONTDESK_PUBLIC_URL";
-    let url: Url = read.parsed(name, "http://127.0.0.1:8080", "an address like https://desk.example.com");
+    let url: Url =
+        read.parsed(name, "http://127.0.0.1:8080", "an address like https://desk.example.com");
     let plain = url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()

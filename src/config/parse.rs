@@ -32,9 +32,10 @@ impl<'a> Reader<'a> {
         for name in self.settings.keys().filter(|name| name.starts_with("FRONTDESK_")) {
             if !known.contains(&name.as_str()) {
                 let nearest = known.iter().min_by_key(|known| distance(name, known));
-                let hint = nearest
-                    .filter(|known| distance(name, known) <= 4)
-                    .map_or_else(|| "See .env.example".to_owned(), |known| format!("Did you mean {known}?"));
+                let hint = nearest.filter(|known| distance(name, known) <= 4).map_or_else(
+                    || "See .env.example".to_owned(),
+                    |known| format!("Did you mean {known}?"),
+                );
                 let hint = hint.trim_end_matches('.');
                 self.problems.push(format!("{name} is no setting of Frontdesk. {hint}"));
             }
@@ -66,7 +67,10 @@ impl<'a> Reader<'a> {
                     None
                 }
                 Err(error) => {
-                    self.problem(&file_name, &format!("names {path}, which can not be read ({error})"));
+                    self.problem(
+                        &file_name,
+                        &format!("names {path}, which can not be read ({error})"),
+                    );
                     None
                 }
             },
@@ -84,7 +88,9 @@ impl<'a> Reader<'a> {
 
     pub(super) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
         let (_, default) = choices[0];
-        let Some(text) = self.text(name) else { return default };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
         let found = choices.iter().find(|(word, _)| *word == text);
         found.map(|(_, value)| *value).unwrap_or_else(|| {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
@@ -94,10 +100,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self, name: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
-        let Some(text) = self.text(name) else { return default };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
         text.parse().ok().filter(|number| range.contains(number)).unwrap_or_else(|| {
             let (from, to) = (range.start(), range.end());
-            self.problem(name, &format!("is “{text}”; it takes a whole number from {from} to {to}"));
+            self.problem(
+                name,
+                &format!("is “{text}”; it takes a whole number from {from} to {to}"),
+            );
             default
         })
     }
@@ -106,15 +117,15 @@ impl<'a> Reader<'a> {
     pub(super) fn duration(&mut self, name: &str, default: &str) -> Duration {
         const TEN_YEARS: u64 = 10 * 366 * 86_400;
         let text = self.text(name).unwrap_or(default);
-        duration(text)
-            .filter(|span| (1..=TEN_YEARS).contains(&span.as_secs()))
-            .unwrap_or_else(|| {
+        duration(text).filter(|span| (1..=TEN_YEARS).contains(&span.as_secs())).unwrap_or_else(
+            || {
                 self.problem(
                     name,
                     &format!("is “{text}”; it takes a time like 90s, 5m, 2h, 14d or 1h30m"),
                 );
                 duration(default).expect("the default of a setting is a value of it")
-            })
+            },
+        )
     }
 }
 
@@ -161,7 +172,9 @@ mod tests {
 
     #[test]
     fn durations_are_whole_numbers_with_units() {
-        for (text, seconds) in [("90s", 90), ("5m", 300), ("2h", 7_200), ("14d", 1_209_600), ("1h30m", 5_400)] {
+        for (text, seconds) in
+            [("90s", 90), ("5m", 300), ("2h", 7_200), ("14d", 1_209_600), ("1h30m", 5_400)]
+        {
             assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "5", "m", "5 m", "-5m", "5w", "1.5h", "99999999999999999999d"] {

@@ -62,11 +62,17 @@ fn secrets_are_read_from_files_and_never_shown() {
     let file = folder.join("url");
     std::fs::write(&file, "postgres://desk:hunter2@db.example/desk\n").unwrap();
     let path = file.to_str().unwrap();
-    let config =
-        config(&[("DATABASE_URL_FILE", path), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+    let config = config(&[("DATABASE_URL_FILE", path), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let shown = format!("{config:?}");
-    assert!(shown.contains("db.example/desk") && !shown.contains("hunter2") && !shown.contains(KEY), "{shown}");
-    let both = problem(&[("DATABASE_URL_FILE", path), ("DATABASE_URL", "postgres://x/y"), ("FRONTDESK_SECRET_KEYS", KEY)]);
+    assert!(
+        shown.contains("db.example/desk") && !shown.contains("hunter2") && !shown.contains(KEY),
+        "{shown}"
+    );
+    let both = problem(&[
+        ("DATABASE_URL_FILE", path),
+        ("DATABASE_URL", "postgres://x/y"),
+        ("FRONTDESK_SECRET_KEYS", KEY),
+    ]);
     assert!(both.contains("both set"), "{both}");
     let gone = problem(&[("DATABASE_URL_FILE", "/nowhere/at/all"), ("FRONTDESK_SECRET_KEYS", KEY)]);
     assert!(gone.contains("can not be read"), "{gone}");
@@ -104,10 +110,22 @@ fn keys_are_made_once_and_kept_to_ourselves() {
 
 #[test]
 fn public_urls_are_scheme_host_and_port() {
-    for url in ["https://desk.example.com", "https://desk.example.com:8443/", "http://localhost:8080", "http://[::1]:1"] {
+    for url in [
+        "https://desk.example.com",
+        "https://desk.example.com:8443/",
+        "http://localhost:8080",
+        "http://[::1]:1",
+    ] {
         assert!(config(&[("FRONTDESK_PUBLIC_URL", url)]).is_ok(), "{url}");
     }
-    for url in ["desk.example.com", "ftp://desk.example.com", "https://desk.example.com/login", "https://a:b@desk.example.com", "https://desk.example.com?x", "http://10.0.0.1"] {
+    for url in [
+        "desk.example.com",
+        "ftp://desk.example.com",
+        "https://desk.example.com/login",
+        "https://a:b@desk.example.com",
+        "https://desk.example.com?x",
+        "http://10.0.0.1",
+    ] {
         assert!(config(&[("FRONTDESK_PUBLIC_URL", url)]).is_err(), "{url}");
     }
 }

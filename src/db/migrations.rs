@@ -64,9 +64,13 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     let mut connection = patient(pool).await?;
     let result = match MIGRATOR.run_direct(None, &mut connection, false).await {
         Err(MigrateError::VersionMissing(version)) => Err(SchemaProblem::Newer { version }.into()),
-        Err(MigrateError::VersionMismatch(version)) => Err(SchemaProblem::Changed { version }.into()),
+        Err(MigrateError::VersionMismatch(version)) => {
+            Err(SchemaProblem::Changed { version }.into())
+        }
         Err(MigrateError::Dirty(version)) => Err(SchemaProblem::Dirty { version }.into()),
-        other => other.context("a migration failed; the database is as it was before that migration"),
+        other => {
+            other.context("a migration failed; the database is as it was before that migration")
+        }
     };
     connection.close().await.ok();
     result

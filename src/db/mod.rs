@@ -102,8 +102,9 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
                 if meta.idle_for > TEST_AFTER_IDLE {
                     // One question for both: is it alive, and does it still accept writes (a demoted
                     // primary answers pings for ever).
-                    let read_only: String =
-                        sqlx::query_scalar("SHOW transaction_read_only").fetch_one(connection).await?;
+                    let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
+                        .fetch_one(connection)
+                        .await?;
                     return Ok(read_only == "off");
                 }
                 Ok(true)

@@ -71,7 +71,8 @@ pub async fn submit(
             Ok(password) => {
                 let origin = auth::origin(page.request());
                 let authentication =
-                    authenticate(&app.pool, &app.hasher, address.as_ref(), &password, &origin).await?;
+                    authenticate(&app.pool, &app.hasher, address.as_ref(), &password, &origin)
+                        .await?;
                 match authentication {
                     Authentication::Accepted(user) => {
                         auth::sign_in(page.request(), &app, &user, remember_me, "pwd")?;

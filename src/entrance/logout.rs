@@ -21,9 +21,8 @@ pub async fn submit(
     auth::sign_out(page.request(), &app, visitor.0).await?;
     let mut response = page.redirect_with("/", &Notice::good("You are signed out."));
     // Pages of the account must not come back by the back button (ASVS 5.0 V14.3.1).
-    response.headers_mut().insert(
-        HeaderName::from_static("clear-site-data"),
-        HeaderValue::from_static("\"cache\""),
-    );
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
     Ok(response)
 }

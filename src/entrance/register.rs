@@ -50,9 +50,10 @@ pub async fn submit(
     let password = form.take(&mut sent, "password", "A password");
     form.values.insert("email", email.clone());
     form.values.insert("display_name", display_name.clone());
-    let address = EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
-    let name =
-        DisplayName::parse(&display_name).map_err(|error| form.refuse("display_name", error.to_string()));
+    let address =
+        EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
+    let name = DisplayName::parse(&display_name)
+        .map_err(|error| form.refuse("display_name", error.to_string()));
     let checked = app
         .passwords
         .check(&password, &app.password_context(&email, &display_name))
@@ -78,5 +79,10 @@ pub async fn submit(
 
 fn data(app: &App, form: FormView) -> Data {
     let open = app.registration_is_open();
-    Data { form, password_min: app.config.password_min_length, closed: !open, registration_open: open }
+    Data {
+        form,
+        password_min: app.config.password_min_length,
+        closed: !open,
+        registration_open: open,
+    }
 }

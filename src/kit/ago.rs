@@ -56,7 +56,11 @@ pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
         }
     };
     let plural = if count == 1 { "" } else { "s" };
-    if seconds > 0 { format!("{count} {unit}{plural} ago") } else { format!("in {count} {unit}{plural}") }
+    if seconds > 0 {
+        format!("{count} {unit}{plural} ago")
+    } else {
+        format!("in {count} {unit}{plural}")
+    }
 }
 
 #[cfg(test)]

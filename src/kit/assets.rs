@@ -34,11 +34,18 @@ impl Assets {
         let mut by_url = HashMap::new();
         let mut urls = BTreeMap::new();
         for path in Files::iter() {
-            let Some(file) = Files::get(&path) else { continue };
-            let Some(media_type) = media_type(&path) else { continue };
+            let Some(file) = Files::get(&path) else {
+                continue;
+            };
+            let Some(media_type) = media_type(&path) else {
+                continue;
+            };
             let (stem, ending) = path.rsplit_once('.').unwrap_or((&path, ""));
-            let fingerprint: String =
-                Sha256::digest(&file.data).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+            let fingerprint: String = Sha256::digest(&file.data)
+                .iter()
+                .take(6)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             let name = format!("{}-{fingerprint}.{ending}", stem.replace('/', "-"));
             urls.insert(path.to_string(), format!("/static/{name}"));
             let plain = web::Bytes::copy_from_slice(&file.data);

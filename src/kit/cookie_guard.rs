@@ -141,7 +141,10 @@ pub async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let Some(settings) = request.app_data::<web::Data<SessionCookie>>().cloned() else {
-        return Err(super::error::HttpError::Internal(anyhow::anyhow!("no session cookie is set up")).into());
+        return Err(super::error::HttpError::Internal(anyhow::anyhow!(
+            "no session cookie is set up"
+        ))
+        .into());
     };
     let mut resealed = None;
     if request.headers().contains_key(COOKIE) {
@@ -153,14 +156,17 @@ pub async fn guard(
                     let anew = settings.seal(value.clone(), None);
                     if let Some(anew) = anew {
                         sealed = anew.encoded().stripped().to_string();
-                        sealed = sealed.split_once('=').map(|(_, v)| v.to_owned()).unwrap_or_default();
+                        sealed =
+                            sealed.split_once('=').map(|(_, v)| v.to_owned()).unwrap_or_default();
                     }
                     resealed = Some(value);
                 }
                 pairs.push(format!("{}={sealed}", settings.name));
             }
             Found::Refused => {
-                tracing::warn!("a session cookie came twice, misspelled or oversized; treated as a stranger's");
+                tracing::warn!(
+                    "a session cookie came twice, misspelled or oversized; treated as a stranger's"
+                );
             }
             Found::None => {}
         }
@@ -234,7 +240,9 @@ enum Found<'a> {
 /// Looks for the one byte-exact pair of `name` in the raw Cookie headers.
 fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     let mut found = Found::None;
-    for pair in headers.get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';')) {
+    for pair in
+        headers.get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+    {
         // One space follows the semicolon (RFC 6265, 4.2.1); nothing else is trimmed.
         let pair = pair.strip_prefix(b" ").unwrap_or(pair);
         let (raw, value) = match pair.iter().position(|byte| *byte == b'=') {
@@ -245,7 +253,8 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
             let value = std::str::from_utf8(value).ok();
             match (&found, value) {
                 (Found::None, Some(value))
-                    if value.len() <= LONGEST_VALUE && value.bytes().all(|byte| byte.is_ascii_graphic()) =>
+                    if value.len() <= LONGEST_VALUE
+                        && value.bytes().all(|byte| byte.is_ascii_graphic()) =>
                 {
                     found = Found::One(value);
                 }

@@ -21,7 +21,8 @@ pub async fn refuse(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let own = request.app_data::<web::Data<OwnOrigin>>().map(|own| own.0.as_str()).unwrap_or_default();
+    let own =
+        request.app_data::<web::Data<OwnOrigin>>().map(|own| own.0.as_str()).unwrap_or_default();
     if !request.method().is_safe() && !is_own(request.headers(), own) {
         tracing::warn!("refused a request that another site made a browser send");
         return Err(HttpError::Forbidden.into());

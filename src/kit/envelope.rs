@@ -56,7 +56,13 @@ pub async fn wrap(
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
                 let facts = facts(&path, id, viewer.as_ref());
                 response = response.map_body(|head, body| {
-                    paint(tera.as_ref().map(|tera| tera.get_ref()), &facts, head.status, &mut head.headers).unwrap_or(body)
+                    paint(
+                        tera.as_ref().map(|tera| tera.get_ref()),
+                        &facts,
+                        head.status,
+                        &mut head.headers,
+                    )
+                    .unwrap_or(body)
                 });
             }
             finish(response.headers_mut(), id, https);
@@ -78,7 +84,13 @@ pub async fn wrap(
             if needs_page(status, response.headers()) {
                 let facts = facts(&path, id, None);
                 response = response.map_body(|head, body| {
-                    paint(tera.as_ref().map(|tera| tera.get_ref()), &facts, head.status, &mut head.headers).unwrap_or(body)
+                    paint(
+                        tera.as_ref().map(|tera| tera.get_ref()),
+                        &facts,
+                        head.status,
+                        &mut head.headers,
+                    )
+                    .unwrap_or(body)
                 });
             }
             finish(response.headers_mut(), id, https);
@@ -100,7 +112,8 @@ fn facts<'a>(path: &'a str, id: Uuid, viewer: Option<&'a Viewer>) -> Facts<'a> {
 fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
     (status.is_client_error() || status.is_server_error())
         && !headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-            kind.as_bytes().starts_with(b"text/html") || kind.as_bytes().starts_with(b"application/json")
+            kind.as_bytes().starts_with(b"text/html")
+                || kind.as_bytes().starts_with(b"application/json")
         })
 }
 

@@ -101,7 +101,8 @@ impl ResponseError for HttpError {
                 let query: String = form_urlencoded::Serializer::new(String::new())
                     .extend_pairs((!next.is_empty()).then_some(("next", next)))
                     .finish();
-                let to = if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") };
+                let to =
+                    if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") };
                 response.insert_header((header::LOCATION, to));
             }
             HttpError::SlowDown { retry_after } => {

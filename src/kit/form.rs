@@ -138,7 +138,8 @@ impl Form {
 }
 
 fn decode(text: &[u8]) -> Option<String> {
-    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let spaced: Vec<u8> =
+        text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     let decoded = percent_decode(&spaced).decode_utf8().ok()?;
     (!decoded.contains('\0')).then(|| decoded.into_owned())
 }
@@ -148,11 +149,10 @@ impl FromRequest for Form {
     type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let kind = request
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(
+                |value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase(),
+            );
         let announced = request
             .headers()
             .get(CONTENT_LENGTH)
@@ -174,8 +174,9 @@ impl FromRequest for Form {
                 }
                 Ok(body)
             };
-            let body =
-                tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| HttpError::TooSlow)??;
+            let body = tokio::time::timeout(BODY_DEADLINE, read)
+                .await
+                .map_err(|_| HttpError::TooSlow)??;
             match kind.as_deref() {
                 Some("application/x-www-form-urlencoded") => Ok(Form::parse(&body)),
                 // A button without fields, pressed by a script.

@@ -37,7 +37,11 @@ impl Page {
     }
 
     /// A form again, with what is wrong with it (422).
-    pub fn show_refused(&self, template: &str, data: &impl Serialize) -> Result<HttpResponse, HttpError> {
+    pub fn show_refused(
+        &self,
+        template: &str,
+        data: &impl Serialize,
+    ) -> Result<HttpResponse, HttpError> {
         self.show_with(StatusCode::UNPROCESSABLE_ENTITY, template, data)
     }
 
@@ -53,15 +57,15 @@ impl Page {
         let viewer = self.request.extensions().get::<Viewer>().cloned();
         let facts = Facts {
             path: self.request.path(),
-            request_id: client::request_id(&self.request).map(|id| id.to_string()).unwrap_or_default(),
+            request_id: client::request_id(&self.request)
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
             viewer: viewer.as_ref(),
             notice: notice.as_ref(),
         };
         let html = render(&self.tera, template, &facts, data)?;
         let mut response = HttpResponse::build(status);
-        response
-            .content_type("text/html; charset=utf-8")
-            .insert_header((header::VARY, "Cookie"));
+        response.content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie"));
         if cookie.is_some() {
             response.cookie(self.flash.removal());
         }
@@ -90,15 +94,13 @@ impl FromRequest for Page {
     type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let made = match (
-            request.app_data::<web::Data<Tera>>(),
-            request.app_data::<web::Data<Flash>>(),
-        ) {
-            (Some(tera), Some(flash)) => {
-                Ok(Page { request: request.clone(), tera: tera.clone(), flash: flash.clone() })
-            }
-            _ => Err(HttpError::Internal(anyhow::anyhow!("pages are not set up"))),
-        };
+        let made =
+            match (request.app_data::<web::Data<Tera>>(), request.app_data::<web::Data<Flash>>()) {
+                (Some(tera), Some(flash)) => {
+                    Ok(Page { request: request.clone(), tera: tera.clone(), flash: flash.clone() })
+                }
+                _ => Err(HttpError::Internal(anyhow::anyhow!("pages are not set up"))),
+            };
         ready(made)
     }
 }
@@ -123,15 +125,13 @@ pub(super) fn render(
         context.extend(Context::from_serialize(data)?);
         tera.render(template, &context)
     };
-    render().map_err(|error| HttpError::Internal(anyhow::Error::new(error).context(template.to_owned())))
+    render().map_err(|error| {
+        HttpError::Internal(anyhow::Error::new(error).context(template.to_owned()))
+    })
 }
 
 /// The body and type of an error page, for [`super::envelope`].
-pub(super) fn error_page(
-    tera: &Tera,
-    facts: &Facts<'_>,
-    status: StatusCode,
-) -> Option<BoxBody> {
+pub(super) fn error_page(tera: &Tera, facts: &Facts<'_>, status: StatusCode) -> Option<BoxBody> {
     let words = words(status);
     let data = serde_json::json!({
         "status": status.as_u16(),
@@ -165,6 +165,9 @@ fn words(status: StatusCode) -> (&'static str, &'static str) {
             "The desk will be right back",
             "You are still signed in. This page tries again by itself in a few seconds.",
         ),
-        _ => ("Something broke on our side", "It is not your fault, and we have been told. Try again in a minute."),
+        _ => (
+            "Something broke on our side",
+            "It is not your fault, and we have been told. Try again in a minute.",
+        ),
     }
 }

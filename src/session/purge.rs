@@ -10,7 +10,7 @@ use crate::db;
 /// Rows in one statement: short enough that no sign-in waits.
 const BATCH: i64 = 5000;
 /// Names this purge among PostgreSQL's advisory locks ("frontdsk" in ASCII).
-const LOCK: i64 = 0x66726f_6e746473_6b_u64 as i64;
+const LOCK: i64 = 0x6672_6f6e_7464_736b;
 
 /// What one run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -117,7 +117,8 @@ pub async fn any(
 
 /// Ends every session there is: for operators. Answers how many.
 pub async fn everybody(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<u64> {
-    let ended = sqlx::query!("DELETE FROM sessions").execute(&mut *connection).await?.rows_affected();
+    let ended =
+        sqlx::query!("DELETE FROM sessions").execute(&mut *connection).await?.rows_affected();
     audit::record(
         connection,
         Event {

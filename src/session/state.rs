@@ -82,9 +82,14 @@ impl Current {
     }
 
     /// The map for actix-session.
-    pub(super) fn into_map(self, rest: Value) -> Result<HashMap<String, String>, serde_json::Error> {
+    pub(super) fn into_map(
+        self,
+        rest: Value,
+    ) -> Result<HashMap<String, String>, serde_json::Error> {
         let mut map = match rest {
-            Value::Object(rest) => rest.into_iter().map(|(key, value)| (key, value.to_string())).collect(),
+            Value::Object(rest) => {
+                rest.into_iter().map(|(key, value)| (key, value.to_string())).collect()
+            }
             _ => HashMap::new(),
         };
         if let Some(user) = &self.user {

@@ -197,7 +197,9 @@ impl SessionStore for PgSessionStore {
         let row = self
             .find_patiently(&digest)
             .await
-            .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "no session could be loaded"))
+            .inspect_err(|error| {
+                tracing::warn!(error = format!("{error:#}"), "no session could be loaded")
+            })
             .map_err(LoadError::Other)?;
         let Some(row) = row else {
             return Ok(None);
@@ -206,9 +208,7 @@ impl SessionStore for PgSessionStore {
             tracing::warn!(session = %row.id, row.format_version, "a session is written in a newer format");
             return Ok(None);
         }
-        self.touch
-            .mark(&digest, row.seconds_since_seen, row.idle_seconds, row.seconds_left)
-            .await;
+        self.touch.mark(&digest, row.seconds_since_seen, row.idle_seconds, row.seconds_left).await;
         let user = match (row.user_id, row.email, row.display_name, row.role) {
             (Some(id), Some(email), Some(display_name), Some(role)) => {
                 Some(Person { id: UserId::from(id), email, display_name, role })
@@ -231,13 +231,19 @@ impl SessionStore for PgSessionStore {
 
     /// Begins a session. The windows are the store's own; actix-session's `ttl` is one for all and not
     /// used.
-    async fn save(&self, state: HashMap<String, String>, _ttl: &Ttl) -> Result<SessionKey, SaveError> {
+    async fn save(
+        &self,
+        state: HashMap<String, String>,
+        _ttl: &Ttl,
+    ) -> Result<SessionKey, SaveError> {
         let incoming =
             state::take_apart(state).map_err(|error| SaveError::Serialization(error.into()))?;
         let secret = self
             .insert(incoming)
             .await
-            .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "no session could begin"))
+            .inspect_err(|error| {
+                tracing::warn!(error = format!("{error:#}"), "no session could begin")
+            })
             .map_err(SaveError::Other)?;
         SessionKey::try_from(secret.reveal())
             .map_err(|_| SaveError::Other(anyhow!("a secret of 43 characters is a session key")))
@@ -270,7 +276,9 @@ impl SessionStore for PgSessionStore {
         .await
         .map_err(|error| UpdateError::Other(error.into()))?;
         if updated.rows_affected() == 0 {
-            tracing::info!("a session ended while a request was in flight; its changes are dropped");
+            tracing::info!(
+                "a session ended while a request was in flight; its changes are dropped"
+            );
         }
         Ok(key)
     }

@@ -87,7 +87,8 @@ impl Touch {
         let share = if early { 0.0 } else { 0.9 };
         let digests: Vec<Vec<u8>> =
             batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
-        let ages: Vec<f64> = batch.iter().map(|(_, mark)| mark.seen.elapsed().as_secs_f64()).collect();
+        let ages: Vec<f64> =
+            batch.iter().map(|(_, mark)| mark.seen.elapsed().as_secs_f64()).collect();
         let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(&self.pool, move |connection| {
             Box::pin(async move {
                 // Losing the last seconds of "last seen" in a crash of PostgreSQL harms nobody, and

@@ -58,7 +58,8 @@ fn is_unshowable(letter: char) -> bool {
 }
 
 fn is_blank(letter: char) -> bool {
-    letter.is_whitespace() || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{AD}' | '\u{3164}')
+    letter.is_whitespace()
+        || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{AD}' | '\u{3164}')
 }
 
 #[cfg(test)]

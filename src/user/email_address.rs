@@ -91,10 +91,19 @@ mod tests {
 
     #[test]
     fn one_address_in_many_spellings_is_one_account() {
-        for typed in ["ada@example.com", " Ada@Example.COM\t", "ADA@EXAMPLE.COM", "ａｄａ@ｅｘａｍｐｌｅ.com", "ada@example。com"] {
+        for typed in [
+            "ada@example.com",
+            " Ada@Example.COM\t",
+            "ADA@EXAMPLE.COM",
+            "ａｄａ@ｅｘａｍｐｌｅ.com",
+            "ada@example。com",
+        ] {
             assert_eq!(canonical(typed), "ada@example.com", "{typed}");
         }
-        assert_eq!(canonical("jose\u{301}@bücher.example"), canonical("JOSÉ@xn--bcher-kva.example"));
+        assert_eq!(
+            canonical("jose\u{301}@bücher.example"),
+            canonical("JOSÉ@xn--bcher-kva.example")
+        );
         assert_ne!(canonical("a.da@example.com"), canonical("ada@example.com"));
         assert_ne!(canonical("ada+desk@example.com"), canonical("ada@example.com"));
     }
@@ -103,11 +112,27 @@ mod tests {
     fn what_is_no_address_is_refused() {
         let long = format!("{}@example.com", "a".repeat(65));
         for typed in [
-            "", "ada", "@example.com", "ada@", "ada@example", "ada@127.0.0.1", "ada@[127.0.0.1]",
-            "ada lovelace@example.com", "ada@exa mple.com", "ada@example.com\nBcc: eve@example.com",
-            "ada\r\n@example.com", ".ada@example.com", "a..da@example.com", "ada@-example.com",
-            "ada@example..com", "<ada@example.com>", "ada@example.com,eve@example.com",
-            "\"ada\"@example.com", "ada\u{202e}@example.com", "ada@exam_ple.com", long.as_str(),
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@example",
+            "ada@127.0.0.1",
+            "ada@[127.0.0.1]",
+            "ada lovelace@example.com",
+            "ada@exa mple.com",
+            "ada@example.com\nBcc: eve@example.com",
+            "ada\r\n@example.com",
+            ".ada@example.com",
+            "a..da@example.com",
+            "ada@-example.com",
+            "ada@example..com",
+            "<ada@example.com>",
+            "ada@example.com,eve@example.com",
+            "\"ada\"@example.com",
+            "ada\u{202e}@example.com",
+            "ada@exam_ple.com",
+            long.as_str(),
         ] {
             assert_eq!(EmailAddress::parse(typed), Err(NotAnAddress), "{typed:?}");
         }

@@ -10,82 +10,17 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::phc::{PasswordHash as Phc, Salt};
+use argon2::password_hash::phc::Salt;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 
 use super::password::Password;
+pub use super::phc::{HashParameters, PasswordHash};
+use super::phc::{OUTPUT_BYTES, SALT_BYTES, Stored};
 
-/// What OWASP's Password Storage Cheat Sheet asks of argon2id at least, each pair as good as the others:
-/// memory in KiB and iterations.
-const OWASP_MINIMA: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
-/// A stored row may ask for this much memory and no more: an altered row must not be a memory bomb.
-const MOST_STORED_MEMORY_KIB: u32 = 65_536;
-const MOST_ITERATIONS: u32 = 20;
-const MOST_PARALLELISM: u32 = 8;
-const MOST_MEMORY_KIB: u32 = 1_048_576;
 /// Waiting jobs for each thread. At about 25 ms a hash the last in the queue waits under a second.
 const QUEUE_FOR_EACH_THREAD: usize = 32;
-const OUTPUT_BYTES: usize = 32;
-const SALT_BYTES: usize = 16;
-
-/// How expensive a hash is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HashParameters {
-    memory_kib: u32,
-    iterations: u32,
-    parallelism: u32,
-}
-
-impl Default for HashParameters {
-    fn default() -> Self {
-        Self { memory_kib: 19_456, iterations: 2, parallelism: 1 }
-    }
-}
-
-impl HashParameters {
-    /// Refuses what is below OWASP's minimum, and what no server should spend.
-    pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, String> {
-        let strong = OWASP_MINIMA
-            .iter()
-            .any(|(memory, times)| memory_kib >= *memory && iterations >= *times);
-        if !strong || parallelism == 0 {
-            return Err(format!(
-                "argon2id with {memory_kib} KiB and {iterations} iteration(s) is weaker than OWASP's minimum; 19456 KiB and 2 iterations are a good choice"
-            ));
-        }
-        if memory_kib > MOST_MEMORY_KIB || iterations > MOST_ITERATIONS || parallelism > MOST_PARALLELISM {
-            return Err(format!(
-                "argon2id takes at most {MOST_MEMORY_KIB} KiB, {MOST_ITERATIONS} iterations and {MOST_PARALLELISM} lanes here"
-            ));
-        }
-        Ok(Self { memory_kib, iterations, parallelism })
-    }
-
-    fn params(self) -> Params {
-        Params::new(self.memory_kib, self.iterations, self.parallelism, Some(OUTPUT_BYTES))
-            .expect("parameters above OWASP's minimum and below our caps are argon2's too")
-    }
-}
-
-/// A PHC string of ours: `$argon2id$v=19$m=…,t=…,p=…$salt$hash`.
-#[derive(Clone)]
-pub struct PasswordHash(String);
-
-impl PasswordHash {
-    /// For the database.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for PasswordHash {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("PasswordHash")
-    }
-}
-
 /// What a comparison says.
 #[derive(Debug)]
 pub enum Verdict {
@@ -240,12 +175,14 @@ impl Worker {
 
     fn hash(&mut self, password: &Password) -> anyhow::Result<PasswordHash> {
         let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+        getrandom::fill(&mut salt)
+            .map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
         let params = self.parameters.params();
         let output = self.run(&params, password, &salt, OUTPUT_BYTES)?;
         let salt = Salt::new(&salt).map_err(|error| anyhow::anyhow!("no salt: {error}"))?;
         let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
-        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, &output);
+        let encoded =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, &output);
         Ok(PasswordHash(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${encoded}")))
     }
 
@@ -306,34 +243,6 @@ impl Worker {
         }
         done.map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
         Ok(output)
-    }
-}
-
-/// A stored hash, checked before anything is spent on it.
-struct Stored {
-    params: Params,
-    salt: Vec<u8>,
-    hash: Vec<u8>,
-}
-
-impl Stored {
-    fn read(text: &str) -> Option<Self> {
-        if text.len() > 512 {
-            return None;
-        }
-        let phc = Phc::new(text).ok()?;
-        if phc.algorithm.as_str() != "argon2id" || phc.version != Some(0x13) {
-            return None;
-        }
-        let number = |name: &str| phc.params.get(name).and_then(|value| value.decimal().ok());
-        let (memory, iterations, lanes) = (number("m")?, number("t")?, number("p")?);
-        if memory > MOST_STORED_MEMORY_KIB || iterations > MOST_ITERATIONS || lanes > MOST_PARALLELISM {
-            return None;
-        }
-        let hash = phc.hash?.as_bytes().to_vec();
-        let salt = phc.salt?.as_ref().to_vec();
-        let params = Params::new(memory, iterations, lanes, Some(hash.len())).ok()?;
-        (16..=64).contains(&hash.len()).then_some(Self { params, salt, hash })
     }
 }
 
@@ -413,15 +322,5 @@ mod tests {
             }
         }
         assert!((5..=7).contains(&busy), "{busy}");
-    }
-
-    #[test]
-    fn nothing_below_owasps_minimum_is_taken() {
-        assert!(HashParameters::new(19_455, 2, 1).is_err());
-        assert!(HashParameters::new(19_456, 1, 1).is_err());
-        assert!(HashParameters::new(19_456, 2, 0).is_err());
-        assert!(HashParameters::new(2_000_000, 2, 1).is_err());
-        assert!(HashParameters::new(47_104, 1, 1).is_ok());
-        assert!(HashParameters::new(7_168, 5, 1).is_ok());
     }
 }

@@ -6,6 +6,7 @@ pub mod display_name;
 pub mod email_address;
 pub mod hasher;
 pub mod password;
+mod phc;
 pub mod record;
 pub mod set_password;
 

@@ -161,15 +161,20 @@ fn unleet(letter: char) -> char {
 fn is_pattern(lower: &str) -> bool {
     const KEYBOARD: [&str; 4] = ["qwertyuiop", "asdfghjkl", "zxcvbnm", "1234567890"];
     let letters: Vec<char> = lower.chars().collect();
-    let repeats = |length: usize| letters.iter().zip(letters.iter().skip(length)).all(|(a, b)| a == b);
+    let repeats =
+        |length: usize| letters.iter().zip(letters.iter().skip(length)).all(|(a, b)| a == b);
     if (1..=4).any(|length| letters.len() >= 2 * length && repeats(length)) {
         return true;
     }
     let runs_by = |step: i64| {
-        letters.windows(2).all(|pair| i64::from(u32::from(pair[1])) - i64::from(u32::from(pair[0])) == step)
+        letters
+            .windows(2)
+            .all(|pair| i64::from(u32::from(pair[1])) - i64::from(u32::from(pair[0])) == step)
     };
     let reversed: String = letters.iter().rev().collect();
-    runs_by(1) || runs_by(-1) || KEYBOARD.iter().any(|row| row.contains(lower) || row.contains(&reversed))
+    runs_by(1)
+        || runs_by(-1)
+        || KEYBOARD.iter().any(|row| row.contains(lower) || row.contains(&reversed))
 }
 
 /// Made of what everybody knows of this person or this site.
@@ -186,7 +191,9 @@ fn about(lower: &str, context: &PasswordContext<'_>) -> Result<(), PasswordProbl
     if holds(email) || holds(local) {
         return Err(PasswordProblem::ContainsEmail);
     }
-    if holds(context.display_name.trim()) || words(context.display_name).iter().any(|word| holds(word)) {
+    if holds(context.display_name.trim())
+        || words(context.display_name).iter().any(|word| holds(word))
+    {
         return Err(PasswordProblem::ContainsName);
     }
     // A passphrase with "localhost" or a top-level domain in it is no danger; the site's own name is.

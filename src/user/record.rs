@@ -251,5 +251,6 @@ async fn changed_event(
     origin: &Origin,
     details: serde_json::Value,
 ) -> sqlx::Result<()> {
-    audit::record(connection, Event { name, user: Some(user), session: None, origin, details }).await
+    audit::record(connection, Event { name, user: Some(user), session: None, origin, details })
+        .await
 }

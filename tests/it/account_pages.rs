@@ -21,7 +21,9 @@ fn the_overview_tells_who_you_are_and_when_you_were_last_here() {
     let (server, _database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let first = browser.get("/account").body;
-    assert!(first.contains("ada@example.com") && first.contains("This is the first time. Welcome."));
+    assert!(
+        first.contains("ada@example.com") && first.contains("This is the first time. Welcome.")
+    );
     browser.post("/logout", &[]);
     browser.login("ada@example.com", PASSWORD);
     let second = browser.get("/account").body;
@@ -66,7 +68,9 @@ fn nobody_raises_their_own_role_by_an_extra_field() {
 fn a_notice_can_not_be_put_on_our_pages_by_others() {
     let (server, _database) = site();
     let mut browser = server.browser();
-    browser.cookies.insert("notice".to_owned(), r#"{"kind":"danger","text":"Call 555-0100"}"#.to_owned());
+    browser
+        .cookies
+        .insert("notice".to_owned(), r#"{"kind":"danger","text":"Call 555-0100"}"#.to_owned());
     assert!(!browser.get("/").body.contains("555-0100"));
 }
 
@@ -74,7 +78,9 @@ fn a_notice_can_not_be_put_on_our_pages_by_others() {
 fn signing_out_is_on_every_page_of_the_account() {
     let (server, _database) = site();
     let mut browser = registered(&server, "ada@example.com");
-    for path in ["/", "/account", "/account/profile", "/account/sessions", "/account/password", "/nowhere"] {
+    for path in
+        ["/", "/account", "/account/profile", "/account/sessions", "/account/password", "/nowhere"]
+    {
         assert!(browser.get(path).body.contains(r#"action="/logout""#), "{path}");
     }
 }

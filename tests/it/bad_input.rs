@@ -46,7 +46,8 @@ fn odd_cookies_make_a_stranger_and_nothing_else() {
     // Nothing but the cookie carries a session.
     let elsewhere = browser.clone();
     let mut stranger = server.browser();
-    let answer = stranger.send("GET", &format!("/account?session={sealed}"), &[("X-Session", &sealed)], "");
+    let answer =
+        stranger.send("GET", &format!("/account?session={sealed}"), &[("X-Session", &sealed)], "");
     assert_eq!(answer.status, 303);
     drop(elsewhere);
 }
@@ -57,10 +58,22 @@ fn missing_repeated_and_unstorable_fields_are_named() {
     for (body, said) in [
         ("email=a%40b.example&display_name=A", "A password is missing."),
         ("display_name=A&password=quiet+corner+lamp", "Your email is missing."),
-        ("email=a%40b.example&email=c%40d.example&display_name=A&password=quiet+corner+lamp", "Your email was sent more than once."),
-        ("email=a%40b.example&display_name=A%00B&password=quiet+corner+lamp", "Your name has a character that can not be stored."),
-        ("email=a%40b.example&display_name=A&password=quiet%00corner+lamp", "A password has a character that can not be stored."),
-        ("email=a%40b.example&display_name=%ff%fe&password=quiet+corner+lamp", "Your name has a character that can not be stored."),
+        (
+            "email=a%40b.example&email=c%40d.example&display_name=A&password=quiet+corner+lamp",
+            "Your email was sent more than once.",
+        ),
+        (
+            "email=a%40b.example&display_name=A%00B&password=quiet+corner+lamp",
+            "Your name has a character that can not be stored.",
+        ),
+        (
+            "email=a%40b.example&display_name=A&password=quiet%00corner+lamp",
+            "A password has a character that can not be stored.",
+        ),
+        (
+            "email=a%40b.example&display_name=%ff%fe&password=quiet+corner+lamp",
+            "Your name has a character that can not be stored.",
+        ),
         ("", "Your email is missing."),
         ("%", "Your email is missing."),
     ] {
@@ -134,7 +147,10 @@ fn broken_requests_get_400() {
         "\u{0}\u{1}\u{2}\r\n\r\n",
     ] {
         let answer = raw(&server.address, request.as_bytes());
-        assert!(answer.as_ref().is_ok_and(|answer| answer.status == 400), "{request:?}: {answer:?}");
+        assert!(
+            answer.as_ref().is_ok_and(|answer| answer.status == 400),
+            "{request:?}: {answer:?}"
+        );
     }
 }
 
@@ -165,12 +181,18 @@ fn what_other_sites_make_a_browser_send_is_refused_and_changes_nothing() {
         &[("Sec-Fetch-Site", "cross-site"), ("Origin", "http://127.0.0.1:8080")],
     ] {
         for path in [
-            "/logout", "/login", "/register", "/account/profile", "/account/password",
-            "/account/sessions/revoke-others", "/account/sessions/x/revoke",
+            "/logout",
+            "/login",
+            "/register",
+            "/account/profile",
+            "/account/password",
+            "/account/sessions/revoke-others",
+            "/account/sessions/x/revoke",
         ] {
             let mut all = headers.to_vec();
             all.push(("Content-Type", "application/x-www-form-urlencoded"));
-            let answer = browser.send("POST", path, &all, "display_name=Eve&email=a%40b.example&password=x");
+            let answer =
+                browser.send("POST", path, &all, "display_name=Eve&email=a%40b.example&password=x");
             assert_eq!(answer.status, 403, "{path} {headers:?}");
         }
     }

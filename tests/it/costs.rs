@@ -17,19 +17,21 @@ fn a_thousand_requests_of_a_signed_in_page_are_a_thousand_selects_and_at_most_tw
     database.db_execute(
         "UPDATE sessions SET last_seen_at = last_seen_at - interval '5 minutes', expires_at = expires_at - interval '5 minutes'",
     );
-    let (selects, updates) = ("%FROM sessions s%LEFT JOIN users u%token_digest%", "%UPDATE sessions AS s%");
+    let (selects, updates) =
+        ("%FROM sessions s%LEFT JOIN users u%token_digest%", "%UPDATE sessions AS s%");
     let before = (statements(&database, selects), statements(&database, updates));
-    let all = statements(&database, "%");
     for _ in 0..1000 {
         assert_eq!(browser.get("/account/profile").status, 200);
     }
     // The touch is written by a loop; wait for the row to change, not for time to pass.
-    while database.db_count("SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '1 minute'") > 0 {}
+    while database
+        .db_count("SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '1 minute'")
+        > 0
+    {}
     assert_eq!(statements(&database, selects) - before.0, 1000);
     let updates = statements(&database, updates) - before.1;
     assert!((1..=2).contains(&updates), "{updates}");
-    let every = statements(&database, "SELECT%") ;
-    println!("1,000 pages: 1000 selects, {updates} update(s); statements before {all}, selects now {every}");
+    println!("1,000 pages: 1,000 selects, {updates} update(s)");
 }
 
 #[test]

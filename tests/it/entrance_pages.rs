@@ -110,8 +110,16 @@ fn next_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
     registered(&server, "ada@example.com");
     let mut browser = server.browser();
     let asked = browser.get("/account/sessions?x=1");
-    assert_eq!((asked.status, asked.location()), (303, "/login?next=%2Faccount%2Fsessions%3Fx%3D1"));
-    assert!(browser.get("/login?next=/account/sessions").body.contains(r#"name="next" value="/account/sessions""#));
+    assert_eq!(
+        (asked.status, asked.location()),
+        (303, "/login?next=%2Faccount%2Fsessions%3Fx%3D1")
+    );
+    assert!(
+        browser
+            .get("/login?next=/account/sessions")
+            .body
+            .contains(r#"name="next" value="/account/sessions""#)
+    );
     for (next, to) in [
         ("/account/sessions?x=1", "/account/sessions?x=1"),
         ("//evil.example", "/account"),
@@ -127,7 +135,8 @@ fn next_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
             &[("email", "ada@example.com"), ("password", PASSWORD), ("next", next)],
         );
         assert_eq!((answer.status, answer.location()), (303, to), "{next}");
-        let already = browser.get(&format!("/login?{}", crate::support::browser::encode(&[("next", next)])));
+        let already =
+            browser.get(&format!("/login?{}", crate::support::browser::encode(&[("next", next)])));
         assert_eq!((already.status, already.location()), (303, to), "{next}");
     }
 }
@@ -145,13 +154,14 @@ fn registration_names_what_is_wrong_with_each_field() {
         ("evelyn@example.com", "Eve", "evelyn likes tea", "contains your email address"),
         ("eve@example.com", "Evelyn", "evelyn likes tea", "contains your name"),
     ] {
-        let answer = server.browser().post(
-            "/register",
-            &[("email", email), ("display_name", name), ("password", password)],
-        );
+        let answer = server
+            .browser()
+            .post("/register", &[("email", email), ("display_name", name), ("password", password)]);
         assert_eq!(answer.status, 422, "{said}");
         assert!(answer.body.contains(said), "{said}: {}", answer.body);
-        assert!(answer.body.contains("role=\"alert\"") && answer.body.contains("aria-invalid=\"true\""));
+        assert!(
+            answer.body.contains("role=\"alert\"") && answer.body.contains("aria-invalid=\"true\"")
+        );
         assert!(answer.body.contains(" autofocus"));
         assert!(!answer.body.contains(&format!("value=\"{password}\"")));
     }
@@ -188,7 +198,10 @@ fn passwords_are_taken_exactly_but_for_unicode_normal_form() {
 #[test]
 fn a_hash_with_older_parameters_is_made_anew_at_sign_in() {
     let database = Database::new();
-    let old = Server::start(&database, &[("FRONTDESK_ARGON2_MEMORY_KIB", "12288"), ("FRONTDESK_ARGON2_ITERATIONS", "3")]);
+    let old = Server::start(
+        &database,
+        &[("FRONTDESK_ARGON2_MEMORY_KIB", "12288"), ("FRONTDESK_ARGON2_ITERATIONS", "3")],
+    );
     registered(&old, "ada@example.com");
     let new = Server::start(&database, &[]);
     let hash = || database.db_texts("SELECT password_hash FROM users")[0].clone();

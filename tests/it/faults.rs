@@ -134,17 +134,29 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
         // A connection of a pool is given back on a runtime.
         let _on = database.runtime.enter();
         let mut holder = database.runtime.block_on(database.pool.acquire()).unwrap();
-        database.runtime.block_on(sqlx::query("SELECT pg_advisory_lock(42)").execute(&mut *holder)).unwrap();
+        database
+            .runtime
+            .block_on(sqlx::query("SELECT pg_advisory_lock(42)").execute(&mut *holder))
+            .unwrap();
         let asked = std::thread::spawn(move || {
             let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
             let body = crate::support::browser::encode(&fields);
-            here.try_send("POST", "/account/password", &[("Content-Type", "application/x-www-form-urlencoded")], &body).ok()
+            here.try_send(
+                "POST",
+                "/account/password",
+                &[("Content-Type", "application/x-www-form-urlencoded")],
+                &body,
+            )
+            .ok()
         });
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
         until(|| database.db_count(waiting) > 0);
         server.signal("KILL");
         server.ended();
-        database.runtime.block_on(sqlx::query("SELECT pg_advisory_unlock(42)").execute(&mut *holder)).unwrap();
+        database
+            .runtime
+            .block_on(sqlx::query("SELECT pg_advisory_unlock(42)").execute(&mut *holder))
+            .unwrap();
         asked.join().unwrap();
         until(|| {
             database.db_count(
@@ -153,7 +165,8 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
         });
         database.db_execute(&format!("DROP TRIGGER stop ON {table}"));
         let now = fingerprint(&database);
-        let changed = database.db_count("SELECT count(*) FROM audit_events WHERE event = 'password_changed'");
+        let changed =
+            database.db_count("SELECT count(*) FROM audit_events WHERE event = 'password_changed'");
         let anew = Server::start(&database, &[]);
         own.address = anew.address.clone();
         if changed == 0 {
@@ -169,7 +182,10 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
             assert_eq!(anew.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
         }
     }
-    println!("killed at {} moments: {before} times nothing had happened, {after} times all", stops.len());
+    println!(
+        "killed at {} moments: {before} times nothing had happened, {after} times all",
+        stops.len()
+    );
 }
 
 #[test]
@@ -177,7 +193,8 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
     for signal in ["TERM", "INT"] {
         let (mut server, database) = site();
         let mut browser = registered(&server, "ada@example.com");
-        database.db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '30 seconds'");
+        database
+            .db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '30 seconds'");
         let seen = "SELECT EXTRACT(EPOCH FROM now() - last_seen_at)::bigint FROM sessions";
         assert!(browser.is_signed_in());
         assert!(database.db_count(seen) >= 30, "not yet due");
@@ -195,7 +212,8 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
             assert_eq!(answer.join().unwrap(), 303);
         }
         assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 9);
-        let oldest = database.db_count("SELECT EXTRACT(EPOCH FROM now() - min(last_seen_at))::bigint FROM sessions");
+        let oldest = database
+            .db_count("SELECT EXTRACT(EPOCH FROM now() - min(last_seen_at))::bigint FROM sessions");
         assert!(oldest < 30, "activity was written at the end: {oldest}");
     }
 }
@@ -209,7 +227,11 @@ fn settings_that_are_wrong_are_said_at_once_and_nothing_starts() {
     ])
     .err()
     .unwrap();
-    for word in ["must begin with https://", "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?", "takes text or json"] {
+    for word in [
+        "must begin with https://",
+        "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?",
+        "takes text or json",
+    ] {
         assert!(said.contains(word), "{said}");
     }
     let away = Server::start_bare(&[

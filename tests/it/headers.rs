@@ -5,7 +5,9 @@ use crate::support::{Answer, Database, PASSWORD, Server, registered, site};
 
 fn fixed(answer: &Answer, what: &str) {
     let csp = answer.header("content-security-policy").unwrap_or_default();
-    for part in ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"] {
+    for part in
+        ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
+    {
         assert!(csp.contains(part), "{what}: {csp}");
     }
     assert!(!csp.contains("unsafe"), "{what}");
@@ -17,7 +19,9 @@ fn fixed(answer: &Answer, what: &str) {
         assert_eq!(answer.header(name), Some(value), "{what}: {name}");
     }
     assert!(answer.header("permissions-policy").is_some(), "{what}");
-    assert!(answer.header("server").is_none() && answer.header("access-control-allow-origin").is_none());
+    assert!(
+        answer.header("server").is_none() && answer.header("access-control-allow-origin").is_none()
+    );
     if !answer.body.is_empty() {
         let kind = answer.header("content-type").unwrap_or_default();
         assert!(kind.contains("charset=utf-8") || kind == "application/json", "{what}: {kind}");
@@ -29,7 +33,9 @@ fn every_response_carries_the_fixed_headers_errors_too() {
     let (server, _database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut stranger = server.browser();
-    for path in ["/", "/login", "/register", "/healthz", "/readyz", "/nowhere", "/logout", "/account"] {
+    for path in
+        ["/", "/login", "/register", "/healthz", "/readyz", "/nowhere", "/logout", "/account"]
+    {
         let answer = stranger.get(path);
         fixed(&answer, path);
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
@@ -65,7 +71,13 @@ fn over_https_the_cookie_is_host_bound_and_the_browser_is_told_to_stay() {
         assert_eq!(hsts.as_deref(), Some("max-age=63072000; includeSubDomains"), "{path}");
     }
     let out = browser.post("/logout", &[]);
-    assert!(out.cookies().iter().any(|cookie| cookie.starts_with("__Host-session=;") && cookie.contains("Secure") && cookie.contains("Max-Age=0")), "{:?}", out.cookies());
+    assert!(
+        out.cookies().iter().any(|cookie| cookie.starts_with("__Host-session=;")
+            && cookie.contains("Secure")
+            && cookie.contains("Max-Age=0")),
+        "{:?}",
+        out.cookies()
+    );
 }
 
 #[test]
@@ -73,7 +85,8 @@ fn assets_are_fingerprinted_compressed_and_kept_for_ever() {
     let (server, database) = site();
     let mut browser = server.browser();
     let page = browser.get("/").body;
-    let url = page.split('"').find(|part| part.starts_with("/static/frontdesk-")).unwrap().to_owned();
+    let url =
+        page.split('"').find(|part| part.starts_with("/static/frontdesk-")).unwrap().to_owned();
     let plain = browser.get(&url);
     assert_eq!(plain.header("cache-control"), Some("public, max-age=31536000, immutable"));
     fixed(&plain, "asset");

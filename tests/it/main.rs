@@ -1,6 +1,8 @@
 //! Frontdesk as people, scripts and attackers meet it: real servers on free ports over a real PostgreSQL.
 //! One database a test, made from a template. Nothing here waits for time to pass: rows are aged in SQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 mod support;
 
 mod account_pages;

@@ -15,7 +15,10 @@ fn dump(database: &Database) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     // Newer versions guard a dump by a random word.
-    text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -29,7 +32,10 @@ fn run_revert_all_run_gives_an_identical_schema() {
     assert!(!dump(&database).contains("CREATE TABLE"));
     run();
     assert_eq!(dump(&database), first);
-    assert_eq!(database.runtime.block_on(migrations::revert(&database.pool, false)).unwrap().len(), 1);
+    assert_eq!(
+        database.runtime.block_on(migrations::revert(&database.pool, false)).unwrap().len(),
+        1
+    );
 }
 
 #[test]
@@ -79,7 +85,9 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
         assert!(said.contains("did not finish"), "{said}");
     }
     let changed = Database::new();
-    changed.db_execute("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 20261123000001");
+    changed.db_execute(
+        "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 20261123000001",
+    );
     let said = refused(&changed, &[]);
     assert!(said.contains("not the one this program carries"), "{said}");
 }
@@ -88,7 +96,8 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
 fn two_servers_that_start_at_once_on_an_empty_database_both_serve() {
     let database = Database::empty();
     std::thread::scope(|scope| {
-        let starts: Vec<_> = (0..3).map(|_| scope.spawn(|| Server::start(&database, &[]))).collect();
+        let starts: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| Server::start(&database, &[]))).collect();
         for start in starts {
             let server = start.join().unwrap();
             assert_eq!(server.browser().get("/readyz").status, 200);

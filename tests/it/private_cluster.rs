@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::support::{Browser, Server, registered};
 
 fn folder(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("site-{name}-{}", std::process::id()));
+    let path =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("site-{name}-{}", std::process::id()));
     fs::remove_dir_all(&path).ok();
     path
 }
@@ -24,7 +25,10 @@ fn postmaster(folder: &Path) -> Option<u32> {
 }
 
 fn is_alive(pid: u32) -> bool {
-    Command::new("kill").args(["-0", &pid.to_string()]).status().is_ok_and(|status| status.success())
+    Command::new("kill")
+        .args(["-0", &pid.to_string()])
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn until_gone(pid: u32) -> Duration {
@@ -88,8 +92,12 @@ fn two_checkouts_side_by_side_do_not_meet() {
 fn a_second_site_on_the_same_folder_is_told_what_to_do() {
     let folder = folder("twice");
     let first = start(&folder);
-    let said = Server::start_bare(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())]).err().unwrap();
-    assert!(said.contains("another Frontdesk is already running") && said.contains("DATABASE_URL"), "{said}");
+    let said =
+        Server::start_bare(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())]).err().unwrap();
+    assert!(
+        said.contains("another Frontdesk is already running") && said.contains("DATABASE_URL"),
+        "{said}"
+    );
     assert_eq!(Browser::new(&first.address).get("/readyz").status, 200);
     drop(first);
     if let Some(pid) = postmaster(&folder) {

@@ -38,7 +38,10 @@ fn a_row_that_is_being_extended_is_never_deleted() {
         database.runtime.block_on(sqlx::query(sql).execute(connection)).unwrap();
     };
     run("BEGIN", &mut extender);
-    run("UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE token_digest = (SELECT min(token_digest::text)::bytea FROM sessions)", &mut extender);
+    run(
+        "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE token_digest = (SELECT min(token_digest::text)::bytea FROM sessions)",
+        &mut extender,
+    );
     let purged = database.runtime.block_on(purge::run_once(&database.pool, |_| ())).unwrap();
     assert_eq!(purged.rows, 49);
     run("COMMIT", &mut extender);
@@ -56,7 +59,10 @@ fn one_purger_works_at_a_time_and_progress_is_told() {
     database.runtime.block_on(sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *other)).unwrap();
     let blocked = database.runtime.block_on(purge::run_once(&database.pool, |_| ())).unwrap();
     assert!(blocked.elsewhere && blocked.rows == 0);
-    database.runtime.block_on(sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *other)).unwrap();
+    database
+        .runtime
+        .block_on(sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *other))
+        .unwrap();
     let mut told = Vec::new();
     let purged =
         database.runtime.block_on(purge::run_once(&database.pool, |sum| told.push(sum))).unwrap();

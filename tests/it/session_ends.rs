@@ -28,7 +28,10 @@ fn a_session_dies_at_its_absolute_limit_however_busy() {
     );
     assert!(browser.is_signed_in());
     // The activity was recorded at once, since little life was left, and moved no limit.
-    assert_eq!(database.db_count("SELECT count(*) FROM sessions WHERE expires_at > absolute_expires_at"), 0);
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM sessions WHERE expires_at > absolute_expires_at"),
+        0
+    );
     database.db_execute(
         "UPDATE sessions SET absolute_expires_at = now() - interval '1 second', expires_at = now() - interval '1 second'",
     );
@@ -43,9 +46,8 @@ fn a_late_touch_is_written_before_the_session_runs_out() {
         "UPDATE sessions SET last_seen_at = now() - interval '119m 58s', expires_at = now() + interval '2 seconds'",
     );
     assert!(browser.is_signed_in());
-    let left = database.db_count(
-        "SELECT EXTRACT(EPOCH FROM expires_at - now())::bigint FROM sessions",
-    );
+    let left =
+        database.db_count("SELECT EXTRACT(EPOCH FROM expires_at - now())::bigint FROM sessions");
     assert!(left > 7100, "{left}");
 }
 
@@ -125,7 +127,11 @@ fn the_page_of_sessions_holds_no_credential() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let page = browser.get("/account/sessions").body;
-    assert!(page.contains("This device") && page.contains("Firefox on Linux") && page.contains("127.0.0.1"));
+    assert!(
+        page.contains("This device")
+            && page.contains("Firefox on Linux")
+            && page.contains("127.0.0.1")
+    );
     let sealed = browser.session().unwrap().to_owned();
     assert!(!page.contains(&sealed[..20]));
     let digest = database.db_texts("SELECT encode(token_digest, 'hex') FROM sessions");
@@ -166,7 +172,8 @@ fn a_password_change_ends_every_other_session_and_rotates_its_own() {
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
     assert_eq!(server.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
-    let trail = database.db_texts("SELECT event FROM audit_events WHERE event = 'password_changed'");
+    let trail =
+        database.db_texts("SELECT event FROM audit_events WHERE event = 'password_changed'");
     assert_eq!(trail.len(), 1);
 }
 
@@ -190,7 +197,11 @@ fn nothing_in_a_full_dump_signs_anybody_in() {
     }
     values.extend(hex);
     let everything = values.clone();
-    values.extend(everything.iter().map(|value| crate::support::browser::encode(&[("", value)])[1..].to_owned()));
+    values.extend(
+        everything
+            .iter()
+            .map(|value| crate::support::browser::encode(&[("", value)])[1..].to_owned()),
+    );
     assert!(values.len() > 100, "{}", values.len());
     for value in values {
         let mut browser = server.browser();

@@ -37,7 +37,10 @@ pub async fn contract(store: &impl SessionStore) {
     let two = store.save(state(&[("a", "2")]), &TTL).await.unwrap();
     assert_ne!(one.as_ref(), two.as_ref());
     assert!(one.as_ref().len() >= 22, "at least 128 bits");
-    assert!(holds(&store.load(&one).await.unwrap().unwrap(), &[("a", "1"), ("b", r#"{"c":["é",null]}"#)]));
+    assert!(holds(
+        &store.load(&one).await.unwrap().unwrap(),
+        &[("a", "1"), ("b", r#"{"c":["é",null]}"#)]
+    ));
     // A change replaces the state, under the same key, and leaves the others alone.
     let kept = store.update(again(&one), state(&[("a", "3")]), &TTL).await.unwrap();
     assert_eq!(kept.as_ref(), one.as_ref());
@@ -50,7 +53,10 @@ pub async fn contract(store: &impl SessionStore) {
     store.delete(&one).await.unwrap();
     assert!(store.load(&one).await.unwrap().is_none());
     if let Ok(after) = store.update(again(&one), state(&[("a", "4")]), &TTL).await {
-        assert!(store.load(&after).await.unwrap().is_none(), "an update brought a deleted session back");
+        assert!(
+            store.load(&after).await.unwrap().is_none(),
+            "an update brought a deleted session back"
+        );
     }
     store.update_ttl(&one, &TTL).await.ok();
     assert!(store.load(&one).await.unwrap().is_none());
@@ -76,11 +82,14 @@ fn an_update_racing_a_delete_never_wins_it_back() {
     database.runtime.block_on(async {
         for round in 0..1000 {
             let session = stores[0].save(state(&[("n", "0")]), &TTL).await.unwrap();
-            let writes = futures_util::future::join_all((0..10).map(|number| {
-                let store = &stores[number % 2];
-                let session = again(&session);
-                async move { store.update(session, state(&[("n", &number.to_string())]), &TTL).await }
-            }));
+            let writes =
+                futures_util::future::join_all((0..10).map(|number| {
+                    let store = &stores[number % 2];
+                    let session = again(&session);
+                    async move {
+                        store.update(session, state(&[("n", &number.to_string())]), &TTL).await
+                    }
+                }));
             let (written, deleted) = tokio::join!(writes, stores[round % 2].delete(&session));
             deleted.unwrap();
             for key in written {

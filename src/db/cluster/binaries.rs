@@ -17,7 +17,10 @@ pub(super) struct Binaries {
 impl Binaries {
     /// The newest, or those of `made` when the data was made by it.
     pub(super) fn find(made: Option<u32>) -> Option<Self> {
-        all().into_iter().filter(|found| made.is_none_or(|made| made == found.major)).max_by_key(|found| found.major)
+        all()
+            .into_iter()
+            .filter(|found| made.is_none_or(|made| made == found.major))
+            .max_by_key(|found| found.major)
     }
 
     /// What there is, for an error.
@@ -40,10 +43,12 @@ fn all() -> Vec<Binaries> {
         ("/opt/homebrew/opt", "postgresql", "bin"),
         ("/usr/local/opt", "postgresql", "bin"),
     ] {
-        let Ok(entries) = fs::read_dir(parent) else { continue };
-        let fitting = entries.flatten().filter(|entry| {
-            entry.file_name().to_string_lossy().starts_with(prefix)
-        });
+        let Ok(entries) = fs::read_dir(parent) else {
+            continue;
+        };
+        let fitting = entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
         folders.extend(fitting.map(|entry| entry.path().join(below)));
     }
     // Whatever `postgres` the search path finds: the shell's own rule, without reading the environment.

@@ -172,9 +172,14 @@ impl Cluster {
         let mut keeper = spawn(&place, &binaries, settings)?;
         let began = Instant::now();
         while !place.is_ready() {
-            let ended = keeper.try_wait().map_err(|error| files("waiting for PostgreSQL failed", &place.folder, error))?;
+            let ended = keeper
+                .try_wait()
+                .map_err(|error| files("waiting for PostgreSQL failed", &place.folder, error))?;
             if ended.is_some() || began.elapsed() > START_DEADLINE {
-                return Err(ClusterError::DidNotStart { log: place.log(), words: place.last_words() });
+                return Err(ClusterError::DidNotStart {
+                    log: place.log(),
+                    words: place.last_words(),
+                });
             }
             tokio::time::sleep(POLL).await;
         }
@@ -203,15 +208,16 @@ impl Cluster {
 
     /// Stops the server and waits for it; one that was joined goes on.
     pub async fn stop(mut self) -> Result<(), ClusterError> {
-        let Some(mut running) = self.running.take() else { return Ok(()) };
+        let Some(mut running) = self.running.take() else {
+            return Ok(());
+        };
         // The end of the pipe is the signal.
         drop(running.keeper.stdin.take());
         let began = Instant::now();
         loop {
-            let ended = running
-                .keeper
-                .try_wait()
-                .map_err(|error| files("waiting for PostgreSQL failed", &self.place.folder, error))?;
+            let ended = running.keeper.try_wait().map_err(|error| {
+                files("waiting for PostgreSQL failed", &self.place.folder, error)
+            })?;
             // The keeper sends the sharper signal by itself.
             if ended.is_some() || began.elapsed() > 2 * STOP_DEADLINE {
                 return Ok(());
@@ -244,10 +250,16 @@ fn create(place: &Place, binaries: &Binaries) -> Result<(), ClusterError> {
     place.remove_unfinished()?;
     let beside = place.unfinished();
     let mut initdb = place.owner.command(&binaries.program("initdb"));
-    initdb
-        .arg("--pgdata")
-        .arg(&beside)
-        .args(["--username", NAME, "--encoding", "UTF8", "--locale", "C", "--auth", "trust"]);
+    initdb.arg("--pgdata").arg(&beside).args([
+        "--username",
+        NAME,
+        "--encoding",
+        "UTF8",
+        "--locale",
+        "C",
+        "--auth",
+        "trust",
+    ]);
     run("initdb", initdb, "")?;
     let mut single = place.owner.command(&binaries.program("postgres"));
     single.args(["--single", "-D"]).arg(&beside).arg("postgres");
@@ -289,7 +301,8 @@ fn spawn(
         .truncate(is_long)
         .open(&path)
         .map_err(|error| files("the log of PostgreSQL can not be written", &path, error))?;
-    let errors = log.try_clone().map_err(|error| files("the log can not be shared", &path, error))?;
+    let errors =
+        log.try_clone().map_err(|error| files("the log can not be shared", &path, error))?;
     let socket = format!("unix_socket_directories=\"{}\"", place.socket_dir().display());
     let fixed = [
         "listen_addresses=",
@@ -314,12 +327,9 @@ fn spawn(
     for (name, value) in settings {
         keeper.args(["-c", &format!("{name}={value}")]);
     }
-    keeper
-        .stdin(Stdio::piped())
-        .stdout(log)
-        .stderr(errors)
-        .spawn()
-        .map_err(|error| files("PostgreSQL can not be started", &binaries.program("postgres"), error))
+    keeper.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn().map_err(|error| {
+        files("PostgreSQL can not be started", &binaries.program("postgres"), error)
+    })
 }
 
 fn files(what: &'static str, path: &Path, source: io::Error) -> ClusterError {

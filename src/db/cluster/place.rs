@@ -21,10 +21,7 @@ pub(super) enum Owner {
     /// We, an ordinary user.
     Ourselves,
     /// Somebody unprivileged, because we are root.
-    Other {
-        uid: u32,
-        gid: u32,
-    },
+    Other { uid: u32, gid: u32 },
 }
 
 /// The folders of one private cluster.
@@ -71,12 +68,8 @@ impl Place {
     pub(super) fn lock(&self) -> Result<Option<File>, ClusterError> {
         let path = self.folder.join("lock");
         let failed = |error| files("the lock of the data folder can not be taken", &path, error);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -111,7 +104,8 @@ impl Place {
     /// The address of a database here.
     pub(super) fn url(&self, database: &str) -> String {
         let socket = self.socket_dir.display().to_string();
-        let host = percent_encoding::utf8_percent_encode(&socket, percent_encoding::NON_ALPHANUMERIC);
+        let host =
+            percent_encoding::utf8_percent_encode(&socket, percent_encoding::NON_ALPHANUMERIC);
         format!("postgres://{NAME}@localhost:{PORT}/{database}?host={host}")
     }
 
@@ -141,10 +135,11 @@ impl Place {
         let pid = Pid::from_raw(self.pid_file()?.first()?.parse().ok()?)?;
         // A stale file may name a process of somebody else: a server is one whose socket answers, or whose
         // program is called postgres.
-        let is_server = match fs::read_to_string(format!("/proc/{pid}/comm", pid = pid.as_raw_nonzero())) {
-            Ok(name) => name.trim() == "postgres",
-            Err(_) => self.answers(),
-        };
+        let is_server =
+            match fs::read_to_string(format!("/proc/{pid}/comm", pid = pid.as_raw_nonzero())) {
+                Ok(name) => name.trim() == "postgres",
+                Err(_) => self.answers(),
+            };
         (is_server && rustix::process::test_kill_process(pid).is_ok()).then_some(pid)
     }
 
@@ -177,7 +172,9 @@ fn owner() -> Result<Owner, ClusterError> {
         users.lines().find_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
             match fields.as_slice() {
-                [user, _, uid, gid, ..] if *user == name => Some((uid.parse().ok()?, gid.parse().ok()?)),
+                [user, _, uid, gid, ..] if *user == name => {
+                    Some((uid.parse().ok()?, gid.parse().ok()?))
+                }
                 _ => None,
             }
         })
@@ -208,9 +205,12 @@ fn own_folder(path: &Path, owner: Owner) -> Result<(), ClusterError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(files("a folder of the private database can not be made", path, error)),
+        Err(error) => {
+            return Err(files("a folder of the private database can not be made", path, error));
+        }
     }
-    let failed = |error| files("a folder of the private database can not be looked at", path, error);
+    let failed =
+        |error| files("a folder of the private database can not be looked at", path, error);
     let meta = fs::symlink_metadata(path).map_err(failed)?;
     let ours = rustix::process::geteuid().as_raw();
     let wanted = match owner {

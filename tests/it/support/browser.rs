@@ -19,7 +19,10 @@ pub struct Answer {
 impl Answer {
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every Set-Cookie.
@@ -47,13 +50,17 @@ impl Browser {
         Self {
             address: address.to_owned(),
             cookies: BTreeMap::new(),
-            agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned(),
+            agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+                .to_owned(),
         }
     }
 
     /// The sealed session cookie.
     pub fn session(&self) -> Option<&str> {
-        self.cookies.get("session").or_else(|| self.cookies.get("__Host-session")).map(String::as_str)
+        self.cookies
+            .get("session")
+            .or_else(|| self.cookies.get("__Host-session"))
+            .map(String::as_str)
     }
 
     /// The same cookies at another server.
@@ -70,13 +77,23 @@ impl Browser {
         self.send(
             "POST",
             path,
-            &[("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")],
+            &[
+                ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Sec-Fetch-Site", "same-origin"),
+            ],
             &body,
         )
     }
 
-    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        self.try_send(method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// Like [`Self::send`]; `Err` when there was no whole answer.

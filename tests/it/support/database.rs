@@ -33,7 +33,8 @@ fn cluster() -> &'static Cluster {
                 ("pg_stat_statements.track", "all"),
                 ("log_min_messages", "warning"),
             ];
-            let cluster = Cluster::start_with(&folder, &settings).await.expect("a PostgreSQL for the tests");
+            let cluster =
+                Cluster::start_with(&folder, &settings).await.expect("a PostgreSQL for the tests");
             let admin = connect(&cluster.url_for("postgres"));
             for sql in [
                 "DROP DATABASE IF EXISTS template_frontdesk WITH (FORCE)",
@@ -59,7 +60,11 @@ fn connect(url: &str) -> PgPool {
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 impl Database {
@@ -83,7 +88,10 @@ impl Database {
                 format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
                 format!("CREATE DATABASE {name} TEMPLATE {template}"),
             ] {
-                sqlx::query(AssertSqlSafe(sql)).execute(&admin).await.expect("a database for the test");
+                sqlx::query(AssertSqlSafe(sql))
+                    .execute(&admin)
+                    .await
+                    .expect("a database for the test");
             }
             admin.close().await;
             let url = cluster.url_for(&name);
