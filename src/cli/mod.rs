@@ -1,22 +1,120 @@
-//! The command line.
+//! The command line: what operators do without a page. Decides nothing that an engine decides, and holds no SQL but
+//! what `doctor` asks of the server.
 
+mod arguments;
+mod doctor;
+mod migrate;
+mod out;
+mod prompt;
+mod session;
+mod user;
+
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-/// Runs it.
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+use crate::db::{self, Database, migrations};
+use arguments::{Arguments, Command};
+
+/// What a command ends with, as the help documents it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done = 0,
+    Failed = 1,
+    WrongUse = 2,
+    NothingFound = 3,
+    Problems = 4,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        ExitCode::from(ending as u8)
+    }
+}
+
+/// Reads the arguments, does what they say, and answers the exit code.
 pub fn main() -> ExitCode {
-    let config = match crate::config::Config::from_env() {
+    let arguments = Arguments::parse();
+    let command = arguments.command.unwrap_or(Command::Serve);
+    let config = match Config::from_env() {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::from(2);
+            out::problem(&errors.to_string());
+            return Ending::WrongUse.into();
         }
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match actix_web::rt::System::new().block_on(crate::server::run(config)) {
-        Ok(()) => ExitCode::SUCCESS,
+    log(config.log, matches!(command, Command::Serve));
+    let done = actix_web::rt::System::new().block_on(run(config, command));
+    match done {
+        Ok(ending) => ending.into(),
         Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
+            out::problem(&sentence(&error));
+            Ending::Failed.into()
         }
+    }
+}
+
+async fn run(config: Config, command: Command) -> anyhow::Result<Ending> {
+    match command {
+        Command::Serve => crate::server::run(config).await.map(|()| Ending::Done),
+        Command::Doctor { json } => doctor::run(&config, json).await,
+        Command::Migrate { action } => {
+            let database = db::connect(&config, true).await?;
+            closing(migrate::run(&database, action).await, database).await
+        }
+        Command::User { action } => {
+            let database = ready(&config).await?;
+            closing(user::run(&config, &database, action).await, database).await
+        }
+        Command::Session { action } => {
+            let database = ready(&config).await?;
+            closing(session::run(&database, action).await, database).await
+        }
+    }
+}
+
+/// The database, with a schema that this program knows.
+async fn ready(config: &Config) -> anyhow::Result<Database> {
+    let database = db::connect(config, true).await?;
+    match migrations::check(&database.pool).await {
+        Ok(Ok(())) => Ok(database),
+        Ok(Err(problem)) => closing(Err(problem.into()), database).await,
+        Err(error) => closing(Err(error), database).await,
+    }
+}
+
+/// Closes the database whatever happened; what happened first is what counts.
+async fn closing<T>(done: anyhow::Result<T>, database: Database) -> anyhow::Result<T> {
+    let closed = database.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+/// The causes of an error as one sentence.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = format!("{error:#}");
+    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+        text.replace_range(..1, &first);
+    }
+    if !text.ends_with(['.', '!', '?', '\n']) {
+        text.push('.');
+    }
+    text
+}
+
+fn log(format: LogFormat, serves: bool) {
+    let default = if serves { "info,actix_server=warn" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
 }

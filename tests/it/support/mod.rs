@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod database;
 pub mod server;
+pub mod webdriver;
 
 pub use browser::{Answer, Browser, raw};
 pub use database::Database;

@@ -1,0 +1,170 @@
+//! What can be typed: commands, their arguments, and their help.
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  it failed; the reason is on standard error
+  2  wrong use, or a setting that is wrong
+  3  there is no such account or session, or nothing to do
+  4  doctor found a problem
+
+Settings come from the environment and from .env; .env.example explains each.";
+
+/// Sign-in, sessions and account pages for a website, on PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "frontdesk", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the site (what happens without a command)
+    Serve,
+    /// Look after the database schema
+    Migrate {
+        #[command(subcommand)]
+        action: Migrate,
+    },
+    /// Check settings, database, schema, clocks, keys and cookies, and say what to fix
+    Doctor {
+        /// One JSON object for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look after accounts
+    #[command(
+        after_help = "Examples:\n  frontdesk user create ada@example.com --name Ada\n  pass show ada | frontdesk user set-password ada@example.com\n  frontdesk user disable ada@example.com"
+    )]
+    User {
+        #[command(subcommand)]
+        action: User,
+    },
+    /// Look after sessions
+    #[command(
+        after_help = "Examples:\n  frontdesk session list --user ada@example.com\n  frontdesk session revoke 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk session revoke --all --yes"
+    )]
+    Session {
+        #[command(subcommand)]
+        action: Session,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Migrate {
+    /// Apply what is pending; the same as `sqlx migrate run`
+    Run,
+    /// Take back the newest migration; the data in its tables goes with it
+    Revert {
+        /// Take back all of them
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the migrations and when each was applied
+    Info {
+        /// A JSON array for machines
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Make an account; the password is asked for, or read from standard input
+    Create {
+        /// The address to sign in with
+        email: String,
+        /// What pages call this person
+        #[arg(long)]
+        name: String,
+        /// May use the operator pages
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List accounts, newest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+        /// A JSON array for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one account
+    Show {
+        #[command(flatten)]
+        who: Who,
+        /// A JSON object for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse sign-in and end all sessions of an account
+    Disable {
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Allow sign-in again
+    Enable {
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Set a new password and end all sessions; it is asked for, or read from standard input
+    SetPassword {
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Make somebody an admin, or with --demote a user again
+    Promote {
+        #[command(flatten)]
+        who: Who,
+        /// The other way round
+        #[arg(long)]
+        demote: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Who {
+    /// Email address or id
+    #[arg(value_name = "EMAIL|ID")]
+    pub(super) who: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Session {
+    /// List who is signed in, last seen first
+    List {
+        /// Only this account (email address or id)
+        #[arg(long, value_name = "EMAIL|ID")]
+        user: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+        limit: i64,
+        /// A JSON array for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// End one session, all of one account, or all there are
+    Revoke {
+        /// The id that `session list` shows
+        #[arg(required_unless_present_any = ["user", "all"], conflicts_with_all = ["user", "all"])]
+        id: Option<String>,
+        /// All sessions of this account (email address or id)
+        #[arg(long, value_name = "EMAIL|ID", conflicts_with = "all")]
+        user: Option<String>,
+        /// Everybody's
+        #[arg(long)]
+        all: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Delete expired sessions now; the server does it by itself as well
+    Purge {
+        /// A JSON object for machines
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,210 @@
+//! `frontdesk doctor`: is everything as it should be, and if not, what to do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde::Serialize;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use super::{Ending, out, sentence};
+use crate::config::{Config, Database as Location, SecretKeys};
+use crate::db::{self, migrations};
+
+/// Sessions live by the database's clock; what pages show is by ours, so a difference is seen by people.
+const CLOCKS_MAY_DIFFER_BY: f64 = 2.0;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warning,
+    Problem,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    verdict: Verdict,
+    what: &'static str,
+    said: String,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, verdict: Verdict, what: &'static str, said: impl Into<String>) {
+        self.0.push(Finding { verdict, what, said: said.into() });
+    }
+}
+
+pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<Ending> {
+    let mut findings = Findings::default();
+    findings.add(
+        Verdict::Ok,
+        "settings",
+        "Every setting is known and has a value that is allowed.",
+    );
+    cookies(config, &mut findings);
+    keys(config, &mut findings);
+    match db::connect(config, true).await {
+        Ok(database) => {
+            let place = format!("Connected to {}.", database.described());
+            findings.add(Verdict::Ok, "database", place);
+            let asked = database_findings(config, &database.pool, &mut findings).await;
+            if let Err(error) = asked {
+                findings.add(Verdict::Problem, "database", sentence(&error));
+            }
+            database.close().await?;
+        }
+        Err(error) => findings.add(Verdict::Problem, "database", sentence(&error)),
+    }
+    let worst = |verdict| findings.0.iter().any(|finding| finding.verdict == verdict);
+    let (problem, warning) = (worst(Verdict::Problem), worst(Verdict::Warning));
+    if json {
+        out::json(&serde_json::json!({ "healthy": !problem, "findings": findings.0 }))?;
+    } else {
+        for finding in &findings.0 {
+            let mark = match finding.verdict {
+                Verdict::Ok => "ok     ",
+                Verdict::Warning => "warning",
+                Verdict::Problem => "problem",
+            };
+            out::line(&format!("{mark}  {:<9} {}", finding.what, finding.said));
+        }
+        out::line(match (problem, warning) {
+            (true, _) => "There is something to fix.",
+            (false, true) => "It works; have a look at the warnings.",
+            (false, false) => "All is well.",
+        });
+    }
+    Ok(if problem { Ending::Problems } else { Ending::Done })
+}
+
+fn cookies(config: &Config, findings: &mut Findings) {
+    if config.public_url.is_https() {
+        findings.add(
+            Verdict::Ok,
+            "cookie",
+            "__Host-session with Secure, HttpOnly and SameSite=Lax: no sibling site can plant it.",
+        );
+    } else {
+        findings.add(
+            Verdict::Warning,
+            "cookie",
+            "Called session, without Secure, because FRONTDESK_PUBLIC_URL is http on this machine. Right for development; set an https:// address before others come.",
+        );
+    }
+    if config.public_url.is_https() && !config.bind.ip().is_loopback() {
+        findings.add(
+            Verdict::Warning,
+            "address",
+            format!("Listens on {}, which others may reach past your proxy. Listen on 127.0.0.1 if the proxy is on this machine.", config.bind),
+        );
+    }
+}
+
+fn keys(config: &Config, findings: &mut Findings) {
+    match &config.secret_keys {
+        Some(keys) => {
+            let count = keys.iter().count();
+            findings.add(
+                Verdict::Ok,
+                "keys",
+                format!("{count} key(s), long and irregular. The first seals."),
+            );
+        }
+        None => {
+            let path = config.data_dir.join("secret-keys");
+            match fs::metadata(&path) {
+                Err(_) => findings.add(
+                    Verdict::Ok,
+                    "keys",
+                    "Made at the first start and kept in the data folder.",
+                ),
+                Ok(meta) if meta.permissions().mode() & 0o077 != 0 => findings.add(
+                    Verdict::Problem,
+                    "keys",
+                    format!("Others can read {0}. Run: chmod 600 {0}", path.display()),
+                ),
+                Ok(_) => match SecretKeys::load_or_create(&config.data_dir) {
+                    Ok(_) => findings.add(
+                        Verdict::Ok,
+                        "keys",
+                        format!("In {}, readable by you alone.", path.display()),
+                    ),
+                    Err(error) => findings.add(Verdict::Problem, "keys", sentence(&error)),
+                },
+            }
+        }
+    }
+}
+
+async fn database_findings(
+    config: &Config,
+    pool: &PgPool,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let number: String = sqlx::query_scalar("SHOW server_version_num").fetch_one(pool).await?;
+    let major = number.parse::<u32>().unwrap_or_default() / 10_000;
+    let verdict = if major >= 15 { Verdict::Ok } else { Verdict::Problem };
+    let said = if major >= 15 {
+        format!("PostgreSQL {major}.")
+    } else {
+        format!("PostgreSQL {major} is too old. Use 15 or newer.")
+    };
+    findings.add(verdict, "version", said);
+
+    match migrations::check(pool).await? {
+        Ok(()) => findings.add(Verdict::Ok, "schema", "Up to date."),
+        Err(problem) => findings.add(Verdict::Problem, "schema", problem.to_string()),
+    }
+
+    let theirs: OffsetDateTime =
+        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?;
+    let apart = (OffsetDateTime::now_utc() - theirs).as_seconds_f64().abs();
+    if apart > CLOCKS_MAY_DIFFER_BY {
+        findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {apart:.1} s apart. Sessions are right, times on pages are off. Set both by NTP."));
+    } else {
+        findings.add(Verdict::Ok, "clocks", format!("{apart:.3} s apart."));
+    }
+
+    let most: String = sqlx::query_scalar("SHOW max_connections").fetch_one(pool).await?;
+    let most = most.parse::<u32>().unwrap_or_default();
+    if config.pool_size + 5 > most {
+        findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {} and PostgreSQL takes {most} connections in all. Lower the one or raise the other.", config.pool_size));
+    } else {
+        findings.add(
+            Verdict::Ok,
+            "pool",
+            format!("{} of {most} connections at most.", config.pool_size),
+        );
+    }
+
+    let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(pool).await?;
+    let commit: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(pool).await?;
+    if fsync == "off" {
+        findings.add(
+            Verdict::Problem,
+            "safety",
+            "fsync is off: a crash of the machine can destroy the database. Turn it on.",
+        );
+    } else if commit == "off" {
+        findings.add(Verdict::Warning, "safety", "synchronous_commit is off: a logout can be undone by a crash of PostgreSQL. Turn it on for this database.");
+    } else {
+        findings.add(Verdict::Ok, "safety", "What is committed survives a crash.");
+    }
+    let peers_over_network = matches!(config.database, Location::Url(_));
+    if peers_over_network {
+        let tls: Option<bool> =
+            sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT inet_client_addr() <<= '127.0.0.0/8'")
+                .fetch_optional(pool)
+                .await?;
+        match tls {
+            Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network in the clear. Add sslmode=verify-full to DATABASE_URL."),
+            Some(true) => findings.add(Verdict::Ok, "tls", "The connection to PostgreSQL is encrypted."),
+            None => findings.add(Verdict::Ok, "tls", "The database is on this machine."),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! `frontdesk migrate`: the same files and the same ledger as `sqlx migrate`.
+
+use super::arguments::Migrate;
+use super::{Ending, out};
+use crate::db::{Database, migrations};
+use crate::kit::ago;
+
+pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<Ending> {
+    let pool = &database.pool;
+    match action {
+        Migrate::Run => {
+            let before = pending(&migrations::info(pool).await?);
+            migrations::run(pool).await?;
+            out::line(&match before {
+                0 => "The schema is up to date.".to_owned(),
+                count => format!("Applied {count} migration(s). The schema is up to date."),
+            });
+            Ok(Ending::Done)
+        }
+        Migrate::Revert { all } => {
+            let taken_back = migrations::revert(pool, all).await?;
+            if taken_back.is_empty() {
+                out::line("There is no migration to take back.");
+                return Ok(Ending::NothingFound);
+            }
+            for version in taken_back {
+                out::line(&format!("Took back {version}."));
+            }
+            Ok(Ending::Done)
+        }
+        Migrate::Info { json } => {
+            let steps = migrations::info(pool).await?;
+            if json {
+                out::json(&steps)?;
+            } else {
+                let rows: Vec<[String; 3]> = steps
+                    .iter()
+                    .map(|step| {
+                        let applied =
+                            step.applied_at.map_or_else(|| "pending".to_owned(), ago::iso);
+                        [step.version.to_string(), step.description.clone(), applied]
+                    })
+                    .collect();
+                out::table(["VERSION", "DESCRIPTION", "APPLIED"], &rows);
+            }
+            migrations::check(pool).await??;
+            Ok(Ending::Done)
+        }
+    }
+}
+
+fn pending(steps: &[migrations::Step]) -> usize {
+    steps.iter().filter(|step| step.applied_at.is_none()).count()
+}

@@ -1,0 +1,70 @@
+//! What the command line says. A reader that went away (`| head`) ends the saying, not the program in a panic.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+/// A line on standard output.
+pub(super) fn line(text: &str) {
+    writeln!(std::io::stdout().lock(), "{text}").ok();
+}
+
+/// A problem, on standard error.
+pub(super) fn problem(text: &str) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}
+
+/// Data for machines.
+pub(super) fn json(data: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(data)?);
+    Ok(())
+}
+
+/// Rows under headings, aligned.
+pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([headings[column].chars().count()]).max().unwrap_or_default()
+    };
+    let print = |cells: [&str; N]| {
+        let padded: Vec<String> = cells
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)))
+            .collect();
+        line(padded.join("  ").trim_end());
+    };
+    print(headings);
+    for row in rows {
+        print(std::array::from_fn(|column| row[column].as_str()));
+    }
+}
+
+/// A bar that fills, on a terminal; elsewhere nothing.
+pub(super) struct Progress {
+    total: u64,
+    shown: bool,
+}
+
+impl Progress {
+    pub(super) fn new(total: u64) -> Self {
+        Self { total, shown: std::io::stderr().is_terminal() && total > 0 }
+    }
+
+    pub(super) fn at(&self, done: u64) {
+        if self.shown {
+            const WIDTH: u64 = 30;
+            let filled = (done.min(self.total) * WIDTH / self.total.max(1)) as usize;
+            let bar = "█".repeat(filled) + &"░".repeat(WIDTH as usize - filled);
+            let mut error = std::io::stderr().lock();
+            write!(error, "\r{bar} {done} of {}", self.total.max(done)).ok();
+            error.flush().ok();
+        }
+    }
+
+    pub(super) fn end(self) {
+        if self.shown {
+            writeln!(std::io::stderr().lock()).ok();
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `frontdesk session`: who is signed in, and the end of it. Works while the server runs or not.
+
+use serde_json::json;
+
+use super::arguments::{Session as Action, Who};
+use super::{Ending, out, prompt, user};
+use crate::audit::Origin;
+use crate::db::{self, Database};
+use crate::id::SessionId;
+use crate::kit::ago;
+use crate::session::revoke::{self, Cause};
+use crate::session::{device, list, purge};
+
+pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<Ending> {
+    match action {
+        Action::List { user, limit, json } => list(database, user, limit, json).await,
+        Action::Revoke { id: Some(id), .. } => revoke_one(database, &id).await,
+        Action::Revoke { user: Some(who), .. } => revoke_user(database, who).await,
+        Action::Revoke { yes, .. } => revoke_all(database, yes).await,
+        Action::Purge { json } => purge(database, json).await,
+    }
+}
+
+async fn list(
+    database: &Database,
+    who: Option<String>,
+    limit: i64,
+    json: bool,
+) -> anyhow::Result<Ending> {
+    let user = match who {
+        None => None,
+        Some(who) => match user::find(database, &Who { who }).await? {
+            None => return Ok(Ending::NothingFound),
+            found => found.map(|user| user.id()),
+        },
+    };
+    let entries = list::live(&database.pool, user, limit).await?;
+    if json {
+        let data = entries.iter().map(|entry| {
+            json!({
+                "id": entry.id,
+                "user_id": entry.user_id,
+                "email": entry.email,
+                "device": device::describe(entry.user_agent.as_deref()).title,
+                "ip_address": entry.ip_address,
+                "user_agent": entry.user_agent,
+                "remembered": entry.remembered,
+                "created_at": ago::iso(entry.created_at),
+                "last_seen_at": ago::iso(entry.last_seen_at),
+                "expires_at": ago::iso(entry.expires_at),
+            })
+        });
+        out::json(&data.collect::<Vec<_>>())?;
+        return Ok(Ending::Done);
+    }
+    let rows: Vec<[String; 6]> = entries
+        .iter()
+        .map(|entry| {
+            [
+                entry.id.to_string(),
+                entry.email.clone().unwrap_or_else(|| "(not signed in)".to_owned()),
+                device::describe(entry.user_agent.as_deref()).title,
+                entry.ip_address.clone().unwrap_or_default(),
+                ago::relative(entry.created_at, entry.now),
+                ago::relative(entry.last_seen_at, entry.now),
+            ]
+        })
+        .collect();
+    out::table(["ID", "EMAIL", "DEVICE", "ADDRESS", "SIGNED IN", "LAST SEEN"], &rows);
+    Ok(Ending::Done)
+}
+
+async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<Ending> {
+    let ended = match id.parse::<SessionId>() {
+        Ok(session) => {
+            db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
+                Box::pin(async move { revoke::any(connection, session, &Origin::operator()).await })
+            })
+            .await?
+        }
+        Err(_) => false,
+    };
+    if ended {
+        out::line(&format!("Session {id} is over."));
+        Ok(Ending::Done)
+    } else {
+        out::problem(&format!("There is no session {id}."));
+        Ok(Ending::NothingFound)
+    }
+}
+
+async fn revoke_user(database: &Database, who: String) -> anyhow::Result<Ending> {
+    let Some(user) = user::find(database, &Who { who }).await? else {
+        return Ok(Ending::NothingFound);
+    };
+    let id = user.id();
+    let ended = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
+        Box::pin(async move {
+            revoke::others(connection, id, None, Cause::Revoked, &Origin::operator()).await
+        })
+    })
+    .await?;
+    out::line(&format!("Ended {ended} session(s) of {}.", user.email));
+    Ok(if ended == 0 { Ending::NothingFound } else { Ending::Done })
+}
+
+async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<Ending> {
+    if !yes && !prompt::is_sure("This signs everybody out.") {
+        out::problem("Nothing was done. Say --yes when there is no terminal.");
+        return Ok(Ending::WrongUse);
+    }
+    let ended = db::transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
+        Box::pin(async move { revoke::everybody(connection, &Origin::operator()).await })
+    })
+    .await?;
+    out::line(&format!("Ended {ended} session(s)."));
+    Ok(if ended == 0 { Ending::NothingFound } else { Ending::Done })
+}
+
+async fn purge(database: &Database, json: bool) -> anyhow::Result<Ending> {
+    let expired = purge::count_expired(&database.pool).await?;
+    let progress = out::Progress::new(expired.unsigned_abs());
+    let purged = purge::run_once(&database.pool, |rows| progress.at(rows)).await?;
+    progress.end();
+    if json {
+        out::json(&json!({
+            "deleted": purged.rows,
+            "seconds": purged.took.as_secs_f64(),
+            "another_purger_at_work": purged.elsewhere,
+        }))?;
+    } else if purged.elsewhere {
+        out::line("Another purge is at work; it deletes them.");
+    } else {
+        let seconds = purged.took.as_secs_f64();
+        out::line(&format!("Deleted {} expired session(s) in {seconds:.1} s.", purged.rows));
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,161 @@
+//! `frontdesk user`: accounts, by the same rules as the pages.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::arguments::{User as Action, Who};
+use super::{Ending, out, prompt};
+use crate::app::hash_parameters;
+use crate::audit::Origin;
+use crate::config::Config;
+use crate::db::Database;
+use crate::id::UserId;
+use crate::kit::ago;
+use crate::session::list;
+use crate::user::User;
+use crate::user::display_name::DisplayName;
+use crate::user::email_address::EmailAddress;
+use crate::user::hasher::{Hasher, PasswordHash};
+use crate::user::password::{PasswordContext, PasswordPolicy};
+use crate::user::record::{self, Inserted, Role};
+use crate::user::set_password::set_password;
+
+pub(super) async fn run(
+    config: &Config,
+    database: &Database,
+    action: Action,
+) -> anyhow::Result<Ending> {
+    let pool = &database.pool;
+    match action {
+        Action::Create { email, name, admin } => {
+            let address = EmailAddress::parse(&email)?;
+            let display_name = DisplayName::parse(&name)?;
+            let hash = ask_password(config, &email, &name).await?;
+            let role = if admin { Role::Admin } else { Role::User };
+            let made =
+                record::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
+            match made {
+                Inserted::Done(id) => out::line(&format!("Made {email} ({id}).")),
+                Inserted::EmailTaken => anyhow::bail!("there is an account with {email} already"),
+            }
+            Ok(Ending::Done)
+        }
+        Action::List { limit, json } => {
+            let users = record::list(pool, limit).await?;
+            if json {
+                out::json(&users.iter().map(data).collect::<Vec<_>>())?;
+                return Ok(Ending::Done);
+            }
+            let now = OffsetDateTime::now_utc();
+            let rows: Vec<[String; 5]> = users
+                .iter()
+                .map(|user| {
+                    [
+                        user.email.clone(),
+                        user.display_name.clone(),
+                        user.role.clone(),
+                        state(user).to_owned(),
+                        ago::relative(user.created_at, now),
+                    ]
+                })
+                .collect();
+            out::table(["EMAIL", "NAME", "ROLE", "STATE", "SINCE"], &rows);
+            Ok(Ending::Done)
+        }
+        Action::Show { who, json } => {
+            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let sessions = list::count_for_user(pool, user.id()).await?;
+            if json {
+                let mut shown = data(&user);
+                shown["sessions"] = json!(sessions);
+                out::json(&shown)?;
+                return Ok(Ending::Done);
+            }
+            let changed = user.password_changed_at.map_or_else(|| "never".to_owned(), ago::exact);
+            for (label, value) in [
+                ("Id", user.id.to_string()),
+                ("Email", user.email.clone()),
+                ("Name", user.display_name.clone()),
+                ("Role", user.role.clone()),
+                ("State", state(&user).to_owned()),
+                ("Since", ago::exact(user.created_at)),
+                ("Password", format!("changed {changed}")),
+                ("Sessions", sessions.to_string()),
+            ] {
+                out::line(&format!("{label:<10}{value}"));
+            }
+            Ok(Ending::Done)
+        }
+        Action::Disable { who } => set_disabled(database, &who, true).await,
+        Action::Enable { who } => set_disabled(database, &who, false).await,
+        Action::SetPassword { who } => {
+            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let hash = ask_password(config, &user.email, &user.display_name).await?;
+            set_password(pool, user.id(), None, hash, None, Origin::operator()).await?;
+            out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
+            Ok(Ending::Done)
+        }
+        Action::Promote { who, demote } => {
+            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let role = if demote { Role::User } else { Role::Admin };
+            let changed = record::set_role(pool, user.id(), role, Origin::operator()).await?;
+            let word = if changed { "is now" } else { "was already" };
+            out::line(&format!("{} {word} {}.", user.email, role.as_str()));
+            Ok(if changed { Ending::Done } else { Ending::NothingFound })
+        }
+    }
+}
+
+/// The account of an address or an id; says so when there is none.
+pub(super) async fn find(database: &Database, who: &Who) -> anyhow::Result<Option<User>> {
+    let pool = &database.pool;
+    let user = match (who.who.parse::<UserId>(), EmailAddress::parse(&who.who)) {
+        (Ok(id), _) => record::find(pool, id).await?,
+        (_, Ok(email)) => record::find_by_email(pool, &email).await?,
+        _ => None,
+    };
+    if user.is_none() {
+        out::problem(&format!("There is no account {}.", who.who));
+    }
+    Ok(user)
+}
+
+async fn set_disabled(database: &Database, who: &Who, disabled: bool) -> anyhow::Result<Ending> {
+    let Some(user) = find(database, who).await? else { return Ok(Ending::NothingFound) };
+    let changed =
+        record::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
+    let said = match (disabled, changed) {
+        (true, true) => "is disabled and signed out everywhere",
+        (true, false) => "was disabled already",
+        (false, true) => "may sign in again",
+        (false, false) => "was enabled already",
+    };
+    out::line(&format!("{} {said}.", user.email));
+    Ok(if changed { Ending::Done } else { Ending::NothingFound })
+}
+
+async fn ask_password(config: &Config, email: &str, name: &str) -> anyhow::Result<PasswordHash> {
+    let typed = prompt::new_password()?;
+    let policy = PasswordPolicy { min_length: config.password_min_length };
+    let context = PasswordContext { email, display_name: name, host: config.public_url.host() };
+    let password = policy.check(&typed, &context)?;
+    let hasher = Hasher::with_limits(hash_parameters(config)?, 1, 1);
+    Ok(hasher.hash(&password).await?)
+}
+
+fn state(user: &User) -> &'static str {
+    if user.disabled_at.is_some() { "disabled" } else { "enabled" }
+}
+
+/// Without the hash.
+fn data(user: &User) -> Value {
+    json!({
+        "id": user.id,
+        "email": user.email,
+        "display_name": user.display_name,
+        "role": user.role,
+        "created_at": ago::iso(user.created_at),
+        "password_changed_at": user.password_changed_at.map(ago::iso),
+        "disabled_at": user.disabled_at.map(ago::iso),
+    })
+}

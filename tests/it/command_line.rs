@@ -1,0 +1,172 @@
+//! The command line, as operators and their scripts meet it.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::server::KEY;
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, registered, site};
+
+struct Said {
+    code: i32,
+    out: String,
+    error: String,
+}
+
+fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .args(arguments)
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env_clear()
+        .envs([("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    let output = child.wait_with_output().unwrap();
+    Said {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        error: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.out)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", said.out, said.error))
+}
+
+#[test]
+fn an_operator_makes_disables_and_enables_an_account() {
+    let (server, database) = site();
+    let create = ["user", "create", "ada@example.com", "--name", "Ada", "--admin"];
+    assert_eq!(run(&database, &create, "short\n").code, 1);
+    assert!(run(&database, &create, "password\n").error.contains("most common passwords"));
+    let made = run(&database, &create, &format!("{PASSWORD}\n"));
+    assert_eq!(made.code, 0, "{}", made.error);
+    assert_eq!(run(&database, &create, &format!("{PASSWORD}\n")).code, 1, "taken");
+    let mut browser = server.browser();
+    assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
+
+    let shown = json(&run(&database, &["user", "show", "ADA@example.com", "--json"], ""));
+    assert_eq!((shown["role"].as_str(), shown["sessions"].as_i64()), (Some("admin"), Some(1)));
+    assert!(!shown.to_string().contains("argon2"));
+    let id = shown["id"].as_str().unwrap().to_owned();
+
+    assert_eq!(run(&database, &["user", "disable", &id], "").code, 0);
+    assert!(!browser.is_signed_in());
+    assert_eq!(browser.login("ada@example.com", PASSWORD).status, 422);
+    assert_eq!(run(&database, &["user", "disable", &id], "").code, 3);
+    assert_eq!(run(&database, &["user", "enable", &id], "").code, 0);
+    assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
+
+    assert_eq!(run(&database, &["user", "set-password", &id], OTHER_PASSWORD).code, 0);
+    assert!(!browser.is_signed_in());
+    assert_eq!(browser.login("ada@example.com", OTHER_PASSWORD).status, 303);
+    assert_eq!(run(&database, &["user", "promote", &id], "").code, 3, "was admin already");
+    assert_eq!(run(&database, &["user", "promote", &id, "--demote"], "").code, 0);
+    let nobody = run(&database, &["user", "show", "eve@example.com"], "");
+    assert_eq!(nobody.code, 3);
+    assert!(nobody.error.contains("There is no account eve@example.com."));
+    assert_eq!(json(&run(&database, &["user", "list", "--json"], "")).as_array().unwrap().len(), 1);
+    let by = database
+        .db_texts("SELECT DISTINCT event FROM audit_events WHERE actor = 'operator' ORDER BY 1");
+    assert_eq!(
+        by,
+        [
+            "account_disabled",
+            "account_enabled",
+            "password_changed",
+            "registered",
+            "role_changed",
+            "session_ended"
+        ]
+    );
+}
+
+#[test]
+fn an_operator_lists_and_ends_sessions() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let mut bob = registered(&server, "bob@example.com");
+    let listed = json(&run(&database, &["session", "list", "--json"], ""));
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let table = run(&database, &["session", "list", "--user", "ada@example.com"], "").out;
+    assert!(table.contains("Firefox on Linux") && !table.contains("bob@"), "{table}");
+    let id = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["email"] == "ada@example.com")
+        .unwrap()["id"]
+        .clone();
+    let id = id.as_str().unwrap();
+    assert_eq!(run(&database, &["session", "revoke", id], "").code, 0);
+    assert!(!ada.is_signed_in() && bob.is_signed_in());
+    assert_eq!(run(&database, &["session", "revoke", id], "").code, 3);
+    assert_eq!(run(&database, &["session", "revoke", "nonsense"], "").code, 3);
+    assert_eq!(run(&database, &["session", "revoke"], "").code, 2);
+    assert_eq!(run(&database, &["session", "revoke", "--all"], "").code, 2, "nobody was asked");
+    assert!(bob.is_signed_in());
+    assert_eq!(run(&database, &["session", "revoke", "--user", "bob@example.com"], "").code, 0);
+    assert!(!bob.is_signed_in());
+    ada.login("ada@example.com", PASSWORD);
+    assert_eq!(run(&database, &["session", "revoke", "--all", "--yes"], "").code, 0);
+    assert!(!ada.is_signed_in());
+    ada.login("ada@example.com", PASSWORD);
+    database.db_execute("UPDATE sessions SET expires_at = now() - interval '2 hours'");
+    let purged = json(&run(&database, &["session", "purge", "--json"], ""));
+    assert_eq!(purged["deleted"], 1);
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let database = Database::new();
+    let well = json(&run(&database, &["doctor", "--json"], ""));
+    // The tests' PostgreSQL runs without fsync, and the doctor must notice.
+    let problems: Vec<&str> = well["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["verdict"] == "problem")
+        .map(|finding| finding["what"].as_str().unwrap())
+        .collect();
+    assert_eq!(problems, ["safety"]);
+    let empty = Database::empty();
+    let said = run(&empty, &["doctor"], "");
+    assert_eq!(said.code, 4);
+    assert!(
+        said.out.contains("frontdesk migrate run")
+            && said.out.contains("There is something to fix."),
+        "{}",
+        said.out
+    );
+    assert_eq!(run(&empty, &["user", "list"], "").code, 1);
+    assert!(run(&empty, &["user", "list"], "").error.contains("frontdesk migrate run"));
+    assert_eq!(run(&empty, &["migrate", "run"], "").code, 0);
+    assert_eq!(run(&empty, &["migrate", "info"], "").code, 0);
+    assert_eq!(json(&run(&empty, &["migrate", "info", "--json"], "")).as_array().unwrap().len(), 3);
+    assert_eq!(run(&empty, &["migrate", "revert", "--all"], "").code, 0);
+    assert_eq!(run(&empty, &["migrate", "revert"], "").code, 3);
+}
+
+#[test]
+fn help_reads_well_and_wrong_use_is_told() {
+    let database = Database::empty();
+    for arguments in [
+        &["--help"][..],
+        &["user", "--help"],
+        &["session", "revoke", "--help"],
+        &["migrate", "--help"],
+        &["doctor", "--help"],
+    ] {
+        let said = run(&database, arguments, "");
+        assert_eq!(said.code, 0);
+        assert!(said.out.contains("Usage: frontdesk"), "{}", said.out);
+    }
+    assert!(run(&database, &["--help"], "").out.contains("Exit codes:"));
+    assert_eq!(run(&database, &["user", "create", "a@b.example", "--password", "x"], "").code, 2);
+}
