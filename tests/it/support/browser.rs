@@ -170,9 +170,15 @@ pub fn raw(address: &str, bytes: &[u8]) -> std::io::Result<Answer> {
     // A server that refuses early closes while we still write; what it said still counts.
     stream.write_all(bytes).ok();
     let mut answer = Vec::new();
-    let read = stream.read_to_end(&mut answer);
-    if answer.is_empty() {
-        read?;
+    let mut chunk = [0; 16 * 1024];
+    while !is_whole(&answer, bytes.starts_with(b"HEAD ")) {
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(&chunk[..count]),
+            // Closed with our request unread: what was said before still counts.
+            Err(_) if !answer.is_empty() => break,
+            Err(error) => return Err(error),
+        }
     }
     parse(&answer).ok_or_else(|| std::io::Error::other("no answer"))
 }
@@ -188,4 +194,13 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         .collect();
     let body = String::from_utf8_lossy(&bytes[at + 4..]).into_owned();
     Some(Answer { status, headers, body })
+}
+
+/// Whether the body is there as far as its length says; without one the server closes at the end.
+fn is_whole(answer: &[u8], is_head: bool) -> bool {
+    let Some(at) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.and_then(|length| length.trim().parse::<usize>().ok());
+    is_head || length.is_some_and(|length| answer.len() >= at + 4 + length)
 }

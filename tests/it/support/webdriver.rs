@@ -68,7 +68,10 @@ impl Driver {
         }}});
         let made = self.call("POST", "/session", &wanted);
         let session = made["sessionId"].as_str().expect("a session").to_owned();
-        Window { driver: self, session, base: format!("http://{base}") }
+        let window = Window { driver: self, session, base: format!("http://{base}") };
+        // An element of the page that a click leads to is waited for.
+        window.call("POST", "/timeouts", &json!({ "implicit": 10_000 }));
+        window
     }
 
     fn try_call(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
@@ -109,6 +112,16 @@ impl Window<'_> {
     pub fn path(&self) -> String {
         let url = self.call("GET", "/url", &Value::Null);
         url.as_str().expect("a URL").trim_start_matches(&self.base).to_owned()
+    }
+
+    /// Waits until the window has gone to `path`.
+    pub fn arrives_at(&self, path: &str) {
+        let began = Instant::now();
+        while self.path() != path {
+            let late = began.elapsed() > Duration::from_secs(10);
+            assert!(!late, "at {} instead of {path}: {}", self.path(), self.text("body"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn title(&self) -> String {
