@@ -60,7 +60,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => stop(handle, &mut running).await,
         }
         std::mem::take(&mut loops).stop().await;
-        if let Err(error) = app.sessions.touch().flush(true).await {
+        if let Err(error) = app.sessions.touch().flush_all(&database.fresh_pool()).await {
             tracing::warn!(%error, "the last activity of some sessions could not be written");
         }
         anyhow::Ok(())
@@ -109,7 +109,7 @@ fn loops(app: &web::Data<App>) -> Loops {
     loops.spawn(touch::FLUSH_EVERY, move || {
         let app = touched.clone();
         async move {
-            if let Err(error) = app.sessions.touch().flush(false).await {
+            if let Err(error) = app.sessions.touch().flush().await {
                 tracing::warn!(%error, "last activity could not be written; it stays in memory");
             }
         }

@@ -25,6 +25,7 @@ const STATEMENT_TIMEOUT: &str = "2500ms";
 pub struct Database {
     /// Connections for everybody.
     pub pool: PgPool,
+    options: PgConnectOptions,
     cluster: Option<cluster::Cluster>,
     described: String,
 }
@@ -38,6 +39,12 @@ impl Database {
     /// The private cluster, when `DATABASE_URL` is not set.
     pub fn cluster(&self) -> Option<&cluster::Cluster> {
         self.cluster.as_ref()
+    }
+
+    /// A small pool of new connections. A connection is driven by the runtime of the worker that opened
+    /// it, and is dead once that worker has stopped; who writes after that needs one of these.
+    pub fn fresh_pool(&self) -> PgPool {
+        pool(self.options.clone(), 1)
     }
 
     /// Closes every connection, then stops the private cluster if this process started it.
@@ -70,8 +77,8 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     let described = described.unwrap_or_else(|| {
         format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
     });
-    let pool = pool(options, config.pool_size);
-    let database = Database { pool, cluster, described };
+    let pool = pool(options.clone(), config.pool_size);
+    let database = Database { pool, options, cluster, described };
     if let Err(error) = sqlx::query("SELECT 1").execute(&database.pool).await {
         let described = database.described.clone();
         database.close().await.ok();

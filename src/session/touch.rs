@@ -53,15 +53,25 @@ impl Touch {
         // Could the row run out before the loop comes to it?
         if left < wait.as_secs_f64() + 3.0 * FLUSH_EVERY.as_secs_f64() && since_seen >= interval {
             self.marks().remove(digest);
-            if let Err(error) = self.write(vec![(digest.clone(), mark)], false).await {
+            if let Err(error) = self.write(&self.pool, vec![(digest.clone(), mark)], false).await {
                 tracing::warn!(%error, "a session could not be marked as seen");
                 self.marks().insert(digest.clone(), mark);
             }
         }
     }
 
-    /// Writes what is due; everything when `all` (at shutdown). What can not be written stays.
-    pub async fn flush(&self, all: bool) -> sqlx::Result<()> {
+    /// Writes what is due. What can not be written stays.
+    pub async fn flush(&self) -> sqlx::Result<()> {
+        self.write_marks(&self.pool, false).await
+    }
+
+    /// Writes everything, due or not, over `pool`: at shutdown the connections of the common pool end
+    /// with the workers that opened them.
+    pub async fn flush_all(&self, pool: &PgPool) -> sqlx::Result<()> {
+        self.write_marks(pool, true).await
+    }
+
+    async fn write_marks(&self, pool: &PgPool, all: bool) -> sqlx::Result<()> {
         let now = Instant::now();
         let due: Vec<(Digest, Mark)> = {
             let mut marks = self.marks();
@@ -69,7 +79,7 @@ impl Touch {
         };
         let mut chunks = due.chunks(BATCH);
         while let Some(chunk) = chunks.next() {
-            if let Err(error) = self.write(chunk.to_vec(), all).await {
+            if let Err(error) = self.write(pool, chunk.to_vec(), all).await {
                 let unwritten = chunk.iter().chain(chunks.flatten());
                 let mut marks = self.marks();
                 for (digest, mark) in unwritten {
@@ -81,7 +91,12 @@ impl Touch {
         Ok(())
     }
 
-    async fn write(&self, batch: Vec<(Digest, Mark)>, early: bool) -> sqlx::Result<()> {
+    async fn write(
+        &self,
+        pool: &PgPool,
+        batch: Vec<(Digest, Mark)>,
+        early: bool,
+    ) -> sqlx::Result<()> {
         // Another server may have written meanwhile; only the last flush of a server that stops may come
         // before the interval is over.
         let share = if early { 0.0 } else { 0.9 };
@@ -89,7 +104,7 @@ impl Touch {
             batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
         let ages: Vec<f64> =
             batch.iter().map(|(_, mark)| mark.seen.elapsed().as_secs_f64()).collect();
-        let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(&self.pool, move |connection| {
+        let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
             Box::pin(async move {
                 // Losing the last seconds of "last seen" in a crash of PostgreSQL harms nobody, and
                 // it is two to three times faster (SESSION-ENGINE, section 2).

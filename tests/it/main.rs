@@ -12,6 +12,7 @@ mod command_line;
 mod concurrency;
 mod costs;
 mod entrance_pages;
+mod every_page;
 mod faults;
 mod headers;
 mod migrations;

@@ -95,7 +95,7 @@ fn a_second_site_on_the_same_folder_is_told_what_to_do() {
     let said =
         Server::start_bare(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())]).err().unwrap();
     assert!(
-        said.contains("another Frontdesk is already running") && said.contains("DATABASE_URL"),
+        said.contains("Another Frontdesk is already running") && said.contains("DATABASE_URL"),
         "{said}"
     );
     assert_eq!(Browser::new(&first.address).get("/readyz").status, 200);

@@ -44,6 +44,15 @@ impl Driver {
 
     /// Opens a browser that knows nothing and runs no script of pages.
     pub fn window(&self, base: &str, width: u32) -> Window<'_> {
+        self.open(base, width, 2)
+    }
+
+    /// The same with scripts, for a checker that is one.
+    pub fn scripted_window(&self, base: &str) -> Window<'_> {
+        self.open(base, 1200, 1)
+    }
+
+    fn open(&self, base: &str, width: u32, javascript: u8) -> Window<'_> {
         let mut arguments = vec![
             "--headless",
             "--no-sandbox",
@@ -63,7 +72,7 @@ impl Driver {
             "browserName": "chrome",
             "goog:chromeOptions": {
                 "args": arguments,
-                "prefs": { "profile.managed_default_content_settings.javascript": 2 },
+                "prefs": { "profile.managed_default_content_settings.javascript": javascript },
             },
         }}});
         let made = self.call("POST", "/session", &wanted);
@@ -163,6 +172,44 @@ impl Window<'_> {
         let element = active[ELEMENT].as_str().expect("an element");
         let id = self.call("GET", &format!("/element/{element}/attribute/id"), &Value::Null);
         id.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Runs a script in the page, past its content security policy.
+    pub fn run(&self, script: &str) -> Value {
+        self.call("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// The same, until it calls back.
+    pub fn run_async(&self, script: &str) -> Value {
+        self.call("POST", "/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Changes how wide the page is, and whether the person prefers dark.
+    pub fn looks_like(&self, width: u32, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        for (command, parameters) in [
+            (
+                "Emulation.setEmulatedMedia",
+                json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }),
+            ),
+            (
+                "Emulation.setDeviceMetricsOverride",
+                json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false }),
+            ),
+        ] {
+            self.call(
+                "POST",
+                "/goog/cdp/execute",
+                &json!({ "cmd": command, "params": parameters }),
+            );
+        }
+    }
+
+    /// What it looks like, as PNG.
+    pub fn screenshot(&self) -> Vec<u8> {
+        let encoded = self.call("GET", "/screenshot", &Value::Null);
+        let encoded = encoded.as_str().expect("a picture");
+        base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).expect("base64")
     }
 
     /// The sealed session cookie.

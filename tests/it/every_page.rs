@@ -1,0 +1,222 @@
+//! Every page in every state: nothing for axe-core to find, valid HTML, no scrolling sideways, light and dark, on a
+//! phone and on a wide screen. Leaves a screenshot of each in target/tmp/pages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::webdriver::{Driver, Window};
+use crate::support::{Browser, Database, PASSWORD, Server, site};
+
+const AXE: &str = "const done = arguments[arguments.length - 1];
+    axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+                        rules: { 'color-contrast-enhanced': { enabled: true } } })
+       .then(found => done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join(' | '))));";
+
+struct Looker {
+    axe: String,
+    folder: PathBuf,
+    looked: usize,
+    found: Vec<String>,
+}
+
+impl Looker {
+    fn new() -> Self {
+        let axe = Path::new("tests/pages/node_modules/axe-core/axe.min.js");
+        let axe = fs::read_to_string(axe).expect("axe-core is installed (script/bootstrap --test)");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
+        fs::remove_dir_all(&folder).ok();
+        fs::create_dir_all(&folder).unwrap();
+        Self { axe, folder, looked: 0, found: Vec::new() }
+    }
+
+    /// Looks at what the window shows, four times.
+    fn look(&mut self, window: &Window<'_>, name: &str) {
+        for (width, scheme) in
+            [(360, "light"), (360, "dark"), (768, "light"), (1600, "light"), (1600, "dark")]
+        {
+            window.looks_like(width, scheme == "dark");
+            let what = format!("{name}-{width}-{scheme}");
+            fs::write(self.folder.join(format!("{what}.png")), window.screenshot()).unwrap();
+            let wide =
+                window.run("return document.documentElement.scrollWidth - window.innerWidth");
+            if wide.as_i64().is_none_or(|wide| wide > 0) {
+                self.found.push(format!("{what} scrolls sideways by {wide}"));
+            }
+            window.run(&self.axe);
+            for violation in window.run_async(AXE).as_array().expect("a list") {
+                self.found.push(format!("{what}: {violation}"));
+            }
+            self.looked += 1;
+        }
+    }
+}
+
+#[test]
+fn every_page_in_every_state_has_nothing_for_axe_to_find() {
+    let (server, database) = site();
+    let driver = Driver::start();
+    let window = driver.scripted_window(&server.address);
+    let mut looker = Looker::new();
+    for (path, name) in [
+        ("/", "home"),
+        ("/login", "login"),
+        ("/register", "register"),
+        ("/nowhere", "error-404"),
+        ("/logout", "error-405"),
+    ] {
+        window.open(path);
+        looker.look(&window, name);
+    }
+    window.open("/register");
+    window.fill("email", "ada");
+    window.press("form button");
+    window.text("#email-problem");
+    looker.look(&window, "register-errors");
+    window.open("/login?next=/account/sessions");
+    window.fill("email", "ada@example.com");
+    window.fill("password", "not the password");
+    window.press("form[action='/login'] button");
+    window.text("[role=alert]");
+    looker.look(&window, "login-refused");
+
+    let long = format!("{}@example.com", "m".repeat(60));
+    window.open("/register");
+    window.fill("email", &long);
+    window.fill("display_name", &"W".repeat(64));
+    window.fill("password", PASSWORD);
+    window.press("form[action='/register'] button");
+    window.arrives_at("/account");
+    looker.look(&window, "overview-first");
+    window.open("/account/sessions");
+    looker.look(&window, "sessions-one");
+    for agent in [
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/142.0 Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/145.0 Mobile/15E148 Safari/605.1.15",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0",
+        "curl/8.14.1",
+        "something else",
+    ] {
+        let mut other = Browser::new(&server.address);
+        other.agent = agent.to_owned();
+        other.post("/login", &[("email", &long), ("password", PASSWORD), ("remember_me", "on")]);
+    }
+    database.db_execute(
+        "UPDATE sessions SET ip_address = '2001:db8:85a3:8d3:1319:8a2e:370:7348', created_at = now() - interval '3 days', last_seen_at = now() - interval '5 hours' WHERE remembered",
+    );
+    window.open("/account/sessions");
+    looker.look(&window, "sessions-many");
+    window.press(".session:not(.current) button");
+    window.text("[role=status]");
+    looker.look(&window, "sessions-notice");
+    for (path, name) in [
+        ("/", "home-signed-in"),
+        ("/account", "overview"),
+        ("/account/profile", "profile"),
+        ("/account/password", "password"),
+        ("/nowhere", "error-404-signed-in"),
+    ] {
+        window.open(path);
+        looker.look(&window, name);
+    }
+    window.open("/account/profile");
+    window.fill("display_name", "عائشة بنت محمد");
+    window.press("form[action='/account/profile'] button");
+    window.text("[role=status]");
+    looker.look(&window, "profile-right-to-left");
+    window.open("/account/password");
+    window.fill("current_password", "not it");
+    window.fill("new_password", "12345678");
+    window.press("form[action='/account/password'] button");
+    window.text("#new_password-problem");
+    looker.look(&window, "password-errors");
+    database.db_execute("UPDATE sessions SET last_seen_at = now()");
+    drop_database(&database);
+    window.open("/account");
+    looker.look(&window, "error-503");
+    println!(
+        "{} views, {} findings; screenshots in {}",
+        looker.looked,
+        looker.found.len(),
+        looker.folder.display()
+    );
+    assert!(looker.found.is_empty(), "{}", looker.found.join("\n"));
+}
+
+#[test]
+fn every_page_in_every_state_is_valid_html() {
+    let (server, database) = site();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("html");
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&folder).unwrap();
+    let mut count = 0;
+    let mut keep = |answer: crate::support::Answer| {
+        assert!(answer.body.starts_with("<!DOCTYPE html>"), "{} {}", answer.status, answer.body);
+        count += 1;
+        fs::write(folder.join(format!("{count}-{}.html", answer.status)), answer.body).unwrap();
+    };
+    let mut browser = server.browser();
+    for path in ["/", "/login", "/login?next=/account", "/register", "/nowhere", "/logout"] {
+        keep(browser.get(path));
+    }
+    keep(browser.post("/login", &[]));
+    keep(browser.login("ada@example.com", "not the password"));
+    keep(
+        browser.post("/register", &[("email", "\"><b>"), ("display_name", "'"), ("password", "x")]),
+    );
+    keep(browser.send("POST", "/login", &[("Sec-Fetch-Site", "cross-site")], ""));
+    keep(browser.send("POST", "/login", &[("Content-Type", "text/plain")], "x"));
+    let large = "a".repeat(70_000);
+    keep(browser.send(
+        "POST",
+        "/login",
+        &[("Content-Type", "application/x-www-form-urlencoded")],
+        &large,
+    ));
+    browser.register("ada@example.com");
+    for path in
+        ["/", "/account", "/account/profile", "/account/sessions", "/account/password", "/nowhere"]
+    {
+        keep(browser.get(path));
+    }
+    server.browser().login("ada@example.com", PASSWORD);
+    keep(browser.get("/account/sessions"));
+    keep(browser.post("/account/profile", &[("display_name", "")]));
+    keep(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
+    browser.post("/account/sessions/revoke-others", &[]);
+    keep(browser.get("/account/sessions"));
+    let closed = Database::new();
+    let closed = Server::start(&closed, &[("FRONTDESK_REGISTRATION", "closed")]);
+    keep(closed.browser().get("/register"));
+    keep(closed.browser().get("/"));
+    drop_database(&database);
+    keep(browser.get("/account"));
+    println!("{count} pages");
+    let output = Command::new("node")
+        .args([
+            "tests/pages/node_modules/html-validate/bin/html-validate.mjs",
+            "--config",
+            "tests/pages/.htmlvalidate.json",
+        ])
+        .arg(folder.join("*.html"))
+        .output()
+        .expect("node is installed (script/bootstrap --test)");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The database is away for good.
+fn drop_database(database: &Database) {
+    let name = database.db_texts("SELECT current_database()::text").remove(0);
+    let admin = database.url.replace(&format!("/{name}?"), "/postgres?");
+    database.runtime.block_on(async {
+        let pool = sqlx::PgPool::connect(&admin).await.unwrap();
+        let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
+        sqlx::query(drop).execute(&pool).await.unwrap();
+        pool.close().await;
+    });
+}
