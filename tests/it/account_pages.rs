@@ -27,7 +27,7 @@ fn the_overview_tells_who_you_are_and_when_you_were_last_here() {
     browser.post("/logout", &[]);
     browser.login("ada@example.com", PASSWORD);
     let second = browser.get("/account").body;
-    assert!(second.contains("with Firefox on Linux, from 127.0.0.1"), "{second}");
+    assert!(second.contains("Firefox on Linux · 127.0.0.1"), "{second}");
 }
 
 #[test]

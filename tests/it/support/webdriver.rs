@@ -190,7 +190,11 @@ impl Window<'_> {
         for (command, parameters) in [
             (
                 "Emulation.setEmulatedMedia",
-                json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }),
+                json!({ "features": [
+                    { "name": "prefers-color-scheme", "value": scheme },
+                    // A picture of a color on its way says nothing.
+                    { "name": "prefers-reduced-motion", "value": "reduce" },
+                ] }),
             ),
             (
                 "Emulation.setDeviceMetricsOverride",

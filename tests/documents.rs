@@ -1,0 +1,86 @@
+//! The documents stay true: links lead to files that are there, and tests that are named exist. Std alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every file below `folder` with this ending.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of ours") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                let skipped = ["node_modules", "target", ".git", ".frontdesk", ".venv"];
+                if !skipped.iter().any(|name| path.ends_with(name)) {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|found| found == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let mut checked = 0;
+    for document in files(".", "md") {
+        let text = fs::read_to_string(&document).expect("a document");
+        let folder = document.parent().expect("a folder");
+        let markdown = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let html = ["src=\"", "srcset=\""]
+            .into_iter()
+            .flat_map(|name| text.split(name).skip(1).filter_map(|rest| rest.split('"').next()));
+        for link in markdown.chain(html) {
+            let path = link.split('#').next().expect("a first part");
+            if path.is_empty() || path.contains("://") || path.contains(' ') {
+                continue;
+            }
+            checked += 1;
+            assert!(folder.join(path).exists(), "{}: {link} is not there", document.display());
+        }
+    }
+    assert!(checked > 5, "only {checked} links were found");
+}
+
+#[test]
+fn sources_that_documents_name_exist() {
+    let mut checked = 0;
+    for document in files("docs", "md").into_iter().chain([PathBuf::from("README.md")]) {
+        let text = fs::read_to_string(&document).expect("a document");
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_path = ["src/", "tests/", "templates/", "static/", "examples/", "bench"]
+                .iter()
+                .any(|folder| name.starts_with(folder));
+            if is_path && !name.contains(['*', ' ', '<']) {
+                checked += 1;
+                assert!(Path::new(name).exists(), "{}: no file {name}", document.display());
+            }
+        }
+    }
+    assert!(checked > 5, "only {checked} paths were found");
+}
+
+#[test]
+fn tests_that_documents_name_exist() {
+    let sources: String = ["src", "tests"]
+        .into_iter()
+        .flat_map(|folder| files(folder, "rs"))
+        .map(|path| fs::read_to_string(path).expect("a source"))
+        .collect();
+    let text = fs::read_to_string("docs/SECURITY.md").expect("a document");
+    let mut checked = 0;
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        for name in line.split('`').skip(1).step_by(2) {
+            let is_test = name.matches('_').count() > 2
+                && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+            if is_test {
+                checked += 1;
+                assert!(sources.contains(&format!("fn {name}(")), "no test {name}");
+            }
+        }
+    }
+    assert!(checked > 5, "only {checked} tests were found");
+}
