@@ -3,6 +3,8 @@
 //! `account` pages take `CurrentUser` and so send strangers to sign in; the rest is for everybody.
 //! What stands outside the last scope costs no look-up of a session.
 
+use actix_identity::IdentityMiddleware;
+use actix_session::SessionMiddleware;
 use actix_web::guard::{Any, Get, Head};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
@@ -10,11 +12,15 @@ use actix_web::{HttpResponse, Resource, Route};
 
 use crate::kit::envelope::method_not_allowed;
 use crate::kit::{assets, cookie_guard, cross_site};
-use crate::server::{IdentityLayer, SessionLayer};
+use crate::session::PgSessionStore;
 use crate::{account, auth, entrance, health, home};
 
 /// Registers every route. `sessions` and `identity` are the layers of the last scope.
-pub fn configure(config: &mut ServiceConfig, sessions: SessionLayer, identity: IdentityLayer) {
+pub fn configure(
+    config: &mut ServiceConfig,
+    sessions: SessionMiddleware<PgSessionStore>,
+    identity: IdentityMiddleware,
+) {
     config
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))

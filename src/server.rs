@@ -25,13 +25,8 @@ use crate::kit::cross_site::OwnOrigin;
 use crate::kit::envelope::{self, Envelope};
 use crate::kit::flash::Flash;
 use crate::routes;
-use crate::session::{PgSessionStore, purge, touch};
+use crate::session::{purge, touch};
 use crate::templates;
-
-/// The session layer of actix-session on our store.
-pub type SessionLayer = SessionMiddleware<PgSessionStore>;
-/// The identity layer of actix-identity.
-pub type IdentityLayer = IdentityMiddleware;
 
 /// Head of a request: nobody honest needs longer.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);

@@ -145,8 +145,10 @@ async fn database_findings(
     pool: &PgPool,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let number: String = sqlx::query_scalar("SHOW server_version_num").fetch_one(pool).await?;
-    let major = number.parse::<u32>().unwrap_or_default() / 10_000;
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(pool)
+        .await?;
+    let major = version / 10_000;
     let verdict = if major >= 15 { Verdict::Ok } else { Verdict::Problem };
     let said = if major >= 15 {
         format!("PostgreSQL {major}.")
@@ -169,9 +171,10 @@ async fn database_findings(
         findings.add(Verdict::Ok, "clocks", format!("{apart:.3} s apart."));
     }
 
-    let most: String = sqlx::query_scalar("SHOW max_connections").fetch_one(pool).await?;
-    let most = most.parse::<u32>().unwrap_or_default();
-    if config.pool_size + 5 > most {
+    let most: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
+        .fetch_one(pool)
+        .await?;
+    if i64::from(config.pool_size) + 5 > i64::from(most) {
         findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {} and PostgreSQL takes {most} connections in all. Lower the one or raise the other.", config.pool_size));
     } else {
         findings.add(

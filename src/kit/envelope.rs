@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -45,6 +45,7 @@ pub async fn wrap(
 
     let caught = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
     let _entered = span.enter();
+    let tera = tera.as_ref().map(|tera| tera.get_ref());
     let outcome = match caught {
         Ok(outcome) => outcome.map(ServiceResponse::map_into_boxed_body),
         Err(_) => Err(HttpError::Internal(anyhow::anyhow!("a handler panicked")).into()),
@@ -52,19 +53,9 @@ pub async fn wrap(
     match outcome {
         Ok(mut response) => {
             let status = response.status();
-            if needs_page(status, response.headers()) {
-                let viewer = response.request().extensions().get::<Viewer>().cloned();
-                let facts = facts(&path, id, viewer.as_ref());
-                response = response.map_body(|head, body| {
-                    paint(
-                        tera.as_ref().map(|tera| tera.get_ref()),
-                        &facts,
-                        head.status,
-                        &mut head.headers,
-                    )
-                    .unwrap_or(body)
-                });
-            }
+            let viewer = response.request().extensions().get::<Viewer>().cloned();
+            let facts = facts(&path, id, viewer.as_ref());
+            response = response.map_body(|head, body| with_page(tera, &facts, head, body));
             finish(response.headers_mut(), id, https);
             let pattern = response.request().match_pattern();
             log(&method, pattern.as_deref(), status, began);
@@ -81,18 +72,8 @@ pub async fn wrap(
                 None => error.error_response(),
             };
             let status = response.status();
-            if needs_page(status, response.headers()) {
-                let facts = facts(&path, id, None);
-                response = response.map_body(|head, body| {
-                    paint(
-                        tera.as_ref().map(|tera| tera.get_ref()),
-                        &facts,
-                        head.status,
-                        &mut head.headers,
-                    )
-                    .unwrap_or(body)
-                });
-            }
+            let facts = facts(&path, id, None);
+            response = response.map_body(|head, body| with_page(tera, &facts, head, body));
             finish(response.headers_mut(), id, https);
             log(&method, None, status, began);
             Err(InternalError::from_response(error, response).into())
@@ -117,18 +98,25 @@ fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
         })
 }
 
-fn paint(
+/// The body, or the error page in its place.
+fn with_page(
     tera: Option<&Tera>,
     facts: &Facts<'_>,
-    status: StatusCode,
-    headers: &mut header::HeaderMap,
-) -> Option<BoxBody> {
-    let body = page::error_page(tera?, facts, status)?;
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::REFRESH, HeaderValue::from_static("5"));
+    head: &mut ResponseHead,
+    body: BoxBody,
+) -> BoxBody {
+    if !needs_page(head.status, &head.headers) {
+        return body;
     }
-    Some(body)
+    let Some(page) = tera.and_then(|tera| page::error_page(tera, facts, head.status)) else {
+        return body;
+    };
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    head.headers.insert(header::CONTENT_TYPE, html);
+    if head.status == StatusCode::SERVICE_UNAVAILABLE {
+        head.headers.insert(header::REFRESH, HeaderValue::from_static("5"));
+    }
+    page
 }
 
 fn finish(headers: &mut header::HeaderMap, id: Uuid, https: bool) {
