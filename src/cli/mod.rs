@@ -107,7 +107,7 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn log(format: LogFormat, serves: bool) {
-    let default = if serves { "info,actix_server=warn" } else { "warn" };
+    let default = if serves { "info,actix_server=warn,sqlx=warn" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
