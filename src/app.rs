@@ -30,7 +30,7 @@ impl App {
         Ok(Self {
             hasher: Hasher::new(hash_parameters(&config)?),
             passwords: PasswordPolicy { min_length: config.password_min_length },
-            sessions: PgSessionStore::new(pool.clone(), windows(&config)),
+            sessions: PgSessionStore::new(pool.clone(), windows(&config), config.session_cache),
             pool,
             config,
         })

@@ -1,4 +1,5 @@
-//! `GET /healthz` (the process answers) and `GET /readyz` (it can serve: database and schema). Outside the
+//! `GET /healthz` (the process answers) and `GET /readyz` (it can serve: database and schema; and whether
+//! sessions are served from memory: `off`, `disconnected`, `doubtful`, `trusted`, each of which serves). Outside the
 //! session scope; they say nothing about anybody.
 
 use std::time::Duration;
@@ -26,5 +27,11 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
             Ok(Err(_)) | Err(_) => (false, "away", "unknown".to_owned()),
         };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(json!({ "ready": ready, "database": database, "schema": schema }))
+    let sessions = app.sessions.state().as_str();
+    response.json(json!({
+        "ready": ready,
+        "database": database,
+        "schema": schema,
+        "sessions": sessions,
+    }))
 }

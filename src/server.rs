@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_identity::IdentityMiddleware;
@@ -46,6 +47,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let served = async {
         let (server, address, mut loops, app) = start(&config, &database).await?;
+        let feed = app.sessions.feed(database.listen_options(&config)?).map(Arc::new);
+        let listening = feed.clone().map(|feed| tokio::spawn(async move { feed.run().await }));
         announce(&config, &database, address);
         let handle = server.handle();
         let mut running = tokio::spawn(server);
@@ -55,9 +58,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => stop(handle, &mut running).await,
         }
         std::mem::take(&mut loops).stop().await;
-        if let Err(error) = app.sessions.touch().flush_all(&database.fresh_pool()).await {
+        let pool = database.fresh_pool();
+        if let Err(error) = app.sessions.touch().flush_all(&pool).await {
             tracing::warn!(%error, "the last activity of some sessions could not be written");
         }
+        if let (Some(feed), Some(listening)) = (feed, listening) {
+            listening.abort();
+            if let Err(error) = feed.leave(&pool).await {
+                tracing::warn!(%error, "this server could not take itself off the list of caches");
+            }
+        }
+        pool.close().await;
         anyhow::Ok(())
     };
     let served = served.await;

@@ -73,6 +73,7 @@ pub async fn submit(
                 .await?;
                 match set {
                     PasswordSet::Done { ended, secret } => {
+                        app.sessions.settle_user(user.person.id).await;
                         let change = secret.map_or(CookieChange::Clear, |secret| {
                             CookieChange::Replace(secret.reveal())
                         });

@@ -40,6 +40,7 @@ pub async fn submit(
             if !record::set_display_name(&app.pool, user.person.id, &name).await? {
                 return Err(HttpError::NotFound);
             }
+            app.sessions.settle_user(user.person.id).await;
             let notice = Notice::good(format!("Your name is now {}.", name.as_str()));
             return Ok(page.redirect_with("/account/profile", &notice));
         }

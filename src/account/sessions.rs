@@ -68,6 +68,7 @@ pub async fn revoke(
     })
     .await?
     .ok_or(HttpError::NotFound)?;
+    app.sessions.settle_user(owner).await;
     let title = device::describe(ended.user_agent.as_deref()).title;
     Ok(page.redirect_with("/account/sessions", &Notice::good(format!("Signed out of {title}."))))
 }
@@ -86,6 +87,7 @@ pub async fn revoke_others(
         })
     })
     .await?;
+    app.sessions.settle_user(owner).await;
     let notice = match ended {
         0 => "You were signed in only here.".to_owned(),
         1 => "Signed out at 1 other place.".to_owned(),

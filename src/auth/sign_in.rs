@@ -41,21 +41,22 @@ pub fn sign_in(
     Ok(())
 }
 
-/// Ends the session of this browser. When this returns, the row is gone.
+/// Ends the session of this browser. When this returns, the row is gone and no server accepts it.
 pub async fn sign_out(
     request: &HttpRequest,
     app: &App,
     current: Option<CurrentUser>,
 ) -> Result<(), HttpError> {
     if let Some(current) = current {
+        let (user, session) = (current.person.id, current.session.id);
         let origin = super::origin(request);
         db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
             Box::pin(async move {
-                let (user, session) = (current.person.id, current.session.id);
                 revoke::one(connection, user, session, Cause::SignedOut, &origin).await
             })
         })
         .await?;
+        app.sessions.settle_user(user).await;
     }
     cookie_guard::wish(request, |wish| wish.change = CookieChange::Clear);
     Ok(())

@@ -9,7 +9,7 @@ use crate::db::{self, Database};
 use crate::id::SessionId;
 use crate::kit::ago;
 use crate::session::revoke::{self, Cause};
-use crate::session::{device, list, purge};
+use crate::session::{device, list, purge, settle};
 
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<Ending> {
     match action {
@@ -81,6 +81,7 @@ async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<Ending> {
         Err(_) => false,
     };
     if ended {
+        settle(&database.pool, None).await;
         out::line(&format!("Session {id} is over."));
         Ok(Ending::Done)
     } else {
@@ -100,6 +101,7 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<Ending>
         })
     })
     .await?;
+    settle(&database.pool, None).await;
     out::line(&format!("Ended {ended} session(s) of {}.", user.email));
     Ok(if ended == 0 { Ending::NothingFound } else { Ending::Done })
 }
@@ -113,6 +115,7 @@ async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<Ending> {
         Box::pin(async move { revoke::everybody(connection, &Origin::operator()).await })
     })
     .await?;
+    settle(&database.pool, None).await;
     out::line(&format!("Ended {ended} session(s)."));
     Ok(if ended == 0 { Ending::NothingFound } else { Ending::Done })
 }

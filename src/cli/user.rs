@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::db::Database;
 use crate::id::UserId;
 use crate::kit::ago;
-use crate::session::list;
+use crate::session::{list, settle};
 use crate::user::User;
 use crate::user::display_name::DisplayName;
 use crate::user::email_address::EmailAddress;
@@ -92,6 +92,7 @@ pub(super) async fn run(
             let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
             let hash = ask_password(config, &user.email, &user.display_name).await?;
             set_password(pool, user.id(), None, hash, None, Origin::operator()).await?;
+            settle(pool, None).await;
             out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
             Ok(Ending::Done)
         }
@@ -99,6 +100,7 @@ pub(super) async fn run(
             let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
             let role = if demote { Role::User } else { Role::Admin };
             let changed = record::set_role(pool, user.id(), role, Origin::operator()).await?;
+            settle(pool, None).await;
             let word = if changed { "is now" } else { "was already" };
             out::line(&format!("{} {word} {}.", user.email, role.as_str()));
             Ok(if changed { Ending::Done } else { Ending::NothingFound })
@@ -124,6 +126,7 @@ async fn set_disabled(database: &Database, who: &Who, disabled: bool) -> anyhow:
     let Some(user) = find(database, who).await? else { return Ok(Ending::NothingFound) };
     let changed =
         record::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
+    settle(&database.pool, None).await;
     let said = match (disabled, changed) {
         (true, true) => "is disabled and signed out everywhere",
         (true, false) => "was disabled already",

@@ -17,7 +17,7 @@ pub use keys::{SecretKeys, WeakKey};
 use parse::Reader;
 
 /// Every setting there is; what begins with `FRONTDESK_` and is not here is refused.
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 25] = [
     "DATABASE_URL",
     "FRONTDESK_BIND",
     "FRONTDESK_PUBLIC_URL",
@@ -29,6 +29,10 @@ pub const NAMES: [&str; 21] = [
     "FRONTDESK_SESSION_ABSOLUTE_TIMEOUT",
     "FRONTDESK_REMEMBERED_IDLE_TIMEOUT",
     "FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT",
+    "FRONTDESK_SESSION_CACHE",
+    "FRONTDESK_SESSION_CACHE_SIZE",
+    "FRONTDESK_LISTEN_URL",
+    "FRONTDESK_LISTEN_URL_FILE",
     "FRONTDESK_PURGE_INTERVAL",
     "FRONTDESK_PASSWORD_MIN_LENGTH",
     "FRONTDESK_ARGON2_MEMORY_KIB",
@@ -40,6 +44,8 @@ pub const NAMES: [&str; 21] = [
     "DATABASE_URL_FILE",
     "FRONTDESK_SECRET_KEYS_FILE",
 ];
+
+const LIKE_A_DATABASE: &str = "is not an address like postgres://user:password@host/database";
 
 /// The settings of a running program.
 #[derive(Clone)]
@@ -60,6 +66,10 @@ pub struct Config {
     pub registration: Registration,
     /// How long new sessions last.
     pub session: Windows,
+    /// Sessions kept in memory at most; `None`: none, every page asks the database.
+    pub session_cache: Option<usize>,
+    /// Where to hear of changes, when not at the address of the database.
+    pub listen_url: Option<SecretText>,
     /// How often expired sessions are deleted.
     pub purge_interval: Duration,
     /// In characters.
@@ -149,6 +159,10 @@ impl PublicUrl {
     }
 }
 
+fn is_postgres(url: &SecretText) -> bool {
+    Url::parse(url.reveal()).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"))
+}
+
 /// Everything that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<String>);
@@ -199,13 +213,8 @@ impl Config {
         let database = match url {
             None => Database::Private,
             Some(url) => {
-                let good = Url::parse(url.reveal())
-                    .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-                if !good {
-                    read.problem(
-                        "DATABASE_URL",
-                        "is not an address like postgres://user:password@host/database",
-                    );
+                if !is_postgres(&url) {
+                    read.problem("DATABASE_URL", LIKE_A_DATABASE);
                 }
                 Database::Url(url)
             }
@@ -248,6 +257,14 @@ impl Config {
                 );
             }
         }
+        let cache_size = read.number("FRONTDESK_SESSION_CACHE_SIZE", 100_000, 1_000..=50_000_000);
+        let cached = read
+            .choice("FRONTDESK_SESSION_CACHE", &[("on", true), ("off", false)])
+            .then_some(cache_size as usize);
+        let listen_url = read.secret("FRONTDESK_LISTEN_URL");
+        if listen_url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            read.problem("FRONTDESK_LISTEN_URL", LIKE_A_DATABASE);
+        }
         let argon2 = (
             read.number("FRONTDESK_ARGON2_MEMORY_KIB", 19_456, 7_168..=1_048_576),
             read.number("FRONTDESK_ARGON2_ITERATIONS", 2, 1..=20),
@@ -270,6 +287,8 @@ impl Config {
                 &[("open", Registration::Open), ("closed", Registration::Closed)],
             ),
             session,
+            session_cache: cached,
+            listen_url,
             purge_interval: read.duration("FRONTDESK_PURGE_INTERVAL", "5m"),
             password_min_length: read.number("FRONTDESK_PASSWORD_MIN_LENGTH", 8, 8..=64) as usize,
             argon2_memory_kib: argon2.0,
@@ -314,6 +333,8 @@ impl fmt::Debug for Config {
             .field("migrate", &self.migrate)
             .field("registration", &self.registration)
             .field("session", &self.session)
+            .field("session_cache", &self.session_cache)
+            .field("listen_url", &self.listen_url)
             .field("purge_interval", &self.purge_interval)
             .field("password_min_length", &self.password_min_length)
             .field("argon2_memory_kib", &self.argon2_memory_kib)

@@ -47,6 +47,19 @@ impl Database {
         pool(self.options.clone(), 1)
     }
 
+    /// How to connect to where notifications come from.
+    pub fn listen_options(&self, config: &Config) -> anyhow::Result<PgConnectOptions> {
+        let options = match &config.listen_url {
+            None => self.options.clone(),
+            Some(url) => url.reveal().parse().map_err(|_| {
+                anyhow::anyhow!("FRONTDESK_LISTEN_URL can not be read as a PostgreSQL address")
+            })?,
+        };
+        Ok(options
+            .application_name("frontdesk feed")
+            .log_statements(tracing::log::LevelFilter::Off))
+    }
+
     /// Closes every connection, then stops the private cluster if this process started it.
     pub async fn close(self) -> anyhow::Result<()> {
         self.pool.close().await;

@@ -8,8 +8,13 @@
 //! * Reading writes nothing; "last seen" is written by [`touch`], at most once a minute.
 //! * Expired rows are deleted by [`purge`].
 
+mod barrier;
+mod cache;
 pub mod device;
+pub mod feed;
 pub mod list;
+mod lookup;
+pub mod moment;
 pub mod purge;
 pub mod revoke;
 pub mod state;
@@ -17,6 +22,13 @@ mod store;
 pub mod touch;
 mod windows;
 
+/// What `cache.rs` is made of; its model test puts loom's in the place of these.
+mod sync {
+    pub(super) use std::sync::Mutex;
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
+
+pub use barrier::settle;
 pub use state::{Birth, Current, Person};
 pub use store::PgSessionStore;
 pub use windows::Windows;

@@ -1,7 +1,9 @@
 //! What actix-session's map of JSON texts means to the store: the keys that are columns on the row.
 //! The only file that spells a key.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use actix_session::Session;
 use serde::{Deserialize, Serialize};
@@ -38,7 +40,13 @@ pub struct Current {
     pub absolute_seconds: i64,
     /// Who is signed in.
     pub user: Option<Person>,
+    /// A hash of each value as it was loaded: what a request changed is what differs from it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    base: BTreeMap<String, u64>,
 }
+
+/// A loaded session as the cache keeps it: keys and JSON texts for actix-session.
+pub(super) type Pairs = Box<[(Cow<'static, str>, Box<str>)]>;
 
 /// Who is signed in, as loaded with the session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,11 +76,35 @@ pub struct Birth {
     pub credential_of: Option<OffsetDateTime>,
 }
 
-/// What the store was given to save.
+/// What the store was given to save as a new session.
 pub(super) struct Incoming {
     pub(super) user: Option<UserId>,
     pub(super) birth: Birth,
     pub(super) rest: Value,
+}
+
+/// What a request wants to be different in a session that exists.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    /// These keys, and no others.
+    Keys {
+        /// New values.
+        set: Map<String, Value>,
+        /// Gone.
+        removed: Vec<String>,
+    },
+    /// The request emptied the session first.
+    Everything(Map<String, Value>),
+}
+
+/// What the row says of a session, besides its state.
+pub(super) struct Facts {
+    pub(super) id: SessionId,
+    pub(super) remembered: bool,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) authenticated_at: Option<OffsetDateTime>,
+    pub(super) absolute_seconds: i64,
+    pub(super) user: Option<Person>,
 }
 
 impl Current {
@@ -81,23 +113,39 @@ impl Current {
         session.get(CURRENT).ok().flatten()
     }
 
-    /// The map for actix-session.
-    pub(super) fn into_map(
-        self,
-        rest: Value,
-    ) -> Result<HashMap<String, String>, serde_json::Error> {
-        let mut map = match rest {
-            Value::Object(rest) => {
-                rest.into_iter().map(|(key, value)| (key, value.to_string())).collect()
-            }
-            _ => HashMap::new(),
+    /// What actix-session gets of a session whose row says `facts` and `state`.
+    pub(super) fn pairs(facts: Facts, state: Value) -> Result<Pairs, serde_json::Error> {
+        let Value::Object(state) = state else {
+            return Self::pairs(facts, Value::Object(Map::new()));
         };
-        if let Some(user) = &self.user {
-            map.insert(IDENTITY.to_owned(), serde_json::to_string(&user.id)?);
+        let mut pairs: Vec<(Cow<'static, str>, Box<str>)> = state
+            .into_iter()
+            .map(|(key, value)| (Cow::Owned(key), value.to_string().into_boxed_str()))
+            .collect();
+        let base = pairs.iter().map(|(key, text)| (key.to_string(), hash(text))).collect();
+        let Facts { id, remembered, created_at, authenticated_at, absolute_seconds, user } = facts;
+        if let Some(user) = &user {
+            let text = serde_json::to_string(&user.id)?;
+            pairs.push((Cow::Borrowed(IDENTITY), text.into_boxed_str()));
         }
-        map.insert(CURRENT.to_owned(), serde_json::to_string(&self)?);
-        Ok(map)
+        let current =
+            Current { id, remembered, created_at, authenticated_at, absolute_seconds, user, base };
+        let text = serde_json::to_string(&current)?;
+        pairs.push((Cow::Borrowed(CURRENT), text.into_boxed_str()));
+        Ok(pairs.into_boxed_slice())
     }
+}
+
+/// Pairs as actix-session takes them.
+pub(super) fn map(pairs: &Pairs) -> HashMap<String, String> {
+    pairs.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect()
+}
+
+/// Only ever compared within one process.
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Birth {
@@ -108,14 +156,69 @@ impl Birth {
     }
 }
 
-/// Takes apart what actix-session hands over: columns here, the rest for `sessions.state`.
+/// Takes apart what actix-session hands over for a new session: columns here, the rest for
+/// `sessions.state`.
 pub(super) fn take_apart(mut map: HashMap<String, String>) -> Result<Incoming, serde_json::Error> {
     map.remove(CURRENT);
     let user = map.remove(IDENTITY).map(|text| serde_json::from_str(&text)).transpose()?;
     let birth = map.remove(BIRTH).map(|text| serde_json::from_str(&text)).transpose()?;
-    let rest: Map<String, Value> = map
-        .into_iter()
-        .map(|(key, text)| Ok((key, serde_json::from_str(&text)?)))
-        .collect::<Result<_, serde_json::Error>>()?;
-    Ok(Incoming { user, birth: birth.unwrap_or_default(), rest: Value::Object(rest) })
+    Ok(Incoming { user, birth: birth.unwrap_or_default(), rest: Value::Object(parse(map)?) })
+}
+
+/// What of the map that actix-session hands back differs from what it was given: two requests that
+/// change different keys must not undo each other.
+pub(super) fn difference(mut map: HashMap<String, String>) -> Result<Change, serde_json::Error> {
+    map.remove(IDENTITY);
+    map.remove(BIRTH);
+    let Some(current) = map.remove(CURRENT) else {
+        return Ok(Change::Everything(parse(map)?));
+    };
+    let base = serde_json::from_str::<Current>(&current)?.base;
+    let removed = base.keys().filter(|key| !map.contains_key(*key)).cloned().collect();
+    map.retain(|key, text| base.get(key) != Some(&hash(text)));
+    Ok(Change::Keys { set: parse(map)?, removed })
+}
+
+fn parse(map: HashMap<String, String>) -> Result<Map<String, Value>, serde_json::Error> {
+    map.into_iter().map(|(key, text)| Ok((key, serde_json::from_str(&text)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn loaded(state: Value) -> HashMap<String, String> {
+        let facts = Facts {
+            id: SessionId::generate(),
+            remembered: false,
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            authenticated_at: None,
+            absolute_seconds: 60,
+            user: None,
+        };
+        map(&Current::pairs(facts, state).unwrap())
+    }
+
+    #[test]
+    fn only_the_keys_that_a_request_changed_are_written() {
+        let mut map = loaded(json!({ "a": 1, "b": { "c": [1.50, "é"] }, "d": null }));
+        assert_eq!(
+            difference(map.clone()).unwrap(),
+            Change::Keys { set: Map::new(), removed: vec![] }
+        );
+        map.insert("a".to_owned(), "2".to_owned());
+        map.insert("e".to_owned(), "\"new\"".to_owned());
+        map.remove("d");
+        let Change::Keys { set, removed } = difference(map).unwrap() else { panic!() };
+        assert_eq!(Value::Object(set), json!({ "a": 2, "e": "new" }));
+        assert_eq!(removed, ["d"]);
+    }
+
+    #[test]
+    fn a_session_that_was_emptied_is_written_whole() {
+        let map = HashMap::from([("a".to_owned(), "1".to_owned())]);
+        let Change::Everything(all) = difference(map).unwrap() else { panic!() };
+        assert_eq!(Value::Object(all), json!({ "a": 1 }));
+    }
 }

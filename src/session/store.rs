@@ -2,34 +2,57 @@
 //! ended while a request was in flight stays ended, and what that request wanted to keep is dropped.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration as Ttl;
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use time::OffsetDateTime;
+use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
-use super::state::{self, Current, FORMAT_VERSION, Incoming, Person};
-use super::touch::Touch;
+use super::cache::{Cache, Entry, Stamp, Stripe};
+use super::feed::{Feed, State, Status};
+use super::lookup::{Lookup, Row};
+use super::moment::Moment;
+use super::state::{self, Change, Current, FORMAT_VERSION, Facts, Incoming, Pairs, Person};
+use super::touch::{Activity, Touch};
 use super::windows::Windows;
+use super::{barrier, revoke};
 use crate::audit::{self, Event};
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::secret::{Digest, Secret};
 
-/// A page that waited this long for its session answers 503 instead (with the way back the answer
-/// stays under three seconds).
-const LOAD_DEADLINE: Duration = Duration::from_millis(2400);
+/// An entry is asked for again after this long, for another server may have lengthened the life.
+const LONGEST_ENTRY: Duration = Duration::from_secs(60);
+/// Every two bytes there are: as the trigger names them.
+const STRIPES: usize = 1 << 16;
+const SHARDS: usize = 64;
 
-/// Sessions in PostgreSQL. Cheap to clone; every clone shares the pool and the pending touches.
+/// What this server knows of sessions.
+pub(super) type SessionCache = Cache<Digest, Loaded>;
+
+/// A session as it was loaded.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pairs: Pairs,
+    activity: Arc<Activity>,
+}
+
+/// Sessions in PostgreSQL. Cheap to clone; every clone shares the pool, the cache and the pending touches.
 #[derive(Clone)]
 pub struct PgSessionStore {
     pool: PgPool,
     windows: Windows,
     touch: Touch,
+    cache: Arc<SessionCache>,
+    lookup: Lookup,
+    status: Arc<Status>,
+    /// This server among those that serve from memory; `None`: the cache is off.
+    server: Option<Uuid>,
 }
 
 /// Why a sign-in began no session although the password was right.
@@ -37,28 +60,17 @@ pub struct PgSessionStore {
 #[error("the account was disabled, deleted or got another password while somebody signed in")]
 struct Overtaken;
 
-struct Row {
-    id: Uuid,
-    state: Value,
-    format_version: i16,
-    created_at: OffsetDateTime,
-    authenticated_at: Option<OffsetDateTime>,
-    remembered: bool,
-    seconds_since_seen: f64,
-    seconds_left: f64,
-    absolute_seconds: f64,
-    idle_seconds: f64,
-    user_id: Option<Uuid>,
-    email: Option<String>,
-    display_name: Option<String>,
-    role: Option<String>,
-}
-
 impl PgSessionStore {
-    /// A store on `pool` whose new sessions get `windows`.
-    pub fn new(pool: PgPool, windows: Windows) -> Self {
+    /// A store on `pool` whose new sessions get `windows`. With `cached`, up to so many sessions are kept in
+    /// memory, about a kilobyte each, and believed while [`PgSessionStore::feed`] runs; without, every
+    /// page asks the database.
+    pub fn new(pool: PgPool, windows: Windows, cached: Option<usize>) -> Self {
         let touch = Touch::new(pool.clone());
-        Self { pool, windows, touch }
+        let (stripes, shards) = if cached.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
+        let cache = Arc::new(Cache::new(cached.unwrap_or(0), stripes, shards));
+        let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
+        let server = cached.map(|_| Uuid::now_v7());
+        Self { pool, windows, touch, cache, lookup, status: Arc::default(), server }
     }
 
     /// What is still to be written about activity; a loop must call [`Touch::flush`].
@@ -66,49 +78,83 @@ impl PgSessionStore {
         &self.touch
     }
 
-    /// Session and user in one statement; by the database's clock only.
-    async fn find(&self, digest: &Digest) -> sqlx::Result<Option<Row>> {
-        sqlx::query_as!(
-            Row,
-            r#"
-            SELECT s.id,
-                   s.state,
-                   s.format_version,
-                   s.created_at,
-                   s.authenticated_at,
-                   s.remembered,
-                   EXTRACT(EPOCH FROM now() - s.last_seen_at)::float8 AS "seconds_since_seen!",
-                   EXTRACT(EPOCH FROM s.expires_at - now())::float8 AS "seconds_left!",
-                   EXTRACT(EPOCH FROM s.absolute_expires_at - now())::float8 AS "absolute_seconds!",
-                   EXTRACT(EPOCH FROM s.idle_timeout)::float8 AS "idle_seconds!",
-                   s.user_id,
-                   u.email AS "email?",
-                   u.display_name AS "display_name?",
-                   u.role AS "role?"
-              FROM sessions s
-              LEFT JOIN users u ON u.id = s.user_id
-             WHERE s.token_digest = $1
-               AND s.expires_at > now()
-               AND u.disabled_at IS NULL
-            "#,
-            digest.as_bytes(),
-        )
-        .fetch_optional(&self.pool)
-        .await
+    /// The connection that keeps the cache honest, made with `options`: not through a pooler in
+    /// transaction mode. `None` when the cache is off.
+    pub fn feed(&self, options: PgConnectOptions) -> Option<Feed> {
+        self.server.map(|id| Feed {
+            id,
+            cache: Arc::clone(&self.cache),
+            status: Arc::clone(&self.status),
+            options,
+        })
     }
 
-    /// [`Self::find`], once more when a pooled connection turned out to be dead.
-    async fn find_patiently(&self, digest: &Digest) -> anyhow::Result<Option<Row>> {
-        let look = async {
-            match self.find(digest).await {
-                Err(sqlx::Error::Io(_)) => self.find(digest).await,
-                other => other,
+    /// Whether sessions are served from memory just now.
+    pub fn state(&self) -> State {
+        if self.server.is_none() {
+            State::Off
+        } else if Moment::now().0 < self.cache.trusted_until() {
+            State::Trusted
+        } else if self.status.is_connected() {
+            State::Doubtful
+        } else {
+            State::Disconnected
+        }
+    }
+
+    /// What the feed has heard.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Sessions in memory, readable or not.
+    pub fn cached(&self) -> usize {
+        self.cache.count()
+    }
+
+    /// To be called after the commit that ended sessions of `user` or changed who they are, before the
+    /// answer goes out: when it returns, no server accepts what ended, and none shows what changed. Takes a
+    /// lease at most.
+    pub async fn settle_user(&self, user: UserId) {
+        self.cache.forget_user(user_stripe(user));
+        barrier::settle(&self.pool, self.server).await;
+    }
+
+    /// Keeps what was read, and gives it to actix-session.
+    fn keep(
+        &self,
+        digest: Digest,
+        row: Row,
+        activity: Arc<Activity>,
+        stamp: Stamp,
+        asked: Moment,
+    ) -> Result<HashMap<String, String>, LoadError> {
+        let user = match (row.user_id, row.email, row.display_name, row.role) {
+            (Some(id), Some(email), Some(display_name), Some(role)) => {
+                Some(Person { id: UserId::from(id), email, display_name, role })
             }
+            _ => None,
         };
-        let row = tokio::time::timeout(LOAD_DEADLINE, look)
-            .await
-            .context("PostgreSQL did not answer in time")??;
-        Ok(row)
+        let stripe = user.as_ref().map(|user| user_stripe(user.id));
+        let facts = Facts {
+            id: SessionId::from(row.id),
+            remembered: row.remembered,
+            created_at: row.created_at,
+            authenticated_at: row.authenticated_at,
+            absolute_seconds: row.absolute_seconds as i64,
+            user,
+        };
+        let pairs = Current::pairs(facts, row.state)
+            .map_err(|error| LoadError::Deserialization(error.into()))?;
+        let map = state::map(&pairs);
+        if self.cache.trusted_until() > 0 {
+            let life = LONGEST_ENTRY
+                .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
+            let entry = Entry::new(stamp, stripe, (asked + life).0, Loaded { pairs, activity });
+            let session = session_stripe(&digest);
+            self.cache.put(digest, session, Arc::new(entry), asked.0);
+        }
+        Ok(map)
     }
 
     async fn insert(&self, incoming: Incoming) -> anyhow::Result<Secret> {
@@ -194,8 +240,14 @@ impl SessionStore for PgSessionStore {
             return Ok(None);
         };
         let digest = secret.digest();
-        let row = self
-            .find_patiently(&digest)
+        let asked = Moment::now();
+        if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), asked.0) {
+            self.touch.seen_again(&digest, &entry.value.activity, asked);
+            return Ok(Some(state::map(&entry.value.pairs)));
+        }
+        let (row, stamp) = self
+            .lookup
+            .find(digest.clone())
             .await
             .inspect_err(|error| {
                 tracing::warn!(error = format!("{error:#}"), "no session could be loaded")
@@ -208,25 +260,9 @@ impl SessionStore for PgSessionStore {
             tracing::warn!(session = %row.id, row.format_version, "a session is written in a newer format");
             return Ok(None);
         }
-        self.touch.mark(&digest, row.seconds_since_seen, row.idle_seconds, row.seconds_left).await;
-        let user = match (row.user_id, row.email, row.display_name, row.role) {
-            (Some(id), Some(email), Some(display_name), Some(role)) => {
-                Some(Person { id: UserId::from(id), email, display_name, role })
-            }
-            _ => None,
-        };
-        let current = Current {
-            id: SessionId::from(row.id),
-            remembered: row.remembered,
-            created_at: row.created_at,
-            authenticated_at: row.authenticated_at,
-            absolute_seconds: row.absolute_seconds as i64,
-            user,
-        };
-        current
-            .into_map(row.state)
-            .map(Some)
-            .map_err(|error| LoadError::Deserialization(error.into()))
+        let (since_seen, idle, left) = (row.seconds_since_seen, row.idle_seconds, row.seconds_left);
+        let activity = self.touch.seen(&digest, since_seen, idle, left).await;
+        self.keep(digest, row, activity, stamp, asked).map(Some)
     }
 
     /// Begins a session. The windows are the store's own; actix-session's `ttl` is one for all and not
@@ -249,7 +285,7 @@ impl SessionStore for PgSessionStore {
             .map_err(|_| SaveError::Other(anyhow!("a secret of 43 characters is a session key")))
     }
 
-    /// Writes what changed on a session that still exists; otherwise drops it.
+    /// Writes the keys that changed, and only those, on a session that still exists; otherwise drops it.
     async fn update(
         &self,
         key: SessionKey,
@@ -259,22 +295,32 @@ impl SessionStore for PgSessionStore {
         let Some(secret) = Secret::parse(key.as_ref()) else {
             return Ok(key);
         };
-        let incoming =
-            state::take_apart(state).map_err(|error| UpdateError::Serialization(error.into()))?;
+        let change =
+            state::difference(state).map_err(|error| UpdateError::Serialization(error.into()))?;
+        let (set, removed, everything) = match change {
+            Change::Keys { set, removed } if set.is_empty() && removed.is_empty() => {
+                return Ok(key);
+            }
+            Change::Keys { set, removed } => (set, removed, false),
+            Change::Everything(all) => (all, Vec::new(), true),
+        };
         let digest = secret.digest();
         let updated = sqlx::query!(
             r#"
             UPDATE sessions
-               SET state = $2
+               SET state = CASE WHEN $4 THEN $2 ELSE (state - $3::text[]) || $2 END
              WHERE token_digest = $1
                AND expires_at > now()
             "#,
             digest.as_bytes(),
-            incoming.rest,
+            Value::Object(set),
+            &removed,
+            everything,
         )
         .execute(&self.pool)
         .await
         .map_err(|error| UpdateError::Other(error.into()))?;
+        self.cache.forget_session(session_stripe(&digest));
         if updated.rows_affected() == 0 {
             tracing::info!(
                 "a session ended while a request was in flight; its changes are dropped"
@@ -294,7 +340,23 @@ impl SessionStore for PgSessionStore {
         let Some(secret) = Secret::parse(key.as_ref()) else {
             return Ok(());
         };
-        super::revoke::replaced(&self.pool, secret.digest()).await?;
+        let digest = secret.digest();
+        let stripe = session_stripe(&digest);
+        revoke::replaced(&self.pool, digest).await?;
+        self.cache.forget_session(stripe);
+        barrier::settle(&self.pool, self.server).await;
         Ok(())
     }
+}
+
+/// The first two bytes of the digest, as the trigger on `sessions` names them.
+fn session_stripe(digest: &Digest) -> Stripe {
+    let bytes = digest.as_bytes();
+    Stripe::from_be_bytes([bytes[0], bytes[1]])
+}
+
+/// The last two bytes of the id, which are random in a UUID of version 7, as the trigger on `users` names them.
+fn user_stripe(user: UserId) -> Stripe {
+    let bytes = user.uuid().into_bytes();
+    Stripe::from_be_bytes([bytes[14], bytes[15]])
 }

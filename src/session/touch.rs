@@ -7,12 +7,14 @@
 //! activity, so no session ends before its idle time after the last request, whether or not another
 //! request follows. A session with little life left is written at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::PgPool;
 
+use super::moment::Moment;
 use crate::db;
 use crate::secret::Digest;
 
@@ -30,12 +32,33 @@ pub struct Touch {
     marks: Arc<Mutex<HashMap<Digest, Mark>>>,
 }
 
-#[derive(Clone, Copy)]
+/// When a session was last seen here. Shared by its entry in the cache and its mark, so that a page served
+/// from memory costs one store.
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// Milliseconds of [`Moment`].
+    seen: AtomicU64,
+    /// There is a mark for it.
+    is_marked: AtomicBool,
+    interval: Duration,
+}
+
+#[derive(Clone)]
 struct Mark {
-    seen: Instant,
-    due: Instant,
+    activity: Arc<Activity>,
+    due: Moment,
     /// A write found nothing to do: the row is gone, or another server was quicker. Tried once more.
     missed: bool,
+}
+
+impl Activity {
+    fn new(seen: Moment, interval: Duration) -> Arc<Self> {
+        Arc::new(Self { seen: AtomicU64::new(seen.0), is_marked: AtomicBool::new(true), interval })
+    }
+
+    fn seen(&self) -> Moment {
+        Moment(self.seen.load(Ordering::SeqCst))
+    }
 }
 
 impl Touch {
@@ -43,21 +66,48 @@ impl Touch {
         Self { pool, marks: Arc::default() }
     }
 
-    /// Marks a session that a request was just loaded with; all in seconds, as the database counted.
-    pub(super) async fn mark(&self, digest: &Digest, since_seen: f64, idle: f64, left: f64) {
-        let now = Instant::now();
-        let interval = LONGEST_INTERVAL.as_secs_f64().min(idle / 20.0);
-        let wait = Duration::try_from_secs_f64(interval - since_seen).unwrap_or(Duration::ZERO);
-        let mark = Mark { seen: now, due: now + wait, missed: false };
-        self.marks().insert(digest.clone(), mark);
+    /// Marks a session that was just loaded from the database; all in seconds, as the database counted.
+    pub(super) async fn seen(
+        &self,
+        digest: &Digest,
+        since_seen: f64,
+        idle: f64,
+        left: f64,
+    ) -> Arc<Activity> {
+        let now = Moment::now();
+        let span = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let interval = LONGEST_INTERVAL.min(span(idle / 20.0));
+        let wait = interval.saturating_sub(span(since_seen));
+        let activity = Activity::new(now, interval);
+        let mark = Mark { activity: Arc::clone(&activity), due: now + wait, missed: false };
         // Could the row run out before the loop comes to it?
-        if left < wait.as_secs_f64() + 3.0 * FLUSH_EVERY.as_secs_f64() && since_seen >= interval {
+        if span(left) < wait + 3 * FLUSH_EVERY && wait.is_zero() {
             self.marks().remove(digest);
-            if let Err(error) = self.write(&self.pool, vec![(digest.clone(), mark)], false).await {
+            activity.is_marked.store(false, Ordering::SeqCst);
+            let batch = vec![(digest.clone(), mark.clone())];
+            if let Err(error) = self.write(&self.pool, batch, false).await {
                 tracing::warn!(%error, "a session could not be marked as seen");
-                self.marks().insert(digest.clone(), mark);
+                self.put_back(digest, &mark);
             }
+        } else {
+            self.marks().insert(digest.clone(), mark);
         }
+        activity
+    }
+
+    /// Marks a session that was found in memory.
+    pub(super) fn seen_again(&self, digest: &Digest, activity: &Arc<Activity>, now: Moment) {
+        activity.seen.store(now.0, Ordering::SeqCst);
+        if !activity.is_marked.swap(true, Ordering::SeqCst) {
+            let due = now + activity.interval;
+            let mark = Mark { activity: Arc::clone(activity), due, missed: false };
+            self.marks().insert(digest.clone(), mark);
+        }
+    }
+
+    fn put_back(&self, digest: &Digest, mark: &Mark) {
+        mark.activity.is_marked.store(true, Ordering::SeqCst);
+        self.marks().entry(digest.clone()).or_insert_with(|| mark.clone());
     }
 
     /// Writes what is due. What can not be written stays.
@@ -72,18 +122,20 @@ impl Touch {
     }
 
     async fn write_marks(&self, pool: &PgPool, all: bool) -> sqlx::Result<()> {
-        let now = Instant::now();
+        let now = Moment::now();
         let due: Vec<(Digest, Mark)> = {
             let mut marks = self.marks();
             marks.extract_if(|_, mark| all || mark.due <= now).collect()
         };
+        // First unmarked, then read: who is seen in between is marked anew or read here.
+        for (_, mark) in &due {
+            mark.activity.is_marked.store(false, Ordering::SeqCst);
+        }
         let mut chunks = due.chunks(BATCH);
         while let Some(chunk) = chunks.next() {
             if let Err(error) = self.write(pool, chunk.to_vec(), all).await {
-                let unwritten = chunk.iter().chain(chunks.flatten());
-                let mut marks = self.marks();
-                for (digest, mark) in unwritten {
-                    marks.entry(digest.clone()).or_insert(*mark);
+                for (digest, mark) in chunk.iter().chain(chunks.flatten()) {
+                    self.put_back(digest, mark);
                 }
                 return Err(error);
             }
@@ -103,7 +155,7 @@ impl Touch {
         let digests: Vec<Vec<u8>> =
             batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
         let ages: Vec<f64> =
-            batch.iter().map(|(_, mark)| mark.seen.elapsed().as_secs_f64()).collect();
+            batch.iter().map(|(_, mark)| mark.activity.seen().elapsed().as_secs_f64()).collect();
         let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
             Box::pin(async move {
                 // Losing the last seconds of "last seen" in a crash of PostgreSQL harms nobody, and
@@ -135,14 +187,11 @@ impl Touch {
         })
         .await?;
         if written.len() < batch.len() {
-            let mut marks = self.marks();
-            for (digest, mark) in batch {
-                if !mark.missed && !written.iter().any(|row| row == digest.as_bytes()) {
-                    marks.entry(digest).or_insert(Mark {
-                        due: Instant::now() + LONGEST_INTERVAL,
-                        missed: true,
-                        ..mark
-                    });
+            let written: HashSet<&[u8]> = written.iter().map(Vec::as_slice).collect();
+            let due = Moment::now() + LONGEST_INTERVAL;
+            for (digest, mark) in &batch {
+                if !mark.missed && !written.contains(digest.as_bytes()) {
+                    self.put_back(digest, &Mark { due, missed: true, ..mark.clone() });
                 }
             }
         }

@@ -67,7 +67,7 @@ pub async fn contract(store: &impl SessionStore) {
 #[test]
 fn our_store_keeps_the_contract() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default());
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(contract(&store));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
 }
@@ -76,8 +76,8 @@ fn our_store_keeps_the_contract() {
 fn an_update_racing_a_delete_never_wins_it_back() {
     let database = Database::new();
     let stores = [
-        PgSessionStore::new(database.pool.clone(), Windows::default()),
-        PgSessionStore::new(database.pool.clone(), Windows::default()),
+        PgSessionStore::new(database.pool.clone(), Windows::default(), None),
+        PgSessionStore::new(database.pool.clone(), Windows::default(), None),
     ];
     database.runtime.block_on(async {
         for round in 0..1000 {
@@ -103,7 +103,7 @@ fn an_update_racing_a_delete_never_wins_it_back() {
 #[test]
 fn state_is_real_json_and_columns_are_not_repeated_in_it() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default());
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {
         let session = store.save(state(&[("cart", r#"["bell"]"#)]), &TTL).await.unwrap();
         let mut loaded = store.load(&session).await.unwrap().unwrap();
@@ -119,7 +119,7 @@ fn state_is_real_json_and_columns_are_not_repeated_in_it() {
 #[test]
 fn rows_of_the_next_format_are_read_and_those_beyond_are_left_alone() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default());
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {
         let session = store.save(state(&[("a", "1")]), &TTL).await.unwrap();
         database_format(&database, 2).await;

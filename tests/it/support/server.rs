@@ -68,6 +68,16 @@ impl Server {
         Browser::new(&self.address)
     }
 
+    /// Waits until it serves sessions from memory.
+    pub fn trusts(self) -> Self {
+        let began = Instant::now();
+        while !self.browser().get("/readyz").body.contains("\"sessions\":\"trusted\"") {
+            assert!(began.elapsed() < Duration::from_secs(20), "no trust:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self
+    }
+
     /// Everything it logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("whole").clone()

@@ -1,0 +1,180 @@
+//! Loading sessions from the database: session and user in one statement, and one statement for all the
+//! requests that came while the one before was on its way. Under load that is what a pipeline is: many
+//! questions in one write and one wake-up. A question never joins a statement that has already begun.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use serde_json::Value;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::cache::Stamp;
+use super::store::SessionCache;
+use crate::secret::Digest;
+
+/// A page that waited this long for its session answers 503 instead (with the way back the answer
+/// stays under three seconds).
+const DEADLINE: Duration = Duration::from_millis(2400);
+/// Statements on their way at a time. Few, so that the rest gather.
+const AT_A_TIME: usize = 2;
+/// Sessions in one statement.
+const BATCH: usize = 256;
+
+/// A live session and its user, as the database says.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) token_digest: Vec<u8>,
+    pub(super) id: Uuid,
+    pub(super) state: Value,
+    pub(super) format_version: i16,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) authenticated_at: Option<OffsetDateTime>,
+    pub(super) remembered: bool,
+    pub(super) seconds_since_seen: f64,
+    pub(super) seconds_left: f64,
+    pub(super) absolute_seconds: f64,
+    pub(super) idle_seconds: f64,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) email: Option<String>,
+    pub(super) display_name: Option<String>,
+    pub(super) role: Option<String>,
+}
+
+/// What a question gets: the row, and the clock of the cache from before the statement.
+type Found = Result<(Option<Row>, Stamp), Arc<anyhow::Error>>;
+
+/// Questions to the database. Clones share the queue.
+#[derive(Clone)]
+pub(super) struct Lookup {
+    pool: PgPool,
+    cache: Arc<SessionCache>,
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<(Digest, oneshot::Sender<Found>)>,
+    running: usize,
+}
+
+/// Counts itself out when its task is dropped half-way.
+struct Running(Option<Arc<Mutex<Queue>>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0.take() {
+            lock(&queue).running -= 1;
+        }
+    }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    // A queue is whole after every operation.
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lookup {
+    pub(super) fn new(pool: PgPool, cache: Arc<SessionCache>) -> Self {
+        Self { pool, cache, queue: Arc::default() }
+    }
+
+    /// The live session of `digest`; by the database's clock only.
+    pub(super) async fn find(&self, digest: Digest) -> Result<(Option<Row>, Stamp), anyhow::Error> {
+        let (sender, found) = oneshot::channel();
+        let starts = {
+            let mut queue = lock(&self.queue);
+            queue.waiting.push((digest, sender));
+            let starts = queue.running < AT_A_TIME;
+            queue.running += usize::from(starts);
+            starts
+        };
+        if starts {
+            // On a task of its own: a visitor who goes away must not take the others' answers along.
+            tokio::spawn(self.clone().drain(Running(Some(Arc::clone(&self.queue)))));
+        }
+        let found = tokio::time::timeout(DEADLINE, found)
+            .await
+            .context("PostgreSQL did not answer in time")?
+            .context("the look-up was stopped")?;
+        found.map_err(|error| anyhow!("{error:#}"))
+    }
+
+    async fn drain(self, mut running: Running) {
+        loop {
+            let batch: Vec<_> = {
+                let mut queue = lock(&self.queue);
+                if queue.waiting.is_empty() {
+                    // Under the same lock: whoever asks next must see that nobody is at work.
+                    queue.running -= 1;
+                    running.0 = None;
+                    return;
+                }
+                let size = queue.waiting.len().min(BATCH);
+                queue.waiting.drain(..size).collect()
+            };
+            let stamp = self.cache.stamp();
+            let digests: Vec<Vec<u8>> =
+                batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
+            match self.select_patiently(&digests).await {
+                Ok(rows) => {
+                    let rows: HashMap<Vec<u8>, Row> =
+                        rows.into_iter().map(|row| (row.token_digest.clone(), row)).collect();
+                    for (digest, sender) in batch {
+                        let row = rows.get(digest.as_bytes()).cloned();
+                        sender.send(Ok((row, stamp))).ok();
+                    }
+                }
+                Err(error) => {
+                    let error = Arc::new(anyhow::Error::from(error));
+                    for (_, sender) in batch {
+                        sender.send(Err(Arc::clone(&error))).ok();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Once more when a pooled connection turned out to be dead.
+    async fn select_patiently(&self, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
+        match self.select(digests).await {
+            Err(sqlx::Error::Io(_)) => self.select(digests).await,
+            other => other,
+        }
+    }
+
+    async fn select(&self, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
+        sqlx::query_as!(
+            Row,
+            r#"
+            SELECT s.token_digest AS "token_digest!",
+                   s.id AS "id!",
+                   s.state AS "state!",
+                   s.format_version AS "format_version!",
+                   s.created_at AS "created_at!",
+                   s.authenticated_at AS "authenticated_at?",
+                   s.remembered AS "remembered!",
+                   EXTRACT(EPOCH FROM now() - s.last_seen_at)::float8 AS "seconds_since_seen!",
+                   EXTRACT(EPOCH FROM s.expires_at - now())::float8 AS "seconds_left!",
+                   EXTRACT(EPOCH FROM s.absolute_expires_at - now())::float8 AS "absolute_seconds!",
+                   EXTRACT(EPOCH FROM s.idle_timeout)::float8 AS "idle_seconds!",
+                   s.user_id AS "user_id?",
+                   u.email AS "email?",
+                   u.display_name AS "display_name?",
+                   u.role AS "role?"
+              FROM sessions s
+              LEFT JOIN users u ON u.id = s.user_id
+             WHERE s.token_digest = ANY($1::bytea[])
+               AND s.expires_at > now()
+               AND u.disabled_at IS NULL
+            "#,
+            digests,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+}
