@@ -62,9 +62,9 @@ fn nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy + 'stati
         world.database.store(1, Ordering::SeqCst);
         invalidate(&world);
         assert_ne!(world.read(), Some(0));
-        filler.join().unwrap();
+        filler.join().expect("no thread panics");
         assert_ne!(world.read(), Some(0));
-        other.join().unwrap();
+        other.join().expect("no thread panics");
         assert_ne!(world.read(), Some(0));
     });
 }

@@ -18,5 +18,7 @@ mod headers;
 mod migrations;
 mod private_cluster;
 mod purge;
+mod revocation;
 mod session_ends;
+mod session_engine;
 mod session_store;

@@ -1,15 +1,20 @@
 //! One PostgreSQL for the whole run, one database for each test. Helpers that touch tables begin with `db_`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use actix_web::cookie::{Cookie, CookieJar, Key};
 use frontdesk::db::cluster::Cluster;
 use frontdesk::db::migrations;
+use frontdesk::secret::Secret;
 use frontdesk::session::settle;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::runtime::Runtime;
+
+use super::proxy::Proxy;
+use super::server::KEY;
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -79,6 +84,13 @@ impl Database {
         Self::from_template("template0")
     }
 
+    /// One that is there already.
+    pub fn at(url: &str) -> Self {
+        let runtime = runtime();
+        let pool = runtime.block_on(async { connect(url) });
+        Self { url: url.to_owned(), pool, runtime }
+    }
+
     fn from_template(template: &str) -> Self {
         let cluster = cluster();
         let runtime = runtime();
@@ -110,6 +122,56 @@ impl Database {
             self.runtime.block_on(settle(&self.pool, None));
         }
         done.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
+    }
+
+    /// Signs `email` in so many times without a password; answers the sealed cookies.
+    pub fn db_sessions(&self, email: &str, count: usize) -> Vec<String> {
+        self.db_sessions_seen(email, count, "0 s")
+    }
+
+    /// The same for sessions that were last seen so long `ago`.
+    pub fn db_sessions_seen(&self, email: &str, count: usize, ago: &str) -> Vec<String> {
+        let secrets: Vec<Secret> = (0..count).map(|_| Secret::generate()).collect();
+        let digests: Vec<Vec<u8>> =
+            secrets.iter().map(|secret| secret.digest().as_bytes().to_vec()).collect();
+        let insert = sqlx::query(
+            "INSERT INTO sessions (token_digest, id, user_id, authenticated_at, auth_methods, last_seen_at,
+                                   idle_timeout, expires_at, absolute_expires_at)
+             SELECT digest, gen_random_uuid(), u.id, now(), '{pwd}', now() - $3::text::interval,
+                    interval '2 hours', now() + interval '2 hours' - $3::text::interval, now() + interval '24 hours'
+               FROM unnest($1::bytea[]) AS digest, users u
+              WHERE u.email = $2",
+        )
+        .bind(&digests)
+        .bind(email)
+        .bind(ago);
+        let done = self.runtime.block_on(insert.execute(&self.pool)).expect("rows");
+        assert_eq!(done.rows_affected(), count as u64);
+        let key = Key::derive_from(KEY.as_bytes());
+        let seal = |secret: &Secret| {
+            let mut jar = CookieJar::new();
+            jar.private_mut(&key).add(Cookie::new("session", secret.reveal()));
+            let sealed = jar.get("session").expect("sealed").encoded().stripped().to_string();
+            sealed.split_once('=').expect("name=value").1.to_owned()
+        };
+        secrets.iter().map(seal).collect()
+    }
+
+    /// The unix socket of the PostgreSQL that this database is in.
+    pub fn socket(&self) -> PathBuf {
+        let options: PgConnectOptions = self.url.parse().expect("an address of ours");
+        options.get_socket().expect("a unix socket").join(".s.PGSQL.5432")
+    }
+
+    /// The address of this database through a proxy.
+    pub fn url_through(&self, proxy: &Proxy) -> String {
+        let options: PgConnectOptions = self.url.parse().expect("an address of ours");
+        format!(
+            "postgres://{}@127.0.0.1:{}/{}?sslmode=disable",
+            options.get_username(),
+            proxy.port,
+            options.get_database().expect("a database"),
+        )
     }
 
     /// Asks for one number.

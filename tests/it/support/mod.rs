@@ -2,6 +2,8 @@
 
 pub mod browser;
 pub mod database;
+pub mod history;
+pub mod proxy;
 pub mod server;
 pub mod webdriver;
 

@@ -1,0 +1,239 @@
+//! When the answer to a logout is there, no server lets that session in: over thousands of sessions, with
+//! servers healthy, deaf, cut off, held and stopped. Every request is written down, and a judge reads it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use frontdesk::db::cluster::Cluster as PostgreSql;
+use frontdesk::db::migrations;
+
+use crate::support::history::{Event, History, Outcome, Verdict};
+use crate::support::proxy::{Proxy, Wire};
+use crate::support::{Browser, Database, Server, registered};
+
+const EMAIL: &str = "ada@example.com";
+
+/// Servers on one database; each hears of changes through a wire of its own.
+struct Cluster {
+    database: Database,
+    servers: Vec<Server>,
+    wires: Vec<Proxy>,
+}
+
+impl Cluster {
+    fn new(count: usize) -> Self {
+        Self::on(Database::new(), count)
+    }
+
+    fn on(database: Database, count: usize) -> Self {
+        let wires: Vec<Proxy> = (0..count).map(|_| Proxy::start(database.socket())).collect();
+        let servers = wires
+            .iter()
+            .map(|wire| {
+                let url = database.url_through(wire);
+                Server::start(&database, &[("FRONTDESK_LISTEN_URL", &url)]).trusts()
+            })
+            .collect::<Vec<Server>>();
+        registered(&servers[0], EMAIL);
+        Self { database, servers, wires }
+    }
+
+    fn browsers(&self, cookie: &str) -> Vec<Browser> {
+        let browser = |server: &Server| {
+            let mut browser = server.browser();
+            browser.cookies.insert("session".to_owned(), cookie.to_owned());
+            browser
+        };
+        self.servers.iter().map(browser).collect()
+    }
+
+    /// Lives the life of one session on every server and writes it down: known everywhere, asked for while it
+    /// is ended, asked for afterwards.
+    fn live(&self, history: &History, session: usize, cookie: &str) {
+        let browsers = self.browsers(cookie);
+        let look = |server: usize| {
+            let mut browser = browsers[server].clone();
+            let began = Instant::now();
+            let outcome = match browser.try_send("GET", "/account/profile", &[], "") {
+                Ok(answer) if answer.status == 200 => Outcome::LetIn,
+                Ok(answer) if answer.location().starts_with("/login") => Outcome::Refused,
+                _ => Outcome::Unavailable,
+            };
+            history.record(Event { session, server, began, ended: Instant::now(), outcome });
+        };
+        (0..browsers.len()).for_each(look);
+        let ends_at = session % browsers.len();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for server in 0..browsers.len() {
+                let (look, is_over) = (&look, &is_over);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::SeqCst) {
+                        look(server);
+                    }
+                });
+            }
+            let mut browser = browsers[ends_at].clone();
+            let began = Instant::now();
+            let fields = [
+                ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Sec-Fetch-Site", "same-origin"),
+            ];
+            let answer = browser.try_send("POST", "/logout", &fields, "");
+            let ended = Instant::now();
+            is_over.store(true, Ordering::SeqCst);
+            let outcome = match answer {
+                Ok(answer) if answer.status == 303 => Outcome::Ended,
+                _ => Outcome::Unavailable,
+            };
+            history.record(Event { session, server: ends_at, began, ended, outcome });
+        });
+        (0..browsers.len()).for_each(look);
+    }
+
+    /// Eight people at a time, so many sessions in all, or until `stop`.
+    fn crowd(&self, count: usize, stop: &AtomicBool) -> Verdict {
+        let cookies = self.database.db_sessions(EMAIL, count);
+        let (next, history) = (AtomicUsize::new(0), History::default());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::SeqCst) {
+                        let number = next.fetch_add(1, Ordering::SeqCst);
+                        let Some(cookie) = cookies.get(number) else { return };
+                        self.live(&history, number, cookie);
+                    }
+                });
+            }
+        });
+        history.judge()
+    }
+
+    /// What happens while `fault` comes after a second and goes after five more.
+    fn crowd_during(&self, name: &str, fault: impl Fn(&Self), mend: impl Fn(&Self)) -> String {
+        let stop = AtomicBool::new(false);
+        let verdict = std::thread::scope(|scope| {
+            let crowd = scope.spawn(|| self.crowd(20_000, &stop));
+            std::thread::sleep(Duration::from_secs(1));
+            fault(self);
+            std::thread::sleep(Duration::from_secs(5));
+            mend(self);
+            std::thread::sleep(Duration::from_secs(2));
+            stop.store(true, Ordering::SeqCst);
+            crowd.join().expect("the crowd comes home")
+        });
+        let said = judged(name, &verdict);
+        assert!(verdict.ends > 20, "{name}: too few sessions ended to say anything: {verdict:?}");
+        // Whoever could not hear hears again.
+        for server in &self.servers {
+            let began = Instant::now();
+            while !server.browser().get("/readyz").body.contains("trusted") {
+                assert!(began.elapsed() < Duration::from_secs(10), "{name}: {}", server.log());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        said
+    }
+}
+
+fn judged(name: &str, verdict: &Verdict) -> String {
+    let said = format!(
+        "{name}: {} sessions, {} ends (p50 {:?}, p99 {:?}, slowest {:?}), {} let in, {} refused, {} unavailable, {} began after an end: {} violations",
+        verdict.sessions,
+        verdict.ends,
+        verdict.ends_p50,
+        verdict.ends_p99,
+        verdict.slowest_end,
+        verdict.let_in,
+        verdict.refused,
+        verdict.unavailable,
+        verdict.after,
+        verdict.violations.len()
+    );
+    assert!(verdict.violations.is_empty(), "{name}: {:#?}", verdict.violations);
+    assert!(verdict.after > 0 && verdict.let_in > 0, "{name}: {verdict:?}");
+    said
+}
+
+#[test]
+fn ten_thousand_logouts_are_final_on_two_and_three_servers() {
+    for servers in [2, 3] {
+        let cluster = Cluster::new(servers);
+        let verdict = cluster.crowd(5000, &AtomicBool::new(false));
+        println!("{}", judged(&format!("{servers} healthy servers"), &verdict));
+        assert_eq!(verdict.ends, 5000);
+        assert_eq!(verdict.unavailable, 0);
+    }
+}
+
+#[test]
+fn a_logout_is_final_while_a_listener_is_cut_off_reset_half_open_or_stalled() {
+    let cluster = Cluster::new(2);
+    let said = cluster.crowd_during(
+        "listener killed by pg_terminate_backend",
+        |cluster| {
+            cluster.database.db_execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE application_name = 'frontdesk feed' AND datname = current_database()",
+            );
+        },
+        |_| {},
+    );
+    println!("{said}");
+    let said = cluster.crowd_during("listener reset", |cluster| cluster.wires[1].reset(), |_| {});
+    println!("{said}");
+    for (name, wire) in [("listener half-open", Wire::Swallows), ("listener stalled", Wire::Stalls)]
+    {
+        let said = cluster.crowd_during(
+            name,
+            |cluster| cluster.wires[1].set(wire),
+            |cluster| {
+                cluster.wires[1].set(Wire::Good);
+                cluster.wires[1].reset();
+            },
+        );
+        println!("{said}");
+    }
+}
+
+#[test]
+fn a_logout_is_final_while_a_server_is_stopped_for_ten_seconds() {
+    let cluster = Cluster::new(2);
+    let said = cluster.crowd_during(
+        "server stopped and continued",
+        |cluster| {
+            cluster.servers[1].signal("STOP");
+            // Half of all requests go to it and wait; the others go on.
+            std::thread::sleep(Duration::from_secs(5));
+        },
+        |cluster| cluster.servers[1].signal("CONT"),
+    );
+    println!("{said}");
+}
+
+#[test]
+fn a_logout_is_final_while_postgresql_restarts() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("restarts");
+    std::fs::remove_dir_all(&folder).ok();
+    let settings = [("fsync", "off"), ("max_connections", "200")];
+    let start = || runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
+    let running = std::sync::Mutex::new(Some(start()));
+    let url = running.lock().unwrap().as_ref().unwrap().url().to_owned();
+    let database = Database::at(&url);
+    database.runtime.block_on(migrations::run(&database.pool)).unwrap();
+    let cluster = Cluster::on(database, 2);
+    let said = cluster.crowd_during(
+        "postgresql restarted",
+        |_| {
+            let postgresql = running.lock().unwrap().take().unwrap();
+            runtime.block_on(postgresql.stop()).unwrap();
+            *running.lock().unwrap() = Some(start());
+        },
+        |_| {},
+    );
+    println!("{said}");
+    drop(cluster);
+    let postgresql = running.lock().unwrap().take().unwrap();
+    runtime.block_on(postgresql.stop()).unwrap();
+}

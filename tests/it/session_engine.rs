@@ -1,0 +1,213 @@
+//! What the engine promises besides finality: no lost updates, changes by hand seen everywhere, activity written
+//! seldom and never backwards, and no clock but the database's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_session::{Session, SessionMiddleware};
+use actix_web::cookie::Key;
+use actix_web::test as in_process;
+use actix_web::{App, HttpResponse, web};
+use frontdesk::session::{PgSessionStore, Windows};
+
+use crate::support::{Browser, Database, Server, registered, site};
+
+const EMAIL: &str = "ada@example.com";
+
+fn with_cookie(server: &Server, cookie: &str) -> Browser {
+    let mut browser = server.browser();
+    browser.cookies.insert("session".to_owned(), cookie.to_owned());
+    browser
+}
+
+async fn set(session: Session, path: web::Path<(String, u32)>) -> HttpResponse {
+    let (key, value) = path.into_inner();
+    session.insert(key, value).expect("it can be written");
+    HttpResponse::Ok().finish()
+}
+
+async fn remove(session: Session, path: web::Path<String>) -> HttpResponse {
+    session.remove(&path.into_inner());
+    HttpResponse::Ok().finish()
+}
+
+#[test]
+fn fifty_requests_at_once_that_set_fifty_keys_leave_fifty_keys() {
+    let database = Database::new();
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    actix_web::rt::System::new().block_on(async {
+        let app = in_process::init_service(
+            App::new()
+                .wrap(SessionMiddleware::builder(store, Key::from(&[7; 64])).build())
+                .route("/set/{key}/{value}", web::get().to(set))
+                .route("/remove/{key}", web::get().to(remove)),
+        )
+        .await;
+        let first = in_process::TestRequest::get().uri("/set/old/1").to_request();
+        let answer = in_process::call_service(&app, first).await;
+        let cookie = answer.response().cookies().next().expect("a cookie").into_owned();
+        let mut requests = Vec::new();
+        for number in 0..50 {
+            let uri = format!("/set/key{number}/{number}");
+            let request =
+                in_process::TestRequest::get().uri(&uri).cookie(cookie.clone()).to_request();
+            requests.push(in_process::call_service(&app, request));
+        }
+        let removal = in_process::TestRequest::get().uri("/remove/old").cookie(cookie).to_request();
+        requests.push(in_process::call_service(&app, removal));
+        for answer in futures_util::future::join_all(requests).await {
+            assert_eq!(answer.status(), 200);
+        }
+    });
+    let keys = "SELECT count(*) FROM sessions, jsonb_each_text(state) WHERE key = 'key' || value";
+    assert_eq!(database.db_count(keys), 50);
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions WHERE state ? 'old'"), 0);
+}
+
+#[test]
+fn a_change_by_hand_acts_on_every_server_in_milliseconds() {
+    let database = Database::new();
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    registered(&servers[0], EMAIL);
+    let mut took = Vec::new();
+    for _ in 0..300 {
+        let cookie = database.db_sessions(EMAIL, 1).remove(0);
+        let mut browsers = [0, 1].map(|at| with_cookie(&servers[at], &cookie));
+        assert!(browsers.iter_mut().all(Browser::is_signed_in));
+        // Not by db_execute, which waits until it is known everywhere.
+        let newest = "DELETE FROM sessions
+                       WHERE id = (SELECT id FROM sessions ORDER BY created_at DESC LIMIT 1)";
+        database.runtime.block_on(sqlx::query(newest).execute(&database.pool)).unwrap();
+        let began = Instant::now();
+        while browsers.iter_mut().any(|browser| browser.is_signed_in()) {
+            assert!(began.elapsed() < Duration::from_secs(3), "longer than a lease");
+        }
+        took.push(began.elapsed());
+    }
+    took.sort();
+    println!("DELETE in psql, refused by both servers: p50 {:?}, p99 {:?}", took[150], took[297]);
+
+    let mut browser = with_cookie(&servers[1], &database.db_sessions(EMAIL, 1)[0]);
+    assert!(browser.get("/account").body.contains("ADA"));
+    for (by_hand, shows) in [
+        ("UPDATE users SET display_name = 'Countess'", "Countess"),
+        ("UPDATE users SET email = 'countess@example.com'", "countess@example.com"),
+    ] {
+        database.db_execute(by_hand);
+        assert!(browser.get("/account").body.contains(shows), "{by_hand}");
+    }
+    database.db_execute("UPDATE sessions SET expires_at = now() + interval '1 second'");
+    std::thread::sleep(Duration::from_millis(1100));
+    assert!(!browser.is_signed_in(), "a life that was shortened by hand");
+    let mut browser = with_cookie(&servers[0], &database.db_sessions("countess@example.com", 1)[0]);
+    assert!(browser.is_signed_in());
+    database.db_execute("TRUNCATE sessions");
+    assert!(!browser.is_signed_in());
+}
+
+#[test]
+fn activity_is_written_seldom_in_place_and_never_backwards() {
+    let database = Database::new();
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    registered(&servers[0], EMAIL);
+    // A table as they are: many rows on each page, a few of them active at a time.
+    let all = database.db_sessions_seen(EMAIL, 10_000, "2 minutes");
+    let cookies: Vec<String> = all.into_iter().step_by(20).collect();
+    database.db_execute(
+        "CREATE TABLE writes AS SELECT id, last_seen_at AS before, last_seen_at AS after FROM sessions LIMIT 0",
+    );
+    database.db_execute(
+        "CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN INSERT INTO writes VALUES (NEW.id, OLD.last_seen_at, NEW.last_seen_at); RETURN NEW; END'",
+    );
+    database.db_execute(
+        "CREATE TRIGGER remembers BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION remember()",
+    );
+    database.db_execute("SELECT pg_stat_reset_single_table_counters('sessions'::regclass)");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..16 {
+            let (cookies, server, stop) = (&cookies, &servers[writer % 2], &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    for cookie in cookies.iter().skip(writer % 5).step_by(5) {
+                        let answer = with_cookie(server, cookie).get("/account/profile");
+                        assert_eq!(answer.status, 200, "{}", server.log());
+                    }
+                }
+            });
+        }
+        let began = Instant::now();
+        while database.db_count("SELECT count(DISTINCT id) FROM writes") < 500 {
+            assert!(began.elapsed() < Duration::from_secs(60), "not all were written");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    drop(servers);
+    assert_eq!(database.db_count("SELECT count(*) FROM writes WHERE after < before"), 0);
+    let most = "SELECT max(times) FROM (SELECT count(*) AS times FROM writes GROUP BY id) AS each";
+    assert_eq!(database.db_count(most), 1, "once in an interval");
+    database.db_execute("SELECT pg_stat_force_next_flush()");
+    let hot = database.db_count(
+        "SELECT n_tup_hot_upd * 100 / n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'",
+    );
+    println!(
+        "{} activities of 500 sessions by 16 writers on two servers, {hot} % HOT",
+        database.db_count("SELECT count(*) FROM writes")
+    );
+    assert_eq!(hot, 100);
+}
+
+#[test]
+fn a_session_in_steady_use_outlives_its_idle_timeout_and_dies_when_left_alone() {
+    let database = Database::new();
+    let settings = [("FRONTDESK_SESSION_IDLE_TIMEOUT", "10s")];
+    let servers = [0, 1].map(|_| Server::start(&database, &settings).trusts());
+    let mut browser = registered(&servers[0], EMAIL);
+    let began = Instant::now();
+    let mut requests = 0;
+    while began.elapsed() < Duration::from_secs(25) {
+        browser = browser.at(&servers[requests % 2].address);
+        assert!(browser.is_signed_in(), "after {:?}", began.elapsed());
+        requests += 1;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Nobody comes for a whole idle time, as the database counts.
+    database.db_execute(
+        "UPDATE sessions SET last_seen_at = last_seen_at - interval '13 s', expires_at = expires_at - interval '13 s'",
+    );
+    assert!(!browser.is_signed_in());
+}
+
+#[test]
+fn a_server_whose_clock_is_an_hour_wrong_signs_nobody_out_and_keeps_nobody_in() {
+    let library = [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+        "/opt/homebrew/lib/faketime/libfaketime.1.dylib",
+    ]
+    .into_iter()
+    .find(|path| std::path::Path::new(path).exists())
+    .expect("libfaketime is installed (script/bootstrap --test)");
+    let (right, database) = site();
+    for (offset, email) in [("+1h", "early@example.com"), ("-1h", "late@example.com")] {
+        let wrong =
+            Server::start(&database, &[("LD_PRELOAD", library), ("FAKETIME", offset)]).trusts();
+        let mut born_wrong = registered(&wrong, email);
+        let mut born_right = right.browser();
+        assert_eq!(born_right.login(email, crate::support::PASSWORD).status, 303);
+        for browser in [&mut born_wrong, &mut born_right] {
+            for server in [&right, &wrong] {
+                *browser = browser.at(&server.address);
+                assert!(browser.is_signed_in(), "{offset}");
+            }
+        }
+        database.db_execute("UPDATE sessions SET expires_at = now() - interval '1 second'");
+        for browser in [&mut born_wrong, &mut born_right] {
+            for server in [&right, &wrong] {
+                assert!(!browser.at(&server.address).is_signed_in(), "{offset}");
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A wire between a server and PostgreSQL that can be cut, held and bent: listens on TCP, leads to the unix socket.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What the wire does with what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Passes it on.
+    Good,
+    /// Takes it and passes nothing on, in both directions: half-open.
+    Swallows,
+    /// Does not even take it.
+    Stalls,
+}
+
+/// A running proxy; ends with its owner.
+pub struct Proxy {
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wire: AtomicU8,
+    is_over: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Shared {
+    fn wire(&self) -> Wire {
+        match self.wire.load(Ordering::SeqCst) {
+            0 => Wire::Good,
+            1 => Wire::Swallows,
+            _ => Wire::Stalls,
+        }
+    }
+}
+
+impl Proxy {
+    /// Leads to the PostgreSQL whose unix socket lies in `folder`.
+    pub fn start(socket: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let shared = Arc::new(Shared {
+            wire: AtomicU8::new(0),
+            is_over: AtomicBool::new(false),
+            open: Mutex::default(),
+        });
+        let ours = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if ours.is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(server) = UnixStream::connect(&socket) else { continue };
+                join(client, server, &ours);
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// From now on.
+    pub fn set(&self, wire: Wire) {
+        self.shared.wire.store(wire as u8, Ordering::SeqCst);
+    }
+
+    /// Resets every connection, as a firewall does.
+    pub fn reset(&self) {
+        for stream in self.shared.open.lock().expect("whole").drain(..) {
+            rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).ok();
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.reset();
+        TcpStream::connect(("127.0.0.1", self.port)).ok();
+    }
+}
+
+fn join(client: TcpStream, server: UnixStream, shared: &Arc<Shared>) {
+    let pause = Some(Duration::from_millis(5));
+    client.set_read_timeout(pause).expect("a socket");
+    server.set_read_timeout(pause).expect("a socket");
+    let copies = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+    shared.open.lock().expect("whole").push(client.try_clone().expect("a socket"));
+    let (one, two) = (Arc::clone(shared), Arc::clone(shared));
+    std::thread::spawn(move || {
+        copy(&client, &server, &one);
+        server.shutdown(Shutdown::Both).ok();
+        client.shutdown(Shutdown::Both).ok();
+    });
+    std::thread::spawn(move || {
+        copy(&copies.1, &copies.0, &two);
+        copies.0.shutdown(Shutdown::Both).ok();
+        copies.1.shutdown(Shutdown::Both).ok();
+    });
+}
+
+fn copy<A, B>(from: &A, to: &B, shared: &Shared)
+where
+    for<'a> &'a A: Read,
+    for<'a> &'a B: Write,
+{
+    let (mut from, mut to) = (from, to);
+    let mut bytes = [0; 16 * 1024];
+    while !shared.is_over.load(Ordering::SeqCst) {
+        if shared.wire() == Wire::Stalls {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        match from.read(&mut bytes) {
+            Ok(0) => return,
+            Ok(_) if shared.wire() == Wire::Swallows => {}
+            Ok(count) => {
+                if to.write_all(&bytes[..count]).is_err() {
+                    return;
+                }
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) => {}
+            Err(_) => return,
+        }
+    }
+}
