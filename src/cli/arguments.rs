@@ -62,6 +62,12 @@ pub(super) enum Migrate {
         #[arg(long)]
         all: bool,
     },
+    /// Make the roles frontdesk_app and frontdesk_reader, with the least they need; again after each migration
+    Roles {
+        /// Only show the SQL
+        #[arg(long)]
+        print: bool,
+    },
     /// List the migrations and when each was applied
     Info {
         /// A JSON array for machines
@@ -160,6 +166,12 @@ pub(super) enum Session {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+    /// The table in figures: sessions by state, age, device; sizes; what waits to be deleted
+    Stats {
+        /// A JSON object for machines
+        #[arg(long)]
+        json: bool,
     },
     /// Delete expired sessions now; the server does it by itself as well
     Purge {

@@ -28,6 +28,18 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             }
             Ok(Ending::Done)
         }
+        Migrate::Roles { print: true } => {
+            out::line(migrations::ROLES.trim_end());
+            Ok(Ending::Done)
+        }
+        Migrate::Roles { print: false } => {
+            migrations::check(pool).await??;
+            migrations::grant_roles(pool).await?;
+            out::line(
+                "The roles frontdesk_app and frontdesk_reader may do what they need, and no more.",
+            );
+            Ok(Ending::Done)
+        }
         Migrate::Info { json } => {
             let steps = migrations::info(pool).await?;
             if json {

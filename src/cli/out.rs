@@ -40,6 +40,24 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
     }
 }
 
+/// Counts as bars, the longest as wide as the page.
+pub(super) fn histogram(title: &str, rows: &[(&str, i64)]) {
+    const WIDTH: f64 = 40.0;
+    let most = rows.iter().map(|(_, count)| *count).max().unwrap_or_default();
+    if most == 0 {
+        return;
+    }
+    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or_default();
+    line(&format!("\n{title}"));
+    for (label, count) in rows {
+        // In eighths, so that a few are not nothing.
+        let eighths = (*count as f64 / most as f64 * WIDTH * 8.0).ceil() as usize;
+        let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+        let bar = "█".repeat(eighths / 8) + rest;
+        line(format!("  {label:<width$}  {bar} {count}").trim_end());
+    }
+}
+
 /// A bar that fills, on a terminal; elsewhere nothing.
 pub(super) struct Progress {
     total: u64,

@@ -9,7 +9,7 @@ use crate::db::{self, Database};
 use crate::id::SessionId;
 use crate::kit::ago;
 use crate::session::revoke::{self, Cause};
-use crate::session::{device, list, purge, settle};
+use crate::session::{device, list, purge, settle, stats};
 
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<Ending> {
     match action {
@@ -17,6 +17,7 @@ pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<E
         Action::Revoke { id: Some(id), .. } => revoke_one(database, &id).await,
         Action::Revoke { user: Some(who), .. } => revoke_user(database, who).await,
         Action::Revoke { yes, .. } => revoke_all(database, yes).await,
+        Action::Stats { json } => stats(database, json).await,
         Action::Purge { json } => purge(database, json).await,
     }
 }
@@ -118,6 +119,44 @@ async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<Ending> {
     settle(&database.pool, None).await;
     out::line(&format!("Ended {ended} session(s)."));
     Ok(if ended == 0 { Ending::NothingFound } else { Ending::Done })
+}
+
+async fn stats(database: &Database, json: bool) -> anyhow::Result<Ending> {
+    let stats = stats::collect(&database.pool).await?;
+    if json {
+        out::json(&stats)?;
+        return Ok(Ending::Done);
+    }
+    let mebibytes = |bytes: i64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
+    let hot = stats.hot_share.map_or_else(
+        || "no updates yet".to_owned(),
+        |share| format!("{:.1} % of updates changed no index (HOT)", share * 100.0),
+    );
+    for (label, value) in [
+        ("Signed in", format!("{}, {} of them remembered", stats.signed_in, stats.remembered)),
+        ("Strangers", stats.anonymous.to_string()),
+        ("Expired", format!("{}, the oldest {:.0} s ago", stats.expired, stats.purge_lag_seconds)),
+        (
+            "Size",
+            format!(
+                "{} and {} of indexes, {} dead rows",
+                mebibytes(stats.table_bytes),
+                mebibytes(stats.index_bytes),
+                stats.dead_rows
+            ),
+        ),
+        ("Updates", hot),
+    ] {
+        out::line(&format!("{label:<10}{value}"));
+    }
+    out::histogram("Last seen", &rows(&stats.last_seen));
+    out::histogram("Signed in since", &rows(&stats.age));
+    out::histogram("Device", &rows(&stats.devices));
+    Ok(Ending::Done)
+}
+
+fn rows(buckets: &[stats::Bucket]) -> Vec<(&str, i64)> {
+    buckets.iter().map(|bucket| (bucket.label.as_str(), bucket.count)).collect()
 }
 
 async fn purge(database: &Database, json: bool) -> anyhow::Result<Ending> {

@@ -59,8 +59,11 @@ pub enum SchemaProblem {
     },
 }
 
-/// Applies what is pending.
+/// Applies what is pending. Where nothing is, it needs no right to change the schema.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
+    if check(pool).await?.is_ok() {
+        return Ok(());
+    }
     let mut connection = patient(pool).await?;
     let result = match MIGRATOR.run_direct(None, &mut connection, false).await {
         Err(MigrateError::VersionMissing(version)) => Err(SchemaProblem::Newer { version }.into()),
@@ -74,6 +77,18 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     };
     connection.close().await.ok();
     result
+}
+
+/// The roles of least privilege and what each may do, as SQL.
+pub const ROLES: &str = include_str!("roles.sql");
+
+/// Makes the roles and grants them what they need, in the schema as it is now.
+pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<()> {
+    sqlx::raw_sql(ROLES)
+        .execute(pool)
+        .await
+        .context("the roles could not be made; it takes the owner of the tables with CREATEROLE, or a superuser")?;
+    Ok(())
 }
 
 /// Takes back the newest migration, or all of them; answers the versions taken back. Data goes with

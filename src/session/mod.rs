@@ -18,6 +18,7 @@ pub mod moment;
 pub mod purge;
 pub mod revoke;
 pub mod state;
+pub mod stats;
 mod store;
 pub mod touch;
 mod windows;

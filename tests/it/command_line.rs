@@ -167,6 +167,20 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn the_statistics_of_sessions_are_drawn_and_told_to_machines() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    database.db_sessions_seen("ada@example.com", 20, "10 minutes");
+    let said = run(&database, &["session", "stats"], "");
+    for part in ["Signed in 21", "5 to 30 minutes", "█", "Firefox on Linux", "MiB"] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+    let data = json(&run(&database, &["session", "stats", "--json"], ""));
+    assert_eq!(data["signed_in"], 21);
+    assert_eq!(data["last_seen"][2]["count"], 20);
+}
+
+#[test]
 fn help_reads_well_and_wrong_use_is_told() {
     let database = Database::empty();
     for arguments in [

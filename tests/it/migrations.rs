@@ -4,9 +4,10 @@ use std::fs;
 use std::process::Command;
 
 use frontdesk::db::migrations;
+use sqlx::Connection as _;
 
 use crate::support::server::KEY;
-use crate::support::{Database, Server};
+use crate::support::{Database, Server, registered, site};
 
 fn dump(database: &Database) -> String {
     let output = Command::new("pg_dump")
@@ -47,7 +48,7 @@ fn run_revert_all_run_gives_an_identical_schema() {
 }
 
 #[test]
-fn every_table_column_and_index_is_commented() {
+fn every_table_column_index_view_and_function_is_commented() {
     let database = Database::new();
     let bare = database.db_texts(
         "SELECT c.relname || '.' || coalesce(a.attname, '(itself)')
@@ -55,14 +56,77 @@ fn every_table_column_and_index_is_commented() {
            JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
            LEFT JOIN LATERAL (
                 SELECT attname, attnum FROM pg_attribute
-                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND c.relkind = 'r'
+                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+                   AND c.relkind IN ('r', 'v')
                 UNION ALL SELECT NULL, 0) AS a ON true
-          WHERE c.relkind IN ('r', 'i', 'v')
+          WHERE c.relkind IN ('r', 'i', 'v', 'S')
             AND c.relname NOT LIKE '\\_sqlx%' AND c.relname NOT LIKE 'pg\\_stat%'
             AND col_description(c.oid, a.attnum) IS NULL
             AND NOT (a.attnum = 0 AND obj_description(c.oid, 'pg_class') IS NOT NULL)",
     );
     assert!(bare.is_empty(), "{bare:?}");
+    let bare = database.db_texts(
+        "SELECT p.proname::text FROM pg_proc p
+           JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'public'
+          WHERE obj_description(p.oid, 'pg_proc') IS NULL AND p.prolang <> 13
+            AND p.proname NOT LIKE 'pg\\_stat%'",
+    );
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
+#[test]
+fn every_query_of_the_dbas_page_runs() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let page = fs::read_to_string("docs/DBA.md").unwrap();
+    let queries: Vec<&str> =
+        page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(queries.len() > 10);
+    for query in &queries {
+        database.db_execute(query);
+    }
+    assert_eq!(database.db_count("SELECT count(*) FROM active_sessions"), 0);
+}
+
+#[test]
+fn a_reader_sees_no_digest_no_state_and_no_hash_and_the_app_can_not_rewrite_the_trail() {
+    let database = Database::new();
+    let may = |role: &str, what: &str| {
+        let sql = format!("BEGIN; SET LOCAL ROLE {role}; {what}; ROLLBACK");
+        database.runtime.block_on(async {
+            // A connection of its own, which goes with whatever it was left in.
+            let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.is_ok()
+        })
+    };
+    for what in [
+        "SELECT * FROM active_sessions",
+        "SELECT id, user_id, expires_at FROM sessions",
+        "SELECT id, email FROM users",
+        "SELECT * FROM audit_events",
+    ] {
+        assert!(may("frontdesk_reader", what), "{what}");
+    }
+    for what in [
+        "SELECT token_digest FROM sessions",
+        "SELECT state FROM sessions",
+        "SELECT password_hash FROM users",
+        "DELETE FROM sessions",
+        "INSERT INTO audit_events (event) VALUES ('made_up')",
+    ] {
+        assert!(!may("frontdesk_reader", what), "{what}");
+    }
+    for what in [
+        "UPDATE audit_events SET event = 'changed'",
+        "DELETE FROM audit_events",
+        "TRUNCATE sessions",
+        "CREATE TABLE mine (id int)",
+        "ALTER TABLE sessions DISABLE TRIGGER ALL",
+        "DROP VIEW active_sessions",
+    ] {
+        assert!(!may("frontdesk_app", what), "{what}");
+    }
+    assert!(may("frontdesk_app", "DELETE FROM sessions"));
 }
 
 #[test]

@@ -22,6 +22,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// A database of one's own.
 pub struct Database {
     pub url: String,
+    /// For servers: as the application role, which may do nothing but its work, where there are tables.
+    pub server_url: String,
     pub pool: PgPool,
     pub runtime: Runtime,
 }
@@ -44,6 +46,7 @@ fn cluster() -> &'static Cluster {
             let admin = connect(&cluster.url_for("postgres"));
             for sql in [
                 "DROP DATABASE IF EXISTS template_frontdesk WITH (FORCE)",
+                "DROP ROLE IF EXISTS desk",
                 "CREATE DATABASE template_frontdesk",
             ] {
                 sqlx::query(sql).execute(&admin).await.expect("a template database");
@@ -54,6 +57,11 @@ fn cluster() -> &'static Cluster {
                 .execute(&template)
                 .await
                 .expect("pg_stat_statements is part of PostgreSQL's package");
+            migrations::grant_roles(&template).await.expect("roles");
+            sqlx::query("CREATE ROLE desk LOGIN IN ROLE frontdesk_app")
+                .execute(&template)
+                .await
+                .expect("a role");
             template.close().await;
             admin.close().await;
             cluster
@@ -76,7 +84,11 @@ fn runtime() -> Runtime {
 impl Database {
     /// A migrated database.
     pub fn new() -> Self {
-        Self::from_template("template_frontdesk")
+        let mut database = Self::from_template("template_frontdesk");
+        let options: PgConnectOptions = database.url.parse().expect("an address of ours");
+        let owner = format!("{}@", options.get_username());
+        database.server_url = database.url.replacen(&owner, "desk@", 1);
+        database
     }
 
     /// A database without tables.
@@ -88,7 +100,7 @@ impl Database {
     pub fn at(url: &str) -> Self {
         let runtime = runtime();
         let pool = runtime.block_on(async { connect(url) });
-        Self { url: url.to_owned(), pool, runtime }
+        Self { url: url.to_owned(), server_url: url.to_owned(), pool, runtime }
     }
 
     fn from_template(template: &str) -> Self {
@@ -111,7 +123,7 @@ impl Database {
             let pool = connect(&url);
             (url, pool)
         });
-        Self { url, pool, runtime }
+        Self { server_url: url.clone(), url, pool, runtime }
     }
 
     /// Runs a statement; answers the rows it changed.
@@ -165,7 +177,7 @@ impl Database {
 
     /// The address of this database through a proxy.
     pub fn url_through(&self, proxy: &Proxy) -> String {
-        let options: PgConnectOptions = self.url.parse().expect("an address of ours");
+        let options: PgConnectOptions = self.server_url.parse().expect("an address of ours");
         format!(
             "postgres://{}@127.0.0.1:{}/{}?sslmode=disable",
             options.get_username(),

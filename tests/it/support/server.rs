@@ -23,7 +23,9 @@ pub struct Server {
 impl Server {
     /// Starts one on `database` and waits until it listens.
     pub fn start(database: &Database, settings: &[Setting<'_>]) -> Self {
-        let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
+        // Every test proves that the application role is enough.
+        let url = database.server_url.as_str();
+        let mut all = vec![("DATABASE_URL", url), ("FRONTDESK_SECRET_KEYS", KEY)];
         all.extend_from_slice(settings);
         Self::start_bare(&all).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }

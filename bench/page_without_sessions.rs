@@ -1,0 +1,54 @@
+//! The profile page of the real program, with its envelope, templates and headers, and nobody to recognize: what a
+//! signed-in page costs is measured against it. Listens on 127.0.0.1 and the port of PORT.
+
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, web};
+use frontdesk::kit::assets::Assets;
+use frontdesk::kit::envelope::{self, Envelope};
+use frontdesk::kit::error::HttpError;
+use frontdesk::kit::flash::Flash;
+use frontdesk::kit::form::FormView;
+use frontdesk::kit::page::{Page, Viewer};
+use frontdesk::templates;
+
+#[derive(serde::Serialize)]
+struct Data {
+    form: FormView,
+    email: String,
+}
+
+async fn show(request: HttpRequest, page: Page) -> Result<HttpResponse, HttpError> {
+    let email = "ada@example.com".to_owned();
+    let viewer = Viewer { display_name: "Ada".to_owned(), email: email.clone() };
+    request.extensions_mut().insert(viewer);
+    let form = FormView::with_values([("display_name", "Ada")]);
+    page.show("account/profile.html", &Data { form, email })
+}
+
+#[actix_web::main]
+async fn main() -> anyhow::Result<()> {
+    let port: u16 = std::env::var("PORT")?.parse()?;
+    let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
+    let assets = Assets::load()?;
+    let mut tera = templates::load()?;
+    tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
+    tera.global_context().insert("assets", assets.urls());
+    let tera = web::Data::new(tera);
+    let key = actix_web::cookie::Key::from(&[7; 64]);
+    let flash = web::Data::new(Flash::new(false, key));
+    let envelope = web::Data::new(Envelope { https: false });
+    HttpServer::new(move || {
+        App::new()
+            .app_data(tera.clone())
+            .app_data(flash.clone())
+            .app_data(envelope.clone())
+            .wrap(from_fn(envelope::wrap))
+            .route("/account/profile", web::get().to(show))
+            .route("/login", web::get().to(HttpResponse::Ok))
+    })
+    .workers(workers)
+    .bind(("127.0.0.1", port))?
+    .run()
+    .await?;
+    Ok(())
+}

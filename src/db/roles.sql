@@ -1,0 +1,34 @@
+-- Least privilege, for the schema that comes first in the search path. Run by the owner of the tables (who runs
+-- the migrations) or a superuser, after each migration; running it again changes nothing.
+--
+--   frontdesk_app     what the server needs: rows, no DDL, and of the trail only reading and adding
+--   frontdesk_reader  what a person who looks needs: no digest, no state, no password hash
+--
+-- Both can not log in; grant them:  CREATE ROLE desk LOGIN PASSWORD '…' IN ROLE frontdesk_app;
+DO
+$$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['frontdesk_app', 'frontdesk_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), name);
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON users, sessions, session_caches, audit_events, active_sessions, _sqlx_migrations
+  FROM frontdesk_app, frontdesk_reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON users, sessions, session_caches TO frontdesk_app;
+GRANT SELECT, INSERT ON audit_events TO frontdesk_app;
+GRANT SELECT ON active_sessions, _sqlx_migrations TO frontdesk_app;
+GRANT SELECT, USAGE ON SEQUENCE session_asks TO frontdesk_app;
+
+GRANT SELECT ON active_sessions, audit_events, session_caches, _sqlx_migrations TO frontdesk_reader;
+GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at)
+   ON users TO frontdesk_reader;
+GRANT SELECT (id, user_id, created_at, authenticated_at, last_seen_at, expires_at, absolute_expires_at,
+              idle_timeout, remembered, auth_methods, ip_address, user_agent, format_version, purge_after)
+   ON sessions TO frontdesk_reader;

@@ -1,0 +1,158 @@
+//! The table in figures, for operators and DBAs. Reads the whole table: not for a page.
+
+use serde::Serialize;
+use sqlx::PgPool;
+
+use super::device;
+
+/// What `frontdesk session stats` says.
+#[derive(Debug, Serialize)]
+pub struct Stats {
+    /// Signed in and not over.
+    pub signed_in: i64,
+    /// Not over, before sign-in.
+    pub anonymous: i64,
+    /// Signed in with "keep me signed in".
+    pub remembered: i64,
+    /// Over, waiting to be deleted.
+    pub expired: i64,
+    /// How long the oldest of those has been waiting, in seconds.
+    pub purge_lag_seconds: f64,
+    /// Live sessions by the time since they were last seen.
+    pub last_seen: Vec<Bucket>,
+    /// Live sessions by the time since they began.
+    pub age: Vec<Bucket>,
+    /// Live sessions by device, most first; at most ten.
+    pub devices: Vec<Bucket>,
+    /// The table with its TOAST, in bytes.
+    pub table_bytes: i64,
+    /// Its indexes, in bytes.
+    pub index_bytes: i64,
+    /// Rows that are dead and not yet vacuumed, as PostgreSQL counts.
+    pub dead_rows: i64,
+    /// The share of updates that changed no index (heap-only), of 1; `None`: there was none.
+    pub hot_share: Option<f64>,
+}
+
+/// So many of a kind.
+#[derive(Debug, Serialize)]
+pub struct Bucket {
+    /// Which.
+    pub label: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// Upper bounds in seconds, and their names.
+const SPANS: [(f64, &str); 8] = [
+    (60.0, "under a minute"),
+    (300.0, "1 to 5 minutes"),
+    (1800.0, "5 to 30 minutes"),
+    (7200.0, "30 minutes to 2 hours"),
+    (86_400.0, "2 hours to a day"),
+    (604_800.0, "1 to 7 days"),
+    (2_592_000.0, "7 to 30 days"),
+    (f64::INFINITY, "over 30 days"),
+];
+
+/// Counts.
+pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
+    let counts = sqlx::query!(
+        r#"
+        SELECT count(*) FILTER (WHERE expires_at > now() AND user_id IS NOT NULL) AS "signed_in!",
+               count(*) FILTER (WHERE expires_at > now() AND user_id IS NULL) AS "anonymous!",
+               count(*) FILTER (WHERE expires_at > now() AND remembered) AS "remembered!",
+               count(*) FILTER (WHERE expires_at <= now()) AS "expired!",
+               COALESCE(EXTRACT(EPOCH FROM now() - min(expires_at) FILTER (WHERE expires_at <= now())), 0)::float8
+                   AS "purge_lag_seconds!"
+          FROM sessions
+        "#
+    )
+    .fetch_one(pool)
+    .await?;
+    let bounds: Vec<f64> = SPANS[..SPANS.len() - 1].iter().map(|(bound, _)| *bound).collect();
+    let seen = sqlx::query!(
+        r#"
+        SELECT width_bucket(EXTRACT(EPOCH FROM now() - last_seen_at)::float8, $1::float8[]) AS "bucket!",
+               count(*) AS "count!"
+          FROM sessions
+         WHERE expires_at > now()
+         GROUP BY 1
+        "#,
+        &bounds,
+    )
+    .fetch_all(pool)
+    .await?;
+    let age = sqlx::query!(
+        r#"
+        SELECT width_bucket(EXTRACT(EPOCH FROM now() - created_at)::float8, $1::float8[]) AS "bucket!",
+               count(*) AS "count!"
+          FROM sessions
+         WHERE expires_at > now()
+         GROUP BY 1
+        "#,
+        &bounds,
+    )
+    .fetch_all(pool)
+    .await?;
+    let agents = sqlx::query!(
+        r#"
+        SELECT user_agent, count(*) AS "count!"
+          FROM sessions
+         WHERE expires_at > now()
+         GROUP BY user_agent
+         ORDER BY 2 DESC
+         LIMIT 10000
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    let table = sqlx::query!(
+        r#"
+        SELECT pg_table_size(c.oid) AS "table_bytes!",
+               pg_indexes_size(c.oid) AS "index_bytes!",
+               COALESCE(t.n_dead_tup, 0) AS "dead_rows!",
+               t.n_tup_hot_upd::float8 / NULLIF(t.n_tup_upd, 0) AS hot_share
+          FROM pg_class c
+          LEFT JOIN pg_stat_user_tables t ON t.relid = c.oid
+         WHERE c.oid = 'sessions'::regclass
+        "#
+    )
+    .fetch_one(pool)
+    .await?;
+    let mut devices: Vec<Bucket> = Vec::new();
+    for agent in agents {
+        let label = device::describe(agent.user_agent.as_deref()).title;
+        match devices.iter_mut().find(|known| known.label == label) {
+            Some(known) => known.count += agent.count,
+            None => devices.push(Bucket { label, count: agent.count }),
+        }
+    }
+    devices.sort_by_key(|device| -device.count);
+    devices.truncate(10);
+    Ok(Stats {
+        signed_in: counts.signed_in,
+        anonymous: counts.anonymous,
+        remembered: counts.remembered,
+        expired: counts.expired,
+        purge_lag_seconds: counts.purge_lag_seconds,
+        last_seen: buckets(seen.into_iter().map(|row| (row.bucket, row.count))),
+        age: buckets(age.into_iter().map(|row| (row.bucket, row.count))),
+        devices,
+        table_bytes: table.table_bytes,
+        index_bytes: table.index_bytes,
+        dead_rows: table.dead_rows,
+        hot_share: table.hot_share,
+    })
+}
+
+fn buckets(found: impl Iterator<Item = (i32, i64)>) -> Vec<Bucket> {
+    let mut all: Vec<Bucket> =
+        SPANS.iter().map(|(_, label)| Bucket { label: (*label).to_owned(), count: 0 }).collect();
+    for (bucket, count) in found {
+        if let Some(bucket) = usize::try_from(bucket).ok().and_then(|at| all.get_mut(at)) {
+            bucket.count += count;
+        }
+    }
+    all
+}
