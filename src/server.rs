@@ -1,8 +1,7 @@
 //! The running site: the actix App and the order of its layers, the background loops, and how it stops.
 
 use std::io::Write as _;
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_identity::IdentityMiddleware;
@@ -17,7 +16,6 @@ use tera::Tera;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::background::Loops;
 use crate::config::{Config, SecretKeys};
 use crate::db::{self, Database, migrations};
 use crate::kit::assets::Assets;
@@ -26,7 +24,7 @@ use crate::kit::cross_site::OwnOrigin;
 use crate::kit::envelope::{self, Envelope};
 use crate::kit::flash::Flash;
 use crate::routes;
-use crate::session::{purge, touch};
+use crate::session::Engine;
 use crate::templates;
 
 /// Head of a request: nobody honest needs longer.
@@ -46,9 +44,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => return Ok(()),
     };
     let served = async {
-        let (server, address, mut loops, app) = start(&config, &database).await?;
-        let feed = app.sessions.feed(database.listen_options(&config)?).map(Arc::new);
-        let listening = feed.clone().map(|feed| tokio::spawn(async move { feed.run().await }));
+        let (server, address, engine) = start(&config, &database).await?;
         announce(&config, &database, address);
         let handle = server.handle();
         let mut running = tokio::spawn(server);
@@ -57,17 +53,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             _ = terminate.recv() => stop(handle, &mut running).await,
             _ = interrupt.recv() => stop(handle, &mut running).await,
         }
-        std::mem::take(&mut loops).stop().await;
         let pool = database.fresh_pool();
-        if let Err(error) = app.sessions.touch().flush_all(&pool).await {
-            tracing::warn!(%error, "the last activity of some sessions could not be written");
-        }
-        if let (Some(feed), Some(listening)) = (feed, listening) {
-            listening.abort();
-            if let Err(error) = feed.leave(&pool).await {
-                tracing::warn!(%error, "this server could not take itself off the list of caches");
-            }
-        }
+        engine.stop(&pool).await;
         pool.close().await;
         anyhow::Ok(())
     };
@@ -93,51 +80,19 @@ async fn stop(
 async fn start(
     config: &Config,
     database: &Database,
-) -> anyhow::Result<(actix_web::dev::Server, std::net::SocketAddr, Loops, web::Data<App>)> {
+) -> anyhow::Result<(actix_web::dev::Server, SocketAddr, Engine)> {
     if config.migrate {
         migrations::run(&database.pool).await?;
     }
     migrations::check(&database.pool).await??;
     let keys = keys(config)?;
     let app = web::Data::new(App::new(config.clone(), database.pool.clone())?);
-    let loops = loops(&app);
     let listener = TcpListener::bind(config.bind)
         .with_context(|| format!("the address {} can not be listened on", config.bind))?;
     let address = listener.local_addr()?;
-    let server = server(app.clone(), keys, listener)?;
-    Ok((server, address, loops, app))
-}
-
-/// Everything that goes on beside requests.
-fn loops(app: &web::Data<App>) -> Loops {
-    let mut loops = Loops::default();
-    let touched = app.clone();
-    loops.spawn(touch::FLUSH_EVERY, move || {
-        let app = touched.clone();
-        async move {
-            if let Err(error) = app.sessions.touch().flush().await {
-                tracing::warn!(%error, "last activity could not be written; it stays in memory");
-            }
-        }
-    });
-    let purged = app.clone();
-    loops.spawn(app.config.purge_interval, move || {
-        let app = purged.clone();
-        async move {
-            match purge::run_once(&app.pool, |_| ()).await {
-                Ok(purged) if purged.rows > 0 => tracing::info!(
-                    rows = purged.rows,
-                    milliseconds = purged.took.as_millis() as u64,
-                    "expired sessions are deleted"
-                ),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "expired sessions could not be deleted; trying again later");
-                }
-            }
-        }
-    });
-    loops
+    let listen = database.listen_options(config)?;
+    let engine = Engine::start(&app.sessions, listen, config.purge_interval);
+    Ok((server(app, keys, listener)?, address, engine))
 }
 
 /// The HTTP server on `listener`, not yet polled.
@@ -205,7 +160,7 @@ fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
 }
 
 /// Three calm lines, for the person who started it. Nobody has to listen.
-fn announce(config: &Config, database: &Database, address: std::net::SocketAddr) {
+fn announce(config: &Config, database: &Database, address: SocketAddr) {
     let url = if config.bind.port() == 0 {
         format!("http://{address}/")
     } else {

@@ -79,6 +79,19 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     result
 }
 
+/// The same in a schema of its own, which is made when it is not there. `pool` comes from
+/// [`super::in_schema`]; the ledger lies in that schema too, beside that of the host.
+pub async fn run_in_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
+    let made = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", schema.replace('"', "\"\""));
+    if check(pool).await?.is_err() {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(made))
+            .execute(pool)
+            .await
+            .context("the schema could not be made")?;
+    }
+    run(pool).await
+}
+
 /// The roles of least privilege and what each may do, as SQL.
 pub const ROLES: &str = include_str!("roles.sql");
 

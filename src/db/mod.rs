@@ -104,6 +104,11 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     Ok(database)
 }
 
+/// The same database, with `schema` in front of the search path: tables of ours beside somebody else's.
+pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
+    options.options([("search_path", schema)])
+}
+
 /// A pool that notices a dead connection, a demoted primary and a forgotten transaction by itself.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     let options = options

@@ -6,11 +6,21 @@
 //! * A session that ended stays ended: no statement here inserts but the one that begins a session.
 //! * Two windows a session, on its row, by the database's clock ([`Windows`]).
 //! * Reading writes nothing; "last seen" is written by [`touch`], at most once a minute.
+//! * What a request changed is written key by key: two requests at once do not undo each other.
 //! * Expired rows are deleted by [`purge`].
+//! * A signed-in page is served from memory while the feed is healthy, and the end of a session is answered
+//!   only when no server accepts it any more ([`Engine`], `cache.rs`, `feed.rs`, `barrier.rs`).
+//!
+//! Usable alone. A whole application (`examples/minimal.rs`):
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/minimal.rs")]
+//! ```
 
 mod barrier;
 mod cache;
 pub mod device;
+mod engine;
 pub mod feed;
 pub mod list;
 mod lookup;
@@ -30,6 +40,7 @@ mod sync {
 }
 
 pub use barrier::settle;
+pub use engine::Engine;
 pub use state::{Birth, Current, Person};
 pub use store::PgSessionStore;
 pub use windows::Windows;

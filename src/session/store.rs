@@ -73,6 +73,10 @@ impl PgSessionStore {
         Self { pool, windows, touch, cache, lookup, status: Arc::default(), server }
     }
 
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// What is still to be written about activity; a loop must call [`Touch::flush`].
     pub fn touch(&self) -> &Touch {
         &self.touch

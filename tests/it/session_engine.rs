@@ -212,3 +212,42 @@ fn a_server_whose_clock_is_an_hour_wrong_signs_nobody_out_and_keeps_nobody_in() 
         }
     }
 }
+
+#[test]
+fn the_minimal_example_keeps_its_tables_beside_those_of_its_host() {
+    let database = Database::empty();
+    database.db_execute("CREATE TABLE users (mine int)");
+    database.db_execute("CREATE TABLE _sqlx_migrations (mine int)");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .with_file_name("examples")
+        .join("minimal");
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--quiet", "--example", "minimal"])
+        .status();
+    assert!(built.unwrap().success());
+    let mut child = std::process::Command::new(program)
+        .env("DATABASE_URL", &database.url)
+        .env("BIND", free.to_string())
+        .spawn()
+        .expect("cargo puts it there");
+    let mut browser = Browser::new(&free.to_string());
+    let began = Instant::now();
+    while browser.try_send("GET", "/", &[], "").is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(browser.get("/").body, "Hello, stranger.\n");
+    assert!(browser.cookies.is_empty());
+    assert_eq!(browser.post("/login/Ada", &[]).status, 200);
+    let copy = browser.cookies.clone();
+    assert_eq!(browser.get("/").body, "Hello, Ada.\n");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions.sessions"), 1);
+    assert_eq!(browser.post("/logout", &[]).body, "Signed out.\n");
+    browser.cookies = copy;
+    assert_eq!(browser.get("/").body, "Hello, stranger.\n");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions.sessions"), 0);
+    std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions.session_caches"), 0);
+}

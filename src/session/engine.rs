@@ -1,0 +1,80 @@
+//! What goes on beside requests: the feed that keeps the cache honest, the writing of activity, the purge. One a
+//! process, started before the server and stopped after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::task::JoinHandle;
+
+use super::feed::Feed;
+use super::{PgSessionStore, purge, touch};
+use crate::background::Loops;
+
+/// The running loops of a [`PgSessionStore`].
+pub struct Engine {
+    store: PgSessionStore,
+    loops: Loops,
+    feed: Option<(Arc<Feed>, JoinHandle<()>)>,
+}
+
+impl Engine {
+    /// Starts them on this runtime. `listen` leads to PostgreSQL itself, not through a pooler in transaction
+    /// mode.
+    pub fn start(store: &PgSessionStore, listen: PgConnectOptions, purge_every: Duration) -> Self {
+        let mut loops = Loops::default();
+        let touched = store.clone();
+        loops.spawn(touch::FLUSH_EVERY, move || {
+            let store = touched.clone();
+            async move {
+                if let Err(error) = store.touch().flush().await {
+                    tracing::warn!(%error, "last activity could not be written; it stays in memory");
+                }
+            }
+        });
+        let purged = store.clone();
+        loops.spawn(purge_every, move || {
+            let store = purged.clone();
+            async move { store.purge().await }
+        });
+        let feed = store.feed(listen).map(|feed| {
+            let feed = Arc::new(feed);
+            let listening = Arc::clone(&feed);
+            (feed, tokio::spawn(async move { listening.run().await }))
+        });
+        Self { store: store.clone(), loops, feed }
+    }
+
+    /// Ends them and writes what is still to be written, over `pool`, whose connections must not belong to
+    /// workers that have stopped. Only after the server has stopped.
+    pub async fn stop(self, pool: &PgPool) {
+        self.loops.stop().await;
+        if let Err(error) = self.store.touch().flush_all(pool).await {
+            tracing::warn!(%error, "the last activity of some sessions could not be written");
+        }
+        if let Some((feed, listening)) = self.feed {
+            listening.abort();
+            if let Err(error) = feed.leave(pool).await {
+                tracing::warn!(%error, "this server could not take itself off the list of caches");
+            }
+        }
+    }
+}
+
+impl PgSessionStore {
+    /// One round of the purge, told to the log.
+    async fn purge(&self) {
+        match purge::run_once(self.pool(), |_| ()).await {
+            Ok(purged) if purged.rows > 0 => tracing::info!(
+                rows = purged.rows,
+                milliseconds = purged.took.as_millis() as u64,
+                "expired sessions are deleted"
+            ),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "expired sessions could not be deleted; trying again later");
+            }
+        }
+    }
+}
