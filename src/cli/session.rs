@@ -162,7 +162,8 @@ fn rows(buckets: &[stats::Bucket]) -> Vec<(&str, i64)> {
 async fn purge(database: &Database, json: bool) -> anyhow::Result<Ending> {
     let expired = purge::count_expired(&database.pool).await?;
     let progress = out::Progress::new(expired.unsigned_abs());
-    let purged = purge::run_once(&database.pool, |rows| progress.at(rows)).await?;
+    let purged =
+        purge::run_once(&database.pool, purge::Pace::Full, |rows| progress.at(rows)).await?;
     progress.end();
     if json {
         out::json(&json!({

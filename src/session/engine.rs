@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinHandle;
 
 use super::feed::Feed;
+use super::purge::Pace;
 use super::{PgSessionStore, purge, touch};
 use crate::background::Loops;
 
@@ -65,7 +66,7 @@ impl Engine {
 impl PgSessionStore {
     /// One round of the purge, told to the log.
     async fn purge(&self) {
-        match purge::run_once(self.pool(), |_| ()).await {
+        match purge::run_once(self.pool(), Pace::Gentle, |_| ()).await {
             Ok(purged) if purged.rows > 0 => tracing::info!(
                 rows = purged.rows,
                 milliseconds = purged.took.as_millis() as u64,

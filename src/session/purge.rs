@@ -12,6 +12,15 @@ const BATCH: i64 = 5000;
 /// Names this purge among PostgreSQL's advisory locks ("frontdsk" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_736b;
 
+/// How much of the database's time a run may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Half: after each batch it rests as long as the batch took, so that pages do not notice.
+    Gentle,
+    /// All: somebody is waiting for it.
+    Full,
+}
+
 /// What one run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Purged {
@@ -25,10 +34,15 @@ pub struct Purged {
 
 /// Deletes what has expired until a batch comes back short; `progress` hears the sum so far after each
 /// batch.
-pub async fn run_once(pool: &PgPool, mut progress: impl FnMut(u64)) -> sqlx::Result<Purged> {
+pub async fn run_once(
+    pool: &PgPool,
+    pace: Pace,
+    mut progress: impl FnMut(u64),
+) -> sqlx::Result<Purged> {
     let began = Instant::now();
     let mut purged = Purged::default();
     loop {
+        let batch_began = Instant::now();
         let deleted = batch(pool).await?;
         match deleted {
             None => purged.elsewhere = true,
@@ -40,6 +54,9 @@ pub async fn run_once(pool: &PgPool, mut progress: impl FnMut(u64)) -> sqlx::Res
         if deleted.is_none_or(|deleted| deleted < BATCH as u64) {
             purged.took = began.elapsed();
             return Ok(purged);
+        }
+        if pace == Pace::Gentle {
+            tokio::time::sleep(batch_began.elapsed()).await;
         }
     }
 }
