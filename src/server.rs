@@ -23,6 +23,7 @@ use crate::kit::cookie_guard::SessionCookie;
 use crate::kit::cross_site::OwnOrigin;
 use crate::kit::envelope::{self, Envelope};
 use crate::kit::flash::Flash;
+use crate::metrics;
 use crate::routes;
 use crate::session::Engine;
 use crate::templates;
@@ -44,7 +45,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => return Ok(()),
     };
     let served = async {
-        let (server, address, engine) = start(&config, &database).await?;
+        let (server, address, engine, app) = start(&config, &database).await?;
+        let metrics = metrics::server(app)?.map(|server| (server.handle(), tokio::spawn(server)));
         announce(&config, &database, address);
         let handle = server.handle();
         let mut running = tokio::spawn(server);
@@ -52,6 +54,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ended = &mut running => ended??,
             _ = terminate.recv() => stop(handle, &mut running).await,
             _ = interrupt.recv() => stop(handle, &mut running).await,
+        }
+        if let Some((handle, _)) = metrics {
+            handle.stop(false).await;
         }
         let pool = database.fresh_pool();
         engine.stop(&pool).await;
@@ -80,7 +85,7 @@ async fn stop(
 async fn start(
     config: &Config,
     database: &Database,
-) -> anyhow::Result<(actix_web::dev::Server, SocketAddr, Engine)> {
+) -> anyhow::Result<(actix_web::dev::Server, SocketAddr, Engine, web::Data<App>)> {
     if config.migrate {
         migrations::run(&database.pool).await?;
     }
@@ -92,7 +97,7 @@ async fn start(
     let address = listener.local_addr()?;
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval);
-    Ok((server(app, keys, listener)?, address, engine))
+    Ok((server(app.clone(), keys, listener)?, address, engine, app))
 }
 
 /// The HTTP server on `listener`, not yet polled.

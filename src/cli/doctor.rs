@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::{Ending, out, sentence};
 use crate::config::{Config, Database as Location, SecretKeys};
 use crate::db::{self, migrations};
+use crate::session::feed;
 
 /// Sessions live by the database's clock; what pages show is by ours, so a difference is seen by people.
 const CLOCKS_MAY_DIFFER_BY: f64 = 2.0;
@@ -55,6 +56,7 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<Ending> {
             if let Err(error) = asked {
                 findings.add(Verdict::Problem, "database", sentence(&error));
             }
+            notifications(config, &database, &mut findings).await;
             database.close().await?;
         }
         Err(error) => findings.add(Verdict::Problem, "database", sentence(&error)),
@@ -79,6 +81,41 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<Ending> {
         });
     }
     Ok(if problem { Ending::Problems } else { Ending::Done })
+}
+
+/// Whether what is announced comes back: without it no page is served from memory.
+async fn notifications(config: &Config, database: &db::Database, findings: &mut Findings) {
+    if config.session_cache.is_none() {
+        findings.add(Verdict::Ok, "cache", "Off: every page asks the database.");
+        return;
+    }
+    let heard = async {
+        let options = database.listen_options(config)?;
+        if feed::shares_backends(&options).await? {
+            anyhow::bail!("a pooler in transaction mode stands between");
+        }
+        let pool =
+            sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+        let mut listener = sqlx::postgres::PgListener::connect_with(&pool).await?;
+        listener.listen("frontdesk.doctor").await?;
+        let mut other = database.pool.acquire().await?;
+        sqlx::query("SELECT pg_notify('frontdesk.doctor', '')").execute(&mut *other).await?;
+        listener.recv().await?;
+        anyhow::Ok(())
+    };
+    match tokio::time::timeout(std::time::Duration::from_secs(3), heard).await {
+        Ok(Ok(())) => findings.add(Verdict::Ok, "cache", "Notifications arrive: pages are served from memory."),
+        Ok(Err(error)) => findings.add(
+            Verdict::Warning,
+            "cache",
+            format!("Notifications can not be listened to ({error:#}); every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off."),
+        ),
+        Err(_) => findings.add(
+            Verdict::Warning,
+            "cache",
+            "Notifications do not arrive, as behind a pooler in transaction mode; every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off.",
+        ),
+    }
 }
 
 fn cookies(config: &Config, findings: &mut Findings) {

@@ -17,7 +17,7 @@ pub use keys::{SecretKeys, WeakKey};
 use parse::Reader;
 
 /// Every setting there is; what begins with `FRONTDESK_` and is not here is refused.
-pub const NAMES: [&str; 25] = [
+pub const NAMES: [&str; 26] = [
     "DATABASE_URL",
     "FRONTDESK_BIND",
     "FRONTDESK_PUBLIC_URL",
@@ -39,6 +39,7 @@ pub const NAMES: [&str; 25] = [
     "FRONTDESK_ARGON2_ITERATIONS",
     "FRONTDESK_ARGON2_PARALLELISM",
     "FRONTDESK_DATABASE_POOL_SIZE",
+    "FRONTDESK_METRICS_BIND",
     "FRONTDESK_WORKERS",
     "FRONTDESK_LOG",
     "DATABASE_URL_FILE",
@@ -54,6 +55,8 @@ pub struct Config {
     pub database: Database,
     /// Where to listen; port 0 picks one.
     pub bind: SocketAddr,
+    /// Where metrics are told; `None`: nowhere.
+    pub metrics_bind: Option<SocketAddr>,
     /// How browsers reach the site.
     pub public_url: PublicUrl,
     /// What seals cookies; `None` only with a private database: made once, kept in the data folder.
@@ -278,6 +281,13 @@ impl Config {
                 "127.0.0.1:8080",
                 "an address and a port like 127.0.0.1:8080",
             ),
+            metrics_bind: read.is_set("FRONTDESK_METRICS_BIND").then(|| {
+                read.parsed(
+                    "FRONTDESK_METRICS_BIND",
+                    "127.0.0.1:9090",
+                    "an address and a port like 127.0.0.1:9090",
+                )
+            }),
             public_url: public_url(&mut read),
             secret_keys,
             data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
@@ -341,6 +351,7 @@ impl fmt::Debug for Config {
             .field("argon2_iterations", &self.argon2_iterations)
             .field("argon2_parallelism", &self.argon2_parallelism)
             .field("pool_size", &self.pool_size)
+            .field("metrics_bind", &self.metrics_bind)
             .field("workers", &self.workers)
             .field("log", &self.log)
             .finish()

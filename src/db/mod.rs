@@ -138,6 +138,21 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         .connect_lazy_with(options)
 }
 
+/// Closes the connections that rest just now. To be called when there is a sign that the server behind them is
+/// not what it was: a demoted primary lets connections be and goes on answering questions, with what it
+/// knew.
+pub async fn shed(pool: &PgPool) {
+    for _ in 0..pool.size() {
+        let Some(connection) = pool.try_acquire() else { return };
+        connection.close().await.ok();
+    }
+}
+
+/// Whether `error` says that the server accepts no writes: it is no primary any more.
+pub fn is_read_only(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("25006"))
+}
+
 /// The work of one transaction.
 pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 

@@ -16,14 +16,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use super::barrier;
 use super::moment::Moment;
 use super::store::SessionCache;
+use crate::db;
 
 /// How long a beat that came back is believed, from the moment it was sent.
 pub const LEASE: Duration = Duration::from_secs(3);
@@ -76,12 +77,35 @@ impl Status {
     }
 }
 
+/// Whether a pooler in transaction mode stands between: two connections meet the same backend, or one of them
+/// two. To LISTEN there would not only be in vain: the notifications would reach whoever uses that backend
+/// next, and break what they are doing.
+pub async fn shares_backends(options: &PgConnectOptions) -> sqlx::Result<bool> {
+    async fn backend(connection: &mut PgConnection) -> sqlx::Result<i32> {
+        sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await?.try_get(0)
+    }
+    let mut one = PgConnection::connect_with(options).await?;
+    let mut other = PgConnection::connect_with(options).await?;
+    let mut shares = false;
+    for _ in 0..3 {
+        let before = backend(&mut one).await?;
+        sqlx::raw_sql("BEGIN").execute(&mut other).await?;
+        shares |= backend(&mut other).await? == before || backend(&mut one).await? != before;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await?;
+    }
+    one.close().await.ok();
+    other.close().await.ok();
+    Ok(shares)
+}
+
 /// Keeps `cache` honest until dropped or told to [`Feed::leave`].
 pub struct Feed {
     pub(super) id: Uuid,
     pub(super) cache: Arc<SessionCache>,
     pub(super) status: Arc<Status>,
     pub(super) options: PgConnectOptions,
+    /// The connections that pages use.
+    pub(super) pages: PgPool,
 }
 
 enum Heard {
@@ -112,6 +136,8 @@ impl Feed {
                     "sessions are not served from memory: the connection that hears of changes is gone; every page asks the database until it is back"
                 );
             }
+            // What ended this connection may have happened to theirs as well.
+            db::shed(&self.pages).await;
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -131,18 +157,23 @@ impl Feed {
                 tokio::spawn(timeout(CONNECT_DEADLINE, async move { pool.close().await }));
                 ended
             }
-            Ok(Err(error)) => error.into(),
+            Ok(Err(error)) => error,
             Err(_) => anyhow::anyhow!("PostgreSQL did not answer in time"),
         }
     }
 
-    async fn connect(&self) -> sqlx::Result<(PgListener, PgPool)> {
+    async fn connect(&self) -> anyhow::Result<(PgListener, PgPool)> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
             .connect_with(self.options.clone())
             .await?;
+        if shares_backends(&self.options).await? {
+            anyhow::bail!(
+                "a pooler in transaction mode stands between; set FRONTDESK_LISTEN_URL to PostgreSQL itself"
+            );
+        }
         let channel = barrier::channel(&pool).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);

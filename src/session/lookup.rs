@@ -3,6 +3,7 @@
 //! questions in one write and one wake-up. A question never joins a statement that has already begun.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(super) struct Lookup {
     pool: PgPool,
     cache: Arc<SessionCache>,
     queue: Arc<Mutex<Queue>>,
+    /// Questions, and statements that answered them.
+    counts: Arc<(AtomicU64, AtomicU64)>,
 }
 
 #[derive(Default)]
@@ -80,7 +83,12 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 
 impl Lookup {
     pub(super) fn new(pool: PgPool, cache: Arc<SessionCache>) -> Self {
-        Self { pool, cache, queue: Arc::default() }
+        Self { pool, cache, queue: Arc::default(), counts: Arc::default() }
+    }
+
+    /// Questions so far, and the statements that answered them.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.counts.0.load(Ordering::Relaxed), self.counts.1.load(Ordering::Relaxed))
     }
 
     /// The live session of `digest`; by the database's clock only.
@@ -117,6 +125,8 @@ impl Lookup {
                 let size = queue.waiting.len().min(BATCH);
                 queue.waiting.drain(..size).collect()
             };
+            self.counts.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            self.counts.1.fetch_add(1, Ordering::Relaxed);
             let stamp = self.cache.stamp();
             let digests: Vec<Vec<u8>> =
                 batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();

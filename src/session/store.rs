@@ -90,6 +90,7 @@ impl PgSessionStore {
             cache: Arc::clone(&self.cache),
             status: Arc::clone(&self.status),
             options,
+            pages: self.pool.clone(),
         })
     }
 
@@ -109,6 +110,17 @@ impl PgSessionStore {
     /// What the feed has heard.
     pub fn status(&self) -> &Status {
         &self.status
+    }
+
+    /// Sessions asked of the database so far, and the statements that it took.
+    pub fn lookups(&self) -> (u64, u64) {
+        self.lookup.counts()
+    }
+
+    /// How long memory may still be believed without a word from the database.
+    pub fn trusted_for(&self) -> Duration {
+        let left = self.cache.trusted_until().saturating_sub(Moment::now().0);
+        Duration::from_millis(left)
     }
 
     /// Sessions in memory, readable or not.

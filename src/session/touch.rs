@@ -105,6 +105,11 @@ impl Touch {
         }
     }
 
+    /// Sessions whose last activity is not yet written.
+    pub fn waiting(&self) -> usize {
+        self.marks().len()
+    }
+
     fn put_back(&self, digest: &Digest, mark: &Mark) {
         mark.activity.is_marked.store(true, Ordering::SeqCst);
         self.marks().entry(digest.clone()).or_insert_with(|| mark.clone());
@@ -134,6 +139,9 @@ impl Touch {
         let mut chunks = due.chunks(BATCH);
         while let Some(chunk) = chunks.next() {
             if let Err(error) = self.write(pool, chunk.to_vec(), all).await {
+                if db::is_read_only(&error) {
+                    db::shed(pool).await;
+                }
                 for (digest, mark) in chunk.iter().chain(chunks.flatten()) {
                     self.put_back(digest, mark);
                 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::support::server::KEY;
-use crate::support::{Database, OTHER_PASSWORD, PASSWORD, registered, site};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 struct Said {
     code: i32,
@@ -196,4 +196,32 @@ fn help_reads_well_and_wrong_use_is_told() {
     }
     assert!(run(&database, &["--help"], "").out.contains("Exit codes:"));
     assert_eq!(run(&database, &["user", "create", "a@b.example", "--password", "x"], "").code, 2);
+}
+
+#[test]
+fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
+    let database = Database::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let bind = format!("127.0.0.1:{port}");
+    let server = Server::start(&database, &[("FRONTDESK_METRICS_BIND", &bind)]).trusts();
+    registered(&server, "ada@example.com").get("/account");
+    let told = Browser::new(&bind).get("/metrics").body;
+    for line in [
+        "frontdesk_session_cache_state{state=\"trusted\"} 1",
+        "frontdesk_session_cache_state{state=\"doubtful\"} 0",
+        "frontdesk_session_lookups_total 1",
+        "frontdesk_session_cache_entries 1",
+        "frontdesk_session_feed_connections_total 1",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert_eq!(server.browser().get("/metrics").status, 404);
+    drop(server);
+    let off = Server::start(
+        &database,
+        &[("FRONTDESK_METRICS_BIND", &bind), ("FRONTDESK_SESSION_CACHE", "off")],
+    );
+    let told = Browser::new(&bind).get("/metrics").body;
+    assert!(told.contains("state=\"off\"} 1"), "{told}");
+    drop(off);
 }

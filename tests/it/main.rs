@@ -11,6 +11,7 @@ mod browser;
 mod command_line;
 mod concurrency;
 mod costs;
+mod deployment;
 mod entrance_pages;
 mod every_page;
 mod faults;

@@ -1,0 +1,103 @@
+//! `GET /metrics` in Prometheus' text format, on a listener of its own (`FRONTDESK_METRICS_BIND`): figures are for
+//! operators, not for visitors. Says nothing about anybody.
+
+use std::net::TcpListener;
+use std::sync::atomic::Ordering;
+
+use actix_web::dev::Server;
+use actix_web::{App as Site, HttpResponse, HttpServer, web};
+use anyhow::Context as _;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::app::App;
+use crate::session::feed::State;
+
+/// The listener, not yet polled; `None` when the setting is not set.
+pub fn server(app: web::Data<App>) -> anyhow::Result<Option<Server>> {
+    let Some(bind) = app.config.metrics_bind else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(bind)
+        .with_context(|| format!("the address {bind} for metrics can not be listened on"))?;
+    let server = HttpServer::new(move || {
+        Site::new().app_data(app.clone()).route("/metrics", web::get().to(show))
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok(Some(server))
+}
+
+async fn show(app: web::Data<App>) -> HttpResponse {
+    let mut text = String::new();
+    match encode(&mut text, &registry(&app)) {
+        Ok(()) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+/// The figures as they are now.
+fn registry(app: &App) -> Registry {
+    let mut registry = Registry::with_prefix("frontdesk");
+    let sessions = &app.sessions;
+    let now = sessions.state();
+    let state = Family::<[(&str, &str); 1], Gauge>::default();
+    for each in [State::Off, State::Disconnected, State::Doubtful, State::Trusted] {
+        state.get_or_create(&[("state", each.as_str())]).set(i64::from(each == now));
+    }
+    registry.register(
+        "session_cache_state",
+        "1 for what the cache is: off, disconnected, doubtful, trusted; only trusted serves from memory",
+        state,
+    );
+    let status = sessions.status();
+    registry.register(
+        "session_cache_entries",
+        "Sessions in memory, readable or not",
+        ConstGauge::new(sessions.cached() as i64),
+    );
+    registry.register(
+        "session_feed_connections",
+        "Connections that the feed has made",
+        ConstCounter::new(status.connections.load(Ordering::Relaxed)),
+    );
+    registry.register(
+        "session_feed_notifications",
+        "Notifications that the feed has processed",
+        ConstCounter::new(status.notifications.load(Ordering::Relaxed)),
+    );
+    registry.register(
+        "session_lookups",
+        "Sessions that were asked of the database",
+        ConstCounter::new(sessions.lookups().0),
+    );
+    registry.register(
+        "session_lookup_statements",
+        "Statements that it took",
+        ConstCounter::new(sessions.lookups().1),
+    );
+    registry.register(
+        "session_activities_waiting",
+        "Sessions whose last activity is not yet written",
+        ConstGauge::new(sessions.touch().waiting() as i64),
+    );
+    registry.register(
+        "database_connections",
+        "Connections of the pool",
+        ConstGauge::new(i64::from(app.pool.size())),
+    );
+    registry.register_with_unit(
+        "session_cache_trusted",
+        "How long memory may still be believed without a word from PostgreSQL",
+        Unit::Seconds,
+        ConstGauge::new(sessions.trusted_for().as_secs_f64()),
+    );
+    registry
+}

@@ -1,0 +1,212 @@
+//! Through the tools that people really run: PgBouncer in transaction mode, nginx in front of several servers, a
+//! primary that is demoted while connections stay open.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use frontdesk::db::cluster::Cluster as PostgreSql;
+use frontdesk::db::migrations;
+
+use crate::support::proxy::Proxy;
+use crate::support::server::KEY;
+use crate::support::{Browser, Database, PASSWORD, Server, registered};
+
+/// A program that ends with its owner.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn listens(port: u16) {
+    let began = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody listens on {port}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn soon(what: &str, limit: Duration, mut wished: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !wished() {
+        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    began.elapsed()
+}
+
+/// PgBouncer in transaction mode; it refuses to run as root.
+fn pgbouncer(target: u16, database: &str) -> (Running, u16) {
+    let (folder, port) = (folder(&format!("pgbouncer-{database}")), free_port());
+    let ini = folder.join("pgbouncer.ini");
+    fs::write(folder.join("users"), "\"desk\" \"\"\n").unwrap();
+    fs::write(
+        &ini,
+        format!(
+            "[databases]\n{database} = host=127.0.0.1 port={target}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 5\nmax_client_conn = 200\nserver_reset_query =\nmax_prepared_statements = 100\nignore_startup_parameters = extra_float_digits,options\n",
+            folder = folder.display()
+        ),
+    )
+    .unwrap();
+    Command::new("chmod").args(["-R", "a+rX"]).arg(&folder).status().unwrap();
+    let mut command = Command::new(new_pgbouncer());
+    if rustix::process::getuid().is_root() {
+        command.args(["-u", "nobody"]);
+    }
+    let child = command.arg(&ini).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    listens(port);
+    (Running(child.expect("pgbouncer starts")), port)
+}
+
+/// Where `script/bootstrap --test` put one that knows prepared statements, or the system's.
+fn new_pgbouncer() -> PathBuf {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
+    let built = cache.map(|cache| cache.join("frontdesk/pgbouncer"));
+    built.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("pgbouncer"))
+}
+
+fn name_of(database: &Database) -> String {
+    database.db_texts("SELECT current_database()::text").remove(0)
+}
+
+#[test]
+fn through_pgbouncer_in_transaction_mode_with_and_without_a_way_to_listen() {
+    let database = Database::new();
+    let wire = Proxy::start(database.socket());
+    let name = name_of(&database);
+    let (_pgbouncer, port) = pgbouncer(wire.port, &name);
+    let url = format!("postgres://desk@127.0.0.1:{port}/{name}?sslmode=disable");
+    let direct = database.url_through(&wire);
+    let common = [("DATABASE_URL", url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
+    let server = |more: &[(&str, &str)]| {
+        let settings: Vec<(&str, &str)> = common.iter().chain(more).copied().collect();
+        Server::start_bare(&settings).unwrap_or_else(|log| panic!("{log}"))
+    };
+    let listening = server(&[("FRONTDESK_LISTEN_URL", &direct)]).trusts();
+    let off = server(&[("FRONTDESK_SESSION_CACHE", "off")]);
+    let deaf = server(&[]);
+    let mut ada = registered(&listening, "ada@example.com");
+    for round in 0..30 {
+        let at = [&listening, &off, &deaf][round % 3];
+        let mut browser = at.browser();
+        let answer = browser.login("ada@example.com", PASSWORD);
+        assert_eq!(answer.status, 303, "{}", at.log());
+        let everywhere = [&listening, &off, &deaf];
+        assert!(everywhere.iter().all(|server| browser.at(&server.address).is_signed_in()));
+        let copy = browser.clone();
+        let answer = browser.post("/logout", &[]);
+        assert_eq!(answer.status, 303, "{}", at.log());
+        assert!(everywhere.iter().all(|server| !copy.at(&server.address).is_signed_in()));
+    }
+    assert!(ada.is_signed_in());
+    soon("the deaf server says so", Duration::from_secs(10), || {
+        deaf.log().contains("sessions are not served from memory")
+    });
+    assert!(!deaf.browser().get("/readyz").body.contains("trusted"));
+}
+
+#[test]
+fn three_servers_behind_nginx_without_stickiness_are_one_site() {
+    let database = Database::new();
+    let servers = [0, 1, 2].map(|_| Server::start(&database, &[]).trusts());
+    let (folder, port) = (folder("nginx"), free_port());
+    let upstream: String =
+        servers.iter().map(|server| format!("server {};", server.address)).collect();
+    fs::write(
+        folder.join("nginx.conf"),
+        format!(
+            "daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; events {{}}
+             http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+               upstream desk {{ {upstream} }}
+               server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://desk; proxy_set_header Host $http_host; }} }} }}",
+            folder = folder.display()
+        ),
+    )
+    .unwrap();
+    let nginx = Command::new("nginx")
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        .stderr(Stdio::null())
+        .spawn();
+    let _nginx = Running(nginx.expect("nginx is installed (script/bootstrap --test)"));
+    listens(port);
+    let front = format!("127.0.0.1:{port}");
+    let mut one = Browser::new(&front);
+    one.post(
+        "/register",
+        &[("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)],
+    );
+    let mut two = Browser::new(&front);
+    assert_eq!(two.login("ada@example.com", PASSWORD).status, 303);
+    for round in 0..30 {
+        assert!(one.is_signed_in() && two.is_signed_in());
+        let name = format!("Ada {round}");
+        assert_eq!(one.post("/account/profile", &[("display_name", &name)]).status, 303);
+        // Whichever server answers, both see what one of them wrote.
+        assert!(one.get("/account").body.contains(&name), "{name}");
+        assert!(two.get("/account").body.contains(&name), "{name}");
+    }
+    assert_eq!(two.post("/account/sessions/revoke-others", &[]).status, 303);
+    for _ in 0..6 {
+        assert!(!one.is_signed_in() && two.is_signed_in());
+    }
+}
+
+#[test]
+fn a_primary_that_is_demoted_under_open_connections_is_left_for_the_new_one() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let settings = [("fsync", "off")];
+    let folder = folder("demoted");
+    let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
+    let primary = Database::at(postgresql.url());
+    primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
+    let servers = [0, 1].map(|_| Server::start(&primary, &[]).trusts());
+    let mut ada = registered(&servers[0], "ada@example.com");
+    let demoted = |yes: bool| {
+        let set = format!("ALTER SYSTEM SET default_transaction_read_only = {yes}");
+        primary.db_execute(&set);
+        primary.db_execute("SELECT pg_reload_conf()");
+    };
+    for round in 0..3 {
+        // As the servers meet it: connections stay open, and from now on every write is refused.
+        demoted(true);
+        soon("memory is not believed", Duration::from_secs(5), || {
+            !servers[0].browser().get("/readyz").body.contains("trusted")
+        });
+        let refused = servers[0].browser().login("ada@example.com", PASSWORD);
+        assert_eq!(refused.status, 503, "round {round}");
+        demoted(false);
+        let took = soon("the new primary is found", Duration::from_secs(5), || {
+            servers.iter().all(|server| {
+                let mut browser = server.browser();
+                browser.login("ada@example.com", PASSWORD).status == 303
+                    && server.browser().get("/readyz").body.contains("trusted")
+            })
+        });
+        println!("round {round}: {took:?} after the new primary was there");
+        for server in &servers {
+            ada = ada.at(&server.address);
+            assert!(ada.is_signed_in());
+        }
+    }
+    drop(servers);
+    runtime.block_on(postgresql.stop()).unwrap();
+}
