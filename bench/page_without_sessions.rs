@@ -11,6 +11,9 @@ use frontdesk::kit::form::FormView;
 use frontdesk::kit::page::{Page, Viewer};
 use frontdesk::templates;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(serde::Serialize)]
 struct Data {
     form: FormView,

@@ -269,6 +269,10 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
 
 /// Whether somebody lax could read `raw` as `name`.
 fn passes_for(raw: &[u8], name: &str) -> bool {
+    let is_plain = raw.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%');
+    if is_plain {
+        return raw.eq_ignore_ascii_case(name.as_bytes());
+    }
     let mut text = String::from_utf8_lossy(raw).into_owned();
     for _ in 0..2 {
         text = percent_decode(text.as_bytes()).decode_utf8_lossy().into_owned();

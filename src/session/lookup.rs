@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
@@ -21,13 +21,15 @@ use crate::secret::Digest;
 /// A page that waited this long for its session answers 503 instead (with the way back the answer
 /// stays under three seconds).
 const DEADLINE: Duration = Duration::from_millis(2400);
-/// Statements on their way at a time. Few, so that the rest gather.
-const AT_A_TIME: usize = 2;
+/// A statement that takes longer than this holds the others up: the next begins beside it.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Statements on their way at a time.
+const AT_A_TIME: usize = 4;
 /// Sessions in one statement.
 const BATCH: usize = 256;
 
 /// A live session and its user, as the database says.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Row {
     pub(super) token_digest: Vec<u8>,
     pub(super) id: Uuid,
@@ -47,7 +49,7 @@ pub(super) struct Row {
 }
 
 /// What a question gets: the row, and the clock of the cache from before the statement.
-type Found = Result<(Option<Row>, Stamp), Arc<anyhow::Error>>;
+type Found = Result<(Option<Arc<Row>>, Stamp), Arc<anyhow::Error>>;
 
 /// Questions to the database. Clones share the queue.
 #[derive(Clone)]
@@ -63,6 +65,8 @@ pub(super) struct Lookup {
 struct Queue {
     waiting: Vec<(Digest, oneshot::Sender<Found>)>,
     running: usize,
+    /// When the last statement began.
+    began: Option<Instant>,
 }
 
 /// Counts itself out when its task is dropped half-way.
@@ -92,12 +96,16 @@ impl Lookup {
     }
 
     /// The live session of `digest`; by the database's clock only.
-    pub(super) async fn find(&self, digest: Digest) -> Result<(Option<Row>, Stamp), anyhow::Error> {
+    pub(super) async fn find(
+        &self,
+        digest: Digest,
+    ) -> Result<(Option<Arc<Row>>, Stamp), anyhow::Error> {
         let (sender, found) = oneshot::channel();
         let starts = {
             let mut queue = lock(&self.queue);
             queue.waiting.push((digest, sender));
-            let starts = queue.running < AT_A_TIME;
+            let is_slow = queue.began.is_some_and(|began| began.elapsed() > PATIENCE);
+            let starts = queue.running == 0 || (is_slow && queue.running < AT_A_TIME);
             queue.running += usize::from(starts);
             starts
         };
@@ -122,6 +130,7 @@ impl Lookup {
                     running.0 = None;
                     return;
                 }
+                queue.began = Some(Instant::now());
                 let size = queue.waiting.len().min(BATCH);
                 queue.waiting.drain(..size).collect()
             };
@@ -132,10 +141,12 @@ impl Lookup {
                 batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
             match self.select_patiently(&digests).await {
                 Ok(rows) => {
-                    let rows: HashMap<Vec<u8>, Row> =
-                        rows.into_iter().map(|row| (row.token_digest.clone(), row)).collect();
+                    let rows: HashMap<Vec<u8>, Arc<Row>> = rows
+                        .into_iter()
+                        .map(|mut row| (std::mem::take(&mut row.token_digest), Arc::new(row)))
+                        .collect();
                     for (digest, sender) in batch {
-                        let row = rows.get(digest.as_bytes()).cloned();
+                        let row = rows.get(digest.as_bytes()).map(Arc::clone);
                         sender.send(Ok((row, stamp))).ok();
                     }
                 }

@@ -140,15 +140,18 @@ impl PgSessionStore {
     fn keep(
         &self,
         digest: Digest,
-        row: Row,
+        row: &Row,
         activity: Arc<Activity>,
         stamp: Stamp,
         asked: Moment,
     ) -> Result<HashMap<String, String>, LoadError> {
-        let user = match (row.user_id, row.email, row.display_name, row.role) {
-            (Some(id), Some(email), Some(display_name), Some(role)) => {
-                Some(Person { id: UserId::from(id), email, display_name, role })
-            }
+        let user = match (row.user_id, &row.email, &row.display_name, &row.role) {
+            (Some(id), Some(email), Some(display_name), Some(role)) => Some(Person {
+                id: UserId::from(id),
+                email: email.clone(),
+                display_name: display_name.clone(),
+                role: role.clone(),
+            }),
             _ => None,
         };
         let stripe = user.as_ref().map(|user| user_stripe(user.id));
@@ -160,7 +163,7 @@ impl PgSessionStore {
             absolute_seconds: row.absolute_seconds as i64,
             user,
         };
-        let pairs = Current::pairs(facts, row.state)
+        let pairs = Current::pairs(facts, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
         let map = state::map(&pairs);
         if self.cache.trusted_until() > 0 {
@@ -278,7 +281,7 @@ impl SessionStore for PgSessionStore {
         }
         let (since_seen, idle, left) = (row.seconds_since_seen, row.idle_seconds, row.seconds_left);
         let activity = self.touch.seen(&digest, since_seen, idle, left).await;
-        self.keep(digest, row, activity, stamp, asked).map(Some)
+        self.keep(digest, &row, activity, stamp, asked).map(Some)
     }
 
     /// Begins a session. The windows are the store's own; actix-session's `ttl` is one for all and not
