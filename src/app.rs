@@ -2,9 +2,10 @@
 
 use sqlx::PgPool;
 
-use crate::config::{Config, Registration};
+use crate::config::{Config, Registration, SecretKeys};
 use crate::kit::error::HttpError;
 use crate::kit::page::Page;
+use crate::seal::Sealer;
 use crate::session::{PgSessionStore, Windows};
 use crate::user::authenticate::AuthenticateError;
 use crate::user::hasher::{HashParameters, Hasher, HasherError};
@@ -20,25 +21,28 @@ pub struct App {
     pub passwords: PasswordPolicy,
     /// Sessions.
     pub sessions: PgSessionStore,
+    /// Seals what is stored and read again.
+    pub sealer: Sealer,
     /// Settings.
     pub config: Config,
 }
 
 impl App {
     /// Puts the parts together.
-    pub fn new(config: Config, pool: PgPool) -> anyhow::Result<Self> {
+    pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
         Ok(Self {
             hasher: Hasher::new(hash_parameters(&config)?),
             passwords: PasswordPolicy { min_length: config.password_min_length },
             sessions: PgSessionStore::new(pool.clone(), windows(&config), config.session_cache),
             pool,
+            sealer: Sealer::new(keys),
             config,
         })
     }
 
     /// Whether strangers may register.
     pub fn registration_is_open(&self) -> bool {
-        self.config.registration == Registration::Open
+        self.config.registration != Registration::Closed
     }
 
     /// What a password must not be made of.

@@ -28,6 +28,7 @@ pub mod auth;
 
 // ── engines
 pub mod audit;
+pub mod mail;
 pub mod session;
 pub mod user;
 
@@ -39,5 +40,6 @@ pub mod background;
 pub mod config;
 pub mod db;
 pub mod id;
+pub mod seal;
 pub mod secret;
 pub mod templates;

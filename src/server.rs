@@ -16,7 +16,7 @@ use tera::Tera;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::config::{Config, SecretKeys};
+use crate::config::Config;
 use crate::db::{self, Database, migrations};
 use crate::kit::assets::Assets;
 use crate::kit::cookie_guard::SessionCookie;
@@ -90,8 +90,9 @@ async fn start(
         migrations::run(&database.pool).await?;
     }
     migrations::check(&database.pool).await??;
-    let keys = keys(config)?;
-    let app = web::Data::new(App::new(config.clone(), database.pool.clone())?);
+    let secrets = config.secret_keys()?;
+    let keys = secrets.iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
+    let app = web::Data::new(App::new(config.clone(), &secrets, database.pool.clone())?);
     let listener = TcpListener::bind(config.bind)
         .with_context(|| format!("the address {} can not be listened on", config.bind))?;
     let address = listener.local_addr()?;
@@ -112,7 +113,7 @@ fn server(
     let flash = web::Data::new(Flash::new(https, first.clone()));
     let cookie = web::Data::new(SessionCookie::new(https, keys, vec![flash.name().to_owned()]));
     let assets = web::Data::new(Assets::load()?);
-    let tera = web::Data::new(pages(&assets)?);
+    let tera = web::Data::new(pages(&assets, &app.config)?);
     let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
     let envelope = web::Data::new(Envelope { https });
     let workers = app.config.workers;
@@ -148,20 +149,12 @@ fn server(
 }
 
 /// The templates with what all of them know.
-fn pages(assets: &Assets) -> anyhow::Result<Tera> {
+fn pages(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
     let mut tera = templates::load()?;
     let globals = tera.global_context();
-    globals.insert("site", &json!({ "name": "Frontdesk" }));
+    globals.insert("site", &json!({ "name": config.site_name }));
     globals.insert("assets", assets.urls());
     Ok(tera)
-}
-
-fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
-    let keys = match &config.secret_keys {
-        Some(keys) => keys.clone(),
-        None => SecretKeys::load_or_create(&config.data_dir)?,
-    };
-    Ok(keys.iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect())
 }
 
 /// Three calm lines, for the person who started it. Nobody has to listen.

@@ -1,9 +1,11 @@
 //! Who is asking: extractors for handlers, and how a session begins and ends. To protect a page, take
 //! [`CurrentUser`].
 
+mod confirmed;
 mod current_user;
 mod sign_in;
 
+pub use confirmed::{Confirmed, FRESH_FOR};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use sign_in::{sign_in, sign_out};
 

@@ -2,7 +2,9 @@
 //! said at once, each with what is allowed; no secret is ever said.
 
 mod keys;
+mod mail;
 mod parse;
+mod public_url;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +16,12 @@ use url::Url;
 
 use crate::secret::SecretText;
 pub use keys::{SecretKeys, WeakKey};
+pub use mail::{Mail, MailTransport};
 use parse::Reader;
+pub use public_url::PublicUrl;
 
 /// Every setting there is; what begins with `FRONTDESK_` and is not here is refused.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 33] = [
     "DATABASE_URL",
     "FRONTDESK_BIND",
     "FRONTDESK_PUBLIC_URL",
@@ -42,6 +46,13 @@ pub const NAMES: [&str; 26] = [
     "FRONTDESK_METRICS_BIND",
     "FRONTDESK_WORKERS",
     "FRONTDESK_LOG",
+    "FRONTDESK_SITE_NAME",
+    "FRONTDESK_SMTP_URL",
+    "FRONTDESK_SMTP_URL_FILE",
+    "FRONTDESK_MAIL_FROM",
+    "FRONTDESK_MAIL_DIR",
+    "FRONTDESK_TRUSTED_PROXIES",
+    "FRONTDESK_AUDIT_RETENTION",
     "DATABASE_URL_FILE",
     "FRONTDESK_SECRET_KEYS_FILE",
 ];
@@ -83,6 +94,14 @@ pub struct Config {
     pub argon2_iterations: u32,
     /// Lanes.
     pub argon2_parallelism: u32,
+    /// What the site is called, on pages and in mails.
+    pub site_name: String,
+    /// How mail leaves the house.
+    pub mail: Mail,
+    /// Whose forwarding headers are believed; empty: nobody's.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// How long the trail is kept.
+    pub audit_retention: Duration,
     /// Connections at most.
     pub pool_size: u32,
     /// Threads that answer requests.
@@ -118,6 +137,8 @@ pub enum Database {
 pub enum Registration {
     /// Everybody.
     Open,
+    /// Everybody who shows that the address is theirs.
+    Verified,
     /// Nobody; operators make accounts.
     Closed,
 }
@@ -129,37 +150,6 @@ pub enum LogFormat {
     Text,
     /// For machines: one object a line.
     Json,
-}
-
-/// How browsers reach the site: scheme, host and port.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PublicUrl(Url);
-
-impl PublicUrl {
-    /// The URL, with `/` as its path.
-    pub fn origin(&self) -> &Url {
-        &self.0
-    }
-
-    /// Whether browsers come over TLS.
-    pub fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
-    }
-
-    /// The host.
-    pub fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default()
-    }
-
-    /// Whether the host is this machine.
-    pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            None => false,
-        }
-    }
 }
 
 fn is_postgres(url: &SecretText) -> bool {
@@ -206,6 +196,14 @@ impl Config {
             }
         }
         Self::from_map(&settings)
+    }
+
+    /// The keys: those that are set, or those of the data folder, made there once.
+    pub fn secret_keys(&self) -> anyhow::Result<SecretKeys> {
+        match &self.secret_keys {
+            Some(keys) => Ok(keys.clone()),
+            None => SecretKeys::load_or_create(&self.data_dir),
+        }
     }
 
     /// From names and values.
@@ -268,6 +266,16 @@ impl Config {
         if listen_url.as_ref().is_some_and(|url| !is_postgres(url)) {
             read.problem("FRONTDESK_LISTEN_URL", LIKE_A_DATABASE);
         }
+        let mail = mail::mail(&mut read);
+        let by_mail = matches!(mail.transport, MailTransport::Smtp(_));
+        let registration = [
+            ("open", Registration::Open),
+            ("verified", Registration::Verified),
+            ("closed", Registration::Closed),
+        ];
+        // The first one is the default.
+        let first = usize::from(by_mail);
+        let registration = [registration[first], registration[1 - first], registration[2]];
         let argon2 = (
             read.number("FRONTDESK_ARGON2_MEMORY_KIB", 19_456, 7_168..=1_048_576),
             read.number("FRONTDESK_ARGON2_ITERATIONS", 2, 1..=20),
@@ -288,14 +296,11 @@ impl Config {
                     "an address and a port like 127.0.0.1:9090",
                 )
             }),
-            public_url: public_url(&mut read),
+            public_url: public_url::public_url(&mut read),
             secret_keys,
             data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
             migrate: read.choice("FRONTDESK_MIGRATE", &[("on", true), ("off", false)]),
-            registration: read.choice(
-                "FRONTDESK_REGISTRATION",
-                &[("open", Registration::Open), ("closed", Registration::Closed)],
-            ),
+            registration: read.choice("FRONTDESK_REGISTRATION", &registration),
             session,
             session_cache: cached,
             listen_url,
@@ -304,6 +309,10 @@ impl Config {
             argon2_memory_kib: argon2.0,
             argon2_iterations: argon2.1,
             argon2_parallelism: argon2.2,
+            site_name: site_name(&mut read),
+            mail,
+            trusted_proxies: trusted_proxies(&mut read),
+            audit_retention: read.duration("FRONTDESK_AUDIT_RETENTION", "400d"),
             pool_size: read.number("FRONTDESK_DATABASE_POOL_SIZE", 10, 2..=500),
             workers: read.number("FRONTDESK_WORKERS", cores, 1..=256) as usize,
             log: read
@@ -312,24 +321,6 @@ impl Config {
         read.finish()?;
         Ok(config)
     }
-}
-
-fn public_url(read: &mut Reader<'_>) -> PublicUrl {
-    let name = "FRONTDESK_PUBLIC_URL";
-    let url: Url =
-        read.parsed(name, "http://127.0.0.1:8080", "an address like https://desk.example.com");
-    let plain = url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none();
-    let public = PublicUrl(url);
-    if !matches!(public.0.scheme(), "http" | "https") || public.0.host().is_none() || !plain {
-        read.problem(name, "takes scheme, host and port alone, like https://desk.example.com");
-    } else if !public.is_https() && !public.is_loopback() {
-        read.problem(name, "must begin with https:// unless the host is this machine: the session cookie travels by it");
-    }
-    public
 }
 
 impl fmt::Debug for Config {
@@ -352,6 +343,10 @@ impl fmt::Debug for Config {
             .field("argon2_parallelism", &self.argon2_parallelism)
             .field("pool_size", &self.pool_size)
             .field("metrics_bind", &self.metrics_bind)
+            .field("site_name", &self.site_name)
+            .field("mail", &self.mail)
+            .field("trusted_proxies", &self.trusted_proxies)
+            .field("audit_retention", &self.audit_retention)
             .field("workers", &self.workers)
             .field("log", &self.log)
             .finish()
@@ -370,10 +365,32 @@ impl fmt::Debug for Database {
     }
 }
 
-impl fmt::Debug for PublicUrl {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, out)
+/// A name that fits into a title and into the subject of a mail.
+fn site_name(read: &mut Reader<'_>) -> String {
+    let name = read.text("FRONTDESK_SITE_NAME").unwrap_or("Frontdesk").trim().to_owned();
+    if name.chars().count() > 64 || name.chars().any(char::is_control) {
+        read.problem("FRONTDESK_SITE_NAME", "takes a name of at most 64 characters on one line");
     }
+    name
+}
+
+/// Addresses and networks, separated by commas.
+fn trusted_proxies(read: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
+    let name = "FRONTDESK_TRUSTED_PROXIES";
+    let text = read.text(name).unwrap_or_default().to_owned();
+    let mut networks = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let network =
+            part.parse().or_else(|_| part.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+        match network {
+            Ok(network) => networks.push(network),
+            Err(_) => read.problem(
+                name,
+                &format!("has “{part}”; it takes addresses and networks like 10.0.0.0/8,::1"),
+            ),
+        }
+    }
+    networks
 }
 
 #[cfg(test)]

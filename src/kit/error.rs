@@ -19,6 +19,12 @@ pub enum HttpError {
         /// Path and query that were asked for; empty after a form.
         next: String,
     },
+    /// 303 to the page that asks to say who you are again, and on to `next` from there.
+    #[error("confirm first")]
+    ConfirmFirst {
+        /// Path and query that were asked for.
+        next: String,
+    },
     /// 400.
     #[error("the request can not be understood")]
     BadRequest,
@@ -80,7 +86,7 @@ impl From<sqlx::Error> for HttpError {
 impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
         match self {
-            HttpError::SignInFirst { .. } => StatusCode::SEE_OTHER,
+            HttpError::SignInFirst { .. } | HttpError::ConfirmFirst { .. } => StatusCode::SEE_OTHER,
             HttpError::BadRequest => StatusCode::BAD_REQUEST,
             HttpError::Forbidden => StatusCode::FORBIDDEN,
             HttpError::NotFound => StatusCode::NOT_FOUND,
@@ -98,12 +104,10 @@ impl ResponseError for HttpError {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             HttpError::SignInFirst { next } => {
-                let query: String = form_urlencoded::Serializer::new(String::new())
-                    .extend_pairs((!next.is_empty()).then_some(("next", next)))
-                    .finish();
-                let to =
-                    if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") };
-                response.insert_header((header::LOCATION, to));
+                response.insert_header((header::LOCATION, with_next("/login", next)));
+            }
+            HttpError::ConfirmFirst { next } => {
+                response.insert_header((header::LOCATION, with_next("/account/confirm", next)));
             }
             HttpError::SlowDown { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));
@@ -124,6 +128,15 @@ impl ResponseError for HttpError {
         }
         response.finish()
     }
+}
+
+fn with_next(path: &str, next: &str) -> String {
+    if next.is_empty() {
+        return path.to_owned();
+    }
+    let query: String =
+        form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    format!("{path}?{query}")
 }
 
 fn seconds(wait: Duration) -> String {

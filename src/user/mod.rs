@@ -9,6 +9,7 @@ pub mod password;
 mod phc;
 pub mod record;
 pub mod set_password;
+pub mod throttle;
 
 pub use authenticate::{Authentication, authenticate};
 pub use record::{Role, User};

@@ -51,6 +51,10 @@ pub struct User {
     pub created_at: OffsetDateTime,
     /// Set: sign-in is refused.
     pub disabled_at: Option<OffsetDateTime>,
+    /// When somebody proved to read mail at `email`.
+    pub email_verified_at: Option<OffsetDateTime>,
+    /// The account is deleted from then on.
+    pub deletion_due_at: Option<OffsetDateTime>,
 }
 
 impl User {
@@ -130,7 +134,8 @@ pub async fn find_by_email(pool: &PgPool, email: &EmailAddress) -> sqlx::Result<
     sqlx::query_as!(
         User,
         r#"
-        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at
+        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
+               email_verified_at, deletion_due_at
           FROM users
          WHERE email_canonical = $1
         "#,
@@ -145,7 +150,8 @@ pub async fn find(pool: &PgPool, id: UserId) -> sqlx::Result<Option<User>> {
     sqlx::query_as!(
         User,
         r#"
-        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at
+        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
+               email_verified_at, deletion_due_at
           FROM users
          WHERE id = $1
         "#,
@@ -160,7 +166,8 @@ pub async fn list(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<User>> {
     sqlx::query_as!(
         User,
         r#"
-        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at
+        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
+               email_verified_at, deletion_due_at
           FROM users
          ORDER BY id DESC
          LIMIT $1
