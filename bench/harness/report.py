@@ -72,6 +72,8 @@ def sign_in(r):
         ["bare hashes a second", f"{r['bare']:.1f}", ""],
         ["sign-ins a second", f"{r['rate']:.1f}", ""],
         ["ratio", f"{r['ratio']:.2f}", "≥ 0.95"],
+        [f"CPU of a sign-in, ms: application / database / load generator (a bare hash: {r['cores'] * 1000 / r['bare']:.1f})",
+         f"{r['app']:.1f} / {r['store']:.2f} / {r['generator']:.2f}", ""],
         ["p50 / p99 of a sign-in, ms", f"{r['p50']:.0f} / {r['p99']:.0f}", ""],
         ["p50 / p99 of signed-in pages meanwhile, ms", f"{r['page_p50']:.2f} / {r['page_p99']:.1f}", "p99 ≤ 50"],
         ["p99 of signed-in pages with nobody signing in, ms", f"{r['quiet_p99']:.2f}", ""],

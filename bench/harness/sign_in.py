@@ -1,7 +1,7 @@
 """Sign-ins a second against the bare hash, and what signed-in pages notice meanwhile. Sixteen connections post right
 passwords of a thousand accounts; only 303 counts as a sign-in, and anything else fails the run."""
 
-import json, statistics, subprocess, urllib.parse
+import json, os, statistics, subprocess, urllib.parse
 
 from . import machine, servers
 from .ground import USERS, Ground, save
@@ -51,16 +51,19 @@ def run(options):
         for number in range(options.rounds):
             hash_rate = bare(options.seconds)
             quiet = pages.run(options.seconds, PAGES, PAUSE)
+            watched = (server.process.pid, ground.postgres.process.pid)
+            before = [machine.cpu(pid) for pid in watched]
             driven = pages.begin(options.seconds, PAGES, PAUSE)
             signing = Running(script, server.base, options.seconds, CONNECTIONS).finish()
             during = pages.finish(driven)
+            app, store = ((machine.cpu(pid) - was) / signing["requests"] * 1e3 for pid, was in zip(watched, before))
             if signing["bad"] or signing["errors"]:
                 raise RuntimeError(f"not every right password signed in: {signing}")
             turns.append(dict(bare=hash_rate, rate=signing["rate"], ratio=signing["rate"] / hash_rate, p50=signing["p50"], p99=signing["p99"],
                               pages=during["rate"], page_p50=during["p50"], page_p99=during["p99"], page_max=during["max"],
-                              quiet_p99=quiet["p99"]))
+                              quiet_p99=quiet["p99"], app=app, store=store, generator=signing["generator"] / 1e3))
             machine.say(f"round {number + 1} of {options.rounds}: {signing['rate']:.1f} sign-ins/s, bare hash {hash_rate:.1f}/s, "
                         f"p99 of pages {during['p99']:.1f} ms")
         medians = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
-        save("sign-in", dict(machine=machine.described(ground.postgres), connections=CONNECTIONS, rounds=options.rounds, seconds=options.seconds,
+        save("sign-in", dict(machine=machine.described(ground.postgres), cores=os.cpu_count(), connections=CONNECTIONS, rounds=options.rounds, seconds=options.seconds,
                              memory=machine.most_memory(server.process.pid), **medians))
