@@ -26,7 +26,7 @@ def session_bytes(ground, count):
         if cached(metrics) >= count + entries_before:
             break
         # Each run begins with the first cookie again: long enough for all of them.
-        load.run(max(5, count // 8000))
+        load.check(max(5, count // 8000))
     else:
         raise RuntimeError(f"only {cached(metrics)} sessions came into the cache")
     time.sleep(3)

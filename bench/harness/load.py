@@ -67,7 +67,6 @@ class Load:
 
     def __init__(self, work, name, base, path, cookies, mark):
         self.stem, self.name, self.base, self.path, self.mark = os.path.join(work, f"load-{name}"), name, base, path, mark
-        self.length = None
         with open(self.stem + ".cookies", "w") as out:
             out.writelines(cookie + "\n" for cookie in cookies or [""])
 
@@ -82,20 +81,22 @@ class Load:
         result = self.start(seconds, connections, LOOK.format(mark=self.mark)).finish()
         if result["errors"] or result["bad"] or not result["requests"]:
             raise RuntimeError(f"{self.name}: not every answer was 200 and signed in: {result}")
-        self.length = result["bytes"] / result["requests"]
+        self.length, self.unsure = result["bytes"] / result["requests"], connections / result["requests"]
         return result
 
     def run(self, seconds, connections=16, pause=None):
         """Measures; `pause` is how many milliseconds each connection rests between two pages."""
-        return self.finish(self.begin(seconds, connections, pause))
+        return self.finish(self.begin(seconds, connections, pause), connections)
 
     def begin(self, seconds, connections=16, pause=None):
         extra = PAUSE.format(low=max(1, pause // 2), high=pause * 3 // 2) if pause else ""
         return self.start(seconds, connections, extra)
 
-    def finish(self, running):
+    def finish(self, running, connections=16):
         result = running.finish()
         length = result["bytes"] / max(1, result["requests"])
-        if result["errors"] or (self.length and abs(length / self.length - 1) > 0.01):
+        # Bytes of the last answers are counted, those answers are not, where they were still on their way.
+        unsure = 0.01 + self.unsure + connections / max(1, result["requests"])
+        if result["errors"] or abs(length / self.length - 1) > unsure:
             raise RuntimeError(f"{self.name}: not every answer was the signed-in page: {result}, {self.length} bytes expected")
         return result

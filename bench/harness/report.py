@@ -21,7 +21,7 @@ def side_by_side(r):
     yield from table(
         ["", "requests/s", "p50 ms", "p99 ms", "CPU of the application, µs a request", "of database and Redis", "of the load generator", "memory, MiB", "page, bytes"],
         [[s["title"], f"{s['rate']:,.0f}", f"{s['p50']:.2f}", f"{s['p99']:.2f}", f"{s['app']:,.1f}", f"{s['store']:,.1f}",
-          f"{s['generator']:.1f}", f"{s['memory'] / MIB:,.0f}", f"{s['size']:,}"] for s in r["rows"]])
+          f"{s['generator']:.1f}" if "generator" in s else "", f"{s['memory'] / MIB:,.0f}", f"{s['size']:,}"] for s in r["rows"]])
     if r["ratios"]:
         yield from table(["ratio", "measured", "wanted"], [[x["title"], f"{x['measured']:.2f}", x["wanted"]] for x in r["ratios"]])
 
@@ -48,7 +48,7 @@ def purge(r):
     for kind, title in (("paced", "at a steady pace"), ("full", "as fast as they go")):
         quiet, purging = turns[f"{kind}-quiet"], turns[f"{kind}-purging"]
         rows.append([f"pages {title}", f"{quiet['rate']:,.0f}", f"{purging['rate']:,.0f}", f"{quiet['p99']:.2f}", f"{purging['p99']:.2f}",
-                     f"{r[f'{kind}_ratio']:.2f}", "≤ 1.5", f"{purging['deleted'] / r['seconds']:,.0f}"])
+                     f"{r[f'{kind}_ratio']:.2f}", "≤ 1.5", f"{purging['deleted']:,.0f}"])
     yield from table(["", "requests/s, quiet", "purging", "p99 ms, quiet", "purging", "ratio of p99", "wanted", "rows deleted a second"], rows)
     yield from table(["full pace", "measured", "wanted"],
                      [[f"rows a second ({r['deleted']:,} in {r['took']:.0f} s)", f"{r['rate']:,.0f}", "≥ 50,000"]])

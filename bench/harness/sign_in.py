@@ -55,7 +55,7 @@ def run(options):
             before = [machine.cpu(pid) for pid in watched]
             driven = pages.begin(options.seconds, PAGES, PAUSE)
             signing = Running(script, server.base, options.seconds, CONNECTIONS).finish()
-            during = pages.finish(driven)
+            during = pages.finish(driven, PAGES)
             app, store = ((machine.cpu(pid) - was) / signing["requests"] * 1e3 for pid, was in zip(watched, before))
             if signing["bad"] or signing["errors"]:
                 raise RuntimeError(f"not every right password signed in: {signing}")
