@@ -88,6 +88,21 @@ fn registry(app: &App) -> Registry {
         "Sessions whose last activity is not yet written",
         ConstGauge::new(sessions.touch().waiting() as i64),
     );
+    let purged = sessions.purged();
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    for (name, help, counter) in [
+        ("purge_deleted", "Expired sessions deleted by this server", &purged.rows),
+        ("purge_runs", "Purges that came to their end", &purged.runs),
+        ("purge_failures", "Purges that failed and will be tried again", &purged.failures),
+    ] {
+        registry.register(name, help, ConstCounter::new(count(counter)));
+    }
+    registry.register_with_unit(
+        "purge_duration",
+        "Time that the purges took",
+        Unit::Seconds,
+        ConstCounter::new(count(&purged.milliseconds) as f64 / 1000.0),
+    );
     registry.register(
         "database_connections",
         "Connections of the pool",

@@ -24,7 +24,8 @@ pub fn configure(
     config
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))
-        .service(read_only("/static/{name}").route(get().to(assets::serve)))
+        // A scope, so that pages are not held against the pattern inside.
+        .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
         .service(
             web::scope("")
                 // Innermost first: a request passes them from the last to the first.

@@ -21,7 +21,7 @@ struct Data {
 /// `GET /account/profile`.
 pub async fn show(page: Page, user: CurrentUser) -> Result<HttpResponse, HttpError> {
     let form = FormView::with_values([("display_name", &user.person.display_name)]);
-    page.show("account/profile.html", &Data { form, email: user.person.email })
+    page.show("account/profile.html", &Data { form, email: user.person.email.clone() })
 }
 
 /// `POST /account/profile`.
@@ -45,5 +45,5 @@ pub async fn submit(
             return Ok(page.redirect_with("/account/profile", &notice));
         }
     }
-    page.show_refused("account/profile.html", &Data { form, email: user.person.email })
+    page.show_refused("account/profile.html", &Data { form, email: user.person.email.clone() })
 }

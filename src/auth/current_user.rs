@@ -1,6 +1,7 @@
 //! The extractors: [`CurrentUser`] for pages that need one, [`Visitor`] for pages that do not.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use actix_identity::IdentityExt as _;
 use actix_session::SessionExt as _;
@@ -18,9 +19,9 @@ use crate::session::{Current, Person};
 #[derive(Clone, Debug)]
 pub struct CurrentUser {
     /// Who.
-    pub person: Person,
+    pub person: Arc<Person>,
     /// In which session.
-    pub session: Current,
+    pub session: Arc<Current>,
 }
 
 /// Whoever it is.

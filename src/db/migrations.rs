@@ -2,11 +2,16 @@
 //! Must never change a schema that it does not know.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use time::OffsetDateTime;
+
+/// Names the running of migrations among PostgreSQL's advisory locks ("frontdmi" in ASCII).
+const LOCK: i64 = 0x6672_6f6e_7464_6d69;
+const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -65,6 +70,12 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut connection = patient(pool).await?;
+    // Asked again and again, not waited for: a statement that waits holds up CREATE INDEX CONCURRENTLY of
+    // the one that it waits for.
+    let mine = "SELECT pg_try_advisory_lock($1)";
+    while !sqlx::query_scalar::<_, bool>(mine).bind(LOCK).fetch_one(&mut connection).await? {
+        tokio::time::sleep(LOCK_RETRY).await;
+    }
     let result = match MIGRATOR.run_direct(None, &mut connection, false).await {
         Err(MigrateError::VersionMissing(version)) => Err(SchemaProblem::Newer { version }.into()),
         Err(MigrateError::VersionMismatch(version)) => {

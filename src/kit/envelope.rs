@@ -53,9 +53,11 @@ pub async fn wrap(
     match outcome {
         Ok(mut response) => {
             let status = response.status();
-            let viewer = response.request().extensions().get::<Viewer>().cloned();
-            let facts = facts(&path, id, viewer.as_ref());
-            response = response.map_body(|head, body| with_page(tera, &facts, head, body));
+            if needs_page(status, response.headers()) {
+                let viewer = response.request().extensions().get::<Viewer>().cloned();
+                let facts = Facts { path: &path, viewer: viewer.as_ref(), notice: None };
+                response = response.map_body(|head, body| with_page(tera, &facts, id, head, body));
+            }
             finish(response.headers_mut(), id, https);
             let pattern = response.request().match_pattern();
             log(&method, pattern.as_deref(), status, began);
@@ -72,8 +74,8 @@ pub async fn wrap(
                 None => error.error_response(),
             };
             let status = response.status();
-            let facts = facts(&path, id, None);
-            response = response.map_body(|head, body| with_page(tera, &facts, head, body));
+            let facts = Facts { path: &path, viewer: None, notice: None };
+            response = response.map_body(|head, body| with_page(tera, &facts, id, head, body));
             finish(response.headers_mut(), id, https);
             log(&method, None, status, began);
             Err(InternalError::from_response(error, response).into())
@@ -84,10 +86,6 @@ pub async fn wrap(
 /// The page of a resource that does not know the method; says which it knows.
 pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
-}
-
-fn facts<'a>(path: &'a str, id: Uuid, viewer: Option<&'a Viewer>) -> Facts<'a> {
-    Facts { path, request_id: id.to_string(), viewer, notice: None }
 }
 
 fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
@@ -102,13 +100,15 @@ fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
 fn with_page(
     tera: Option<&Tera>,
     facts: &Facts<'_>,
+    request: Uuid,
     head: &mut ResponseHead,
     body: BoxBody,
 ) -> BoxBody {
     if !needs_page(head.status, &head.headers) {
         return body;
     }
-    let Some(page) = tera.and_then(|tera| page::error_page(tera, facts, head.status)) else {
+    let Some(page) = tera.and_then(|tera| page::error_page(tera, facts, request, head.status))
+    else {
         return body;
     };
     let html = HeaderValue::from_static("text/html; charset=utf-8");

@@ -9,8 +9,8 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::future::{Ready, ready};
 use tera::{Context, Tera};
+use uuid::Uuid;
 
-use super::client;
 use super::error::HttpError;
 use super::flash::{Flash, Notice};
 
@@ -54,16 +54,12 @@ impl Page {
     ) -> Result<HttpResponse, HttpError> {
         let cookie = self.request.cookie(self.flash.name());
         let notice = cookie.as_ref().and_then(|cookie| self.flash.open(cookie));
-        let viewer = self.request.extensions().get::<Viewer>().cloned();
-        let facts = Facts {
-            path: self.request.path(),
-            request_id: client::request_id(&self.request)
-                .map(|id| id.to_string())
-                .unwrap_or_default(),
-            viewer: viewer.as_ref(),
-            notice: notice.as_ref(),
+        let html = {
+            let extensions = self.request.extensions();
+            let (path, viewer) = (self.request.path(), extensions.get::<Viewer>());
+            let facts = Facts { path, viewer, notice: notice.as_ref() };
+            render(&self.tera, template, &facts, data)?
         };
-        let html = render(&self.tera, template, &facts, data)?;
         let mut response = HttpResponse::build(status);
         response.content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie"));
         if cookie.is_some() {
@@ -106,10 +102,8 @@ impl FromRequest for Page {
 }
 
 /// What every page knows.
-#[derive(Serialize)]
 pub(super) struct Facts<'a> {
     pub(super) path: &'a str,
-    pub(super) request_id: String,
     pub(super) viewer: Option<&'a Viewer>,
     pub(super) notice: Option<&'a Notice>,
 }
@@ -121,8 +115,10 @@ pub(super) fn render(
     data: &impl Serialize,
 ) -> Result<String, HttpError> {
     let render = || {
-        let mut context = Context::from_serialize(facts)?;
-        context.extend(Context::from_serialize(data)?);
+        let mut context = Context::from_serialize(data)?;
+        context.insert("path", facts.path);
+        context.insert("viewer", &facts.viewer);
+        context.insert("notice", &facts.notice);
         tera.render(template, &context)
     };
     render().map_err(|error| {
@@ -131,9 +127,15 @@ pub(super) fn render(
 }
 
 /// The body and type of an error page, for [`super::envelope`].
-pub(super) fn error_page(tera: &Tera, facts: &Facts<'_>, status: StatusCode) -> Option<BoxBody> {
+pub(super) fn error_page(
+    tera: &Tera,
+    facts: &Facts<'_>,
+    request: Uuid,
+    status: StatusCode,
+) -> Option<BoxBody> {
     let words = words(status);
     let data = serde_json::json!({
+        "request_id": request,
         "status": status.as_u16(),
         "title": words.0,
         "message": words.1,

@@ -66,7 +66,9 @@ impl Engine {
 impl PgSessionStore {
     /// One round of the purge, told to the log.
     async fn purge(&self) {
-        match purge::run_once(self.pool(), Pace::Gentle, |_| ()).await {
+        let run = purge::run_once(self.pool(), Pace::Gentle, |_| ()).await;
+        self.purged().count(&run);
+        match run {
             Ok(purged) if purged.rows > 0 => tracing::info!(
                 rows = purged.rows,
                 milliseconds = purged.took.as_millis() as u64,

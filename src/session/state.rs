@@ -2,8 +2,10 @@
 //! The only file that spells a key.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use actix_session::Session;
 use serde::{Deserialize, Serialize};
@@ -39,14 +41,25 @@ pub struct Current {
     /// Seconds until the absolute timeout, as the database counted when the session was loaded.
     pub absolute_seconds: i64,
     /// Who is signed in.
-    pub user: Option<Person>,
+    pub user: Option<Arc<Person>>,
     /// A hash of each value as it was loaded: what a request changed is what differs from it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     base: BTreeMap<String, u64>,
 }
 
-/// A loaded session as the cache keeps it: keys and JSON texts for actix-session.
-pub(super) type Pairs = Box<[(Cow<'static, str>, Box<str>)]>;
+/// A loaded session as the cache keeps it: keys and JSON texts for actix-session, and what the last of them
+/// says.
+#[derive(Debug)]
+pub(super) struct Known {
+    pairs: Box<[(Cow<'static, str>, Box<str>)]>,
+    current: Arc<Current>,
+}
+
+thread_local! {
+    /// What this thread handed to actix-session last: the request that it was for asks for it next, and need
+    /// not read it out of its JSON again.
+    static HANDED_OUT: RefCell<Option<Arc<Known>>> = const { RefCell::new(None) };
+}
 
 /// Who is signed in, as loaded with the session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,19 +117,28 @@ pub(super) struct Facts {
     pub(super) created_at: OffsetDateTime,
     pub(super) authenticated_at: Option<OffsetDateTime>,
     pub(super) absolute_seconds: i64,
-    pub(super) user: Option<Person>,
+    pub(super) user: Option<Arc<Person>>,
 }
 
 impl Current {
     /// What the store knows of the session of this request; `None` for a stranger.
-    pub fn of(session: &Session) -> Option<Current> {
-        session.get(CURRENT).ok().flatten()
+    pub fn of(session: &Session) -> Option<Arc<Current>> {
+        let entries = session.entries();
+        let text = entries.get(CURRENT)?;
+        let handed_out = HANDED_OUT.with_borrow(|known| {
+            // The same text says the same, whomever it was handed out for.
+            let known = known.as_ref().filter(|known| known.text() == Some(text.as_str()))?;
+            Some(Arc::clone(&known.current))
+        });
+        handed_out.or_else(|| serde_json::from_str(text).ok().map(Arc::new))
     }
+}
 
+impl Known {
     /// What actix-session gets of a session whose row says `facts` and `state`.
-    pub(super) fn pairs(facts: Facts, state: Value) -> Result<Pairs, serde_json::Error> {
+    pub(super) fn new(facts: Facts, state: Value) -> Result<Arc<Self>, serde_json::Error> {
         let Value::Object(state) = state else {
-            return Self::pairs(facts, Value::Object(Map::new()));
+            return Self::new(facts, Value::Object(Map::new()));
         };
         let mut pairs: Vec<(Cow<'static, str>, Box<str>)> = state
             .into_iter()
@@ -132,13 +154,19 @@ impl Current {
             Current { id, remembered, created_at, authenticated_at, absolute_seconds, user, base };
         let text = serde_json::to_string(&current)?;
         pairs.push((Cow::Borrowed(CURRENT), text.into_boxed_str()));
-        Ok(pairs.into_boxed_slice())
+        Ok(Arc::new(Self { pairs: pairs.into_boxed_slice(), current: Arc::new(current) }))
     }
-}
 
-/// Pairs as actix-session takes them.
-pub(super) fn map(pairs: &Pairs) -> HashMap<String, String> {
-    pairs.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect()
+    /// The pairs as actix-session takes them.
+    pub(super) fn hand_out(self: &Arc<Self>) -> HashMap<String, String> {
+        HANDED_OUT.set(Some(Arc::clone(self)));
+        self.pairs.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect()
+    }
+
+    /// The text of [`CURRENT`].
+    fn text(&self) -> Option<&str> {
+        self.pairs.last().map(|(_, text)| &**text)
+    }
 }
 
 /// Only ever compared within one process.
@@ -197,7 +225,7 @@ mod tests {
             absolute_seconds: 60,
             user: None,
         };
-        map(&Current::pairs(facts, state).unwrap())
+        Known::new(facts, state).unwrap().hand_out()
     }
 
     #[test]

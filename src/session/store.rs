@@ -17,7 +17,8 @@ use super::cache::{Cache, Entry, Stamp, Stripe};
 use super::feed::{Feed, State, Status};
 use super::lookup::{Lookup, Row};
 use super::moment::Moment;
-use super::state::{self, Change, Current, FORMAT_VERSION, Facts, Incoming, Pairs, Person};
+use super::purge::Tally;
+use super::state::{self, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
 use super::{barrier, revoke};
@@ -38,7 +39,7 @@ pub(super) type SessionCache = Cache<Digest, Loaded>;
 /// A session as it was loaded.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pairs: Pairs,
+    known: Arc<Known>,
     activity: Arc<Activity>,
 }
 
@@ -51,6 +52,7 @@ pub struct PgSessionStore {
     cache: Arc<SessionCache>,
     lookup: Lookup,
     status: Arc<Status>,
+    purged: Arc<Tally>,
     /// This server among those that serve from memory; `None`: the cache is off.
     server: Option<Uuid>,
 }
@@ -70,7 +72,8 @@ impl PgSessionStore {
         let cache = Arc::new(Cache::new(cached.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
         let server = cached.map(|_| Uuid::now_v7());
-        Self { pool, windows, touch, cache, lookup, status: Arc::default(), server }
+        let (status, purged) = (Arc::default(), Arc::default());
+        Self { pool, windows, touch, cache, lookup, status, purged, server }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -112,6 +115,11 @@ impl PgSessionStore {
         &self.status
     }
 
+    /// What the purge did so far in this process.
+    pub fn purged(&self) -> &Tally {
+        &self.purged
+    }
+
     /// Sessions asked of the database so far, and the statements that it took.
     pub fn lookups(&self) -> (u64, u64) {
         self.lookup.counts()
@@ -146,12 +154,12 @@ impl PgSessionStore {
         asked: Moment,
     ) -> Result<HashMap<String, String>, LoadError> {
         let user = match (row.user_id, &row.email, &row.display_name, &row.role) {
-            (Some(id), Some(email), Some(display_name), Some(role)) => Some(Person {
+            (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Person {
                 id: UserId::from(id),
                 email: email.clone(),
                 display_name: display_name.clone(),
                 role: role.clone(),
-            }),
+            })),
             _ => None,
         };
         let stripe = user.as_ref().map(|user| user_stripe(user.id));
@@ -163,13 +171,13 @@ impl PgSessionStore {
             absolute_seconds: row.absolute_seconds as i64,
             user,
         };
-        let pairs = Current::pairs(facts, row.state.clone())
+        let known = Known::new(facts, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
-        let map = state::map(&pairs);
+        let map = known.hand_out();
         if self.cache.trusted_until() > 0 {
             let life = LONGEST_ENTRY
                 .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
-            let entry = Entry::new(stamp, stripe, (asked + life).0, Loaded { pairs, activity });
+            let entry = Entry::new(stamp, stripe, (asked + life).0, Loaded { known, activity });
             let session = session_stripe(&digest);
             self.cache.put(digest, session, Arc::new(entry), asked.0);
         }
@@ -262,7 +270,7 @@ impl SessionStore for PgSessionStore {
         let asked = Moment::now();
         if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), asked.0) {
             self.touch.seen_again(&digest, &entry.value.activity, asked);
-            return Ok(Some(state::map(&entry.value.pairs)));
+            return Ok(Some(entry.value.known.hand_out()));
         }
         let (row, stamp) = self
             .lookup

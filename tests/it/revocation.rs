@@ -211,6 +211,75 @@ fn a_logout_is_final_while_a_server_is_stopped_for_ten_seconds() {
     println!("{said}");
 }
 
+/// A row that is deleted in psql: nobody waits for anybody then, so each server has its lease to learn of it.
+#[test]
+fn a_row_deleted_by_hand_is_refused_within_the_lease_whatever_happens_to_a_listener() {
+    let cluster = Cluster::new(2);
+    let trusted = || {
+        for server in &cluster.servers {
+            let began = Instant::now();
+            while !server.browser().get("/readyz").body.contains("trusted") {
+                assert!(began.elapsed() < Duration::from_secs(10), "{}", server.log());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    };
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                      WHERE application_name = 'frontdesk feed' AND datname = current_database()";
+    let run = |sql: &'static str| {
+        cluster
+            .database
+            .runtime
+            .block_on(sqlx::query(sql).execute(&cluster.database.pool))
+            .unwrap();
+    };
+    let (wire, deaf) = (&cluster.wires[1], &cluster.servers[1]);
+    for (name, fault) in [
+        ("healthy", &(|| ()) as &dyn Fn()),
+        ("listener killed by pg_terminate_backend", &|| run(terminate)),
+        ("listener reset", &|| wire.reset()),
+        ("listener half-open", &|| wire.set(Wire::Swallows)),
+        ("listener stalled", &|| wire.set(Wire::Stalls)),
+        ("server stopped for 10 s", &|| deaf.signal("STOP")),
+    ] {
+        let mut took = Vec::new();
+        let rounds = if name == "healthy" { 100 } else { 5 };
+        for _ in 0..if name.starts_with("server") { 1 } else { rounds } {
+            trusted();
+            let cookie = cluster.database.db_sessions(EMAIL, 1).remove(0);
+            let mut browsers = cluster.browsers(&cookie);
+            assert!(browsers.iter_mut().all(Browser::is_signed_in));
+            fault();
+            run(
+                "DELETE FROM sessions WHERE id = (SELECT id FROM sessions ORDER BY created_at DESC LIMIT 1)",
+            );
+            let began = Instant::now();
+            if name.starts_with("server") {
+                std::thread::sleep(Duration::from_secs(10));
+                deaf.signal("CONT");
+                assert!(!browsers[1].is_signed_in(), "let in after it was continued");
+            }
+            for browser in &mut browsers {
+                // 503 while the database is asked over a link that is down is no letting in.
+                while browser.get("/account/profile").status == 200 {
+                    let waited = began.elapsed();
+                    assert!(waited < Duration::from_millis(3100), "{name}: longer than a lease");
+                }
+            }
+            took.push(began.elapsed());
+            wire.set(Wire::Good);
+            wire.reset();
+        }
+        took.sort();
+        println!(
+            "DELETE by hand, {name}: refused by both servers after p50 {:?}, p99 {:?}, slowest {:?}",
+            took[took.len() / 2],
+            took[took.len() * 99 / 100],
+            took[took.len() - 1],
+        );
+    }
+}
+
 #[test]
 fn a_logout_is_final_while_postgresql_restarts() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

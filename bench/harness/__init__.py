@@ -1,0 +1,1 @@
+"""The benchmark, part by part; `bench/run` is the door."""

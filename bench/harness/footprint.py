@@ -1,0 +1,55 @@
+"""What a session in memory takes, and how soon a server is there."""
+
+import re, statistics, time, urllib.request
+
+from . import machine, servers
+from .ground import USERS, Ground, save
+from .load import Load
+
+
+def cached(metrics):
+    text = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode()
+    return int(re.search(r"(?m)^frontdesk_session_cache_entries (\d+)", text)[1])
+
+
+def session_bytes(ground, count):
+    """Resident memory before and after so many sessions came into the cache of a server that had served pages already."""
+    few, many = ground.signed_in(USERS), ground.signed_in(count)
+    ground.settle()
+    metrics = machine.free_port()
+    server = ground.keep(servers.frontdesk(ground.work, "server", ground.url, SESSION_CACHE_SIZE=count * 3, METRICS_BIND=f"127.0.0.1:{metrics}"))
+    Load(ground.work, "few", server.base, servers.PAGE, few, "User ").check(5)
+    time.sleep(3)
+    before, entries_before = machine.memory(server.process.pid), cached(metrics)
+    load = Load(ground.work, "many", server.base, servers.PAGE, many, "User ")
+    for _ in range(30):
+        if cached(metrics) >= count + entries_before:
+            break
+        # Each run begins with the first cookie again: long enough for all of them.
+        load.check(max(5, count // 8000))
+    else:
+        raise RuntimeError(f"only {cached(metrics)} sessions came into the cache")
+    time.sleep(3)
+    after, entries = machine.memory(server.process.pid), cached(metrics)
+    server.stop()
+    machine.say(f"{entries - entries_before:,} sessions more in memory: {(after - before) / 2**20:.1f} MiB more")
+    return dict(before=before, after=after, entries=entries - entries_before, each=(after - before) / (entries - entries_before))
+
+
+def starts(ground, count):
+    """Milliseconds from exec to the first 200."""
+    times = []
+    for _ in range(count):
+        server = servers.frontdesk(ground.work, "start", ground.url, every=0.001)
+        times.append(server.ready_after * 1000)
+        server.stop()
+    machine.say(f"{count} starts: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms")
+    return dict(median=statistics.median(times), max=max(times), count=count)
+
+
+def run(options):
+    with Ground() as ground:
+        ground.migrated()
+        start = starts(ground, options.starts)
+        memory = session_bytes(ground, options.sessions)
+        save("footprint", dict(machine=machine.described(ground.postgres), start=start, memory=memory))

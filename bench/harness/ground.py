@@ -1,0 +1,106 @@
+"""What every part stands on: a folder, a PostgreSQL, servers that end with it, and rows to fill the tables with. The
+tables keep their indexes, constraints and triggers while they are filled."""
+
+import contextlib, json, os, shutil, subprocess, tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from . import browser, machine, servers
+from .postgres import PostgreSql
+
+DATABASE = "frontdesk"
+USERS = 1000
+CHUNK = 50_000
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+
+
+class Ground(contextlib.ExitStack):
+    def __init__(self):
+        super().__init__()
+        machine.install("wrk")
+        machine.build()
+        self.work = tempfile.mkdtemp()
+        os.chmod(self.work, 0o755)
+        self.callback(shutil.rmtree, self.work, ignore_errors=True)
+        self.postgres = PostgreSql(self.work)
+        self.callback(self.postgres.stop)
+
+    def keep(self, server):
+        """`server`, ended with the rest."""
+        self.callback(server.stop)
+        return server
+
+    @property
+    def url(self):
+        return self.postgres.url(DATABASE)
+
+    def sql(self, text):
+        return self.postgres.sql(DATABASE, text)
+
+    def migrated(self):
+        """A database with its schema, and a thousand accounts with one password, without a session."""
+        self.postgres.create(DATABASE)
+        servers.command(self.url, "migrate", "run")
+        server = servers.frontdesk(self.work, "setup", self.url)
+        try:
+            browser.post(server.base, "/register", {"email": "user0@example.com", "display_name": "User 0", "password": servers.PASSWORD})
+        finally:
+            server.stop()
+        self.sql(f"""
+            DELETE FROM sessions;
+            INSERT INTO users (id, email, email_canonical, display_name, password_hash, password_changed_at)
+            SELECT gen_random_uuid(), 'user' || n || '@example.com', 'user' || n || '@example.com', 'User ' || n, password_hash, now()
+              FROM users, generate_series(1, {USERS - 1}) AS n WHERE email = 'user0@example.com';
+            VACUUM ANALYZE users""")
+
+    def signed_in(self, count):
+        """Cookies of so many sessions that are in the table."""
+        return [cookie for _, cookie in self.begin(count)]
+
+    def begin(self, count):
+        """So many sessions in the table: for each its digest and its cookie."""
+        env = {**os.environ, "FRONTDESK_SECRET_KEYS": servers.KEY}
+        made = subprocess.run([machine.program("signed_in_cookies"), str(count)], env=env, check=True, stdout=subprocess.PIPE, text=True)
+        pairs = [line.split("\t") for line in made.stdout.splitlines()]
+        copied = "".join(f"\\\\x{digest}\n" for digest, _ in pairs)
+        self.sql(f"""
+            CREATE TEMP TABLE made (n int GENERATED ALWAYS AS IDENTITY, digest bytea);
+            COPY made (digest) FROM STDIN;\n{copied}\\.
+            """ + rows("made.digest", "FROM made", "made.n", "now() + interval '14 days'"))
+        return pairs
+
+    def fill(self, title, first, last, expires="now() + interval '14 days'", kind="other"):
+        """Rows number `first` up to `last`, of people who are not here."""
+        chunks = [(n, min(n + CHUNK, last) - 1) for n in range(first, last, CHUNK)]
+
+        def insert(chunk):
+            source = "FROM generate_series({}, {}) AS n".format(*chunk)
+            self.sql("SET synchronous_commit = off;" + rows(f"sha256(convert_to('{kind}' || n, 'UTF8'))", source, "n", expires))
+            return chunk[1] - chunk[0] + 1
+
+        done = 0
+        with ThreadPoolExecutor(2) as pool:
+            for finished in as_completed([pool.submit(insert, chunk) for chunk in chunks]):
+                done += finished.result()
+                machine.progress(title, done, last - first)
+
+    def settle(self):
+        """The table as after a quiet night."""
+        self.sql("VACUUM ANALYZE sessions; CHECKPOINT")
+
+
+def rows(digest, source, number, expires):
+    return f"""
+        WITH people AS MATERIALIZED (SELECT array_agg(id ORDER BY email) AS ids FROM users)
+        INSERT INTO sessions (token_digest, id, user_id, authenticated_at, auth_methods, ip_address, user_agent,
+                              idle_timeout, expires_at, absolute_expires_at)
+        SELECT {digest}, gen_random_uuid(), ids[{number} % {USERS} + 1], now(), '{{pwd}}', '203.0.113.7', '{AGENT}',
+               interval '14 days', {expires}, {expires} + interval '76 days'
+          {source} CROSS JOIN people"""
+
+
+def save(name, result):
+    """Keeps what a part has found for the report."""
+    path = os.path.join(machine.HERE, "results", f"{name}.json")
+    with open(path, "w") as out:
+        json.dump(result, out, indent=1, ensure_ascii=False)
+        out.write("\n")

@@ -1,0 +1,70 @@
+"""Millions of expired rows: what pages notice while a server deletes them beside its work, and how fast the command
+deletes the rest.
+
+One server, told to purge each second, is driven in turns: quiet, with the purge's advisory lock held here, so that
+the server's purge finds somebody else at it; and at work, with the lock let go. At each turn once with pages at a
+steady pace, about a thousand a second, and once as fast as they can."""
+
+import json, statistics
+
+from . import machine, servers
+from .ground import USERS, Ground, save
+from .load import Load
+from .postgres import Psql
+
+LOCK = "('x66726f6e7464736b'::bit(64))::bigint"
+# Milliseconds that each of sixteen connections rests between two pages.
+PAUSE = 16
+
+
+def run(options):
+    with Ground() as ground:
+        ground.migrated()
+        cookies = ground.signed_in(USERS)
+        ground.fill("Live sessions", 0, max(0, options.live - USERS))
+        lock = Psql(ground.postgres, "frontdesk")
+        ground.callback(lock.close)
+        lock.run(f"SELECT pg_advisory_lock({LOCK})")
+        ground.fill("Expired sessions", 0, options.rows, "now() - interval '2 hours'", "expired")
+        ground.settle()
+        expired = lambda: int(ground.sql("SELECT count(*) FROM sessions WHERE expires_at <= now()"))
+        live = lambda: int(ground.sql("SELECT count(*) FROM sessions WHERE expires_at > now()"))
+        # What PostgreSQL counts; it may be a second behind.
+        deleted_ever = lambda: int(ground.sql("SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'sessions'"))
+        some_left = lambda: ground.sql("SELECT EXISTS (SELECT FROM sessions WHERE purge_after <= now())") == "t"
+        was_live, turns = live(), []
+        server = ground.keep(servers.frontdesk(ground.work, "server", ground.url, PURGE_INTERVAL="1s"))
+        load = Load(ground.work, "pages", server.base, servers.PAGE, cookies, "User ")
+        for number in range(options.rounds):
+            turn = {}
+            for at_work in (False, True):
+                for kind, pause in (("paced", PAUSE), ("full", None)):
+                    load.check()
+                    if at_work:
+                        lock.run(f"SELECT pg_advisory_unlock({LOCK})")
+                        load.run(3, pause=PAUSE)
+                    before = deleted_ever()
+                    found = load.run(options.seconds, pause=pause)
+                    deleted = deleted_ever() - before
+                    if at_work:
+                        lock.run(f"SELECT pg_advisory_lock({LOCK})")
+                    if at_work and (deleted == 0 or not some_left()):
+                        raise RuntimeError("the purge was not at work all the time: more rows, or fewer rounds")
+                    name = f"{kind}-{'purging' if at_work else 'quiet'}"
+                    turn[name] = dict(rate=found["rate"], p50=found["p50"], p99=found["p99"], deleted=deleted / options.seconds)
+                    machine.say(f"round {number + 1} of {options.rounds}: {name}: {found['rate']:,.0f} requests/s, "
+                                f"p99 {found['p99']:.2f} ms, {deleted / options.seconds:,.0f} rows deleted a second")
+            turns.append(turn)
+        server.stop()
+        lock.run(f"SELECT pg_advisory_unlock({LOCK})")
+        ground.settle()
+        machine.say("Purging the rest at full pace.")
+        purged = json.loads(servers.command(ground.url, "session", "purge", "--json"))
+        if expired() or live() != was_live:
+            raise RuntimeError("the purge left expired rows, or deleted live ones")
+        medians = {name: {key: statistics.median(turn[name][key] for turn in turns) for key in turns[0][name]} for name in turns[0]}
+        ratio = lambda kind: statistics.median(turn[f"{kind}-purging"]["p99"] / turn[f"{kind}-quiet"]["p99"] for turn in turns)
+        save("purge", dict(
+            machine=machine.described(ground.postgres), rows=options.rows, live=was_live, rounds=options.rounds, seconds=options.seconds,
+            deleted=purged["deleted"], took=purged["seconds"], rate=purged["deleted"] / purged["seconds"], turns=medians,
+            paced_ratio=ratio("paced"), full_ratio=ratio("full")))

@@ -1,0 +1,69 @@
+"""How soon an ended session is refused by every server. Each round takes a session that every server has just served
+from memory, ends it (by POST /logout on one of them, or by DELETE in psql), and from the moment that answers asks
+every server in turn until all have refused. After a logout nothing may be accepted, not once."""
+
+import time
+
+from . import machine, servers
+from .browser import Connection
+from .ground import Ground, save
+from .postgres import Psql
+
+
+def milliseconds(values):
+    values = sorted(values)
+    return dict(p50=values[len(values) // 2], p99=values[min(len(values) - 1, len(values) * 99 // 100)], max=values[-1])
+
+
+def refused_everywhere(connections, cookie, since):
+    """Milliseconds until the answer of the last server that refused, and how often it was accepted before."""
+    accepted, asking = 0, list(connections)
+    while asking:
+        asking = [each for each in asking if each.ask("GET", servers.PAGE, cookie) == 200]
+        accepted += len(asking)
+        if time.perf_counter() - since > 10:
+            raise RuntimeError("an ended session is accepted for ten seconds")
+    return (time.perf_counter() - since) * 1000, accepted
+
+
+def rounds(sessions, psql, connections, how):
+    answers, delays, accepted = [], [], 0
+    for number, (digest, cookie) in enumerate(sessions):
+        for connection in connections:
+            if connection.ask("GET", servers.PAGE, cookie) != 200 or connection.ask("GET", servers.PAGE, cookie) != 200:
+                raise RuntimeError("a live session was refused")
+        if how == "logout":
+            began = time.perf_counter()
+            if connections[number % len(connections)].ask("POST", "/logout", cookie) != 303:
+                raise RuntimeError("nobody was signed out")
+        else:
+            began = time.perf_counter()
+            psql.run(f"DELETE FROM sessions WHERE token_digest = '\\x{digest}' RETURNING 1")
+        answered = time.perf_counter()
+        answers.append((answered - began) * 1000)
+        delay, after = refused_everywhere(connections, cookie, answered)
+        delays.append(delay)
+        accepted += after
+    return dict(answer=milliseconds(answers), delay=milliseconds(delays), accepted=accepted)
+
+
+def run(options):
+    rows = []
+    with Ground() as ground:
+        ground.migrated()
+        psql = Psql(ground.postgres, "frontdesk")
+        ground.callback(psql.close)
+        running = []
+        for count in (1, 2, 3):
+            running.append(ground.keep(servers.frontdesk(ground.work, f"server-{count}", ground.url)))
+            time.sleep(2)
+            for how in ("logout", "delete"):
+                sessions = ground.begin(options.rounds)
+                found = rounds(sessions, psql, [Connection(server.port) for server in running], how)
+                machine.say(f"{count} servers, {how}: the answer took {found['answer']['p50']:.2f} ms, p99 {found['answer']['p99']:.2f}; "
+                            f"refused everywhere after {found['delay']['p50']:.2f} ms, p99 {found['delay']['p99']:.2f}, "
+                            f"max {found['delay']['max']:.2f}; accepted meanwhile: {found['accepted']}")
+                if how == "logout" and found["accepted"]:
+                    raise RuntimeError("a session was accepted after its logout had answered")
+                rows.append(dict(servers=count, how=how, **found))
+        save("revocation", dict(machine=machine.described(ground.postgres), rounds=options.rounds, rows=rows))

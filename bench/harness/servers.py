@@ -1,0 +1,65 @@
+"""Starting and ending servers; what Frontdesk's are told."""
+
+import os, signal, subprocess, sys, time, urllib.error, urllib.request
+
+from . import machine
+
+KEY = "tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM"
+PASSWORD = "quiet corner with a lamp"
+PAGE = "/account/profile"
+
+
+class Server:
+    def __init__(self, work, name, command, env, ready="/login", every=0.1):
+        self.name, self.port = name, int(env["PORT"])
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.log = open(os.path.join(work, f"{name}.log"), "a")
+        self.began = time.perf_counter()
+        self.process = subprocess.Popen(command, env={**os.environ, **env}, stdout=self.log, stderr=self.log, start_new_session=True)
+        self.wait(ready, every)
+
+    def wait(self, ready, every):
+        for _ in range(int(1800 / every)):
+            try:
+                urllib.request.urlopen(self.base + ready, timeout=2)
+                self.ready_after = time.perf_counter() - self.began
+                return
+            except OSError:
+                pass
+            if self.process.poll() is not None:
+                sys.exit(f"{self.name} did not start:\n" + open(self.log.name).read()[-2000:])
+            time.sleep(every)
+        sys.exit(f"{self.name} does not answer")
+
+    def stop(self):
+        if self.process.poll() is not None:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(20)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def environment(url, **settings):
+    """Frontdesk's settings; `settings` without the prefix."""
+    return {"DATABASE_URL": url, "FRONTDESK_SECRET_KEYS": KEY, "RUST_LOG": "warn",
+            **{f"FRONTDESK_{name}": str(value) for name, value in settings.items()}}
+
+
+def frontdesk(work, name, url, every=0.1, ready="/healthz", **settings):
+    port = machine.free_port()
+    settings = {"WORKERS": 2, "BIND": f"127.0.0.1:{port}", "PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
+    env = {"PORT": str(port), **environment(url, **settings)}
+    return Server(work, name, [machine.program()], env, ready, every)
+
+
+def page_without_sessions(work):
+    port = machine.free_port()
+    return Server(work, "page", [machine.program("page_without_sessions")], {"PORT": str(port)})
+
+
+def command(url, *words):
+    """`frontdesk …`, and what it prints."""
+    return subprocess.run([machine.program(), *words], env={**os.environ, **environment(url)}, check=True,
+                          stdout=subprocess.PIPE, text=True).stdout

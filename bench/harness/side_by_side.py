@@ -1,0 +1,150 @@
+"""The same signed-in page on Frontdesk and on what people would use instead."""
+
+import os, statistics, subprocess
+
+from . import browser, machine, servers
+from .ground import USERS, Ground, save
+from .load import Load
+
+PEER_PASSWORD = "benchmark-password"
+LOOKED_AT = 20
+
+
+class Competitor:
+    """How it starts, what it is asked, what came out."""
+
+    def __init__(self, name, title, path="/account", password=PEER_PASSWORD, mark="User "):
+        self.name, self.title, self.path, self.password, self.mark = name, title, path, password, mark
+        self.rounds, self.cookies = [], []
+
+    def ready(self, work):
+        self.load = Load(work, self.name, self.server.base, self.path, self.cookies, self.mark)
+        self.look()
+        self.load.check()
+
+    def look(self):
+        """Twenty of the sessions, once more by hand."""
+        for cookie in self.cookies[:: max(1, len(self.cookies) // LOOKED_AT)]:
+            self.size = len(browser.look(self.server.base, self.path, cookie, self.mark))
+
+    def measure(self, seconds, ground, redis=None):
+        self.look()
+        self.load.run(1)
+        watched = [self.server.process.pid, ground.postgres.process.pid] + ([redis] if redis else [])
+        before = [machine.cpu(pid) for pid in watched]
+        found = self.load.run(seconds)
+        spent = [(machine.cpu(pid) - was) / found["requests"] * 1e6 for pid, was in zip(watched, before)]
+        self.look()
+        self.rounds.append(dict(rate=found["rate"], p50=found["p50"], p99=found["p99"], app=spent[0], store=sum(spent[1:]),
+                                generator=found["generator"], memory=machine.memory(self.server.process.pid)))
+
+    def result(self):
+        medians = {key: statistics.median(each[key] for each in self.rounds) for key in self.rounds[0]}
+        return dict(name=self.name, title=self.title, size=self.size, **medians)
+
+
+def own(name, title, mark="User "):
+    return Competitor(name, title, path=servers.PAGE, password=servers.PASSWORD, mark=mark)
+
+
+def competitors():
+    return [
+        own("page", "Frontdesk's page without sessions", mark="Ada"),
+        own("cache-on", "Frontdesk"),
+        own("cache-off", "Frontdesk, cache off"),
+        Competitor("actix-plain", "actix-session, a plain PostgreSQL store"),
+        Competitor("actix-redis", "actix-session, Redis store"),
+        Competitor("axum-login", "axum-login, tower-sessions on PostgreSQL"),
+        Competitor("nestjs-redis", "NestJS, connect-redis"),
+        Competitor("nestjs-pg", "NestJS, connect-pg-simple"),
+        Competitor("django-cached_db", "Django, cached_db"),
+        Competitor("django-db", "Django, db"),
+    ]
+
+
+def start_own(competitor, ground):
+    if competitor.name == "page":
+        competitor.server = servers.page_without_sessions(ground.work)
+    else:
+        cache = competitor.name.removeprefix("cache-")
+        competitor.server = servers.frontdesk(ground.work, competitor.name, ground.url, SESSION_CACHE=cache)
+    ground.keep(competitor.server)
+
+
+def start_peer(competitor, ground, redis_url, made):
+    name, store = competitor.name, ""
+    if name.startswith(("nestjs-", "django-")):
+        name, store = name.split("-", 1)
+    database = name.replace("-", "_")
+    if database not in made:
+        ground.postgres.create(database)
+        made.add(database)
+    env = {"PORT": str(machine.free_port()), "DATABASE_URL": ground.postgres.url(database), "REDIS_URL": redis_url,
+           "USERS": str(USERS), "STORE": store}
+    run = os.path.join(machine.HERE, "peers", name, "run")
+    competitor.server = ground.keep(servers.Server(ground.work, competitor.name, [run], env, every=0.5))
+
+
+def sign_in(chosen):
+    """Everybody on every server, with a password. The page without sessions is asked with the same headers."""
+    emails = [f"user{n}@example.com" for n in range(USERS)]
+    for competitor in chosen:
+        if competitor.name != "page":
+            machine.say(f"Signing in on {competitor.title}.")
+            competitor.cookies = browser.login_all(competitor.server.base, emails, competitor.password)
+    for competitor in chosen:
+        if competitor.name == "page":
+            competitor.cookies = next((other.cookies for other in chosen if other.name.startswith("cache-")), [])
+
+
+def ratios(chosen):
+    by_name = {competitor.name: competitor for competitor in chosen}
+    found = []
+    for title, a, b, key, wanted in [
+        ("Frontdesk's requests/s to its page without sessions", "cache-on", "page", "rate", "≥ 0.90"),
+        ("its CPU a request to that of its page without sessions", "cache-on", "page", "app", "≤ 1.2"),
+        ("to actix-session's Redis store", "cache-on", "actix-redis", "rate", "≥ 7"),
+        ("to NestJS with connect-pg-simple", "cache-on", "nestjs-pg", "rate", "≥ 45"),
+        ("cache off, to a plain PostgreSQL store", "cache-off", "actix-plain", "rate", "≥ 4"),
+    ]:
+        if a in by_name and b in by_name:
+            pairs = zip(by_name[a].rounds, by_name[b].rounds)
+            found.append(dict(title=title, measured=statistics.median(x[key] / y[key] for x, y in pairs), wanted=wanted))
+    return found
+
+
+def rounds(chosen, count, seconds, ground, redis=None):
+    for number in range(count):
+        for competitor in chosen:
+            competitor.measure(seconds, ground, redis)
+            machine.say(f"round {number + 1} of {count}: {competitor.title}: {competitor.rounds[-1]['rate']:,.0f} requests/s")
+
+
+def run(options):
+    only = [name for name in options.only.split(",") if name]
+    chosen = [each for each in competitors() if not only or each.name in only]
+    machine.install("redis-server")
+    with Ground() as ground:
+        port = machine.free_port()
+        redis = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+                                 stdout=subprocess.DEVNULL)
+        ground.callback(redis.terminate)
+        ground.migrated()
+        ground.fill("Sessions", 0, options.sessions)
+        made = set()
+        for competitor in chosen:
+            machine.say(f"Starting {competitor.title}.")
+            if competitor.path == servers.PAGE:
+                start_own(competitor, ground)
+            else:
+                start_peer(competitor, ground, f"redis://127.0.0.1:{port}", made)
+        sign_in(chosen)
+        ground.settle()
+        for competitor in chosen:
+            competitor.ready(ground.work)
+        rounds(chosen, options.rounds, options.seconds, ground, redis.pid)
+        versions = [machine.described(ground.postgres), "Node " + machine.version("node --version"),
+                    machine.version("python3 --version"), " ".join(machine.version("redis-server --version").split()[:3])]
+        save("side-by-side", dict(
+            machine=", ".join(versions), sessions=options.sessions, cookies=USERS, rounds=options.rounds, seconds=options.seconds,
+            partial=bool(only), rows=[each.result() for each in chosen], ratios=ratios(chosen)))

@@ -1,0 +1,69 @@
+"""Sign-ins a second against the bare hash, and what signed-in pages notice meanwhile. Sixteen connections post right
+passwords of a thousand accounts; only 303 counts as a sign-in, and anything else fails the run."""
+
+import json, os, statistics, subprocess, urllib.parse
+
+from . import machine, servers
+from .ground import USERS, Ground, save
+from .load import Load, Running
+
+CONNECTIONS = 16
+# Four connections that rest 40 ms between two pages: about a hundred pages a second.
+PAGES, PAUSE = 4, 40
+SCRIPT = """
+local n = 0
+threads = {}
+good, bad = 0, 0
+setup = function(thread) threads[#threads + 1] = thread end
+request = function()
+  n = n + 1
+  return wrk.format("POST", "/login", { ["Content-Type"] = "application/x-www-form-urlencoded" },
+    "email=user" .. (n % USERS) .. "%40example.com&password=PASSWORD")
+end
+response = function(status) if status == 303 then good = good + 1 else bad = bad + 1 end end
+done = function(summary, latency)
+  local good, bad = 0, 0
+  for _, thread in ipairs(threads) do good = good + thread:get("good"); bad = bad + thread:get("bad") end
+  local e = summary.errors
+  io.write(string.format('RESULT{"requests":%d,"micros":%d,"errors":%d,"bad":%d,"p50":%f,"p99":%f}\\n',
+    good, summary.duration, e.connect + e.read + e.write + e.timeout, bad, latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+end
+"""
+
+
+def bare(seconds):
+    done = subprocess.run([machine.program("bare_hash"), str(seconds)], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)["rate"]
+
+
+def run(options):
+    with Ground() as ground:
+        ground.migrated()
+        cookies = ground.signed_in(USERS)
+        ground.settle()
+        server = ground.keep(servers.frontdesk(ground.work, "server", ground.url))
+        script = ground.work + "/sign-in.lua"
+        with open(script, "w") as out:
+            out.write(SCRIPT.replace("USERS", str(USERS)).replace("PASSWORD", urllib.parse.quote_plus(servers.PASSWORD)))
+        pages = Load(ground.work, "pages", server.base, servers.PAGE, cookies, "User ")
+        pages.check()
+        turns = []
+        for number in range(options.rounds):
+            hash_rate = bare(options.seconds)
+            quiet = pages.run(options.seconds, PAGES, PAUSE)
+            watched = (server.process.pid, ground.postgres.process.pid)
+            before = [machine.cpu(pid) for pid in watched]
+            driven = pages.begin(options.seconds, PAGES, PAUSE)
+            signing = Running(script, server.base, options.seconds, CONNECTIONS).finish()
+            during = pages.finish(driven, PAGES)
+            app, store = ((machine.cpu(pid) - was) / signing["requests"] * 1e3 for pid, was in zip(watched, before))
+            if signing["bad"] or signing["errors"]:
+                raise RuntimeError(f"not every right password signed in: {signing}")
+            turns.append(dict(bare=hash_rate, rate=signing["rate"], ratio=signing["rate"] / hash_rate, p50=signing["p50"], p99=signing["p99"],
+                              pages=during["rate"], page_p50=during["p50"], page_p99=during["p99"], page_max=during["max"],
+                              quiet_p99=quiet["p99"], app=app, store=store, generator=signing["generator"] / 1e3))
+            machine.say(f"round {number + 1} of {options.rounds}: {signing['rate']:.1f} sign-ins/s, bare hash {hash_rate:.1f}/s, "
+                        f"p99 of pages {during['p99']:.1f} ms")
+        medians = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
+        save("sign-in", dict(machine=machine.described(ground.postgres), cores=os.cpu_count(), connections=CONNECTIONS, rounds=options.rounds, seconds=options.seconds,
+                             memory=machine.most_memory(server.process.pid), **medians))

@@ -1,0 +1,33 @@
+"""Writing activity: sessions seen once, then the flush that writes them, through the library as the server does it.
+Once an hour a session moves in the purge's index; that write can not be HOT, all others must be."""
+
+import json, os, statistics, subprocess
+
+from . import machine
+from .ground import Ground, save
+
+COUNTS = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'"
+
+
+def run(options):
+    with Ground() as ground:
+        ground.migrated()
+        ground.fill("Sessions", 0, options.sessions)
+        ground.settle()
+        found = []
+        for number in range(options.rounds):
+            counts = lambda: [int(each) for each in ground.sql(COUNTS).split("|")]
+            before = counts()
+            text = subprocess.run([machine.program("touch_flush"), str(options.activities)], env={**os.environ, "DATABASE_URL": ground.url},
+                                  check=True, stdout=subprocess.PIPE, text=True).stdout
+            done = json.loads(text)
+            updated, hot = (now - was for now, was in zip(counts(), before))
+            if updated != options.activities or done["activities"] != updated:
+                raise RuntimeError(f"{updated} rows were updated, {done} said")
+            may_be_hot = updated - done["crossed"]
+            found.append(dict(rate=updated / done["seconds"], hot=hot / updated, hot_within_hour=hot / may_be_hot))
+            machine.say(f"round {number + 1} of {options.rounds}: {found[-1]['rate']:,.0f} activities/s, {hot:,} of {updated:,} HOT, "
+                        f"{done['crossed']:,} moved to the next hour of the purge's index")
+        save("touch", dict(machine=machine.described(ground.postgres), sessions=options.sessions, activities=options.activities,
+                           rounds=options.rounds, rate=statistics.median(each["rate"] for each in found),
+                           hot=min(each["hot"] for each in found), hot_within_hour=min(each["hot_within_hour"] for each in found)))

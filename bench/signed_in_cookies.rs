@@ -1,0 +1,26 @@
+//! Makes secrets of sessions and the sealed cookies that carry them, as many as asked for: so a benchmark can fill the
+//! table with sessions that it can use without hashing a password for each. One line each: the digest for the row in
+//! hexadecimal, a tab, the cookie. Takes the key from FRONTDESK_SECRET_KEYS, and must never see one in real use.
+
+use std::io::Write as _;
+
+use actix_web::cookie::{Cookie, CookieJar, Key};
+use anyhow::Context as _;
+use frontdesk::secret::Secret;
+
+fn main() -> anyhow::Result<()> {
+    let count: u32 = std::env::args().nth(1).context("how many?")?.parse()?;
+    let key = Key::derive_from(std::env::var("FRONTDESK_SECRET_KEYS")?.as_bytes());
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for _ in 0..count {
+        let secret = Secret::generate();
+        let mut jar = CookieJar::new();
+        jar.private_mut(&key).add(Cookie::new("session", secret.reveal()));
+        let cookie = jar.get("session").context("it was just added")?.encoded().to_string();
+        for byte in secret.digest().as_bytes() {
+            write!(out, "{byte:02x}")?;
+        }
+        writeln!(out, "\t{cookie}")?;
+    }
+    Ok(())
+}

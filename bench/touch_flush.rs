@@ -1,0 +1,76 @@
+//! How fast activity is written: begins so many sessions in DATABASE_URL that were last seen 62 seconds ago, looks
+//! each up once through the store, as a page does, and takes the time of the flush that writes them all. Prints one
+//! line of JSON; whether the writes were HOT is what PostgreSQL counted. The ends of the sessions are spread over an
+//! hour, so as many as in real life move to the next hour of the index for the purge, and can not be HOT: "crossed".
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use actix_session::storage::{SessionKey, SessionStore as _};
+use anyhow::Context as _;
+use frontdesk::db;
+use frontdesk::secret::Secret;
+use frontdesk::session::{PgSessionStore, Windows};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let count: usize = std::env::args().nth(1).context("how many sessions?")?.parse()?;
+    let pool = db::pool(std::env::var("DATABASE_URL")?.parse()?, 10);
+    // Those of a run before.
+    sqlx::query("DELETE FROM sessions WHERE ip_address = '203.0.113.8'").execute(&pool).await?;
+    let secrets: Vec<Secret> = (0..count).map(|_| Secret::generate()).collect();
+    for chunk in secrets.chunks(10_000) {
+        let digests: Vec<Vec<u8>> =
+            chunk.iter().map(|secret| secret.digest().as_bytes().to_vec()).collect();
+        sqlx::query(
+            "INSERT INTO sessions (token_digest, id, user_id, created_at, last_seen_at, authenticated_at, auth_methods,
+                                   ip_address, user_agent, idle_timeout, expires_at, absolute_expires_at)
+             SELECT digest, gen_random_uuid(), (SELECT id FROM users LIMIT 1), now(), now() - interval '62 seconds',
+                    now() - interval '1 hour', '{pwd}', '203.0.113.8',
+                    'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0',
+                    idle, now() - interval '62 seconds' + idle, now() + interval '1 day'
+               FROM unnest($1::bytea[]) AS digest,
+                    make_interval(secs => 7200 + get_byte(digest, 0) * 14 + get_byte(digest, 1) / 256.0 * 14) AS idle",
+        )
+        .bind(digests)
+        .execute(&pool)
+        .await?;
+    }
+    sqlx::query("VACUUM ANALYZE sessions").execute(&pool).await?;
+    let store = PgSessionStore::new(pool.clone(), Windows::default(), None);
+    let mut tasks = Vec::new();
+    for chunk in secrets.chunks(count.div_ceil(64)) {
+        let keys: Vec<String> = chunk.iter().map(Secret::reveal).collect();
+        let store = store.clone();
+        tasks.push(tokio::spawn(async move {
+            for key in keys {
+                let found = store.load(&SessionKey::try_from(key)?).await?;
+                anyhow::ensure!(found.is_some(), "a session that was just begun is not there");
+            }
+            Ok(())
+        }));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    let waiting = store.touch().waiting();
+    anyhow::ensure!(waiting == count, "{waiting} of {count} activities wait to be written");
+    let began = Instant::now();
+    store.touch().flush().await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let left = store.touch().waiting();
+    let crossed: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sessions WHERE ip_address = '203.0.113.8' AND purge_after <>
+                date_bin('1 hour', created_at - interval '62 seconds' + idle_timeout, '2000-01-01 00:00:00+00')",
+    )
+    .fetch_one(&pool)
+    .await?;
+    let written = count - left;
+    let line = serde_json::json!({ "activities": written, "seconds": seconds, "crossed": crossed });
+    writeln!(std::io::stdout(), "{line}")?;
+    pool.close().await;
+    Ok(())
+}

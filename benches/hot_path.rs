@@ -1,0 +1,166 @@
+//! What one signed-in page costs the session layer, part by part: the guard in front, the cookie's seal, the digest,
+//! the cache, the map for actix-session. `cargo bench --bench hot_path`. The cache and the map are the very files that
+//! the program is made of. Asks no database.
+
+// The files below bring what only the program or their own tests use.
+#![allow(dead_code, unused_imports)]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::cookie::{Cookie, CookieJar, Key};
+use actix_web::dev::Service;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpResponse, test, web};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use frontdesk::id::{SessionId, UserId};
+use frontdesk::kit::cookie_guard::{self, SessionCookie};
+use frontdesk::secret::Secret;
+use time::OffsetDateTime;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[path = "../src/session/cache.rs"]
+mod cache;
+#[path = "../src/session/state.rs"]
+mod state;
+
+/// What `cache.rs` is made of.
+mod sync {
+    pub use std::sync::Mutex;
+    pub use std::sync::atomic::{AtomicU64, Ordering};
+}
+/// What `state.rs` names.
+mod audit {
+    pub use frontdesk::audit::Origin;
+}
+mod id {
+    pub use frontdesk::id::{SessionId, UserId};
+}
+
+const FAR: u64 = u64::MAX;
+
+fn key() -> Key {
+    Key::derive_from(b"a key of a benchmark, and of nothing else on this earth")
+}
+
+fn sealed(secret: &Secret) -> String {
+    let mut jar = CookieJar::new();
+    jar.private_mut(&key()).add(Cookie::new("session", secret.reveal()));
+    jar.get("session").map(|cookie| cookie.value().to_owned()).unwrap_or_default()
+}
+
+/// A request through an empty application, and through one that has the guard in front: the difference is the guard.
+fn guard(criterion: &mut Criterion) {
+    let system = actix_web::rt::System::new();
+    let cookies = SessionCookie::new(false, vec![key()], vec!["notice".to_owned()]);
+    let header = format!("session={}", sealed(&Secret::generate()));
+    let request = || {
+        test::TestRequest::get()
+            .uri("/")
+            .insert_header(("cookie", header.as_str()))
+            .app_data(web::Data::new(cookies.clone()))
+            .to_request()
+    };
+    let answer = || async { HttpResponse::NoContent().finish() };
+    let bare = system.block_on(test::init_service(App::new().route("/", web::get().to(answer))));
+    let app = App::new().app_data(web::Data::new(cookies.clone()));
+    let app = app.wrap(from_fn(cookie_guard::guard)).route("/", web::get().to(answer));
+    let guarded = system.block_on(test::init_service(app));
+    criterion.bench_function("a request without the cookie guard", |bencher| {
+        bencher.iter_batched(
+            request,
+            |request| system.block_on(bare.call(request)).map(|answer| answer.status()),
+            BatchSize::SmallInput,
+        );
+    });
+    criterion.bench_function("a request with the cookie guard", |bencher| {
+        bencher.iter_batched(
+            request,
+            |request| system.block_on(guarded.call(request)).map(|answer| answer.status()),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+/// What `CookieJar::private` does for actix-session.
+fn unseal(criterion: &mut Criterion) {
+    let (key, value) = (key(), sealed(&Secret::generate()));
+    criterion.bench_function("unseal the cookie", |bencher| {
+        bencher.iter(|| {
+            let mut jar = CookieJar::new();
+            jar.add_original(Cookie::new("session", black_box(value.clone())));
+            jar.private(&key).get("session")
+        });
+    });
+}
+
+fn digest(criterion: &mut Criterion) {
+    let text = Secret::generate().reveal();
+    criterion.bench_function("digest of the secret", |bencher| {
+        bencher.iter(|| Secret::parse(black_box(&text)).map(|secret| secret.digest()));
+    });
+}
+
+/// As large as `store.rs` makes it, with a hundred thousand sessions in it.
+fn cache_hit(criterion: &mut Criterion) {
+    let cache = cache::Cache::new(200_000, 1 << 16, 64);
+    cache.trust_until(FAR);
+    let digests: Vec<_> = (0..100_000).map(|_| Secret::generate().digest()).collect();
+    let stripe = |digest: &frontdesk::secret::Digest| {
+        let bytes = digest.as_bytes();
+        cache::Stripe::from_be_bytes([bytes[0], bytes[1]])
+    };
+    for digest in &digests {
+        let entry = cache::Entry::new(cache.stamp(), Some(7), FAR - 1, 0_u64);
+        cache.put(digest.clone(), stripe(digest), Arc::new(entry), 0);
+    }
+    let mut number = 0;
+    criterion.bench_function("cache hit, one of 100,000", |bencher| {
+        bencher.iter(|| {
+            number = (number + 1) % digests.len();
+            let digest = &digests[number];
+            cache.get(digest, stripe(digest), black_box(1)).map(|entry| entry.value)
+        });
+    });
+}
+
+/// The map that actix-session gets of a hit, and what a handler reads from it.
+fn state_map(criterion: &mut Criterion) {
+    let facts = state::Facts {
+        id: SessionId::generate(),
+        remembered: false,
+        created_at: OffsetDateTime::UNIX_EPOCH,
+        authenticated_at: Some(OffsetDateTime::UNIX_EPOCH),
+        absolute_seconds: 86_400,
+        user: Some(state::Person {
+            id: UserId::generate(),
+            email: "ada@example.com".to_owned(),
+            display_name: "Ada".to_owned(),
+            role: "user".to_owned(),
+        }),
+    };
+    let pairs = state::Current::pairs(facts, serde_json::json!({})).expect("facts are JSON");
+    criterion.bench_function("state map of a hit", |bencher| {
+        bencher.iter(|| state::map(black_box(&pairs)));
+    });
+    let map: HashMap<String, String> = state::map(&pairs);
+    criterion.bench_function("who it is, read from the map", |bencher| {
+        bencher.iter(|| {
+            let text = black_box(&map).get("frontdesk.current")?;
+            serde_json::from_str::<state::Current>(text).ok()
+        });
+    });
+}
+
+criterion_group! {
+    name = hot_path;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = guard, unseal, digest, cache_hit, state_map
+}
+criterion_main!(hot_path);
