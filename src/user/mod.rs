@@ -4,6 +4,7 @@
 pub mod authenticate;
 pub mod display_name;
 pub mod email_address;
+mod foreign_hash;
 pub mod hasher;
 pub mod password;
 mod phc;
