@@ -92,6 +92,35 @@ pub async fn record(connection: &mut PgConnection, event: Event<'_>) -> sqlx::Re
     Ok(())
 }
 
+/// Appends the same event for many people, each with its details, in the caller's transaction.
+pub async fn record_many(
+    connection: &mut PgConnection,
+    name: &'static str,
+    people: &[(UserId, Value)],
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    let (ids, details): (Vec<Uuid>, Vec<&Value>) =
+        people.iter().map(|(user, details)| (user.uuid(), details)).unzip();
+    sqlx::query!(
+        r#"
+        INSERT INTO audit_events
+               (event, user_id, actor, ip_address, user_agent, request_id, details)
+        SELECT $1, user_id, $2, CAST($3::text AS inet), $4, $5, details
+          FROM unnest($6::uuid[], $7::jsonb[]) AS person (user_id, details)
+        "#,
+        name,
+        origin.actor.as_str(),
+        origin.ip_address.map(|address| address.to_string()),
+        origin.user_agent,
+        origin.request_id,
+        &ids,
+        &details as &[&Value],
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// A sign-in as the trail remembers it.
 #[derive(Debug)]
 pub struct SignIn {

@@ -1,6 +1,10 @@
 //! What can be typed: commands, their arguments, and their help.
 
-use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::user::hasher;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -36,7 +40,7 @@ pub(super) enum Command {
     },
     /// Look after accounts
     #[command(
-        after_help = "Examples:\n  frontdesk user create ada@example.com --name Ada\n  pass show ada | frontdesk user set-password ada@example.com\n  frontdesk user disable ada@example.com"
+        after_help = "Examples:\n  frontdesk user create ada@example.com --name Ada\n  pass show ada | frontdesk user set-password ada@example.com\n  frontdesk user disable ada@example.com\n  frontdesk user import people.csv --dry-run"
     )]
     User {
         #[command(subcommand)]
@@ -129,6 +133,83 @@ pub(super) enum User {
         #[arg(long)]
         demote: bool,
     },
+    /// Bring people along from another system, with the passwords they have; again goes on where it was interrupted
+    #[command(after_help = IMPORT)]
+    Import(Import),
+    /// Write everybody to a file that `user import` reads
+    Export(Export),
+}
+
+const IMPORT: &str = "Columns of CSV, keys of JSON lines; all but email may be missing:
+  email            who is there already is left as they are, and counted
+  display_name     else the part of the address before the @
+  password_hash    of Django, Devise, Laravel, Node, Werkzeug, or a PHC string; argon2id after the next sign-in
+  hash_format      better-auth or node-scrypt, for hashes that do not say what they are
+  role             user or admin
+  email_verified, disabled                           true, false, or since when
+  created_at, password_changed_at, deletion_due_at   like 2026-11-23T21:27:00Z
+
+Exit codes: 0 all taken; 1 lines were rejected (each named on standard error), or it failed; 3 nothing to do.";
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// CSV or JSON lines; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// What the file is; else its first character tells
+    #[arg(long, value_enum)]
+    pub(super) format: Option<FileFormat>,
+    /// Check every line, say what would be done, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// What password hashes are that do not say it themselves
+    #[arg(long, value_enum)]
+    pub(super) hash_format: Option<HashFormat>,
+    /// Take the role admin as it stands in the file
+    #[arg(long)]
+    pub(super) allow_admins: bool,
+    /// Write rejected lines here: number and reason
+    #[arg(long, value_name = "FILE")]
+    pub(super) rejects: Option<PathBuf>,
+    /// A JSON object for machines
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// A new file, for its owner alone; without it, standard output
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// What to write; else the ending of the file tells, else CSV
+    #[arg(long, value_enum)]
+    pub(super) format: Option<FileFormat>,
+    /// Password hashes too: whoever has the file can guess passwords at leisure
+    #[arg(long)]
+    pub(super) with_hashes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FileFormat {
+    Csv,
+    Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum HashFormat {
+    /// salt:key in hex, as Better Auth makes it (scrypt, N=16384, r=16, p=1)
+    BetterAuth,
+    /// salt:key in hex, by Node's crypto.scrypt with its defaults (N=16384, r=8, p=1)
+    NodeScrypt,
+}
+
+impl From<HashFormat> for hasher::HashFormat {
+    fn from(format: HashFormat) -> Self {
+        match format {
+            HashFormat::BetterAuth => Self::BetterAuth,
+            HashFormat::NodeScrypt => Self::NodeScrypt,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

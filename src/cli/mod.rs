@@ -5,6 +5,7 @@ mod arguments;
 mod doctor;
 mod migrate;
 mod out;
+mod people;
 mod prompt;
 mod session;
 mod user;

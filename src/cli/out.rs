@@ -80,6 +80,13 @@ impl Progress {
         }
     }
 
+    /// Shows every 250th.
+    pub(super) fn at_times(&self, done: u64) {
+        if done.is_multiple_of(250) {
+            self.at(done);
+        }
+    }
+
     pub(super) fn end(self) {
         if self.shown {
             writeln!(std::io::stderr().lock()).ok();

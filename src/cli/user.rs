@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::arguments::{User as Action, Who};
-use super::{Ending, out, prompt};
+use super::{Ending, out, people, prompt};
 use crate::app::hash_parameters;
 use crate::audit::Origin;
 use crate::config::Config;
@@ -105,6 +105,8 @@ pub(super) async fn run(
             out::line(&format!("{} {word} {}.", user.email, role.as_str()));
             Ok(if changed { Ending::Done } else { Ending::NothingFound })
         }
+        Action::Import(asked) => people::import(pool, asked).await,
+        Action::Export(asked) => people::export(pool, asked).await,
     }
 }
 

@@ -2,7 +2,8 @@
 //! block of memory that it keeps. So memory is bounded by construction, pages stay quick, and a
 //! client that goes away frees no place that its hash still takes.
 //!
-//! Three roads take the same time: a right password, a wrong one, and an account that does not exist.
+//! Three roads take the same time: a right password, a wrong one, and an account that does not exist. An account whose
+//! hash another system made takes longer, until its first sign-in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +13,13 @@ use std::time::Duration;
 
 use argon2::password_hash::phc::Salt;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 use tokio::sync::oneshot;
 
+pub use super::foreign_hash::{HashFormat, HashProblem};
 use super::password::Password;
+use super::phc::{Argon2Hash, OUTPUT_BYTES, SALT_BYTES, Stored};
 pub use super::phc::{HashParameters, PasswordHash};
-use super::phc::{OUTPUT_BYTES, SALT_BYTES, Stored};
 
 /// Waiting jobs for each thread. At about 25 ms a hash the last in the queue waits under a second.
 const QUEUE_FOR_EACH_THREAD: usize = 32;
@@ -177,8 +179,8 @@ impl Worker {
         let mut salt = [0; SALT_BYTES];
         getrandom::fill(&mut salt)
             .map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+        let output = self.run_today(password.reveal(), &salt)?;
         let params = self.parameters.params();
-        let output = self.run(&params, password, &salt, OUTPUT_BYTES)?;
         let salt = Salt::new(&salt).map_err(|error| anyhow::anyhow!("no salt: {error}"))?;
         let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
         let encoded =
@@ -187,22 +189,37 @@ impl Worker {
     }
 
     fn verify(&mut self, password: &Password, stored: Option<&str>) -> anyhow::Result<Verdict> {
-        let Some(known) = stored.and_then(Stored::read) else {
-            if stored.is_some() {
-                tracing::error!("a stored password is not argon2id, or asks for more than it may");
+        let known = match stored.map(|text| Stored::read(text, self.parameters)) {
+            Some(Ok(known)) => known,
+            nothing => {
+                if let Some(Err(problem)) = nothing {
+                    tracing::error!(%problem, "a stored password can not be compared");
+                }
+                for _ in password.forms() {
+                    self.spend(password)?;
+                }
+                return Ok(Verdict::NoMatch);
             }
-            self.spend(password)?;
-            return Ok(Verdict::NoMatch);
         };
-        let output = self.run(&known.params, password, &known.salt, known.hash.len())?;
-        let is_match = bool::from(output.ct_eq(&known.hash));
-        let today = self.parameters.params();
-        let moved = (known.params.m_cost(), known.params.t_cost(), known.params.p_cost())
-            != (today.m_cost(), today.t_cost(), today.p_cost());
-        if !moved {
+        // Every form, also when the first is right: what somebody learns from the time, they typed themselves.
+        let mut is_match = Choice::from(0);
+        let mut is_as_hashed = Choice::from(0);
+        for form in password.forms() {
+            let is_this = match &known {
+                Stored::Argon2(known) => self.run(known, form)?,
+                Stored::Foreign(known) => known.is_of(form),
+            };
+            is_match |= is_this;
+            is_as_hashed |= is_this & Choice::from(u8::from(form == password.reveal()));
+        }
+        let is_match = bool::from(is_match);
+        if known.is_of(self.parameters) {
+            if is_match && !bool::from(is_as_hashed) {
+                return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
+            }
             return Ok(if is_match { Verdict::Match { rehash: None } } else { Verdict::NoMatch });
         }
-        // An account with older parameters costs one hash of today more, right or wrong alike.
+        // An account with another hash than one of today costs one of today more, right or wrong alike.
         if is_match {
             return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
         }
@@ -213,13 +230,26 @@ impl Worker {
     /// The time of one hash, for nothing.
     fn spend(&mut self, password: &Password) -> anyhow::Result<()> {
         let salt = self.dummy_salt;
-        self.run(&self.parameters.params(), password, &salt, OUTPUT_BYTES).map(|_| ())
+        self.run_today(password.reveal(), &salt).map(|_| ())
     }
 
-    fn run(
+    fn run_today(&mut self, password: &str, salt: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let params = self.parameters.params();
+        self.fill(Algorithm::Argon2id, Version::V0x13, &params, password, salt, OUTPUT_BYTES)
+    }
+
+    fn run(&mut self, known: &Argon2Hash, password: &str) -> anyhow::Result<Choice> {
+        let Argon2Hash { algorithm, version, params, salt, hash, .. } = known;
+        let made = self.fill(*algorithm, *version, params, password, salt, hash.len())?;
+        Ok(made.ct_eq(hash))
+    }
+
+    fn fill(
         &mut self,
+        algorithm: Algorithm,
+        version: Version,
         params: &Params,
-        password: &Password,
+        password: &str,
         salt: &[u8],
         length: usize,
     ) -> anyhow::Result<Vec<u8>> {
@@ -230,9 +260,9 @@ impl Worker {
             self.memory.resize(wanted, Block::default());
         }
         let mut output = vec![0; length];
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        let argon2 = Argon2::new(algorithm, version, params.clone());
         let done = argon2.hash_password_into_with_memory(
-            password.reveal().as_bytes(),
+            password.as_bytes(),
             salt,
             &mut output,
             &mut self.memory[..wanted],
@@ -301,7 +331,8 @@ mod tests {
         for bomb in [
             "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
             "$argon2id$v=19$m=19456,t=4000000,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
-            "$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
+            "$argon2id$v=19$m=131072,t=9,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
+            "$argon2x$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
         ] {
             let verdict = hasher.verify(&password("a quiet room"), Some(bomb)).await.unwrap();
             assert!(matches!(verdict, Verdict::NoMatch));

@@ -4,7 +4,9 @@
 pub mod authenticate;
 pub mod display_name;
 pub mod email_address;
+mod foreign_hash;
 pub mod hasher;
+pub mod import;
 pub mod password;
 mod phc;
 pub mod record;

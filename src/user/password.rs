@@ -29,7 +29,11 @@ static COMMON_WORDS: LazyLock<HashSet<&'static str>> =
 
 /// A password as it is hashed: Unicode NFC, otherwise exactly as typed. Wiped when dropped.
 #[derive(Clone)]
-pub struct Password(Zeroizing<String>);
+pub struct Password {
+    normal: Zeroizing<String>,
+    /// As typed, where that is something else: another system may have hashed it so.
+    typed: Option<Zeroizing<String>>,
+}
 
 /// More than [`LONGEST`] bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +46,20 @@ impl Password {
         if typed.len() > LONGEST {
             return Err(TooLong);
         }
-        Ok(Self(Zeroizing::new(typed.nfc().collect())))
+        let normal = Zeroizing::new(typed.nfc().collect::<String>());
+        let typed = (*normal != typed).then(|| Zeroizing::new(typed.to_owned()));
+        Ok(Self { normal, typed })
     }
 
     /// Lets it out, for the hash.
     pub(super) fn reveal(&self) -> &str {
-        &self.0
+        &self.normal
+    }
+
+    /// Both ways in which a stored hash may have been made of it: one or two.
+    pub(super) fn forms(&self) -> impl Iterator<Item = &str> {
+        let typed = self.typed.as_ref().map(|typed| typed.as_str());
+        typed.into_iter().chain([self.reveal()])
     }
 }
 

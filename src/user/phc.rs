@@ -1,15 +1,20 @@
-//! A password hash as text: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (PHC string format), what it may cost, and
-//! which stored ones are believed.
+//! A password hash as text: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (PHC string format) or one of another system that
+//! waits for its owner's next sign-in; what it may cost, and which stored ones are believed.
 
-use argon2::Params;
 use argon2::password_hash::phc::PasswordHash as Phc;
+use argon2::{Algorithm, Params, Version};
+
+use super::foreign_hash::{ForeignHash, HashFormat, HashProblem, LONGEST_TEXT};
 
 /// What OWASP's Password Storage Cheat Sheet asks of argon2id at least, each pair as good as the others:
 /// memory in KiB and iterations.
 const OWASP_MINIMA: [(u32, u32); 5] =
     [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
-/// A stored row may ask for this much memory and no more: an altered row must not be a memory bomb.
-const MOST_STORED_MEMORY_KIB: u32 = 65_536;
+/// A stored row may ask for this much memory and no more: an altered row must not be a memory bomb. Django's argon2
+/// takes 100 MiB, OWASP's scrypt 128.
+pub(super) const MOST_STORED_MEMORY_KIB: u32 = 131_072;
+/// KiB × iterations, about a second.
+const MOST_STORED_WORK: u64 = 1_048_576;
 const MOST_ITERATIONS: u32 = 20;
 const MOST_PARALLELISM: u32 = 8;
 const MOST_MEMORY_KIB: u32 = 1_048_576;
@@ -58,7 +63,7 @@ impl HashParameters {
     }
 }
 
-/// A PHC string of ours: `$argon2id$v=19$m=…,t=…,p=…$salt$hash`.
+/// A PHC string of ours, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, or one that was adopted.
 #[derive(Clone)]
 pub struct PasswordHash(pub(super) String);
 
@@ -75,34 +80,114 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
+impl PasswordHash {
+    /// Takes over a hash that another system made, if it can be compared here and costs no more than it may.
+    pub fn adopt(text: &str, format: HashFormat) -> Result<Self, HashProblem> {
+        let text = format!("{}{text}", format.prefix());
+        Stored::read(&text, HashParameters::default())?;
+        Ok(Self(text))
+    }
+
+    /// Which of the families it is of, for the trail and for statistics.
+    pub fn family(&self) -> &'static str {
+        match Stored::read(&self.0, HashParameters::default()) {
+            Ok(Stored::Argon2(_)) => "argon2",
+            Ok(Stored::Foreign(ForeignHash::Pbkdf2 { .. })) => "pbkdf2",
+            Ok(Stored::Foreign(ForeignHash::Bcrypt { .. })) => "bcrypt",
+            Ok(Stored::Foreign(ForeignHash::Scrypt { .. })) => "scrypt",
+            Err(_) => "unknown",
+        }
+    }
+}
+
 /// A stored hash, checked before anything is spent on it.
-pub(super) struct Stored {
+pub(super) enum Stored {
+    Argon2(Argon2Hash),
+    Foreign(ForeignHash),
+}
+
+/// One of the argon2 family, ours or from elsewhere.
+pub(super) struct Argon2Hash {
+    pub(super) algorithm: Algorithm,
+    pub(super) version: Version,
     pub(super) params: Params,
     pub(super) salt: Vec<u8>,
     pub(super) hash: Vec<u8>,
+    /// Made the way we make them, whatever it costs.
+    pub(super) is_plain: bool,
 }
 
 impl Stored {
-    pub(super) fn read(text: &str) -> Option<Self> {
-        if text.len() > 512 {
-            return None;
+    /// Reads what the database holds. `today` may always be asked for, the rest is capped.
+    pub(super) fn read(text: &str, today: HashParameters) -> Result<Self, HashProblem> {
+        // Django writes the name of its class in front.
+        let phc = text.strip_prefix("argon2$").map(|rest| format!("${rest}"));
+        let phc = phc.as_deref().unwrap_or(text);
+        if phc.starts_with("$argon2") {
+            Argon2Hash::read(phc, today, phc == text).map(Self::Argon2)
+        } else {
+            ForeignHash::read(text).map(Self::Foreign)
         }
-        let phc = Phc::new(text).ok()?;
-        if phc.algorithm.as_str() != "argon2id" || phc.version != Some(0x13) {
-            return None;
+    }
+
+    /// Whether it is as a new one of today would be.
+    pub(super) fn is_of(&self, today: HashParameters) -> bool {
+        match self {
+            Self::Argon2(known) => {
+                let params = &known.params;
+                known.is_plain
+                    && (params.m_cost(), params.t_cost(), params.p_cost())
+                        == (today.memory_kib, today.iterations, today.parallelism)
+            }
+            Self::Foreign(_) => false,
         }
-        let number = |name: &str| phc.params.get(name).and_then(|value| value.decimal().ok());
+    }
+}
+
+impl Argon2Hash {
+    fn read(text: &str, today: HashParameters, is_first: bool) -> Result<Self, HashProblem> {
+        if text.len() > LONGEST_TEXT {
+            return Err(HashProblem::Broken);
+        }
+        let phc = Phc::new(text).map_err(|_| HashProblem::Broken)?;
+        let algorithm = match phc.algorithm.as_str() {
+            "argon2id" => Algorithm::Argon2id,
+            "argon2i" => Algorithm::Argon2i,
+            "argon2d" => Algorithm::Argon2d,
+            _ => return Err(HashProblem::Unknown),
+        };
+        let version = match phc.version {
+            Some(0x13) => Version::V0x13,
+            // The first version did not write its number.
+            Some(0x10) | None => Version::V0x10,
+            Some(_) => return Err(HashProblem::Unknown),
+        };
+        let number = |name: &str| {
+            let value = phc.params.get(name).ok_or(HashProblem::Broken)?;
+            value.decimal().map_err(|_| HashProblem::Broken)
+        };
         let (memory, iterations, lanes) = (number("m")?, number("t")?, number("p")?);
-        if memory > MOST_STORED_MEMORY_KIB
-            || iterations > MOST_ITERATIONS
-            || lanes > MOST_PARALLELISM
+        let is_today =
+            (memory, iterations, lanes) == (today.memory_kib, today.iterations, today.parallelism);
+        if !is_today
+            && (memory > MOST_STORED_MEMORY_KIB
+                || iterations > MOST_ITERATIONS
+                || lanes > MOST_PARALLELISM
+                || u64::from(memory) * u64::from(iterations) > MOST_STORED_WORK)
         {
-            return None;
+            return Err(HashProblem::TooCostly);
         }
-        let hash = phc.hash?.as_bytes().to_vec();
-        let salt = phc.salt?.as_ref().to_vec();
-        let params = Params::new(memory, iterations, lanes, Some(hash.len())).ok()?;
-        (16..=64).contains(&hash.len()).then_some(Self { params, salt, hash })
+        let (Some(hash), Some(salt)) = (phc.hash, phc.salt) else {
+            return Err(HashProblem::Broken);
+        };
+        let (hash, salt) = (hash.as_bytes().to_vec(), salt.as_ref().to_vec());
+        let params = Params::new(memory, iterations, lanes, Some(hash.len()))
+            .map_err(|_| HashProblem::Broken)?;
+        if !(16..=64).contains(&hash.len()) {
+            return Err(HashProblem::Broken);
+        }
+        let is_plain = is_first && algorithm == Algorithm::Argon2id && version == Version::V0x13;
+        Ok(Self { algorithm, version, params, salt, hash, is_plain })
     }
 }
 

@@ -178,6 +178,25 @@ pub async fn list(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<User>> {
     .await
 }
 
+/// Accounts in the order of their ids, those that come after `after`.
+pub async fn list_after(pool: &PgPool, after: Uuid, limit: i64) -> sqlx::Result<Vec<User>> {
+    sqlx::query_as!(
+        User,
+        r#"
+        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
+               email_verified_at, deletion_due_at
+          FROM users
+         WHERE id > $1
+         ORDER BY id
+         LIMIT $2
+        "#,
+        after,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
 /// Changes what pages call somebody; `false` when there is no such account.
 pub async fn set_display_name(
     pool: &PgPool,

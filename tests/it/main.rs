@@ -16,6 +16,7 @@ mod entrance_pages;
 mod every_page;
 mod faults;
 mod headers;
+mod import;
 mod migrations;
 mod private_cluster;
 mod purge;
