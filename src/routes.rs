@@ -5,7 +5,7 @@
 
 use actix_identity::IdentityMiddleware;
 use actix_session::SessionMiddleware;
-use actix_web::guard::{Any, Get, Head};
+use actix_web::guard::{Any, Get, Head, fn_guard};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
@@ -13,7 +13,7 @@ use actix_web::{HttpResponse, Resource, Route};
 use crate::kit::envelope::method_not_allowed;
 use crate::kit::{assets, cookie_guard, cross_site};
 use crate::session::PgSessionStore;
-use crate::{account, auth, entrance, health, home};
+use crate::{account, auth, entrance, health, home, mailbox};
 
 /// Registers every route. `sessions` and `identity` are the layers of the last scope.
 pub fn configure(
@@ -25,6 +25,17 @@ pub fn configure(
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))
         .service(read_only("/static/{name}").route(get().to(assets::serve)))
+        // ── in development alone: elsewhere these do not exist
+        .service(
+            read_only("/dev/mailbox")
+                .guard(fn_guard(mailbox::is_there))
+                .route(get().to(mailbox::list)),
+        )
+        .service(
+            read_only("/dev/mailbox/{id}")
+                .guard(fn_guard(mailbox::is_there))
+                .route(get().to(mailbox::show)),
+        )
         .service(
             web::scope("")
                 // Innermost first: a request passes them from the last to the first.
