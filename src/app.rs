@@ -1,10 +1,13 @@
 //! What a handler may reach. Made once, shared by every worker.
 
+use std::sync::Arc;
+
 use sqlx::PgPool;
 
 use crate::config::{Config, Registration, SecretKeys};
 use crate::kit::error::HttpError;
 use crate::kit::page::Page;
+use crate::mail;
 use crate::seal::Sealer;
 use crate::session::{PgSessionStore, Windows};
 use crate::user::authenticate::AuthenticateError;
@@ -23,6 +26,10 @@ pub struct App {
     pub sessions: PgSessionStore,
     /// Seals what is stored and read again.
     pub sealer: Sealer,
+    /// Writes mail.
+    pub writer: Arc<mail::Writer>,
+    /// Mail that this server sent.
+    pub mail_tally: mail::Tally,
     /// Settings.
     pub config: Config,
 }
@@ -36,6 +43,8 @@ impl App {
             sessions: PgSessionStore::new(pool.clone(), windows(&config), config.session_cache),
             pool,
             sealer: Sealer::new(keys),
+            writer: Arc::new(mail::Writer::new(&config.site_name, &config.public_url)?),
+            mail_tally: mail::Tally::default(),
             config,
         })
     }

@@ -51,7 +51,7 @@ impl Loops {
     }
 }
 
-/// Between 0 and 1.
-fn jitter() -> f64 {
+/// Between 0 and 1, by chance.
+pub fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }

@@ -21,6 +21,7 @@ pub mod account;
 pub mod entrance;
 pub mod health;
 pub mod home;
+pub mod mailbox;
 
 // ── between pages and engines
 pub mod app;

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
+use crate::mail::outbox;
 use crate::session::feed::State;
 
 /// The listener, not yet polled; `None` when the setting is not set.
@@ -35,7 +36,8 @@ pub fn server(app: web::Data<App>) -> anyhow::Result<Option<Server>> {
 
 async fn show(app: web::Data<App>) -> HttpResponse {
     let mut text = String::new();
-    match encode(&mut text, &registry(&app)) {
+    let waiting = outbox::count_waiting(&app.pool).await.ok();
+    match encode(&mut text, &registry(&app, waiting)) {
         Ok(()) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(text),
@@ -43,8 +45,8 @@ async fn show(app: web::Data<App>) -> HttpResponse {
     }
 }
 
-/// The figures as they are now.
-fn registry(app: &App) -> Registry {
+/// The figures as they are now; without the mail that waits while the database is away.
+fn registry(app: &App, waiting: Option<i64>) -> Registry {
     let mut registry = Registry::with_prefix("frontdesk");
     let sessions = &app.sessions;
     let now = sessions.state();
@@ -102,6 +104,23 @@ fn registry(app: &App) -> Registry {
         "Time that the purges took",
         Unit::Seconds,
         ConstCounter::new(count(&purged.milliseconds) as f64 / 1000.0),
+    );
+    if let Some(waiting) = waiting {
+        registry.register(
+            "mail_waiting",
+            "Mails that wait to be sent, by any server",
+            ConstGauge::new(waiting),
+        );
+    }
+    registry.register(
+        "mail_sent",
+        "Mails that this server sent",
+        ConstCounter::new(app.mail_tally.sent()),
+    );
+    registry.register(
+        "mail_failed",
+        "Mails that this server gave up",
+        ConstCounter::new(app.mail_tally.failed()),
     );
     registry.register(
         "database_connections",

@@ -5,7 +5,7 @@
 
 use actix_identity::IdentityMiddleware;
 use actix_session::SessionMiddleware;
-use actix_web::guard::{Any, Get, Head};
+use actix_web::guard::{Any, Get, Head, fn_guard};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
@@ -13,7 +13,7 @@ use actix_web::{HttpResponse, Resource, Route};
 use crate::kit::envelope::method_not_allowed;
 use crate::kit::{assets, cookie_guard, cross_site};
 use crate::session::PgSessionStore;
-use crate::{account, auth, entrance, health, home};
+use crate::{account, auth, entrance, health, home, mailbox};
 
 /// Registers every route. `sessions` and `identity` are the layers of the last scope.
 pub fn configure(
@@ -24,8 +24,15 @@ pub fn configure(
     config
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))
-        // A scope, so that pages are not held against the pattern inside.
+        // Scopes, so that pages are not held against the patterns inside.
         .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
+        // In development alone: elsewhere it does not exist.
+        .service(
+            web::scope("/dev/mailbox")
+                .guard(fn_guard(mailbox::is_there))
+                .service(read_only("").route(get().to(mailbox::list)))
+                .service(read_only("/{id}").route(get().to(mailbox::show))),
+        )
         .service(
             web::scope("")
                 // Innermost first: a request passes them from the last to the first.

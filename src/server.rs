@@ -23,6 +23,7 @@ use crate::kit::cookie_guard::SessionCookie;
 use crate::kit::cross_site::OwnOrigin;
 use crate::kit::envelope::{self, Envelope};
 use crate::kit::flash::Flash;
+use crate::mail::{self, Delivery};
 use crate::metrics;
 use crate::routes;
 use crate::session::Engine;
@@ -46,6 +47,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let served = async {
         let (server, address, engine, app) = start(&config, &database).await?;
+        let delivery = deliver(&app, &database)?;
         let metrics = metrics::server(app)?.map(|server| (server.handle(), tokio::spawn(server)));
         announce(&config, &database, address);
         let handle = server.handle();
@@ -58,6 +60,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         if let Some((handle, _)) = metrics {
             handle.stop(false).await;
         }
+        delivery.stop().await;
         let pool = database.fresh_pool();
         engine.stop(&pool).await;
         pool.close().await;
@@ -99,6 +102,20 @@ async fn start(
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval);
     Ok((server(app.clone(), keys, listener)?, address, engine, app))
+}
+
+/// The loop that sends mail, on connections of its own.
+fn deliver(app: &App, database: &Database) -> anyhow::Result<Delivery> {
+    let (settings, host) = (&app.config.mail, app.config.public_url.host());
+    Ok(Delivery::start(mail::deliver::Post {
+        pool: database.pool_of(2),
+        sealer: app.sealer.clone(),
+        writer: app.writer.clone(),
+        transport: mail::Transport::new(settings, host)?,
+        from: settings.from.clone(),
+        host: host.to_owned(),
+        tally: app.mail_tally.clone(),
+    }))
 }
 
 /// The HTTP server on `listener`, not yet polled.

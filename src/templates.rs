@@ -1,8 +1,10 @@
-//! The pages' templates, embedded. Every one ends in `.html`, because tera escapes by file ending.
+//! The templates of pages and of mail, embedded. tera escapes by file ending: pages end in `.html`; below `mail/`
+//! there is `.txt` too, for subjects and plain text, where nothing is escaped and nothing is HTML.
 
 use anyhow::Context as _;
 use rust_embed::RustEmbed;
-use tera::Tera;
+use serde::Serialize;
+use tera::{Context, Tera};
 
 #[derive(RustEmbed)]
 #[folder = "templates/"]
@@ -22,6 +24,28 @@ pub fn load() -> anyhow::Result<Tera> {
     Ok(tera)
 }
 
+/// The templates below `mail/`: a folder for each kind of message. What is put into them is text and stays text; it
+/// is never read as a template.
+pub struct MailTemplates(Tera);
+
+impl MailTemplates {
+    /// Parsed and checked.
+    pub fn load() -> anyhow::Result<Self> {
+        load().map(Self)
+    }
+
+    /// Subject, plain text and HTML of `kind`, with `data` put in.
+    pub fn render(&self, kind: &str, data: &impl Serialize) -> anyhow::Result<[String; 3]> {
+        let context = Context::from_serialize(data)?;
+        let part = |name: &str| {
+            self.0
+                .render(&format!("mail/{kind}/{name}"), &context)
+                .with_context(|| format!("the mail {kind} can not be written"))
+        };
+        Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,7 +54,21 @@ mod tests {
     fn every_template_is_escaped_by_its_ending() {
         let names: Vec<_> = Files::iter().collect();
         assert!(!names.is_empty());
-        assert!(names.iter().all(|name| name.ends_with(".html")), "{names:?}");
+        let is_known = |name: &str| {
+            name.ends_with(".html") || (name.starts_with("mail/") && name.ends_with(".txt"))
+        };
+        assert!(names.iter().all(|name| is_known(name)), "{names:?}");
         assert!(load().is_ok());
+    }
+
+    #[test]
+    fn html_is_escaped_plain_text_is_not_and_neither_is_read_as_a_template() {
+        let mut tera = Tera::default();
+        let files = [("mail/x/body.html", "{{ name }}"), ("mail/x/body.txt", "{{ name }}")];
+        tera.add_raw_templates(files).unwrap();
+        let context =
+            Context::from_serialize(&serde_json::json!({ "name": "<b> {{7*7}}" })).unwrap();
+        assert_eq!(tera.render("mail/x/body.html", &context).unwrap(), "&lt;b&gt; {{7*7}}");
+        assert_eq!(tera.render("mail/x/body.txt", &context).unwrap(), "<b> {{7*7}}");
     }
 }

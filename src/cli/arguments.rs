@@ -10,7 +10,7 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  it failed; the reason is on standard error
   2  wrong use, or a setting that is wrong
-  3  there is no such account or session, or nothing to do
+  3  there is no such account, session or mail, or nothing to do
   4  doctor found a problem
 
 Settings come from the environment and from .env; .env.example explains each.";
@@ -32,7 +32,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: Migrate,
     },
-    /// Check settings, database, schema, clocks, keys and cookies, and say what to fix
+    /// Check settings, database, schema, clocks, keys, cookies and mail, and say what to fix
     Doctor {
         /// One JSON object for machines
         #[arg(long)]
@@ -53,6 +53,14 @@ pub(super) enum Command {
     Session {
         #[command(subcommand)]
         action: Session,
+    },
+    /// Look after the mail that is to be sent
+    #[command(
+        after_help = "Examples:\n  frontdesk mail list --state failed\n  frontdesk mail retry 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk mail retry --failed"
+    )]
+    Mail {
+        #[command(subcommand)]
+        action: Mail,
     },
 }
 
@@ -259,5 +267,30 @@ pub(super) enum Session {
         /// A JSON object for machines
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Mail {
+    /// List mail and what became of it, the newest first; never what it says
+    List {
+        /// Only mail in this state
+        #[arg(long, value_parser = ["waiting", "sent", "kept", "failed"])]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+        /// A JSON array for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send again what failed or was kept, or now what waits for a later attempt; a running server does it
+    Retry {
+        /// The id that `mail list` shows
+        #[arg(required_unless_present = "failed", conflicts_with = "failed")]
+        id: Option<String>,
+        /// All that failed
+        #[arg(long)]
+        failed: bool,
     },
 }

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::{Ending, out, sentence};
 use crate::config::{Config, Database as Location, SecretKeys};
 use crate::db::{self, migrations};
+use crate::mail::Transport;
 use crate::session::feed;
 
 /// Sessions live by the database's clock; what pages show is by ours, so a difference is seen by people.
@@ -48,6 +49,7 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<Ending> {
     );
     cookies(config, &mut findings);
     keys(config, &mut findings);
+    mail(config, &mut findings).await;
     match db::connect(config, true).await {
         Ok(database) => {
             let place = format!("Connected to {}.", database.described());
@@ -115,6 +117,30 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
             "cache",
             "Notifications do not arrive, as behind a pooler in transaction mode; every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off.",
         ),
+    }
+}
+
+/// Whether mail could go; none is sent.
+async fn mail(config: &Config, findings: &mut Findings) {
+    let transport = match Transport::new(&config.mail, config.public_url.host()) {
+        Ok(transport) => transport,
+        Err(error) => return findings.add(Verdict::Problem, "mail", sentence(&error)),
+    };
+    match transport.probe().await {
+        Ok(_) if matches!(transport, Transport::Kept) && config.public_url.is_loopback() => {
+            findings.add(
+                Verdict::Ok,
+                "mail",
+                "Kept in the database; /dev/mailbox shows it. Set FRONTDESK_SMTP_URL before others come.",
+            );
+        }
+        Ok(_) if matches!(transport, Transport::Kept) => findings.add(
+            Verdict::Warning,
+            "mail",
+            "No mail is sent, so nobody can reset a password. Set FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM.",
+        ),
+        Ok(said) => findings.add(Verdict::Ok, "mail", said),
+        Err(error) => findings.add(Verdict::Problem, "mail", sentence(&error)),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod doctor;
+mod mail;
 mod migrate;
 mod out;
 mod people;
@@ -73,6 +74,10 @@ async fn run(config: Config, command: Command) -> anyhow::Result<Ending> {
         Command::Session { action } => {
             let database = ready(&config).await?;
             closing(session::run(&database, action).await, database).await
+        }
+        Command::Mail { action } => {
+            let database = ready(&config).await?;
+            closing(mail::run(&database, action).await, database).await
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lettre::message::Mailbox;
 use url::Url;
 
 use super::parse::Reader;
@@ -13,7 +14,9 @@ pub struct Mail {
     /// Where it goes.
     pub transport: MailTransport,
     /// Who it is from.
-    pub from: String,
+    pub from: Mailbox,
+    /// Certificates (PEM) that a mail server is believed by, beside the system's.
+    pub authority: Option<String>,
 }
 
 /// Where mail goes.
@@ -33,7 +36,7 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
     if smtp.is_some() && folder.is_some() {
         read.problem("FRONTDESK_MAIL_DIR", "and FRONTDESK_SMTP_URL are both set. Set one of them");
     }
-    let from = read.text("FRONTDESK_MAIL_FROM").unwrap_or_default().to_owned();
+    let from = read.text("FRONTDESK_MAIL_FROM").unwrap_or_default();
     if smtp.is_some() && from.is_empty() {
         read.problem(
             "FRONTDESK_MAIL_FROM",
@@ -42,8 +45,14 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
     }
     let transport = match (smtp, folder) {
         (Some(url), _) => {
-            let good = Url::parse(url.reveal())
-                .is_ok_and(|url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host());
+            let good = Url::parse(url.reveal()).is_ok_and(|url| {
+                // Parameters, such as lettre's `tls=none`, are refused: nothing turns TLS off.
+                matches!(url.scheme(), "smtp" | "smtps")
+                    && url.has_host()
+                    && matches!(url.path(), "" | "/")
+                    && url.query().is_none()
+                    && url.fragment().is_none()
+            });
             if !good {
                 read.problem(
                     "FRONTDESK_SMTP_URL",
@@ -55,6 +64,31 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
         (None, Some(folder)) => MailTransport::Folder(folder),
         (None, None) => MailTransport::Kept,
     };
-    let from = if from.is_empty() { "Frontdesk <desk@localhost>".to_owned() } else { from };
-    Mail { transport, from }
+    let authority = read.text("FRONTDESK_SMTP_CA_FILE").and_then(|path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| {
+                let what = format!("names {path}, which can not be read ({error})");
+                read.problem("FRONTDESK_SMTP_CA_FILE", &what);
+            })
+            .ok()
+    });
+    let from = if from.is_empty() { "Frontdesk <desk@localhost>" } else { from };
+    let from = mailbox(from).unwrap_or_else(|| {
+        read.problem("FRONTDESK_MAIL_FROM", "is not an address like Frontdesk <desk@example.com>");
+        "desk@localhost".parse().expect("this is an address")
+    });
+    Mail { transport, from, authority }
+}
+
+/// `desk@example.com`, or `Frontdesk, Ltd. <desk@example.com>`; quotes around the name may be left out.
+fn mailbox(text: &str) -> Option<Mailbox> {
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    let (name, address) = match text.strip_suffix('>') {
+        Some(rest) => rest.rsplit_once('<')?,
+        None => ("", text),
+    };
+    let name = name.trim().trim_matches('"');
+    Some(Mailbox::new((!name.is_empty()).then(|| name.to_owned()), address.parse().ok()?))
 }

@@ -21,7 +21,7 @@ use parse::Reader;
 pub use public_url::PublicUrl;
 
 /// Every setting there is; what begins with `FRONTDESK_` and is not here is refused.
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 34] = [
     "DATABASE_URL",
     "FRONTDESK_BIND",
     "FRONTDESK_PUBLIC_URL",
@@ -49,6 +49,7 @@ pub const NAMES: [&str; 33] = [
     "FRONTDESK_SITE_NAME",
     "FRONTDESK_SMTP_URL",
     "FRONTDESK_SMTP_URL_FILE",
+    "FRONTDESK_SMTP_CA_FILE",
     "FRONTDESK_MAIL_FROM",
     "FRONTDESK_MAIL_DIR",
     "FRONTDESK_TRUSTED_PROXIES",

@@ -141,3 +141,33 @@ fn every_setting_is_explained_in_the_example() {
         assert!(NAMES.contains(&name), "{name} is in .env.example and no setting");
     }
 }
+
+#[test]
+fn mail_has_a_server_without_a_way_around_tls_and_a_sender_on_one_line() {
+    let from = ("FRONTDESK_MAIL_FROM", "The Desk, Ltd. <desk@example.com>");
+    let url = |url| config(&[("FRONTDESK_SMTP_URL", url), from]);
+    for good in ["smtps://mail.example.com", "smtp://desk:p%40ss@mail.example.com:2525/"] {
+        assert!(url(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "mail.example.com",
+        "http://mail.example.com",
+        "smtp://mail.example.com?tls=none",
+        "smtp://mail.example.com/x",
+    ] {
+        assert!(url(bad).unwrap_err().to_string().contains("FRONTDESK_SMTP_URL"), "{bad}");
+    }
+    let sender = |from| {
+        config(&[("FRONTDESK_SMTP_URL", "smtps://mail.example.com"), ("FRONTDESK_MAIL_FROM", from)])
+    };
+    let read = sender("The Desk, Ltd. <desk@example.com>").unwrap().mail.from;
+    assert_eq!(read.name.as_deref(), Some("The Desk, Ltd."));
+    for bad in [
+        "desk",
+        "Desk <desk>",
+        "Desk\r\nBcc: eve@example.com <desk@example.com>",
+        "<a@b.c> <desk@example.com> x",
+    ] {
+        assert!(sender(bad).is_err(), "{bad:?}");
+    }
+}

@@ -44,7 +44,12 @@ impl Database {
     /// A small pool of new connections. A connection is driven by the runtime of the worker that opened
     /// it, and is dead once that worker has stopped; who writes after that needs one of these.
     pub fn fresh_pool(&self) -> PgPool {
-        pool(self.options.clone(), 1)
+        self.pool_of(1)
+    }
+
+    /// Connections beside those of pages, at most `size`, for a loop that must not die with a worker.
+    pub fn pool_of(&self, size: u32) -> PgPool {
+        pool(self.options.clone(), size)
     }
 
     /// How to connect to where notifications come from.

@@ -120,10 +120,68 @@ impl Message {
             Message::AccountDeleted { .. } => "account_deleted",
         }
     }
+
+    /// What in it opens something: to be taken out of whatever is kept or said about it.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Message::VerifyRegistration { token, code, .. }
+            | Message::VerifyEmail { token, code, .. }
+            | Message::ChangeEmail { token, code, .. } => vec![token, code],
+            Message::ResetPassword { token, .. } => vec![token],
+            Message::EmailChanged { undo_token, .. } => vec![undo_token],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(self.kind())
     }
+}
+
+/// One of each, for tests.
+#[cfg(test)]
+pub(super) fn samples(name: &str) -> Vec<Message> {
+    let display_name = name.to_owned();
+    let token = "Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl".to_owned();
+    let (code, at) = ("407318".to_owned(), time::macros::datetime!(2026-11-25 09:30 UTC));
+    vec![
+        Message::VerifyRegistration {
+            display_name: display_name.clone(),
+            token: token.clone(),
+            code: code.clone(),
+        },
+        Message::AlreadyRegistered { display_name: display_name.clone() },
+        Message::VerifyEmail {
+            display_name: display_name.clone(),
+            token: token.clone(),
+            code: code.clone(),
+        },
+        Message::ResetPassword { display_name: display_name.clone(), token: token.clone() },
+        Message::ChangeEmail { display_name: display_name.clone(), token: token.clone(), code },
+        Message::EmailChanged {
+            display_name: display_name.clone(),
+            new_email: "ada@new.example.com".to_owned(),
+            undo_token: token,
+        },
+        Message::EmailConfirmed { display_name: display_name.clone() },
+        Message::PasswordChanged { display_name: display_name.clone(), by_reset: false, at },
+        Message::PasswordChanged { display_name: display_name.clone(), by_reset: true, at },
+        Message::NewDevice {
+            display_name: display_name.clone(),
+            device: "Firefox on Linux".to_owned(),
+            ip_address: Some("203.0.113.7".to_owned()),
+            at,
+        },
+        Message::NewDevice {
+            display_name: display_name.clone(),
+            device: "Firefox on Linux".to_owned(),
+            ip_address: None,
+            at,
+        },
+        Message::DeletionScheduled { display_name: display_name.clone(), due_at: at },
+        Message::DeletionCanceled { display_name: display_name.clone() },
+        Message::AccountDeleted { display_name },
+    ]
 }

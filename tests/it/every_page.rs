@@ -68,6 +68,17 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         window.open(path);
         looker.look(&window, name);
     }
+    window.open("/dev/mailbox");
+    looker.look(&window, "mailbox-empty");
+    let long_name = "m".repeat(60);
+    for message in [crate::mail::reset("Ada"), crate::mail::changed("عائشة بنت محمد")] {
+        database.db_enqueue(&format!("{long_name}@example.com"), &message);
+    }
+    window.open("/dev/mailbox");
+    looker.look(&window, "mailbox");
+    window.press(".ways a");
+    window.text(".letter");
+    looker.look(&window, "mailbox-mail");
     window.open("/register");
     window.fill("email", "ada");
     window.press("form button");
@@ -189,6 +200,12 @@ fn every_page_in_every_state_is_valid_html() {
     let closed = Server::start(&closed, &[("FRONTDESK_REGISTRATION", "closed")]);
     keep(closed.browser().get("/register"));
     keep(closed.browser().get("/"));
+    keep(browser.get("/dev/mailbox"));
+    database.db_enqueue("ada@example.com", &crate::mail::reset("Ada"));
+    let list = browser.get("/dev/mailbox");
+    let path = list.body.split("href=\"/dev/mailbox/").nth(1).unwrap().split('"').next().unwrap();
+    keep(browser.get(&format!("/dev/mailbox/{path}")));
+    keep(list);
     drop_database(&database);
     keep(browser.get("/account"));
     println!("{count} pages");

@@ -5,6 +5,7 @@ pub mod database;
 pub mod history;
 pub mod proxy;
 pub mod server;
+pub mod smtp;
 pub mod webdriver;
 
 pub use browser::{Answer, Browser, raw};

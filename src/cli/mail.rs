@@ -1,0 +1,99 @@
+//! `frontdesk mail`: what became of mail, and another try. Never shows what a mail says: links in it open things.
+
+use serde_json::json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::arguments::Mail as Action;
+use super::{Ending, out};
+use crate::db::Database;
+use crate::kit::ago;
+use crate::mail::outbox::{self, Entry, Retried};
+
+pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<Ending> {
+    match action {
+        Action::List { state, limit, json } => list(database, state.as_deref(), limit, json).await,
+        Action::Retry { id: Some(id), .. } => retry(database, &id).await,
+        Action::Retry { .. } => {
+            let count = outbox::retry_failed(&database.pool).await?;
+            out::line(&format!("{count} mail(s) that failed wait to be sent again."));
+            Ok(if count == 0 { Ending::NothingFound } else { Ending::Done })
+        }
+    }
+}
+
+async fn list(
+    database: &Database,
+    state: Option<&str>,
+    limit: i64,
+    json: bool,
+) -> anyhow::Result<Ending> {
+    let entries = outbox::list(&database.pool, state, limit).await?;
+    if json {
+        let data = entries.iter().map(|entry| {
+            json!({
+                "id": entry.id,
+                "kind": entry.kind,
+                "recipient": entry.recipient,
+                "state": entry.state,
+                "attempts": entry.attempts,
+                "created_at": ago::iso(entry.created_at),
+                "next_attempt_at": (entry.state == "waiting").then(|| ago::iso(entry.next_attempt_at)),
+                "finished_at": entry.finished_at.map(ago::iso),
+                "last_error": entry.last_error,
+            })
+        });
+        out::json(&data.collect::<Vec<_>>())?;
+        return Ok(Ending::Done);
+    }
+    let now = OffsetDateTime::now_utc();
+    let rows: Vec<[String; 7]> = entries
+        .iter()
+        .map(|entry| {
+            [
+                entry.id.to_string(),
+                entry.kind.clone(),
+                entry.recipient.clone(),
+                entry.state.clone(),
+                entry.attempts.to_string(),
+                ago::relative(entry.created_at, now),
+                what_next(entry, now),
+            ]
+        })
+        .collect();
+    out::table(["ID", "KIND", "TO", "STATE", "TRIES", "WRITTEN", "NOTE"], &rows);
+    Ok(Ending::Done)
+}
+
+fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
+    let error = entry.last_error.as_deref().unwrap_or_default();
+    match entry.state.as_str() {
+        "waiting" if entry.attempts > 0 => {
+            let next = ago::relative(entry.next_attempt_at, now);
+            let said = if error.is_empty() { String::new() } else { format!("; {error}") };
+            format!("next try {next}{said}")
+        }
+        _ => error.to_owned(),
+    }
+}
+
+async fn retry(database: &Database, id: &str) -> anyhow::Result<Ending> {
+    let retried = match id.parse::<Uuid>() {
+        Ok(id) => outbox::retry(&database.pool, id).await?,
+        Err(_) => Retried::NotFound,
+    };
+    Ok(match retried {
+        Retried::Done => {
+            out::line(&format!("Mail {id} is sent again as soon as a server runs."));
+            Ending::Done
+        }
+        Retried::NotNeeded => {
+            out::problem(&format!("Mail {id} is sent, or about to be."));
+            Ending::NothingFound
+        }
+        Retried::NotFound => {
+            out::problem(&format!("There is no mail {id}."));
+            Ending::NothingFound
+        }
+    })
+}

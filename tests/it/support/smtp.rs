@@ -1,0 +1,221 @@
+//! A real mail server: aiosmtpd, driven by tests/smtp/server.py, with certificates made for the run.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use frontdesk::config::SecretKeys;
+use frontdesk::mail::{Message, outbox};
+use frontdesk::seal::Sealer;
+use serde_json::Value;
+
+use super::Database;
+use super::server::KEY;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+static CERTIFICATES: OnceLock<PathBuf> = OnceLock::new();
+
+/// How a mail server speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// STARTTLS.
+    Upgraded,
+    /// From the first byte.
+    Implicit,
+    /// Offers none.
+    None,
+    /// A certificate of a good authority for another name.
+    WrongName(&'static str),
+    /// A certificate of an authority that nobody knows.
+    Unknown(&'static str),
+}
+
+/// A running mail server; ended when dropped.
+pub struct Smtp {
+    pub port: u16,
+    pub folder: PathBuf,
+    tls: Tls,
+    child: Child,
+}
+
+/// What arrived.
+#[derive(Debug, Clone)]
+pub struct Arrived {
+    pub from: String,
+    pub to: Vec<String>,
+    pub encrypted: bool,
+    pub user: Option<String>,
+    pub hello: String,
+    pub content: String,
+}
+
+impl Arrived {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> &str {
+        let head = self.content.split("\r\n\r\n").next().unwrap_or_default();
+        let start = format!("{name}: ");
+        head.split("\r\n").find_map(|line| line.strip_prefix(&start)).unwrap_or_default()
+    }
+}
+
+impl Smtp {
+    /// Starts one.
+    pub fn start(tls: Tls) -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("smtp-{number}"));
+        fs::remove_dir_all(&folder).ok();
+        fs::create_dir_all(&folder).unwrap();
+        let (mode, certificate) = match tls {
+            Tls::Upgraded => ("starttls", "localhost"),
+            Tls::Implicit => ("implicit", "localhost"),
+            Tls::None => ("plain", "localhost"),
+            Tls::WrongName(mode) => (mode, "elsewhere"),
+            Tls::Unknown(mode) => (mode, "unknown"),
+        };
+        let certificates = certificates();
+        let mut child = Command::new("tests/smtp/.venv/bin/python")
+            .arg("tests/smtp/server.py")
+            .args([folder.as_os_str(), mode.as_ref()])
+            .arg(certificates.join(format!("{certificate}.pem")))
+            .arg(certificates.join(format!("{certificate}.key")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("aiosmtpd is installed (script/bootstrap --test)");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().expect("the mail server says its port");
+        Self { port, folder, tls, child }
+    }
+
+    /// The settings that lead here.
+    pub fn settings(&self) -> [(&'static str, String); 3] {
+        let scheme = match self.tls {
+            Tls::Implicit | Tls::WrongName("implicit") | Tls::Unknown("implicit") => "smtps",
+            _ => "smtp",
+        };
+        [
+            ("FRONTDESK_SMTP_URL", format!("{scheme}://localhost:{}", self.port)),
+            ("FRONTDESK_MAIL_FROM", "The Desk, Ltd. <desk@example.com>".to_owned()),
+            (
+                "FRONTDESK_SMTP_CA_FILE",
+                certificates().join("authority.pem").to_str().unwrap().to_owned(),
+            ),
+        ]
+    }
+
+    /// Everything that was accepted, or would have been.
+    pub fn arrived(&self) -> Vec<Arrived> {
+        let mut files: Vec<PathBuf> = fs::read_dir(&self.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+            .collect();
+        files.sort();
+        let read = |path: &PathBuf| {
+            let mail: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            let text = |name: &str| mail[name].as_str().unwrap_or_default().to_owned();
+            Arrived {
+                from: text("from"),
+                to: serde_json::from_value(mail["to"].clone()).unwrap(),
+                encrypted: mail["encrypted"].as_bool().unwrap(),
+                user: mail["user"].as_str().map(str::to_owned),
+                hello: text("hello"),
+                content: text("content"),
+            }
+        };
+        files.iter().map(read).collect()
+    }
+
+    /// The same to one recipient.
+    pub fn arrived_for(&self, recipient: &str) -> Vec<Arrived> {
+        self.arrived().into_iter().filter(|mail| mail.to == [recipient]).collect()
+    }
+
+    /// How often it said `event` ("250", "451", "550").
+    pub fn said(&self, event: &str) -> usize {
+        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        log.matches(&format!("\"event\": \"{event}\"")).count()
+    }
+
+    /// Lets mails that wait for it be accepted ("go", "stalled-enough").
+    pub fn release(&self, what: &str) {
+        fs::write(self.folder.join(what), "").unwrap();
+    }
+}
+
+impl Drop for Smtp {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never came to this: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What opens and seals the messages of servers that tests start.
+pub fn sealer() -> Sealer {
+    Sealer::new(&SecretKeys::parse(KEY).unwrap())
+}
+
+impl Database {
+    /// Puts a message into the outbox, as an engine does.
+    pub fn db_enqueue(&self, recipient: &str, message: &Message) {
+        self.runtime.block_on(async {
+            let mut connection = self.pool.acquire().await.unwrap();
+            outbox::enqueue(&mut connection, &sealer(), None, recipient, message).await.unwrap();
+        });
+    }
+
+    /// How many mails are in this state.
+    pub fn db_mails(&self, state: &str) -> i64 {
+        self.db_count(&format!("SELECT count(*) FROM mail_outbox WHERE state = '{state}'"))
+    }
+}
+
+/// An authority, a certificate of its for localhost, one for elsewhere, and one of an authority unknown.
+fn certificates() -> &'static Path {
+    CERTIFICATES.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smtp-certificates");
+        fs::remove_dir_all(&folder).ok();
+        fs::create_dir_all(&folder).unwrap();
+        let openssl = |line: &str| {
+            let done = Command::new("openssl")
+                .args(line.split_whitespace())
+                .current_dir(&folder)
+                .output()
+                .expect("openssl is installed (script/bootstrap --test)");
+            assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+        for authority in ["authority", "stranger"] {
+            openssl(&format!(
+                "req -x509 {key} -keyout {authority}.key -out {authority}.pem -subj /CN={authority}"
+            ));
+        }
+        for (name, host, authority) in [
+            ("localhost", "localhost", "authority"),
+            ("elsewhere", "elsewhere.example", "authority"),
+            ("unknown", "localhost", "stranger"),
+        ] {
+            fs::write(folder.join("names"), format!("subjectAltName=DNS:{host}\n")).unwrap();
+            openssl(&format!("req -new {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+            openssl(&format!(
+                "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 2 -extfile names -out {name}.pem"
+            ));
+        }
+        folder
+    })
+}
