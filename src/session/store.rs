@@ -20,10 +20,11 @@ use super::moment::Moment;
 use super::state::{self, Change, Current, FORMAT_VERSION, Facts, Incoming, Pairs, Person};
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
-use super::{barrier, revoke};
+use super::{barrier, new_device, revoke};
 use crate::audit::{self, Event};
 use crate::db;
 use crate::id::{SessionId, UserId};
+use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
 
 /// An entry is asked for again after this long, for another server may have lengthened the life.
@@ -53,6 +54,8 @@ pub struct PgSessionStore {
     status: Arc<Status>,
     /// This server among those that serve from memory; `None`: the cache is off.
     server: Option<Uuid>,
+    /// Seals mail; `None`: nobody is told of sign-ins.
+    sealer: Option<Sealer>,
 }
 
 /// Why a sign-in began no session although the password was right.
@@ -70,7 +73,13 @@ impl PgSessionStore {
         let cache = Arc::new(Cache::new(cached.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
         let server = cached.map(|_| Uuid::now_v7());
-        Self { pool, windows, touch, cache, lookup, status: Arc::default(), server }
+        let (status, sealer) = (Arc::default(), None);
+        Self { pool, windows, touch, cache, lookup, status, server, sealer }
+    }
+
+    /// The same, which tells people by mail of sign-ins with a new device.
+    pub fn telling(self, sealer: Sealer) -> Self {
+        Self { sealer: Some(sealer), ..self }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -180,6 +189,7 @@ impl PgSessionStore {
         let secret = Secret::generate();
         let digest = secret.digest();
         let (idle, absolute) = self.windows.seconds(incoming.birth.remembered);
+        let sealer = self.sealer.clone().filter(|_| incoming.birth.on_new_device);
         db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
             Box::pin(async move {
                 let Incoming { user, birth, rest } = incoming;
@@ -201,6 +211,9 @@ impl PgSessionStore {
                     .fetch_optional(&mut *connection)
                     .await?;
                     still_good.ok_or(Overtaken)?;
+                    if let Some(sealer) = &sealer {
+                        new_device::tell(connection, sealer, user, &birth.origin).await?;
+                    }
                 }
                 let id = SessionId::generate();
                 sqlx::query!(
