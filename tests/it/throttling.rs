@@ -422,6 +422,32 @@ fn registration_is_counted_by_address_and_by_what_is_registered() {
 }
 
 #[test]
+fn a_session_left_open_is_no_place_to_guess_the_password() {
+    let (server, database) = site();
+    let mut ada = registered(&server, ADA);
+    let mut there = server.browser();
+    there.login(ADA, PASSWORD);
+    let mut guess = |current: &str| {
+        let fields = [("current_password", current), ("new_password", OTHER_PASSWORD)];
+        there.post("/account/password", &fields)
+    };
+    let statuses: Vec<u16> = (0..12).map(|_| guess("not the password").status).collect();
+    assert_eq!(statuses[..10], [422; 10]);
+    assert_eq!(statuses[10..], [429; 2]);
+    let refused = guess(PASSWORD);
+    assert_eq!(refused.status, 429, "the right one is not looked at");
+    assert!((1..=30).contains(&retry_after(&refused)) && refused.body.contains("Too many tries."));
+    assert!(ada.is_signed_in());
+    assert_eq!(server.browser().login(ADA, PASSWORD).status, 303, "counted apart from sign-in");
+    pass(&database, "30 s");
+    assert_eq!(guess(PASSWORD).status, 303);
+    assert_eq!(
+        counters(&database),
+        ["register_account 1", "register_address 1", "sign_in_address 0"]
+    );
+}
+
+#[test]
 fn an_operator_lets_an_account_be_tried_again() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
