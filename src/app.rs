@@ -37,12 +37,14 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
+        let sealer = Sealer::new(keys);
         Ok(Self {
             hasher: Hasher::new(hash_parameters(&config)?),
             passwords: PasswordPolicy { min_length: config.password_min_length },
-            sessions: PgSessionStore::new(pool.clone(), windows(&config), config.session_cache),
+            sessions: PgSessionStore::new(pool.clone(), windows(&config), config.session_cache)
+                .telling(sealer.clone()),
             pool,
-            sealer: Sealer::new(keys),
+            sealer,
             writer: Arc::new(mail::Writer::new(&config.site_name, &config.public_url)?),
             mail_tally: mail::Tally::default(),
             config,

@@ -8,7 +8,7 @@ use actix_web::dev::Server;
 use actix_web::{App as Site, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::app::App;
 use crate::mail::outbox;
 use crate::session::feed::State;
+use crate::user::throttle::{self, Action};
 
 /// The listener, not yet polled; `None` when the setting is not set.
 pub fn server(app: web::Data<App>) -> anyhow::Result<Option<Server>> {
@@ -122,6 +123,16 @@ fn registry(app: &App, waiting: Option<i64>) -> Registry {
         "Mails that this server gave up",
         ConstCounter::new(app.mail_tally.failed()),
     );
+    registry.register(
+        "password_hashes",
+        "Passwords that were compared or hashed",
+        ConstCounter::new(app.hasher.runs()),
+    );
+    let throttled = Family::<[(&str, &str); 1], Counter>::default();
+    for action in Action::ALL {
+        throttled.get_or_create(&[("action", action.as_str())]).inc_by(throttle::refused(action));
+    }
+    registry.register("throttled", "Tries that were refused, by what was tried", throttled);
     registry.register(
         "database_connections",
         "Connections of the pool",

@@ -16,9 +16,11 @@ use tera::Tera;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
+use crate::auth::device;
 use crate::config::Config;
 use crate::db::{self, Database, migrations};
 use crate::kit::assets::Assets;
+use crate::kit::client::TrustedProxies;
 use crate::kit::cookie_guard::SessionCookie;
 use crate::kit::cross_site::OwnOrigin;
 use crate::kit::envelope::{self, Envelope};
@@ -128,7 +130,9 @@ fn server(
     let https = public.is_https();
     let first = keys.first().cloned().context("at least one secret key is set")?;
     let flash = web::Data::new(Flash::new(https, first.clone()));
-    let cookie = web::Data::new(SessionCookie::new(https, keys, vec![flash.name().to_owned()]));
+    let others = vec![flash.name().to_owned(), device::cookie_name(https).to_owned()];
+    let cookie = web::Data::new(SessionCookie::new(https, keys, others));
+    let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let assets = web::Data::new(Assets::load()?);
     let tera = web::Data::new(pages(&assets, &app.config)?);
     let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
@@ -153,6 +157,7 @@ fn server(
             .app_data(tera.clone())
             .app_data(own.clone())
             .app_data(envelope.clone())
+            .app_data(proxies.clone())
             .wrap(from_fn(envelope::wrap))
             .configure(|config| routes::configure(config, sessions, identity))
     })

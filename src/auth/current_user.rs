@@ -10,6 +10,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest};
 
+use super::device;
 use crate::kit::cookie_guard;
 use crate::kit::error::HttpError;
 use crate::kit::page::Viewer;
@@ -51,7 +52,9 @@ pub async fn recognize(
             request.extensions_mut().insert(CurrentUser { person, session: current });
         }
     }
-    next.call(request).await
+    let mut response = next.call(request).await?;
+    device::set(&mut response);
+    Ok(response)
 }
 
 impl FromRequest for CurrentUser {

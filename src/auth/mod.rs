@@ -3,6 +3,7 @@
 
 mod confirmed;
 mod current_user;
+pub mod device;
 mod sign_in;
 
 pub use confirmed::{Confirmed, FRESH_FOR};
@@ -13,14 +14,14 @@ use actix_web::HttpRequest;
 
 use crate::audit::{Actor, Origin};
 use crate::kit::client;
-use crate::session::device;
+use crate::session::device::bounded_user_agent;
 
 /// Where a request comes from, for the trail and the session's row.
 pub fn origin(request: &HttpRequest) -> Origin {
     Origin {
         actor: Actor::User,
         ip_address: client::ip_address(request),
-        user_agent: client::user_agent(request).map(device::bounded_user_agent),
+        user_agent: client::user_agent(request).map(bounded_user_agent),
         request_id: client::request_id(request),
     }
 }

@@ -5,7 +5,7 @@ use actix_identity::Identity;
 use actix_session::SessionExt as _;
 use actix_web::{HttpMessage as _, HttpRequest};
 
-use super::CurrentUser;
+use super::{CurrentUser, device};
 use crate::app::App;
 use crate::db;
 use crate::kit::cookie_guard::{self, CookieChange};
@@ -27,6 +27,7 @@ pub fn sign_in(
         auth_methods: vec![method.to_owned()],
         origin: super::origin(request),
         credential_of: user.password_changed_at,
+        on_new_device: !device::known(request, app).contains(&user.id()),
     };
     let begin = || -> anyhow::Result<()> {
         birth.announce(&request.get_session())?;
@@ -34,6 +35,7 @@ pub fn sign_in(
         Ok(())
     };
     begin().map_err(HttpError::Internal)?;
+    device::remember(request, app, user.id());
     cookie_guard::wish(request, |wish| {
         wish.change = CookieChange::Begun;
         wish.max_age = remembered.then_some(app.config.session.remembered_absolute);

@@ -133,6 +133,11 @@ pub(super) enum User {
         #[command(flatten)]
         who: Who,
     },
+    /// Forget the failed tries of an account, so that it may be tried again at once
+    Unlock {
+        #[command(flatten)]
+        who: Who,
+    },
     /// Make somebody an admin, or with --demote a user again
     Promote {
         #[command(flatten)]

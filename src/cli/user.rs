@@ -19,6 +19,7 @@ use crate::user::hasher::{Hasher, PasswordHash};
 use crate::user::password::{PasswordContext, PasswordPolicy};
 use crate::user::record::{self, Inserted, Role};
 use crate::user::set_password::set_password;
+use crate::user::throttle;
 
 pub(super) async fn run(
     config: &Config,
@@ -95,6 +96,13 @@ pub(super) async fn run(
             settle(pool, None).await;
             out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
             Ok(Ending::Done)
+        }
+        Action::Unlock { who } => {
+            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let forgotten = throttle::unlock(pool, &user, Origin::operator()).await?;
+            let said = if forgotten > 0 { "may be tried again" } else { "had nothing to wait for" };
+            out::line(&format!("{} {said}.", user.email));
+            Ok(if forgotten > 0 { Ending::Done } else { Ending::NothingFound })
         }
         Action::Promote { who, demote } => {
             let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };

@@ -1,16 +1,21 @@
 //! `GET`, `POST /login`. A refused sign-in shows the form again (422) with one sentence for every cause,
-//! the address kept, the password never.
+//! the address kept, the password never. Tries are counted before the password is looked at; too many are
+//! answered with the form and when to come back (429), the same for accounts that exist and those that do not.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, Visitor};
+use crate::auth::{self, Visitor, device};
+use crate::kit::ago;
 use crate::kit::error::HttpError;
 use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
+use crate::user::authenticate::AuthenticateError;
 use crate::user::email_address::EmailAddress;
+use crate::user::hasher::HasherError;
 use crate::user::password::Password;
+use crate::user::throttle::{self, Action, Admission, Who};
 use crate::user::{Authentication, authenticate};
 
 /// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
@@ -70,15 +75,46 @@ pub async fn submit(
             Err(too_long) => form.refuse("password", too_long.to_string()),
             Ok(password) => {
                 let origin = auth::origin(page.request());
-                let authentication =
+                let who = Who {
+                    account: address.as_ref().map(EmailAddress::canonical),
+                    ip_address: origin.ip_address,
+                    known_device_of: device::known_for(page.request(), &app, address.as_ref())
+                        .await?,
+                };
+                let granted = match throttle::admit(&app.pool, Action::SignIn, who).await? {
+                    Admission::Granted(granted) => granted,
+                    Admission::Refused { retry_after } => {
+                        form.message = Some(format!(
+                            "Too many tries. Wait {}, then try again. You can also use a device that you have signed in with before, or reset your password.",
+                            ago::wait(retry_after)
+                        ));
+                        let data = Data { form, registration_open: app.registration_is_open() };
+                        return page.show_throttled("entrance/login.html", &data, retry_after);
+                    }
+                };
+                let tried =
                     authenticate(&app.pool, &app.hasher, address.as_ref(), &password, &origin)
-                        .await?;
+                        .await;
+                let authentication = match tried {
+                    Ok(authentication) => authentication,
+                    Err(error) => {
+                        if let AuthenticateError::Hasher(HasherError::Busy { .. }) = error {
+                            throttle::withdraw(&app.pool, granted).await?;
+                        }
+                        return Err(error.into());
+                    }
+                };
                 match authentication {
                     Authentication::Accepted(user) => {
+                        throttle::refund(&app.pool, granted).await?;
                         auth::sign_in(page.request(), &app, &user, remember_me, "pwd")?;
                         return Ok(app::onward(&page, &app, &form.next, "/account"));
                     }
-                    Authentication::Rejected => form.message = Some(REFUSED.to_owned()),
+                    Authentication::Rejected => {
+                        throttle::record_wait(&app.pool, &granted, address.as_ref(), &origin)
+                            .await?;
+                        form.message = Some(REFUSED.to_owned());
+                    }
                 }
             }
         }

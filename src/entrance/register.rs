@@ -6,12 +6,15 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::{self, Visitor};
+use crate::kit::ago;
 use crate::kit::error::HttpError;
 use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
 use crate::user::display_name::DisplayName;
 use crate::user::email_address::EmailAddress;
+use crate::user::hasher::HasherError;
 use crate::user::record::{self, Inserted, Role};
+use crate::user::throttle::{self, Action, Admission, Who};
 
 #[derive(Serialize)]
 struct Data {
@@ -59,8 +62,35 @@ pub async fn submit(
         .check(&password, &app.password_context(&email, &display_name))
         .map_err(|problem| form.refuse("password", problem.to_string()));
     if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_good(), address, name, checked) {
-        let hash = app.hasher.hash(&password).await?;
         let origin = auth::origin(page.request());
+        let who = Who {
+            account: Some(address.canonical()),
+            ip_address: origin.ip_address,
+            ..Who::default()
+        };
+        let granted = match throttle::admit(&app.pool, Action::Register, who).await? {
+            Admission::Granted(granted) => granted,
+            Admission::Refused { retry_after } => {
+                form.message = Some(format!(
+                    "That was a lot of new accounts at once. Wait {}, then try again.",
+                    ago::wait(retry_after)
+                ));
+                return page.show_throttled(
+                    "entrance/register.html",
+                    &data(&app, form),
+                    retry_after,
+                );
+            }
+        };
+        let hash = match app.hasher.hash(&password).await {
+            Ok(hash) => hash,
+            Err(error) => {
+                if let HasherError::Busy { .. } = error {
+                    throttle::withdraw(&app.pool, granted).await?;
+                }
+                return Err(error.into());
+            }
+        };
         match record::insert(&app.pool, address, name, Role::User, hash, origin).await? {
             Inserted::Done(id) => {
                 if let Some(user) = record::find(&app.pool, id).await? {

@@ -63,11 +63,40 @@ pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
     }
 }
 
+/// How long to wait: "30 seconds", "5 minutes", "an hour". Rounded up: whoever comes back then is not sent away again.
+pub fn wait(wait: std::time::Duration) -> String {
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    match seconds {
+        1 => "a second".to_owned(),
+        2..=90 => format!("{seconds} seconds"),
+        91..=3_300 => format!("{} minutes", seconds.div_ceil(60)),
+        3_301..=3_600 => "an hour".to_owned(),
+        _ => format!("{} hours", seconds.div_ceil(3_600)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use time::Duration;
     use time::macros::datetime;
+
+    #[test]
+    fn a_wait_is_never_told_shorter_than_it_is() {
+        for (milliseconds, words) in [
+            (0, "a second"),
+            (29_001, "30 seconds"),
+            (90_000, "90 seconds"),
+            (90_001, "2 minutes"),
+            (239_900, "4 minutes"),
+            (3_300_000, "55 minutes"),
+            (3_300_001, "an hour"),
+            (3_600_000, "an hour"),
+            (3_600_001, "2 hours"),
+        ] {
+            assert_eq!(wait(std::time::Duration::from_millis(milliseconds)), words);
+        }
+    }
 
     #[test]
     fn time_is_told_as_people_say_it() {

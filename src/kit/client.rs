@@ -1,19 +1,61 @@
-//! Who is at the other end of the connection. Must never believe a header about it
+//! Who is at the other end of the connection. Must never believe a header about it from anybody but a proxy of ours
 //! (`ConnectionInfo` of actix-web believes anybody's).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use actix_web::http::header::USER_AGENT;
-use actix_web::{HttpMessage as _, HttpRequest};
+use actix_web::http::header::{HeaderMap, HeaderName, USER_AGENT};
+use actix_web::{HttpMessage as _, HttpRequest, web};
+use ipnet::IpNet;
 use uuid::Uuid;
 
 /// The id of a request, in its log lines and on its error page.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub Uuid);
 
-/// The address of the peer; an IPv4 address in IPv6 clothes is told plainly.
+/// Whose `X-Forwarded-For` is believed; empty: nobody's. As `web::Data` of the site.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(pub Vec<IpNet>);
+
+/// Read of no other header: `Forwarded`, `X-Real-IP` and their like are ignored from everybody, for a proxy that does
+/// not set one of them passes on what the client made up.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The address of the client: of the peer, or, when that is a proxy of ours, the right-most in `X-Forwarded-For` that
+/// is none of ours: what is left of it, its sender made up. An IPv4 address in IPv6 clothes is told plainly.
 pub fn ip_address(request: &HttpRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|peer| peer.ip().to_canonical())
+    let peer = request.peer_addr()?.ip().to_canonical();
+    Some(match request.app_data::<web::Data<TrustedProxies>>() {
+        Some(proxies) => proxies.client(peer, request.headers()),
+        None => peer,
+    })
+}
+
+impl TrustedProxies {
+    fn are(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut believed = peer;
+        let lines: Vec<&[u8]> =
+            headers.get_all(FORWARDED_FOR).map(|line| line.as_bytes()).collect();
+        let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        while self.are(believed) {
+            // Nothing more, or nothing that can be read: nobody beyond the proxy who said so is known.
+            let Some(hop) = hops.next().and_then(hop) else { break };
+            believed = hop;
+        }
+        believed
+    }
+}
+
+/// `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`.
+fn hop(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
+    let plain = text.parse::<IpAddr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    plain.or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
 }
 
 /// What the browser calls itself, as it came.
@@ -24,4 +66,75 @@ pub fn user_agent(request: &HttpRequest) -> Option<&str> {
 /// The id of this request.
 pub fn request_id(request: &HttpRequest) -> Option<Uuid> {
     request.extensions().get::<RequestId>().map(|id| id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn client(trusted: &str, peer: &str, lines: &[(&str, &str)]) -> String {
+        let networks = trusted.split_whitespace().map(|net| net.parse().unwrap()).collect();
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        let mut request = TestRequest::default()
+            .peer_addr(peer)
+            .app_data(web::Data::new(TrustedProxies(networks)));
+        for line in lines {
+            request = request.append_header(*line);
+        }
+        ip_address(&request.to_http_request()).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_header_is_believed_from_a_proxy_of_ours_alone_and_only_its_right_end() {
+        const XFF: &str = "X-Forwarded-For";
+        let ours = "10.0.0.0/8 2001:db8:aa::/48";
+        for (peer, lines, expected) in [
+            // Not ours: whatever is said.
+            ("198.51.100.1", &[(XFF, "203.0.113.7")][..], "198.51.100.1"),
+            ("198.51.100.1", &[(XFF, "10.0.0.2")], "198.51.100.1"),
+            ("::1", &[(XFF, "203.0.113.7")], "::1"),
+            // Ours: the right-most that is not.
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", &[(XFF, "1.1.1.1, 203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", &[(XFF, "1.1.1.1,203.0.113.7,\t10.0.0.2 , 10.9.9.9")], "203.0.113.7"),
+            ("10.0.0.1", &[(XFF, "10.0.0.3, 10.0.0.2")], "10.0.0.3"),
+            ("2001:db8:aa::1", &[(XFF, "2001:db8:bb::1")], "2001:db8:bb::1"),
+            ("::ffff:10.0.0.1", &[(XFF, "203.0.113.7")], "203.0.113.7"),
+            // Several lines are one list.
+            ("10.0.0.1", &[(XFF, "1.1.1.1"), (XFF, "203.0.113.7")], "203.0.113.7"),
+            (
+                "10.0.0.1",
+                &[(XFF, "1.1.1.1, 203.0.113.7"), ("x-forwarded-for", "10.0.0.2")],
+                "203.0.113.7",
+            ),
+            // Ports and brackets.
+            ("10.0.0.1", &[(XFF, "203.0.113.7:5678")], "203.0.113.7"),
+            ("10.0.0.1", &[(XFF, "[2001:db8::1]:443")], "2001:db8::1"),
+            ("10.0.0.1", &[(XFF, "[2001:db8::1]")], "2001:db8::1"),
+            ("10.0.0.1", &[(XFF, "2001:DB8::1")], "2001:db8::1"),
+            ("10.0.0.1", &[(XFF, "::ffff:203.0.113.7")], "203.0.113.7"),
+            ("10.0.0.1", &[(XFF, "203.0.113.7, ::ffff:10.0.0.2")], "203.0.113.7"),
+            ("10.0.0.1", &[(XFF, "203.0.113.7, [2001:db8:aa::9]:80")], "203.0.113.7"),
+            // Nonsense where it counts: the proxy that said it.
+            ("10.0.0.1", &[(XFF, "203.0.113.7, unknown")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "203.0.113.7, unknown, 10.0.0.2")], "10.0.0.2"),
+            ("10.0.0.1", &[(XFF, "203.0.113.7,")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "203.0.113.7"), (XFF, "")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "203.0.113.007")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "203.0.113.7:99999")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "[203.0.113.7")], "10.0.0.1"),
+            ("10.0.0.1", &[(XFF, "_hidden")], "10.0.0.1"),
+            // Nonsense where it does not: nothing.
+            ("10.0.0.1", &[(XFF, "' OR 1=1 --, 203.0.113.7")], "203.0.113.7"),
+            // No other header.
+            ("10.0.0.1", &[("Forwarded", "for=203.0.113.7")], "10.0.0.1"),
+            ("10.0.0.1", &[("X-Real-IP", "203.0.113.7")], "10.0.0.1"),
+        ] {
+            assert_eq!(client(ours, peer, lines), expected, "{peer} {lines:?}");
+        }
+        assert_eq!(client("", "10.0.0.1", &[(XFF, "203.0.113.7")]), "10.0.0.1");
+    }
 }

@@ -194,7 +194,7 @@ pub async fn guard(
     }
     let mut response = next.call(request).await?;
     let wish = response.request().extensions_mut().remove::<CookieWish>().unwrap_or_default();
-    let made = take_made(response.headers_mut(), &settings.name);
+    let (made, others) = take_cookies(response.headers_mut(), &settings.name);
     let last = match wish.change {
         CookieChange::Replace(value) => settings.seal(value, wish.max_age),
         CookieChange::Clear => Some(settings.removal()),
@@ -206,28 +206,23 @@ pub async fn guard(
     {
         response.headers_mut().append(SET_COOKIE, value);
     }
+    for other in others {
+        response.headers_mut().append(SET_COOKIE, other);
+    }
     Ok(response)
 }
 
-/// Takes the session cookie that the session middleware has set out of the response.
-fn take_made(headers: &mut HeaderMap, name: &str) -> Option<HeaderValue> {
+/// Takes the cookies out of the response: that of the session as the session middleware has set it, and the others.
+fn take_cookies(headers: &mut HeaderMap, name: &str) -> (Option<HeaderValue>, Vec<HeaderValue>) {
     if !headers.contains_key(SET_COOKIE) {
-        return None;
+        return (None, Vec::new());
     }
-    let all: Vec<HeaderValue> = headers.remove(SET_COOKIE).collect();
-    let mut made = None;
-    for value in all {
-        let is_ours = value
-            .as_bytes()
-            .strip_prefix(name.as_bytes())
-            .is_some_and(|rest| rest.starts_with(b"="));
-        if is_ours {
-            made = Some(value);
-        } else {
-            headers.append(SET_COOKIE, value);
-        }
-    }
-    made
+    let all = headers.remove(SET_COOKIE);
+    let (mut ours, others): (Vec<_>, Vec<_>) = all.partition(|value| {
+        let rest = value.as_bytes().strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"="))
+    });
+    (ours.pop(), others)
 }
 
 fn with_max_age(

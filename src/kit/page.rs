@@ -5,9 +5,12 @@ use actix_web::body::BoxBody;
 use actix_web::cookie::Cookie;
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
+use actix_web::{
+    FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web,
+};
 use serde::Serialize;
 use std::future::{Ready, ready};
+use std::time::Duration;
 use tera::{Context, Tera};
 use uuid::Uuid;
 
@@ -43,6 +46,21 @@ impl Page {
         data: &impl Serialize,
     ) -> Result<HttpResponse, HttpError> {
         self.show_with(StatusCode::UNPROCESSABLE_ENTITY, template, data)
+    }
+
+    /// A form again, to be sent later (429).
+    pub fn show_throttled(
+        &self,
+        template: &str,
+        data: &impl Serialize,
+        retry_after: Duration,
+    ) -> Result<HttpResponse, HttpError> {
+        let mut response = self.show_with(StatusCode::TOO_MANY_REQUESTS, template, data)?;
+        let told = HttpError::SlowDown { retry_after }.error_response();
+        if let Some(seconds) = told.headers().get(header::RETRY_AFTER) {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.clone());
+        }
+        Ok(response)
     }
 
     /// Any status with a template.

@@ -25,6 +25,7 @@ pub mod feed;
 pub mod list;
 mod lookup;
 pub mod moment;
+mod new_device;
 pub mod purge;
 pub mod revoke;
 pub mod state;

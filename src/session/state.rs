@@ -87,6 +87,9 @@ pub struct Birth {
     /// overtaken by a change of password begins nothing.
     #[serde(with = "time::serde::rfc3339::option")]
     pub credential_of: Option<OffsetDateTime>,
+    /// This browser is not known to be theirs: the owner is told by mail, when there was a sign-in before.
+    #[serde(default)]
+    pub on_new_device: bool,
 }
 
 /// What the store was given to save as a new session.

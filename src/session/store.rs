@@ -21,10 +21,11 @@ use super::purge::Tally;
 use super::state::{self, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
-use super::{barrier, revoke};
+use super::{barrier, new_device, revoke};
 use crate::audit::{self, Event};
 use crate::db;
 use crate::id::{SessionId, UserId};
+use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
 
 /// An entry is asked for again after this long, for another server may have lengthened the life.
@@ -55,6 +56,8 @@ pub struct PgSessionStore {
     purged: Arc<Tally>,
     /// This server among those that serve from memory; `None`: the cache is off.
     server: Option<Uuid>,
+    /// Seals mail; `None`: nobody is told of sign-ins.
+    sealer: Option<Sealer>,
 }
 
 /// Why a sign-in began no session although the password was right.
@@ -72,8 +75,13 @@ impl PgSessionStore {
         let cache = Arc::new(Cache::new(cached.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
         let server = cached.map(|_| Uuid::now_v7());
-        let (status, purged) = (Arc::default(), Arc::default());
-        Self { pool, windows, touch, cache, lookup, status, purged, server }
+        let (status, purged, sealer) = (Arc::default(), Arc::default(), None);
+        Self { pool, windows, touch, cache, lookup, status, purged, server, sealer }
+    }
+
+    /// The same, which tells people by mail of sign-ins with a new device.
+    pub fn telling(self, sealer: Sealer) -> Self {
+        Self { sealer: Some(sealer), ..self }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -188,6 +196,7 @@ impl PgSessionStore {
         let secret = Secret::generate();
         let digest = secret.digest();
         let (idle, absolute) = self.windows.seconds(incoming.birth.remembered);
+        let sealer = self.sealer.clone().filter(|_| incoming.birth.on_new_device);
         db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
             Box::pin(async move {
                 let Incoming { user, birth, rest } = incoming;
@@ -209,6 +218,9 @@ impl PgSessionStore {
                     .fetch_optional(&mut *connection)
                     .await?;
                     still_good.ok_or(Overtaken)?;
+                    if let Some(sealer) = &sealer {
+                        new_device::tell(connection, sealer, user, &birth.origin).await?;
+                    }
                 }
                 let id = SessionId::generate();
                 sqlx::query!(

@@ -1,11 +1,29 @@
 //! How often something may be tried: by account, by address, and by the pair of them. Owns the table `throttles`.
+//!
+//! A try is counted before the work, in one statement that takes its rows in order: two hundred at once over any number
+//! of servers are no more than the limit. A try that is refused writes nothing and makes nobody wait longer. Must never
+//! store what somebody typed, and must say the same of accounts that exist and of those that do not.
+
+mod counters;
+mod limits;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
+use super::email_address::EmailAddress;
+use super::record::{self, User};
+use crate::audit::{self, Event, Origin};
+use crate::db;
 use crate::id::UserId;
+pub use counters::purge;
+use counters::{By, Counted, Key, Outcome, Undone};
+pub use limits::{Limit, Limits};
 
 /// What is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +40,23 @@ pub enum Action {
     Confirm,
 }
 
+impl Action {
+    /// In the order of the declaration.
+    pub const ALL: [Self; 5] =
+        [Self::SignIn, Self::Register, Self::Recover, Self::Verify, Self::Confirm];
+
+    /// As the table and the metrics spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::SignIn => "sign_in",
+            Action::Register => "register",
+            Action::Recover => "recover",
+            Action::Verify => "verify",
+            Action::Confirm => "confirm",
+        }
+    }
+}
+
 /// Who tries it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Who<'a> {
@@ -29,7 +64,7 @@ pub struct Who<'a> {
     pub account: Option<&'a str>,
     /// Where the request comes from.
     pub ip_address: Option<IpAddr>,
-    /// The account that this browser has signed in to before.
+    /// The account that this browser has signed in to before, when it is the account that this is about.
     pub known_device_of: Option<UserId>,
 }
 
@@ -45,18 +80,176 @@ pub enum Admission {
     },
 }
 
-/// A try that was counted; give it back by [`refund`] when it was a success.
+/// A try that was counted; give it back by [`refund`] when it was a success, by [`withdraw`] when nothing was tried.
 #[derive(Debug)]
 pub struct Granted {
-    _private: (),
+    counted: Vec<Counted>,
 }
+
+/// Tries that were refused since the start, by [`Action::ALL`].
+static REFUSED: [AtomicU64; Action::ALL.len()] = [const { AtomicU64::new(0) }; Action::ALL.len()];
+
+/// How often a try may be overtaken by others that count at the same moment.
+const OVERTAKEN: usize = 3;
 
 /// Counts a try, if it may be done.
-pub async fn admit(_pool: &PgPool, _action: Action, _who: Who<'_>) -> sqlx::Result<Admission> {
-    Ok(Admission::Granted(Granted { _private: () }))
+pub async fn admit(pool: &PgPool, action: Action, who: Who<'_>) -> sqlx::Result<Admission> {
+    let keys = keys(action, who);
+    let mut wait = 1.0;
+    for _ in 0..OVERTAKEN {
+        match counters::count(pool, keys.clone()).await {
+            Ok(Outcome::Counted(counted)) => return Ok(Admission::Granted(Granted { counted })),
+            Ok(Outcome::Waiting { seconds }) => {
+                wait = seconds;
+                break;
+            }
+            Err(Undone::Overtaken) => {}
+            Err(Undone::Database(error)) => return Err(error),
+        }
+    }
+    REFUSED[action as usize].fetch_add(1, Ordering::Relaxed);
+    let retry_after = Duration::try_from_secs_f64(wait).unwrap_or_default();
+    Ok(Admission::Refused { retry_after: retry_after.max(Duration::from_secs(1)) })
 }
 
-/// It was a success: it does not count against anybody.
-pub async fn refund(_pool: &PgPool, _granted: Granted) -> sqlx::Result<()> {
-    Ok(())
+/// It was a success: it does not count against anybody. The account (from anywhere, and from this address) or the known
+/// device begins anew; the address gets back this one try, for others may have failed there.
+pub async fn refund(pool: &PgPool, granted: Granted) -> sqlx::Result<()> {
+    counters::give_back(pool, granted.counted, |by| by != By::Address).await
+}
+
+/// Nothing was tried after all (too busy, away): every counter gets back this one try, and no more.
+pub async fn withdraw(pool: &PgPool, granted: Granted) -> sqlx::Result<()> {
+    counters::give_back(pool, granted.counted, |_| false).await
+}
+
+/// How many tries were refused since the start.
+pub fn refused(action: Action) -> u64 {
+    REFUSED[action as usize].load(Ordering::Relaxed)
+}
+
+/// A sign-in failed: when it began a wait, the trail says so. Once a wait, never once a try, so that nobody can fill
+/// the trail.
+pub async fn record_wait(
+    pool: &PgPool,
+    granted: &Granted,
+    email: Option<&EmailAddress>,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    let longest = granted.counted.iter().max_by(|one, other| one.wait.total_cmp(&other.wait));
+    let Some(longest) = longest.filter(|longest| longest.wait > 0.0) else { return Ok(()) };
+    let details = json!({
+        "why": "throttled",
+        "by": longest.key.by.as_str(),
+        "seconds": longest.wait.round() as i64,
+    });
+    let user = match email {
+        Some(email) => record::find_by_email(pool, email).await?.map(|user| user.id()),
+        None => None,
+    };
+    let origin = origin.clone();
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let event =
+                Event { name: "sign_in_refused", user, session: None, origin: &origin, details };
+            audit::record(connection, event).await
+        })
+    })
+    .await
+}
+
+/// Forgets every counter of one account, whatever was tried; answers how many there were. Counters of addresses stay.
+pub async fn unlock(pool: &PgPool, user: &User, origin: Origin) -> sqlx::Result<u64> {
+    let id = user.id();
+    let account = EmailAddress::parse(&user.email).ok();
+    let mut subjects = vec![digest(By::Device, &id.to_string())];
+    subjects.extend(account.map(|email| digest(By::Account, email.canonical())));
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let forgotten = counters::forget(connection, &subjects).await?;
+            if forgotten > 0 {
+                let event = Event {
+                    name: "account_unlocked",
+                    user: Some(id),
+                    session: None,
+                    origin: &origin,
+                    details: json!({}),
+                };
+                audit::record(connection, event).await?;
+            }
+            Ok(forgotten)
+        })
+    })
+    .await
+}
+
+fn keys(action: Action, who: Who<'_>) -> Vec<Key> {
+    let limits = Limits::of(action);
+    let account = who.account.map(|account| digest(By::Account, account));
+    let address = who.ip_address.map(|address| digest(By::Address, &network(address)));
+    let pair = account.clone().zip(address.clone()).map(|(one, other)| [one, other].concat());
+    let device = who.known_device_of.map(|user| digest(By::Device, &user.to_string()));
+    let key = |by: By, subject: Option<Vec<u8>>, limit: Option<Limit>| {
+        let action = format!("{}_{}", action.as_str(), by.as_str());
+        subject.zip(limit).map(|(subject, limit)| Key { by, action, subject, limit })
+    };
+    if let Some(known) = key(By::Device, device, limits.device) {
+        return vec![known];
+    }
+    [
+        key(By::Account, account, limits.account),
+        key(By::Address, address, limits.address),
+        key(By::Pair, pair, limits.pair),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// An IPv4 address whole; of IPv6 the /64, which is what one customer has at the very least.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        address => IpNet::new(address, 64).map(|net| net.trunc().to_string()).unwrap_or_default(),
+    }
+}
+
+fn digest(by: By, subject: &str) -> Vec<u8> {
+    Sha256::digest(format!("frontdesk throttle {}\0{subject}", by.as_str())).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_counted_by_64_and_ipv4_whole() {
+        for (address, counted) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ] {
+            assert_eq!(network(address.parse().unwrap()), counted);
+        }
+    }
+
+    #[test]
+    fn a_known_device_is_counted_by_itself_alone() {
+        let who = Who {
+            account: Some("ada@example.com"),
+            ip_address: "203.0.113.7".parse().ok(),
+            known_device_of: None,
+        };
+        let names = |who| {
+            let keys = keys(Action::SignIn, who);
+            keys.into_iter().map(|key| key.action).collect::<Vec<_>>()
+        };
+        assert_eq!(names(who), ["sign_in_account", "sign_in_address", "sign_in_pair"]);
+        assert_eq!(names(Who { account: None, ..who }), ["sign_in_address"]);
+        let known = Who { known_device_of: Some(UserId::generate()), ..who };
+        assert_eq!(names(known), ["sign_in_device"]);
+        assert!(keys(Action::SignIn, Who::default()).is_empty());
+    }
 }

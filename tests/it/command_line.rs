@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
-struct Said {
-    code: i32,
-    out: String,
-    error: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub error: String,
 }
 
-fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
+pub fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .args(arguments)
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
@@ -33,6 +33,11 @@ fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
         out: String::from_utf8(output.stdout).unwrap(),
         error: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Where nobody listens just now.
+pub fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 fn json(said: &Said) -> Value {
@@ -201,8 +206,7 @@ fn help_reads_well_and_wrong_use_is_told() {
 #[test]
 fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
     let database = Database::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let bind = format!("127.0.0.1:{port}");
+    let bind = free_address();
     let server = Server::start(&database, &[("FRONTDESK_METRICS_BIND", &bind)]).trusts();
     registered(&server, "ada@example.com").get("/account");
     let told = Browser::new(&bind).get("/metrics").body;

@@ -90,6 +90,14 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     window.press("form[action='/login'] button");
     window.text("[role=alert]");
     looker.look(&window, "login-refused");
+    database.db_execute("UPDATE throttles SET free_at = now() + interval '40 minutes'");
+    window.fill("password", "not the password");
+    window.press("form[action='/login'] button");
+    window.text("[role=alert]");
+    assert_eq!(window.run("return document.title.startsWith('Sign in')"), true);
+    assert_eq!(window.run("return document.body.textContent.includes('Too many tries')"), true);
+    looker.look(&window, "login-throttled");
+    database.db_execute("DELETE FROM throttles");
 
     let long = format!("{}@example.com", "m".repeat(60));
     window.open("/register");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use frontdesk::db::cluster::Cluster;
 
 use crate::support::server::KEY;
-use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
 
 /// Asks again until it is as wished; answers how long that took.
 fn until(mut wished: impl FnMut() -> bool) -> Duration {
@@ -197,7 +197,9 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
 #[test]
 fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written() {
     for signal in ["TERM", "INT"] {
-        let (mut server, database) = site();
+        let database = Database::new();
+        let settings = [("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")];
+        let mut server = Server::start(&database, &settings);
         let mut browser = registered(&server, "ada@example.com");
         database
             .db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '30 seconds'");
@@ -205,9 +207,13 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
         assert!(browser.is_signed_in());
         assert!(database.db_count(seen) >= 30, "not yet due");
         let in_flight: Vec<_> = (0..8)
-            .map(|_| {
+            .map(|number| {
                 let mut other = Browser::new(&server.address);
-                std::thread::spawn(move || other.login("ada@example.com", PASSWORD).status)
+                // More at once from one address would be told to slow down.
+                let address = format!("203.0.113.{number}");
+                std::thread::spawn(move || {
+                    other.login_from(&address, "ada@example.com", PASSWORD).status
+                })
             })
             .collect();
         until(|| database.db_count("SELECT count(*) FROM sessions") > 1);

@@ -27,3 +27,4 @@ mod revocation;
 mod session_ends;
 mod session_engine;
 mod session_store;
+mod throttling;

@@ -85,6 +85,18 @@ impl Browser {
         )
     }
 
+    /// Like [`Self::post`], as a proxy passes it on for a client at `address`.
+    pub fn post_from(&mut self, address: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let headers =
+            [("Content-Type", "application/x-www-form-urlencoded"), ("X-Forwarded-For", address)];
+        self.send("POST", path, &headers, &encode(fields))
+    }
+
+    /// Like [`Self::login`], as a proxy passes it on for a client at `address`.
+    pub fn login_from(&mut self, address: &str, email: &str, password: &str) -> Answer {
+        self.post_from(address, "/login", &[("email", email), ("password", password)])
+    }
+
     pub fn send(
         &mut self,
         method: &str,

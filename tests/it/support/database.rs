@@ -136,6 +136,18 @@ impl Database {
         done.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
     }
 
+    /// Makes `guest0@example.com` and so on, with the password of `email`.
+    pub fn db_guests(&self, email: &str, count: usize) {
+        let made = self.db_execute(&format!(
+            "INSERT INTO users (id, email, email_canonical, display_name, password_hash, password_changed_at)
+             SELECT gen_random_uuid(), guest, guest, 'Guest', password_hash, password_changed_at
+               FROM users, generate_series(0, {count} - 1) AS number,
+                    LATERAL (SELECT 'guest' || number || '@example.com' AS guest) AS named
+              WHERE email = '{email}'"
+        ));
+        assert_eq!(made, count as u64);
+    }
+
     /// Signs `email` in so many times without a password; answers the sealed cookies.
     pub fn db_sessions(&self, email: &str, count: usize) -> Vec<String> {
         self.db_sessions_seen(email, count, "0 s")
