@@ -1,8 +1,11 @@
 //! What a handler may reach. Made once, shared by every worker.
 
-use sqlx::PgPool;
+use std::sync::Arc;
 
-use crate::config::{Config, Registration, SecretKeys};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+
+use crate::config::{Config, MailTransport, Registration, SecretKeys};
 use crate::kit::error::HttpError;
 use crate::kit::page::Page;
 use crate::seal::Sealer;
@@ -23,6 +26,8 @@ pub struct App {
     pub sessions: PgSessionStore,
     /// Seals what is stored and read again.
     pub sealer: Sealer,
+    /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
+    pub answers: Arc<Notify>,
     /// Settings.
     pub config: Config,
 }
@@ -36,6 +41,7 @@ impl App {
             sessions: PgSessionStore::new(pool.clone(), windows(&config), config.session_cache),
             pool,
             sealer: Sealer::new(keys),
+            answers: Arc::default(),
             config,
         })
     }
@@ -43,6 +49,12 @@ impl App {
     /// Whether strangers may register.
     pub fn registration_is_open(&self) -> bool {
         self.config.registration != Registration::Closed
+    }
+
+    /// Whether what we write to people can reach them: it is sent, or shown on this very machine.
+    pub fn mail_is_on(&self) -> bool {
+        !matches!(self.config.mail.transport, MailTransport::Kept)
+            || self.config.public_url.is_loopback()
     }
 
     /// What a password must not be made of.

@@ -14,7 +14,7 @@ use crate::user::password::Password;
 use crate::user::{Authentication, authenticate};
 
 /// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
-const REFUSED: &str = "That email and password do not match. Check both and try again.";
+const REFUSED: &str = "That email and password do not match. Check both, or reset your password.";
 
 #[derive(Serialize)]
 struct Data {

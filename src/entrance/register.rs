@@ -1,17 +1,23 @@
-//! `GET`, `POST /register`. While no mail is sent a taken address is said to be taken.
+//! `GET`, `POST /register`. Where addresses have to be shown first, the answer is the same for an address with an account
+//! and for one without, and so is the work. In open mode a taken address is said to be taken.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
+use super::verify_email;
 use crate::app::App;
 use crate::auth::{self, Visitor};
+use crate::config::Registration;
 use crate::kit::error::HttpError;
 use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
+use crate::secret::Secret;
 use crate::user::display_name::DisplayName;
 use crate::user::email_address::EmailAddress;
-use crate::user::record::{self, Inserted, Role};
+use crate::user::record::{self, Inserted};
+use crate::user::registration;
+use crate::user::throttle::Action;
 
 #[derive(Serialize)]
 struct Data {
@@ -59,9 +65,18 @@ pub async fn submit(
         .check(&password, &app.password_context(&email, &display_name))
         .map_err(|problem| form.refuse("password", problem.to_string()));
     if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_good(), address, name, checked) {
+        let request = page.request();
+        auth::admit(request, &app, Action::Register, Some(address.canonical())).await?;
         let hash = app.hasher.hash(&password).await?;
-        let origin = auth::origin(page.request());
-        match record::insert(&app.pool, address, name, Role::User, hash, origin).await? {
+        if app.config.registration == Registration::Verified {
+            let ticket = Secret::generate();
+            registration::begin(&app.pool, &ticket, &address, &name, &hash).await?;
+            app.answers.notify_one();
+            return Ok(page.redirect(&verify_email::with_ticket(&ticket)));
+        }
+        let mail = app.mail_is_on().then(|| app.sealer.clone());
+        let origin = auth::origin(request);
+        match registration::open(&app.pool, mail, address, name, hash, origin).await? {
             Inserted::Done(id) => {
                 if let Some(user) = record::find(&app.pool, id).await? {
                     auth::sign_in(page.request(), &app, &user, false, "pwd")?;
