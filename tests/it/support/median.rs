@@ -1,5 +1,6 @@
 //! How long things take, compared fairly: in turns, so that what the machine does besides hits all of them alike.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 /// What is measured: its name, and what to do.
@@ -9,9 +10,15 @@ pub type Act<'a> = (&'a str, Box<dyn FnMut(usize) + 'a>);
 pub fn medians<'a>(tries: usize, acts: &mut [Act<'a>]) -> Vec<(&'a str, Duration)> {
     let mut took: Vec<Vec<Duration>> = acts.iter().map(|_| Vec::with_capacity(tries)).collect();
     for number in 0..tries {
-        // A different one begins each time: none always follows the same other.
-        for turn in 0..acts.len() {
-            let which = (turn * 7 + number) % acts.len();
+        // Shuffled each time: in turns, one of them would always meet the same of the two hashing threads, or always
+        // follow the same other.
+        let mut order: Vec<usize> = (0..acts.len()).collect();
+        order.sort_by_cached_key(|which| {
+            let mut hasher = DefaultHasher::new();
+            (number, *which).hash(&mut hasher);
+            hasher.finish()
+        });
+        for which in order {
             let began = Instant::now();
             (acts[which].1)(number);
             took[which].push(began.elapsed());
