@@ -40,7 +40,7 @@ impl Sealer {
     }
 
     /// A digest of `value` that counts for `purpose` alone and that nobody can make without the site's keys. A code of
-    /// 40 bits is found from its SHA-256 in seconds, well within its life; from this one it is not, so a copy of the
+    /// 40 bits is found from its SHA-256 in about a minute, well within its life; from this one it is not, so a copy of the
     /// database opens nothing (HKDF-Expand is HMAC-SHA-256 over purpose and value; RFC 5869, 2.3).
     pub fn digest(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
         keyed(self.digests.first().expect("there is at least one key"), purpose, value)

@@ -18,9 +18,9 @@ use crate::user::throttle::{self, Action};
 use crate::user::verify_email::{self, Sent};
 use crate::user::{email_change, record};
 
-const UNREADABLE: &str = "Enter the code from the mail: eight letters and digits.";
-const WRONG: &str = "That is not the code of the newest mail. Check it and try again.";
-const DEAD: &str = "That code does not count any more. Have another mail sent, with a new one.";
+const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
+const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
+const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
 
 #[derive(Serialize)]
 struct Data {
@@ -66,7 +66,7 @@ pub async fn submit(
         let to = address.as_typed().to_owned();
         let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
         email_change::begin(pool, sealer, user.person.id, address, origin).await?;
-        let notice = Notice::good(format!("A mail is on its way to {to}."));
+        let notice = Notice::good(format!("An email is on its way to {to}."));
         return Ok(page.redirect_with("/account/email", &notice));
     }
     page.show_refused("account/email.html", &data(&app, &user, form).await?)
@@ -81,7 +81,7 @@ pub async fn verify(
 ) -> Result<HttpResponse, HttpError> {
     admit(&app, &page, &user, Action::Recover).await?;
     let notice = match verify_email::send(&app.pool, app.sealer.clone(), user.person.id).await? {
-        Sent::Sent => Notice::good(format!("A mail is on its way to {}.", user.person.email)),
+        Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.person.email)),
         Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
     };
     Ok(page.redirect_with("/account/email", &notice))

@@ -61,7 +61,7 @@ pub async fn show(
                 "Confirm your address, so that you can get back in when you forget your password."
                     .to_owned(),
             href: "/account/email/verify",
-            label: "Send me a mail",
+            label: "Send me an email",
             does: true,
         });
     }

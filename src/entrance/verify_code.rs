@@ -18,9 +18,9 @@ use crate::user::code::Code;
 use crate::user::registration::{self, Registered};
 use crate::user::throttle::{self, Action};
 
-const UNREADABLE: &str = "Enter the code from the mail: eight letters and digits.";
-const WRONG: &str = "That is not the code of the newest mail. Check it and try again.";
-const DEAD: &str = "That code does not count any more. Have another mail sent, with a new one.";
+const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
+const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
+const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
 
 /// What the address bar brings along.
 #[derive(Deserialize)]
@@ -71,7 +71,7 @@ pub async fn submit(
         registration::ask_again(&app.pool, &ticket).await?;
         app.answers.notify_one();
         let notice =
-            Notice::good("Another mail is on its way. Only its code and its link count now.");
+            Notice::good("Another email is on its way. Only its code and its link count now.");
         return Ok(without_referrer(page.redirect_with(&with_ticket(&ticket), &notice)));
     }
     let mut form = FormView::default();

@@ -24,7 +24,7 @@ use crate::user::verify_email::{self, Confirmed};
 use crate::user::{Authentication, User, authenticate, record};
 
 pub(super) const GONE: Instead = Instead {
-    text: "Sign in to see whether your address is confirmed, or to have another mail sent. If you never finished registering, register again.",
+    text: "Sign in to see whether your address is confirmed, or to get another email. If you never finished registering, register again.",
     href: "/login",
     label: "Sign in",
 };
