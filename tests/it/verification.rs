@@ -358,3 +358,39 @@ fn no_link_and_no_code_can_be_read_in_the_database() {
         );
     }
 }
+
+#[test]
+fn what_has_expired_is_purged_and_what_still_counts_is_not() {
+    use frontdesk::user::{email_token, recovery, registration};
+
+    let (server, database) = verified_site();
+    for email in ["ada@example.com", "eve@example.com"] {
+        register(&mut server.browser(), email, PASSWORD);
+    }
+    drop(server);
+    let server = Server::start(&database, &[]);
+    registered(&server, "bob@example.com");
+    registered(&server, "eva@example.com");
+    drop(server);
+    for sql in [
+        "UPDATE registrations SET expires_at = now() WHERE email = 'ada@example.com'",
+        "UPDATE email_tokens SET expires_at = now() WHERE email = 'bob@example.com'",
+        "INSERT INTO recovery_requests (id, email_canonical, created_at)
+         VALUES (gen_random_uuid(), 'old@example.com', now() - interval '25 hours'),
+                (gen_random_uuid(), 'new@example.com', now() - interval '23 hours')",
+    ] {
+        database.db_execute(sql);
+    }
+    let purged = database.runtime.block_on(async {
+        let pool = &database.pool;
+        [
+            registration::purge(pool).await.unwrap(),
+            email_token::purge(pool).await.unwrap(),
+            recovery::purge(pool).await.unwrap(),
+        ]
+    });
+    assert_eq!(purged, [1, 1, 1]);
+    let left = "SELECT email FROM registrations UNION ALL SELECT email FROM email_tokens
+                UNION ALL SELECT email_canonical FROM recovery_requests";
+    assert_eq!(database.db_texts(left), ["eve@example.com", "eva@example.com", "new@example.com"]);
+}
