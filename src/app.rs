@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tokio::sync::Notify;
 
-use crate::config::{Config, Registration, SecretKeys};
+use crate::config::{Config, MailTransport, Registration, SecretKeys};
 use crate::kit::error::HttpError;
 use crate::kit::page::Page;
 use crate::mail;
@@ -30,6 +31,8 @@ pub struct App {
     pub writer: Arc<mail::Writer>,
     /// Mail that this server sent.
     pub mail_tally: mail::Tally,
+    /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
+    pub answers: Arc<Notify>,
     /// Settings.
     pub config: Config,
 }
@@ -47,6 +50,7 @@ impl App {
             sealer,
             writer: Arc::new(mail::Writer::new(&config.site_name, &config.public_url)?),
             mail_tally: mail::Tally::default(),
+            answers: Arc::default(),
             config,
         })
     }
@@ -54,6 +58,12 @@ impl App {
     /// Whether strangers may register.
     pub fn registration_is_open(&self) -> bool {
         self.config.registration != Registration::Closed
+    }
+
+    /// Whether what we write to people can reach them: it is sent, or shown on this very machine.
+    pub fn mail_is_on(&self) -> bool {
+        !matches!(self.config.mail.transport, MailTransport::Kept)
+            || self.config.public_url.is_loopback()
     }
 
     /// What a password must not be made of.

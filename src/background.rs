@@ -2,9 +2,10 @@
 //! signal, not by being dropped.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 /// Tells every loop to stop.
@@ -33,6 +34,26 @@ impl Loops {
                 round().await;
                 let wait = every + every.mul_f64(jitter() / 10.0);
                 tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    _ = stopped.wait_for(|stop| *stop) => return,
+                }
+            }
+        }));
+    }
+
+    /// The same, and a round at once whenever somebody calls `notify_one` on `bell`.
+    pub fn spawn_woken<F, R>(&mut self, every: Duration, bell: Arc<Notify>, mut round: F)
+    where
+        F: FnMut() -> R + Send + 'static,
+        R: Future<Output = ()> + Send,
+    {
+        let mut stopped = self.stop.subscribe();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                round().await;
+                let wait = every + every.mul_f64(jitter() / 10.0);
+                tokio::select! {
+                    () = bell.notified() => {}
                     () = tokio::time::sleep(wait) => {}
                     _ = stopped.wait_for(|stop| *stop) => return,
                 }

@@ -53,6 +53,31 @@ pub fn configure(
                         .route(get().to(entrance::login::show))
                         .route(web::post().to(entrance::login::submit)),
                 )
+                .service(
+                    form("/verify-email")
+                        .route(get().to(entrance::verify_code::show))
+                        .route(web::post().to(entrance::verify_code::submit)),
+                )
+                .service(
+                    form("/verify-email/{token}")
+                        .route(get().to(entrance::verify_email::show))
+                        .route(web::post().to(entrance::verify_email::submit)),
+                )
+                .service(
+                    form("/forgot-password")
+                        .route(get().to(entrance::forgot_password::show))
+                        .route(web::post().to(entrance::forgot_password::submit)),
+                )
+                .service(
+                    form("/reset-password/{token}")
+                        .route(get().to(entrance::reset_password::show))
+                        .route(web::post().to(entrance::reset_password::submit)),
+                )
+                .service(
+                    form("/undo-email-change/{token}")
+                        .route(get().to(entrance::undo_email_change::show))
+                        .route(web::post().to(entrance::undo_email_change::submit)),
+                )
                 .service(button("/logout").route(web::post().to(entrance::logout::submit)))
                 // ── signed in
                 .service(read_only("/account").route(get().to(account::overview::show)))
@@ -66,6 +91,15 @@ pub fn configure(
                         .route(get().to(account::password::show))
                         .route(web::post().to(account::password::submit)),
                 )
+                .service(
+                    form("/account/email")
+                        .route(get().to(account::email::show))
+                        .route(web::post().to(account::email::submit)),
+                )
+                .service(
+                    button("/account/email/verify").route(web::post().to(account::email::verify)),
+                )
+                .service(button("/account/email/code").route(web::post().to(account::email::code)))
                 .service(read_only("/account/sessions").route(get().to(account::sessions::show)))
                 .service(
                     button("/account/sessions/revoke-others")

@@ -1,11 +1,13 @@
 //! Sealing what has to be stored and read again, such as a link in a mail that waits to be sent: AES-256-GCM under the
 //! site's keys. The first key seals, all open, so that a change of key loses nothing. What was sealed for one purpose
-//! does not open for another, and nothing opens by any other road (Rack, CVE-2026-39324).
+//! does not open for another, and nothing opens by any other road (Rack, CVE-2026-39324). Also digests what is too short
+//! for a plain SHA-256.
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, Key, KeyInit as _, Nonce};
 use hkdf::Hkdf;
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 
 use crate::config::SecretKeys;
 
@@ -16,6 +18,7 @@ const NONCE: usize = 12;
 #[derive(Clone)]
 pub struct Sealer {
     ciphers: Vec<Aes256Gcm>,
+    digests: Vec<Hkdf<Sha256>>,
 }
 
 impl Sealer {
@@ -28,7 +31,25 @@ impl Sealer {
                 .expect("32 bytes are a length that HKDF gives");
             Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(&key))
         };
-        Self { ciphers: keys.iter().map(|key| cipher(key.reveal())).collect() }
+        let digest =
+            |text: &str| Hkdf::<Sha256>::new(Some(b"frontdesk digest v1"), text.as_bytes());
+        Self {
+            ciphers: keys.iter().map(|key| cipher(key.reveal())).collect(),
+            digests: keys.iter().map(|key| digest(key.reveal())).collect(),
+        }
+    }
+
+    /// A digest of `value` that counts for `purpose` alone and that nobody can make without the site's keys. A code of
+    /// 40 bits is found from its SHA-256 in about a minute, well within its life; from this one it is not, so a copy of the
+    /// database opens nothing (HKDF-Expand is HMAC-SHA-256 over purpose and value; RFC 5869, 2.3).
+    pub fn digest(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
+        keyed(self.digests.first().expect("there is at least one key"), purpose, value)
+    }
+
+    /// Whether `digest` is that of `value` for `purpose`, by any of the keys. Takes as long for every digest.
+    pub fn is_digest_of(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
+        let equal = |key| bool::from(keyed(key, purpose, value).ct_eq(digest));
+        self.digests.iter().fold(false, |found, key| found | equal(key))
     }
 
     /// `plain`, sealed for `purpose`, which should name the place and the row that it is for.
@@ -52,6 +73,13 @@ impl Sealer {
         };
         self.ciphers.iter().find_map(open)
     }
+}
+
+fn keyed(key: &Hkdf<Sha256>, purpose: &str, value: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    key.expand_multi_info(&[purpose.as_bytes(), &[0], value], &mut digest)
+        .expect("32 bytes are a length that HKDF gives");
+    digest
 }
 
 impl std::fmt::Debug for Sealer {
@@ -84,5 +112,17 @@ mod tests {
         assert!(sealer(OLD).open("mail_outbox:1", &altered).is_none());
         assert!(sealer(OLD).open("mail_outbox:1", &sealed[..8]).is_none());
         assert_ne!(sealed, sealer(OLD).seal("mail_outbox:1", b"a link"));
+    }
+
+    #[test]
+    fn a_digest_counts_for_its_value_its_purpose_and_its_keys_only() {
+        let digest = sealer(OLD).digest("registrations:1", b"7K3MQ2XH");
+        let both = sealer(&format!("{NEW},{OLD}"));
+        assert!(both.is_digest_of(&digest, "registrations:1", b"7K3MQ2XH"));
+        assert!(!both.is_digest_of(&digest, "registrations:1", b"7K3MQ2XJ"));
+        assert!(!both.is_digest_of(&digest, "registrations:2", b"7K3MQ2XH"));
+        assert!(!both.is_digest_of(&digest[..31], "registrations:1", b"7K3MQ2XH"));
+        assert!(!sealer(NEW).is_digest_of(&digest, "registrations:1", b"7K3MQ2XH"));
+        assert_ne!(digest, sealer(OLD).digest("registrations:17", b"K3MQ2XH"));
     }
 }

@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::auth::device;
+use crate::background::Loops;
 use crate::config::Config;
 use crate::db::{self, Database, migrations};
 use crate::kit::assets::Assets;
@@ -30,6 +31,7 @@ use crate::metrics;
 use crate::routes;
 use crate::session::Engine;
 use crate::templates;
+use crate::user::answers;
 
 /// Head of a request: nobody honest needs longer.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -50,6 +52,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let served = async {
         let (server, address, engine, app) = start(&config, &database).await?;
         let delivery = deliver(&app, &database)?;
+        let mut loops = Loops::default();
+        let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
+        loops.spawn_woken(answers::EVERY, app.answers.clone(), move || {
+            let (pool, sealer) = (pool.clone(), sealer.clone());
+            async move { answers::run_once(&pool, &sealer).await }
+        });
         let metrics = metrics::server(app)?.map(|server| (server.handle(), tokio::spawn(server)));
         announce(&config, &database, address);
         let handle = server.handle();
@@ -63,6 +71,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             handle.stop(false).await;
         }
         delivery.stop().await;
+        loops.stop().await;
         let pool = database.fresh_pool();
         engine.stop(&pool).await;
         pool.close().await;

@@ -40,6 +40,8 @@ struct Improvement {
     text: String,
     href: &'static str,
     label: &'static str,
+    /// A button, not a link.
+    does: bool,
 }
 
 /// `GET /account`.
@@ -53,11 +55,22 @@ pub async fn show(
     let before = audit::find_previous_sign_in(&app.pool, user.person.id, user.session.id).await?;
     let session_count = list::count_for_user(&app.pool, user.person.id).await?;
     let mut improvements = Vec::new();
+    if account.email_verified_at.is_none() && app.mail_is_on() {
+        improvements.push(Improvement {
+            text:
+                "Confirm your address, so that you can get back in when you forget your password."
+                    .to_owned(),
+            href: "/account/email/verify",
+            label: "Send me an email",
+            does: true,
+        });
+    }
     if session_count > 5 {
         improvements.push(Improvement {
             text: format!("You are signed in at {session_count} places. End those you do not use."),
             href: "/account/sessions",
             label: "See your sessions",
+            does: false,
         });
     }
     let data = Data {

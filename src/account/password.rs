@@ -80,6 +80,7 @@ pub async fn submit(
                 let hash = app.hasher.hash(&new).await?;
                 let set = set_password(
                     &app.pool,
+                    app.sealer.clone(),
                     user.person.id,
                     Some(verified),
                     hash,

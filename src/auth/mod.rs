@@ -1,11 +1,13 @@
 //! Who is asking: extractors for handlers, and how a session begins and ends. To protect a page, take
 //! [`CurrentUser`].
 
+mod admission;
 mod confirmed;
 mod current_user;
 pub mod device;
 mod sign_in;
 
+pub use admission::admit;
 pub use confirmed::{Confirmed, FRESH_FOR};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use sign_in::{sign_in, sign_out};

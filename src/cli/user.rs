@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::db::Database;
 use crate::id::UserId;
 use crate::kit::ago;
+use crate::seal::Sealer;
 use crate::session::{list, settle};
 use crate::user::User;
 use crate::user::display_name::DisplayName;
@@ -92,7 +93,8 @@ pub(super) async fn run(
         Action::SetPassword { who } => {
             let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
             let hash = ask_password(config, &user.email, &user.display_name).await?;
-            set_password(pool, user.id(), None, hash, None, Origin::operator()).await?;
+            let sealer = Sealer::new(&config.secret_keys()?);
+            set_password(pool, sealer, user.id(), None, hash, None, Origin::operator()).await?;
             settle(pool, None).await;
             out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
             Ok(Ending::Done)

@@ -19,7 +19,7 @@ use crate::user::throttle::{self, Action, Admission, Who};
 use crate::user::{Authentication, authenticate};
 
 /// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
-const REFUSED: &str = "That email and password do not match. Check both and try again.";
+const REFUSED: &str = "That email and password do not match. Check both, or reset your password.";
 
 #[derive(Serialize)]
 struct Data {

@@ -1,19 +1,24 @@
-//! `GET`, `POST /register`. While no mail is sent a taken address is said to be taken.
+//! `GET`, `POST /register`. Where addresses have to be shown first, the answer is the same for an address with an account
+//! and for one without, and so is the work. In open mode a taken address is said to be taken.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
+use super::verify_email;
 use crate::app::App;
 use crate::auth::{self, Visitor};
+use crate::config::Registration;
 use crate::kit::ago;
 use crate::kit::error::HttpError;
 use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
+use crate::secret::Secret;
 use crate::user::display_name::DisplayName;
 use crate::user::email_address::EmailAddress;
 use crate::user::hasher::HasherError;
-use crate::user::record::{self, Inserted, Role};
+use crate::user::record::{self, Inserted};
+use crate::user::registration;
 use crate::user::throttle::{self, Action, Admission, Who};
 
 #[derive(Serialize)]
@@ -91,7 +96,14 @@ pub async fn submit(
                 return Err(error.into());
             }
         };
-        match record::insert(&app.pool, address, name, Role::User, hash, origin).await? {
+        if app.config.registration == Registration::Verified {
+            let ticket = Secret::generate();
+            registration::begin(&app.pool, &ticket, &address, &name, &hash).await?;
+            app.answers.notify_one();
+            return Ok(page.redirect(&verify_email::with_ticket(&ticket)));
+        }
+        let mail = app.mail_is_on().then(|| app.sealer.clone());
+        match registration::open(&app.pool, mail, address, name, hash, origin).await? {
             Inserted::Done(id) => {
                 if let Some(user) = record::find(&app.pool, id).await? {
                     auth::sign_in(page.request(), &app, &user, false, "pwd")?;

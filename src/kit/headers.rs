@@ -1,5 +1,6 @@
 //! The headers every response carries, errors too. Nothing here depends on who asks.
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Nothing but our own style sheet, pictures and forms; no script at all (ASVS 5.0 V3.4.3).
@@ -10,6 +11,13 @@ const PERMISSIONS_POLICY: &str =
     "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()";
 /// Two years (ASVS 5.0 V3.4.1).
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000; includeSubDomains";
+
+/// For a page whose address is a secret: no browser tells it to anybody (ASVS 5.0 V3.4.5).
+pub fn without_referrer(mut response: HttpResponse) -> HttpResponse {
+    let none = HeaderValue::from_static("no-referrer");
+    response.headers_mut().insert(header::REFERRER_POLICY, none);
+    response
+}
 
 /// Adds them. What a handler has set stands.
 pub fn apply(headers: &mut HeaderMap, https: bool) {

@@ -5,7 +5,9 @@ use url::Url;
 
 const LONGEST: usize = 2048;
 /// Going back there would undo what was just done, or go round in circles.
-const NEVER: [&str; 3] = ["/logout", "/login", "/register"];
+const NEVER: [&str; 5] = ["/logout", "/login", "/register", "/forgot-password", "/verify-email"];
+/// Links from a mail, which do their work once.
+const NEVER_BELOW: [&str; 3] = ["/verify-email/", "/reset-password/", "/undo-email-change/"];
 
 /// Path and query of `next` when it is a page of ours, written anew; otherwise nothing.
 pub fn checked(next: &str, own: &Url) -> Option<String> {
@@ -26,6 +28,7 @@ pub fn checked(next: &str, own: &Url) -> Option<String> {
     if decoded.starts_with("//")
         || decoded.chars().any(|letter| letter == '\\' || letter.is_control())
         || NEVER.contains(&path)
+        || NEVER_BELOW.iter().any(|folder| path.starts_with(folder))
     {
         return None;
     }
@@ -87,6 +90,10 @@ mod tests {
             "/logout",
             "/login?next=/login",
             "/register",
+            "/forgot-password?sent",
+            "/verify-email?ticket=x",
+            "/reset-password/x",
+            "/account/../undo-email-change/x",
         ] {
             assert_eq!(check(next), None, "{next:?}");
         }

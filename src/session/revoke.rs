@@ -19,6 +19,10 @@ pub enum Cause {
     Revoked,
     /// The password was changed elsewhere.
     PasswordChanged,
+    /// The password was set by a link for somebody who forgot it.
+    PasswordReset,
+    /// The owner of the former address took a change of address back.
+    EmailChangeUndone,
     /// The account was disabled.
     Disabled,
     /// The same browser signed in anew.
@@ -31,6 +35,8 @@ impl Cause {
             Cause::SignedOut => "signed_out",
             Cause::Revoked => "revoked",
             Cause::PasswordChanged => "password_changed",
+            Cause::PasswordReset => "password_reset",
+            Cause::EmailChangeUndone => "email_change_undone",
             Cause::Disabled => "disabled",
             Cause::Replaced => "replaced",
         }

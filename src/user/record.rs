@@ -88,45 +88,64 @@ pub async fn insert(
     hash: PasswordHash,
     origin: Origin,
 ) -> sqlx::Result<Inserted> {
-    let id = UserId::generate();
-    let inserted = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
+    db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
-            sqlx::query!(
-                r#"
-                INSERT INTO users
-                       (id, email, email_canonical, display_name, role, password_hash, password_changed_at)
-                VALUES ($1, $2, $3, $4, $5, $6, now())
-                "#,
-                id.uuid(),
-                email.as_typed(),
-                email.canonical(),
-                display_name.as_str(),
-                role.as_str(),
-                hash.as_str(),
-            )
-            .execute(&mut *connection)
-            .await?;
-            audit::record(
-                connection,
-                Event {
-                    name: "registered",
-                    user: Some(id),
-                    session: None,
-                    origin: &origin,
-                    details: json!({ "role": role.as_str() }),
-                },
-            )
-            .await
+            let new = New {
+                email: email.as_typed(),
+                email_canonical: email.canonical(),
+                display_name: display_name.as_str(),
+                role,
+                password_hash: hash.as_str(),
+                is_verified: false,
+            };
+            insert_in(connection, new, &origin).await
         })
     })
-    .await;
-    match inserted {
-        Ok(()) => Ok(Inserted::Done(id)),
-        Err(error) if db::violated_constraint(&error) == Some("users_email_canonical_key") => {
-            Ok(Inserted::EmailTaken)
-        }
-        Err(error) => Err(error),
+    .await
+}
+
+/// What a new account is made of.
+pub(super) struct New<'a> {
+    pub(super) email: &'a str,
+    pub(super) email_canonical: &'a str,
+    pub(super) display_name: &'a str,
+    pub(super) role: Role,
+    pub(super) password_hash: &'a str,
+    /// Somebody proved to read mail at the address.
+    pub(super) is_verified: bool,
+}
+
+/// Makes an account in the caller's transaction, which goes on when the address is taken.
+pub(super) async fn insert_in(
+    connection: &mut PgConnection,
+    new: New<'_>,
+    origin: &Origin,
+) -> sqlx::Result<Inserted> {
+    let id = UserId::generate();
+    let inserted = sqlx::query!(
+        r#"
+        INSERT INTO users
+               (id, email, email_canonical, display_name, role, password_hash, password_changed_at,
+                email_verified_at)
+        VALUES ($1, $2, $3, $4, $5, $6, now(), CASE WHEN $7 THEN now() END)
+            ON CONFLICT (email_canonical) DO NOTHING
+        "#,
+        id.uuid(),
+        new.email,
+        new.email_canonical,
+        new.display_name,
+        new.role.as_str(),
+        new.password_hash,
+        new.is_verified,
+    )
+    .execute(&mut *connection)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(Inserted::EmailTaken);
     }
+    let details = json!({ "role": new.role.as_str() });
+    changed_event(connection, "registered", id, origin, details).await?;
+    Ok(Inserted::Done(id))
 }
 
 /// The account of an address.

@@ -1,13 +1,16 @@
-//! A new password, and all that it ends, in one transaction: the other sessions are gone and the own
-//! one has a new secret when the password is new, or nothing of it.
+//! A new password, and all that it ends, in one transaction: the other sessions and the links that were mailed are gone,
+//! the own session has a new secret and the owner has mail when the password is new, or nothing of it.
 
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
+use super::email_token::{self, Purpose};
 use super::hasher::PasswordHash;
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::{SessionId, UserId};
+use crate::mail::{Message, outbox};
+use crate::seal::Sealer;
 use crate::secret::Secret;
 use crate::session::revoke::{self, Cause};
 
@@ -26,9 +29,11 @@ pub enum PasswordSet {
 }
 
 /// Sets the password of `user`. With `verified` the stored hash must still be that one. `keep` is the
-/// session that asks; every other one ends.
+/// session that asks; every other one ends, and so does every link that was mailed but those that undo a change
+/// of address. The owner is told by mail.
 pub async fn set_password(
     pool: &PgPool,
+    sealer: Sealer,
     user: UserId,
     verified: Option<String>,
     hash: PasswordHash,
@@ -37,46 +42,105 @@ pub async fn set_password(
 ) -> sqlx::Result<PasswordSet> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            // The row lock makes sign-ins that are under way wait; they then see the new password and
-            // begin no session, or began theirs before and have it ended below.
-            let changed = sqlx::query!(
-                r#"
-                UPDATE users
-                   SET password_hash = $2,
-                       password_changed_at = now()
-                 WHERE id = $1
-                   AND ($3::text IS NULL OR password_hash = $3)
-                "#,
-                user.uuid(),
-                hash.as_str(),
-                verified,
-            )
-            .execute(&mut *connection)
-            .await?;
-            if changed.rows_affected() == 0 {
+            let new = New { user, verified, hash, cause: Cause::PasswordChanged };
+            let Some(ended) = apply(connection, &sealer, new, keep, &origin).await? else {
                 return Ok(PasswordSet::Overtaken);
-            }
-            let ended =
-                revoke::others(connection, user, keep, Cause::PasswordChanged, &origin).await?;
+            };
             let secret = match keep {
                 Some(session) => revoke::rotate(connection, session).await?,
                 None => None,
             };
-            audit::record(
-                connection,
-                Event {
-                    name: "password_changed",
-                    user: Some(user),
-                    session: keep,
-                    origin: &origin,
-                    details: json!({ "ended_sessions": ended }),
-                },
-            )
-            .await?;
             Ok(PasswordSet::Done { ended, secret })
         })
     })
     .await
+}
+
+/// Sets the password by a link for somebody who forgot it, and uses the link up. Every session ends, nobody is signed in.
+/// The link was read at the address of the account, so that is proven too. `None`: the link is used, expired, or overtaken
+/// by a newer one or a change.
+pub async fn reset(
+    pool: &PgPool,
+    sealer: Sealer,
+    token: &Secret,
+    hash: PasswordHash,
+    origin: Origin,
+) -> sqlx::Result<Option<UserId>> {
+    let token = token.digest();
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let Some(owner) = email_token::lock_owner_of(connection, &token).await? else {
+                return Ok(None);
+            };
+            let (user, purpose) = (owner.id(), Purpose::ResetPassword);
+            let used = email_token::consume(connection, user, purpose, token.as_bytes()).await?;
+            // The link went to the address that the account had then; it counts for no other.
+            let used = used.filter(|used| used.email_canonical == owner.email_canonical);
+            if used.is_none() {
+                return Ok(None);
+            }
+            let new = New { user, verified: None, hash, cause: Cause::PasswordReset };
+            let ended = apply(connection, &sealer, new, None, &origin).await?;
+            Ok(ended.map(|_| user))
+        })
+    })
+    .await
+}
+
+struct New {
+    user: UserId,
+    verified: Option<String>,
+    hash: PasswordHash,
+    cause: Cause,
+}
+
+/// The new password and all that it ends; how many sessions did. `None`: the stored hash is not `verified` any more.
+async fn apply(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    new: New,
+    keep: Option<SessionId>,
+    origin: &Origin,
+) -> sqlx::Result<Option<usize>> {
+    let New { user, verified, hash, cause } = new;
+    let by_reset = cause == Cause::PasswordReset;
+    // The row lock makes sign-ins that are under way wait; they then see the new password and begin no session, or
+    // began theirs before and have it ended below.
+    let owner = sqlx::query!(
+        r#"
+        UPDATE users
+           SET password_hash = $2,
+               password_changed_at = now(),
+               email_verified_at = CASE WHEN $4 THEN COALESCE(email_verified_at, now()) ELSE email_verified_at END
+         WHERE id = $1
+           AND ($3::text IS NULL OR password_hash = $3)
+        RETURNING email, display_name, now() AS "at!"
+        "#,
+        user.uuid(),
+        hash.as_str(),
+        verified,
+        by_reset,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(owner) = owner else { return Ok(None) };
+    let ended = revoke::others(connection, user, keep, cause, origin).await?;
+    email_token::revoke_for(connection, user).await?;
+    audit::record(
+        connection,
+        Event {
+            name: if by_reset { "password_reset" } else { "password_changed" },
+            user: Some(user),
+            session: keep,
+            origin,
+            details: json!({ "ended_sessions": ended }),
+        },
+    )
+    .await?;
+    let message =
+        Message::PasswordChanged { display_name: owner.display_name, by_reset, at: owner.at };
+    outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
+    Ok(Some(ended))
 }
 
 /// Writes the same password with newer parameters, unless it was changed meanwhile. No session ends.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::mail::{db_forget_tries, db_mail};
 use crate::support::webdriver::{Driver, Window};
-use crate::support::{Browser, Database, PASSWORD, Server, site};
+use crate::support::{Answer, Browser, Database, PASSWORD, Server, site, verified_site};
 
 const AXE: &str = "const done = arguments[arguments.length - 1];
     axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
@@ -149,6 +150,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     window.press("form[action='/account/password'] button");
     window.text("#new_password-problem");
     looker.look(&window, "password-errors");
+    look_at_mailed_links(&mut looker, &driver);
     database.db_execute("UPDATE sessions SET last_seen_at = now()");
     drop_database(&database);
     window.open("/account");
@@ -160,6 +162,92 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         looker.folder.display()
     );
     assert!(looker.found.is_empty(), "{}", looker.found.join("\n"));
+}
+
+/// What links from mails lead to, and what leads to such mails.
+fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
+    let (server, database) = verified_site();
+    let window = driver.scripted_window(&server.address);
+    let long = format!("{}@example.com", "m".repeat(60));
+    window.open("/forgot-password");
+    looker.look(&window, "forgot-password");
+    window.fill("email", "ada");
+    window.press("form button");
+    window.text("#email-problem");
+    looker.look(&window, "forgot-password-errors");
+    window.open("/forgot-password?sent");
+    looker.look(&window, "forgot-password-sent");
+    window.open("/verify-email/nothing-of-ours");
+    looker.look(&window, "link-gone");
+    window.open("/register");
+    window.fill("email", &long);
+    window.fill("display_name", "Ada");
+    window.fill("password", PASSWORD);
+    window.press("form[action='/register'] button");
+    window.text("#code-hint");
+    looker.look(&window, "verify-code");
+    window.fill("code", "0000-0000");
+    window.press("form button");
+    window.text("#code-problem");
+    looker.look(&window, "verify-code-wrong");
+    db_mail(&database, "verify_registration", 1);
+    window.press(".again button");
+    window.text("[role=status]");
+    looker.look(&window, "verify-code-again");
+    let token = db_mail(&database, "verify_registration", 2).text("token").to_owned();
+    window.open(&format!("/verify-email/{token}"));
+    looker.look(&window, "verify-link");
+    window.fill("password", "not the password");
+    window.press("main form button");
+    window.text("#password-problem");
+    looker.look(&window, "verify-link-wrong");
+    db_forget_tries(&database);
+    window.fill("password", PASSWORD);
+    window.press("main form button");
+    window.arrives_at("/account");
+    looker.look(&window, "overview-confirmed");
+    window.open("/account/email");
+    looker.look(&window, "email");
+    window.fill("email", "ada@new.example.com");
+    window.press("form[action='/account/email'] button");
+    window.text("#change_code-hint");
+    looker.look(&window, "email-waiting");
+    let change = db_mail(&database, "change_email", 1);
+    window.open(&format!("/verify-email/{}", change.text("token")));
+    looker.look(&window, "verify-link-change");
+    database.db_execute("UPDATE users SET email_verified_at = NULL");
+    window.open("/account");
+    looker.look(&window, "overview-unconfirmed");
+    window.press(".improve button");
+    window.text("#verify_code-hint");
+    looker.look(&window, "email-unconfirmed");
+    window.fill("verify_code", "x");
+    window.press("form[action='/account/email/code'] button");
+    window.text("#verify_code-problem");
+    looker.look(&window, "email-errors");
+    let token = db_mail(&database, "verify_email", 1).text("token").to_owned();
+    window.open(&format!("/verify-email/{token}"));
+    looker.look(&window, "verify-link-signed-in");
+    server.browser().post("/forgot-password", &[("email", &long)]);
+    let token = db_mail(&database, "reset_password", 1).text("token").to_owned();
+    window.open(&format!("/reset-password/{token}"));
+    looker.look(&window, "reset-password");
+    window.fill("new_password", "12345678");
+    window.press("main form button");
+    window.text("#new_password-problem");
+    looker.look(&window, "reset-password-errors");
+    database.db_execute("UPDATE users SET email_verified_at = now()");
+    window.open("/account/email");
+    window.fill("change_code", change.text("code"));
+    window.press("form[action='/account/email/code'] button");
+    window.text("[role=status]");
+    looker.look(&window, "email-changed");
+    let token = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
+    window.open(&format!("/undo-email-change/{token}"));
+    looker.look(&window, "undo-email-change");
+    window.press("main form button");
+    window.arrives_at("/forgot-password");
+    looker.look(&window, "undo-email-change-done");
 }
 
 #[test]
@@ -204,6 +292,7 @@ fn every_page_in_every_state_is_valid_html() {
     keep(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
     browser.post("/account/sessions/revoke-others", &[]);
     keep(browser.get("/account/sessions"));
+    mailed_links(&mut keep);
     let closed = Database::new();
     let closed = Server::start(&closed, &[("FRONTDESK_REGISTRATION", "closed")]);
     keep(closed.browser().get("/register"));
@@ -232,6 +321,48 @@ fn every_page_in_every_state_is_valid_html() {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Keeps the pages of links from mails.
+fn mailed_links(keep: &mut impl FnMut(Answer)) {
+    let (server, database) = verified_site();
+    let mut ada = server.browser();
+    for path in ["/forgot-password", "/forgot-password?sent", "/reset-password/x", "/verify-email"]
+    {
+        keep(ada.get(path));
+    }
+    keep(ada.post("/forgot-password", &[("email", "\"><b>")]));
+    let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
+    let waits = ada.post("/register", &fields).location().to_owned();
+    keep(ada.get(&waits));
+    keep(ada.post(&waits, &[("code", "x")]));
+    let mail = db_mail(&database, "verify_registration", 1);
+    let link = format!("/verify-email/{}", mail.text("token"));
+    keep(ada.get(&link));
+    keep(ada.post(&link, &[("password", "")]));
+    ada.post(&waits, &[("code", mail.text("code"))]);
+    keep(ada.get("/account/email"));
+    keep(ada.post("/account/email", &[("email", "'")]));
+    ada.post("/account/email", &[("email", "ada@new.example.com")]);
+    database.db_execute("UPDATE users SET email_verified_at = NULL");
+    keep(ada.get("/account"));
+    ada.post("/account/email/verify", &[]);
+    keep(ada.get("/account/email"));
+    keep(ada.post("/account/email/code", &[("change_code", "0000-0000")]));
+    let link = format!("/verify-email/{}", db_mail(&database, "change_email", 1).text("token"));
+    keep(ada.get(&link));
+    keep(server.browser().get(&link));
+    let link = format!("/verify-email/{}", db_mail(&database, "verify_email", 1).text("token"));
+    keep(ada.get(&link));
+    ada.post(&link, &[]);
+    ada.post("/forgot-password", &[("email", "ada@example.com")]);
+    let link = format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
+    keep(ada.get(&link));
+    keep(ada.post(&link, &[("new_password", "x")]));
+    let code = db_mail(&database, "change_email", 1).text("code").to_owned();
+    ada.post("/account/email/code", &[("change_code", &code)]);
+    let undo = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
+    keep(ada.get(&format!("/undo-email-change/{undo}")));
 }
 
 /// The database is away for good.

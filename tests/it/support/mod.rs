@@ -3,6 +3,9 @@
 pub mod browser;
 pub mod database;
 pub mod history;
+pub mod kill;
+pub mod mail;
+pub mod median;
 pub mod proxy;
 pub mod server;
 pub mod smtp;
@@ -21,6 +24,13 @@ pub const OTHER_PASSWORD: &str = "seven umbrellas in the hall";
 pub fn site() -> (Server, Database) {
     let database = Database::new();
     let server = Server::start(&database, &[]);
+    (server, database)
+}
+
+/// A server where addresses have to be shown first, on a database of its own.
+pub fn verified_site() -> (Server, Database) {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "verified")]);
     (server, database)
 }
 

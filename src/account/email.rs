@@ -1,0 +1,149 @@
+//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: the address of the account, whether
+//! it is confirmed, and another one. Nothing changes before the new address is proven; whether it has an account already
+//! is not told here, but to its owner.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::{self, Confirmed, CurrentUser};
+use crate::kit::error::HttpError;
+use crate::kit::flash::Notice;
+use crate::kit::form::{Form, FormView};
+use crate::kit::page::Page;
+use crate::user::code::Code;
+use crate::user::email_address::EmailAddress;
+use crate::user::email_token::{self, Purpose};
+use crate::user::throttle::{self, Action};
+use crate::user::verify_email::{self, Sent};
+use crate::user::{email_change, record};
+
+const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
+const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
+const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    email: String,
+    is_verified: bool,
+    mail_is_on: bool,
+    /// A mail to confirm the own address is on its way.
+    asked: bool,
+    /// The address that waits to be proven.
+    new_email: Option<String>,
+}
+
+/// `GET /account/email`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+) -> Result<HttpResponse, HttpError> {
+    let form = FormView::with_values([("email", "")]);
+    page.show("account/email.html", &data(&app, &user, form).await?)
+}
+
+/// `POST /account/email`: a link and a code go to the new address.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    user: Confirmed,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let Confirmed(user) = user;
+    let mut form = FormView::default();
+    let email = form.take(&mut sent, "email", "The new address");
+    form.values.insert("email", email.clone());
+    let address =
+        EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
+    if address.as_ref().is_ok_and(|address| address.as_typed() == user.person.email) {
+        form.refuse("email", "This is the address you have now. Enter another.");
+    }
+    if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
+        let request = page.request();
+        auth::admit(request, &app, Action::Recover, Some(address.canonical())).await?;
+        let to = address.as_typed().to_owned();
+        let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
+        email_change::begin(pool, sealer, user.person.id, address, origin).await?;
+        let notice = Notice::good(format!("An email is on its way to {to}."));
+        return Ok(page.redirect_with("/account/email", &notice));
+    }
+    page.show_refused("account/email.html", &data(&app, &user, form).await?)
+}
+
+/// `POST /account/email/verify`: another mail to the address of the account.
+pub async fn verify(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    admit(&app, &page, &user, Action::Recover).await?;
+    let notice = match verify_email::send(&app.pool, app.sealer.clone(), user.person.id).await? {
+        Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.person.email)),
+        Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
+    };
+    Ok(page.redirect_with("/account/email", &notice))
+}
+
+/// `POST /account/email/code`: the code of a mail, for the own address or for the new one.
+pub async fn code(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let mut form = FormView::default();
+    let (field, purpose, typed) = match sent.take_optional("change_code") {
+        Some(typed) => ("change_code", Purpose::ChangeEmail, typed),
+        None => {
+            let typed = form.take(&mut sent, "verify_code", "The code");
+            ("verify_code", Purpose::VerifyEmail, typed)
+        }
+    };
+    let code = Code::parse(&typed);
+    if form.is_good() && code.is_none() {
+        form.refuse(field, UNREADABLE);
+    }
+    if let (true, Some(code)) = (form.is_good(), code) {
+        let granted = admit(&app, &page, &user, Action::Verify).await?;
+        let (pool, sealer, id) = (&app.pool, app.sealer.clone(), user.person.id);
+        let origin = auth::origin(page.request());
+        match verify_email::confirm_by_code(pool, sealer, id, purpose, code, origin).await? {
+            verify_email::Confirmed::Done { email, .. } => {
+                throttle::refund(&app.pool, granted).await?;
+                app.sessions.settle_user(id).await;
+                let notice = Notice::good(format!("{email} is confirmed."));
+                return Ok(page.redirect_with("/account/email", &notice));
+            }
+            verify_email::Confirmed::WrongCode => form.refuse(field, WRONG),
+            verify_email::Confirmed::Gone => form.refuse(field, DEAD),
+        }
+    }
+    page.show_refused("account/email.html", &data(&app, &user, form).await?)
+}
+
+async fn admit(
+    app: &App,
+    page: &Page,
+    user: &CurrentUser,
+    action: Action,
+) -> Result<throttle::Granted, HttpError> {
+    let own = EmailAddress::parse(&user.person.email).ok();
+    auth::admit(page.request(), app, action, own.as_ref().map(EmailAddress::canonical)).await
+}
+
+async fn data(app: &App, user: &CurrentUser, form: FormView) -> Result<Data, HttpError> {
+    let account = record::find(&app.pool, user.person.id).await?.ok_or(HttpError::NotFound)?;
+    let waiting = email_token::list_for_user(&app.pool, user.person.id).await?;
+    let new_email = waiting.iter().find(|one| one.purpose == Purpose::ChangeEmail);
+    Ok(Data {
+        form,
+        email: account.email,
+        is_verified: account.email_verified_at.is_some(),
+        mail_is_on: app.mail_is_on(),
+        asked: waiting.iter().any(|one| one.purpose == Purpose::VerifyEmail),
+        new_email: new_email.map(|one| one.email.clone()),
+    })
+}

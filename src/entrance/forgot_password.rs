@@ -1,0 +1,63 @@
+//! `GET`, `POST /forgot-password`: one answer for every address. It is only noted here; a loop answers by mail, and no page
+//! waits for it (Django, CVE-2024-45231).
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::auth;
+use crate::kit::error::HttpError;
+use crate::kit::form::{Form, FormView};
+use crate::kit::page::Page;
+use crate::user::email_address::EmailAddress;
+use crate::user::recovery;
+use crate::user::throttle::Action;
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    sent: bool,
+    mail_is_on: bool,
+}
+
+/// What the address bar brings along.
+#[derive(Deserialize)]
+pub struct Query {
+    sent: Option<String>,
+}
+
+/// `GET /forgot-password`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, HttpError> {
+    let sent = query.is_some_and(|query| query.into_inner().sent.is_some());
+    let form = FormView::with_values([("email", "")]);
+    let data = Data { form, sent, mail_is_on: app.mail_is_on() };
+    page.show("entrance/forgot_password.html", &data)
+}
+
+/// `POST /forgot-password`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let mut form = FormView::default();
+    let email = form.take(&mut sent, "email", "Your email");
+    form.values.insert("email", email.clone());
+    let address =
+        EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
+    if let (true, Ok(address)) = (form.is_good(), address) {
+        let request = page.request();
+        auth::admit(request, &app, Action::Recover, Some(address.canonical())).await?;
+        if app.mail_is_on() {
+            recovery::request(&app.pool, &address, &auth::origin(request)).await?;
+            app.answers.notify_one();
+        }
+        return Ok(page.redirect("/forgot-password?sent"));
+    }
+    let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
+    page.show_refused("entrance/forgot_password.html", &data)
+}

@@ -1,0 +1,102 @@
+//! `GET`, `POST /verify-email?ticket=…`: the code of a mail, typed in the browser that registered. Looks and works the same
+//! for an address that has an account already, whose owner got another mail; no code is right there.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+use super::link_gone;
+use super::verify_email::{GONE, welcome, with_ticket};
+use crate::app::App;
+use crate::auth::{self, Visitor};
+use crate::kit::error::HttpError;
+use crate::kit::flash::Notice;
+use crate::kit::form::{Form, FormView};
+use crate::kit::headers::without_referrer;
+use crate::kit::page::Page;
+use crate::secret::Secret;
+use crate::user::code::Code;
+use crate::user::registration::{self, Registered};
+use crate::user::throttle::{self, Action};
+
+const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
+const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
+const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
+
+/// What the address bar brings along.
+#[derive(Deserialize)]
+pub struct Query {
+    ticket: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    email: String,
+    action: String,
+}
+
+/// `GET /verify-email?ticket=…`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    visitor: Visitor,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, HttpError> {
+    if visitor.0.is_some() {
+        return Ok(page.redirect("/account"));
+    }
+    let Some(ticket) = ticket(query) else { return link_gone::show(&page, GONE) };
+    let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
+        return link_gone::show(&page, GONE);
+    };
+    let data =
+        Data { form: FormView::default(), email: waiting.email, action: with_ticket(&ticket) };
+    page.show("entrance/verify_code.html", &data).map(without_referrer)
+}
+
+/// `POST /verify-email?ticket=…`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    query: Option<web::Query<Query>>,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let Some(ticket) = ticket(query) else { return link_gone::show(&page, GONE) };
+    let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
+        return link_gone::show(&page, GONE);
+    };
+    let (request, account) = (page.request(), waiting.email_canonical.as_str());
+    if sent.take_optional("again").is_some() {
+        auth::admit(request, &app, Action::Recover, Some(account)).await?;
+        registration::ask_again(&app.pool, &ticket).await?;
+        app.answers.notify_one();
+        let notice =
+            Notice::good("Another email is on its way. Only its code and its link count now.");
+        return Ok(without_referrer(page.redirect_with(&with_ticket(&ticket), &notice)));
+    }
+    let mut form = FormView::default();
+    let typed = form.take(&mut sent, "code", "The code");
+    let code = Code::parse(&typed);
+    if form.is_good() && code.is_none() {
+        form.refuse("code", UNREADABLE);
+    }
+    if let (true, Some(code)) = (form.is_good(), code) {
+        let granted = auth::admit(request, &app, Action::Verify, Some(account)).await?;
+        let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
+        match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
+            Registered::Done(id) => {
+                throttle::refund(&app.pool, granted).await?;
+                return welcome(&app, &page, id).await.map(without_referrer);
+            }
+            Registered::WrongCode => form.refuse("code", WRONG),
+            Registered::DeadCode => form.refuse("code", DEAD),
+            Registered::Gone => return link_gone::show(&page, GONE),
+        }
+    }
+    let data = Data { form, email: waiting.email, action: with_ticket(&ticket) };
+    page.show_refused("entrance/verify_code.html", &data).map(without_referrer)
+}
+
+fn ticket(query: Option<web::Query<Query>>) -> Option<Secret> {
+    Secret::parse(query?.ticket.as_deref()?)
+}

@@ -1,0 +1,230 @@
+//! `GET`, `POST /verify-email/{token}`: the link that shows that an address is its owner's: of somebody who registered, or
+//! of somebody with an account. Looking at it does nothing; mail scanners follow links. The button needs the password, or
+//! the account's own session: who only reads the mailbox never activates what somebody else prepared.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use super::link_gone::{self, Instead};
+use crate::app::App;
+use crate::auth::{self, Visitor};
+use crate::kit::error::HttpError;
+use crate::kit::flash::Notice;
+use crate::kit::form::{Form, FormView};
+use crate::kit::headers::without_referrer;
+use crate::kit::page::Page;
+use crate::secret::Secret;
+use crate::user::email_address::EmailAddress;
+use crate::user::email_token::{self, Pending, Purpose};
+use crate::user::hasher::Verdict;
+use crate::user::password::Password;
+use crate::user::registration::{self, Registered, Waiting};
+use crate::user::throttle::{self, Action};
+use crate::user::verify_email::{self, Confirmed};
+use crate::user::{Authentication, User, authenticate, record};
+
+pub(super) const GONE: Instead = Instead {
+    text: "Sign in to see whether your address is confirmed, or to get another email. If you never finished registering, register again.",
+    href: "/login",
+    label: "Sign in",
+};
+const WRONG: &str = "That is not the password. Check it and try again.";
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    email: String,
+    /// There is no account yet.
+    is_new: bool,
+    /// The address becomes the one of an account that has another.
+    is_change: bool,
+    asks_password: bool,
+}
+
+/// What a link is for.
+enum Link {
+    Registration(Waiting),
+    Account { pending: Pending, is_own: bool },
+}
+
+/// The page of somebody who registered just now.
+pub fn with_ticket(ticket: &Secret) -> String {
+    format!("/verify-email?ticket={}", ticket.reveal())
+}
+
+/// `GET /verify-email/{token}`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    visitor: Visitor,
+    path: web::Path<String>,
+) -> Result<HttpResponse, HttpError> {
+    match find(&app, &visitor, &path).await? {
+        None => link_gone::show(&page, GONE),
+        Some((_, link)) => {
+            let data = data(&link, FormView::default());
+            page.show("entrance/verify_email.html", &data).map(without_referrer)
+        }
+    }
+}
+
+/// `POST /verify-email/{token}`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    visitor: Visitor,
+    path: web::Path<String>,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
+    let Some((token, link)) = find(&app, &visitor, &path).await? else {
+        return link_gone::show(&page, GONE);
+    };
+    let mut form = FormView::default();
+    let password = match &link {
+        Link::Account { is_own: true, .. } => None,
+        _ => {
+            let typed = form.take(&mut sent, "password", "Your password");
+            if form.is_good() && typed.is_empty() {
+                form.refuse("password", "Enter your password.");
+            }
+            match Password::parse(&typed) {
+                Ok(password) => Some(password),
+                Err(too_long) => {
+                    form.refuse("password", too_long.to_string());
+                    None
+                }
+            }
+        }
+    };
+    if form.is_good() {
+        let done = match &link {
+            Link::Registration(waiting) => {
+                let password = password.ok_or(HttpError::BadRequest)?;
+                register(&app, &page, &token, waiting, &password).await?
+            }
+            Link::Account { pending, .. } => {
+                confirm(&app, &page, &token, pending, password.as_ref()).await?
+            }
+        };
+        match done {
+            Done::Gone => return link_gone::show(&page, GONE),
+            Done::Wrong => form.refuse("password", WRONG),
+            Done::Good(response) => {
+                throttle::refund(&app.pool, granted).await?;
+                return Ok(without_referrer(response));
+            }
+        }
+    }
+    page.show_refused("entrance/verify_email.html", &data(&link, form)).map(without_referrer)
+}
+
+enum Done {
+    Good(HttpResponse),
+    Wrong,
+    Gone,
+}
+
+/// Makes the account, and signs in.
+async fn register(
+    app: &App,
+    page: &Page,
+    token: &Secret,
+    waiting: &Waiting,
+    password: &Password,
+) -> Result<Done, HttpError> {
+    let verdict = app.hasher.verify(password, Some(&waiting.password_hash)).await?;
+    if matches!(verdict, Verdict::NoMatch) {
+        return Ok(Done::Wrong);
+    }
+    let origin = auth::origin(page.request());
+    match registration::finish_by_link(&app.pool, token, origin).await? {
+        Registered::Done(id) => welcome(app, page, id).await.map(Done::Good),
+        Registered::WrongCode | Registered::DeadCode | Registered::Gone => Ok(Done::Gone),
+    }
+}
+
+/// The account is there; its owner is signed in.
+pub(super) async fn welcome(
+    app: &App,
+    page: &Page,
+    id: crate::id::UserId,
+) -> Result<HttpResponse, HttpError> {
+    let user = record::find(&app.pool, id).await?.ok_or(HttpError::NotFound)?;
+    auth::sign_in(page.request(), app, &user, false, "pwd")?;
+    let notice = Notice::good("Your address is confirmed. This is your account.");
+    Ok(page.redirect_with("/account", &notice))
+}
+
+/// Confirms an address of an account that is there. `password` is `None` in the account's own session.
+async fn confirm(
+    app: &App,
+    page: &Page,
+    token: &Secret,
+    pending: &Pending,
+    password: Option<&Password>,
+) -> Result<Done, HttpError> {
+    let request = page.request();
+    let proved: Option<User> = match password {
+        None => None,
+        Some(password) => {
+            let owner = record::find(&app.pool, pending.user).await?;
+            let address = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
+            let origin = auth::origin(request);
+            let found =
+                authenticate(&app.pool, &app.hasher, address.as_ref(), password, &origin).await?;
+            match found {
+                Authentication::Accepted(user) if user.id() == pending.user => Some(user),
+                _ => return Ok(Done::Wrong),
+            }
+        }
+    };
+    let origin = auth::origin(request);
+    let (pool, sealer) = (&app.pool, app.sealer.clone());
+    let confirmed =
+        verify_email::confirm_by_link(pool, sealer, pending.user, token, origin).await?;
+    let Confirmed::Done { user, email } = confirmed else { return Ok(Done::Gone) };
+    app.sessions.settle_user(user).await;
+    if let Some(proved) = proved {
+        auth::sign_in(request, app, &proved, false, "pwd")?;
+    }
+    let notice = Notice::good(format!("{email} is confirmed."));
+    Ok(Done::Good(page.redirect_with("/account/email", &notice)))
+}
+
+async fn find(
+    app: &App,
+    visitor: &Visitor,
+    token: &str,
+) -> Result<Option<(Secret, Link)>, HttpError> {
+    let Some(token) = Secret::parse(token) else { return Ok(None) };
+    if let Some(waiting) = registration::find_by_token(&app.pool, &token).await? {
+        return Ok(Some((token, Link::Registration(waiting))));
+    }
+    let pending = email_token::find(&app.pool, &token).await?;
+    let confirms =
+        |pending: &Pending| matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
+    Ok(pending.filter(confirms).map(|pending| {
+        let is_own = visitor.0.as_ref().is_some_and(|own| own.person.id == pending.user);
+        (token, Link::Account { pending, is_own })
+    }))
+}
+
+fn data(link: &Link, form: FormView) -> Data {
+    match link {
+        Link::Registration(waiting) => Data {
+            form,
+            email: waiting.email.clone(),
+            is_new: true,
+            is_change: false,
+            asks_password: true,
+        },
+        Link::Account { pending, is_own } => Data {
+            form,
+            email: pending.email.clone(),
+            is_new: false,
+            is_change: pending.purpose == Purpose::ChangeEmail,
+            asks_password: !is_own,
+        },
+    }
+}

@@ -1,0 +1,177 @@
+//! Another address for an account: proven before it counts, told to the old one, and to be undone from there for a week.
+//! All of a change happens in one transaction: the address, the links that die, the mails, the line in the trail.
+//!
+//! What a change ends: every link that was mailed, but those that give a former address back. Sessions stay. Undoing it ends
+//! every session and every link that came after the change.
+
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use super::email_address::EmailAddress;
+use super::email_token::{self, Consumed, Owner, Purpose};
+use crate::audit::{self, Event, Origin};
+use crate::db;
+use crate::id::UserId;
+use crate::mail::{Message, outbox};
+use crate::seal::Sealer;
+use crate::secret::Secret;
+use crate::session::revoke::{self, Cause};
+
+/// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
+/// already, its owner is told so instead, and whoever asked can not see the difference: the row of the link is there, but
+/// nobody has the link.
+pub async fn begin(
+    pool: &PgPool,
+    sealer: Sealer,
+    user: UserId,
+    new: EmailAddress,
+    origin: Origin,
+) -> sqlx::Result<()> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let Some(owner) = email_token::lock_owner(connection, user).await? else {
+                return Ok(());
+            };
+            let other = sqlx::query!(
+                "SELECT id, email, display_name FROM users WHERE email_canonical = $1 AND id <> $2",
+                new.canonical(),
+                user.uuid(),
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            let about = (new.as_typed(), new.canonical());
+            let purpose = Purpose::ChangeEmail;
+            let issued = email_token::issue(connection, &sealer, user, purpose, about).await?;
+            let (whose, recipient, message) = match other {
+                Some(other) => (
+                    UserId::from(other.id),
+                    other.email,
+                    Message::AlreadyRegistered { display_name: other.display_name },
+                ),
+                None => (
+                    user,
+                    new.as_typed().to_owned(),
+                    Message::ChangeEmail {
+                        display_name: owner.display_name,
+                        token: issued.token,
+                        code: issued.code,
+                    },
+                ),
+            };
+            outbox::enqueue(connection, &sealer, Some(whose), &recipient, &message).await?;
+            audit::record(
+                connection,
+                Event {
+                    name: "email_change_requested",
+                    user: Some(user),
+                    session: None,
+                    origin: &origin,
+                    details: json!({}),
+                },
+            )
+            .await
+        })
+    })
+    .await
+}
+
+/// Makes the address of a used link the one of its account; `false` when another account has it by now.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: Owner,
+    new: &Consumed,
+    by: &'static str,
+    origin: &Origin,
+) -> sqlx::Result<bool> {
+    let user = owner.id();
+    if !set_address(connection, user, &new.email, &new.email_canonical).await? {
+        return Ok(false);
+    }
+    email_token::revoke_for(connection, user).await?;
+    // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
+    if owner.email_verified_at.is_some() {
+        let about = (owner.email.as_str(), owner.email_canonical.as_str());
+        let purpose = Purpose::UndoEmailChange;
+        let issued = email_token::issue(connection, sealer, user, purpose, about).await?;
+        let message = Message::EmailChanged {
+            display_name: owner.display_name.clone(),
+            new_email: new.email.clone(),
+            undo_token: issued.token,
+        };
+        outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
+    }
+    let message = Message::EmailConfirmed { display_name: owner.display_name };
+    outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
+    record(connection, "email_changed", user, json!({ "by": by }), origin).await?;
+    Ok(true)
+}
+
+/// Gives an account the address back that it had before a change, by the link that was mailed there. Every session ends.
+/// `None`: the link is used or expired, or the address has become another account's.
+pub async fn undo(pool: &PgPool, token: &Secret, origin: Origin) -> sqlx::Result<Option<UserId>> {
+    let token = token.digest();
+    let undone = db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let Some(owner) = email_token::lock_owner_of(connection, &token).await? else {
+                return Ok(None);
+            };
+            let (user, purpose) = (owner.id(), Purpose::UndoEmailChange);
+            let used = email_token::consume(connection, user, purpose, token.as_bytes()).await?;
+            let Some(old) = used else { return Ok(None) };
+            if !set_address(connection, user, &old.email, &old.email_canonical).await? {
+                return Ok(None);
+            }
+            let ended =
+                revoke::others(connection, user, None, Cause::EmailChangeUndone, &origin).await?;
+            email_token::revoke_since(connection, user, old.created_at).await?;
+            let details = json!({ "ended_sessions": ended });
+            record(connection, "email_change_undone", user, details, &origin).await?;
+            Ok(Some(user))
+        })
+    })
+    .await;
+    undone.or_else(|error| if is_taken(&error) { Ok(None) } else { Err(error) })
+}
+
+/// Writes an address that was proven just now; `false` when another account has it.
+async fn set_address(
+    connection: &mut PgConnection,
+    user: UserId,
+    email: &str,
+    email_canonical: &str,
+) -> sqlx::Result<bool> {
+    let set = sqlx::query!(
+        r#"
+        UPDATE users
+           SET email = $2,
+               email_canonical = $3,
+               email_verified_at = now()
+         WHERE id = $1
+           AND NOT EXISTS (
+               SELECT FROM users WHERE email_canonical = $3 AND id <> $1)
+        "#,
+        user.uuid(),
+        email,
+        email_canonical,
+    )
+    .execute(connection)
+    .await?;
+    Ok(set.rows_affected() == 1)
+}
+
+/// Another account took the address in the very same moment: the transaction is rolled back.
+pub(super) fn is_taken(error: &sqlx::Error) -> bool {
+    db::violated_constraint(error) == Some("users_email_canonical_key")
+}
+
+pub(super) async fn record(
+    connection: &mut PgConnection,
+    name: &'static str,
+    user: UserId,
+    details: serde_json::Value,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    let user = Some(user);
+    audit::record(connection, Event { name, user, session: None, origin, details }).await
+}

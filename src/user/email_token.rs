@@ -1,0 +1,374 @@
+//! Rows of `email_tokens`: links and codes that were mailed to people with an account. Each is good once, for a while, for
+//! the address that it was made for and for no other (Devise, CVE-2026-32700). Only digests are stored.
+//!
+//! Who changes a row of `email_tokens` holds the lock on its row of `users` ([`lock_owner`]): uses, newer links and
+//! changes of password or address wait for each other, in one order, and each sees what the one before it did.
+
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::code::{CODE_SECONDS, CODE_TRIES, Code};
+use super::email_address::EmailAddress;
+use crate::id::UserId;
+use crate::seal::Sealer;
+use crate::secret::{Digest, Secret};
+
+/// Rows that one statement of the purge deletes.
+const BATCH: i64 = 1000;
+
+/// What a link does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Shows that the address of the account is read by its owner.
+    VerifyEmail,
+    /// Sets a password for somebody who forgot theirs.
+    ResetPassword,
+    /// Makes another address the one of the account.
+    ChangeEmail,
+    /// Gives the account its former address back.
+    UndoEmailChange,
+}
+
+impl Purpose {
+    /// As `email_tokens.purpose` spells it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Purpose::VerifyEmail => "verify_email",
+            Purpose::ResetPassword => "reset_password",
+            Purpose::ChangeEmail => "change_email",
+            Purpose::UndoEmailChange => "undo_email_change",
+        }
+    }
+
+    /// In seconds: from half an hour for what sets a password to a week for what gives an address back.
+    fn lifetime(self) -> f64 {
+        match self {
+            Purpose::ResetPassword => 30.0 * 60.0,
+            Purpose::VerifyEmail | Purpose::ChangeEmail => 24.0 * 3600.0,
+            Purpose::UndoEmailChange => 7.0 * 24.0 * 3600.0,
+        }
+    }
+}
+
+/// A link that is still good, as a page shows it before anybody pressed its button.
+#[derive(Debug)]
+pub struct Pending {
+    /// Whose account.
+    pub user: UserId,
+    /// What it does.
+    pub purpose: Purpose,
+    /// The address it is about.
+    pub email: String,
+}
+
+/// The account of a link or a code, locked until the end of the transaction.
+pub(super) struct Owner {
+    pub(super) id: Uuid,
+    pub(super) email: String,
+    pub(super) email_canonical: String,
+    pub(super) display_name: String,
+    pub(super) email_verified_at: Option<OffsetDateTime>,
+}
+
+impl Owner {
+    pub(super) fn id(&self) -> UserId {
+        UserId::from(self.id)
+    }
+}
+
+/// Locks the row of `user`; `None` when it is gone or disabled.
+pub(super) async fn lock_owner(
+    connection: &mut PgConnection,
+    user: UserId,
+) -> sqlx::Result<Option<Owner>> {
+    sqlx::query_as!(
+        Owner,
+        r#"
+        SELECT id, email, email_canonical, display_name, email_verified_at
+          FROM users
+         WHERE id = $1
+           AND disabled_at IS NULL
+           FOR UPDATE
+        "#,
+        user.uuid(),
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Locks the account that a link is for; `None` when there is no such link. What the link is good for is only known after
+/// [`consume`].
+pub(super) async fn lock_owner_of(
+    connection: &mut PgConnection,
+    token: &Digest,
+) -> sqlx::Result<Option<Owner>> {
+    let found = sqlx::query_scalar!(
+        "SELECT user_id FROM email_tokens WHERE token_digest = $1",
+        token.as_bytes(),
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    match found {
+        Some(user) => lock_owner(connection, UserId::from(user)).await,
+        None => Ok(None),
+    }
+}
+
+/// What [`issue`] made: for the mail, and nowhere else.
+pub(super) struct Issued {
+    pub(super) token: String,
+    pub(super) code: String,
+}
+
+/// Makes a link for `owner`, about `email`; an older one for the same purpose is dead, except one that undoes: each of
+/// those gives another address back.
+pub(super) async fn issue(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: UserId,
+    purpose: Purpose,
+    (email, email_canonical): (&str, &str),
+) -> sqlx::Result<Issued> {
+    if purpose != Purpose::UndoEmailChange {
+        sqlx::query!(
+            "DELETE FROM email_tokens WHERE user_id = $1 AND purpose = $2",
+            owner.uuid(),
+            purpose.as_str(),
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    let (secret, code) = (Secret::generate(), Code::generate());
+    let digest = secret.digest();
+    let with_code = matches!(purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
+    let code_digest = with_code.then(|| code.digest(sealer, &row_name(digest.as_bytes())));
+    sqlx::query!(
+        r#"
+        INSERT INTO email_tokens
+               (token_digest, purpose, user_id, email, email_canonical, created_at, code_digest,
+                code_expires_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, clock_timestamp(), $6,
+                CASE WHEN $6::bytea IS NOT NULL THEN now() + make_interval(secs => $7) END,
+                now() + make_interval(secs => $8))
+        "#,
+        digest.as_bytes(),
+        purpose.as_str(),
+        owner.uuid(),
+        email,
+        email_canonical,
+        code_digest.as_ref().map(|digest| &digest[..]),
+        CODE_SECONDS,
+        purpose.lifetime(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(Issued { token: secret.reveal(), code: code.reveal() })
+}
+
+/// What a link or a code was good for, now that it is used up.
+pub(super) struct Consumed {
+    pub(super) email: String,
+    pub(super) email_canonical: String,
+    pub(super) created_at: OffsetDateTime,
+}
+
+/// Uses a link up, for the account that the caller has locked; `None` when it is used, expired, or for something else.
+pub(super) async fn consume(
+    connection: &mut PgConnection,
+    owner: UserId,
+    purpose: Purpose,
+    token: &[u8],
+) -> sqlx::Result<Option<Consumed>> {
+    sqlx::query_as!(
+        Consumed,
+        r#"
+        DELETE FROM email_tokens
+         WHERE token_digest = $1
+           AND user_id = $2
+           AND purpose = $3
+           AND expires_at > now()
+        RETURNING email, email_canonical, created_at
+        "#,
+        token,
+        owner.uuid(),
+        purpose.as_str(),
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// What came of a code.
+pub(super) enum CodeTry {
+    /// Right; the digest of the link that goes with it, for [`consume`].
+    Right(Vec<u8>),
+    /// Wrong, and counted.
+    Wrong,
+    /// There is none, or it is too old, or it was tried too often.
+    Dead,
+}
+
+/// Compares a code with that of the account that the caller has locked. It counts before it is compared.
+pub(super) async fn try_code(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: UserId,
+    purpose: Purpose,
+    code: &Code,
+) -> sqlx::Result<CodeTry> {
+    let tried = sqlx::query!(
+        r#"
+        UPDATE email_tokens
+           SET code_tries = code_tries + 1
+         WHERE user_id = $1
+           AND purpose = $2
+           AND expires_at > now()
+           AND code_expires_at > now()
+           AND code_tries < $3
+        RETURNING token_digest, code_digest
+        "#,
+        owner.uuid(),
+        purpose.as_str(),
+        CODE_TRIES,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(match tried {
+        None => CodeTry::Dead,
+        Some(row) => {
+            let name = row_name(&row.token_digest);
+            if code.is(sealer, &name, row.code_digest.as_deref()) {
+                CodeTry::Right(row.token_digest)
+            } else {
+                CodeTry::Wrong
+            }
+        }
+    })
+}
+
+/// Ends every link of `user`, but those that give a former address back: they are for the case that somebody else changes
+/// password and address.
+pub(super) async fn revoke_for(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM email_tokens WHERE user_id = $1 AND purpose <> 'undo_email_change'",
+        user.uuid(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends every link of `user` but those that undo changes from before `moment`: undoing the first of several changes leaves
+/// nothing to the later ones, and undoing a later one leaves the first its way back.
+pub(super) async fn revoke_since(
+    connection: &mut PgConnection,
+    user: UserId,
+    moment: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        DELETE FROM email_tokens
+         WHERE user_id = $1
+           AND (purpose <> 'undo_email_change' OR created_at >= $2)
+        "#,
+        user.uuid(),
+        moment,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The link of a token, if it is still good. Changes nothing.
+pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>> {
+    let token = token.digest();
+    let found = sqlx::query!(
+        r#"
+        SELECT t.user_id, t.purpose, t.email
+          FROM email_tokens t
+          JOIN users u ON u.id = t.user_id
+         WHERE t.token_digest = $1
+           AND t.expires_at > now()
+           AND u.disabled_at IS NULL
+        "#,
+        token.as_bytes(),
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(found.and_then(|row| pending(row.user_id, &row.purpose, row.email)))
+}
+
+/// What `user` has to confirm: the own address, or another one.
+pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pending>> {
+    let found = sqlx::query!(
+        r#"
+        SELECT user_id, purpose, email
+          FROM email_tokens
+         WHERE user_id = $1
+           AND purpose IN ('verify_email', 'change_email')
+           AND expires_at > now()
+         ORDER BY created_at
+        "#,
+        user.uuid(),
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(found.into_iter().filter_map(|row| pending(row.user_id, &row.purpose, row.email)).collect())
+}
+
+fn pending(user: Uuid, purpose: &str, email: String) -> Option<Pending> {
+    let all = [
+        Purpose::VerifyEmail,
+        Purpose::ResetPassword,
+        Purpose::ChangeEmail,
+        Purpose::UndoEmailChange,
+    ];
+    let purpose = all.into_iter().find(|one| one.as_str() == purpose)?;
+    Some(Pending { user: UserId::from(user), purpose, email })
+}
+
+/// An address that may go back to an account within the week after a change: nobody takes it unproven meanwhile.
+pub(super) async fn is_kept_for_undo(
+    connection: &mut PgConnection,
+    email: &EmailAddress,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+               SELECT FROM email_tokens
+                WHERE purpose = 'undo_email_change'
+                  AND email_canonical = $1
+                  AND expires_at > now()) AS "kept!"
+        "#,
+        email.canonical(),
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Deletes links that have expired, at most a thousand; answers how many.
+pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
+    let purged = sqlx::query!(
+        r#"
+        DELETE FROM email_tokens
+         WHERE token_digest IN (
+               SELECT token_digest
+                 FROM email_tokens
+                WHERE expires_at <= now()
+                ORDER BY expires_at
+                LIMIT $1
+                  FOR UPDATE SKIP LOCKED)
+           AND expires_at <= now()
+        "#,
+        BATCH,
+    )
+    .execute(pool)
+    .await?;
+    Ok(purged.rows_affected())
+}
+
+/// The row that a code is bound to.
+fn row_name(token_digest: &[u8]) -> String {
+    let hex: String = token_digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("email_tokens:{hex}")
+}

@@ -1,0 +1,338 @@
+//! Another address for an account: proven first, told to the old one, undone from there.
+
+use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+
+/// An account whose address is confirmed.
+fn confirmed(server: &Server, database: &Database, email: &str) -> Browser {
+    let browser = registered(server, email);
+    database.db_execute("UPDATE users SET email_verified_at = now()");
+    browser
+}
+
+fn ask(browser: &mut Browser, email: &str) {
+    let answer = browser.post("/account/email", &[("email", email)]);
+    assert_eq!((answer.status, answer.location()), (303, "/account/email"), "{}", answer.body);
+}
+
+fn link(mail: &Mail) -> String {
+    format!("/verify-email/{}", mail.text("token"))
+}
+
+fn undo(mail: &Mail) -> String {
+    format!("/undo-email-change/{}", mail.text("undo_token"))
+}
+
+fn email(database: &Database) -> Vec<String> {
+    database.db_texts("SELECT email FROM users ORDER BY created_at")
+}
+
+#[test]
+fn a_new_address_counts_once_it_is_proven_and_both_addresses_are_told() {
+    let (server, database) = site();
+    let mut ada = confirmed(&server, &database, "ada@example.com");
+    let mut elsewhere = server.browser();
+    elsewhere.login("ada@example.com", PASSWORD);
+    ask(&mut ada, "Ada@New.example.com");
+    let page = ada.get("/account/email").body;
+    assert!(page.contains("Ada@New.example.com") && page.contains("ada@example.com"));
+    assert_eq!(email(&database), ["ada@example.com"]);
+    let mail = db_mail(&database, "change_email", 1);
+    assert_eq!(mail.recipient, "Ada@New.example.com");
+    // A stranger who reads the link can not use it; it needs the session or the password.
+    let page = server.browser().get(&link(&mail));
+    assert!(page.body.contains("name=\"password\""));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(server.browser().post(&link(&mail), &[("password", OTHER_PASSWORD)]).status, 422);
+    assert_eq!(email(&database), ["ada@example.com"]);
+    db_forget_tries(&database);
+    assert_eq!(ada.post(&link(&mail), &[]).status, 303);
+    assert_eq!(email(&database), ["Ada@New.example.com"]);
+    assert!(ada.is_signed_in() && elsewhere.is_signed_in());
+    assert!(elsewhere.get("/account/profile").body.contains("Ada@New.example.com"));
+    let told = db_mail(&database, "email_changed", 1);
+    assert_eq!(
+        (told.recipient.as_str(), told.text("new_email")),
+        ("ada@example.com", "Ada@New.example.com")
+    );
+    assert_eq!(db_mail(&database, "email_confirmed", 1).recipient, "Ada@New.example.com");
+    assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
+    assert_eq!(server.browser().login("ada@new.example.com", PASSWORD).status, 303);
+    let trail = database.db_texts(
+        "SELECT event || details::text FROM audit_events WHERE event LIKE 'email%' ORDER BY id",
+    );
+    assert_eq!(trail, ["email_change_requested{}", "email_changed{\"by\": \"link\"}"]);
+}
+
+#[test]
+fn two_changes_in_flight_never_confirm_the_wrong_address() {
+    let (server, database) = site();
+    let mut ada = confirmed(&server, &database, "ada@example.com");
+    // One after the other: the link and the code of the first are dead, and neither confirms the second.
+    ask(&mut ada, "one@example.com");
+    let one = db_mail(&database, "change_email", 1);
+    ask(&mut ada, "two@example.com");
+    let two = db_mail(&database, "change_email", 2);
+    assert_eq!(ada.post(&link(&one), &[]).status, 410);
+    assert_eq!(ada.post("/account/email/code", &[("change_code", one.text("code"))]).status, 422);
+    assert_eq!(email(&database), ["ada@example.com"]);
+    assert_eq!(ada.post(&link(&two), &[]).status, 303);
+    assert_eq!(email(&database), ["two@example.com"]);
+    // At once, many times: whatever is confirmed is what its own mail was sent to.
+    for round in 0..20 {
+        db_forget_tries(&database);
+        let before = db_mails(&database).len();
+        let addresses = [format!("a{round}@example.com"), format!("b{round}@example.com")];
+        std::thread::scope(|scope| {
+            for address in &addresses {
+                let mut browser = ada.clone();
+                scope.spawn(move || ask(&mut browser, address));
+            }
+        });
+        let mails = db_mails(&database).split_off(before);
+        assert_eq!(mails.len(), 2);
+        assert_eq!(
+            database.db_count("SELECT count(*) FROM email_tokens WHERE purpose = 'change_email'"),
+            1
+        );
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let both: Vec<_> = mails
+                .iter()
+                .map(|mail| {
+                    let mut browser = ada.clone();
+                    scope.spawn(move || browser.post(&link(mail), &[]).status)
+                })
+                .collect();
+            both.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let winner = statuses.iter().position(|status| *status == 303).unwrap();
+        assert_eq!(statuses[1 - winner], 410, "round {round}");
+        assert_eq!(email(&database), [mails[winner].recipient.as_str()], "round {round}");
+    }
+}
+
+#[test]
+fn thirty_uses_of_one_change_at_once_change_it_once_by_link_and_by_code() {
+    let (server, database) = site();
+    let ada = confirmed(&server, &database, "ada@example.com");
+    for (round, by_code) in [false, true].into_iter().enumerate() {
+        ask(&mut ada.clone(), &format!("ada{round}@example.com"));
+        let mail = db_mail(&database, "change_email", round + 1);
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let crowd: Vec<_> = (0..30)
+                .map(|_| {
+                    let (mut browser, mail) = (ada.clone(), &mail);
+                    scope.spawn(move || {
+                        let answer = if by_code {
+                            browser
+                                .post("/account/email/code", &[("change_code", mail.text("code"))])
+                        } else {
+                            browser.post(&link(mail), &[])
+                        };
+                        answer.status
+                    })
+                })
+                .collect();
+            crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 1, "{statuses:?}");
+        assert!(statuses.iter().all(|status| [303, 410, 422, 429].contains(status)));
+        assert_eq!(email(&database), [format!("ada{round}@example.com")]);
+        db_mail(&database, "email_changed", round + 1);
+        db_forget_tries(&database);
+    }
+}
+
+#[test]
+fn the_sixth_try_of_a_code_for_an_address_is_dead_and_codes_count_for_their_own_address_only() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    ask(&mut ada, "ada@new.example.com");
+    let own = db_mail(&database, "verify_email", 1).text("code").to_owned();
+    let new = db_mail(&database, "change_email", 1).text("code").to_owned();
+    assert_eq!(ada.post("/account/email/code", &[("change_code", &own)]).status, 422);
+    assert_eq!(ada.post("/account/email/code", &[("verify_code", &new)]).status, 422);
+    for _ in 0..4 {
+        db_forget_tries(&database);
+        let answer = ada.post("/account/email/code", &[("change_code", "0000-0000")]);
+        assert!(answer.body.contains("That is not the code"));
+    }
+    db_forget_tries(&database);
+    let answer = ada.post("/account/email/code", &[("change_code", &new)]);
+    assert!(answer.status == 422 && answer.body.contains("does not count any more"));
+    assert_eq!(email(&database), ["ada@example.com"]);
+    assert_eq!(ada.post("/account/email/code", &[("verify_code", &own)]).status, 303);
+}
+
+#[test]
+fn an_address_of_another_account_looks_the_same_and_its_owner_is_told() {
+    let (server, database) = site();
+    registered(&server, "bob@example.com");
+    let mut seen = Vec::new();
+    for (number, address) in ["bob@example.com", "new@example.com"].into_iter().enumerate() {
+        let mut ada = registered(&server, &format!("ada{number}@example.com"));
+        ask(&mut ada, address);
+        ada.get("/account/email");
+        let code = ada.post("/account/email/code", &[("change_code", "0000-0000")]);
+        assert_eq!(code.status, 422);
+        let page = ada.get("/account/email");
+        let id = page.header("x-request-id").unwrap().to_owned();
+        let same = |text: &str| {
+            text.replace(address, "ADDRESS")
+                .replace(&id, "ID")
+                .replace(&format!("ada{number}"), "ada")
+        };
+        let code_id = code.header("x-request-id").unwrap().to_owned();
+        seen.push((same(&page.body), same(&code.body).replace(&code_id, "ID")));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(db_mail(&database, "already_registered", 1).recipient, "bob@example.com");
+    assert_eq!(db_mail(&database, "change_email", 1).recipient, "new@example.com");
+}
+
+#[test]
+fn an_address_that_got_an_account_meanwhile_is_not_taken_from_it() {
+    let (server, database) = site();
+    let mut ada = confirmed(&server, &database, "ada@example.com");
+    ask(&mut ada, "bob@example.com");
+    let mail = db_mail(&database, "change_email", 1);
+    registered(&server, "bob@example.com");
+    assert_eq!(ada.post(&link(&mail), &[]).status, 410);
+    assert_eq!(email(&database), ["ada@example.com", "bob@example.com"]);
+}
+
+#[test]
+fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends() {
+    let (server, database) = site();
+    let mut ada = confirmed(&server, &database, "ada@example.com");
+    // Somebody else has Ada's password and her browser, changes her address twice and her password.
+    let mut thief = server.browser();
+    thief.login("ada@example.com", PASSWORD);
+    for (number, address) in ["thief@example.com", "second@example.com"].into_iter().enumerate() {
+        ask(&mut thief, address);
+        let code = db_mail(&database, "change_email", number + 1).text("code").to_owned();
+        assert_eq!(thief.post("/account/email/code", &[("change_code", &code)]).status, 303);
+    }
+    let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    assert_eq!(thief.post("/account/password", &fields).status, 303);
+    thief.post("/forgot-password", &[("email", "second@example.com")]);
+    let thiefs_reset = db_mail(&database, "reset_password", 1);
+    ask(&mut thief, "third@example.com");
+    let mails = db_mails(&database);
+    let told: Vec<&Mail> = mails.iter().filter(|mail| mail.kind == "email_changed").collect();
+    assert_eq!(told[0].recipient, "ada@example.com");
+    // Undoing the second change leaves Ada her way back.
+    assert_eq!(thief.post(&undo(told[1]), &[]).status, 303);
+    assert_eq!(email(&database), ["thief@example.com"]);
+    db_forget_tries(&database);
+    // Six days and 23 hours later.
+    database.db_execute(
+        "UPDATE email_tokens SET expires_at = expires_at - interval '6 days 23 hours', created_at = created_at - interval '6 days 23 hours'",
+    );
+    for _ in 0..10 {
+        assert_eq!(server.browser().get(&undo(told[0])).status, 200);
+        assert_eq!(server.browser().send("HEAD", &undo(told[0]), &[], "").status, 200);
+    }
+    assert_eq!(email(&database), ["thief@example.com"]);
+    thief.login("thief@example.com", OTHER_PASSWORD);
+    assert!(thief.is_signed_in());
+    let answer = server.browser().post(&undo(told[0]), &[]);
+    assert_eq!((answer.status, answer.location()), (303, "/forgot-password"));
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(email(&database), ["ada@example.com"]);
+    assert!(!thief.is_signed_in() && !ada.is_signed_in());
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM email_tokens"),
+        0,
+        "nothing is left to the thief"
+    );
+    let reset = format!("/reset-password/{}", thiefs_reset.text("token"));
+    assert_eq!(thief.post(&reset, &[("new_password", OTHER_PASSWORD)]).status, 410);
+    assert_eq!(server.browser().post(&undo(told[0]), &[]).status, 410);
+    // And Ada sets a new password.
+    db_forget_tries(&database);
+    ada.post("/forgot-password", &[("email", "ada@example.com")]);
+    let reset =
+        format!("/reset-password/{}", db_mail(&database, "reset_password", 2).text("token"));
+    assert_eq!(ada.post(&reset, &[("new_password", "a third password of hers")]).status, 303);
+    assert_eq!(thief.login("ada@example.com", OTHER_PASSWORD).status, 422);
+    assert_eq!(ada.login("ada@example.com", "a third password of hers").status, 303);
+}
+
+#[test]
+fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
+    let (server, database) = site();
+    let mut ada = confirmed(&server, &database, "ada@example.com");
+    for round in 0..2 {
+        db_forget_tries(&database);
+        ask(&mut ada, &format!("new{round}@example.com"));
+        let code = db_mail(&database, "change_email", round + 1).text("code").to_owned();
+        ada.post("/account/email/code", &[("change_code", &code)]);
+        let mail = db_mail(&database, "email_changed", round + 1);
+        if round == 1 {
+            database.db_execute("UPDATE email_tokens SET expires_at = now()");
+            assert_eq!(ada.get(&undo(&mail)).status, 410);
+            assert_eq!(ada.post(&undo(&mail), &[]).status, 410);
+            assert_eq!(email(&database), ["new1@example.com"]);
+            return;
+        }
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let crowd: Vec<_> = (0..30)
+                .map(|_| {
+                    let (mut browser, mail) = (server.browser(), &mail);
+                    scope.spawn(move || browser.post(&undo(mail), &[]).status)
+                })
+                .collect();
+            crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 1, "{statuses:?}");
+        assert_eq!(email(&database), ["ada@example.com"]);
+        assert_eq!(
+            database
+                .db_count("SELECT count(*) FROM audit_events WHERE event = 'email_change_undone'"),
+            1
+        );
+        ada.login("ada@example.com", PASSWORD);
+    }
+}
+
+#[test]
+fn an_address_that_nobody_proved_gets_no_way_back_into_the_account() {
+    let (server, database) = site();
+    // A slip of the finger: the address is a stranger's.
+    let mut ada = registered(&server, "adda@example.com");
+    ask(&mut ada, "ada@example.com");
+    let code = db_mail(&database, "change_email", 1).text("code").to_owned();
+    assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
+    assert_eq!(db_mail(&database, "email_confirmed", 1).recipient, "ada@example.com");
+    assert!(db_mails(&database).iter().all(|mail| mail.kind != "email_changed"));
+    assert_eq!(database.db_count("SELECT count(*) FROM email_tokens"), 0);
+}
+
+#[test]
+fn an_address_that_may_come_back_is_not_given_to_whoever_registers_unproven() {
+    let (server, database) = site();
+    let mut ada = confirmed(&server, &database, "ada@example.com");
+    ask(&mut ada, "new@example.com");
+    let code = db_mail(&database, "change_email", 1).text("code").to_owned();
+    ada.post("/account/email/code", &[("change_code", &code)]);
+    let fields = [("email", "ada@example.com"), ("display_name", "X"), ("password", PASSWORD)];
+    assert_eq!(server.browser().post("/register", &fields).status, 422);
+    let mail = db_mail(&database, "email_changed", 1);
+    assert_eq!(server.browser().post(&undo(&mail), &[]).status, 303);
+    assert_eq!(email(&database), ["ada@example.com"]);
+}
+
+#[test]
+fn a_new_address_asks_for_a_fresh_proof() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    database.db_execute("UPDATE sessions SET authenticated_at = now() - interval '16 minutes'");
+    let answer = ada.post("/account/email", &[("email", "new@example.com")]);
+    assert_ne!((answer.status, answer.location()), (303, "/account/email"));
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM email_tokens WHERE purpose = 'change_email'"),
+        0
+    );
+}

@@ -1,0 +1,238 @@
+//! Forgotten passwords: what the link does, what ends it, and what does not move it.
+
+use crate::support::browser::encode;
+use crate::support::mail::{db_forget_tries, db_mail, db_mails};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, raw, registered, site};
+
+const NEW: &str = "a third password of theirs";
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+/// Asks for a link; answers its path. `count` links were asked for by then.
+fn link(server: &Server, database: &Database, email: &str, count: usize) -> String {
+    let answer = server.browser().post("/forgot-password", &[("email", email)]);
+    assert_eq!((answer.status, answer.location()), (303, "/forgot-password?sent"));
+    db_forget_tries(database);
+    let mail = db_mail(database, "reset_password", count);
+    format!("/reset-password/{}", mail.text("token"))
+}
+
+fn set(browser: &mut Browser, link: &str, password: &str) -> u16 {
+    browser.post(link, &[("new_password", password)]).status
+}
+
+#[test]
+fn a_reset_ends_every_session_signs_nobody_in_and_tells_the_owner() {
+    let (server, database) = site();
+    let mut here = registered(&server, "ada@example.com");
+    let mut there = server.browser();
+    there.login("ada@example.com", PASSWORD);
+    let link = link(&server, &database, " ADA@example.com ", 1);
+    let page = here.get(&link);
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert!(page.body.contains("ada@example.com"));
+    let weak = here.post(&link, &[("new_password", "12345678")]);
+    assert_eq!(weak.status, 422, "the rules for new passwords count here too");
+    assert!(here.is_signed_in());
+    let answer = here.post(&link, &[("new_password", OTHER_PASSWORD)]);
+    assert_eq!((answer.status, answer.location()), (303, "/login"));
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+    assert!(!here.is_signed_in() && !there.is_signed_in());
+    assert!(here.get("/login").body.contains("signed out everywhere"));
+    let told = db_mail(&database, "password_changed", 1);
+    assert_eq!(
+        (told.recipient.as_str(), told.says["by_reset"].as_bool()),
+        ("ada@example.com", Some(true))
+    );
+    assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
+    assert_eq!(server.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
+    assert_eq!(
+        database.db_texts(
+            "SELECT event || ' ' || coalesce(details->>'cause', details->>'ended_sessions', '')
+               FROM audit_events WHERE event LIKE '%reset%' OR event = 'session_ended' ORDER BY id"
+        ),
+        [
+            "password_reset_requested ",
+            "session_ended password_reset",
+            "session_ended password_reset",
+            "password_reset 2"
+        ]
+    );
+    assert_eq!(set(&mut here, &link, NEW), 410);
+}
+
+#[test]
+fn thirty_uses_of_one_reset_link_at_once_set_one_password() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let link = link(&server, &database, "ada@example.com", 1);
+    let statuses: Vec<(usize, u16)> = std::thread::scope(|scope| {
+        let crowd: Vec<_> = (0..30)
+            .map(|number| {
+                let (mut browser, link) = (server.browser(), link.as_str());
+                scope.spawn(move || {
+                    (number, set(&mut browser, link, &format!("password of guest {number}")))
+                })
+            })
+            .collect();
+        crowd.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let good: Vec<_> = statuses.iter().filter(|(_, status)| *status == 303).collect();
+    assert_eq!(good.len(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|(_, status)| [303, 410, 429].contains(status)), "{statuses:?}");
+    db_forget_tries(&database);
+    let password = format!("password of guest {}", good[0].0);
+    assert_eq!(server.browser().login("ada@example.com", &password).status, 303);
+    assert_eq!(
+        db_mails(&database).iter().filter(|mail| mail.kind == "password_changed").count(),
+        1
+    );
+}
+
+#[test]
+fn a_reset_link_fetched_ten_times_by_get_and_head_is_still_good() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let link = link(&server, &database, "ada@example.com", 1);
+    let mut browser = server.browser();
+    for _ in 0..10 {
+        assert_eq!(browser.get(&link).status, 200);
+        assert_eq!(browser.send("HEAD", &link, &[], "").status, 200);
+    }
+    assert!(browser.cookies.is_empty() && !browser.is_signed_in());
+    assert_eq!(set(&mut browser, &link, OTHER_PASSWORD), 303);
+}
+
+#[test]
+fn a_newer_link_a_new_password_and_a_new_address_end_the_links_before() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let first = link(&server, &database, "ada@example.com", 1);
+    let second = link(&server, &database, "ada@example.com", 2);
+    assert_eq!(set(&mut server.browser(), &first, NEW), 410, "a newer link");
+    assert_eq!(server.browser().get(&second).status, 200);
+    let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    assert_eq!(ada.post("/account/password", &fields).status, 303);
+    assert_eq!(set(&mut server.browser(), &second, NEW), 410, "a new password");
+    let third = link(&server, &database, "ada@example.com", 3);
+    ada.post("/account/email", &[("email", "ada@new.example.com")]);
+    let code = db_mail(&database, "change_email", 1).text("code").to_owned();
+    assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
+    assert_eq!(set(&mut server.browser(), &third, NEW), 410, "a new address");
+    assert_eq!(server.browser().login("ada@new.example.com", OTHER_PASSWORD).status, 303);
+}
+
+#[test]
+fn a_reset_link_dies_after_half_an_hour_and_with_the_account() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let path = link(&server, &database, "ada@example.com", 1);
+    let left = "SELECT EXTRACT(EPOCH FROM expires_at - now())::bigint FROM email_tokens WHERE purpose = 'reset_password'";
+    assert!((1790..=1800).contains(&database.db_count(left)));
+    database.db_execute("UPDATE users SET disabled_at = now()");
+    assert_eq!(set(&mut server.browser(), &path, NEW), 410);
+    database.db_execute("UPDATE users SET disabled_at = NULL");
+    database.db_execute("UPDATE email_tokens SET expires_at = now()");
+    let pages: Vec<_> = [path.as_str(), "/reset-password/nothing-of-ours"]
+        .iter()
+        .map(|path| server.browser().get(path))
+        .collect();
+    for page in &pages {
+        assert_eq!(page.status, 410);
+        assert!(page.body.contains("This link is used or too old"));
+    }
+    assert_eq!(set(&mut server.browser(), &path, NEW), 410);
+    let again = link(&server, &database, "ada@example.com", 2);
+    database.db_execute("DELETE FROM users");
+    assert_eq!(set(&mut server.browser(), &again, NEW), 410);
+}
+
+#[test]
+fn a_link_for_one_thing_does_nothing_else() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let verify = db_mail(&database, "verify_email", 1).text("token").to_owned();
+    let reset = link(&server, &database, "ada@example.com", 1);
+    let reset = reset.rsplit_once('/').unwrap().1;
+    for (path, fields) in [
+        (format!("/reset-password/{verify}"), [("new_password", OTHER_PASSWORD)]),
+        (format!("/undo-email-change/{verify}"), [("x", "")]),
+        (format!("/verify-email/{reset}"), [("password", PASSWORD)]),
+        (format!("/undo-email-change/{reset}"), [("x", "")]),
+    ] {
+        assert_eq!(ada.get(&path).status, 410, "{path}");
+        assert_eq!(ada.post(&path, &fields).status, 410, "{path}");
+        db_forget_tries(&database);
+    }
+    assert!(ada.is_signed_in());
+    assert_eq!(set(&mut server.browser(), &format!("/reset-password/{reset}"), NEW), 303);
+}
+
+#[test]
+fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let body = encode(&[("email", "ada@example.com")]);
+    let head = |line: &str, host: &str, more: &str| {
+        format!(
+            "POST {line} HTTP/1.1\r\nHost: {host}\r\n{more}{}: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            FORM.0,
+            FORM.1,
+            body.len()
+        )
+    };
+    let own = server.address.as_str();
+    for (number, request) in [
+        head("/forgot-password", own, ""),
+        head("/forgot-password", "evil.example", ""),
+        head(
+            "/forgot-password",
+            own,
+            "X-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: https\r\n",
+        ),
+        head("/forgot-password", own, "Forwarded: host=evil.example;proto=https\r\n"),
+        head("http://evil.example/forgot-password", own, ""),
+        head("http://evil.example/forgot-password", "evil.example", "X-Original-URL: /x\r\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = raw(&server.address, request.as_bytes()).unwrap();
+        assert_eq!((answer.status, answer.location()), (303, "/forgot-password?sent"), "{request}");
+        db_forget_tries(&database);
+        let mail = db_mail(&database, "reset_password", number + 1);
+        assert_eq!(mail.recipient, "ada@example.com");
+        let mut says = mail.says.clone();
+        says["token"] = serde_json::Value::Null;
+        assert_eq!(
+            says.to_string(),
+            r#"{"display_name":"ADA","kind":"reset_password","token":null}"#,
+            "a name and a token: no host"
+        );
+    }
+}
+
+#[test]
+fn one_address_is_asked_for_and_only_the_stored_one_is_written_to() {
+    let (server, database) = site();
+    registered(&server, "Ada@Example.com");
+    let body = "email=ada%40example.com&email=eve%40example.com";
+    let answer = server.browser().send("POST", "/forgot-password", &[FORM], body);
+    assert_eq!(answer.status, 422);
+    let body = "email%5B%5D=ada%40example.com&email%5B%5D=eve%40example.com";
+    assert_eq!(server.browser().send("POST", "/forgot-password", &[FORM], body).status, 422);
+    link(&server, &database, "ａｄａ@example.com", 1);
+    assert_eq!(db_mail(&database, "reset_password", 1).recipient, "Ada@Example.com");
+}
+
+#[test]
+fn a_change_of_password_is_told_to_the_owner() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    ada.post("/account/password", &fields);
+    let told = db_mail(&database, "password_changed", 1);
+    assert_eq!(
+        (told.recipient.as_str(), told.says["by_reset"].as_bool()),
+        ("ada@example.com", Some(false))
+    );
+}

@@ -1,0 +1,357 @@
+//! A server killed (-9) between any two statements of registration, verification, reset and change of address: all of it
+//! happened, or nothing.
+
+use crate::support::kill::{db_killed_at, until};
+use crate::support::mail::{db_mail, db_mails};
+use crate::support::{Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
+
+const VERIFIED: [(&str, &str); 1] = [("FRONTDESK_REGISTRATION", "verified")];
+
+fn post(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Option<Answer> {
+    let body = crate::support::browser::encode(fields);
+    let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+    browser.try_send("POST", path, &kind, &body).ok()
+}
+
+/// Prepares a fresh site for each of `stops`, kills it there while `act` is under way, and has `judge` say whether all of it
+/// happened (`true`) or nothing; anything between is for `judge` to refuse.
+#[expect(clippy::print_stdout, reason = "figures of a test")]
+fn killed_everywhere<P: Send + Clone + 'static>(
+    what: &str,
+    settings: &[(&str, &str)],
+    stops: &[(&str, &str)],
+    prepare: impl Fn(&Server, &Database) -> (Browser, P),
+    act: fn(&mut Browser, &P) -> Option<Answer>,
+    judge: impl Fn(&Database, &P) -> bool,
+) {
+    let (mut nothing, mut all) = (0, 0);
+    for stop in stops {
+        let database = Database::new();
+        let mut server = Server::start(&database, settings);
+        let (browser, prepared) = prepare(&server, &database);
+        let given = prepared.clone();
+        db_killed_at(&database, &mut server, *stop, browser, move |browser| act(browser, &given));
+        if judge(&database, &prepared) {
+            all += 1;
+        } else {
+            nothing += 1;
+        }
+    }
+    println!(
+        "{what}: killed at {} moments: {nothing} times nothing had happened, {all} times all",
+        stops.len()
+    );
+    assert!(nothing > 0);
+}
+
+fn counts(database: &Database) -> Vec<i64> {
+    [
+        "users",
+        "registrations",
+        "email_tokens",
+        "recovery_requests",
+        "mail_outbox",
+        "audit_events",
+        "sessions",
+    ]
+    .map(|table| database.db_count(&format!("SELECT count(*) FROM {table}")))
+    .to_vec()
+}
+
+#[test]
+fn killed_while_somebody_registers_the_account_and_its_mail_are_there_or_neither() {
+    let stops = [
+        ("users", "BEFORE INSERT"),
+        ("users", "AFTER INSERT"),
+        ("audit_events", "BEFORE INSERT"),
+        ("email_tokens", "BEFORE INSERT"),
+        ("email_tokens", "AFTER INSERT"),
+        ("mail_outbox", "BEFORE INSERT"),
+        ("mail_outbox", "AFTER INSERT"),
+        ("sessions", "BEFORE INSERT"),
+        ("users", "CONSTRAINT AFTER INSERT"),
+    ];
+    killed_everywhere(
+        "registration, open",
+        &[],
+        &stops,
+        |server, _| (server.browser(), ()),
+        |browser, ()| {
+            let fields =
+                [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
+            post(browser, "/register", &fields)
+        },
+        |database, ()| match counts(database)[..] {
+            [0, 0, 0, 0, 0, 0, 0] => false,
+            // Killed before the session began, which is a transaction of its own: the account is whole.
+            [1, 0, 1, 0, 1, 1, 0] => true,
+            ref other => panic!("half of it: {other:?}"),
+        },
+    );
+}
+
+#[test]
+fn killed_while_a_registration_is_answered_it_is_answered_by_the_next_server_once() {
+    let stops = [
+        ("registrations", "BEFORE UPDATE"),
+        ("registrations", "AFTER UPDATE"),
+        ("mail_outbox", "BEFORE INSERT"),
+        ("mail_outbox", "AFTER INSERT"),
+        ("mail_outbox", "CONSTRAINT AFTER INSERT"),
+    ];
+    killed_everywhere(
+        "answer to a registration",
+        &VERIFIED,
+        &stops,
+        |server, _| (server.browser(), ()),
+        |browser, ()| {
+            let fields =
+                [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
+            post(browser, "/register", &fields)
+        },
+        |database, ()| {
+            let mailed = database.db_count("SELECT count(*) FROM registrations WHERE mailed_at IS NOT NULL AND token_digest IS NOT NULL");
+            let unmailed = database.db_count("SELECT count(*) FROM registrations WHERE mailed_at IS NULL AND token_digest IS NULL");
+            assert_eq!(mailed + unmailed, 1);
+            assert_eq!(db_mails(database).len() as i64, mailed, "half of it");
+            let anew = Server::start(database, &VERIFIED);
+            let mail = db_mail(database, "verify_registration", 1);
+            let link = format!("/verify-email/{}", mail.text("token"));
+            assert_eq!(anew.browser().post(&link, &[("password", PASSWORD)]).status, 303);
+            mailed == 1
+        },
+    );
+}
+
+#[test]
+fn killed_while_an_address_is_shown_the_account_is_there_or_the_link_is_still_good() {
+    let stops = [
+        ("registrations", "BEFORE DELETE"),
+        ("registrations", "AFTER DELETE"),
+        ("users", "BEFORE INSERT"),
+        ("users", "AFTER INSERT"),
+        ("audit_events", "BEFORE INSERT"),
+        ("audit_events", "AFTER INSERT"),
+        ("users", "CONSTRAINT AFTER INSERT"),
+        ("sessions", "BEFORE INSERT"),
+    ];
+    killed_everywhere(
+        "verification",
+        &VERIFIED,
+        &stops,
+        |server, database| {
+            for email in ["ada@example.com", "ADA@example.com"] {
+                let fields = [("email", email), ("display_name", "Ada"), ("password", PASSWORD)];
+                assert_eq!(server.browser().post("/register", &fields).status, 303);
+            }
+            db_mail(database, "verify_registration", 2);
+            let token = db_mails(database)[0].text("token").to_owned();
+            (server.browser(), format!("/verify-email/{token}"))
+        },
+        |browser, link| post(browser, link, &[("password", PASSWORD)]),
+        |database, link| {
+            let anew = Server::start(database, &VERIFIED);
+            match counts(database)[..] {
+                [0, 2, 0, 0, 2, 0, 0] => {
+                    assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 303);
+                    false
+                }
+                [1, 0, 0, 0, 2, 2, 0] => {
+                    assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 410);
+                    assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+                    true
+                }
+                ref other => panic!("half of it: {other:?}"),
+            }
+        },
+    );
+}
+
+#[test]
+fn killed_while_a_forgotten_password_is_answered_it_is_answered_by_the_next_server_once() {
+    let stops = [
+        ("recovery_requests", "BEFORE DELETE"),
+        ("recovery_requests", "AFTER DELETE"),
+        ("email_tokens", "BEFORE DELETE"),
+        ("email_tokens", "BEFORE INSERT"),
+        ("mail_outbox", "BEFORE INSERT"),
+        ("audit_events", "BEFORE INSERT"),
+        ("audit_events", "AFTER INSERT"),
+        ("mail_outbox", "CONSTRAINT AFTER INSERT"),
+    ];
+    killed_everywhere(
+        "answer to a forgotten password",
+        &[],
+        &stops,
+        |server, database| {
+            registered(server, "ada@example.com");
+            assert_eq!(
+                server.browser().post("/forgot-password", &[("email", "ada@example.com")]).status,
+                303
+            );
+            db_mail(database, "reset_password", 1);
+            until(|| database.db_count("SELECT count(*) FROM recovery_requests") == 0);
+            (server.browser(), ())
+        },
+        |browser, ()| post(browser, "/forgot-password", &[("email", "ada@example.com")]),
+        |database, ()| {
+            let answered =
+                db_mails(database).iter().filter(|mail| mail.kind == "reset_password").count() == 2;
+            let waits = database.db_count("SELECT count(*) FROM recovery_requests");
+            assert_eq!(waits, i64::from(!answered), "half of it");
+            let anew = Server::start(database, &[]);
+            let newest = db_mail(database, "reset_password", 2);
+            let link = format!("/reset-password/{}", newest.text("token"));
+            let mut browser = anew.browser();
+            until(|| browser.get(&link).status == 200);
+            assert_eq!(browser.post(&link, &[("new_password", OTHER_PASSWORD)]).status, 303);
+            answered
+        },
+    );
+}
+
+#[test]
+fn killed_while_a_password_is_reset_all_of_it_happened_or_the_link_is_still_good() {
+    let stops = [
+        ("email_tokens", "BEFORE DELETE"),
+        ("email_tokens", "AFTER DELETE"),
+        ("users", "BEFORE UPDATE"),
+        ("users", "AFTER UPDATE"),
+        ("sessions", "BEFORE DELETE"),
+        ("sessions", "AFTER DELETE"),
+        ("audit_events", "BEFORE INSERT"),
+        ("audit_events", "AFTER INSERT"),
+        ("mail_outbox", "BEFORE INSERT"),
+        ("mail_outbox", "AFTER INSERT"),
+        ("users", "CONSTRAINT AFTER UPDATE"),
+    ];
+    killed_everywhere(
+        "reset",
+        &[],
+        &stops,
+        |server, database| {
+            registered(server, "ada@example.com");
+            server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
+            let token = db_mail(database, "reset_password", 1).text("token").to_owned();
+            until(|| database.db_count("SELECT count(*) FROM recovery_requests") == 0);
+            (server.browser(), format!("/reset-password/{token}"))
+        },
+        |browser, link| post(browser, link, &[("new_password", OTHER_PASSWORD)]),
+        |database, link| {
+            let counted = counts(database);
+            let anew = Server::start(database, &[]);
+            let reset = database
+                .db_count("SELECT count(*) FROM audit_events WHERE event = 'password_reset'");
+            if reset == 0 {
+                // users, registrations, links (verify and reset), requests, mails, events, sessions
+                assert_eq!(counted[..5], [1, 0, 2, 0, 2], "half of it");
+                assert_eq!(counted[6], 1, "half of it");
+                assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+                assert_eq!(
+                    anew.browser().post(link, &[("new_password", OTHER_PASSWORD)]).status,
+                    303
+                );
+            } else {
+                assert_eq!(counted[..5], [1, 0, 0, 0, 3], "half of it");
+                assert_eq!(counted[6], 0, "half of it");
+                assert_eq!(anew.browser().post(link, &[("new_password", PASSWORD)]).status, 410);
+                assert_eq!(anew.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
+            }
+            reset == 1
+        },
+    );
+}
+
+#[test]
+fn killed_while_an_address_is_changed_all_of_it_happened_or_the_link_is_still_good() {
+    let stops = [
+        ("email_tokens", "BEFORE DELETE"),
+        ("email_tokens", "AFTER DELETE"),
+        ("users", "BEFORE UPDATE"),
+        ("users", "AFTER UPDATE"),
+        ("email_tokens", "BEFORE INSERT"),
+        ("email_tokens", "AFTER INSERT"),
+        ("mail_outbox", "BEFORE INSERT"),
+        ("mail_outbox", "AFTER INSERT"),
+        ("audit_events", "BEFORE INSERT"),
+        ("audit_events", "AFTER INSERT"),
+        ("users", "CONSTRAINT AFTER UPDATE"),
+    ];
+    killed_everywhere(
+        "change of address",
+        &[],
+        &stops,
+        |server, database| {
+            let mut ada = registered(server, "ada@example.com");
+            database.db_execute("UPDATE users SET email_verified_at = now()");
+            ada.post("/account/email", &[("email", "new@example.com")]);
+            let token = db_mail(database, "change_email", 1).text("token").to_owned();
+            (ada, format!("/verify-email/{token}"))
+        },
+        |browser, link| post(browser, link, &[]),
+        |database, link| {
+            let links = database.db_texts("SELECT purpose FROM email_tokens ORDER BY purpose");
+            let email = database.db_texts("SELECT email FROM users").remove(0);
+            let events = database
+                .db_count("SELECT count(*) FROM audit_events WHERE event = 'email_changed'");
+            let mails = db_mails(database).len();
+            let anew = Server::start(database, &[]);
+            if events == 0 {
+                assert_eq!((email.as_str(), mails), ("ada@example.com", 2), "half of it");
+                assert_eq!(links, ["change_email", "verify_email"], "half of it");
+                assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 303);
+            } else {
+                assert_eq!((email.as_str(), mails), ("new@example.com", 4), "half of it");
+                assert_eq!(links, ["undo_email_change"], "half of it");
+                assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 410);
+                assert_eq!(anew.browser().login("new@example.com", PASSWORD).status, 303);
+            }
+            events == 1
+        },
+    );
+}
+
+#[test]
+fn killed_while_a_change_of_address_is_undone_all_of_it_happened_or_the_link_is_still_good() {
+    let stops = [
+        ("email_tokens", "BEFORE DELETE"),
+        ("users", "BEFORE UPDATE"),
+        ("users", "AFTER UPDATE"),
+        ("sessions", "BEFORE DELETE"),
+        ("sessions", "AFTER DELETE"),
+        ("audit_events", "BEFORE INSERT"),
+        ("audit_events", "AFTER INSERT"),
+        ("users", "CONSTRAINT AFTER UPDATE"),
+    ];
+    killed_everywhere(
+        "undo",
+        &[],
+        &stops,
+        |server, database| {
+            let mut ada = registered(server, "ada@example.com");
+            database.db_execute("UPDATE users SET email_verified_at = now()");
+            ada.post("/account/email", &[("email", "new@example.com")]);
+            let code = db_mail(database, "change_email", 1).text("code").to_owned();
+            assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
+            let token = db_mail(database, "email_changed", 1).text("undo_token").to_owned();
+            (server.browser(), format!("/undo-email-change/{token}"))
+        },
+        |browser, link| post(browser, link, &[]),
+        |database, link| {
+            let email = database.db_texts("SELECT email FROM users").remove(0);
+            let counted = counts(database);
+            let anew = Server::start(database, &[]);
+            match (email.as_str(), counted[2], counted[6]) {
+                ("new@example.com", 1, 1) => {
+                    assert_eq!(anew.browser().post(link, &[]).status, 303);
+                    false
+                }
+                ("ada@example.com", 0, 0) => {
+                    assert_eq!(anew.browser().post(link, &[]).status, 410);
+                    true
+                }
+                other => panic!("half of it: {other:?}"),
+            }
+        },
+    );
+}

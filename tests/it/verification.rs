@@ -1,0 +1,396 @@
+//! Addresses that have to be shown: links and codes at registration, in verified and in open mode.
+
+use crate::support::browser::encode;
+use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
+use crate::support::{
+    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site, verified_site,
+};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+/// Registers in verified mode; answers where the browser was sent.
+fn register(browser: &mut Browser, email: &str, password: &str) -> String {
+    let fields = [("email", email), ("display_name", "Somebody"), ("password", password)];
+    let answer = browser.post("/register", &fields);
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    assert!(answer.location().starts_with("/verify-email?ticket="), "{}", answer.location());
+    answer.location().to_owned()
+}
+
+fn link(mail: &Mail) -> String {
+    format!("/verify-email/{}", mail.text("token"))
+}
+
+/// Sends the same form from thirty browsers at once.
+fn thirty(server: &Server, path: &str, fields: &[(&str, &str)]) -> Vec<Answer> {
+    let body = encode(fields);
+    std::thread::scope(|scope| {
+        let crowd: Vec<_> = (0..30)
+            .map(|_| {
+                let (mut browser, body) = (server.browser(), body.as_str());
+                scope.spawn(move || browser.send("POST", path, &[FORM], body))
+            })
+            .collect();
+        crowd.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+fn users(database: &Database) -> i64 {
+    database.db_count("SELECT count(*) FROM users")
+}
+
+#[test]
+fn who_registers_has_no_account_before_the_address_is_shown_and_is_signed_in_then() {
+    let (server, database) = verified_site();
+    let mut browser = server.browser();
+    let waiting = register(&mut browser, " Ada@Example.com ", PASSWORD);
+    assert!(browser.get(&waiting).body.contains("Ada@Example.com"));
+    assert_eq!(users(&database), 0);
+    assert!(!browser.is_signed_in());
+    let mail = db_mail(&database, "verify_registration", 1);
+    assert_eq!(mail.recipient, "Ada@Example.com");
+    // Another browser than the one that registered: the link asks for the password.
+    let mut phone = server.browser();
+    let page = phone.get(&link(&mail));
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert!(page.body.contains("name=\"password\""));
+    let refused = phone.post(&link(&mail), &[("password", OTHER_PASSWORD)]);
+    assert_eq!(refused.status, 422);
+    assert_eq!(users(&database), 0);
+    let answer = phone.post(&link(&mail), &[("password", PASSWORD)]);
+    assert_eq!((answer.status, answer.location()), (303, "/account"));
+    assert!(phone.is_signed_in());
+    assert!(!browser.is_signed_in());
+    assert_eq!(
+        database.db_texts("SELECT email || ' ' || (email_verified_at IS NOT NULL) FROM users"),
+        ["Ada@Example.com true"]
+    );
+    assert_eq!(
+        database.db_texts("SELECT event FROM audit_events ORDER BY id"),
+        ["registered", "email_verified", "signed_in"]
+    );
+    assert_eq!(database.db_count("SELECT count(*) FROM registrations"), 0);
+    assert_eq!(browser.get(&waiting).status, 410);
+    assert_eq!(phone.post(&link(&mail), &[("password", PASSWORD)]).status, 410);
+}
+
+#[test]
+fn the_code_is_enough_in_the_browser_that_registered_and_nowhere_else() {
+    let (server, database) = verified_site();
+    let mut ada = server.browser();
+    let ada_waits = register(&mut ada, "ada@example.com", PASSWORD);
+    let ada_code = db_mail(&database, "verify_registration", 1).text("code").to_owned();
+    assert!(ada_code.len() == 9 && ada_code.as_bytes()[4] == b'-', "{ada_code}");
+    let mut eve = server.browser();
+    let eve_waits = register(&mut eve, "eve@example.com", PASSWORD);
+    let eve_code = db_mail(&database, "verify_registration", 2).text("code").to_owned();
+    // Flow A's code in flow B, both ways, and the same address registered by somebody else.
+    assert_eq!(eve.post(&eve_waits, &[("code", &ada_code)]).status, 422);
+    assert_eq!(ada.post(&ada_waits, &[("code", &eve_code)]).status, 422);
+    let again = register(&mut eve, "ada@example.com", OTHER_PASSWORD);
+    db_mail(&database, "verify_registration", 3);
+    assert_eq!(eve.post(&again, &[("code", &ada_code)]).status, 422);
+    assert_eq!(users(&database), 0);
+    let typed = ada_code.to_lowercase().replace('-', " ");
+    let answer = ada.post(&ada_waits, &[("code", &typed)]);
+    assert_eq!((answer.status, answer.location()), (303, "/account"));
+    assert!(ada.is_signed_in());
+    assert_eq!(eve.get(&again).status, 410, "what somebody else prepared for the address is gone");
+}
+
+#[test]
+fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
+    let (server, database) = verified_site();
+    let mut ada = server.browser();
+    let waits = register(&mut ada, "ada@example.com", PASSWORD);
+    let code = db_mail(&database, "verify_registration", 1).text("code").to_owned();
+    for _ in 0..5 {
+        let answer = ada.post(&waits, &[("code", "0000-0000")]);
+        assert_eq!(answer.status, 422);
+        assert!(answer.body.contains("That is not the code"));
+        db_forget_tries(&database);
+    }
+    let answer = ada.post(&waits, &[("code", &code)]);
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.contains("does not count any more"));
+    assert_eq!(users(&database), 0);
+    // Another mail brings another code, and ends the link of the first.
+    let first = db_mail(&database, "verify_registration", 1);
+    db_forget_tries(&database);
+    assert_eq!(ada.post(&waits, &[("again", "on")]).status, 303);
+    let second = db_mail(&database, "verify_registration", 2);
+    assert_eq!(ada.get(&link(&first)).status, 410);
+    assert_eq!(ada.get(&link(&second)).status, 200);
+    assert_eq!(ada.post(&waits, &[("code", second.text("code"))]).status, 303);
+}
+
+#[test]
+fn codes_die_after_ten_minutes_and_links_after_a_day() {
+    let (server, database) = verified_site();
+    let mut ada = server.browser();
+    let waits = register(&mut ada, "ada@example.com", PASSWORD);
+    let mail = db_mail(&database, "verify_registration", 1);
+    let left = "SELECT EXTRACT(EPOCH FROM code_expires_at - now())::bigint FROM registrations";
+    assert!((595..=600).contains(&database.db_count(left)));
+    database.db_execute("UPDATE registrations SET code_expires_at = now() - interval '1 s'");
+    let answer = ada.post(&waits, &[("code", mail.text("code"))]);
+    assert!(answer.body.contains("does not count any more"));
+    assert_eq!(ada.get(&link(&mail)).status, 200, "the link lives longer");
+    database.db_execute("UPDATE registrations SET expires_at = now()");
+    for path in [waits.as_str(), &link(&mail), "/verify-email", "/verify-email/nothing-of-ours"] {
+        let page = ada.get(path);
+        assert_eq!(page.status, 410, "{path}");
+        assert!(page.body.contains("This link is used or too old"));
+        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    }
+    assert_eq!(ada.post(&link(&mail), &[("password", PASSWORD)]).status, 410);
+    assert_eq!(users(&database), 0);
+}
+
+#[test]
+fn thirty_uses_of_one_link_or_one_code_at_once_make_one_account() {
+    let (server, database) = verified_site();
+    for round in 0..4 {
+        let email = format!("guest{round}@example.com");
+        let mut browser = server.browser();
+        let waits = register(&mut browser, &email, PASSWORD);
+        let mail = db_mail(&database, "verify_registration", round + 1);
+        let answers = if round % 2 == 0 {
+            thirty(&server, &link(&mail), &[("password", PASSWORD)])
+        } else {
+            thirty(&server, &waits, &[("code", mail.text("code"))])
+        };
+        let good = answers.iter().filter(|answer| answer.status == 303).count();
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!(good, 1, "{statuses:?}");
+        assert!(
+            statuses.iter().all(|status| [303, 410, 422, 429].contains(status)),
+            "{statuses:?}"
+        );
+        assert_eq!(users(&database), round as i64 + 1);
+        db_forget_tries(&database);
+    }
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 4);
+}
+
+#[test]
+fn two_registrations_of_one_address_finished_at_once_make_one_account() {
+    let (server, database) = verified_site();
+    for round in 0..10 {
+        let email = format!("guest{round}@example.com");
+        let mut links = Vec::new();
+        for (number, password) in [PASSWORD, OTHER_PASSWORD].into_iter().enumerate() {
+            register(&mut server.browser(), &email, password);
+            let mail = db_mail(&database, "verify_registration", round * 2 + number + 1);
+            links.push((link(&mail), password));
+        }
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let both: Vec<_> = links
+                .iter()
+                .map(|(link, password)| {
+                    let mut browser = server.browser();
+                    scope.spawn(move || browser.post(link, &[("password", password)]).status)
+                })
+                .collect();
+            both.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let mut sorted = statuses.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [303, 410], "round {round}");
+        let winner = links[statuses.iter().position(|status| *status == 303).unwrap()].1;
+        assert_eq!(server.browser().login(&email, winner).status, 303);
+        db_forget_tries(&database);
+    }
+    assert_eq!(users(&database), 10);
+}
+
+#[test]
+fn a_link_that_scanners_fetched_ten_times_by_get_and_head_is_still_good() {
+    let (server, database) = verified_site();
+    let mut browser = server.browser();
+    let waits = register(&mut browser, "ada@example.com", PASSWORD);
+    let mail = db_mail(&database, "verify_registration", 1);
+    let snapshot = "SELECT (SELECT string_agg(r::text, '|') FROM registrations r) || (SELECT count(*) FROM users)
+                           || (SELECT count(*) FROM sessions) || (SELECT count(*) FROM mail_outbox)
+                           || (SELECT count(*) FROM audit_events)";
+    let before = database.db_texts(snapshot);
+    for _ in 0..10 {
+        for path in [&link(&mail), &waits] {
+            assert_eq!(server.browser().get(path).status, 200);
+            assert_eq!(server.browser().send("HEAD", path, &[], "").status, 200);
+            assert!(server.browser().get(path).cookies().is_empty());
+        }
+    }
+    assert_eq!(database.db_texts(snapshot), before);
+    assert_eq!(browser.post(&link(&mail), &[("password", PASSWORD)]).status, 303);
+}
+
+#[test]
+fn who_registered_with_the_address_of_another_keeps_nothing_in_verified_mode() {
+    let (server, database) = verified_site();
+    let mut squatter = server.browser();
+    let waits = register(&mut squatter, "ada@example.com", OTHER_PASSWORD);
+    let to_ada = db_mail(&database, "verify_registration", 1);
+    // Ada reads the mail. She does not know the password, so the link makes no account that somebody else prepared.
+    let mut ada = server.browser();
+    assert_eq!(ada.post(&link(&to_ada), &[("password", PASSWORD)]).status, 422);
+    let own = register(&mut ada, "ADA@example.com", PASSWORD);
+    let mail = db_mail(&database, "verify_registration", 2);
+    assert_eq!(ada.post(&own, &[("code", mail.text("code"))]).status, 303);
+    assert!(ada.is_signed_in());
+    assert_eq!(squatter.get(&waits).status, 410);
+    assert_eq!(squatter.post(&waits, &[("code", to_ada.text("code"))]).status, 410);
+    assert_eq!(squatter.post(&link(&to_ada), &[("password", OTHER_PASSWORD)]).status, 410);
+    assert_eq!(squatter.login("ada@example.com", OTHER_PASSWORD).status, 422);
+    assert_eq!(users(&database), 1);
+}
+
+#[test]
+fn who_registered_with_the_address_of_another_keeps_nothing_in_open_mode() {
+    let (server, database) = site();
+    let mut squatter = registered(&server, "ada@example.com");
+    squatter.post("/account/email", &[("email", "squatter@example.com")]);
+    let own = db_mail(&database, "change_email", 1);
+    let to_ada = db_mail(&database, "verify_email", 1);
+    // The link alone, read by Ada, confirms nothing: the account is not hers.
+    let mut ada = server.browser();
+    assert_eq!(ada.post(&link(&to_ada), &[("password", OTHER_PASSWORD)]).status, 422);
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL"),
+        0
+    );
+    db_forget_tries(&database);
+    ada.post("/forgot-password", &[("email", "ada@example.com")]);
+    let reset =
+        format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
+    assert_eq!(ada.post(&reset, &[("new_password", OTHER_PASSWORD)]).status, 303);
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL"),
+        1
+    );
+    assert!(!squatter.is_signed_in());
+    assert_eq!(squatter.login("ada@example.com", PASSWORD).status, 422);
+    assert_eq!(squatter.post(&link(&own), &[("password", PASSWORD)]).status, 410);
+    assert_eq!(ada.login("ada@example.com", OTHER_PASSWORD).status, 303);
+    assert_eq!(users(&database), 1);
+}
+
+#[test]
+fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_code_needs_the_session()
+ {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    assert!(ada.get("/account").body.contains("Confirm your address"));
+    let mail = db_mail(&database, "verify_email", 1);
+    assert_eq!(mail.recipient, "ada@example.com");
+    assert!(!ada.get(&link(&mail)).body.contains("name=\"password\""), "signed in: a button");
+    assert!(server.browser().get(&link(&mail)).body.contains("name=\"password\""));
+    let answer =
+        server.browser().post("/account/email/code", &[("verify_code", mail.text("code"))]);
+    assert_eq!((answer.status, answer.location()), (303, "/login"));
+    let verified = "SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL";
+    assert_eq!(database.db_count(verified), 0);
+    // By the link, in the own session.
+    let answer = ada.post(&link(&mail), &[]);
+    assert_eq!((answer.status, answer.location()), (303, "/account/email"));
+    assert_eq!(database.db_count(verified), 1);
+    assert!(!ada.get("/account").body.contains("Confirm your address"));
+    assert_eq!(ada.get(&link(&mail)).status, 410);
+    // By the link and the password, elsewhere; it signs in there.
+    let mut bob = registered(&server, "bob@example.com");
+    let mail = db_mail(&database, "verify_email", 2);
+    let mut phone = server.browser();
+    assert_eq!(phone.post(&link(&mail), &[("password", OTHER_PASSWORD)]).status, 422);
+    assert_eq!(ada.post(&link(&mail), &[]).status, 422, "somebody else's session is none");
+    db_forget_tries(&database);
+    assert_eq!(phone.post(&link(&mail), &[("password", PASSWORD)]).status, 303);
+    assert!(phone.is_signed_in() && bob.is_signed_in());
+    assert_eq!(database.db_count(verified), 2);
+    // By the code.
+    let mut eve = registered(&server, "eve@example.com");
+    let code = db_mail(&database, "verify_email", 3).text("code").to_owned();
+    assert_eq!(bob.post("/account/email/code", &[("verify_code", &code)]).status, 422);
+    assert_eq!(eve.post("/account/email/code", &[("verify_code", &code)]).status, 303);
+    assert_eq!(database.db_count(verified), 3);
+}
+
+#[test]
+fn another_mail_to_confirm_an_address_ends_the_link_of_the_one_before() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let first = db_mail(&database, "verify_email", 1);
+    let answer = ada.post("/account/email/verify", &[]);
+    assert_eq!((answer.status, answer.location()), (303, "/account/email"));
+    let second = db_mail(&database, "verify_email", 2);
+    assert_eq!(ada.post(&link(&first), &[]).status, 410);
+    assert_eq!(ada.post("/account/email/code", &[("verify_code", first.text("code"))]).status, 422);
+    assert_eq!(ada.post(&link(&second), &[]).status, 303);
+    assert_eq!(ada.post("/account/email/verify", &[]).status, 303);
+    assert_eq!(db_mails(&database).len(), 2, "a confirmed address gets no more of them");
+}
+
+#[test]
+fn no_link_and_no_code_can_be_read_in_the_database() {
+    let (server, database) = verified_site();
+    let mut ada = server.browser();
+    let waits = register(&mut ada, "ada@example.com", PASSWORD);
+    let mail = db_mail(&database, "verify_registration", 1);
+    let ticket = waits.split_once('=').unwrap().1.to_owned();
+    let code = mail.text("code").replace('-', "");
+    let dump: String = ["registrations", "email_tokens", "mail_outbox", "audit_events"]
+        .iter()
+        .flat_map(|table| database.db_texts(&format!("SELECT t::text FROM {table} t")))
+        .collect();
+    assert!(dump.len() > 500);
+    let plain = database.db_texts(&format!(
+        "SELECT encode(sha256('{code}'), 'hex') || ' ' || encode(sha256('{}'), 'hex')",
+        mail.text("code")
+    ));
+    for secret in [mail.text("token"), &ticket, &code, mail.text("code"), PASSWORD] {
+        assert!(!dump.contains(secret));
+        assert!(!server.log().contains(secret));
+    }
+    for digest in plain[0].split(' ') {
+        assert!(
+            !dump.contains(digest),
+            "a digest without a key is found within the life of a code"
+        );
+    }
+}
+
+#[test]
+fn what_has_expired_is_purged_and_what_still_counts_is_not() {
+    use frontdesk::user::{email_token, recovery, registration};
+
+    let (server, database) = verified_site();
+    for email in ["ada@example.com", "eve@example.com"] {
+        register(&mut server.browser(), email, PASSWORD);
+    }
+    drop(server);
+    let server = Server::start(&database, &[]);
+    registered(&server, "bob@example.com");
+    registered(&server, "eva@example.com");
+    drop(server);
+    for sql in [
+        "UPDATE registrations SET expires_at = now() WHERE email = 'ada@example.com'",
+        "UPDATE email_tokens SET expires_at = now() WHERE email = 'bob@example.com'",
+        "INSERT INTO recovery_requests (id, email_canonical, created_at)
+         VALUES (gen_random_uuid(), 'old@example.com', now() - interval '25 hours'),
+                (gen_random_uuid(), 'new@example.com', now() - interval '23 hours')",
+    ] {
+        database.db_execute(sql);
+    }
+    let purged = database.runtime.block_on(async {
+        let pool = &database.pool;
+        [
+            registration::purge(pool).await.unwrap(),
+            email_token::purge(pool).await.unwrap(),
+            recovery::purge(pool).await.unwrap(),
+        ]
+    });
+    assert_eq!(purged, [1, 1, 1]);
+    let left = "SELECT email FROM registrations UNION ALL SELECT email FROM email_tokens
+                UNION ALL SELECT email_canonical FROM recovery_requests";
+    assert_eq!(database.db_texts(left), ["eve@example.com", "eva@example.com", "new@example.com"]);
+}
