@@ -16,8 +16,10 @@ use tera::Tera;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
+use crate::background::Loops;
 use crate::config::Config;
 use crate::db::{self, Database, migrations};
+use crate::housekeeping;
 use crate::kit::assets::Assets;
 use crate::kit::cookie_guard::SessionCookie;
 use crate::kit::cross_site::OwnOrigin;
@@ -46,6 +48,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let served = async {
         let (server, address, engine, app) = start(&config, &database).await?;
+        let mut loops = Loops::default();
+        housekeeping::begin(&mut loops, app.clone().into_inner());
         let metrics = metrics::server(app)?.map(|server| (server.handle(), tokio::spawn(server)));
         announce(&config, &database, address);
         let handle = server.handle();
@@ -58,6 +62,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         if let Some((handle, _)) = metrics {
             handle.stop(false).await;
         }
+        loops.stop().await;
         let pool = database.fresh_pool();
         engine.stop(&pool).await;
         pool.close().await;
@@ -112,6 +117,7 @@ fn server(
     let first = keys.first().cloned().context("at least one secret key is set")?;
     let flash = web::Data::new(Flash::new(https, first.clone()));
     let cookie = web::Data::new(SessionCookie::new(https, keys, vec![flash.name().to_owned()]));
+    let sealer = web::Data::new(app.sealer.clone());
     let assets = web::Data::new(Assets::load()?);
     let tera = web::Data::new(pages(&assets, &app.config)?);
     let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
@@ -130,6 +136,7 @@ fn server(
         let identity = IdentityMiddleware::default();
         Site::new()
             .app_data(app.clone())
+            .app_data(sealer.clone())
             .app_data(flash.clone())
             .app_data(cookie.clone())
             .app_data(assets.clone())

@@ -5,13 +5,12 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, CurrentUser};
+use crate::auth::{self, CurrentUser, Proof};
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
-use crate::user::authenticate;
 use crate::user::password::Password;
 use crate::user::set_password::{PasswordSet, set_password};
 
@@ -56,11 +55,9 @@ pub async fn submit(
     }
     let current = Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
     if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
-        let verified =
-            authenticate::confirm(&app.pool, &app.hasher, user.person.id, &current).await?;
-        match verified {
-            None => form.refuse("current_password", WRONG),
-            Some(verified) => {
+        match auth::prove(page.request(), &app, &user, &current).await? {
+            Proof::Wrong => form.refuse("current_password", WRONG),
+            Proof::Given(verified) => {
                 let hash = app.hasher.hash(&new).await?;
                 let set = set_password(
                     &app.pool,

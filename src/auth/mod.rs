@@ -3,10 +3,12 @@
 
 mod confirmed;
 mod current_user;
+mod proof;
 mod sign_in;
 
-pub use confirmed::{Confirmed, FRESH_FOR};
+pub use confirmed::{Confirmed, FRESH_FOR, ask};
 pub use current_user::{CurrentUser, Visitor, recognize};
+pub use proof::{Proof, prove};
 pub use sign_in::{sign_in, sign_out};
 
 use actix_web::HttpRequest;

@@ -11,8 +11,8 @@ use crate::db;
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
 use crate::session::Birth;
-use crate::session::revoke::{self, Cause};
 use crate::user::User;
+use crate::user::rules::{self, Occasion};
 
 /// Signs `user` in, in this browser. A session that this browser had before ends.
 pub fn sign_in(
@@ -27,6 +27,7 @@ pub fn sign_in(
         auth_methods: vec![method.to_owned()],
         origin: super::origin(request),
         credential_of: user.password_changed_at,
+        account_of: Some((user.email.clone(), user.role.clone())),
     };
     let begin = || -> anyhow::Result<()> {
         birth.announce(&request.get_session())?;
@@ -52,7 +53,7 @@ pub async fn sign_out(
         let origin = super::origin(request);
         db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
             Box::pin(async move {
-                revoke::one(connection, user, session, Cause::SignedOut, &origin).await
+                rules::apply(connection, Occasion::SignedOut, user, Some(session), &origin).await
             })
         })
         .await?;

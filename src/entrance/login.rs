@@ -76,6 +76,10 @@ pub async fn submit(
                 match authentication {
                     Authentication::Accepted(user) => {
                         auth::sign_in(page.request(), &app, &user, remember_me, "pwd")?;
+                        if user.deletion_due_at.is_some() {
+                            // The page with the way back.
+                            form.next = "/account/delete".to_owned();
+                        }
                         return Ok(app::onward(&page, &app, &form.next, "/account"));
                     }
                     Authentication::Rejected => form.message = Some(REFUSED.to_owned()),

@@ -2,12 +2,16 @@
 //! Knows no page and no request.
 
 pub mod authenticate;
+pub mod deletion;
 pub mod display_name;
 pub mod email_address;
+pub mod export;
 pub mod hasher;
 pub mod password;
 mod phc;
+pub mod purge;
 pub mod record;
+pub mod rules;
 pub mod set_password;
 pub mod throttle;
 

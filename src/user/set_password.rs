@@ -5,11 +5,11 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::hasher::PasswordHash;
+use super::rules::{self, Occasion};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::secret::Secret;
-use crate::session::revoke::{self, Cause};
 
 /// What came of [`set_password`].
 pub enum PasswordSet {
@@ -56,12 +56,11 @@ pub async fn set_password(
             if changed.rows_affected() == 0 {
                 return Ok(PasswordSet::Overtaken);
             }
-            let ended =
-                revoke::others(connection, user, keep, Cause::PasswordChanged, &origin).await?;
-            let secret = match keep {
-                Some(session) => revoke::rotate(connection, session).await?,
-                None => None,
+            let occasion = match keep {
+                Some(_) => Occasion::PasswordChanged,
+                None => Occasion::PasswordReset,
             };
+            let ended = rules::apply(connection, occasion, user, keep, &origin).await?;
             audit::record(
                 connection,
                 Event {
@@ -69,11 +68,11 @@ pub async fn set_password(
                     user: Some(user),
                     session: keep,
                     origin: &origin,
-                    details: json!({ "ended_sessions": ended }),
+                    details: json!({ "ended_sessions": ended.sessions }),
                 },
             )
             .await?;
-            Ok(PasswordSet::Done { ended, secret })
+            Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret })
         })
     })
     .await

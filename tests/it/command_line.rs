@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
-struct Said {
-    code: i32,
-    out: String,
-    error: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub error: String,
 }
 
-fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
+pub fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .args(arguments)
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
