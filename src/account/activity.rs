@@ -76,7 +76,7 @@ fn line(entry: Entry) -> Line {
         at: Time::new(entry.occurred_at, entry.now),
         by: match entry.actor.as_str() {
             "operator" => Some("done by the people who run this site"),
-            "system" => Some("done by itself"),
+            "system" => Some("done by the site itself"),
             _ => None,
         },
         device: entry.user_agent.as_deref().map(|agent| device::describe(Some(agent)).title),

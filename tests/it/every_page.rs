@@ -200,6 +200,9 @@ fn look_at_the_end_of_an_account(
     window.press("form[action='/login'] button");
     window.arrives_at("/account/delete");
     looker.look(window, "delete-due");
+    window.open("/account");
+    looker.look(window, "overview-delete-due");
+    window.open("/account/delete");
     window.press("form[action='/account/delete/cancel'] button");
     window.arrives_at("/account");
     looker.look(window, "delete-canceled");
@@ -262,6 +265,7 @@ fn every_page_in_every_state_is_valid_html() {
     keep(browser.post("/account/confirm", &[("password", ""), ("next", "\"><b>")]));
     database.db_execute("UPDATE users SET deletion_due_at = now() + interval '7 days'");
     keep(browser.get("/account/delete"));
+    keep(browser.get("/account"));
     database.db_execute("DELETE FROM audit_events");
     keep(browser.get("/account/activity"));
     let closed = Database::new();
