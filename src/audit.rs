@@ -3,6 +3,7 @@
 //! address, or anything else that somebody typed.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +53,11 @@ impl Origin {
     /// Somebody at the command line.
     pub fn operator() -> Self {
         Self { actor: Actor::Operator, ..Self::default() }
+    }
+
+    /// The program by itself.
+    pub fn system() -> Self {
+        Self { actor: Actor::System, ..Self::default() }
     }
 }
 
@@ -156,4 +162,140 @@ pub async fn find_previous_sign_in(
     )
     .fetch_optional(pool)
     .await
+}
+
+/// An event as it is read back.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Grows with time.
+    pub id: i64,
+    /// When.
+    pub occurred_at: OffsetDateTime,
+    /// What.
+    pub event: String,
+    /// Whom it concerns.
+    pub user_id: Option<Uuid>,
+    /// Their address, while there is an account.
+    pub email: Option<String>,
+    /// Which session it concerns.
+    pub session_id: Option<Uuid>,
+    /// `user`, `operator` or `system`.
+    pub actor: String,
+    /// From where.
+    pub ip_address: Option<String>,
+    /// With what.
+    pub user_agent: Option<String>,
+    /// The id in the log lines of the request.
+    pub request_id: Option<Uuid>,
+    /// What else is known.
+    pub details: Value,
+    /// The database's clock when it was asked.
+    pub now: OffsetDateTime,
+}
+
+/// Events about `user`, newest first; with `before`, those that come after that one of theirs in this order.
+pub async fn list_for_user(
+    pool: &PgPool,
+    user: UserId,
+    before: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        r#"
+        SELECT id,
+               occurred_at,
+               event,
+               user_id,
+               NULL::text AS email,
+               session_id,
+               actor,
+               host(ip_address) AS ip_address,
+               user_agent,
+               request_id,
+               details,
+               now() AS "now!"
+          FROM audit_events
+         WHERE user_id = $1
+           AND ($2::bigint IS NULL
+                OR (occurred_at, id) < (SELECT occurred_at, id FROM audit_events WHERE id = $2 AND user_id = $1))
+         ORDER BY occurred_at DESC, id DESC
+         LIMIT $3
+        "#,
+        user.uuid(),
+        before,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// What [`list`] shall show.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only about this person.
+    pub user: Option<UserId>,
+    /// Only of this name.
+    pub event: Option<String>,
+    /// Only what happened in the last so many seconds.
+    pub seconds: Option<f64>,
+}
+
+/// Events, newest first: for operators.
+pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        r#"
+        SELECT e.id,
+               e.occurred_at,
+               e.event,
+               e.user_id,
+               u.email AS "email?",
+               e.session_id,
+               e.actor,
+               host(e.ip_address) AS ip_address,
+               e.user_agent,
+               e.request_id,
+               e.details,
+               now() AS "now!"
+          FROM audit_events e
+          LEFT JOIN users u ON u.id = e.user_id
+         WHERE ($1::uuid IS NULL OR e.user_id = $1)
+           AND ($2::text IS NULL OR e.event = $2)
+           AND ($3::float8 IS NULL OR e.occurred_at > now() - make_interval(secs => $3))
+         ORDER BY e.occurred_at DESC, e.id DESC
+         LIMIT $4
+        "#,
+        filter.user.map(UserId::uuid),
+        filter.event,
+        filter.seconds,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Takes address, browser and session from the events of a person whose account is gone, in the transaction that
+/// deletes it.
+pub async fn anonymize(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    sqlx::query_scalar!("SELECT audit_events_anonymize($1)", user.uuid())
+        .fetch_one(connection)
+        .await?;
+    Ok(())
+}
+
+/// Forgets at most so many events that are older than `keep`; never any of the last week.
+pub async fn forget(
+    connection: &mut PgConnection,
+    keep: Duration,
+    at_most: i64,
+) -> sqlx::Result<u64> {
+    let gone = sqlx::query_scalar!(
+        r#"SELECT audit_events_forget(make_interval(secs => $1), $2) AS "gone!""#,
+        keep.as_secs_f64(),
+        i32::try_from(at_most).unwrap_or(i32::MAX),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(gone.unsigned_abs())
 }

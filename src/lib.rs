@@ -12,6 +12,7 @@
 
 // ── the top
 pub mod cli;
+pub mod housekeeping;
 pub mod metrics;
 pub mod routes;
 pub mod server;

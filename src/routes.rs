@@ -1,6 +1,7 @@
 //! THE table: which URLs exist, who answers them, who may ask.
 //!
-//! `account` pages take `CurrentUser` and so send strangers to sign in; the rest is for everybody.
+//! `account` pages take `CurrentUser`, or `Confirmed` where much is at stake, and so send strangers to sign in; the rest
+//! is for everybody.
 //! What stands outside the last scope costs no look-up of a session.
 
 use actix_identity::IdentityMiddleware;
@@ -108,6 +109,26 @@ pub fn configure(
                 .service(
                     button("/account/sessions/{id}/revoke")
                         .route(web::post().to(account::sessions::revoke)),
+                )
+                .service(read_only("/account/activity").route(get().to(account::activity::show)))
+                .service(
+                    form("/account/confirm")
+                        .route(get().to(account::confirm::show))
+                        .route(web::post().to(account::confirm::submit)),
+                )
+                // Sending these asks for a fresh proof.
+                .service(
+                    form("/account/export")
+                        .route(get().to(account::export::show))
+                        .route(web::post().to(account::export::submit)),
+                )
+                .service(
+                    form("/account/delete")
+                        .route(get().to(account::delete::show))
+                        .route(web::post().to(account::delete::submit)),
+                )
+                .service(
+                    button("/account/delete/cancel").route(web::post().to(account::delete::cancel)),
                 )
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() })),
         );

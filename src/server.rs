@@ -20,6 +20,7 @@ use crate::auth::device;
 use crate::background::Loops;
 use crate::config::Config;
 use crate::db::{self, Database, migrations};
+use crate::housekeeping;
 use crate::kit::assets::Assets;
 use crate::kit::client::TrustedProxies;
 use crate::kit::cookie_guard::SessionCookie;
@@ -58,6 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let (pool, sealer) = (pool.clone(), sealer.clone());
             async move { answers::run_once(&pool, &sealer).await }
         });
+        housekeeping::begin(&mut loops, app.clone().into_inner());
         let metrics = metrics::server(app)?.map(|server| (server.handle(), tokio::spawn(server)));
         announce(&config, &database, address);
         let handle = server.handle();
@@ -142,6 +144,7 @@ fn server(
     let others = vec![flash.name().to_owned(), device::cookie_name(https).to_owned()];
     let cookie = web::Data::new(SessionCookie::new(https, keys, others));
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
+    let sealer = web::Data::new(app.sealer.clone());
     let assets = web::Data::new(Assets::load()?);
     let tera = web::Data::new(pages(&assets, &app.config)?);
     let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
@@ -160,6 +163,7 @@ fn server(
         let identity = IdentityMiddleware::default();
         Site::new()
             .app_data(app.clone())
+            .app_data(sealer.clone())
             .app_data(flash.clone())
             .app_data(cookie.clone())
             .app_data(assets.clone())

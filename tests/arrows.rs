@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the top down; a room may name rooms of lower floors, and of its own floor where `beside` says so.
 const FLOORS: [(&str, &[&str], bool); 7] = [
-    ("the top", &["main", "cli", "server", "routes", "metrics"], true),
+    ("the top", &["main", "cli", "server", "routes", "metrics", "housekeeping"], true),
     ("rooms of pages", &["account", "entrance", "health", "home", "mailbox"], false),
     ("between", &["auth", "app"], true),
     ("engines", &["user", "session", "mail", "audit"], true),

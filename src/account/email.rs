@@ -109,11 +109,15 @@ pub async fn code(
     if let (true, Some(code)) = (form.is_good(), code) {
         let granted = admit(&app, &page, &user, Action::Verify).await?;
         let (pool, sealer, id) = (&app.pool, app.sealer.clone(), user.person.id);
-        let origin = auth::origin(page.request());
-        match verify_email::confirm_by_code(pool, sealer, id, purpose, code, origin).await? {
-            verify_email::Confirmed::Done { email, .. } => {
+        let session = Some(user.session.id);
+        let asker = verify_email::Asker { session, origin: auth::origin(page.request()) };
+        match verify_email::confirm_by_code(pool, sealer, id, purpose, code, asker).await? {
+            verify_email::Confirmed::Done { email, secret, changed, .. } => {
                 throttle::refund(&app.pool, granted).await?;
                 app.sessions.settle_user(id).await;
+                if changed {
+                    auth::go_on(page.request(), secret);
+                }
                 let notice = Notice::good(format!("{email} is confirmed."));
                 return Ok(page.redirect_with("/account/email", &notice));
             }

@@ -19,6 +19,8 @@ struct Data {
     last_sign_in: Option<SignIn>,
     session_count: i64,
     improvements: Vec<Improvement>,
+    /// Set: the account is deleted from then on.
+    due: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -73,7 +75,9 @@ pub async fn show(
             does: false,
         });
     }
+    let due = account.deletion_due_at.map(|due| Time::new(due, now));
     let data = Data {
+        due,
         user: Card {
             display_name: account.display_name,
             email: account.email,

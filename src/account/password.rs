@@ -5,18 +5,13 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, CurrentUser};
-use crate::kit::ago;
-use crate::kit::cookie_guard::{self, CookieChange};
+use crate::auth::{self, CurrentUser, Proof};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
-use crate::user::authenticate;
-use crate::user::email_address::EmailAddress;
 use crate::user::password::Password;
 use crate::user::set_password::{PasswordSet, set_password};
-use crate::user::throttle::{self, Action, Admission, Who};
 
 const WRONG: &str = "That is not your current password.";
 
@@ -59,24 +54,9 @@ pub async fn submit(
     }
     let current = Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
     if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
-        // Counted together with "say who you are again": a session left open is no place to guess either.
-        let account = EmailAddress::parse(&user.person.email).ok();
-        let who = Who { account: account.as_ref().map(EmailAddress::canonical), ..Who::default() };
-        let granted = match throttle::admit(&app.pool, Action::Confirm, who).await? {
-            Admission::Granted(granted) => granted,
-            Admission::Refused { retry_after } => {
-                let wait = ago::wait(retry_after);
-                form.message = Some(format!("Too many tries. Wait {wait}, then try again."));
-                let data = data(&app, &user, form);
-                return page.show_throttled("account/password.html", &data, retry_after);
-            }
-        };
-        let verified =
-            authenticate::confirm(&app.pool, &app.hasher, user.person.id, &current).await?;
-        match verified {
-            None => form.refuse("current_password", WRONG),
-            Some(verified) => {
-                throttle::refund(&app.pool, granted).await?;
+        match auth::prove(page.request(), &app, &user, &current).await? {
+            Proof::Wrong => form.refuse("current_password", WRONG),
+            Proof::Given(verified) => {
                 let hash = app.hasher.hash(&new).await?;
                 let set = set_password(
                     &app.pool,
@@ -91,10 +71,7 @@ pub async fn submit(
                 match set {
                     PasswordSet::Done { ended, secret } => {
                         app.sessions.settle_user(user.person.id).await;
-                        let change = secret.map_or(CookieChange::Clear, |secret| {
-                            CookieChange::Replace(secret.reveal())
-                        });
-                        cookie_guard::wish(page.request(), |wish| wish.change = change);
+                        auth::go_on(page.request(), secret);
                         return Ok(page.redirect_with("/account/password", &done(ended)));
                     }
                     PasswordSet::Overtaken => form.refuse("current_password", WRONG),

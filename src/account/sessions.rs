@@ -15,6 +15,7 @@ use crate::kit::form::Form;
 use crate::kit::page::Page;
 use crate::session::revoke::{self, Cause};
 use crate::session::{device, list};
+use crate::user::rules::{self, Occasion};
 
 #[derive(Serialize)]
 struct Data {
@@ -83,12 +84,12 @@ pub async fn revoke_others(
     let (owner, keep, origin) = (user.person.id, user.session.id, auth::origin(page.request()));
     let ended = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move {
-            revoke::others(connection, owner, Some(keep), Cause::Revoked, &origin).await
+            rules::apply(connection, Occasion::OthersEnded, owner, Some(keep), &origin).await
         })
     })
     .await?;
     app.sessions.settle_user(owner).await;
-    let notice = match ended {
+    let notice = match ended.sessions {
         0 => "You were signed in only here.".to_owned(),
         1 => "Signed out at 1 other place.".to_owned(),
         many => format!("Signed out at {many} other places."),

@@ -1,14 +1,23 @@
 //! [`Confirmed`]: somebody who proved who they are a moment ago, in this very session. For pages that risk something.
+//! A page is asked for again afterwards; a form is carried along, sealed, and completes. Must stand before the `Form`
+//! of a handler: whoever comes first takes the body.
 
-use std::future::{Ready, ready};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest};
-use time::OffsetDateTime;
+use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
+use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 
 use super::CurrentUser;
 use crate::kit::error::HttpError;
+use crate::kit::form::{Form, FormView};
+use crate::kit::page::Page;
+use crate::kit::replay::{self, Holder};
+use crate::seal::Sealer;
+use crate::session::Current;
 
 /// A proof counts as fresh for so long (ASVS 5.0 V7.5.1).
 pub const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
@@ -17,22 +26,61 @@ pub const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
 #[derive(Clone, Debug)]
 pub struct Confirmed(pub CurrentUser);
 
+impl Confirmed {
+    /// Whether the last proof in `session` is fresh, by the database's clock.
+    pub fn is_fresh(session: &Current) -> bool {
+        session.proof_age().is_some_and(|age| age < FRESH_FOR)
+    }
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    form: FormView,
+    email: &'a str,
+    original_request: &'a str,
+}
+
+/// The page that asks to say who you are again; `original` is a sealed form, or nothing.
+pub fn ask(
+    page: &Page,
+    user: &CurrentUser,
+    status: StatusCode,
+    form: FormView,
+    original: &str,
+) -> Result<HttpResponse, HttpError> {
+    let data = Data { form, email: &user.person.email, original_request: original };
+    page.show_with(status, "account/confirm.html", &data)
+}
+
 impl FromRequest for Confirmed {
-    type Error = HttpError;
-    type Future = Ready<Result<Self, HttpError>>;
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let user = CurrentUser::from_request(request, payload).into_inner();
-        let fresh = |user: &CurrentUser| {
-            let proved = user.session.authenticated_at;
-            proved.is_some_and(|at| OffsetDateTime::now_utc() - at < FRESH_FOR)
+        let user = match CurrentUser::from_request(request, payload).into_inner() {
+            Ok(user) => user,
+            Err(error) => return Box::pin(async move { Err(error.into()) }),
         };
-        ready(match user {
-            Ok(user) if fresh(&user) => Ok(Confirmed(user)),
-            Ok(_) => Err(HttpError::ConfirmFirst {
-                next: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
-            }),
-            Err(error) => Err(error),
+        if Self::is_fresh(&user.session) {
+            return Box::pin(async move { Ok(Confirmed(user)) });
+        }
+        let target = replay::target(request);
+        if request.method().is_safe() {
+            return Box::pin(async move { Err(HttpError::ConfirmFirst { next: target }.into()) });
+        }
+        let form = Form::from_request(request, payload);
+        let request = request.clone();
+        Box::pin(async move {
+            let page = Page::extract(&request).await?;
+            let sealer = request.app_data::<web::Data<Sealer>>();
+            let (Some(sealer), Some(holder)) = (sealer, Holder::of(&request)) else {
+                return Err(HttpError::Internal(anyhow::anyhow!("sealing is not set up")).into());
+            };
+            let original = holder.seal(sealer, &target, &form.await?)?;
+            let view = FormView { next: target, ..FormView::default() };
+            // 403: what was asked for is not done yet, and no script must take it for done.
+            let answer = ask(&page, &user, StatusCode::FORBIDDEN, view, &original)?;
+            Err(InternalError::from_response("confirm first", answer).into())
         })
     }
 }

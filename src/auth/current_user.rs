@@ -14,6 +14,7 @@ use super::device;
 use crate::kit::cookie_guard;
 use crate::kit::error::HttpError;
 use crate::kit::page::Viewer;
+use crate::kit::replay::Holder;
 use crate::session::{Current, Person};
 
 /// Somebody who is signed in. A stranger is sent to sign in and comes back afterwards.
@@ -48,6 +49,10 @@ pub async fn recognize(
         {
             let viewer =
                 Viewer { display_name: person.display_name.clone(), email: person.email.clone() };
+            if !request.method().is_safe() {
+                let holder = Holder { session: current.id.uuid(), age: current.age() };
+                request.extensions_mut().insert(holder);
+            }
             request.extensions_mut().insert(viewer);
             request.extensions_mut().insert(CurrentUser { person, session: current });
         }

@@ -5,12 +5,14 @@ mod admission;
 mod confirmed;
 mod current_user;
 pub mod device;
+mod proof;
 mod sign_in;
 
 pub use admission::admit;
-pub use confirmed::{Confirmed, FRESH_FOR};
+pub use confirmed::{Confirmed, FRESH_FOR, ask};
 pub use current_user::{CurrentUser, Visitor, recognize};
-pub use sign_in::{sign_in, sign_out};
+pub use proof::{Proof, prove};
+pub use sign_in::{go_on, session_of, sign_in, sign_out};
 
 use actix_web::HttpRequest;
 

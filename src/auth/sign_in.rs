@@ -8,11 +8,13 @@ use actix_web::{HttpMessage as _, HttpRequest};
 use super::{CurrentUser, device};
 use crate::app::App;
 use crate::db;
+use crate::id::{SessionId, UserId};
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
+use crate::secret::Secret;
 use crate::session::Birth;
-use crate::session::revoke::{self, Cause};
 use crate::user::User;
+use crate::user::rules::{self, Occasion};
 
 /// Signs `user` in, in this browser. A session that this browser had before ends.
 pub fn sign_in(
@@ -28,6 +30,7 @@ pub fn sign_in(
         origin: super::origin(request),
         credential_of: user.password_changed_at,
         on_new_device: !device::known(request, app).contains(&user.id()),
+        account_of: Some((user.email.clone(), user.role.clone())),
     };
     let begin = || -> anyhow::Result<()> {
         birth.announce(&request.get_session())?;
@@ -54,7 +57,7 @@ pub async fn sign_out(
         let origin = super::origin(request);
         db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
             Box::pin(async move {
-                revoke::one(connection, user, session, Cause::SignedOut, &origin).await
+                rules::apply(connection, Occasion::SignedOut, user, Some(session), &origin).await
             })
         })
         .await?;
@@ -62,4 +65,19 @@ pub async fn sign_out(
     }
     cookie_guard::wish(request, |wish| wish.change = CookieChange::Clear);
     Ok(())
+}
+
+/// The session of this browser goes on under `secret`. Without one it ended meanwhile, and what comes next asks to
+/// sign in.
+pub fn go_on(request: &HttpRequest, secret: Option<Secret>) {
+    let change =
+        secret.map_or(CookieChange::Clear, |secret| CookieChange::Replace(secret.reveal()));
+    cookie_guard::wish(request, |wish| wish.change = change);
+}
+
+/// The session of this browser, when it is one of `user`.
+pub fn session_of(request: &HttpRequest, user: UserId) -> Option<SessionId> {
+    let extensions = request.extensions();
+    let current = extensions.get::<CurrentUser>().filter(|current| current.person.id == user)?;
+    Some(current.session.id)
 }

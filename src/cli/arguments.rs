@@ -46,6 +46,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: User,
     },
+    /// Read the trail: what happened to accounts and sessions, newest first
+    #[command(
+        after_help = "Examples:\n  frontdesk audit --user ada@example.com --since 2h\n  frontdesk audit --event sign_in_refused --follow --json"
+    )]
+    Audit(Audit),
     /// Look after sessions
     #[command(
         after_help = "Examples:\n  frontdesk session list --user ada@example.com\n  frontdesk session revoke 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk session revoke --all --yes"
@@ -127,6 +132,14 @@ pub(super) enum User {
     Enable {
         #[command(flatten)]
         who: Who,
+    },
+    /// Delete an account at once, without days of grace
+    Delete {
+        #[command(flatten)]
+        who: Who,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Set a new password and end all sessions; it is asked for, or read from standard input
     SetPassword {
@@ -223,6 +236,28 @@ impl From<HashFormat> for hasher::HashFormat {
             HashFormat::NodeScrypt => Self::NodeScrypt,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Audit {
+    /// Only this account (email address or id; the id also of one that is gone)
+    #[arg(long, value_name = "EMAIL|ID")]
+    pub(super) user: Option<String>,
+    /// Only this event, such as signed_in or session_ended
+    #[arg(long, value_name = "NAME")]
+    pub(super) event: Option<String>,
+    /// Only what happened in this time, such as 30m, 2h or 7d
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    pub(super) limit: i64,
+    /// Go on with what happens, oldest first, until stopped
+    #[arg(long)]
+    pub(super) follow: bool,
+    /// A JSON object a line for machines
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

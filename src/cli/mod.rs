@@ -2,6 +2,7 @@
 //! what `doctor` asks of the server.
 
 mod arguments;
+mod audit;
 mod doctor;
 mod mail;
 mod migrate;
@@ -70,6 +71,10 @@ async fn run(config: Config, command: Command) -> anyhow::Result<Ending> {
         Command::User { action } => {
             let database = ready(&config).await?;
             closing(user::run(&config, &database, action).await, database).await
+        }
+        Command::Audit(wanted) => {
+            let database = ready(&config).await?;
+            closing(audit::run(&database, wanted).await, database).await
         }
         Command::Session { action } => {
             let database = ready(&config).await?;

@@ -6,7 +6,12 @@ use serde::Serialize;
 
 /// A line on standard output.
 pub(super) fn line(text: &str) {
-    writeln!(std::io::stdout().lock(), "{text}").ok();
+    is_heard(text);
+}
+
+/// The same; `false` when nobody reads it any more.
+pub(super) fn is_heard(text: &str) -> bool {
+    writeln!(std::io::stdout().lock(), "{text}").is_ok()
 }
 
 /// A problem, on standard error.

@@ -14,6 +14,7 @@ use crate::kit::ago;
 use crate::seal::Sealer;
 use crate::session::{list, settle};
 use crate::user::User;
+use crate::user::deletion;
 use crate::user::display_name::DisplayName;
 use crate::user::email_address::EmailAddress;
 use crate::user::hasher::{Hasher, PasswordHash};
@@ -88,6 +89,21 @@ pub(super) async fn run(
             }
             Ok(Ending::Done)
         }
+        Action::Delete { who, yes } => {
+            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let question = format!("This deletes the account of {} for good.", user.email);
+            if !yes && !prompt::is_sure(&question) {
+                out::problem("Nothing was done. Say --yes when there is no terminal.");
+                return Ok(Ending::WrongUse);
+            }
+            let sealer = Sealer::new(&config.secret_keys()?);
+            let deleted =
+                deletion::delete_now(pool, &sealer, user.id(), Origin::operator()).await?;
+            settle(pool, None).await;
+            let word = if deleted { "is deleted" } else { "was deleted already" };
+            out::line(&format!("{} {word}.", user.email));
+            Ok(if deleted { Ending::Done } else { Ending::NothingFound })
+        }
         Action::Disable { who } => set_disabled(database, &who, true).await,
         Action::Enable { who } => set_disabled(database, &who, false).await,
         Action::SetPassword { who } => {
@@ -159,7 +175,11 @@ async fn ask_password(config: &Config, email: &str, name: &str) -> anyhow::Resul
 }
 
 fn state(user: &User) -> &'static str {
-    if user.disabled_at.is_some() { "disabled" } else { "enabled" }
+    match (user.disabled_at, user.deletion_due_at) {
+        (Some(_), _) => "disabled",
+        (None, Some(_)) => "leaving",
+        (None, None) => "enabled",
+    }
 }
 
 /// Without the hash.
@@ -172,5 +192,6 @@ fn data(user: &User) -> Value {
         "created_at": ago::iso(user.created_at),
         "password_changed_at": user.password_changed_at.map(ago::iso),
         "disabled_at": user.disabled_at.map(ago::iso),
+        "deletion_due_at": user.deletion_due_at.map(ago::iso),
     })
 }

@@ -18,6 +18,7 @@ use crate::secret::SecretText;
 pub use keys::{SecretKeys, WeakKey};
 pub use mail::{Mail, MailTransport};
 use parse::Reader;
+pub use parse::duration;
 pub use public_url::PublicUrl;
 
 /// Every setting there is; what begins with `FRONTDESK_` and is not here is refused.

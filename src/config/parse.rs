@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
 }
 
 /// `1h30m`: whole numbers, each with s, m, h or d. Four units need no crate.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
     let mut digits = String::new();
     for letter in text.chars() {

@@ -108,6 +108,10 @@ pub async fn submit(
                     Authentication::Accepted(user) => {
                         throttle::refund(&app.pool, granted).await?;
                         auth::sign_in(page.request(), &app, &user, remember_me, "pwd")?;
+                        if user.deletion_due_at.is_some() {
+                            // The page with the way back.
+                            form.next = "/account/delete".to_owned();
+                        }
                         return Ok(app::onward(&page, &app, &form.next, "/account"));
                     }
                     Authentication::Rejected => {

@@ -20,7 +20,7 @@ use crate::user::hasher::Verdict;
 use crate::user::password::Password;
 use crate::user::registration::{self, Registered, Waiting};
 use crate::user::throttle::{self, Action};
-use crate::user::verify_email::{self, Confirmed};
+use crate::user::verify_email::{self, Asker, Confirmed};
 use crate::user::{Authentication, User, authenticate, record};
 
 pub(super) const GONE: Instead = Instead {
@@ -179,14 +179,20 @@ async fn confirm(
             }
         }
     };
-    let origin = auth::origin(request);
+    let session = auth::session_of(request, pending.user);
+    let asker = Asker { session, origin: auth::origin(request) };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let confirmed =
-        verify_email::confirm_by_link(pool, sealer, pending.user, token, origin).await?;
-    let Confirmed::Done { user, email } = confirmed else { return Ok(Done::Gone) };
+    let confirmed = verify_email::confirm_by_link(pool, sealer, pending.user, token, asker).await?;
+    let Confirmed::Done { user, email, secret, changed } = confirmed else {
+        return Ok(Done::Gone);
+    };
     app.sessions.settle_user(user).await;
-    if let Some(proved) = proved {
-        auth::sign_in(request, app, &proved, false, "pwd")?;
+    // Read anew: the address is another one now.
+    let owner = if proved.is_some() { record::find(&app.pool, user).await? } else { None };
+    match owner {
+        Some(owner) => auth::sign_in(request, app, &owner, false, "pwd")?,
+        None if changed => auth::go_on(request, secret),
+        None => {}
     }
     let notice = Notice::good(format!("{email} is confirmed."));
     Ok(Done::Good(page.redirect_with("/account/email", &notice)))

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode;
 use serde::Serialize;
 
 use super::error::HttpError;
+use super::replay::{self, Holder};
+use crate::seal::Sealer;
 
 /// No form of ours is larger.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -122,7 +124,21 @@ impl Form {
         self.take(field).ok()
     }
 
-    fn parse(body: &[u8]) -> Self {
+    /// Whether `field` was sent, however.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
+    /// The fields as a browser would send them, without those that hold a password, and without what could not be read.
+    pub(super) fn encode_without_passwords(&self) -> String {
+        let kept = self.fields.iter().filter(|(name, _)| !name.contains("password"));
+        let pairs = kept.flat_map(|(name, values)| {
+            values.iter().flatten().map(move |value| (name.as_str(), value.as_str()))
+        });
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    }
+
+    pub(super) fn parse(body: &[u8]) -> Self {
         let mut form = Form::default();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
@@ -144,46 +160,70 @@ fn decode(text: &[u8]) -> Option<String> {
     (!decoded.contains('\0')).then(|| decoded.into_owned())
 }
 
+/// A form as it was sent, with a sealed original in it left sealed: for the page that passes it on.
+#[derive(Debug)]
+pub struct Unopened(pub Form);
+
+fn read(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> LocalBoxFuture<'static, Result<Form, HttpError>> {
+    let kind = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    let mut payload = payload.take();
+    Box::pin(async move {
+        if announced.is_some_and(|length| length > MAX_BODY as u64) {
+            return Err(HttpError::TooLarge);
+        }
+        let read = async {
+            let mut body = Vec::new();
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
+                if body.len() + chunk.len() > MAX_BODY {
+                    return Err(HttpError::TooLarge);
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body)
+        };
+        let body =
+            tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| HttpError::TooSlow)??;
+        match kind.as_deref() {
+            Some("application/x-www-form-urlencoded") => Ok(Form::parse(&body)),
+            // A button without fields, pressed by a script.
+            None if body.is_empty() => Ok(Form::default()),
+            _ => Err(HttpError::NotAForm),
+        }
+    })
+}
+
+impl FromRequest for Unopened {
+    type Error = HttpError;
+    type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let form = read(request, payload);
+        Box::pin(async move { form.await.map(Unopened) })
+    }
+}
+
 impl FromRequest for Form {
     type Error = HttpError;
     type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let kind =
-            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(
-                |value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase(),
-            );
-        let announced = request
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<u64>().ok());
-        let mut payload = payload.take();
-        Box::pin(async move {
-            if announced.is_some_and(|length| length > MAX_BODY as u64) {
-                return Err(HttpError::TooLarge);
-            }
-            let read = async {
-                let mut body = Vec::new();
-                while let Some(chunk) = payload.next().await {
-                    let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
-                    if body.len() + chunk.len() > MAX_BODY {
-                        return Err(HttpError::TooLarge);
-                    }
-                    body.extend_from_slice(&chunk);
-                }
-                Ok(body)
-            };
-            let body = tokio::time::timeout(BODY_DEADLINE, read)
-                .await
-                .map_err(|_| HttpError::TooSlow)??;
-            match kind.as_deref() {
-                Some("application/x-www-form-urlencoded") => Ok(Form::parse(&body)),
-                // A button without fields, pressed by a script.
-                None if body.is_empty() => Ok(Form::default()),
-                _ => Err(HttpError::NotAForm),
-            }
-        })
+        let form = read(request, payload);
+        let sealer = request.app_data::<web::Data<Sealer>>().cloned();
+        let (holder, target) = (Holder::of(request), replay::target(request));
+        Box::pin(async move { replay::opened(form.await?, sealer.as_ref(), holder, &target) })
     }
 }
 

@@ -11,4 +11,5 @@ pub mod flash;
 pub mod form;
 pub mod headers;
 pub mod page;
+pub mod replay;
 pub mod return_to;

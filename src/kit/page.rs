@@ -97,6 +97,11 @@ impl Page {
         HttpResponse::SeeOther().insert_header((header::LOCATION, to)).cookie(cookie).finish()
     }
 
+    /// 307 to a path of ours: the browser sends there what it sent here.
+    pub fn send_on(&self, to: &str) -> HttpResponse {
+        HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, to)).finish()
+    }
+
     /// The request the page answers.
     pub fn request(&self) -> &HttpRequest {
         &self.request

@@ -45,6 +45,48 @@ pub async fn enqueue(
     Ok(())
 }
 
+/// Takes back and forgets all mail about the account of `user` and all mail to `recipient`, sent or not.
+pub async fn forget(
+    connection: &mut PgConnection,
+    user: UserId,
+    recipient: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        DELETE FROM mail_outbox
+         WHERE user_id = $1
+            OR lower(recipient) = lower($2)
+        "#,
+        user.uuid(),
+        recipient,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets mail that was finished 30 days ago, and mail that was only kept (no mail server is set) 7 days ago; a bounded
+/// batch in the caller's transaction.
+pub async fn purge(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
+    let gone = sqlx::query!(
+        r#"
+        DELETE FROM mail_outbox
+         WHERE id IN (
+               SELECT id
+                 FROM mail_outbox
+                WHERE finished_at <= now() - interval '7 days'
+                  AND (state = 'kept' OR finished_at <= now() - interval '30 days')
+                ORDER BY finished_at
+                LIMIT $1
+                  FOR UPDATE SKIP LOCKED)
+        "#,
+        at_most,
+    )
+    .execute(connection)
+    .await?;
+    Ok(gone.rows_affected())
+}
+
 /// A sealed message opens for its own row only.
 fn purpose(id: Uuid) -> String {
     format!("mail_outbox:{id}")

@@ -19,10 +19,18 @@ pub enum Cause {
     Revoked,
     /// The password was changed elsewhere.
     PasswordChanged,
-    /// The password was set by a link for somebody who forgot it.
+    /// The password was set by a link or by an operator.
     PasswordReset,
-    /// The owner of the former address took a change of address back.
+    /// Another address became that of the account.
+    EmailChanged,
+    /// The former address is that of the account again.
     EmailChangeUndone,
+    /// The account may do more, or less.
+    RoleChanged,
+    /// The person asked for the account to be deleted.
+    DeletionRequested,
+    /// The account is gone.
+    Deleted,
     /// The account was disabled.
     Disabled,
     /// The same browser signed in anew.
@@ -30,13 +38,33 @@ pub enum Cause {
 }
 
 impl Cause {
-    fn as_str(self) -> &'static str {
+    /// Every one there is.
+    pub const ALL: [Cause; 11] = [
+        Cause::SignedOut,
+        Cause::Revoked,
+        Cause::PasswordChanged,
+        Cause::PasswordReset,
+        Cause::EmailChanged,
+        Cause::EmailChangeUndone,
+        Cause::RoleChanged,
+        Cause::DeletionRequested,
+        Cause::Deleted,
+        Cause::Disabled,
+        Cause::Replaced,
+    ];
+
+    /// As the trail spells it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Cause::SignedOut => "signed_out",
             Cause::Revoked => "revoked",
             Cause::PasswordChanged => "password_changed",
             Cause::PasswordReset => "password_reset",
+            Cause::EmailChanged => "email_changed",
             Cause::EmailChangeUndone => "email_change_undone",
+            Cause::RoleChanged => "role_changed",
+            Cause::DeletionRequested => "deletion_requested",
+            Cause::Deleted => "deleted",
             Cause::Disabled => "disabled",
             Cause::Replaced => "replaced",
         }
@@ -77,6 +105,49 @@ pub async fn one(
     .await?;
     record(connection, &ended, cause, origin).await?;
     Ok(ended.into_iter().next())
+}
+
+/// Which sessions of a person shall end.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection {
+    /// The one that asks.
+    pub current: bool,
+    /// The rest of those that go with the browser.
+    pub others: bool,
+    /// The rest of those that are remembered.
+    pub remembered: bool,
+}
+
+/// Ends those sessions of `user` that `which` says, seen from `current`; answers how many.
+pub async fn selected(
+    connection: &mut PgConnection,
+    user: UserId,
+    current: Option<SessionId>,
+    which: Selection,
+    cause: Cause,
+    origin: &Origin,
+) -> sqlx::Result<usize> {
+    let ended = sqlx::query_as!(
+        Ended,
+        r#"
+        DELETE FROM sessions
+         WHERE user_id = $1
+           AND CASE WHEN id = $2 THEN $3::boolean
+                    WHEN remembered THEN $4
+                    ELSE $5
+               END
+        RETURNING id, user_id, user_agent
+        "#,
+        user.uuid(),
+        current.map(SessionId::uuid),
+        which.current,
+        which.remembered,
+        which.others,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    record(connection, &ended, cause, origin).await?;
+    Ok(ended.len())
 }
 
 /// Ends every session of `user` but `keep`; answers how many.

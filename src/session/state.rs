@@ -6,12 +6,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_session::Session;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::moment::Moment;
 use crate::audit::Origin;
 use crate::id::{SessionId, UserId};
 
@@ -42,9 +44,21 @@ pub struct Current {
     pub absolute_seconds: i64,
     /// Who is signed in.
     pub user: Option<Arc<Person>>,
+    /// How old it was when it was loaded.
+    #[serde(default)]
+    ages: Ages,
     /// A hash of each value as it was loaded: what a request changed is what differs from it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     base: BTreeMap<String, u64>,
+}
+
+/// Ages in seconds as the database counted them when a session was loaded, and when that was by this machine's
+/// forward clock. A session stays in memory for up to a minute, and nobody's wall clock may matter.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Ages {
+    pub(super) session: f64,
+    pub(super) proof: Option<f64>,
+    pub(super) loaded: u64,
 }
 
 /// A loaded session as the cache keeps it: keys and JSON texts for actix-session, and what the last of them
@@ -90,6 +104,9 @@ pub struct Birth {
     /// This browser is not known to be theirs: the owner is told by mail, when there was a sign-in before.
     #[serde(default)]
     pub on_new_device: bool,
+    /// `users.email` and `users.role` as they were then: a change of address or role overtakes it too.
+    #[serde(default)]
+    pub account_of: Option<(String, String)>,
 }
 
 /// What the store was given to save as a new session.
@@ -120,6 +137,7 @@ pub(super) struct Facts {
     pub(super) created_at: OffsetDateTime,
     pub(super) authenticated_at: Option<OffsetDateTime>,
     pub(super) absolute_seconds: i64,
+    pub(super) ages: Ages,
     pub(super) user: Option<Arc<Person>>,
 }
 
@@ -135,6 +153,20 @@ impl Current {
         });
         handed_out.or_else(|| serde_json::from_str(text).ok().map(Arc::new))
     }
+
+    /// How long ago this person last proved who they are in this session, by the database's clock.
+    pub fn proof_age(&self) -> Option<Duration> {
+        self.ages.proof.map(|age| self.grown(age))
+    }
+
+    /// How long ago it began, by the database's clock. The same on every server, and a new secret does not change it.
+    pub fn age(&self) -> Duration {
+        self.grown(self.ages.session)
+    }
+
+    fn grown(&self, age: f64) -> Duration {
+        Duration::try_from_secs_f64(age).unwrap_or_default() + Moment(self.ages.loaded).elapsed()
+    }
 }
 
 impl Known {
@@ -148,13 +180,22 @@ impl Known {
             .map(|(key, value)| (Cow::Owned(key), value.to_string().into_boxed_str()))
             .collect();
         let base = pairs.iter().map(|(key, text)| (key.to_string(), hash(text))).collect();
-        let Facts { id, remembered, created_at, authenticated_at, absolute_seconds, user } = facts;
+        let Facts { id, remembered, created_at, authenticated_at, absolute_seconds, ages, user } =
+            facts;
         if let Some(user) = &user {
             let text = serde_json::to_string(&user.id)?;
             pairs.push((Cow::Borrowed(IDENTITY), text.into_boxed_str()));
         }
-        let current =
-            Current { id, remembered, created_at, authenticated_at, absolute_seconds, user, base };
+        let current = Current {
+            id,
+            remembered,
+            created_at,
+            authenticated_at,
+            absolute_seconds,
+            user,
+            ages,
+            base,
+        };
         let text = serde_json::to_string(&current)?;
         pairs.push((Cow::Borrowed(CURRENT), text.into_boxed_str()));
         Ok(Arc::new(Self { pairs: pairs.into_boxed_slice(), current: Arc::new(current) }))
@@ -226,6 +267,7 @@ mod tests {
             created_at: OffsetDateTime::UNIX_EPOCH,
             authenticated_at: None,
             absolute_seconds: 60,
+            ages: Ages::default(),
             user: None,
         };
         Known::new(facts, state).unwrap().hand_out()
@@ -244,6 +286,24 @@ mod tests {
         let Change::Keys { set, removed } = difference(map).unwrap() else { panic!() };
         assert_eq!(Value::Object(set), json!({ "a": 2, "e": "new" }));
         assert_eq!(removed, ["d"]);
+    }
+
+    #[test]
+    fn the_age_of_a_proof_goes_on_while_the_session_is_in_memory() {
+        let facts = Facts {
+            id: SessionId::generate(),
+            remembered: false,
+            // Clocks that are told here do not matter.
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            authenticated_at: Some(OffsetDateTime::UNIX_EPOCH),
+            absolute_seconds: 60,
+            ages: Ages { session: 1000.0, proof: Some(100.0), loaded: Moment::now().0 - 50_000 },
+            user: None,
+        };
+        let pairs = Known::new(facts, json!({})).unwrap().hand_out();
+        let current: Current = serde_json::from_str(&pairs[CURRENT]).unwrap();
+        assert_eq!(current.proof_age().unwrap().as_secs(), 150);
+        assert_eq!(current.age().as_secs(), 1050);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::feed::{Feed, State, Status};
 use super::lookup::{Lookup, Row};
 use super::moment::Moment;
 use super::purge::Tally;
-use super::state::{self, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
+use super::state::{self, Ages, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
 use super::{barrier, new_device, revoke};
@@ -62,7 +62,9 @@ pub struct PgSessionStore {
 
 /// Why a sign-in began no session although the password was right.
 #[derive(Debug, thiserror::Error)]
-#[error("the account was disabled, deleted or got another password while somebody signed in")]
+#[error(
+    "the account was disabled, deleted or got another password, address or role while somebody signed in"
+)]
 struct Overtaken;
 
 impl PgSessionStore {
@@ -177,6 +179,7 @@ impl PgSessionStore {
             created_at: row.created_at,
             authenticated_at: row.authenticated_at,
             absolute_seconds: row.absolute_seconds as i64,
+            ages: Ages { session: row.age_seconds, proof: row.proof_seconds, loaded: asked.0 },
             user,
         };
         let known = Known::new(facts, row.state.clone())
@@ -202,7 +205,9 @@ impl PgSessionStore {
                 let Incoming { user, birth, rest } = incoming;
                 if let Some(user) = user {
                     // Locked until the commit: a change of password that comes later sees this session
-                    // and ends it; one that came earlier is seen here and begins none.
+                    // and ends it; one that came earlier is seen here and begins none (`pending` in
+                    // user/rules.rs).
+                    let (email, role) = birth.account_of.unzip();
                     let still_good = sqlx::query_scalar!(
                         r#"
                         SELECT true AS "good!"
@@ -210,10 +215,14 @@ impl PgSessionStore {
                          WHERE id = $1
                            AND disabled_at IS NULL
                            AND ($2::timestamptz IS NULL OR password_changed_at = $2)
+                           AND ($3::text IS NULL OR email = $3)
+                           AND ($4::text IS NULL OR role = $4)
                            FOR SHARE
                         "#,
                         user.uuid(),
                         birth.credential_of,
+                        email,
+                        role,
                     )
                     .fetch_optional(&mut *connection)
                     .await?;

@@ -9,13 +9,14 @@ use sqlx::{PgConnection, PgPool};
 
 use super::email_address::EmailAddress;
 use super::email_token::{self, Consumed, Owner, Purpose};
+use super::rules::{self, Ended, Occasion};
+use super::verify_email::Asker;
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::Secret;
-use crate::session::revoke::{self, Cause};
 
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
 /// already, its owner is told so instead, and whoever asked can not see the difference: the row of the link is there, but
@@ -75,20 +76,22 @@ pub async fn begin(
     .await
 }
 
-/// Makes the address of a used link the one of its account; `false` when another account has it by now.
+/// Makes the address of a used link the one of its account, with all that this ends; `None` when another account has it by
+/// now.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
     owner: Owner,
     new: &Consumed,
+    asker: &Asker,
     by: &'static str,
-    origin: &Origin,
-) -> sqlx::Result<bool> {
-    let user = owner.id();
+) -> sqlx::Result<Option<Ended>> {
+    let (user, origin) = (owner.id(), &asker.origin);
     if !set_address(connection, user, &new.email, &new.email_canonical).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    email_token::revoke_for(connection, user).await?;
+    let ended =
+        rules::apply(connection, Occasion::EmailChanged, user, asker.session, origin).await?;
     // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
     if owner.email_verified_at.is_some() {
         let about = (owner.email.as_str(), owner.email_canonical.as_str());
@@ -103,8 +106,9 @@ pub(super) async fn apply(
     }
     let message = Message::EmailConfirmed { display_name: owner.display_name };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
-    record(connection, "email_changed", user, json!({ "by": by }), origin).await?;
-    Ok(true)
+    let details = json!({ "by": by, "ended_sessions": ended.sessions });
+    record(connection, "email_changed", user, details, origin).await?;
+    Ok(Some(ended))
 }
 
 /// Gives an account the address back that it had before a change, by the link that was mailed there. Every session ends.
@@ -122,10 +126,10 @@ pub async fn undo(pool: &PgPool, token: &Secret, origin: Origin) -> sqlx::Result
             if !set_address(connection, user, &old.email, &old.email_canonical).await? {
                 return Ok(None);
             }
-            let ended =
-                revoke::others(connection, user, None, Cause::EmailChangeUndone, &origin).await?;
+            let occasion = Occasion::EmailChangeUndone;
+            let ended = rules::apply(connection, occasion, user, None, &origin).await?;
             email_token::revoke_since(connection, user, old.created_at).await?;
-            let details = json!({ "ended_sessions": ended });
+            let details = json!({ "ended_sessions": ended.sessions });
             record(connection, "email_change_undone", user, details, &origin).await?;
             Ok(Some(user))
         })

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::display_name::DisplayName;
 use super::email_address::EmailAddress;
 use super::hasher::PasswordHash;
+use super::rules::{self, Occasion};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::UserId;
-use crate::session::revoke::{self, Cause};
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,7 +257,7 @@ pub async fn set_disabled(
                 return Ok(false);
             }
             if disabled {
-                revoke::others(connection, id, None, Cause::Disabled, &origin).await?;
+                rules::apply(connection, Occasion::Disabled, id, None, &origin).await?;
             }
             let name = if disabled { "account_disabled" } else { "account_enabled" };
             changed_event(connection, name, id, &origin, json!({})).await?;
@@ -267,7 +267,8 @@ pub async fn set_disabled(
     .await
 }
 
-/// Changes what somebody may do, at once on every session; `false` when it was so already.
+/// Changes what somebody may do, and ends all their sessions, so that rights are only ever used in sessions that began
+/// with them; `false` when it was so already.
 pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -281,6 +282,7 @@ pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> 
             if changed.rows_affected() == 0 {
                 return Ok(false);
             }
+            rules::apply(connection, Occasion::RoleChanged, id, None, &origin).await?;
             let details = json!({ "role": role.as_str() });
             changed_event(connection, "role_changed", id, &origin, details).await?;
             Ok(true)

@@ -6,13 +6,13 @@ use sqlx::{PgConnection, PgPool};
 
 use super::email_token::{self, Purpose};
 use super::hasher::PasswordHash;
+use super::rules::{self, Ended, Occasion};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::Secret;
-use crate::session::revoke::{self, Cause};
 
 /// What came of [`set_password`].
 pub enum PasswordSet {
@@ -42,15 +42,16 @@ pub async fn set_password(
 ) -> sqlx::Result<PasswordSet> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let new = New { user, verified, hash, cause: Cause::PasswordChanged };
+            // Without a session that asks it is an operator who sets it.
+            let occasion = match keep {
+                Some(_) => Occasion::PasswordChanged,
+                None => Occasion::PasswordReset,
+            };
+            let new = New { user, verified, hash, occasion, by_link: false };
             let Some(ended) = apply(connection, &sealer, new, keep, &origin).await? else {
                 return Ok(PasswordSet::Overtaken);
             };
-            let secret = match keep {
-                Some(session) => revoke::rotate(connection, session).await?,
-                None => None,
-            };
-            Ok(PasswordSet::Done { ended, secret })
+            Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret })
         })
     })
     .await
@@ -79,7 +80,8 @@ pub async fn reset(
             if used.is_none() {
                 return Ok(None);
             }
-            let new = New { user, verified: None, hash, cause: Cause::PasswordReset };
+            let occasion = Occasion::PasswordReset;
+            let new = New { user, verified: None, hash, occasion, by_link: true };
             let ended = apply(connection, &sealer, new, None, &origin).await?;
             Ok(ended.map(|_| user))
         })
@@ -91,19 +93,19 @@ struct New {
     user: UserId,
     verified: Option<String>,
     hash: PasswordHash,
-    cause: Cause,
+    occasion: Occasion,
+    by_link: bool,
 }
 
-/// The new password and all that it ends; how many sessions did. `None`: the stored hash is not `verified` any more.
+/// The new password and all that it ends. `None`: the stored hash is not `verified` any more.
 async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
     new: New,
     keep: Option<SessionId>,
     origin: &Origin,
-) -> sqlx::Result<Option<usize>> {
-    let New { user, verified, hash, cause } = new;
-    let by_reset = cause == Cause::PasswordReset;
+) -> sqlx::Result<Option<Ended>> {
+    let New { user, verified, hash, occasion, by_link } = new;
     // The row lock makes sign-ins that are under way wait; they then see the new password and begin no session, or
     // began theirs before and have it ended below.
     let owner = sqlx::query!(
@@ -119,26 +121,28 @@ async fn apply(
         user.uuid(),
         hash.as_str(),
         verified,
-        by_reset,
+        by_link,
     )
     .fetch_optional(&mut *connection)
     .await?;
     let Some(owner) = owner else { return Ok(None) };
-    let ended = revoke::others(connection, user, keep, cause, origin).await?;
-    email_token::revoke_for(connection, user).await?;
+    let ended = rules::apply(connection, occasion, user, keep, origin).await?;
     audit::record(
         connection,
         Event {
-            name: if by_reset { "password_reset" } else { "password_changed" },
+            name: if by_link { "password_reset" } else { "password_changed" },
             user: Some(user),
             session: keep,
             origin,
-            details: json!({ "ended_sessions": ended }),
+            details: json!({ "ended_sessions": ended.sessions }),
         },
     )
     .await?;
-    let message =
-        Message::PasswordChanged { display_name: owner.display_name, by_reset, at: owner.at };
+    let message = Message::PasswordChanged {
+        display_name: owner.display_name,
+        by_reset: by_link,
+        at: owner.at,
+    };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
     Ok(Some(ended))
 }

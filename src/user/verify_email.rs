@@ -8,9 +8,10 @@ use sqlx::{PgConnection, PgPool};
 use super::code::Code;
 use super::email_change;
 use super::email_token::{self, CodeTry, Owner, Purpose};
+use super::rules::Ended;
 use crate::audit::Origin;
 use crate::db;
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::Secret;
@@ -56,11 +57,24 @@ pub enum Confirmed {
         user: UserId,
         /// Which.
         email: String,
+        /// The new secret of the session in which it was done, where the address became another one.
+        secret: Option<Secret>,
+        /// The address became another one: every session but that one is over.
+        changed: bool,
     },
     /// That was not the code; it was counted.
     WrongCode,
     /// There is no such link or code any more, or the address has become another account's.
     Gone,
+}
+
+/// Who uses a link or a code, in which session of the account, if in one.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// It goes on when the address becomes another one; the others end.
+    pub session: Option<SessionId>,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// Uses up a link of `user` that confirms an address.
@@ -69,7 +83,7 @@ pub async fn confirm_by_link(
     sealer: Sealer,
     user: UserId,
     token: &Secret,
-    origin: Origin,
+    asker: Asker,
 ) -> sqlx::Result<Confirmed> {
     let token = token.digest();
     let confirmed = db::transaction(pool, move |connection| {
@@ -77,7 +91,7 @@ pub async fn confirm_by_link(
             let Some(owner) = email_token::lock_owner(connection, user).await? else {
                 return Ok(Confirmed::Gone);
             };
-            use_up(connection, &sealer, owner, token.as_bytes(), "link", &origin).await
+            use_up(connection, &sealer, owner, token.as_bytes(), &asker, "link").await
         })
     })
     .await;
@@ -92,7 +106,7 @@ pub async fn confirm_by_code(
     user: UserId,
     purpose: Purpose,
     code: Code,
-    origin: Origin,
+    asker: Asker,
 ) -> sqlx::Result<Confirmed> {
     let confirmed = db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -101,7 +115,7 @@ pub async fn confirm_by_code(
             };
             match email_token::try_code(connection, &sealer, user, purpose, &code).await? {
                 CodeTry::Right(token) => {
-                    use_up(connection, &sealer, owner, &token, "code", &origin).await
+                    use_up(connection, &sealer, owner, &token, &asker, "code").await
                 }
                 CodeTry::Wrong => Ok(Confirmed::WrongCode),
                 CodeTry::Dead => Ok(Confirmed::Gone),
@@ -117,10 +131,11 @@ async fn use_up(
     sealer: &Sealer,
     owner: Owner,
     token: &[u8],
+    asker: &Asker,
     by: &'static str,
-    origin: &Origin,
 ) -> sqlx::Result<Confirmed> {
     let user = owner.id();
+    let origin = &asker.origin;
     let own = email_token::consume(connection, user, Purpose::VerifyEmail, token).await?;
     if let Some(own) = own {
         // The link was sent to the address that the account had then; it says nothing of another.
@@ -130,15 +145,18 @@ async fn use_up(
         verified(connection, user).await?;
         email_change::record(connection, "email_verified", user, json!({ "by": by }), origin)
             .await?;
-        return Ok(Confirmed::Done { user, email: owner.email });
+        let (secret, changed) = (None, false);
+        return Ok(Confirmed::Done { user, email: owner.email, secret, changed });
     }
     let new = email_token::consume(connection, user, Purpose::ChangeEmail, token).await?;
     let Some(new) = new else { return Ok(Confirmed::Gone) };
-    if email_change::apply(connection, sealer, owner, &new, by, origin).await? {
-        Ok(Confirmed::Done { user, email: new.email })
-    } else {
-        Ok(Confirmed::Gone)
-    }
+    let ended = email_change::apply(connection, sealer, owner, &new, asker, by).await?;
+    Ok(match ended {
+        Some(Ended { secret, .. }) => {
+            Confirmed::Done { user, email: new.email, secret, changed: true }
+        }
+        None => Confirmed::Gone,
+    })
 }
 
 async fn verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {

@@ -5,12 +5,29 @@ use crate::support::{PASSWORD, registered, site};
 #[test]
 fn every_page_of_the_account_asks_strangers_to_sign_in() {
     let (server, _database) = site();
-    for path in ["/account", "/account/profile", "/account/sessions", "/account/password"] {
+    for path in [
+        "/account",
+        "/account/profile",
+        "/account/sessions",
+        "/account/password",
+        "/account/activity",
+        "/account/confirm",
+        "/account/export",
+        "/account/delete",
+    ] {
         let answer = server.browser().get(path);
         assert_eq!(answer.status, 303, "{path}");
         assert!(answer.location().starts_with("/login?next="), "{path}");
     }
-    for path in ["/account/profile", "/account/password", "/account/sessions/revoke-others"] {
+    for path in [
+        "/account/profile",
+        "/account/password",
+        "/account/sessions/revoke-others",
+        "/account/confirm",
+        "/account/export",
+        "/account/delete",
+        "/account/delete/cancel",
+    ] {
         let answer = server.browser().post(path, &[]);
         assert_eq!((answer.status, answer.location()), (303, "/login"), "{path}");
     }

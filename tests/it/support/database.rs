@@ -69,6 +69,14 @@ fn cluster() -> &'static Cluster {
     })
 }
 
+/// The session cookie with this secret, as servers seal it.
+pub fn sealed(secret: &Secret) -> String {
+    let mut jar = CookieJar::new();
+    jar.private_mut(&Key::derive_from(KEY.as_bytes())).add(Cookie::new("session", secret.reveal()));
+    let sealed = jar.get("session").expect("sealed").encoded().stripped().to_string();
+    sealed.split_once('=').expect("name=value").1.to_owned()
+}
+
 fn connect(url: &str) -> PgPool {
     PgPoolOptions::new().max_connections(4).connect_lazy(url).expect("an address of ours")
 }
@@ -171,14 +179,7 @@ impl Database {
         .bind(ago);
         let done = self.runtime.block_on(insert.execute(&self.pool)).expect("rows");
         assert_eq!(done.rows_affected(), count as u64);
-        let key = Key::derive_from(KEY.as_bytes());
-        let seal = |secret: &Secret| {
-            let mut jar = CookieJar::new();
-            jar.private_mut(&key).add(Cookie::new("session", secret.reveal()));
-            let sealed = jar.get("session").expect("sealed").encoded().stripped().to_string();
-            sealed.split_once('=').expect("name=value").1.to_owned()
-        };
-        secrets.iter().map(seal).collect()
+        secrets.iter().map(sealed).collect()
     }
 
     /// The unix socket of the PostgreSQL that this database is in.

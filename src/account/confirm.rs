@@ -1,0 +1,115 @@
+//! `GET`, `POST /account/confirm`: say who you are again. Afterwards what was asked for goes on: a page by its address
+//! (303), a form by being sent again with what it held (307, `kit/replay.rs`). The session gets a new secret.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use crate::app::App;
+use crate::audit::{self, Event};
+use crate::auth::{self, Confirmed, CurrentUser, Proof};
+use crate::db;
+use crate::kit::error::HttpError;
+use crate::kit::flash::{Kind, Notice};
+use crate::kit::form::{FormView, Unopened};
+use crate::kit::page::Page;
+use crate::kit::replay::{self, Holder};
+use crate::kit::return_to;
+use crate::user::password::Password;
+use crate::user::rules::{self, Occasion};
+
+const OWN_PATH: &str = "/account/confirm";
+const WRONG: &str = "That is not your password.";
+
+/// What the address bar brings along.
+#[derive(serde::Deserialize)]
+pub struct Query {
+    next: Option<String>,
+}
+
+/// `GET /account/confirm`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, HttpError> {
+    let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
+    if Confirmed::is_fresh(&user.session) {
+        return Ok(page.redirect(&onward(&app, &next).unwrap_or_else(|| "/account".to_owned())));
+    }
+    let form = FormView { next, ..FormView::default() };
+    auth::ask(&page, &user, StatusCode::OK, form, "")
+}
+
+/// `POST /account/confirm`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    Unopened(mut sent): Unopened,
+) -> Result<HttpResponse, HttpError> {
+    let mut form = FormView::default();
+    let password = form.take(&mut sent, "password", "Your password");
+    form.next = sent.take_optional("next").unwrap_or_default();
+    let original = sent.take_optional(replay::FIELD).unwrap_or_default();
+    if form.is_good() && password.is_empty() {
+        form.refuse("password", "Enter your password.");
+    }
+    let password = Password::parse(&password).map_err(|_| form.refuse("password", WRONG));
+    if let (true, Ok(password)) = (form.is_good(), password) {
+        match auth::prove(page.request(), &app, &user, &password).await? {
+            Proof::Wrong => form.refuse("password", WRONG),
+            Proof::Given(_) => {
+                renew(&app, &page, &user).await?;
+                return Ok(go_on(&app, &page, &form.next, &original));
+            }
+        }
+    }
+    auth::ask(&page, &user, StatusCode::UNPROCESSABLE_ENTITY, form, &original)
+}
+
+/// A new secret and a fresh proof; no server takes the old cookie once this returns.
+async fn renew(app: &App, page: &Page, user: &CurrentUser) -> Result<(), HttpError> {
+    let (id, session, origin) = (user.person.id, user.session.id, auth::origin(page.request()));
+    let ended = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+        Box::pin(async move {
+            let ended =
+                rules::apply(connection, Occasion::Confirmed, id, Some(session), &origin).await?;
+            if ended.secret.is_some() {
+                let details = json!({ "methods": ["pwd"] });
+                let (user, session) = (Some(id), Some(session));
+                let event = Event { name: "confirmed", user, session, origin: &origin, details };
+                audit::record(connection, event).await?;
+            }
+            Ok(ended)
+        })
+    })
+    .await?;
+    app.sessions.settle_user(id).await;
+    auth::go_on(page.request(), ended.secret);
+    Ok(())
+}
+
+fn go_on(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
+    let next = onward(app, next);
+    if original.is_empty() {
+        return page.redirect(next.as_deref().unwrap_or("/account"));
+    }
+    let holder = Holder::of(page.request());
+    match (next, holder) {
+        (Some(next), Some(holder)) if holder.open(&app.sealer, &next, original).is_some() => {
+            page.send_on(&next)
+        }
+        _ => {
+            let text = "That was too long ago to go on with. Nothing was done; do it again.";
+            page.redirect_with("/account", &Notice { kind: Kind::Info, text: text.to_owned() })
+        }
+    }
+}
+
+/// A page of ours, and not this one, which would go round in circles.
+fn onward(app: &App, next: &str) -> Option<String> {
+    let next = return_to::checked(next, app.config.public_url.origin())?;
+    (next.split('?').next() != Some(OWN_PATH)).then_some(next)
+}

@@ -1,0 +1,97 @@
+//! `GET`, `POST /account/delete` and the way back, `POST /account/delete/cancel`. The page says exactly what will happen
+//! and to what; the button asks for a fresh proof and signs out everywhere. Within the days of grace signing in leads
+//! here, where one button keeps the account.
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::app::App;
+use crate::auth::{self, Confirmed, CurrentUser};
+use crate::kit::ago::{self, Time};
+use crate::kit::cookie_guard::{self, CookieChange};
+use crate::kit::error::HttpError;
+use crate::kit::flash::Notice;
+use crate::kit::form::Form;
+use crate::kit::page::Page;
+use crate::session::list;
+use crate::user::deletion::{self, GRACE_DAYS, Requested};
+use crate::user::record;
+
+#[derive(Serialize)]
+struct Data {
+    email: String,
+    display_name: String,
+    session_count: i64,
+    grace_days: i32,
+    /// Set: it was asked for already.
+    due: Option<Time>,
+    /// When it would be, if asked for now.
+    would_be: Time,
+    asks_first: bool,
+}
+
+/// `GET /account/delete`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+) -> Result<HttpResponse, HttpError> {
+    let now = OffsetDateTime::now_utc();
+    let account = record::find(&app.pool, user.person.id).await?.ok_or(HttpError::NotFound)?;
+    let session_count = list::count_for_user(&app.pool, user.person.id).await?;
+    let data = Data {
+        email: account.email,
+        display_name: account.display_name,
+        session_count,
+        grace_days: GRACE_DAYS,
+        due: account.deletion_due_at.map(|due| Time::new(due, now)),
+        would_be: Time::new(now + time::Duration::days(GRACE_DAYS.into()), now),
+        asks_first: !Confirmed::is_fresh(&user.session),
+    };
+    page.show("account/delete.html", &data)
+}
+
+/// `POST /account/delete`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    Confirmed(user): Confirmed,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    let (id, session) = (user.person.id, user.session.id);
+    let origin = auth::origin(page.request());
+    let requested = deletion::request(&app.pool, &app.sealer, id, session, origin).await?;
+    let Requested::DueAt(due_at) = requested else { return Err(HttpError::NotFound) };
+    app.sessions.settle_user(id).await;
+    cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+    let notice = Notice::good(format!(
+        "You are signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
+        ago::exact(due_at)
+    ));
+    let mut response = page.redirect_with("/", &notice);
+    // Pages of the account must not come back by the back button (ASVS 5.0 V14.3.1).
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
+    Ok(response)
+}
+
+/// `POST /account/delete/cancel`.
+pub async fn cancel(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    let (id, session) = (user.person.id, user.session.id);
+    let origin = auth::origin(page.request());
+    let kept = deletion::cancel(&app.pool, &app.sealer, id, session, origin).await?;
+    let text = if kept {
+        "Your account stays. Everything is as it was."
+    } else {
+        "Your account was not going to be deleted. Everything is as it was."
+    };
+    Ok(page.redirect_with("/account", &Notice::good(text)))
+}

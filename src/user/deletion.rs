@@ -1,0 +1,229 @@
+//! The end of an account: asked for, seven days in which signing in leads to the way back, then gone. Each step is one
+//! transaction, so that a crash leaves all of it or nothing.
+
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::rules::{self, Occasion};
+use crate::audit::{self, Event, Origin};
+use crate::db;
+use crate::id::{SessionId, UserId};
+use crate::mail::{Message, outbox};
+use crate::seal::Sealer;
+
+/// Between asking and the end. As long as the undo link of a changed address lives, so that somebody whose account was
+/// taken over can still save it.
+pub const GRACE_DAYS: i32 = 7;
+
+/// What came of [`request`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Requested {
+    /// It is deleted from then on; all sessions are over. Asked twice, the first date stands.
+    DueAt(OffsetDateTime),
+    /// There is no such account (any more).
+    Gone,
+}
+
+/// Sets the date, ends all sessions and tells the owner by mail.
+pub async fn request(
+    pool: &PgPool,
+    sealer: &Sealer,
+    user: UserId,
+    current: SessionId,
+    origin: Origin,
+) -> sqlx::Result<Requested> {
+    let sealer = sealer.clone();
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let scheduled = sqlx::query!(
+                r#"
+                UPDATE users
+                   SET deletion_due_at = now() + make_interval(days => $2)
+                 WHERE id = $1
+                   AND deletion_due_at IS NULL
+                RETURNING email, display_name, deletion_due_at AS "due_at!"
+                "#,
+                user.uuid(),
+                GRACE_DAYS,
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            let Some(scheduled) = scheduled else {
+                let due_at = sqlx::query_scalar!(
+                    "SELECT deletion_due_at FROM users WHERE id = $1",
+                    user.uuid()
+                )
+                .fetch_optional(&mut *connection)
+                .await?;
+                return Ok(due_at.flatten().map_or(Requested::Gone, Requested::DueAt));
+            };
+            let due_at = scheduled.due_at;
+            let ended =
+                rules::apply(connection, Occasion::DeletionRequested, user, Some(current), &origin)
+                    .await?;
+            let message =
+                Message::DeletionScheduled { display_name: scheduled.display_name, due_at };
+            outbox::enqueue(connection, &sealer, Some(user), &scheduled.email, &message).await?;
+            audit::record(
+                connection,
+                Event {
+                    name: "deletion_requested",
+                    user: Some(user),
+                    session: Some(current),
+                    origin: &origin,
+                    details: json!({ "days": GRACE_DAYS, "ended_sessions": ended.sessions }),
+                },
+            )
+            .await?;
+            Ok(Requested::DueAt(due_at))
+        })
+    })
+    .await
+}
+
+/// The account stays after all; `false` when nobody had asked for its end.
+pub async fn cancel(
+    pool: &PgPool,
+    sealer: &Sealer,
+    user: UserId,
+    current: SessionId,
+    origin: Origin,
+) -> sqlx::Result<bool> {
+    let sealer = sealer.clone();
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let kept = sqlx::query!(
+                r#"
+                UPDATE users
+                   SET deletion_due_at = NULL
+                 WHERE id = $1
+                   AND deletion_due_at IS NOT NULL
+                RETURNING email, display_name
+                "#,
+                user.uuid(),
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            let Some(kept) = kept else { return Ok(false) };
+            let message = Message::DeletionCanceled { display_name: kept.display_name };
+            outbox::enqueue(connection, &sealer, Some(user), &kept.email, &message).await?;
+            audit::record(
+                connection,
+                Event {
+                    name: "deletion_canceled",
+                    user: Some(user),
+                    session: Some(current),
+                    origin: &origin,
+                    details: json!({}),
+                },
+            )
+            .await?;
+            Ok(true)
+        })
+    })
+    .await
+}
+
+/// Deletes an account at once: for operators. `false` when there is none. The caller settles.
+pub async fn delete_now(
+    pool: &PgPool,
+    sealer: &Sealer,
+    user: UserId,
+    origin: Origin,
+) -> sqlx::Result<bool> {
+    let sealer = sealer.clone();
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let found = sqlx::query_as!(
+                Leaving,
+                "SELECT id, email, email_canonical, display_name FROM users WHERE id = $1 FOR UPDATE",
+                user.uuid(),
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            match found {
+                None => Ok(false),
+                Some(leaving) => erase(connection, &sealer, leaving, &origin).await.map(|()| true),
+            }
+        })
+    })
+    .await
+}
+
+/// Deletes the account whose days of grace have been over for longest; answers whose it was, for the caller to
+/// settle, or that there is none. One that somebody is keeping just now is passed over.
+pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Option<UserId>> {
+    let sealer = sealer.clone();
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let found = sqlx::query_as!(
+                Leaving,
+                r#"
+                SELECT id, email, email_canonical, display_name
+                  FROM users
+                 WHERE deletion_due_at <= now()
+                 ORDER BY deletion_due_at
+                 LIMIT 1
+                   FOR UPDATE SKIP LOCKED
+                "#,
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            let Some(leaving) = found else { return Ok(None) };
+            let user = UserId::from(leaving.id);
+            erase(connection, &sealer, leaving, &Origin::system()).await?;
+            Ok(Some(user))
+        })
+    })
+    .await
+}
+
+/// Somebody whose row is locked and about to go.
+struct Leaving {
+    id: Uuid,
+    email: String,
+    email_canonical: String,
+    display_name: String,
+}
+
+/// Rows, mails, what waits for the address; the trail keeps what happened, without browser and address. The last mail
+/// is the only thing that still names the address, until it is purged from the outbox.
+async fn erase(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    leaving: Leaving,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    let user = UserId::from(leaving.id);
+    rules::apply(connection, Occasion::Deleted, user, None, origin).await?;
+    outbox::forget(connection, user, &leaving.email).await?;
+    for statement in [
+        sqlx::query!(
+            "DELETE FROM registrations WHERE email_canonical = $1",
+            leaving.email_canonical
+        ),
+        sqlx::query!(
+            "DELETE FROM recovery_requests WHERE email_canonical = $1",
+            leaving.email_canonical
+        ),
+        sqlx::query!("DELETE FROM users WHERE id = $1", leaving.id),
+    ] {
+        statement.execute(&mut *connection).await?;
+    }
+    audit::record(
+        connection,
+        Event {
+            name: "account_deleted",
+            user: Some(user),
+            session: None,
+            origin,
+            details: json!({}),
+        },
+    )
+    .await?;
+    audit::anonymize(connection, user).await?;
+    let message = Message::AccountDeleted { display_name: leaving.display_name };
+    outbox::enqueue(connection, sealer, None, &leaving.email, &message).await
+}

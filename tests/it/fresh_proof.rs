@@ -1,0 +1,306 @@
+//! "Say who you are again": when it is asked for, and that what was asked for completes afterwards.
+
+use serde_json::Value;
+
+use crate::support::browser::encode;
+use crate::support::{Answer, Browser, Database, PASSWORD, Server, registered, site};
+
+const OLD: &str = "UPDATE sessions SET authenticated_at = now() - interval '15 minutes'";
+
+/// The value of a hidden field.
+fn hidden(answer: &Answer, name: &str) -> String {
+    let rest = answer.body.split(&format!("name=\"{name}\" value=\"")).nth(1);
+    let value = rest.and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    value.replace("&amp;", "&").replace("&#x2F;", "/")
+}
+
+/// Fills the page that asks, as a browser does.
+fn confirm(browser: &mut Browser, asked: &Answer, password: &str) -> Answer {
+    let (next, original) = (hidden(asked, "next"), hidden(asked, "original_request"));
+    let fields = [("password", password), ("next", &next), ("original_request", &original)];
+    browser.post("/account/confirm", &fields)
+}
+
+fn is_due(database: &Database) -> bool {
+    database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL") == 1
+}
+
+#[test]
+fn an_old_proof_asks_again_and_the_original_post_completes_afterwards() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    database.db_execute(OLD);
+    let asked = browser.post("/account/delete", &[]);
+    assert_eq!(asked.status, 403);
+    assert!(asked.body.contains("<h1>Say who you are again</h1>"), "{}", asked.body);
+    assert!(!is_due(&database), "nothing is done yet");
+
+    let wrong = confirm(&mut browser, &asked, "not the password");
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("That is not your password."));
+    assert!(!wrong.body.contains("not the password"));
+    assert!(!is_due(&database));
+
+    let before = browser.cookies.clone();
+    let (next, original) = (hidden(&wrong, "next"), hidden(&wrong, "original_request"));
+    let fields = [("password", PASSWORD), ("next", &next), ("original_request", &original)];
+    let right = browser.post("/account/confirm", &fields);
+    assert_eq!((right.status, right.location()), (307, "/account/delete"), "{}", right.body);
+    assert_ne!(browser.cookies, before, "the session has a new secret");
+    assert!(!is_due(&database), "it is the original that does it");
+    // What a browser does at a 307: the same body again.
+    let done = browser.post(right.location(), &fields);
+    assert_eq!((done.status, done.location()), (303, "/"), "{}", done.body);
+    assert!(is_due(&database));
+    let events = database.db_texts("SELECT event FROM audit_events ORDER BY id");
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let expected = ["registered", "signed_in", "confirm_refused", "confirmed", "session_ended"];
+    assert_eq!(events[..5], expected);
+}
+
+#[test]
+fn a_page_that_was_asked_for_opens_afterwards_and_only_one_of_ours() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    let fresh = browser.get("/account/confirm?next=/account/profile");
+    assert_eq!((fresh.status, fresh.location()), (303, "/account/profile"), "fresh already");
+    let round = browser.get("/account/confirm?next=/account/confirm?next=x");
+    assert_eq!(round.location(), "/account", "not in circles");
+    for (next, to) in [
+        ("/account/sessions?x=1", "/account/sessions?x=1"),
+        ("//evil.example", "/account"),
+        ("https://evil.example/", "/account"),
+        ("/account/confirm", "/account"),
+        ("", "/account"),
+    ] {
+        database.db_execute(OLD);
+        let asked = browser.get(&format!("/account/confirm?{}", encode(&[("next", next)])));
+        assert_eq!(asked.status, 200, "{next}");
+        let done = confirm(&mut browser, &asked, PASSWORD);
+        assert_eq!((done.status, done.location()), (303, to), "{next}");
+    }
+    let stranger = server.browser().get("/account/confirm?next=/account/profile");
+    assert!(stranger.location().starts_with("/login?next="), "{stranger:?}");
+    assert_eq!(server.browser().post("/account/export", &[]).location(), "/login");
+}
+
+#[test]
+fn freshness_is_per_session_and_counts_reauthentication_not_creation() {
+    let (server, database) = site();
+    let mut here = registered(&server, "ada@example.com");
+    database.db_execute(OLD);
+    let mut there = server.browser();
+    there.login("ada@example.com", PASSWORD);
+    assert_eq!(there.post("/account/export", &[]).status, 200, "signed in a moment ago");
+    assert_eq!(here.post("/account/export", &[]).status, 403, "that was somewhere else");
+    let asked = here.post("/account/export", &[]);
+    assert_eq!(confirm(&mut here, &asked, PASSWORD).status, 307);
+    assert_eq!(here.post("/account/export", &[]).status, 200);
+    // A session of yesterday with a proof of now is fresh, one of now with a proof of yesterday is not.
+    database.db_execute("UPDATE sessions SET created_at = now() - interval '20 hours'");
+    assert_eq!(here.post("/account/export", &[]).status, 200);
+    database.db_execute(
+        "UPDATE sessions SET created_at = now(), authenticated_at = now() - interval '20 hours'",
+    );
+    assert_eq!(here.post("/account/export", &[]).status, 403);
+    database.db_execute("UPDATE sessions SET authenticated_at = NULL");
+    assert_eq!(here.post("/account/export", &[]).status, 403);
+    for (seconds, status) in [(14 * 60 + 30, 200), (15 * 60, 403)] {
+        database.db_execute(&format!(
+            "UPDATE sessions SET authenticated_at = now() - interval '{seconds} seconds'"
+        ));
+        assert_eq!(here.post("/account/export", &[]).status, status, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_late() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let mut ada_elsewhere = server.browser();
+    ada_elsewhere.login("ada@example.com", PASSWORD);
+    let mut bob = registered(&server, "bob@example.com");
+    database.db_execute(OLD);
+    let asked = ada.post("/account/delete", &[]);
+    let original = hidden(&asked, "original_request");
+    assert!(original.len() > 40);
+    database.db_execute("UPDATE sessions SET authenticated_at = now()");
+    let nothing = |what: &str, answer: Answer| {
+        assert_eq!(answer.status, 400, "{what}: {}", answer.body);
+        assert_eq!(
+            database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL"),
+            0,
+            "{what}"
+        );
+    };
+    let field = |text: &str| [("original_request".to_owned(), text.to_owned())];
+    let send = |browser: &mut Browser, path: &str, text: &str| {
+        let fields = field(text);
+        let fields: Vec<(&str, &str)> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        browser.post(path, &fields)
+    };
+    nothing("somebody else's session", send(&mut bob, "/account/delete", &original));
+    nothing("another session", send(&mut ada_elsewhere, "/account/delete", &original));
+    nothing("another path", send(&mut ada, "/account/delete/cancel", &original));
+    nothing("a query more", send(&mut ada, "/account/delete?x", &original));
+    for place in [0, 20, original.len() / 2, original.len() - 3] {
+        let mut altered = original.clone().into_bytes();
+        altered[place] = if altered[place] == b'A' { b'B' } else { b'A' };
+        let altered = String::from_utf8(altered).unwrap();
+        nothing("altered", send(&mut ada, "/account/delete", &altered));
+    }
+    nothing("empty", send(&mut ada, "/account/delete", ""));
+    nothing(
+        "made up",
+        send(&mut ada, "/account/delete", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+    );
+    let twice = [("original_request", original.as_str()), ("original_request", original.as_str())];
+    nothing("twice", ada.post("/account/delete", &twice));
+    // Nor does the page that asks send on what would do nothing.
+    let fields =
+        [("password", PASSWORD), ("next", "/account/profile"), ("original_request", &original)];
+    let on = ada.post("/account/confirm", &fields);
+    assert_eq!((on.status, on.location()), (303, "/account"), "another path");
+    database.db_execute("UPDATE sessions SET created_at = created_at - interval '16 minutes'");
+    nothing("late", send(&mut ada, "/account/delete", &original));
+    let fields =
+        [("password", PASSWORD), ("next", "/account/delete"), ("original_request", &original)];
+    let on = ada.post("/account/confirm", &fields);
+    assert_eq!((on.status, on.location()), (303, "/account"), "late");
+    assert!(ada.get("/account").body.contains("Nothing was done; do it again."));
+    database.db_execute("UPDATE sessions SET created_at = created_at + interval '16 minutes'");
+    assert_eq!(
+        send(&mut ada, "/account/delete", &original).status,
+        303,
+        "and in its own place it works"
+    );
+}
+
+#[test]
+fn a_request_that_is_too_large_to_be_carried_is_refused() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    database.db_execute(OLD);
+    let large = "x".repeat(33 * 1024);
+    assert_eq!(browser.post("/account/export", &[("a", &large)]).status, 413);
+    let fits = "x".repeat(31 * 1024);
+    let asked = browser.post("/account/export", &[("a", &fits)]);
+    assert_eq!(asked.status, 403);
+    assert_eq!(confirm(&mut browser, &asked, PASSWORD).status, 307, "and fits into the next form");
+    let trickled = browser.send("POST", "/account/export", &[("Content-Type", "text/plain")], "x");
+    assert_eq!(trickled.status, 415);
+}
+
+#[test]
+fn saying_who_you_are_gives_a_new_secret_and_the_old_cookie_is_dead_on_every_server() {
+    let database = Database::new();
+    let servers = [Server::start(&database, &[]).trusts(), Server::start(&database, &[]).trusts()];
+    let mut browser = registered(&servers[0], "ada@example.com");
+    let old = browser.clone();
+    for server in &servers {
+        assert!(old.at(&server.address).is_signed_in());
+    }
+    database.db_execute(OLD);
+    let asked = browser.get("/account/confirm?next=/account");
+    assert_eq!(confirm(&mut browser, &asked, PASSWORD).status, 303);
+    for server in &servers {
+        assert!(!old.at(&server.address).is_signed_in(), "the old cookie");
+        let mut here = browser.at(&server.address);
+        assert_eq!(here.post("/account/export", &[]).status, 200, "fresh here too");
+    }
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
+}
+
+#[test]
+fn a_wrong_password_proves_nothing_ends_nothing_and_is_in_the_trail() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    database.db_execute(OLD);
+    let cookies = browser.cookies.clone();
+    for wrong in ["not it", "", &"x".repeat(2000)] {
+        let answer = browser.post("/account/confirm", &[("password", wrong), ("next", "/account")]);
+        assert_eq!(answer.status, 422);
+    }
+    assert_eq!(browser.post("/account/confirm", &[]).status, 422, "no field at all");
+    assert_eq!(browser.post("/account/export", &[]).status, 403);
+    assert_eq!(browser.cookies, cookies);
+    assert!(browser.is_signed_in());
+    let seen = database.db_texts(
+        "SELECT details->>'why' || ' ' || (session_id = (SELECT id FROM sessions))::text
+           FROM audit_events WHERE event = 'confirm_refused'",
+    );
+    assert_eq!(seen, ["wrong_password true"], "what can not be a password is not compared");
+    let change = [("current_password", "not it"), ("new_password", "seven umbrellas in the hall")];
+    assert_eq!(browser.post("/account/password", &change).status, 422);
+    let refused = "SELECT count(*) FROM audit_events WHERE event = 'confirm_refused'";
+    assert_eq!(database.db_count(refused), 2, "guessing by the other page is seen as well");
+}
+
+#[test]
+fn an_export_holds_everything_about_the_person_and_nothing_that_opens_anything() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    registered(&server, "bob@example.com");
+    server.browser().login("ada@example.com", "not the password");
+    server.browser().post(
+        "/login",
+        &[("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")],
+    );
+    database.db_execute(
+        "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
+         SELECT sha256('a'), 'verify_email', id, email, email_canonical, now() + interval '1 day' FROM users WHERE email LIKE 'ada%'",
+    );
+    database.db_execute(
+        "INSERT INTO mail_outbox (id, kind, user_id, recipient, sealed)
+         SELECT gen_random_uuid(), 'new_device', id, email, '\\xc0ffee' FROM users WHERE email LIKE 'ada%'",
+    );
+    let page = ada.get("/account/export");
+    assert!(page.status == 200 && page.body.contains("Download your data"));
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM audit_events WHERE event = 'data_exported'"),
+        0
+    );
+    let file = ada.post("/account/export", &[]);
+    assert_eq!(file.status, 200, "{}", file.body);
+    for (header, value) in [
+        ("content-type", "application/json; charset=utf-8"),
+        ("content-disposition", "attachment; filename=\"your-account.json\""),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
+    ] {
+        assert_eq!(file.header(header), Some(value), "{header}");
+    }
+    let data: Value = serde_json::from_str(&file.body).unwrap();
+    assert_eq!(data["account"]["email"], "ada@example.com");
+    assert_eq!(data["account"]["has_password"], true);
+    assert_eq!(data["sessions"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        data["sessions"].as_array().unwrap().iter().filter(|s| s["is_this_one"] == true).count(),
+        1
+    );
+    let events: Vec<&str> = data["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|event| event["event"].as_str())
+        .collect();
+    assert_eq!(
+        events,
+        ["registered", "signed_in", "sign_in_refused", "signed_in", "data_exported"]
+    );
+    assert_eq!(data["mails"][0]["kind"], "new_device");
+    assert_eq!(data["mailed_links"][0]["purpose"], "verify_email");
+    assert!(!file.body.contains("bob@"), "nobody else");
+    let secrets = database.db_texts(
+        "SELECT password_hash FROM users UNION ALL SELECT encode(token_digest, 'hex') FROM sessions
+          UNION ALL SELECT encode(token_digest, 'hex') FROM email_tokens UNION ALL SELECT encode(sealed, 'hex') FROM mail_outbox",
+    );
+    for secret in secrets {
+        assert!(!file.body.contains(&secret), "{secret}");
+    }
+    for word in ["argon2", "digest\"", "sealed"] {
+        assert!(!file.body.contains(word), "{word}");
+    }
+}

@@ -1,0 +1,217 @@
+//! The rule table, every cell: through real pages and commands, on two servers. A change of email and its undo are
+//! driven through the engine, in the transaction that changes the row.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use frontdesk::audit::Origin;
+use frontdesk::db;
+use frontdesk::id::{SessionId, UserId};
+use frontdesk::secret::Secret;
+use frontdesk::session::settle;
+use frontdesk::user::rules::{self, Fate, Occasion, Pending, RULES};
+
+use crate::command_line::run;
+use crate::support::database::sealed;
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
+
+const EMAIL: &str = "ada@example.com";
+const PURPOSES: [&str; 4] = ["change_email", "reset_password", "undo_email_change", "verify_email"];
+
+fn servers(database: &Database) -> [Server; 2] {
+    [Server::start(database, &[]).trusts(), Server::start(database, &[]).trusts()]
+}
+
+fn id_of(database: &Database, condition: &str) -> String {
+    database
+        .db_texts(&format!("SELECT id::text FROM sessions WHERE {condition} ORDER BY id DESC"))
+        .remove(0)
+}
+
+/// Makes it happen, in `current`'s browser where it happens in one.
+fn happen(occasion: Occasion, database: &Database, current: &mut Browser) {
+    let command = |arguments: &[&str], input: &str| {
+        let said = run(database, arguments, input);
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.error);
+    };
+    let mut post = |path: &str, fields: &[(&str, &str)]| {
+        let answer = current.post(path, fields);
+        assert_eq!(answer.status, 303, "{path}: {}", answer.body);
+    };
+    match occasion {
+        Occasion::SignedOut => post("/logout", &[]),
+        Occasion::OthersEnded => post("/account/sessions/revoke-others", &[]),
+        Occasion::Confirmed => post("/account/confirm", &[("password", PASSWORD)]),
+        Occasion::PasswordChanged => post(
+            "/account/password",
+            &[("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)],
+        ),
+        Occasion::PasswordReset => {
+            command(&["user", "set-password", EMAIL], &format!("{OTHER_PASSWORD}\n"));
+        }
+        Occasion::RoleChanged => command(&["user", "promote", EMAIL], ""),
+        Occasion::Disabled => command(&["user", "disable", EMAIL], ""),
+        Occasion::DeletionRequested => post("/account/delete", &[]),
+        Occasion::Deleted => command(&["user", "delete", EMAIL, "--yes"], ""),
+        Occasion::EmailChanged | Occasion::EmailChangeUndone => {
+            if let Some(secret) = engine(occasion, database) {
+                current.cookies.insert("session".to_owned(), sealed(&secret));
+            }
+        }
+    }
+}
+
+/// A change of the row and what it ends, in one transaction, without a page.
+fn engine(occasion: Occasion, database: &Database) -> Option<Secret> {
+    let user: UserId = database.db_texts("SELECT id::text FROM users").remove(0).parse().unwrap();
+    let current: SessionId = id_of(database, "ip_address IS NULL").parse().unwrap();
+    let pool = database.pool.clone();
+    database.runtime.block_on(async move {
+        let ended = db::transaction::<_, sqlx::Error, _>(&pool, move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE users SET email = 'new@example.com', email_canonical = 'new@example.com'",
+                )
+                .execute(&mut *connection)
+                .await?;
+                rules::apply(connection, occasion, user, Some(current), &Origin::default()).await
+            })
+        })
+        .await
+        .unwrap();
+        settle(&pool, None).await;
+        ended.secret
+    })
+}
+
+#[test]
+fn every_cell_of_the_rule_table_holds_on_two_servers() {
+    for rule in &RULES {
+        let database = Database::new();
+        let servers = servers(&database);
+        let mut current = registered(&servers[0], EMAIL);
+        // The one that asks is told from the others by this.
+        database.db_execute("UPDATE sessions SET ip_address = NULL");
+        let mut other = servers[1].browser();
+        other.login(EMAIL, PASSWORD);
+        let mut remembered = servers[1].browser();
+        remembered
+            .post("/login", &[("email", EMAIL), ("password", PASSWORD), ("remember_me", "on")]);
+        let ids = [
+            id_of(&database, "ip_address IS NULL"),
+            id_of(&database, "ip_address IS NOT NULL AND NOT remembered"),
+            id_of(&database, "remembered"),
+        ];
+        for purpose in PURPOSES {
+            database.db_execute(&format!(
+                "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
+                 SELECT sha256('{purpose}'), '{purpose}', id, email, email_canonical, now() + interval '1 day' FROM users"
+            ));
+        }
+        let copy = current.clone();
+        for server in &servers {
+            for browser in [&current, &other, &remembered] {
+                assert!(browser.at(&server.address).is_signed_in());
+            }
+        }
+        happen(rule.occasion, &database, &mut current);
+        let on_both = |browser: &Browser, what: &str, expected: bool| {
+            for server in &servers {
+                let is = browser.at(&server.address).is_signed_in();
+                assert_eq!(is, expected, "{}: {what}", rule.words);
+            }
+        };
+        let has_row = |id: &str, fate: Fate| {
+            let rows =
+                database.db_count(&format!("SELECT count(*) FROM sessions WHERE id = '{id}'"));
+            assert_eq!(rows, i64::from(fate != Fate::Ends), "{}: row of {id}", rule.words);
+        };
+        on_both(&copy, "a copy of the old cookie", rule.current == Fate::Stays);
+        on_both(&current, "the session that asked", rule.current != Fate::Ends);
+        on_both(&other, "another session", rule.others != Fate::Ends);
+        on_both(&remembered, "a remembered session", rule.remembered != Fate::Ends);
+        for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.remembered]) {
+            has_row(id, fate);
+        }
+        let left = database.db_texts("SELECT purpose FROM email_tokens ORDER BY purpose");
+        let expected: Vec<&str> =
+            PURPOSES.into_iter().filter(|purpose| !rule.links.contains(purpose)).collect();
+        assert_eq!(left, expected, "{}: links", rule.words);
+    }
+    println!("{} rows, six cells each, on two servers", RULES.len());
+}
+
+/// Waits until it is as wished.
+fn until(what: &str, mut wished: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !wished() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came: {what}");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+#[test]
+fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
+    for rule in &RULES {
+        let database = Database::new();
+        let servers = servers(&database);
+        let mut current = registered(&servers[0], EMAIL);
+        database.db_execute("UPDATE sessions SET ip_address = NULL");
+        // Nobody changes the row, and no session is written, until the lock is given back; what waits is served in
+        // the order in which it came: first what happens, then the sign-in whose password was accepted before.
+        let _on = database.runtime.enter();
+        let mut holder = database.runtime.block_on(database.pool.acquire()).unwrap();
+        let mut hold = |sql: &'static str| {
+            database.runtime.block_on(sqlx::query(sql).execute(&mut *holder)).unwrap();
+        };
+        let waiting = |like: &str| {
+            database.db_count(&format!(
+                "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '%{like}%'"
+            )) > 0
+        };
+        hold("BEGIN");
+        hold("SELECT FROM users FOR UPDATE");
+        let mut pending = servers[1].browser();
+        let answer = std::thread::scope(|scope| {
+            let database = &database;
+            let happens = scope.spawn(move || happen(rule.occasion, database, &mut current));
+            until("it happens or waits", || happens.is_finished() || waiting(""));
+            let pending = &mut pending;
+            let signs_in = scope.spawn(move || pending.login(EMAIL, PASSWORD));
+            until("a sign-in whose password was accepted", || waiting("FOR SHARE"));
+            hold("COMMIT");
+            happens.join().unwrap();
+            signs_in.join().unwrap()
+        });
+        let begins = rule.pending == Pending::Begins;
+        assert_eq!(answer.status == 303, begins, "{}: {answer:?}", rule.words);
+        for server in &servers {
+            assert_eq!(pending.at(&server.address).is_signed_in(), begins, "{}", rule.words);
+        }
+        let rows = database.db_count("SELECT count(*) FROM sessions WHERE ip_address IS NOT NULL");
+        assert_eq!(rows, i64::from(begins), "{}", rule.words);
+    }
+}
+
+#[test]
+fn the_rule_table_in_the_document_is_the_one_in_the_code() {
+    let document = std::fs::read_to_string("docs/SECURITY.md").unwrap();
+    let table = rules::markdown();
+    assert_eq!(table.lines().count(), RULES.len() + 2);
+    assert!(document.contains(&table), "docs/SECURITY.md should have:\n{table}");
+}
+
+#[test]
+fn sessions_of_a_person_are_ended_by_the_rule_table_alone() {
+    // Whoever calls what ends several sessions of a person by another road would pass the table by.
+    let found = Command::new("grep")
+        .args(["-rlE", r"revoke::(others|selected|rotate)\(", "src"])
+        .output()
+        .unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let mut files: Vec<&str> = found.lines().collect();
+    files.sort_unstable();
+    // The command that ends all sessions of an account is not about the account.
+    assert_eq!(files, ["src/cli/session.rs", "src/user/rules.rs"]);
+}

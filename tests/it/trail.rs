@@ -1,0 +1,240 @@
+//! The trail, as people and operators read it, and how long it and the rest is kept.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::command_line::run;
+use crate::support::server::KEY;
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+
+#[test]
+fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let mut bob = registered(&server, "bob@example.com");
+    server.browser().login("ada@example.com", "not the password");
+    let mut phone = server.browser();
+    phone.agent = "curl/8.14.1".to_owned();
+    phone.login("ada@example.com", PASSWORD);
+    run(&database, &["user", "disable", "bob@example.com"], "");
+    run(&database, &["user", "enable", "bob@example.com"], "");
+    ada.post(
+        "/account/password",
+        &[("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)],
+    );
+    let page = ada.get("/account/activity");
+    assert_eq!(page.status, 200);
+    let words = [
+        "The password was changed",
+        "A session ended: the password was changed",
+        "Signed in",
+        "Somebody tried to sign in with a wrong password",
+        "Signed in",
+        "The account was made",
+    ];
+    let mut at = 0;
+    for words in words {
+        let found = page.body[at..].find(&format!("<h2>{words}"));
+        at +=
+            found.unwrap_or_else(|| panic!("{words} is not there in its turn:\n{}", page.body)) + 1;
+    }
+    assert!(page.body.contains("curl") && page.body.contains("Firefox on Linux"));
+    assert!(page.body.contains("127.0.0.1") && page.body.contains("This session"));
+    assert!(!page.body.contains("disabled"), "that was somebody else's");
+    assert!(!bob.is_signed_in());
+    bob.login("bob@example.com", PASSWORD);
+    let page = bob.get("/account/activity");
+    assert!(page.body.contains("The account was enabled again"));
+    assert!(page.body.contains("done by the people who run this site"));
+    assert!(!page.body.contains("wrong password"));
+}
+
+#[test]
+fn the_page_of_activity_goes_on_with_older_events_and_ends() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let mut bob = registered(&server, "bob@example.com");
+    // Two at the same moment, on both sides of a page's end.
+    database.db_execute(
+        "INSERT INTO audit_events (event, user_id, occurred_at, details)
+         SELECT 'sign_in_refused', id, now() - (n / 2) * interval '1 minute' - interval '1 hour', '{\"why\": \"wrong_password\"}'
+           FROM users, generate_series(1, 70) AS n WHERE email LIKE 'ada%'",
+    );
+    let mut path = "/account/activity".to_owned();
+    let (mut pages, mut lines) = (0, 0);
+    loop {
+        let page = ada.get(&path);
+        assert_eq!(page.status, 200);
+        pages += 1;
+        lines += page.body.matches("<li class=\"event").count();
+        let older = page.body.split("href=\"/account/activity?before=").nth(1);
+        match older.and_then(|rest| rest.split('"').next()) {
+            Some(before) => path = format!("/account/activity?before={before}"),
+            None => break,
+        }
+        assert!(pages < 10, "it does not end");
+    }
+    assert_eq!((pages, lines), (3, 72), "each event once");
+    assert!(bob.get(&path).body.contains("There is nothing older."), "of somebody else: nothing");
+    for odd in ["0", "-1", "x", "9223372036854775808", "1;DROP", "%00", ""] {
+        assert_eq!(ada.get(&format!("/account/activity?before={odd}")).status, 200, "{odd}");
+    }
+    database.db_execute("DELETE FROM audit_events");
+    assert!(ada.get("/account/activity").body.contains("Nothing has happened lately."));
+}
+
+#[test]
+fn an_operator_filters_the_trail_and_reads_it_as_lines_of_json() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    registered(&server, "bob@example.com");
+    server.browser().login("ada@example.com", "not the password");
+    server.browser().login("nobody@example.com", "not the password");
+    database.db_execute(
+        "UPDATE audit_events SET occurred_at = now() - interval '3 hours' WHERE event = 'registered'",
+    );
+    let lines = |arguments: &[&str]| -> Vec<Value> {
+        let said = run(&database, &[&["audit", "--json"], arguments].concat(), "");
+        assert!(said.code == 0 || said.out.is_empty(), "{}", said.error);
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    assert_eq!(lines(&[]).len(), 6);
+    assert_eq!(lines(&["--user", "ADA@example.com"]).len(), 3);
+    assert_eq!(lines(&["--event", "sign_in_refused"]).len(), 2);
+    assert_eq!(lines(&["--since", "2h"]).len(), 4);
+    assert_eq!(lines(&["--limit", "1"])[0]["event"], "sign_in_refused", "newest first");
+    let one = lines(&["--user", "ada@example.com", "--event", "sign_in_refused"]).remove(0);
+    assert_eq!(one["details"]["why"], "wrong_password");
+    assert_eq!(
+        (one["email"].as_str(), one["actor"].as_str()),
+        (Some("ada@example.com"), Some("user"))
+    );
+    assert_eq!(one["ip_address"], "127.0.0.1");
+    let text = run(&database, &["audit", "--user", "ada@example.com"], "");
+    assert!(text.out.lines().count() == 3 && text.out.contains("Firefox on Linux"), "{}", text.out);
+    assert_eq!(run(&database, &["audit", "--event", "no_such"], "").code, 3);
+    assert_eq!(run(&database, &["audit", "--user", "who@example.com"], "").code, 3);
+    let wrong = run(&database, &["audit", "--since", "yesterday"], "");
+    assert!(wrong.code == 1 && wrong.error.contains("30m, 2h or 7d"), "{}", wrong.error);
+}
+
+#[test]
+fn following_the_trail_shows_each_event_once_also_those_of_transactions_that_end_late() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .args(["audit", "--follow", "--json"])
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env_clear()
+        .envs([("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        line["event"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([next(), next()], ["registered", "signed_in"], "what was there, oldest first");
+    let _on = database.runtime.enter();
+    let mut late = database.runtime.block_on(database.pool.acquire()).unwrap();
+    let mut say = |sql: &'static str| {
+        database.runtime.block_on(sqlx::query(sql).execute(&mut *late)).unwrap();
+    };
+    say("BEGIN");
+    say("INSERT INTO audit_events (event) VALUES ('late_one')");
+    server.browser().login("ada@example.com", "not the password");
+    assert_eq!(next(), "sign_in_refused");
+    say("COMMIT");
+    assert_eq!(next(), "late_one", "with a lower number than what was shown before");
+    server.browser().login("ada@example.com", PASSWORD);
+    assert_eq!(next(), "signed_in");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A row of each kind that is over, and one that is not.
+fn fill(database: &Database) {
+    for sql in [
+        "INSERT INTO audit_events (event, occurred_at) SELECT 'old_one', now() - interval '31 days' FROM generate_series(1, 2500)",
+        "INSERT INTO audit_events (event, occurred_at) VALUES ('young_one', now() - interval '29 days')",
+        "INSERT INTO throttles SELECT 'sign_in_account', sha256(n::text::bytea), 1, now(), now(), now() + (n - 5) * interval '1 hour' FROM generate_series(1, 10) n",
+        "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
+         SELECT sha256(n::text::bytea), 'verify_email', id, email, email_canonical, now() + (n - 5) * interval '1 hour' FROM users, generate_series(1, 10) n",
+        "INSERT INTO registrations (id, ticket_digest, email, email_canonical, display_name, password_hash, mailed_at, expires_at)
+         SELECT gen_random_uuid(), sha256(n::text::bytea), 'x@example.com', 'x@example.com', 'X', '-', now(), now() + (n - 5) * interval '1 hour' FROM generate_series(1, 10) n",
+        "INSERT INTO mail_outbox (id, kind, recipient, state, finished_at)
+         SELECT gen_random_uuid(), 'new_device', 'x@example.com', state, now() - days * interval '1 day'
+           FROM (VALUES ('sent', 31), ('failed', 31), ('sent', 29), ('kept', 8), ('kept', 6)) AS v (state, days)",
+        "INSERT INTO recovery_requests (id, email_canonical, created_at) VALUES (gen_random_uuid(), 'x@example.com', now() - interval '25 hours')",
+    ] {
+        database.db_execute(sql);
+    }
+}
+
+#[test]
+fn what_is_over_goes_by_itself_and_nothing_else_does() {
+    let database = Database::new();
+    {
+        let server = Server::start(&database, &[]);
+        registered(&server, "ada@example.com");
+    }
+    fill(&database);
+    let _server = Server::start(
+        &database,
+        &[("FRONTDESK_PURGE_INTERVAL", "1s"), ("FRONTDESK_AUDIT_RETENTION", "30d")],
+    );
+    let counts = || {
+        database.db_texts(
+            "SELECT concat_ws(' ', (SELECT count(*) FROM audit_events WHERE event = 'old_one'),
+                    (SELECT count(*) FROM audit_events WHERE event <> 'old_one'),
+                    (SELECT count(*) FROM throttles WHERE action = 'sign_in_account' AND tries = 1 AND octet_length(subject) = 32), (SELECT count(*) FROM email_tokens),
+                    (SELECT count(*) FROM registrations), (SELECT count(*) FROM mail_outbox),
+                    (SELECT count(*) FROM recovery_requests))",
+        )[0]
+        .clone()
+    };
+    let began = std::time::Instant::now();
+    while counts() != "0 3 5 5 5 2 0" {
+        assert!(began.elapsed().as_secs() < 20, "{}", counts());
+    }
+}
+
+#[test]
+fn the_trail_is_never_shortened_below_a_week_and_only_one_server_purges_at_a_time() {
+    let database = Database::new();
+    for sql in [
+        "INSERT INTO audit_events (event, occurred_at) VALUES ('six_days', now() - interval '6 days')",
+        "INSERT INTO audit_events (event, occurred_at) VALUES ('eight_days', now() - interval '8 days')",
+    ] {
+        database.db_execute(sql);
+    }
+    let _on = database.runtime.enter();
+    let mut other = database.runtime.block_on(database.pool.acquire()).unwrap();
+    let mut say = |sql: &'static str| {
+        database.runtime.block_on(sqlx::query(sql).execute(&mut *other)).unwrap();
+    };
+    say("SELECT pg_advisory_lock(('x66726f6e7464686b'::bit(64))::bigint)");
+    let settings = [("FRONTDESK_PURGE_INTERVAL", "1s"), ("FRONTDESK_AUDIT_RETENTION", "7d")];
+    let server = Server::start(&database, &settings);
+    // A round is over when the account that is due is gone; the trail was somebody else's turn.
+    registered(&server, "ada@example.com");
+    database.db_execute("UPDATE users SET deletion_due_at = now()");
+    let began = std::time::Instant::now();
+    while database.db_count("SELECT count(*) FROM users") > 0 {
+        assert!(began.elapsed().as_secs() < 20, "{}", server.log());
+    }
+    let count = "SELECT count(*) FROM audit_events WHERE event LIKE '%days'";
+    assert_eq!(database.db_count(count), 2, "another purger was at it");
+    say("SELECT pg_advisory_unlock_all()");
+    let began = std::time::Instant::now();
+    while database.db_count(count) > 1 {
+        assert!(began.elapsed().as_secs() < 20, "{}", server.log());
+    }
+    assert_eq!(
+        database.db_texts("SELECT event FROM audit_events WHERE event LIKE '%days'"),
+        ["six_days"]
+    );
+}
