@@ -34,6 +34,9 @@ mod sync {
     pub use std::sync::atomic::{AtomicU64, Ordering};
 }
 /// What `state.rs` names.
+mod moment {
+    pub use frontdesk::session::moment::Moment;
+}
 mod audit {
     pub use frontdesk::audit::Origin;
 }
@@ -136,6 +139,7 @@ fn state_map(criterion: &mut Criterion) {
         created_at: OffsetDateTime::UNIX_EPOCH,
         authenticated_at: Some(OffsetDateTime::UNIX_EPOCH),
         absolute_seconds: 86_400,
+        ages: state::Ages::default(),
         user: Some(Arc::new(state::Person {
             id: UserId::generate(),
             email: "ada@example.com".to_owned(),

@@ -246,18 +246,6 @@ pub(super) async fn try_code(
     })
 }
 
-/// Ends every link of `user`, but those that give a former address back: they are for the case that somebody else changes
-/// password and address.
-pub(super) async fn revoke_for(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM email_tokens WHERE user_id = $1 AND purpose <> 'undo_email_change'",
-        user.uuid(),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// Ends every link of `user` but those that undo changes from before `moment`: undoing the first of several changes leaves
 /// nothing to the later ones, and undoing a later one leaves the first its way back.
 pub(super) async fn revoke_since(
