@@ -71,8 +71,10 @@ fn cluster() -> &'static Cluster {
 
 /// The session cookie with this secret, as servers seal it.
 pub fn sealed(secret: &Secret) -> String {
+    static SEALING: OnceLock<Key> = OnceLock::new();
+    let key = SEALING.get_or_init(|| Key::derive_from(KEY.as_bytes()));
     let mut jar = CookieJar::new();
-    jar.private_mut(&Key::derive_from(KEY.as_bytes())).add(Cookie::new("session", secret.reveal()));
+    jar.private_mut(key).add(Cookie::new("session", secret.reveal()));
     let sealed = jar.get("session").expect("sealed").encoded().stripped().to_string();
     sealed.split_once('=').expect("name=value").1.to_owned()
 }
