@@ -18,6 +18,7 @@
 //! ```
 
 mod barrier;
+mod birth;
 mod cache;
 pub mod device;
 mod engine;

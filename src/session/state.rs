@@ -1,7 +1,6 @@
 //! What actix-session's map of JSON texts means to the store: the keys that are columns on the row.
 //! The only file that spells a key.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -27,28 +26,36 @@ const BIRTH: &str = "frontdesk.birth";
 /// How state is written in `sessions.state`; see `sessions.format_version`.
 pub(super) const FORMAT_VERSION: i16 = 1;
 
-/// A loaded session as requests see it.
+/// A loaded session as requests see it. Its names are short in the text that the cache keeps of each session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Current {
     /// Its public id.
+    #[serde(rename = "i")]
     pub id: SessionId,
     /// The cookie outlives the browser.
+    #[serde(rename = "r")]
     pub remembered: bool,
     /// When it began.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "time::serde::timestamp::microseconds")]
+    #[serde(rename = "c")]
     pub created_at: OffsetDateTime,
     /// When this person last proved who they are.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "time::serde::timestamp::microseconds::option")]
+    #[serde(rename = "a")]
     pub authenticated_at: Option<OffsetDateTime>,
     /// Seconds until the absolute timeout, as the database counted when the session was loaded.
+    #[serde(rename = "x")]
     pub absolute_seconds: i64,
     /// Who is signed in.
+    #[serde(rename = "u")]
     pub user: Option<Arc<Person>>,
     /// How old it was when it was loaded.
     #[serde(default)]
+    #[serde(rename = "g")]
     ages: Ages,
     /// A hash of each value as it was loaded: what a request changed is what differs from it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(rename = "b")]
     base: BTreeMap<String, u64>,
 }
 
@@ -56,17 +63,22 @@ pub struct Current {
 /// forward clock. A session stays in memory for up to a minute, and nobody's wall clock may matter.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ages {
+    #[serde(rename = "s")]
     pub(super) session: f64,
+    #[serde(rename = "p")]
     pub(super) proof: Option<f64>,
+    #[serde(rename = "l")]
     pub(super) loaded: u64,
 }
 
-/// A loaded session as the cache keeps it: keys and JSON texts for actix-session, and what the last of them
-/// says.
+/// A loaded session as the cache keeps it, small: what the application keeps as JSON texts, what the row says, and that
+/// as a text too.
 #[derive(Debug)]
 pub(super) struct Known {
-    pairs: Box<[(Cow<'static, str>, Box<str>)]>,
+    state: Box<[(Box<str>, Box<str>)]>,
     current: Arc<Current>,
+    /// `current` under [`CURRENT`].
+    text: Box<str>,
 }
 
 thread_local! {
@@ -79,12 +91,16 @@ thread_local! {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Person {
     /// `users.id`.
+    #[serde(rename = "i")]
     pub id: UserId,
     /// The address as typed.
+    #[serde(rename = "e")]
     pub email: String,
     /// What pages call this person.
+    #[serde(rename = "n")]
     pub display_name: String,
     /// `user` or `admin`.
+    #[serde(rename = "r")]
     pub role: String,
 }
 
@@ -148,7 +164,7 @@ impl Current {
         let text = entries.get(CURRENT)?;
         let handed_out = HANDED_OUT.with_borrow(|known| {
             // The same text says the same, whomever it was handed out for.
-            let known = known.as_ref().filter(|known| known.text() == Some(text.as_str()))?;
+            let known = known.as_ref().filter(|known| *known.text == **text)?;
             Some(Arc::clone(&known.current))
         });
         handed_out.or_else(|| serde_json::from_str(text).ok().map(Arc::new))
@@ -175,17 +191,11 @@ impl Known {
         let Value::Object(state) = state else {
             return Self::new(facts, Value::Object(Map::new()));
         };
-        let mut pairs: Vec<(Cow<'static, str>, Box<str>)> = state
-            .into_iter()
-            .map(|(key, value)| (Cow::Owned(key), value.to_string().into_boxed_str()))
-            .collect();
-        let base = pairs.iter().map(|(key, text)| (key.to_string(), hash(text))).collect();
+        let state: Box<[(Box<str>, Box<str>)]> =
+            state.into_iter().map(|(key, value)| (key.into(), value.to_string().into())).collect();
+        let base = state.iter().map(|(key, text)| (key.to_string(), hash(text))).collect();
         let Facts { id, remembered, created_at, authenticated_at, absolute_seconds, ages, user } =
             facts;
-        if let Some(user) = &user {
-            let text = serde_json::to_string(&user.id)?;
-            pairs.push((Cow::Borrowed(IDENTITY), text.into_boxed_str()));
-        }
         let current = Current {
             id,
             remembered,
@@ -196,20 +206,20 @@ impl Known {
             ages,
             base,
         };
-        let text = serde_json::to_string(&current)?;
-        pairs.push((Cow::Borrowed(CURRENT), text.into_boxed_str()));
-        Ok(Arc::new(Self { pairs: pairs.into_boxed_slice(), current: Arc::new(current) }))
+        let text = serde_json::to_string(&current)?.into();
+        Ok(Arc::new(Self { state, current: Arc::new(current), text }))
     }
 
     /// The pairs as actix-session takes them.
     pub(super) fn hand_out(self: &Arc<Self>) -> HashMap<String, String> {
         HANDED_OUT.set(Some(Arc::clone(self)));
-        self.pairs.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect()
-    }
-
-    /// The text of [`CURRENT`].
-    fn text(&self) -> Option<&str> {
-        self.pairs.last().map(|(_, text)| &**text)
+        let mut map = HashMap::with_capacity(self.state.len() + 2);
+        map.extend(self.state.iter().map(|(key, text)| (key.to_string(), text.to_string())));
+        if let Some(user) = &self.current.user {
+            map.insert(IDENTITY.to_owned(), format!("\"{}\"", user.id));
+        }
+        map.insert(CURRENT.to_owned(), self.text.to_string());
+        map
     }
 }
 

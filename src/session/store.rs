@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration as Ttl;
 use anyhow::anyhow;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
@@ -18,12 +18,10 @@ use super::feed::{Feed, State, Status};
 use super::lookup::{Lookup, Row};
 use super::moment::Moment;
 use super::purge::Tally;
-use super::state::{self, Ages, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
+use super::state::{self, Ages, Change, FORMAT_VERSION, Facts, Known, Person};
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
-use super::{barrier, new_device, revoke};
-use crate::audit::{self, Event};
-use crate::db;
+use super::{barrier, birth, revoke};
 use crate::id::{SessionId, UserId};
 use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
@@ -59,13 +57,6 @@ pub struct PgSessionStore {
     /// Seals mail; `None`: nobody is told of sign-ins.
     sealer: Option<Sealer>,
 }
-
-/// Why a sign-in began no session although the password was right.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the account was disabled, deleted or got another password, address or role while somebody signed in"
-)]
-struct Overtaken;
 
 impl PgSessionStore {
     /// A store on `pool` whose new sessions get `windows`. With `cached`, up to so many sessions are kept in
@@ -194,92 +185,6 @@ impl PgSessionStore {
         }
         Ok(map)
     }
-
-    async fn insert(&self, incoming: Incoming) -> anyhow::Result<Secret> {
-        let secret = Secret::generate();
-        let digest = secret.digest();
-        let (idle, absolute) = self.windows.seconds(incoming.birth.remembered);
-        let sealer = self.sealer.clone().filter(|_| incoming.birth.on_new_device);
-        db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
-            Box::pin(async move {
-                let Incoming { user, birth, rest } = incoming;
-                if let Some(user) = user {
-                    // Locked until the commit: a change of password that comes later sees this session
-                    // and ends it; one that came earlier is seen here and begins none (`pending` in
-                    // user/rules.rs).
-                    let (email, role) = birth.account_of.unzip();
-                    let still_good = sqlx::query_scalar!(
-                        r#"
-                        SELECT true AS "good!"
-                          FROM users
-                         WHERE id = $1
-                           AND disabled_at IS NULL
-                           AND ($2::timestamptz IS NULL OR password_changed_at = $2)
-                           AND ($3::text IS NULL OR email = $3)
-                           AND ($4::text IS NULL OR role = $4)
-                           FOR SHARE
-                        "#,
-                        user.uuid(),
-                        birth.credential_of,
-                        email,
-                        role,
-                    )
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                    still_good.ok_or(Overtaken)?;
-                    if let Some(sealer) = &sealer {
-                        new_device::tell(connection, sealer, user, &birth.origin).await?;
-                    }
-                }
-                let id = SessionId::generate();
-                sqlx::query!(
-                    r#"
-                    INSERT INTO sessions
-                           (token_digest, id, user_id, state, authenticated_at, remembered,
-                            auth_methods, ip_address, user_agent, format_version,
-                            idle_timeout, expires_at, absolute_expires_at)
-                    VALUES ($1, $2, $3, $4, CASE WHEN $3::uuid IS NULL THEN NULL ELSE now() END, $5,
-                            $6, CAST($7::text AS inet), $8, $9,
-                            make_interval(secs => $10),
-                            now() + make_interval(secs => $10),
-                            now() + make_interval(secs => $11))
-                    "#,
-                    digest.as_bytes(),
-                    id.uuid(),
-                    user.map(UserId::uuid),
-                    rest,
-                    birth.remembered,
-                    &birth.auth_methods,
-                    birth.origin.ip_address.map(|address| address.to_string()),
-                    birth.origin.user_agent,
-                    FORMAT_VERSION,
-                    idle,
-                    absolute,
-                )
-                .execute(&mut *connection)
-                .await?;
-                if user.is_some() {
-                    audit::record(
-                        connection,
-                        Event {
-                            name: "signed_in",
-                            user,
-                            session: Some(id),
-                            origin: &birth.origin,
-                            details: json!({
-                                "methods": birth.auth_methods,
-                                "remembered": birth.remembered,
-                            }),
-                        },
-                    )
-                    .await?;
-                }
-                Ok(())
-            })
-        })
-        .await?;
-        Ok(secret)
-    }
 }
 
 impl SessionStore for PgSessionStore {
@@ -322,8 +227,8 @@ impl SessionStore for PgSessionStore {
     ) -> Result<SessionKey, SaveError> {
         let incoming =
             state::take_apart(state).map_err(|error| SaveError::Serialization(error.into()))?;
-        let secret = self
-            .insert(incoming)
+        let (windows, sealer) = (&self.windows, self.sealer.as_ref());
+        let secret = birth::insert(&self.pool, windows, sealer, incoming)
             .await
             .inspect_err(|error| {
                 tracing::warn!(error = format!("{error:#}"), "no session could begin")

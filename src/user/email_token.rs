@@ -14,9 +14,6 @@ use crate::id::UserId;
 use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
 
-/// Rows that one statement of the purge deletes.
-const BATCH: i64 = 1000;
-
 /// What a link does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -332,27 +329,6 @@ pub(super) async fn is_kept_for_undo(
     )
     .fetch_one(connection)
     .await
-}
-
-/// Deletes links that have expired, at most a thousand; answers how many.
-pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
-    let purged = sqlx::query!(
-        r#"
-        DELETE FROM email_tokens
-         WHERE token_digest IN (
-               SELECT token_digest
-                 FROM email_tokens
-                WHERE expires_at <= now()
-                ORDER BY expires_at
-                LIMIT $1
-                  FOR UPDATE SKIP LOCKED)
-           AND expires_at <= now()
-        "#,
-        BATCH,
-    )
-    .execute(pool)
-    .await?;
-    Ok(purged.rows_affected())
 }
 
 /// The row that a code is bound to.

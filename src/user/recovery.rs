@@ -8,9 +8,6 @@ use uuid::Uuid;
 use super::email_address::EmailAddress;
 use crate::audit::Origin;
 
-/// Rows that one statement of the purge deletes.
-const BATCH: i64 = 1000;
-
 /// Notes that somebody asked for a link to set the password of the account of `email`, if there is one.
 pub async fn request(pool: &PgPool, email: &EmailAddress, origin: &Origin) -> sqlx::Result<()> {
     sqlx::query!(
@@ -27,24 +24,4 @@ pub async fn request(pool: &PgPool, email: &EmailAddress, origin: &Origin) -> sq
     .execute(pool)
     .await?;
     Ok(())
-}
-
-/// Deletes requests that nobody answered within a day, at most a thousand; answers how many.
-pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
-    let purged = sqlx::query!(
-        r#"
-        DELETE FROM recovery_requests
-         WHERE id IN (
-               SELECT id
-                 FROM recovery_requests
-                WHERE created_at <= now() - interval '1 day'
-                ORDER BY id
-                LIMIT $1
-                  FOR UPDATE SKIP LOCKED)
-        "#,
-        BATCH,
-    )
-    .execute(pool)
-    .await?;
-    Ok(purged.rows_affected())
 }

@@ -25,8 +25,6 @@ use crate::secret::{Digest, Secret};
 
 /// A registration waits so long for its proof, in seconds.
 const LIFETIME: f64 = 24.0 * 3600.0;
-/// Rows that one statement of the purge deletes.
-const BATCH: i64 = 1000;
 
 /// Makes an account at once, whose address is still to be shown: with `mail`, by a link that is on its way when this
 /// returns.
@@ -312,27 +310,6 @@ async fn finish(
             Ok(Registered::Done(id))
         }
     }
-}
-
-/// Deletes registrations that nobody proved in time, at most a thousand; answers how many.
-pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
-    let purged = sqlx::query!(
-        r#"
-        DELETE FROM registrations
-         WHERE id IN (
-               SELECT id
-                 FROM registrations
-                WHERE expires_at <= now()
-                ORDER BY expires_at
-                LIMIT $1
-                  FOR UPDATE SKIP LOCKED)
-           AND expires_at <= now()
-        "#,
-        BATCH,
-    )
-    .execute(pool)
-    .await?;
-    Ok(purged.rows_affected())
 }
 
 /// The row that a code is bound to.

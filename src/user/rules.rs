@@ -81,7 +81,7 @@ pub struct Rule {
 /// No link.
 const NONE: &[&str] = &[];
 /// All but the undo of a change of address: that is the owner's only way back from somebody who took the account over, so
-/// nothing that such a one can do may end it.
+/// nothing that such a one can do may end it, undoing a later change included (`email_change.rs` ends the later ones).
 const MOST: &[&str] = &["verify_email", "reset_password", "change_email"];
 /// All.
 const ALL: &[&str] = &["verify_email", "reset_password", "change_email", "undo_email_change"];
@@ -109,7 +109,7 @@ pub const RULES: [Rule; 11] = {
         rule(On::PasswordChanged,   "password changed",                     [Renewed, Ends,  Ends],  Refused, MOST, Cause::PasswordChanged),
         rule(On::PasswordReset,     "password set by link or by operator",  [Ends,    Ends,  Ends],  Refused, MOST, Cause::PasswordReset),
         rule(On::EmailChanged,      "email changed",                        [Renewed, Ends,  Ends],  Refused, MOST, Cause::EmailChanged),
-        rule(On::EmailChangeUndone, "change of email undone",               [Ends,    Ends,  Ends],  Refused, ALL,  Cause::EmailChangeUndone),
+        rule(On::EmailChangeUndone, "change of email undone",               [Ends,    Ends,  Ends],  Refused, MOST, Cause::EmailChangeUndone),
         rule(On::RoleChanged,       "role raised or lowered",               [Ends,    Ends,  Ends],  Refused, NONE, Cause::RoleChanged),
         rule(On::Disabled,          "account disabled",                     [Ends,    Ends,  Ends],  Refused, MOST, Cause::Disabled),
         rule(On::DeletionRequested, "deletion asked for",                   [Ends,    Ends,  Ends],  Begins,  MOST, Cause::DeletionRequested),

@@ -21,7 +21,6 @@ use super::record::{self, User};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::UserId;
-pub use counters::purge;
 use counters::{By, Counted, Key, Outcome, Undone};
 pub use limits::{Limit, Limits};
 

@@ -8,6 +8,7 @@ mod support;
 mod account_pages;
 mod bad_input;
 mod browser;
+mod canary;
 mod command_line;
 mod concurrency;
 mod costs;

@@ -1,6 +1,6 @@
 //! Guessing: what attackers get, and what it costs everybody else.
 
-use frontdesk::user::throttle;
+use frontdesk::user::purge;
 
 use crate::command_line::{free_address, run};
 use crate::support::{
@@ -387,8 +387,13 @@ fn the_table_is_unlogged_holds_nothing_typed_and_purges_what_is_forgotten() {
         assert!(!all.contains(typed), "{typed}");
     }
     let count = || database.db_count("SELECT count(*) FROM throttles");
-    let (before, purge) =
-        (count(), || database.runtime.block_on(throttle::purge(&database.pool)).unwrap());
+    let purge = || {
+        database.runtime.block_on(async {
+            let mut connection = database.pool.acquire().await.unwrap();
+            purge::throttles(&mut connection, 20_000).await.unwrap()
+        })
+    };
+    let before = count();
     assert_eq!(purge(), 0);
     database.db_execute("UPDATE throttles SET forget_at = now() WHERE action = 'sign_in_pair'");
     assert_eq!((purge(), count()), (2, before - 2));

@@ -361,7 +361,7 @@ fn no_link_and_no_code_can_be_read_in_the_database() {
 
 #[test]
 fn what_has_expired_is_purged_and_what_still_counts_is_not() {
-    use frontdesk::user::{email_token, recovery, registration};
+    use frontdesk::user::purge;
 
     let (server, database) = verified_site();
     for email in ["ada@example.com", "eve@example.com"] {
@@ -382,11 +382,11 @@ fn what_has_expired_is_purged_and_what_still_counts_is_not() {
         database.db_execute(sql);
     }
     let purged = database.runtime.block_on(async {
-        let pool = &database.pool;
+        let mut connection = database.pool.acquire().await.unwrap();
         [
-            registration::purge(pool).await.unwrap(),
-            email_token::purge(pool).await.unwrap(),
-            recovery::purge(pool).await.unwrap(),
+            purge::registrations(&mut connection, 100).await.unwrap(),
+            purge::email_tokens(&mut connection, 100).await.unwrap(),
+            purge::recovery_requests(&mut connection, 100).await.unwrap(),
         ]
     });
     assert_eq!(purged, [1, 1, 1]);

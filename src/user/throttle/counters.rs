@@ -5,9 +5,6 @@ use sqlx::{PgConnection, PgPool};
 use super::limits::Limit;
 use crate::db;
 
-/// Rows of one batch of the purge.
-const BATCH: i64 = 5000;
-
 /// One counter, and what it showed after this try.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -195,33 +192,4 @@ pub(super) async fn forget(
     .execute(connection)
     .await?;
     Ok(deleted.rows_affected())
-}
-
-/// Deletes counters that are forgotten anyway, in batches; answers how many. For a loop.
-pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
-    let mut all = 0;
-    loop {
-        // SKIP LOCKED passes over a row that is counted up just now, and the predicate is repeated outside.
-        let deleted = sqlx::query!(
-            r#"
-            DELETE FROM throttles
-             WHERE (action, subject) IN (
-                   SELECT action, subject
-                     FROM throttles
-                    WHERE forget_at <= now()
-                    ORDER BY forget_at
-                    LIMIT $1
-                      FOR UPDATE SKIP LOCKED)
-               AND forget_at <= now()
-            "#,
-            BATCH,
-        )
-        .execute(pool)
-        .await?
-        .rows_affected();
-        all += deleted;
-        if deleted < BATCH as u64 {
-            return Ok(all);
-        }
-    }
 }

@@ -1,0 +1,134 @@
+//! What must stay secret is followed through everything that is written down: logs, metrics, events, tables, mail, and
+//! the log of a PostgreSQL that writes down every statement with its parameters.
+
+use actix_web::cookie::{Cookie, CookieJar, Key};
+use frontdesk::db::cluster::Cluster as PostgreSql;
+use frontdesk::db::migrations;
+
+use crate::command_line::free_address;
+use crate::support::mail::{db_forget_tries, db_mail, db_mails};
+use crate::support::server::KEY;
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server};
+
+const WRONG: &str = "canary that sang at dawn";
+const RESET: &str = "canary that sang at dusk";
+
+/// The secret in a session cookie, and the cookie as the browser holds it.
+fn secrets_of(browser: &Browser) -> [String; 2] {
+    let cookie = browser.session().expect("signed in").to_owned();
+    let plain = percent_encoding::percent_decode_str(&cookie).decode_utf8().unwrap().into_owned();
+    let mut jar = CookieJar::new();
+    jar.add_original(Cookie::new("session", plain));
+    let opened = jar.private(&Key::derive_from(KEY.as_bytes())).get("session").expect("ours");
+    [cookie, opened.value().to_owned()]
+}
+
+#[test]
+fn no_password_link_code_or_cookie_is_in_a_log_an_event_a_mail_of_another_a_metric_or_postgresqls_log()
+ {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("canary");
+    std::fs::remove_dir_all(&folder).ok();
+    let settings =
+        [("fsync", "off"), ("log_statement", "all"), ("log_parameter_max_length_on_error", "-1")];
+    let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
+    let database = Database::at(postgresql.url());
+    database.runtime.block_on(migrations::run(&database.pool)).unwrap();
+    let metrics = free_address();
+    let server = Server::start(
+        &database,
+        &[
+            ("RUST_LOG", "debug,frontdesk=trace,sqlx=trace"),
+            ("FRONTDESK_METRICS_BIND", metrics.as_str()),
+        ],
+    );
+
+    let mut secrets: Vec<(&str, String)> = Vec::new();
+    for (what, password) in [
+        ("a password", PASSWORD),
+        ("a wrong password", WRONG),
+        ("a new password", OTHER_PASSWORD),
+        ("a reset password", RESET),
+    ] {
+        secrets.push((what, password.to_owned()));
+        secrets.push((what, password.replace(' ', "+")));
+    }
+    let keep = |secrets: &mut Vec<(&str, String)>, browser: &Browser| {
+        secrets.extend(secrets_of(browser).map(|secret| ("a session", secret)));
+    };
+    let mut ada = server.browser();
+    ada.register("ada@example.com");
+    keep(&mut secrets, &ada);
+    let verify = db_mail(&database, "verify_email", 1);
+    assert_eq!(server.browser().login("ada@example.com", WRONG).status, 422);
+    assert_eq!(server.browser().login(WRONG, PASSWORD).status, 422);
+    let mut other = server.browser();
+    assert_eq!(other.login("ada@example.com", PASSWORD).status, 303);
+    keep(&mut secrets, &other);
+    let new = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    assert_eq!(ada.post("/account/password", &new).status, 303);
+    keep(&mut secrets, &ada);
+    assert_eq!(ada.post("/account/email/verify", &[]).status, 303);
+    let again = db_mail(&database, "verify_email", 2);
+    let wrong_code = ada.post("/account/email/code", &[("verify_code", verify.text("code"))]);
+    assert_eq!(wrong_code.status, 422);
+    let token = again.text("token");
+    assert_eq!(ada.get(&format!("/verify-email/{token}")).status, 200);
+    assert_eq!(ada.post(&format!("/verify-email/{token}"), &[]).status, 303);
+    assert_eq!(ada.post("/account/email", &[("email", "ada@new.example.com")]).status, 303);
+    let change = db_mail(&database, "change_email", 1);
+    let code = [("change_code", change.text("code"))];
+    assert_eq!(ada.post("/account/email/code", &code).status, 303);
+    keep(&mut secrets, &ada);
+    db_forget_tries(&database);
+    server.browser().post("/forgot-password", &[("email", "ada@new.example.com")]);
+    let reset = db_mail(&database, "reset_password", 1);
+    let path = format!("/reset-password/{}", reset.text("token"));
+    let answer = server.browser().post(&path, &[("new_password", RESET)]);
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    assert_eq!(ada.post("/logout", &[]).status, 303);
+    let undo = db_mail(&database, "email_changed", 1);
+
+    let mails = db_mails(&database);
+    for (mail, name, what) in [
+        (&verify, "token", "a link"),
+        (&verify, "code", "a code"),
+        (&again, "token", "a link"),
+        (&again, "code", "a code"),
+        (&change, "token", "a link"),
+        (&change, "code", "a code"),
+        (&reset, "token", "a reset link"),
+        (&undo, "undo_token", "an undo link"),
+    ] {
+        let secret = mail.text(name).to_owned();
+        let own = mails.iter().filter(|mail| mail.says.to_string().contains(&secret)).count();
+        assert_eq!(own, 1, "{what} is in its own mail only");
+        secrets.push((what, secret));
+    }
+    for (what, secret) in &secrets[..secrets.len() - 8] {
+        let said = mails.iter().any(|mail| mail.says.to_string().contains(secret.as_str()));
+        assert!(!said, "{what} is in a mail");
+    }
+
+    // A word that must be there shows that it was looked at.
+    let tables: Vec<String> = database
+        .db_texts("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+        .into_iter()
+        .map(|table| database.db_texts(&format!("SELECT t::text FROM {table} AS t")).join("\n"))
+        .collect();
+    let log = std::fs::read_to_string(folder.join("postgres.log")).unwrap();
+    let metrics = Browser::new(&metrics).get("/metrics").body;
+    for (place, text, word) in [
+        ("the tables", tables.join("\n"), "$argon2id$"),
+        ("the server's log", server.log(), "answered"),
+        ("PostgreSQL's log", log, "INSERT INTO audit_events"),
+        ("the metrics", metrics, "frontdesk_session"),
+    ] {
+        assert!(text.contains(word), "{place} was not read:\n{text}");
+        for (what, secret) in &secrets {
+            assert!(!text.contains(secret.as_str()), "{what} is in {place}");
+        }
+    }
+    drop(server);
+    runtime.block_on(postgresql.stop()).unwrap();
+}
