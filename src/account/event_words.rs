@@ -4,41 +4,34 @@
 use serde_json::Value;
 
 /// Name, sentence, and whether it is worth a second look. `{why}` is filled from the details.
-const EVENTS: [(&str, &str, bool); 30] = [
+const EVENTS: [(&str, &str, bool); 23] = [
     ("registered", "The account was made", false),
     ("signed_in", "Signed in", false),
     ("sign_in_refused", "Somebody tried to sign in {why}", true),
-    ("sign_in_throttled", "Somebody tried to sign in too often and had to wait", true),
     ("session_ended", "A session ended: {why}", false),
     ("all_sessions_ended", "Everybody was signed out", false),
     ("password_changed", "The password was changed", false),
     ("password_reset", "The password was set anew by a mailed link", false),
     ("password_reset_requested", "Somebody asked for a link to set a new password", true),
-    ("recovery_requested", "Somebody asked for a link to set a new password", true),
-    ("password_rehashed", "The password is stored in a newer way", false),
     ("confirmed", "You said who you are again", false),
     (
         "confirm_refused",
         "Somebody who was signed in was asked for the password and gave a wrong one",
         true,
     ),
-    ("display_name_changed", "The name was changed", false),
     ("email_verified", "The email address was verified", false),
-    ("email_verification_sent", "A link to verify the email address was mailed", false),
     ("email_change_requested", "Another email address was asked for", false),
     ("email_changed", "The email address was changed", false),
     ("email_change_undone", "The change of the email address was undone", true),
     ("role_changed", "The rights of the account were changed", false),
     ("account_disabled", "The account was disabled", false),
     ("account_enabled", "The account was enabled again", false),
-    ("account_imported", "The account was brought over from another system", false),
+    ("account_unlocked", "Failed tries were forgotten, so that nobody has to wait", false),
+    ("imported", "The account was brought over from another system", false),
     ("deletion_requested", "The account was asked to be deleted", true),
     ("deletion_canceled", "The account was kept after all", false),
     ("account_deleted", "The account was deleted", false),
     ("data_exported", "A copy of your data was downloaded", false),
-    ("new_device", "Signed in from a new device, and you were told by mail", false),
-    ("throttled", "Something was tried too often and had to wait", true),
-    ("registration_repeated", "Somebody tried to register with your email address", true),
 ];
 
 /// Causes of the end of a session (`details.cause`).
@@ -57,9 +50,10 @@ const CAUSES: [(&str, &str); 11] = [
 ];
 
 /// Why a sign-in was refused (`details.why`).
-const REFUSALS: [(&str, &str); 3] = [
+const REFUSALS: [(&str, &str); 4] = [
     ("wrong_password", "with a wrong password"),
     ("disabled", "while the account was disabled"),
+    ("throttled", "too often, and has to wait"),
     ("unknown_account", "with an address that has no account"),
 ];
 

@@ -102,6 +102,7 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
             id_of(&database, "ip_address IS NOT NULL AND NOT remembered"),
             id_of(&database, "remembered"),
         ];
+        database.db_execute("DELETE FROM email_tokens");
         for purpose in PURPOSES {
             database.db_execute(&format!(
                 "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
