@@ -10,6 +10,8 @@ CREATE TABLE mail_outbox (
     recipient       text        NOT NULL,
     sealed          bytea,
     state           text        NOT NULL DEFAULT 'waiting',
+    -- A handful, never near the limit.
+    -- squawk-ignore prefer-bigint-over-int
     attempts        integer     NOT NULL DEFAULT 0,
     created_at      timestamptz NOT NULL DEFAULT now(),
     next_attempt_at timestamptz NOT NULL DEFAULT now(),

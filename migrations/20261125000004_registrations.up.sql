@@ -6,6 +6,8 @@ CREATE TABLE registrations (
     ticket_digest   bytea       NOT NULL,
     token_digest    bytea,
     code_digest     bytea,
+    -- A handful, never near the limit.
+    -- squawk-ignore prefer-bigint-over-int
     code_tries      integer     NOT NULL DEFAULT 0,
     email           text        NOT NULL,
     email_canonical text        NOT NULL,

@@ -8,6 +8,8 @@ CREATE TABLE email_tokens (
     email           text        NOT NULL,
     email_canonical text        NOT NULL,
     code_digest     bytea,
+    -- A handful, never near the limit.
+    -- squawk-ignore prefer-bigint-over-int
     code_tries      integer     NOT NULL DEFAULT 0,
     created_at      timestamptz NOT NULL DEFAULT now(),
     code_expires_at timestamptz,

@@ -5,6 +5,8 @@ SET LOCAL statement_timeout = '60s';
 CREATE UNLOGGED TABLE throttles (
     action     text        NOT NULL,
     subject    bytea       NOT NULL,
+    -- A handful, never near the limit.
+    -- squawk-ignore prefer-bigint-over-int
     tries      integer     NOT NULL,
     free_at    timestamptz NOT NULL,
     tried_at   timestamptz NOT NULL,

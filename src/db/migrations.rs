@@ -197,6 +197,8 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
 /// two servers that start together wait for each other.
 async fn patient(pool: &PgPool) -> anyhow::Result<PgConnection> {
     let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+    // A file that builds an index concurrently can not set its own.
     connection.execute("SET statement_timeout = 0").await?;
+    connection.execute("SET lock_timeout = '3s'").await?;
     Ok(connection)
 }
