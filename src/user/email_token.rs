@@ -1,7 +1,7 @@
 //! Rows of `email_tokens`: links and codes that were mailed to people with an account. Each is good once, for a while, for
 //! the address that it was made for and for no other (Devise, CVE-2026-32700). Only digests are stored.
 //!
-//! Who changes a row of `email_tokens` holds the lock on its row of `users` ([`lock_owner`]): uses, newer links and
+//! Who changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`): uses, newer links and
 //! changes of password or address wait for each other, in one order, and each sees what the one before it did.
 
 use sqlx::{PgConnection, PgPool};
