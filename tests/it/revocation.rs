@@ -91,9 +91,8 @@ impl Cluster {
         (0..browsers.len()).for_each(look);
     }
 
-    /// Eight people at a time, so many sessions in all, or until `stop`.
-    fn crowd(&self, count: usize, stop: &AtomicBool) -> Verdict {
-        let cookies = self.database.db_sessions(EMAIL, count);
+    /// Eight people at a time, for all of these sessions, or until `stop`.
+    fn crowd(&self, cookies: &[String], stop: &AtomicBool) -> Verdict {
         let (next, history) = (AtomicUsize::new(0), History::default());
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -112,8 +111,10 @@ impl Cluster {
     /// What happens while `fault` comes after a second and goes after five more.
     fn crowd_during(&self, name: &str, fault: impl Fn(&Self), mend: impl Fn(&Self)) -> String {
         let stop = AtomicBool::new(false);
+        // Made before anything breaks; more than can end in that time.
+        let cookies = self.database.db_sessions(EMAIL, 5_000);
         let verdict = std::thread::scope(|scope| {
-            let crowd = scope.spawn(|| self.crowd(20_000, &stop));
+            let crowd = scope.spawn(|| self.crowd(&cookies, &stop));
             std::thread::sleep(Duration::from_secs(1));
             fault(self);
             std::thread::sleep(Duration::from_secs(5));
@@ -159,7 +160,8 @@ fn judged(name: &str, verdict: &Verdict) -> String {
 fn ten_thousand_logouts_are_final_on_two_and_three_servers() {
     for servers in [2, 3] {
         let cluster = Cluster::new(servers);
-        let verdict = cluster.crowd(5000, &AtomicBool::new(false));
+        let cookies = cluster.database.db_sessions(EMAIL, 5000);
+        let verdict = cluster.crowd(&cookies, &AtomicBool::new(false));
         println!("{}", judged(&format!("{servers} healthy servers"), &verdict));
         assert_eq!(verdict.ends, 5000);
         assert_eq!(verdict.unavailable, 0);
