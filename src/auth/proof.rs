@@ -8,12 +8,11 @@ use super::CurrentUser;
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::db;
-use crate::kit::client;
 use crate::kit::error::HttpError;
 use crate::user::authenticate;
 use crate::user::email_address::EmailAddress;
 use crate::user::password::Password;
-use crate::user::throttle::{self, Action, Admission, Who};
+use crate::user::throttle::{self, Action};
 
 /// What came of it.
 #[derive(Debug)]
@@ -32,15 +31,8 @@ pub async fn prove(
     password: &Password,
 ) -> Result<Proof, HttpError> {
     let address = EmailAddress::parse(&user.person.email).ok();
-    let who = Who {
-        account: address.as_ref().map(EmailAddress::canonical),
-        ip_address: client::ip_address(request),
-        known_device_of: None,
-    };
-    let granted = match throttle::admit(&app.pool, Action::Confirm, who).await? {
-        Admission::Granted(granted) => granted,
-        Admission::Refused { retry_after } => return Err(HttpError::SlowDown { retry_after }),
-    };
+    let account = address.as_ref().map(EmailAddress::canonical);
+    let granted = super::admit(request, app, Action::Confirm, account).await?;
     let id = user.person.id;
     match authenticate::confirm(&app.pool, &app.hasher, id, password).await? {
         Some(stored) => {
