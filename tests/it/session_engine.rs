@@ -34,8 +34,10 @@ async fn remove(session: Session, path: web::Path<String>) -> HttpResponse {
 #[test]
 fn fifty_requests_at_once_that_set_fifty_keys_leave_fifty_keys() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     actix_web::rt::System::new().block_on(async {
+        // Connections of this runtime, which is gone when the rows are looked at.
+        let pool = sqlx::PgPool::connect_lazy(&database.url).expect("an address of ours");
+        let store = PgSessionStore::new(pool, Windows::default(), None);
         let app = in_process::init_service(
             App::new()
                 .wrap(SessionMiddleware::builder(store, Key::from(&[7; 64])).build())
