@@ -60,24 +60,9 @@ pub fn configure(
                         .route(web::post().to(entrance::verify_code::submit)),
                 )
                 .service(
-                    form("/verify-email/{token}")
-                        .route(get().to(entrance::verify_email::show))
-                        .route(web::post().to(entrance::verify_email::submit)),
-                )
-                .service(
                     form("/forgot-password")
                         .route(get().to(entrance::forgot_password::show))
                         .route(web::post().to(entrance::forgot_password::submit)),
-                )
-                .service(
-                    form("/reset-password/{token}")
-                        .route(get().to(entrance::reset_password::show))
-                        .route(web::post().to(entrance::reset_password::submit)),
-                )
-                .service(
-                    form("/undo-email-change/{token}")
-                        .route(get().to(entrance::undo_email_change::show))
-                        .route(web::post().to(entrance::undo_email_change::submit)),
                 )
                 .service(button("/logout").route(web::post().to(entrance::logout::submit)))
                 // ── signed in
@@ -106,10 +91,6 @@ pub fn configure(
                     button("/account/sessions/revoke-others")
                         .route(web::post().to(account::sessions::revoke_others)),
                 )
-                .service(
-                    button("/account/sessions/{id}/revoke")
-                        .route(web::post().to(account::sessions::revoke)),
-                )
                 .service(read_only("/account/activity").route(get().to(account::activity::show)))
                 .service(
                     form("/account/confirm")
@@ -129,6 +110,27 @@ pub fn configure(
                 )
                 .service(
                     button("/account/delete/cancel").route(web::post().to(account::delete::cancel)),
+                )
+                // ── addresses with something in them: last, for they are matched by a regular expression, which
+                // every page behind them would wait for
+                .service(
+                    button("/account/sessions/{id}/revoke")
+                        .route(web::post().to(account::sessions::revoke)),
+                )
+                .service(
+                    form("/verify-email/{token}")
+                        .route(get().to(entrance::verify_email::show))
+                        .route(web::post().to(entrance::verify_email::submit)),
+                )
+                .service(
+                    form("/reset-password/{token}")
+                        .route(get().to(entrance::reset_password::show))
+                        .route(web::post().to(entrance::reset_password::submit)),
+                )
+                .service(
+                    form("/undo-email-change/{token}")
+                        .route(get().to(entrance::undo_email_change::show))
+                        .route(web::post().to(entrance::undo_email_change::submit)),
                 )
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() })),
         );
