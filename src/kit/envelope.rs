@@ -3,7 +3,7 @@
 //! session store, a panic.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
@@ -21,6 +21,13 @@ use super::client::RequestId;
 use super::error::HttpError;
 use super::headers;
 use super::page::{self, Facts, Viewer};
+
+/// A page that is only looked at answers 503 after this long, whatever it waits for: a server whose database hangs
+/// must not hang with it.
+const PAGE_DEADLINE: Duration = Duration::from_secs(5);
+/// The same for what changes something: a form may arrive slowly, hashes queue, an export is long. What is under way in
+/// the database then is finished there, or was not begun.
+const FORM_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the envelope needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +50,16 @@ pub async fn wrap(
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = %id);
 
-    let caught = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
+    let deadline = if method.is_safe() { PAGE_DEADLINE } else { FORM_DEADLINE };
+    let answered = tokio::time::timeout(deadline, next.call(request));
+    let caught = AssertUnwindSafe(answered).catch_unwind().instrument(span.clone()).await;
     let _entered = span.enter();
     let tera = tera.as_ref().map(|tera| tera.get_ref());
     let outcome = match caught {
-        Ok(outcome) => outcome.map(ServiceResponse::map_into_boxed_body),
+        Ok(Ok(outcome)) => outcome.map(ServiceResponse::map_into_boxed_body),
+        Ok(Err(_)) => {
+            Err(HttpError::unavailable(anyhow::anyhow!("no answer in {deadline:?}")).into())
+        }
         Err(_) => Err(HttpError::Internal(anyhow::anyhow!("a handler panicked")).into()),
     };
     match outcome {
