@@ -1,23 +1,29 @@
-//! The way to PostgreSQL: the pool, transactions that can not be dropped half-way, and what an error
-//! means. Owns no table. Must never log a value that somebody typed.
+//! The way to PostgreSQL: the pool, transactions that can neither be dropped half-way nor wait for ever, and what an
+//! error means. Owns no table. Must never log a value that somebody typed.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use tokio::time::timeout;
 
 use crate::config::{Config, Database as Location};
 
 pub mod cluster;
 pub mod migrations;
+mod transaction;
+
+pub use transaction::{Failure, Work, in_time, lend, transaction, transaction_within};
 
 /// How long a request waits for a connection before it answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections older than this are asked whether they still live before they are used.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// One that says nothing for so long is dead, and leaves time to make another.
+const TEST_DEADLINE: Duration = Duration::from_secs(1);
+/// A connection that goes back to the pool may first have to hear the end of a statement that nobody waits for.
+const RETURN_DEADLINE: Duration = Duration::from_secs(4);
 /// No statement of a page may run longer; a stalled server is a 503, not a hanging page.
 const STATEMENT_TIMEOUT: &str = "2500ms";
 
@@ -132,11 +138,18 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
                 if meta.idle_for > TEST_AFTER_IDLE {
                     // One question for both: is it alive, and does it still accept writes (a demoted
                     // primary answers pings for ever).
-                    let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
-                        .fetch_one(connection)
-                        .await?;
-                    return Ok(read_only == "off");
+                    let asked = sqlx::query_scalar::<_, String>("SHOW transaction_read_only");
+                    let read_only = timeout(TEST_DEADLINE, asked.fetch_one(connection)).await;
+                    return Ok(matches!(read_only, Ok(Ok(answer)) if answer == "off"));
                 }
+                Ok(true)
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // sqlx asks the same once more, without a deadline: a dead connection would keep its place.
+                let answer = timeout(RETURN_DEADLINE, connection.ping()).await;
+                answer.unwrap_or_else(|_| Err(transaction::silence()))?;
                 Ok(true)
             })
         })
@@ -156,32 +169,6 @@ pub async fn shed(pool: &PgPool) {
 /// Whether `error` says that the server accepts no writes: it is no primary any more.
 pub fn is_read_only(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("25006"))
-}
-
-/// The work of one transaction.
-pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
-
-/// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the
-/// answer, never the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
-/// `begin` is cancelled). `Err` rolls back.
-pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
-where
-    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
-    T: Send + 'static,
-    E: From<sqlx::Error> + Send + 'static,
-{
-    let pool = pool.clone();
-    let task = tokio::spawn(async move {
-        let mut connection = pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
-        let value = work(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(value)
-    });
-    match task.await {
-        Ok(result) => result,
-        Err(_) => Err(E::from(sqlx::Error::WorkerCrashed)),
-    }
 }
 
 /// Whether `error` says that the database is away rather than that a statement is wrong: the visitor

@@ -134,11 +134,11 @@ async fn run(post: Arc<Post>, mut stopped: watch::Receiver<bool>) {
 /// Takes as many mails as there are lanes free.
 async fn take(post: &Arc<Post>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
     if matches!(post.transport, Transport::Kept) {
-        return outbox::keep(&post.pool).await.map(|_| ());
+        return db::in_time(outbox::keep(&post.pool)).await.map(|_| ());
     }
     let free = LANES.saturating_sub(sending.len());
     if free > 0 {
-        for claim in outbox::claim(&post.pool, free as i64).await? {
+        for claim in db::in_time(outbox::claim(&post.pool, free as i64)).await? {
             sending.spawn(deliver(Arc::clone(post), claim));
         }
     }
@@ -161,7 +161,7 @@ async fn deliver(post: Arc<Post>, claim: Claim) {
         tokio::select! {
             sent = &mut sending => break sent,
             _ = renewal.tick() => {
-                if let Err(error) = outbox::renew(&post.pool, &claim).await {
+                if let Err(error) = db::in_time(outbox::renew(&post.pool, &claim)).await {
                     tracing::warn!(%error, mail = %claim.id, "the lease of a mail could not be renewed");
                 }
             }
@@ -241,7 +241,7 @@ fn without(said: &str, secrets: &[&str]) -> String {
 
 /// Says what became of a mail, and again while the database is away: what is not said is sent twice.
 async fn insist<F: Future<Output = sqlx::Result<()>>>(mut say: impl FnMut() -> F) {
-    while let Err(error) = say().await {
+    while let Err(error) = db::in_time(say()).await {
         if !db::is_unavailable(&error) {
             tracing::error!(%error, "what became of a mail can not be written; it may go twice");
             return;

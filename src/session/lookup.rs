@@ -3,19 +3,21 @@
 //! questions in one write and one wake-up. A question never joins a statement that has already begun.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::cache::Stamp;
 use super::store::SessionCache;
+use crate::db;
 use crate::secret::Digest;
 
 /// A page that waited this long for its session answers 503 instead (with the way back the answer
@@ -139,7 +141,7 @@ impl Lookup {
             self.counts.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
             self.counts.1.fetch_add(1, Ordering::Relaxed);
             let stamp = self.cache.stamp();
-            let digests: Vec<Vec<u8>> =
+            let digests: Arc<[Vec<u8>]> =
                 batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
             match self.select_patiently(&digests).await {
                 Ok(rows) => {
@@ -163,43 +165,55 @@ impl Lookup {
     }
 
     /// Once more when a pooled connection turned out to be dead.
-    async fn select_patiently(&self, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
+    async fn select_patiently(&self, digests: &Arc<[Vec<u8>]>) -> sqlx::Result<Vec<Row>> {
         match self.select(digests).await {
-            Err(sqlx::Error::Io(_)) => self.select(digests).await,
+            Err(sqlx::Error::Io(error)) if error.kind() != io::ErrorKind::TimedOut => {
+                self.select(digests).await
+            }
             other => other,
         }
     }
 
-    async fn select(&self, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
-        sqlx::query_as!(
-            Row,
-            r#"
-            SELECT s.token_digest AS "token_digest!",
-                   s.id AS "id!",
-                   s.state AS "state!",
-                   s.format_version AS "format_version!",
-                   s.created_at AS "created_at!",
-                   s.authenticated_at AS "authenticated_at?",
-                   s.remembered AS "remembered!",
-                   EXTRACT(EPOCH FROM now() - s.last_seen_at)::float8 AS "seconds_since_seen!",
-                   EXTRACT(EPOCH FROM s.expires_at - now())::float8 AS "seconds_left!",
-                   EXTRACT(EPOCH FROM s.absolute_expires_at - now())::float8 AS "absolute_seconds!",
-                   EXTRACT(EPOCH FROM now() - s.created_at)::float8 AS "age_seconds!",
-                   EXTRACT(EPOCH FROM now() - s.authenticated_at)::float8 AS "proof_seconds?",
-                   EXTRACT(EPOCH FROM s.idle_timeout)::float8 AS "idle_seconds!",
-                   s.user_id AS "user_id?",
-                   u.email AS "email?",
-                   u.display_name AS "display_name?",
-                   u.role AS "role?"
-              FROM sessions s
-              LEFT JOIN users u ON u.id = s.user_id
-             WHERE s.token_digest = ANY($1::bytea[])
-               AND s.expires_at > now()
-               AND u.disabled_at IS NULL
-            "#,
-            digests,
-        )
-        .fetch_all(&self.pool)
+    /// For no longer than somebody waits: behind a link that swallows everything, statements without an end would soon
+    /// be as many as there may be at a time.
+    async fn select(&self, digests: &Arc<[Vec<u8>]>) -> sqlx::Result<Vec<Row>> {
+        let digests = Arc::clone(digests);
+        db::lend(&self.pool, DEADLINE, |connection| {
+            Box::pin(async move { rows(connection, &digests).await })
+        })
         .await
     }
+}
+
+async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"
+        SELECT s.token_digest AS "token_digest!",
+               s.id AS "id!",
+               s.state AS "state!",
+               s.format_version AS "format_version!",
+               s.created_at AS "created_at!",
+               s.authenticated_at AS "authenticated_at?",
+               s.remembered AS "remembered!",
+               EXTRACT(EPOCH FROM now() - s.last_seen_at)::float8 AS "seconds_since_seen!",
+               EXTRACT(EPOCH FROM s.expires_at - now())::float8 AS "seconds_left!",
+               EXTRACT(EPOCH FROM s.absolute_expires_at - now())::float8 AS "absolute_seconds!",
+               EXTRACT(EPOCH FROM now() - s.created_at)::float8 AS "age_seconds!",
+               EXTRACT(EPOCH FROM now() - s.authenticated_at)::float8 AS "proof_seconds?",
+               EXTRACT(EPOCH FROM s.idle_timeout)::float8 AS "idle_seconds!",
+               s.user_id AS "user_id?",
+               u.email AS "email?",
+               u.display_name AS "display_name?",
+               u.role AS "role?"
+          FROM sessions s
+          LEFT JOIN users u ON u.id = s.user_id
+         WHERE s.token_digest = ANY($1::bytea[])
+           AND s.expires_at > now()
+           AND u.disabled_at IS NULL
+        "#,
+        digests,
+    )
+    .fetch_all(connection)
+    .await
 }

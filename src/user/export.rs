@@ -1,12 +1,17 @@
 //! Everything that is held about one person, as one JSON to read: for the person, never with anything that opens
 //! something (no hash, no digest, no sealed mail).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::{SessionId, UserId};
+
+/// A little less than the longest page.
+const DEADLINE: Duration = Duration::from_secs(25);
 
 /// Gathers it, at one moment, and leaves a line in the trail; `None` when there is no such account (any more).
 pub async fn export(
@@ -15,7 +20,7 @@ pub async fn export(
     current: SessionId,
     origin: Origin,
 ) -> sqlx::Result<Option<Value>> {
-    db::transaction(pool, move |connection| {
+    db::transaction_within(pool, DEADLINE, move |connection| {
         Box::pin(async move {
             sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 .execute(&mut *connection)

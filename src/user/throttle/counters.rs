@@ -65,6 +65,15 @@ impl From<sqlx::Error> for Undone {
     }
 }
 
+impl db::Failure for Undone {
+    fn of_database(&self) -> Option<&sqlx::Error> {
+        match self {
+            Undone::Overtaken => None,
+            Undone::Database(error) => Some(error),
+        }
+    }
+}
+
 /// Counts by all of `keys` or by none. Looking writes nothing; counting locks the rows in the order of their names, so
 /// that no two wait for each other, and asks again under the lock.
 pub(super) async fn count(pool: &PgPool, keys: Vec<Key>) -> Result<Outcome, Undone> {

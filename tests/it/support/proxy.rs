@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,12 +27,19 @@ pub struct Proxy {
 
 struct Shared {
     wire: AtomicU8,
+    /// Connections so far.
+    number: AtomicU32,
+    /// Those below this number swallow, whatever the wire does.
+    stranded: AtomicU32,
     is_over: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
 impl Shared {
-    fn wire(&self) -> Wire {
+    fn wire(&self, number: u32) -> Wire {
+        if number < self.stranded.load(Ordering::SeqCst) {
+            return Wire::Swallows;
+        }
         match self.wire.load(Ordering::SeqCst) {
             0 => Wire::Good,
             1 => Wire::Swallows,
@@ -48,6 +55,8 @@ impl Proxy {
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
             wire: AtomicU8::new(0),
+            number: AtomicU32::new(0),
+            stranded: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -67,6 +76,12 @@ impl Proxy {
     /// From now on.
     pub fn set(&self, wire: Wire) {
         self.shared.wire.store(wire as u8, Ordering::SeqCst);
+    }
+
+    /// Every connection that is open swallows for ever, and new ones are good: a firewall that lost what it knew.
+    pub fn strand(&self) {
+        self.shared.stranded.store(self.shared.number.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.set(Wire::Good);
     }
 
     /// Resets every connection, as a firewall does.
@@ -93,19 +108,20 @@ fn join(client: TcpStream, server: UnixStream, shared: &Arc<Shared>) {
     let copies = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
     shared.open.lock().expect("whole").push(client.try_clone().expect("a socket"));
     let (one, two) = (Arc::clone(shared), Arc::clone(shared));
+    let number = shared.number.fetch_add(1, Ordering::SeqCst);
     std::thread::spawn(move || {
-        copy(&client, &server, &one);
+        copy(&client, &server, &one, number);
         server.shutdown(Shutdown::Both).ok();
         client.shutdown(Shutdown::Both).ok();
     });
     std::thread::spawn(move || {
-        copy(&copies.1, &copies.0, &two);
+        copy(&copies.1, &copies.0, &two, number);
         copies.0.shutdown(Shutdown::Both).ok();
         copies.1.shutdown(Shutdown::Both).ok();
     });
 }
 
-fn copy<A, B>(from: &A, to: &B, shared: &Shared)
+fn copy<A, B>(from: &A, to: &B, shared: &Shared, number: u32)
 where
     for<'a> &'a A: Read,
     for<'a> &'a B: Write,
@@ -113,13 +129,13 @@ where
     let (mut from, mut to) = (from, to);
     let mut bytes = [0; 16 * 1024];
     while !shared.is_over.load(Ordering::SeqCst) {
-        if shared.wire() == Wire::Stalls {
+        if shared.wire(number) == Wire::Stalls {
             std::thread::sleep(Duration::from_millis(2));
             continue;
         }
         match from.read(&mut bytes) {
             Ok(0) => return,
-            Ok(_) if shared.wire() == Wire::Swallows => {}
+            Ok(_) if shared.wire(number) == Wire::Swallows => {}
             Ok(count) => {
                 if to.write_all(&bytes[..count]).is_err() {
                     return;

@@ -1,0 +1,110 @@
+//! Work on connections of the pool that neither a request that goes away nor a link that is dead can hold: a
+//! transaction runs to its end on a task of its own, and a connection on which nothing comes back is given up. sqlx
+//! sets no TCP keepalive, a statement timeout acts at the far end alone, and before a connection goes back to the pool
+//! sqlx asks whether it lives and would wait for the answer for ever.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::timeout;
+
+use super::shed;
+
+/// Nothing that a page waits for takes longer: a few statements of at most 2.5 s.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The work of one connection.
+pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
+
+/// How work on a connection may fail.
+pub trait Failure: From<sqlx::Error> + Send + 'static {
+    /// What the database, or the way to it, has to do with it.
+    fn of_database(&self) -> Option<&sqlx::Error>;
+}
+
+impl Failure for sqlx::Error {
+    fn of_database(&self) -> Option<&sqlx::Error> {
+        Some(self)
+    }
+}
+
+impl Failure for anyhow::Error {
+    fn of_database(&self) -> Option<&sqlx::Error> {
+        self.downcast_ref()
+    }
+}
+
+/// Nothing came back.
+pub(super) fn silence() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not answer in time").into()
+}
+
+fn is_silence(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// The answer to one statement, for a loop that must go on. The pool gives up the connection of one that got none.
+pub async fn in_time<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(silence()))
+}
+
+/// Runs `work` on a connection of `pool`, for `deadline` at most. What came of it when nothing came back is not known.
+/// Must not itself be dropped half-way: run it on a task.
+pub async fn lend<T, E, F>(pool: &PgPool, deadline: Duration, work: F) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E>,
+    E: Failure,
+{
+    let mut connection = pool.acquire().await?;
+    let done = timeout(deadline, work(&mut connection)).await;
+    let result = done.unwrap_or_else(|_| Err(E::from(silence())));
+    if let Err(error) = &result
+        && error.of_database().is_some_and(is_silence)
+    {
+        connection.close_on_drop();
+        drop(connection);
+        // They go the same way.
+        shed(pool).await;
+    }
+    result
+}
+
+/// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the
+/// answer, never the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
+/// `begin` is cancelled). `Err` rolls back.
+pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Failure,
+{
+    transaction_within(pool, DEADLINE, work).await
+}
+
+/// The same for what may take longer than a page.
+pub async fn transaction_within<T, E, F>(pool: &PgPool, deadline: Duration, work: F) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Failure,
+{
+    let pool = pool.clone();
+    let task = tokio::spawn(async move {
+        lend(&pool, deadline, |connection| {
+            Box::pin(async move {
+                let mut transaction = connection.begin().await?;
+                let value = work(&mut transaction).await?;
+                transaction.commit().await?;
+                Ok(value)
+            })
+        })
+        .await
+    });
+    match task.await {
+        Ok(result) => result,
+        Err(_) => Err(E::from(sqlx::Error::WorkerCrashed)),
+    }
+}
