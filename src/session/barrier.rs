@@ -27,8 +27,8 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgListener;
-use sqlx::{Executor as _, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgListener};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::feed::LEASE;
@@ -79,8 +79,10 @@ async fn ask(pool: &PgPool, own: Option<Uuid>) -> sqlx::Result<Option<(i64, Dura
               WHERE longest IS NOT NULL)
         SELECT number AS "number!",
                left_over AS "left_over!",
-               pg_notify('frontdesk.' || left(current_schema(), 50), 'ask:' || number)::text
+               pg_notify('frontdesk.' || left(n.nspname, 50), 'ask:' || number)::text
           FROM question
+          JOIN pg_class c ON c.oid = 'sessions'::regclass
+          JOIN pg_namespace n ON n.oid = c.relnamespace
         "#,
         own,
     )
@@ -116,11 +118,29 @@ async fn wait(pool: &PgPool, own: Option<Uuid>, number: i64) -> bool {
     }
 }
 
-/// The channel of the schema that this program's tables are in.
-pub(super) async fn channel(pool: &PgPool) -> sqlx::Result<String> {
-    sqlx::query_scalar!(r#"SELECT 'frontdesk.' || left(current_schema(), 50) AS "channel!""#)
-        .fetch_one(pool)
-        .await
+/// The channel of the schema that the tables are in, as the triggers name it: the first schema of the search path may be
+/// another.
+pub(super) async fn channel(at: impl PgExecutor<'_>) -> sqlx::Result<String> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT 'frontdesk.' || left(n.nspname, 50) AS "channel!"
+          FROM pg_class c
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = 'sessions'::regclass
+        "#
+    )
+    .fetch_one(at)
+    .await
+}
+
+/// Says `word` to whoever listens, as a page does that changes something: by a connection like those of pages.
+pub(super) async fn say(pages: &PgConnectOptions, word: &str) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect_with(pages).await?;
+    let channel = channel(&mut connection).await?;
+    sqlx::query!("SELECT pg_notify($1, $2)::text", channel, word)
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await
 }
 
 /// Sends a beat: with it, others know that they have to wait for us. The first beat of a server answers every
@@ -128,6 +148,7 @@ pub(super) async fn channel(pool: &PgPool) -> sqlx::Result<String> {
 /// it came back.
 pub(super) async fn beat(
     listener: &mut PgListener,
+    channel: &str,
     own: Uuid,
     number: u64,
     lease: Duration,
@@ -142,12 +163,13 @@ pub(super) async fn beat(
                FROM session_asks
                  ON CONFLICT (id) DO UPDATE SET trusted_until = GREATEST(c.trusted_until, EXCLUDED.trusted_until)
              RETURNING id)
-        SELECT pg_notify('frontdesk.' || left(current_schema(), 50), 'beat:' || id || ':' || $3::text)::text
+        SELECT pg_notify($4, 'beat:' || id || ':' || $3::text)::text
           FROM beat
         "#,
         own,
         lease.as_secs_f64(),
         number.to_string(),
+        channel,
     );
     listener.execute(beat).await?;
     Ok(())

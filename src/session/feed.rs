@@ -2,11 +2,16 @@
 //! the connection, and the cache is not believed until there is a new one. See `cache.rs` for why.
 //!
 //! ```text
-//!            LISTEN, forget everything        a beat comes back
+//!            LISTEN, a word of pages is heard,
+//!            forget everything                a beat comes back
 //!  disconnected ───────────────────► doubtful ◄───────────────► trusted
 //!        ▲                              │   3 s without a beat     │
 //!        └────── no beat for 3 s, an error, the end of the connection ┘
 //! ```
+//!
+//! LISTEN succeeds whatever it is told to listen to, and our own beats would come back on any channel of any database.
+//! So a new connection first has to hear a word that was said the way pages change things. Beats are numbered over all
+//! connections: one that was stuck in an old connection and arrives late is not taken for a newer one.
 //!
 //! sqlx's listener connects anew in silence and loses what was said meanwhile, so it is never asked a second
 //! time after it lost its connection.
@@ -16,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -106,6 +112,8 @@ pub struct Feed {
     pub(super) options: PgConnectOptions,
     /// The connections that pages use.
     pub(super) pages: PgPool,
+    /// Beats sent so far.
+    pub(super) beats: AtomicU64,
 }
 
 enum Heard {
@@ -151,8 +159,8 @@ impl Feed {
     /// One connection, to its end; answers what ended it.
     async fn connected(&self) -> anyhow::Error {
         match timeout(CONNECT_DEADLINE, self.connect()).await {
-            Ok(Ok((listener, pool))) => {
-                let ended = self.listen(listener, &pool).await;
+            Ok(Ok((listener, channel, pool))) => {
+                let ended = self.listen(listener, &channel).await;
                 // Nobody waits for a connection that may be half-open.
                 tokio::spawn(timeout(CONNECT_DEADLINE, async move { pool.close().await }));
                 ended
@@ -162,7 +170,7 @@ impl Feed {
         }
     }
 
-    async fn connect(&self) -> anyhow::Result<(PgListener, PgPool)> {
+    async fn connect(&self) -> anyhow::Result<(PgListener, String, PgPool)> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
@@ -179,15 +187,31 @@ impl Feed {
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
         listener.listen(&channel).await?;
-        Ok((listener, pool))
+        Ok((listener, channel, pool))
     }
 
-    async fn listen(&self, mut listener: PgListener, _pool: &PgPool) -> anyhow::Error {
+    /// Says a word as pages do, and waits until it is heard. What else is said meanwhile is forgotten with everything.
+    async fn hears_pages(&self, listener: &mut PgListener) -> anyhow::Result<()> {
+        let word = format!("hello:{}", Uuid::new_v4());
+        barrier::say(&self.pages.connect_options(), &word).await?;
+        while listener.try_recv().await?.context("the connection ended")?.payload() != word {}
+        Ok(())
+    }
+
+    async fn listen(&self, mut listener: PgListener, channel: &str) -> anyhow::Error {
+        match timeout(CONNECT_DEADLINE, self.hears_pages(&mut listener)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(_) => {
+                return anyhow::anyhow!(
+                    "what pages write is not heard (does FRONTDESK_LISTEN_URL lead to the same tables as DATABASE_URL?)"
+                );
+            }
+        }
         self.cache.forget_all();
         self.status.connected.store(true, Ordering::Relaxed);
         self.status.connections.fetch_add(1, Ordering::Relaxed);
         let mut beats: HashMap<u64, Moment> = HashMap::new();
-        let mut number = 0;
         let mut last_back = Instant::now();
         let mut said = false;
         let mut tick = interval(BEAT);
@@ -208,9 +232,9 @@ impl Feed {
                         "notifications do not come back (a pooler in transaction mode, or a stalled link?)"
                     );
                 }
-                number += 1;
+                let number = self.beats.fetch_add(1, Ordering::Relaxed) + 1;
                 beats.insert(number, Moment::now());
-                let beat = barrier::beat(&mut listener, self.id, number, LEASE);
+                let beat = barrier::beat(&mut listener, channel, self.id, number, LEASE);
                 match timeout(SEND_DEADLINE, beat).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => return error.into(),
@@ -257,7 +281,7 @@ impl Feed {
         }
     }
 
-    /// What a notification says; `None`: a beat of somebody else. What can not be read means "forget
+    /// What a notification says; `None`: a beat of somebody else, or a word of pages. What can not be read means "forget
     /// everything": a newer server may say what we do not understand.
     fn hear(&self, notification: &PgNotification) -> Option<Heard> {
         let text = notification.payload();
@@ -270,6 +294,7 @@ impl Feed {
                 let number = rest.strip_prefix(&self.id.to_string())?.strip_prefix(':')?;
                 number.parse().ok().map(Heard::Beat)
             }
+            "hello" => None,
             "ask" => Some(rest.parse().map_or(Heard::All, Heard::Ask)),
             "sessions" => Some(stripes().map_or(Heard::All, Heard::Sessions)),
             "users" => Some(stripes().map_or(Heard::All, Heard::Users)),

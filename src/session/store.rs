@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
@@ -95,6 +96,7 @@ impl PgSessionStore {
             status: Arc::clone(&self.status),
             options,
             pages: self.pool.clone(),
+            beats: AtomicU64::new(0),
         })
     }
 

@@ -108,6 +108,39 @@ fn a_change_by_hand_acts_on_every_server_in_milliseconds() {
 }
 
 #[test]
+fn a_server_hears_of_changes_although_a_schema_of_its_own_name_comes_first() {
+    let database = Database::new();
+    // The search path is "$user", public, and the tables are in public.
+    database.db_execute("CREATE SCHEMA AUTHORIZATION desk");
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    let browser = registered(&servers[0], EMAIL);
+    let mut there = browser.at(&servers[1].address);
+    assert!(there.is_signed_in());
+    assert_eq!(browser.clone().post("/logout", &[]).status, 303);
+    assert!(!there.is_signed_in(), "the barrier asks where the servers listen");
+    let mut browser = with_cookie(&servers[1], &database.db_sessions(EMAIL, 1)[0]);
+    assert!(browser.is_signed_in());
+    database.db_execute("DELETE FROM sessions");
+    assert!(!browser.is_signed_in(), "the triggers tell where the servers listen");
+}
+
+#[test]
+fn a_server_that_listens_to_another_database_asks_its_own_for_every_page() {
+    let (database, other) = (Database::new(), Database::new());
+    let server = Server::start(&database, &[("FRONTDESK_LISTEN_URL", &other.server_url)]);
+    let began = Instant::now();
+    while !server.log().contains("what pages write is not heard") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut browser = registered(&server, EMAIL);
+    assert!(browser.is_signed_in());
+    database.db_execute("DELETE FROM sessions");
+    assert!(!browser.is_signed_in());
+    assert!(server.browser().get("/readyz").body.contains("\"sessions\":\"disconnected\""));
+}
+
+#[test]
 fn activity_is_written_seldom_in_place_and_never_backwards() {
     let database = Database::new();
     let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
