@@ -39,8 +39,10 @@ const BEAT: Duration = Duration::from_secs(1);
 /// A beat that can not even be sent in this time ends the connection.
 const SEND_DEADLINE: Duration = Duration::from_millis(1500);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// Between two attempts to connect.
-const RETRY: Duration = Duration::from_millis(200);
+/// Between two attempts to connect, doubled up to the last: a new primary is found soon after it is there.
+const RETRIES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// The same behind a pooler, which does not go away by itself.
+const RETRY_POOLER: Duration = Duration::from_secs(30);
 
 /// Whether sessions are served from memory just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,12 @@ pub async fn shares_backends(options: &PgConnectOptions) -> sqlx::Result<bool> {
     Ok(shares)
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a pooler in transaction mode stands between; set FRONTDESK_LISTEN_URL to PostgreSQL itself"
+)]
+struct Pooler;
+
 /// Keeps `cache` honest until dropped or told to [`Feed::leave`].
 pub struct Feed {
     pub(super) id: Uuid,
@@ -128,14 +136,16 @@ impl Feed {
     /// Runs for ever: connects, listens, connects anew. Drop it to stop.
     pub async fn run(&self) {
         let mut complained = false;
+        let mut pause = RETRIES.0;
         loop {
             let ended = self.connected().await;
-            self.status.connected.store(false, Ordering::Relaxed);
-            // Nothing is believed past the lease anyway; this only makes it sooner.
+            let was_connected = self.status.connected.swap(false, Ordering::Relaxed);
             let was_trusted = self.cache.trusted_until() > 0;
+            // Nothing is believed past the lease anyway; this only makes it sooner.
             self.cache.trust_until(0);
             if was_trusted {
                 complained = false;
+                pause = RETRIES.0;
             }
             if !complained {
                 complained = true;
@@ -144,9 +154,13 @@ impl Feed {
                     "sessions are not served from memory: the connection that hears of changes is gone; every page asks the database until it is back"
                 );
             }
-            // What ended this connection may have happened to theirs as well.
-            db::shed(&self.pages).await;
-            tokio::time::sleep(RETRY).await;
+            if was_connected {
+                // What ended this connection may have happened to theirs as well.
+                db::shed(&self.pages).await;
+            }
+            let is_pooler = ended.is::<Pooler>();
+            tokio::time::sleep(if is_pooler { RETRY_POOLER } else { pause }).await;
+            pause = (pause * 2).min(RETRIES.1);
         }
     }
 
@@ -178,9 +192,7 @@ impl Feed {
             .connect_with(self.options.clone())
             .await?;
         if shares_backends(&self.options).await? {
-            anyhow::bail!(
-                "a pooler in transaction mode stands between; set FRONTDESK_LISTEN_URL to PostgreSQL itself"
-            );
+            anyhow::bail!(Pooler);
         }
         let channel = barrier::channel(&pool).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
@@ -210,7 +222,10 @@ impl Feed {
         }
         self.cache.forget_all();
         self.status.connected.store(true, Ordering::Relaxed);
-        self.status.connections.fetch_add(1, Ordering::Relaxed);
+        if self.status.connections.fetch_add(1, Ordering::Relaxed) > 0 {
+            // Pages went on meanwhile, perhaps with a server that is no primary any more.
+            db::shed(&self.pages).await;
+        }
         let mut beats: HashMap<u64, Moment> = HashMap::new();
         let mut last_back = Instant::now();
         let mut said = false;

@@ -159,6 +159,25 @@ fn a_connection_on_which_nothing_comes_back_keeps_no_place_in_the_pool() {
 }
 
 #[test]
+fn a_feed_that_can_not_connect_tries_less_and_less_and_leaves_the_pages_their_connections() {
+    let database = Database::new();
+    let wire = Proxy::start(database.socket());
+    let nobody = database.url_through(&wire).replacen("desk@", "nobody@", 1);
+    let began = Instant::now();
+    let server = Server::start(&database, &[("FRONTDESK_LISTEN_URL", &nobody)]);
+    registered(&server, "ada@example.com");
+    let connections = "SELECT pid::text FROM pg_stat_activity
+                        WHERE datname = current_database() AND application_name = 'frontdesk' ORDER BY pid";
+    let before = database.db_texts(connections);
+    assert!(!before.is_empty());
+    let so_far = wire.connections();
+    until(|| wire.connections() >= so_far.max(1) + 3);
+    let after = database.db_texts(connections);
+    assert!(before.iter().all(|pid| after.contains(pid)), "{before:?} {after:?}");
+    assert!(began.elapsed() > Duration::from_millis(1300), "200, 400 and 800 ms lie between four");
+}
+
+#[test]
 fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() {
     // Where the server is stopped: each trigger waits for a lock that the test holds.
     let stops = [

@@ -78,9 +78,14 @@ impl Proxy {
         self.shared.wire.store(wire as u8, Ordering::SeqCst);
     }
 
+    /// How many there were so far.
+    pub fn connections(&self) -> u32 {
+        self.shared.number.load(Ordering::SeqCst)
+    }
+
     /// Every connection that is open swallows for ever, and new ones are good: a firewall that lost what it knew.
     pub fn strand(&self) {
-        self.shared.stranded.store(self.shared.number.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.shared.stranded.store(self.connections(), Ordering::SeqCst);
         self.set(Wire::Good);
     }
 
