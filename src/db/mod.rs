@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::time::timeout;
 
 use crate::config::{Config, Database as Location};
@@ -14,7 +14,7 @@ pub mod cluster;
 pub mod migrations;
 mod transaction;
 
-pub use transaction::{Failure, Work, in_time, lend, transaction, transaction_within};
+pub use transaction::{Failure, Work, in_time, lend, lend_again, transaction, transaction_within};
 
 /// How long a request waits for a connection before it answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -135,14 +135,7 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
-                if meta.idle_for > TEST_AFTER_IDLE {
-                    // One question for both: is it alive, and does it still accept writes (a demoted
-                    // primary answers pings for ever).
-                    let asked = sqlx::query_scalar::<_, String>("SHOW transaction_read_only");
-                    let read_only = timeout(TEST_DEADLINE, asked.fetch_one(connection)).await;
-                    return Ok(matches!(read_only, Ok(Ok(answer)) if answer == "off"));
-                }
-                Ok(true)
+                Ok(meta.idle_for <= TEST_AFTER_IDLE || accepts_writes(connection).await)
             })
         })
         .after_release(|connection, _| {
@@ -169,6 +162,13 @@ pub async fn shed(pool: &PgPool) {
 /// Whether `error` says that the server accepts no writes: it is no primary any more.
 pub fn is_read_only(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("25006"))
+}
+
+/// One question for both: is it alive, and does it still accept writes (a demoted primary answers pings for ever).
+pub async fn accepts_writes(connection: &mut PgConnection) -> bool {
+    let asked = sqlx::query_scalar::<_, String>("SHOW transaction_read_only");
+    let read_only = timeout(TEST_DEADLINE, asked.fetch_one(connection)).await;
+    matches!(read_only, Ok(Ok(answer)) if answer == "off")
 }
 
 /// Whether `error` says that the database is away rather than that a statement is wrong: the visitor

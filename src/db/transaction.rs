@@ -8,7 +8,8 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::shed;
@@ -58,18 +59,35 @@ where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E>,
     E: Failure,
 {
-    let mut connection = pool.acquire().await?;
+    let connection = pool.acquire().await?;
+    lend_again(pool, connection, deadline, work).await.map(|(value, _)| value)
+}
+
+/// The same on `connection` of `pool`, which is answered with the result for whoever has more to do; after an error it
+/// went back or is closed.
+pub async fn lend_again<T, E, F>(
+    pool: &PgPool,
+    mut connection: PoolConnection<Postgres>,
+    deadline: Duration,
+    work: F,
+) -> Result<(T, PoolConnection<Postgres>), E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E>,
+    E: Failure,
+{
     let done = timeout(deadline, work(&mut connection)).await;
-    let result = done.unwrap_or_else(|_| Err(E::from(silence())));
-    if let Err(error) = &result
-        && error.of_database().is_some_and(is_silence)
-    {
-        connection.close_on_drop();
-        drop(connection);
-        // They go the same way.
-        shed(pool).await;
+    match done.unwrap_or_else(|_| Err(E::from(silence()))) {
+        Ok(value) => Ok((value, connection)),
+        Err(error) => {
+            if error.of_database().is_some_and(is_silence) {
+                connection.close_on_drop();
+                drop(connection);
+                // They go the same way.
+                shed(pool).await;
+            }
+            Err(error)
+        }
     }
-    result
 }
 
 /// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the

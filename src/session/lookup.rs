@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -29,6 +30,9 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const AT_A_TIME: usize = 4;
 /// Sessions in one statement.
 const BATCH: usize = 256;
+/// After this long under load another connection is taken, and asked whether its server still accepts writes: one that
+/// was demoted would answer with yesterday's sessions.
+const HOLD: Duration = Duration::from_secs(1);
 
 /// A live session and its user, as the database says.
 #[derive(Debug)]
@@ -71,6 +75,13 @@ struct Queue {
     running: usize,
     /// When the last statement began.
     began: Option<Instant>,
+}
+
+/// A connection from one statement to the next: to give it back and take it again would be more questions than the
+/// statement.
+struct Held {
+    connection: PoolConnection<Postgres>,
+    since: Instant,
 }
 
 /// Counts itself out when its task is dropped half-way.
@@ -125,6 +136,7 @@ impl Lookup {
     }
 
     async fn drain(self, mut running: Running) {
+        let mut held = None;
         loop {
             let batch: Vec<_> = {
                 let mut queue = lock(&self.queue);
@@ -143,7 +155,7 @@ impl Lookup {
             let stamp = self.cache.stamp();
             let digests: Arc<[Vec<u8>]> =
                 batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
-            match self.select_patiently(&digests).await {
+            match self.select_patiently(&mut held, &digests).await {
                 Ok(rows) => {
                     let rows: HashMap<Vec<u8>, Arc<Row>> = rows
                         .into_iter()
@@ -165,10 +177,14 @@ impl Lookup {
     }
 
     /// Once more when a pooled connection turned out to be dead.
-    async fn select_patiently(&self, digests: &Arc<[Vec<u8>]>) -> sqlx::Result<Vec<Row>> {
-        match self.select(digests).await {
+    async fn select_patiently(
+        &self,
+        held: &mut Option<Held>,
+        digests: &Arc<[Vec<u8>]>,
+    ) -> sqlx::Result<Vec<Row>> {
+        match self.select(held, digests).await {
             Err(sqlx::Error::Io(error)) if error.kind() != io::ErrorKind::TimedOut => {
-                self.select(digests).await
+                self.select(held, digests).await
             }
             other => other,
         }
@@ -176,15 +192,38 @@ impl Lookup {
 
     /// For no longer than somebody waits: behind a link that swallows everything, statements without an end would soon
     /// be as many as there may be at a time.
-    async fn select(&self, digests: &Arc<[Vec<u8>]>) -> sqlx::Result<Vec<Row>> {
+    async fn select(
+        &self,
+        held: &mut Option<Held>,
+        digests: &Arc<[Vec<u8>]>,
+    ) -> sqlx::Result<Vec<Row>> {
+        let Held { connection, since } = match held.take() {
+            Some(held) if held.since.elapsed() < HOLD => held,
+            Some(_) => self.take_tested().await?,
+            None => Held { connection: self.pool.acquire().await?, since: Instant::now() },
+        };
         let digests = Arc::clone(digests);
-        db::lend(&self.pool, DEADLINE, |connection| {
+        let (rows, connection) = db::lend_again(&self.pool, connection, DEADLINE, |connection| {
             Box::pin(async move { rows(connection, &digests).await })
         })
-        .await
+        .await?;
+        *held = Some(Held { connection, since });
+        Ok(rows)
+    }
+
+    async fn take_tested(&self) -> sqlx::Result<Held> {
+        let mut connection = self.pool.acquire().await?;
+        if !db::accepts_writes(&mut connection).await {
+            connection.close_on_drop();
+            connection = self.pool.acquire().await?;
+        }
+        Ok(Held { connection, since: Instant::now() })
     }
 }
 
+/// Each row by its primary key, whatever else is in the tables. Planning it takes longer than running it, and PostgreSQL
+/// would plan it every time for the sake of a shorter array: what stands in a sub-select it does not look at, and after
+/// the fifth time it keeps one plan.
 async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
         Row,
@@ -196,19 +235,23 @@ async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Resul
                s.created_at AS "created_at!",
                s.authenticated_at AS "authenticated_at?",
                s.remembered AS "remembered!",
-               EXTRACT(EPOCH FROM now() - s.last_seen_at)::float8 AS "seconds_since_seen!",
-               EXTRACT(EPOCH FROM s.expires_at - now())::float8 AS "seconds_left!",
-               EXTRACT(EPOCH FROM s.absolute_expires_at - now())::float8 AS "absolute_seconds!",
-               EXTRACT(EPOCH FROM now() - s.created_at)::float8 AS "age_seconds!",
-               EXTRACT(EPOCH FROM now() - s.authenticated_at)::float8 AS "proof_seconds?",
-               EXTRACT(EPOCH FROM s.idle_timeout)::float8 AS "idle_seconds!",
+               date_part('epoch', now() - s.last_seen_at) AS "seconds_since_seen!",
+               date_part('epoch', s.expires_at - now()) AS "seconds_left!",
+               date_part('epoch', s.absolute_expires_at - now()) AS "absolute_seconds!",
+               date_part('epoch', now() - s.created_at) AS "age_seconds!",
+               date_part('epoch', now() - s.authenticated_at) AS "proof_seconds?",
+               date_part('epoch', s.idle_timeout) AS "idle_seconds!",
                s.user_id AS "user_id?",
                u.email AS "email?",
                u.display_name AS "display_name?",
                u.role AS "role?"
           FROM sessions s
-          LEFT JOIN users u ON u.id = s.user_id
-         WHERE s.token_digest = ANY($1::bytea[])
+          LEFT JOIN LATERAL (
+               SELECT email, display_name, role, disabled_at
+                 FROM users
+                WHERE id = s.user_id
+                LIMIT 1) AS u ON true
+         WHERE s.token_digest = ANY((SELECT $1::bytea[])::bytea[])
            AND s.expires_at > now()
            AND u.disabled_at IS NULL
         "#,
