@@ -209,6 +209,32 @@ fn activity_is_written_seldom_in_place_and_never_backwards() {
 }
 
 #[test]
+fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
+    let (server, database) = site();
+    let mut held = registered(&server, EMAIL);
+    let mut free = registered(&server, "grace@example.com");
+    let row_of = |email: &str| format!("user_id = (SELECT id FROM users WHERE email = '{email}')");
+    let _on = database.runtime.enter();
+    let mut open = database.runtime.block_on(database.pool.begin()).unwrap();
+    database.db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '5 minutes'");
+    let delete = format!("DELETE FROM sessions WHERE {}", row_of(EMAIL));
+    let delete = sqlx::query(sqlx::AssertSqlSafe(delete)).execute(&mut *open);
+    database.runtime.block_on(delete).unwrap();
+    assert!(held.is_signed_in(), "not committed");
+    let written = format!(
+        "SELECT count(*) FROM sessions WHERE last_seen_at > now() - interval '2 minutes' AND {}",
+        row_of("grace@example.com")
+    );
+    let began = Instant::now();
+    while !(free.is_signed_in() && database.db_count(&written) == 1) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    database.runtime.block_on(open.rollback()).unwrap();
+    assert!(held.is_signed_in());
+}
+
+#[test]
 fn a_session_in_steady_use_outlives_its_idle_timeout_and_dies_when_left_alone() {
     let database = Database::new();
     let settings = [("FRONTDESK_SESSION_IDLE_TIMEOUT", "10s")];
