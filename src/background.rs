@@ -41,7 +41,30 @@ impl Loops {
         }));
     }
 
-    /// The same, and a round at once whenever somebody calls `notify_one` on `bell`.
+    /// The same for a round of many steps, each of them whole by itself (a task, a transaction): at a stop the round is
+    /// left where it is, for it may have hours to go.
+    pub fn spawn_in_steps<F, R>(&mut self, every: Duration, mut round: F)
+    where
+        F: FnMut() -> R + Send + 'static,
+        R: Future<Output = ()> + Send,
+    {
+        let mut stopped = self.stop.subscribe();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                let wait = every + every.mul_f64(jitter() / 10.0);
+                let turn = async {
+                    round().await;
+                    tokio::time::sleep(wait).await;
+                };
+                tokio::select! {
+                    () = turn => {}
+                    _ = stopped.wait_for(|stop| *stop) => return,
+                }
+            }
+        }));
+    }
+
+    /// Like [`Loops::spawn`], and a round at once whenever somebody calls `notify_one` on `bell`.
     pub fn spawn_woken<F, R>(&mut self, every: Duration, bell: Arc<Notify>, mut round: F)
     where
         F: FnMut() -> R + Send + 'static,
@@ -61,7 +84,7 @@ impl Loops {
         }));
     }
 
-    /// Lets each loop end its round, then returns.
+    /// Lets each loop end its round, but for those in steps, then returns.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         for task in self.tasks {

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use tera::Tera;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::auth::device;
@@ -38,9 +39,11 @@ use crate::user::answers;
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// How long requests in flight may take once we are told to stop, in seconds.
 const DRAIN_SECONDS: u64 = 10;
+/// How long all of it may take: requests, mail, the last writes. A database that hangs must not keep us.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT, then finishes what is in flight, writes what is still to be written
-/// and stops the private PostgreSQL.
+/// and stops the private PostgreSQL. A second signal ends the waiting.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     // Listened to from the very start, so that an early signal stops in order too.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -64,19 +67,32 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         announce(&config, &database, address);
         let handle = server.handle();
         let mut running = tokio::spawn(server);
-        tokio::select! {
-            ended = &mut running => ended??,
-            _ = terminate.recv() => stop(handle, &mut running).await,
-            _ = interrupt.recv() => stop(handle, &mut running).await,
+        let is_told = tokio::select! {
+            ended = &mut running => { ended??; false }
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+        };
+        let in_order = async {
+            if is_told {
+                stop(handle, &mut running).await;
+            }
+            if let Some((handle, _)) = metrics {
+                handle.stop(false).await;
+            }
+            delivery.stop().await;
+            loops.stop().await;
+            let pool = database.fresh_pool();
+            engine.stop(&pool).await;
+            pool.close().await;
+        };
+        let is_done = tokio::select! {
+            done = timeout(STOP_DEADLINE, in_order) => done.is_ok(),
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+        };
+        if !is_done {
+            tracing::warn!("stopping at once: what is still in flight or to be written is left");
         }
-        if let Some((handle, _)) = metrics {
-            handle.stop(false).await;
-        }
-        delivery.stop().await;
-        loops.stop().await;
-        let pool = database.fresh_pool();
-        engine.stop(&pool).await;
-        pool.close().await;
         anyhow::Ok(())
     };
     let served = served.await;

@@ -24,6 +24,8 @@ const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 const TEST_DEADLINE: Duration = Duration::from_secs(1);
 /// A connection that goes back to the pool may first have to hear the end of a statement that nobody waits for.
 const RETURN_DEADLINE: Duration = Duration::from_secs(4);
+/// How long connections that are still at work may take when everything ends.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// No statement of a page may run longer; a stalled server is a 503, not a hanging page.
 const STATEMENT_TIMEOUT: &str = "2500ms";
 
@@ -73,7 +75,8 @@ impl Database {
 
     /// Closes every connection, then stops the private cluster if this process started it.
     pub async fn close(self) -> anyhow::Result<()> {
-        self.pool.close().await;
+        // Who still holds a connection has had its time.
+        timeout(CLOSE_DEADLINE, self.pool.close()).await.ok();
         if let Some(cluster) = self.cluster {
             cluster.stop().await.context("the private PostgreSQL did not stop in order")?;
         }

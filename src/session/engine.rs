@@ -35,7 +35,7 @@ impl Engine {
             }
         });
         let purged = store.clone();
-        loops.spawn(purge_every, move || {
+        loops.spawn_in_steps(purge_every, move || {
             let store = purged.clone();
             async move { store.purge().await }
         });

@@ -8,7 +8,7 @@ use frontdesk::db::cluster::Cluster;
 
 use crate::support::proxy::{Proxy, Wire};
 use crate::support::server::KEY;
-use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 /// Asks again until it is as wished; answers how long that took.
 fn until(mut wished: impl FnMut() -> bool) -> Duration {
@@ -312,6 +312,58 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
             server.log()
         );
     }
+}
+
+#[test]
+fn told_to_stop_it_leaves_a_purge_of_hours_where_it_is() {
+    let database = Database::new();
+    database.db_execute(
+        "INSERT INTO sessions (token_digest, id, expires_at, absolute_expires_at, idle_timeout)
+         SELECT sha256(convert_to(n::text, 'UTF8')), gen_random_uuid(), now() - interval '2 hours', now(), interval '2 hours'
+           FROM generate_series(1, 200000) AS n",
+    );
+    let mut server = Server::start(&database, &[]);
+    let rows = "SELECT count(*) FROM sessions";
+    until(|| database.db_count(rows) < 200_000);
+    server.signal("TERM");
+    let began = Instant::now();
+    assert_eq!(server.ended(), Some(0), "{}", server.log());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(database.db_count(rows) > 0, "it had come to its end");
+    assert!(!server.log().contains("stopping at once"), "{}", server.log());
+}
+
+#[test]
+fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
+    let (mut server, database) = site();
+    registered(&server, "ada@example.com");
+    let _on = database.runtime.enter();
+    let mut holder = database.runtime.block_on(database.pool.begin()).unwrap();
+    let lock = sqlx::query("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").execute(&mut *holder);
+    database.runtime.block_on(lock).unwrap();
+    let mut browser = server.browser();
+    let asked = std::thread::spawn(move || {
+        let fields = crate::support::browser::encode(&[
+            ("email", "ada@example.com"),
+            ("password", PASSWORD),
+        ]);
+        browser.try_send(
+            "POST",
+            "/login",
+            &[("Content-Type", "application/x-www-form-urlencoded")],
+            &fields,
+        )
+    });
+    until(|| {
+        database.db_count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+    });
+    server.signal("TERM");
+    until(|| server.log().contains("stopping: finishing what is in flight"));
+    server.signal("TERM");
+    assert_eq!(server.ended(), Some(0));
+    assert!(server.log().contains("stopping at once"), "{}", server.log());
+    asked.join().unwrap().ok();
+    database.runtime.block_on(holder.rollback()).unwrap();
 }
 
 #[test]
