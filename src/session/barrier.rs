@@ -19,11 +19,13 @@
 //! only after it has processed everything committed before the question, C included; a higher number was
 //! drawn and asked later, so it says the same. If no answer comes, we wait until the database's own
 //! "trusted_until minus now", taken after C, has passed here: S took its lease from the moment before it
-//! sent the beat, so it ended no later. If the question can not even be asked, every lease from before C is
-//! over after one lease.
+//! sent the beat, so it ended no later. And never for longer than one lease from when we began, which was
+//! after C: a lease from a beat before C is over by then, and one from a beat after C is of a server that
+//! heard of C. So it is too when the question can not even be asked.
 //!
 //! Clocks: only spans are compared, the database's with the database's and ours with ours. A step of the
-//! database's clock forward in the very second of a broken link could make a wait too short by it.
+//! database's clock backwards makes no wait longer than a lease; one forward in the very second of a broken
+//! link could make a wait too short by it.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +48,7 @@ pub async fn settle(pool: &PgPool, own: Option<Uuid>) {
     let until = match asked {
         Ok(Ok(None)) => return,
         Ok(Ok(Some((number, left)))) => {
-            let until = Instant::now() + left + MARGIN;
+            let until = (Instant::now() + left).min(began + LEASE) + MARGIN;
             let answered = wait(pool, own, number);
             if tokio::time::timeout_at(until.into(), answered).await == Ok(true) {
                 return;
