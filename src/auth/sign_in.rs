@@ -62,6 +62,10 @@ pub async fn sign_out(
         })
         .await?;
         app.sessions.settle_user(user).await;
+    } else if cookie_guard::is_ours(request) {
+        // The second click: the first deleted the row, and may still wait for a server that knows it. Strangers have no
+        // such cookie and make nobody wait.
+        app.sessions.settle().await;
     }
     cookie_guard::wish(request, |wish| wish.change = CookieChange::Clear);
     Ok(())

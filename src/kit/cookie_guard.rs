@@ -145,6 +145,18 @@ pub fn wish(request: &HttpRequest, change: impl FnOnce(&mut CookieWish)) {
     extensions.insert(wish);
 }
 
+/// Whether the request brings a session cookie that we sealed, of a session that is there or of one that is over. Only
+/// behind the guard.
+pub fn is_ours(request: &HttpRequest) -> bool {
+    let settings = request.app_data::<web::Data<SessionCookie>>();
+    settings.is_some_and(|settings| match find(request.headers(), &settings.name) {
+        Found::One(sealed) => {
+            settings.keys.first().is_some_and(|key| settings.open(sealed, key).is_some())
+        }
+        Found::None | Found::Refused => false,
+    })
+}
+
 /// The middleware.
 pub async fn guard(
     mut request: ServiceRequest,

@@ -144,6 +144,11 @@ impl PgSessionStore {
     /// lease at most.
     pub async fn settle_user(&self, user: UserId) {
         self.cache.forget_user(user_stripe(user));
+        self.settle().await;
+    }
+
+    /// The same for a session that this server no longer finds, whoever ended it.
+    pub async fn settle(&self) {
         barrier::settle(&self.pool, self.server).await;
     }
 
@@ -299,7 +304,7 @@ impl SessionStore for PgSessionStore {
         let stripe = session_stripe(&digest);
         revoke::replaced(&self.pool, digest).await?;
         self.cache.forget_session(stripe);
-        barrier::settle(&self.pool, self.server).await;
+        self.settle().await;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use frontdesk::db::migrations;
 
 use crate::support::history::{Event, History, Outcome, Verdict};
 use crate::support::proxy::{Proxy, Wire};
-use crate::support::{Browser, Database, Server, registered};
+use crate::support::{Browser, Database, Server, registered, site};
 
 const EMAIL: &str = "ada@example.com";
 
@@ -280,6 +280,44 @@ fn a_row_deleted_by_hand_is_refused_within_the_lease_whatever_happens_to_a_liste
             took[took.len() - 1],
         );
     }
+}
+
+#[test]
+fn a_second_click_on_sign_out_answers_no_sooner_than_the_session_is_over_everywhere() {
+    let cluster = Cluster::new(3);
+    let cookie = cluster.database.db_sessions(EMAIL, 1).remove(0);
+    let mut browsers = cluster.browsers(&cookie);
+    assert!(browsers.iter_mut().all(Browser::is_signed_in));
+    let rows = "SELECT count(*) FROM sessions";
+    let before = cluster.database.db_count(rows);
+    cluster.wires[2].set(Wire::Swallows);
+    let (mut first, mut second) = (browsers[0].clone(), browsers[1].clone());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || first.post("/logout", &[]).status);
+        while cluster.database.db_count(rows) == before {}
+        assert_eq!(second.post("/logout", &[]).status, 303);
+        assert_ne!(browsers[2].get("/account/profile").status, 200, "let in by the deaf server");
+        assert_eq!(first.join().unwrap(), 303);
+    });
+    let began = Instant::now();
+    let mut stranger = cluster.servers[0].browser();
+    stranger.cookies.insert("session".to_owned(), "made up".to_owned());
+    assert_eq!(stranger.post("/logout", &[]).status, 303);
+    assert!(began.elapsed() < Duration::from_secs(1), "a stranger waits for nobody");
+}
+
+#[test]
+fn a_clock_of_the_database_that_was_set_back_makes_no_logout_wait_longer_than_a_lease() {
+    let (server, database) = site();
+    let mut browser = registered(&server, EMAIL);
+    // A server that was killed an hour ahead of this clock.
+    let lease = "INSERT INTO session_caches (id, trusted_until) VALUES (gen_random_uuid(), now() + interval '1 hour')";
+    database.runtime.block_on(sqlx::query(lease).execute(&database.pool)).unwrap();
+    let began = Instant::now();
+    assert_eq!(browser.post("/logout", &[]).status, 303);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(3), "it did not wait: {took:?}");
+    assert!(took < Duration::from_millis(3500), "{took:?}");
 }
 
 #[test]
