@@ -65,6 +65,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         housekeeping::begin(&mut loops, app.clone().into_inner());
         let metrics = metrics::server(app)?.map(|server| (server.handle(), tokio::spawn(server)));
         announce(&config, &database, address);
+        if config.public_url.is_https() && config.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "all visitors seem to come from the address of the proxy and share its limits: set FRONTDESK_TRUSTED_PROXIES"
+            );
+        }
         let handle = server.handle();
         let mut running = tokio::spawn(server);
         let is_told = tokio::select! {

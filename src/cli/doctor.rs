@@ -158,6 +158,13 @@ fn cookies(config: &Config, findings: &mut Findings) {
             "Called session, without Secure, because FRONTDESK_PUBLIC_URL is http on this machine. Right for development; set an https:// address before others come.",
         );
     }
+    if config.public_url.is_https() && config.trusted_proxies.is_empty() {
+        findings.add(
+            Verdict::Warning,
+            "proxy",
+            "Who speaks TLS in front is not named, so all visitors seem to come from its address and share its limits. Set FRONTDESK_TRUSTED_PROXIES to it.",
+        );
+    }
     if config.public_url.is_https() && !config.bind.ip().is_loopback() {
         findings.add(
             Verdict::Warning,

@@ -268,6 +268,7 @@ impl Config {
         if listen_url.as_ref().is_some_and(|url| !is_postgres(url)) {
             read.problem("FRONTDESK_LISTEN_URL", LIKE_A_DATABASE);
         }
+        let public_url = public_url::public_url(&mut read);
         let mail = mail::mail(&mut read);
         let by_mail = matches!(mail.transport, MailTransport::Smtp(_));
         let registration = [
@@ -278,6 +279,15 @@ impl Config {
         // The first one is the default.
         let first = usize::from(by_mail);
         let registration = [registration[first], registration[1 - first], registration[2]];
+        if matches!(mail.transport, MailTransport::Kept)
+            && read.text("FRONTDESK_REGISTRATION") == Some("verified")
+            && !public_url.is_loopback()
+        {
+            read.problem(
+                "FRONTDESK_REGISTRATION",
+                "is verified, and no mail is sent, so nobody could ever register. Set FRONTDESK_SMTP_URL",
+            );
+        }
         let argon2 = (
             read.number("FRONTDESK_ARGON2_MEMORY_KIB", 19_456, 7_168..=1_048_576),
             read.number("FRONTDESK_ARGON2_ITERATIONS", 2, 1..=20),
@@ -298,7 +308,7 @@ impl Config {
                     "an address and a port like 127.0.0.1:9090",
                 )
             }),
-            public_url: public_url::public_url(&mut read),
+            public_url,
             secret_keys,
             data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
             migrate: read.choice("FRONTDESK_MIGRATE", &[("on", true), ("off", false)]),

@@ -49,6 +49,16 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn registration_by_mail_needs_mail() {
+    let verified = ("FRONTDESK_REGISTRATION", "verified");
+    let public = ("FRONTDESK_PUBLIC_URL", "https://desk.example.com");
+    assert!(problem(&[verified, public]).contains("no mail is sent"));
+    // In development /dev/mailbox shows it.
+    assert!(config(&[verified]).is_ok());
+    assert!(config(&[verified, public, ("FRONTDESK_MAIL_DIR", "/var/mail/desk")]).is_ok());
+}
+
+#[test]
 fn a_database_of_ones_own_needs_keys_of_ones_own() {
     let url = ("DATABASE_URL", "postgres://desk:hunter2@db.example/desk");
     assert!(problem(&[url]).contains("FRONTDESK_SECRET_KEYS must be set"));

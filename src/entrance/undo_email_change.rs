@@ -57,7 +57,8 @@ pub async fn submit(
     let Some((token, pending)) = find(&app, &path).await? else {
         return link_gone::show(&page, GONE);
     };
-    let undone = email_change::undo(&app.pool, &token, auth::origin(page.request())).await?;
+    let (sealer, origin) = (app.sealer.clone(), auth::origin(page.request()));
+    let undone = email_change::undo(&app.pool, sealer, &token, origin).await?;
     let Some(user) = undone else { return link_gone::show(&page, GONE) };
     throttle::refund(&app.pool, granted).await?;
     app.sessions.settle_user(user).await;

@@ -55,6 +55,9 @@ pub enum Message {
         /// For `/undo-email-change/{token}`.
         undo_token: String,
     },
+    /// To an address that was that of the account, when nobody ever proved it, or when it was taken back: it may be
+    /// another person's, who is told nothing but that.
+    AddressRemoved,
     /// To the new address, after it became that of the account.
     EmailConfirmed {
         /// What we call them.
@@ -112,6 +115,7 @@ impl Message {
             Message::ResetPassword { .. } => "reset_password",
             Message::ChangeEmail { .. } => "change_email",
             Message::EmailChanged { .. } => "email_changed",
+            Message::AddressRemoved => "address_removed",
             Message::EmailConfirmed { .. } => "email_confirmed",
             Message::PasswordChanged { .. } => "password_changed",
             Message::NewDevice { .. } => "new_device",
@@ -165,6 +169,7 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             new_email: "ada@new.example.com".to_owned(),
             undo_token: token,
         },
+        Message::AddressRemoved,
         Message::EmailConfirmed { display_name: display_name.clone() },
         Message::PasswordChanged { display_name: display_name.clone(), by_reset: false, at },
         Message::PasswordChanged { display_name: display_name.clone(), by_reset: true, at },

@@ -93,7 +93,10 @@ pub(super) async fn apply(
     let ended =
         rules::apply(connection, Occasion::EmailChanged, user, asker.session, origin).await?;
     // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
-    if owner.email_verified_at.is_some() {
+    if owner.email_verified_at.is_none() {
+        outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)
+            .await?;
+    } else {
         let about = (owner.email.as_str(), owner.email_canonical.as_str());
         let purpose = Purpose::UndoEmailChange;
         let issued = email_token::issue(connection, sealer, user, purpose, about).await?;
@@ -111,9 +114,14 @@ pub(super) async fn apply(
     Ok(Some(ended))
 }
 
-/// Gives an account the address back that it had before a change, by the link that was mailed there. Every session ends.
-/// `None`: the link is used or expired, or the address has become another account's.
-pub async fn undo(pool: &PgPool, token: &Secret, origin: Origin) -> sqlx::Result<Option<UserId>> {
+/// Gives an account the address back that it had before a change, by the link that was mailed there. Every session ends,
+/// and both addresses are told. `None`: the link is used or expired, or the address has become another account's.
+pub async fn undo(
+    pool: &PgPool,
+    sealer: Sealer,
+    token: &Secret,
+    origin: Origin,
+) -> sqlx::Result<Option<UserId>> {
     let token = token.digest();
     let undone = db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -129,6 +137,12 @@ pub async fn undo(pool: &PgPool, token: &Secret, origin: Origin) -> sqlx::Result
             let occasion = Occasion::EmailChangeUndone;
             let ended = rules::apply(connection, occasion, user, None, &origin).await?;
             email_token::revoke_since(connection, user, old.created_at).await?;
+            for (address, message) in [
+                (&old.email, Message::EmailConfirmed { display_name: owner.display_name }),
+                (&owner.email, Message::AddressRemoved),
+            ] {
+                outbox::enqueue(connection, &sealer, Some(user), address, &message).await?;
+            }
             let details = json!({ "ended_sessions": ended.sessions });
             record(connection, "email_change_undone", user, details, &origin).await?;
             Ok(Some(user))

@@ -251,6 +251,11 @@ fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends(
     assert_eq!((answer.status, answer.location()), (303, "/forgot-password"));
     assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(email(&database), ["ada@example.com"]);
+    // Both hear of it. The thief's first undo had put out the second address.
+    assert_eq!(db_mail(&database, "address_removed", 2).recipient, "thief@example.com");
+    let confirmed = db_mails(&database);
+    let confirmed = confirmed.iter().rfind(|mail| mail.kind == "email_confirmed");
+    assert_eq!(confirmed.map(|mail| mail.recipient.as_str()), Some("ada@example.com"));
     assert!(!thief.is_signed_in() && !ada.is_signed_in());
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
     assert_eq!(
@@ -317,6 +322,9 @@ fn an_address_that_nobody_proved_gets_no_way_back_into_the_account() {
     let code = db_mail(&database, "change_email", 1).text("code").to_owned();
     assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
     assert_eq!(db_mail(&database, "email_confirmed", 1).recipient, "ada@example.com");
+    // It is told that it is out, and neither how to undo it nor what came instead.
+    let told = db_mail(&database, "address_removed", 1);
+    assert_eq!(told.recipient, "adda@example.com");
     assert!(db_mails(&database).iter().all(|mail| mail.kind != "email_changed"));
     assert_eq!(database.db_count("SELECT count(*) FROM email_tokens"), 0);
 }

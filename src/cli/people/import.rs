@@ -218,7 +218,7 @@ struct Rejects {
 impl Rejects {
     fn new(path: Option<&std::path::Path>) -> anyhow::Result<Self> {
         let create =
-            |path| File::create(path).context("the file for rejected lines can not be made");
+            |path| File::create_new(path).context("the file for rejected lines can not be made");
         let mut file = path.map(create).transpose()?.map(BufWriter::new);
         if let Some(file) = &mut file {
             writeln!(file, "line,reason")?;
