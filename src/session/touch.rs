@@ -82,26 +82,24 @@ impl Touch {
         let mark = Mark { activity: Arc::clone(&activity), due: now + wait, missed: false };
         // Could the row run out before the loop comes to it?
         if span(left) < wait + 3 * FLUSH_EVERY && wait.is_zero() {
-            self.marks().remove(digest);
             activity.is_marked.store(false, Ordering::SeqCst);
             let batch = vec![(digest.clone(), mark.clone())];
             if let Err(error) = self.write(&self.pool, batch, false).await {
                 tracing::warn!(%error, "a session could not be marked as seen");
-                self.put_back(digest, &mark);
+                self.mark(digest, mark);
             }
         } else {
-            self.marks().insert(digest.clone(), mark);
+            self.mark(digest, mark);
         }
         activity
     }
 
     /// Marks a session that was found in memory.
     pub(super) fn seen_again(&self, digest: &Digest, activity: &Arc<Activity>, now: Moment) {
-        activity.seen.store(now.0, Ordering::SeqCst);
+        activity.seen.fetch_max(now.0, Ordering::SeqCst);
         if !activity.is_marked.swap(true, Ordering::SeqCst) {
             let due = now + activity.interval;
-            let mark = Mark { activity: Arc::clone(activity), due, missed: false };
-            self.marks().insert(digest.clone(), mark);
+            self.mark(digest, Mark { activity: Arc::clone(activity), due, missed: false });
         }
     }
 
@@ -110,9 +108,20 @@ impl Touch {
         self.marks().len()
     }
 
-    fn put_back(&self, digest: &Digest, mark: &Mark) {
+    /// One mark a session. Two requests that loaded it at once hold an activity each: the newer mark takes over what the
+    /// older one knew, and whoever still holds that one marks it anew when the session is seen again.
+    fn mark(&self, digest: &Digest, mut mark: Mark) {
         mark.activity.is_marked.store(true, Ordering::SeqCst);
-        self.marks().entry(digest.clone()).or_insert_with(|| mark.clone());
+        let mut marks = self.marks();
+        if let Some(other) = marks.get(digest) {
+            if !Arc::ptr_eq(&other.activity, &mark.activity) {
+                other.activity.is_marked.store(false, Ordering::SeqCst);
+                mark.activity.seen.fetch_max(other.activity.seen().0, Ordering::SeqCst);
+            }
+            mark.due = mark.due.min(other.due);
+            mark.missed &= other.missed;
+        }
+        marks.insert(digest.clone(), mark);
     }
 
     /// Writes what is due. What can not be written stays.
@@ -139,11 +148,8 @@ impl Touch {
         let mut chunks = due.chunks(BATCH);
         while let Some(chunk) = chunks.next() {
             if let Err(error) = self.write(pool, chunk.to_vec(), all).await {
-                if db::is_read_only(&error) {
-                    db::shed(pool).await;
-                }
                 for (digest, mark) in chunk.iter().chain(chunks.flatten()) {
-                    self.put_back(digest, mark);
+                    self.mark(digest, mark.clone());
                 }
                 return Err(error);
             }
@@ -206,10 +212,10 @@ impl Touch {
         .await?;
         if written.len() < batch.len() {
             let written: HashSet<&[u8]> = written.iter().map(Vec::as_slice).collect();
-            let due = Moment::now() + LONGEST_INTERVAL;
             for (digest, mark) in &batch {
                 if !mark.missed && !written.contains(digest.as_bytes()) {
-                    self.put_back(digest, &Mark { due, missed: true, ..mark.clone() });
+                    let due = Moment::now() + mark.activity.interval;
+                    self.mark(digest, Mark { due, missed: true, ..mark.clone() });
                 }
             }
         }
@@ -219,5 +225,45 @@ impl Touch {
     fn marks(&self) -> MutexGuard<'_, HashMap<Digest, Mark>> {
         // A map of marks is whole after every operation, so a poisoned lock holds a good map.
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    #[tokio::test]
+    async fn two_requests_that_load_one_session_at_once_leave_no_activity_behind() {
+        let touch = Touch::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
+        let digest = Secret::generate().digest();
+        // Due at once, and a minute later.
+        let one = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
+        let other = touch.seen(&digest, 0.0, 7200.0, 7200.0).await;
+        let later = Moment::now() + Duration::from_secs(5);
+        for held in [&one, &other, &one] {
+            touch.seen_again(&digest, held, later);
+            let marks = touch.marks();
+            let mark = &marks[&digest];
+            assert_eq!(mark.activity.seen(), later, "the mark knows of the last request");
+            assert!(mark.due <= Moment::now(), "and is due as early as any");
+        }
+        assert_eq!(touch.waiting(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_marked_while_it_is_written_is_not_lost_when_the_write_fails() {
+        let touch = Touch::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
+        let digest = Secret::generate().digest();
+        let one = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
+        let taken = touch.marks().remove(&digest).unwrap();
+        one.is_marked.store(false, Ordering::SeqCst);
+        let other = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
+        touch.mark(&digest, taken);
+        let later = Moment::now() + Duration::from_secs(5);
+        touch.seen_again(&digest, &other, later);
+        assert_eq!(touch.marks()[&digest].activity.seen(), later);
     }
 }
