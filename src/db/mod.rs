@@ -14,7 +14,10 @@ pub mod cluster;
 pub mod migrations;
 mod transaction;
 
-pub use transaction::{Failure, Work, in_time, lend, lend_again, transaction, transaction_within};
+pub use transaction::{
+    Failure, Work, in_time, is_of_a_former_schema, lend, lend_again, transaction,
+    transaction_within,
+};
 
 /// How long a request waits for a connection before it answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -160,11 +163,6 @@ pub async fn shed(pool: &PgPool) {
         let Some(connection) = pool.try_acquire() else { return };
         connection.close().await.ok();
     }
-}
-
-/// Whether `error` says that the server accepts no writes: it is no primary any more.
-pub fn is_read_only(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("25006"))
 }
 
 /// One question for both: is it alive, and does it still accept writes (a demoted primary answers pings for ever).

@@ -43,8 +43,22 @@ pub(super) fn silence() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not answer in time").into()
 }
 
-fn is_silence(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+/// Whether `error` says that a connection prepared its statements for another schema ("cached plan must not change
+/// result type"). It says so for ever.
+pub fn is_of_a_former_schema(error: &sqlx::Error) -> bool {
+    has_code(error, "0A000")
+}
+
+/// Whether `error` says that a connection is of no more use: nothing comes back, or its server takes no writes any more
+/// (a demoted primary), or it remembers a former schema. sqlx would keep the last two.
+fn is_of_the_connection(error: &sqlx::Error) -> bool {
+    let is_silence =
+        matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
+    is_silence || has_code(error, "25006") || is_of_a_former_schema(error)
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
 }
 
 /// The answer to one statement, for a loop that must go on. The pool gives up the connection of one that got none.
@@ -79,10 +93,10 @@ where
     match done.unwrap_or_else(|_| Err(E::from(silence()))) {
         Ok(value) => Ok((value, connection)),
         Err(error) => {
-            if error.of_database().is_some_and(is_silence) {
+            if error.of_database().is_some_and(is_of_the_connection) {
                 connection.close_on_drop();
                 drop(connection);
-                // They go the same way.
+                // Those that rest beside it go the same way.
                 shed(pool).await;
             }
             Err(error)

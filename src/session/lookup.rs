@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -204,7 +204,15 @@ impl Lookup {
         };
         let digests = Arc::clone(digests);
         let (rows, connection) = db::lend_again(&self.pool, connection, DEADLINE, |connection| {
-            Box::pin(async move { rows(connection, &digests).await })
+            Box::pin(async move {
+                match rows(connection, &digests).await {
+                    Err(error) if db::is_of_a_former_schema(&error) => {
+                        connection.clear_cached_statements().await?;
+                        rows(connection, &digests).await
+                    }
+                    other => other,
+                }
+            })
         })
         .await?;
         *held = Some(Held { connection, since });

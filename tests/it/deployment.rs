@@ -171,6 +171,26 @@ fn three_servers_behind_nginx_without_stickiness_are_one_site() {
 }
 
 #[test]
+fn a_column_that_gets_another_type_under_open_connections_costs_nobody_a_page() {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_SESSION_CACHE", "off")]);
+    let browser = registered(&server, "ada@example.com");
+    let pages = || {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let mut browser = browser.clone();
+                scope.spawn(move || (0..10).for_each(|_| assert!(browser.is_signed_in())));
+            }
+        });
+    };
+    pages();
+    database.db_execute("DROP VIEW active_sessions");
+    // Statements that are prepared and answer with this column are refused from now on.
+    database.db_execute("ALTER TABLE users ALTER COLUMN display_name TYPE varchar(500)");
+    pages();
+}
+
+#[test]
 fn a_primary_that_is_demoted_under_open_connections_is_left_for_the_new_one() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = [("fsync", "off")];
