@@ -127,6 +127,46 @@ pub async fn record_many(
     Ok(())
 }
 
+/// Something that happened by itself to a session, before anybody looked.
+#[derive(Debug)]
+pub struct Lapse {
+    /// Whose session.
+    pub user: UserId,
+    /// Which.
+    pub session: SessionId,
+    /// When it happened.
+    pub at: OffsetDateTime,
+}
+
+/// Appends the same event for many sessions, each at its own time, in the caller's transaction.
+pub async fn record_lapses(
+    connection: &mut PgConnection,
+    name: &'static str,
+    lapses: &[Lapse],
+    details: Value,
+) -> sqlx::Result<()> {
+    let users: Vec<Uuid> = lapses.iter().map(|lapse| lapse.user.uuid()).collect();
+    let sessions: Vec<Uuid> = lapses.iter().map(|lapse| lapse.session.uuid()).collect();
+    let times: Vec<OffsetDateTime> = lapses.iter().map(|lapse| lapse.at).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO audit_events
+               (occurred_at, event, user_id, session_id, actor, details)
+        SELECT at, $1, user_id, session_id, $2, $3
+          FROM unnest($4::timestamptz[], $5::uuid[], $6::uuid[]) AS lapse (at, user_id, session_id)
+        "#,
+        name,
+        Actor::System.as_str(),
+        details,
+        &times,
+        &users,
+        &sessions,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// A sign-in as the trail remembers it.
 #[derive(Debug)]
 pub struct SignIn {

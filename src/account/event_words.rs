@@ -35,7 +35,7 @@ const EVENTS: [(&str, &str, bool); 23] = [
 ];
 
 /// Causes of the end of a session (`details.cause`).
-const CAUSES: [(&str, &str); 11] = [
+const CAUSES: [(&str, &str); 12] = [
     ("signed_out", "signed out"),
     ("revoked", "signed out from another place"),
     ("password_changed", "the password was changed"),
@@ -47,6 +47,7 @@ const CAUSES: [(&str, &str); 11] = [
     ("deleted", "the account was deleted"),
     ("disabled", "the account was disabled"),
     ("replaced", "the same browser signed in anew"),
+    ("expired", "its time was over"),
 ];
 
 /// Why a sign-in was refused (`details.why`).

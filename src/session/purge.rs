@@ -1,11 +1,14 @@
 //! Expired rows go away by themselves: small batches by the index made for it, one purger in the
-//! cluster, never a live row, nobody waits.
+//! cluster, never a live row, nobody waits. The trail gets their end in the same transaction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sqlx::PgPool;
 
+use super::revoke::Cause;
+use crate::audit::{self, Lapse};
 use crate::db;
 
 /// Rows in one statement at full pace: short enough that no sign-in waits.
@@ -136,12 +139,25 @@ async fn batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
                         LIMIT $1
                           FOR UPDATE SKIP LOCKED)
                    AND expires_at <= now()
+                RETURNING id, user_id, expires_at
                 "#,
                 rows,
             )
-            .execute(&mut *connection)
+            .fetch_all(&mut *connection)
             .await?;
-            Ok(Some(deleted.rows_affected()))
+            // They ended when they expired, not when they are swept up.
+            let lapses: Vec<Lapse> = deleted
+                .iter()
+                .filter_map(|row| {
+                    let (user, session) = (row.user_id?.into(), row.id.into());
+                    Some(Lapse { user, session, at: row.expires_at })
+                })
+                .collect();
+            if !lapses.is_empty() {
+                let details = json!({ "cause": Cause::Expired.as_str() });
+                audit::record_lapses(connection, "session_ended", &lapses, details).await?;
+            }
+            Ok(Some(deleted.len() as u64))
         })
     })
     .await

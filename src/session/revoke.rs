@@ -35,11 +35,13 @@ pub enum Cause {
     Disabled,
     /// The same browser signed in anew.
     Replaced,
+    /// Nobody used it for its idle timeout, or its absolute timeout was over.
+    Expired,
 }
 
 impl Cause {
     /// Every one there is.
-    pub const ALL: [Cause; 11] = [
+    pub const ALL: [Cause; 12] = [
         Cause::SignedOut,
         Cause::Revoked,
         Cause::PasswordChanged,
@@ -51,6 +53,7 @@ impl Cause {
         Cause::Deleted,
         Cause::Disabled,
         Cause::Replaced,
+        Cause::Expired,
     ];
 
     /// As the trail spells it.
@@ -67,6 +70,7 @@ impl Cause {
             Cause::Deleted => "deleted",
             Cause::Disabled => "disabled",
             Cause::Replaced => "replaced",
+            Cause::Expired => "expired",
         }
     }
 }

@@ -52,6 +52,24 @@ fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
 }
 
 #[test]
+fn a_session_that_ran_out_ends_in_the_trail_when_it_ran_out() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    drop(server);
+    database.db_execute(
+        "UPDATE sessions SET created_at = now() - interval '5 hours', last_seen_at = now() - interval '5 hours',
+                             expires_at = now() - interval '3 hours'",
+    );
+    run(&database, &["session", "purge"], "");
+    let ended = database.db_texts(
+        "SELECT concat_ws(' ', actor, details->>'cause', round(extract(epoch FROM now() - occurred_at) / 3600))
+           FROM audit_events WHERE event = 'session_ended'",
+    );
+    assert_eq!(ended, ["system expired 3"]);
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+}
+
+#[test]
 fn the_page_of_activity_goes_on_with_older_events_and_ends() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
