@@ -130,6 +130,26 @@ fn a_reader_sees_no_digest_no_state_and_no_hash_and_the_app_can_not_rewrite_the_
 }
 
 #[test]
+fn the_application_role_can_not_blank_the_trail_of_somebody_who_is_there() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let told = "SELECT count(*) FROM audit_events WHERE ip_address IS NOT NULL";
+    let before = database.db_count(told);
+    assert!(before > 0);
+    let user = database.db_texts("SELECT id::text FROM users").remove(0);
+    // A temporary table is looked for before those of any schema, unless a search path names it.
+    let sql = format!(
+        "SET ROLE frontdesk_app; CREATE TEMPORARY TABLE users (id uuid); GRANT SELECT ON users TO PUBLIC;
+         SELECT audit_events_anonymize('{user}')"
+    );
+    database.runtime.block_on(async {
+        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    });
+    assert_eq!(database.db_count(told), before);
+}
+
+#[test]
 fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
     let refused = |database: &Database, settings: &[(&str, &str)]| {
         let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
