@@ -82,9 +82,11 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
             Err(SchemaProblem::Changed { version }.into())
         }
         Err(MigrateError::Dirty(version)) => Err(SchemaProblem::Dirty { version }.into()),
-        other => {
-            other.context("a migration failed; the database is as it was before that migration")
+        Err(error) => {
+            let left = left_over(&mut connection).await;
+            Err(anyhow::Error::new(error).context(left))
         }
+        Ok(()) => Ok(()),
     };
     connection.close().await.ok();
     result
@@ -197,8 +199,28 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
 /// two servers that start together wait for each other.
 async fn patient(pool: &PgPool) -> anyhow::Result<PgConnection> {
     let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
-    // A file that builds an index concurrently can not set its own.
+    // A file that builds an index concurrently can not set its own, and nobody waits behind it: it waits for older
+    // transactions, however long, for what it leaves when it gives up is an invalid index. All others set theirs.
     connection.execute("SET statement_timeout = 0").await?;
-    connection.execute("SET lock_timeout = '3s'").await?;
+    connection.execute("SET lock_timeout = 0").await?;
     Ok(connection)
+}
+
+/// What a migration that failed has left.
+async fn left_over(connection: &mut PgConnection) -> String {
+    let invalid = sqlx::query_scalar::<_, String>(
+        "SELECT format('%I.%I', n.nspname, c.relname)
+           FROM pg_index i
+           JOIN pg_class c ON c.oid = i.indexrelid
+           JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE NOT i.indisvalid
+            AND n.nspname = current_schema()
+          LIMIT 1",
+    );
+    match invalid.fetch_optional(connection).await {
+        Ok(Some(index)) => format!(
+            "a migration failed, and an index is half built. Run `DROP INDEX CONCURRENTLY {index};`, then `frontdesk migrate run`"
+        ),
+        _ => "a migration failed; the database is as it was before that migration".to_owned(),
+    }
 }

@@ -149,6 +149,48 @@ fn the_application_role_can_not_blank_the_trail_of_somebody_who_is_there() {
     assert_eq!(database.db_count(told), before);
 }
 
+/// A database where the index of this migration is still to be built.
+fn before_the_index() -> Database {
+    let database = Database::new();
+    database.db_execute("DELETE FROM _sqlx_migrations WHERE version = 20261125000002");
+    database
+}
+
+#[test]
+fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
+    let database = before_the_index();
+    database.db_execute("DROP INDEX users_deletion_due_at_idx");
+    let _on = database.runtime.enter();
+    let mut older = database.runtime.block_on(database.pool.begin()).unwrap();
+    let lock = sqlx::query("LOCK TABLE users IN ROW EXCLUSIVE MODE").execute(&mut *older);
+    database.runtime.block_on(lock).unwrap();
+    let pool = database.pool.clone();
+    let migrated = database.runtime.spawn(async move { migrations::run(&pool).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY%'
+                      AND wait_event_type = 'Lock' AND now() - query_start > interval '3.5 seconds'";
+    while database.db_count(waiting) == 0 {
+        assert!(!migrated.is_finished(), "it gave up");
+    }
+    database.runtime.block_on(older.rollback()).unwrap();
+    database.runtime.block_on(migrated).unwrap().unwrap();
+    let valid = "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = 'users_deletion_due_at_idx'::regclass";
+    assert_eq!(database.db_count(valid), 1);
+}
+
+#[test]
+fn an_index_that_is_half_built_is_named_with_what_to_do() {
+    let database = before_the_index();
+    database.db_execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_deletion_due_at_idx'::regclass",
+    );
+    let said = database.runtime.block_on(migrations::run(&database.pool)).unwrap_err();
+    let said = format!("{said:#}");
+    assert!(said.contains("DROP INDEX CONCURRENTLY public.users_deletion_due_at_idx;"), "{said}");
+    database.db_execute("DROP INDEX CONCURRENTLY public.users_deletion_due_at_idx");
+    database.runtime.block_on(migrations::run(&database.pool)).unwrap();
+}
+
 #[test]
 fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
     let refused = |database: &Database, settings: &[(&str, &str)]| {
