@@ -112,7 +112,7 @@ async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<Ending> {
         out::problem("Nothing was done. Say --yes when there is no terminal.");
         return Ok(Ending::WrongUse);
     }
-    let ended = db::transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
+    let ended = db::long_transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
         Box::pin(async move { revoke::everybody(connection, &Origin::operator()).await })
     })
     .await?;

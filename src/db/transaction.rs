@@ -9,13 +9,16 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::shed;
 
 /// Nothing that a page waits for takes longer: a few statements of at most 2.5 s.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What counts or deletes as many rows as there are is given so long, for a loop must go on some day.
+const LONG_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// The work of one connection.
 pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
@@ -114,6 +117,23 @@ where
     E: Failure,
 {
     transaction_within(pool, DEADLINE, work).await
+}
+
+/// The same for operators and loops that nobody waits for, where one statement takes as long as there are rows: without
+/// the statement timeout of pages.
+pub async fn long_transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Failure,
+{
+    transaction_within(pool, LONG_DEADLINE, |connection| {
+        Box::pin(async move {
+            connection.execute("SET LOCAL statement_timeout = 0").await?;
+            work(connection).await
+        })
+    })
+    .await
 }
 
 /// The same for what may take longer than a page.

@@ -107,10 +107,14 @@ pub async fn run_once(
 
 /// How many rows wait to be deleted.
 pub async fn count_expired(pool: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM sessions WHERE purge_after <= now() AND expires_at <= now()"#
-    )
-    .fetch_one(pool)
+    db::long_transaction(pool, |connection| {
+        Box::pin(
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM sessions WHERE purge_after <= now() AND expires_at <= now()"#
+            )
+            .fetch_one(connection),
+        )
+    })
     .await
 }
 

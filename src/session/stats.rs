@@ -1,9 +1,10 @@
 //! The table in figures, for operators and DBAs. Reads the whole table: not for a page.
 
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::device;
+use crate::db;
 
 /// What `frontdesk session stats` says.
 #[derive(Debug, Serialize)]
@@ -57,6 +58,10 @@ const SPANS: [(f64, &str); 8] = [
 
 /// Counts.
 pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
+    db::long_transaction(pool, |connection| Box::pin(count(connection))).await
+}
+
+async fn count(connection: &mut PgConnection) -> sqlx::Result<Stats> {
     let counts = sqlx::query!(
         r#"
         SELECT count(*) FILTER (WHERE expires_at > now() AND user_id IS NOT NULL) AS "signed_in!",
@@ -68,7 +73,7 @@ pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
           FROM sessions
         "#
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *connection)
     .await?;
     let bounds: Vec<f64> = SPANS[..SPANS.len() - 1].iter().map(|(bound, _)| *bound).collect();
     let seen = sqlx::query!(
@@ -81,7 +86,7 @@ pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
         "#,
         &bounds,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
     let age = sqlx::query!(
         r#"
@@ -93,7 +98,7 @@ pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
         "#,
         &bounds,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
     let agents = sqlx::query!(
         r#"
@@ -105,7 +110,7 @@ pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
          LIMIT 10000
         "#
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
     let table = sqlx::query!(
         r#"
@@ -118,7 +123,7 @@ pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
          WHERE c.oid = 'sessions'::regclass
         "#
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *connection)
     .await?;
     let mut devices: Vec<Bucket> = Vec::new();
     for agent in agents {

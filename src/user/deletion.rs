@@ -134,7 +134,8 @@ pub async fn delete_now(
     origin: Origin,
 ) -> sqlx::Result<bool> {
     let sealer = sealer.clone();
-    db::transaction(pool, move |connection| {
+    // A long trail takes longer than a page may.
+    db::long_transaction(pool, move |connection| {
         Box::pin(async move {
             let found = sqlx::query_as!(
                 Leaving,
@@ -156,7 +157,8 @@ pub async fn delete_now(
 /// settle, or that there is none. One that somebody is keeping just now is passed over.
 pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Option<UserId>> {
     let sealer = sealer.clone();
-    db::transaction(pool, move |connection| {
+    // A long trail takes longer than a page may.
+    db::long_transaction(pool, move |connection| {
         Box::pin(async move {
             let found = sqlx::query_as!(
                 Leaving,

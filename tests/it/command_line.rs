@@ -204,6 +204,36 @@ fn help_reads_well_and_wrong_use_is_told() {
 }
 
 #[test]
+fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    drop(server);
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                      AND wait_event_type = 'Lock' AND now() - query_start > interval '3 seconds'";
+    let _on = database.runtime.enter();
+    for arguments in [
+        &["session", "stats"][..],
+        &["session", "purge"],
+        &["session", "revoke", "--all", "--yes"],
+        &["user", "delete", "ada@example.com", "--yes"],
+    ] {
+        let mut slow = database.runtime.block_on(database.pool.begin()).unwrap();
+        let lock = sqlx::query("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").execute(&mut *slow);
+        database.runtime.block_on(lock).unwrap();
+        std::thread::scope(|scope| {
+            let said = scope.spawn(|| run(&database, arguments, ""));
+            // Longer than a page would wait.
+            while database.db_count(waiting) == 0 {
+                assert!(!said.is_finished(), "{arguments:?} gave up");
+            }
+            database.runtime.block_on(slow.rollback()).unwrap();
+            let said = said.join().unwrap();
+            assert_eq!(said.code, 0, "{arguments:?}: {}", said.error);
+        });
+    }
+}
+
+#[test]
 fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
     let database = Database::new();
     let bind = free_address();
