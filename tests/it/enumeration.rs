@@ -1,32 +1,9 @@
-//! Whether an address has an account: sign-in, registration and recovery say the same of every class of account, and take
-//! the same time.
+//! Whether an address has an account: sign-in, registration and recovery say the same of every class of account. That they
+//! take the same time is in tests/quiet.
 
+use crate::support::Answer;
+use crate::support::classes::{CLASSES, db_classes, recover, register};
 use crate::support::mail::db_forget_tries;
-use crate::support::median::take_the_same_time;
-use crate::support::{Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server};
-
-const CLASSES: [&str; 6] =
-    ["unknown", "wrong", "disabled", "unverified", "no-password", "disabled-unverified"];
-
-/// A server with one account of each class, `<class>@example.com`.
-fn classes() -> (Server, Database) {
-    let database = Database::new();
-    let open = Server::start(&database, &[]);
-    for class in &CLASSES[1..] {
-        open.browser().register(&format!("{class}@example.com"));
-    }
-    drop(open);
-    for sql in [
-        "UPDATE users SET email_verified_at = now() WHERE email NOT LIKE '%unverified%'",
-        "UPDATE users SET disabled_at = now() WHERE email LIKE 'disabled%'",
-        "UPDATE users SET password_hash = NULL WHERE email LIKE 'no-password%'",
-        "DELETE FROM mail_outbox",
-    ] {
-        database.db_execute(sql);
-    }
-    let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "verified")]);
-    (server, database)
-}
 
 /// Everything of an answer but what differs between any two.
 fn bare(answer: &Answer, email: &str) -> String {
@@ -50,18 +27,9 @@ fn bare(answer: &Answer, email: &str) -> String {
     all.replace(&format!("content-length: {length}"), &format!("content-length: {without}"))
 }
 
-fn register(browser: &mut Browser, email: &str) -> Answer {
-    let fields = [("email", email), ("display_name", "Somebody"), ("password", PASSWORD)];
-    browser.post("/register", &fields)
-}
-
-fn recover(browser: &mut Browser, email: &str) -> Answer {
-    browser.post("/forgot-password", &[("email", email)])
-}
-
 #[test]
 fn registration_and_recovery_answer_every_class_of_account_byte_for_byte_the_same() {
-    let (server, database) = classes();
+    let (server, database) = db_classes();
     for what in [register, recover] {
         let answers: Vec<String> = CLASSES
             .iter()
@@ -109,51 +77,4 @@ fn registration_and_recovery_answer_every_class_of_account_byte_for_byte_the_sam
     for (class, one) in CLASSES.iter().zip(&said) {
         assert_eq!(one, &said[0], "{class}");
     }
-}
-
-#[test]
-fn sign_in_takes_the_same_time_for_every_class_of_account() {
-    let (server, database) = classes();
-    let mut acts = CLASSES.map(|class| {
-        let (server, database, email) = (&server, &database, format!("{class}@example.com"));
-        let act: Box<dyn FnMut(usize) + '_> = Box::new(move |_| {
-            db_forget_tries(database);
-            let answer = server.browser().login(&email, OTHER_PASSWORD);
-            assert_eq!(answer.status, 422);
-        });
-        (class, act)
-    });
-    take_the_same_time("sign-in", 400, &mut acts);
-}
-
-#[test]
-fn registration_takes_the_same_time_for_every_class_of_account() {
-    let (server, database) = classes();
-    let mut acts = CLASSES.map(|class| {
-        let (server, database) = (&server, &database);
-        let act: Box<dyn FnMut(usize) + '_> = Box::new(move |number| {
-            db_forget_tries(database);
-            let email = match class {
-                "unknown" => format!("unknown{number}@example.com"),
-                class => format!("{class}@example.com"),
-            };
-            assert_eq!(register(&mut server.browser(), &email).status, 303);
-        });
-        (class, act)
-    });
-    take_the_same_time("registration", 400, &mut acts);
-}
-
-#[test]
-fn recovery_takes_the_same_time_for_every_class_of_account() {
-    let (server, database) = classes();
-    let mut acts = CLASSES.map(|class| {
-        let (server, database, email) = (&server, &database, format!("{class}@example.com"));
-        let act: Box<dyn FnMut(usize) + '_> = Box::new(move |_| {
-            db_forget_tries(database);
-            assert_eq!(recover(&mut server.browser(), &email).status, 303);
-        });
-        (class, act)
-    });
-    take_the_same_time("recovery", 400, &mut acts);
 }

@@ -18,7 +18,6 @@ mod email_change;
 mod entrance_pages;
 mod enumeration;
 mod every_page;
-mod faults;
 mod fresh_proof;
 mod headers;
 mod import;

@@ -1,11 +1,11 @@
 //! What tests need: a PostgreSQL, databases, servers, browsers.
 
 pub mod browser;
+pub mod classes;
 pub mod database;
 pub mod history;
 pub mod kill;
 pub mod mail;
-pub mod median;
 pub mod proxy;
 pub mod server;
 pub mod smtp;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use frontdesk::db::cluster::Cluster;
 
+use crate::alone;
+use crate::bystander::Bystander;
 use crate::support::proxy::{Proxy, Wire};
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
@@ -29,6 +31,8 @@ fn new_folder(name: &str) -> PathBuf {
 
 #[test]
 fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
+    let _alone = alone();
+    let bystander = Bystander::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = new_folder("away");
     let start = || runtime.block_on(Cluster::start(&folder)).unwrap();
@@ -42,9 +46,7 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
     runtime.block_on(cluster.stop()).unwrap();
 
     for path in ["/account", "/account/sessions", "/"] {
-        let began = Instant::now();
-        let answer = browser.get(path);
-        let took = began.elapsed();
+        let (answer, took) = bystander.timed(|| browser.get(path));
         assert_eq!(answer.status, 503, "{path}");
         assert!(took < Duration::from_secs(3), "{path} took {took:?}");
         assert!(answer.header("retry-after").is_some() && answer.header("refresh").is_some());
@@ -52,15 +54,15 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
         assert!(answer.body.contains("You are still signed in"));
         assert!(answer.cookies().is_empty(), "{:?}", answer.cookies());
     }
-    let began = Instant::now();
-    assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 503);
-    assert!(began.elapsed() < Duration::from_secs(3));
+    let (answer, took) = bystander.timed(|| server.browser().login("ada@example.com", PASSWORD));
+    assert_eq!(answer.status, 503);
+    assert!(took < Duration::from_secs(3), "signing in took {took:?}");
     assert_eq!(server.browser().get("/").status, 200, "strangers still see the start page");
     assert_eq!(server.browser().get("/healthz").status, 200);
     assert_eq!(server.browser().get("/readyz").status, 503);
 
     let cluster = start();
-    let back = until(|| browser.get("/account").status == 200);
+    let (_, back) = bystander.timed(|| until(|| browser.get("/account").status == 200));
     println!("back {back:?} after PostgreSQL");
     assert!(back < Duration::from_secs(2), "{back:?}");
     assert_eq!(browser.cookies, cookies);
@@ -70,6 +72,8 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
 
 #[test]
 fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
+    let _alone = alone();
+    let bystander = Bystander::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = new_folder("hangs");
     let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
@@ -78,21 +82,19 @@ fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
         Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let mut browser = server.browser();
     browser.register("ada@example.com");
-    let pid_file = folder.join("database/postgres/postmaster.pid");
+    let pid_file = cluster.data_dir().join("database/postgres/postmaster.pid");
     let postmaster = std::fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
     let signal = |name: &str| {
         Command::new("pkill").args([name, "-P", &postmaster]).status().unwrap();
         Command::new("kill").args([name, &postmaster]).status().unwrap();
     };
     signal("-STOP");
-    let began = Instant::now();
-    let answer = browser.get("/account");
-    let took = began.elapsed();
+    let (answer, took) = bystander.timed(|| browser.get("/account"));
     signal("-CONT");
     assert_eq!(answer.status, 503);
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(answer.cookies().is_empty());
-    let back = until(|| browser.get("/account").status == 200);
+    let (_, back) = bystander.timed(|| until(|| browser.get("/account").status == 200));
     assert!(back < Duration::from_secs(2), "{back:?}");
     drop(server);
     runtime.block_on(cluster.stop()).unwrap();
@@ -100,6 +102,7 @@ fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
 
 #[test]
 fn a_link_that_swallows_everything_is_left_for_new_connections() {
+    let _alone = alone();
     let database = Database::new();
     let wire = Proxy::start(database.socket());
     let url = database.url_through(&wire);
@@ -144,6 +147,7 @@ fn a_link_that_swallows_everything_is_left_for_new_connections() {
 
 #[test]
 fn a_connection_on_which_nothing_comes_back_keeps_no_place_in_the_pool() {
+    let _alone = alone();
     let database = Database::new();
     let wire = Proxy::start(database.socket());
     database.runtime.block_on(async {
@@ -160,6 +164,7 @@ fn a_connection_on_which_nothing_comes_back_keeps_no_place_in_the_pool() {
 
 #[test]
 fn a_feed_that_can_not_connect_tries_less_and_less_and_leaves_the_pages_their_connections() {
+    let _alone = alone();
     let database = Database::new();
     let wire = Proxy::start(database.socket());
     let nobody = database.url_through(&wire).replacen("desk@", "nobody@", 1);
@@ -179,6 +184,7 @@ fn a_feed_that_can_not_connect_tries_less_and_less_and_leaves_the_pages_their_co
 
 #[test]
 fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() {
+    let _alone = alone();
     // Where the server is stopped: each trigger waits for a lock that the test holds.
     let stops = [
         ("users", "BEFORE UPDATE"),
@@ -276,6 +282,7 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
 
 #[test]
 fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written() {
+    let _alone = alone();
     for signal in ["TERM", "INT"] {
         let database = Database::new();
         let settings = [("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")];
@@ -316,6 +323,7 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
 
 #[test]
 fn told_to_stop_it_leaves_a_purge_of_hours_where_it_is() {
+    let _alone = alone();
     let database = Database::new();
     database.db_execute(
         "INSERT INTO sessions (token_digest, id, expires_at, absolute_expires_at, idle_timeout)
@@ -335,6 +343,7 @@ fn told_to_stop_it_leaves_a_purge_of_hours_where_it_is() {
 
 #[test]
 fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
+    let _alone = alone();
     let (mut server, database) = site();
     registered(&server, "ada@example.com");
     let _on = database.runtime.enter();
@@ -368,6 +377,7 @@ fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
 
 #[test]
 fn settings_that_are_wrong_are_said_at_once_and_nothing_starts() {
+    let _alone = alone();
     let said = Server::start_bare(&[
         ("FRONTDESK_PUBLIC_URL", "http://desk.example.com"),
         ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),

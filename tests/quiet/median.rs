@@ -7,12 +7,20 @@ use std::time::Instant;
 pub type Act<'a> = (&'a str, Box<dyn FnMut(usize) + 'a>);
 
 /// Claims that the medians of `tries` of each of `acts` differ by less than two milliseconds: of the times, or, on a machine
-/// that is busy with something else, of what each differs from the mean of its own round. Three chances.
+/// that is busy with something else, of what each differs from the mean of its own round. `before` each is not counted. A
+/// median that is off by chance comes nearer with more tries, one that is off by nature does not: twice as many are added
+/// before the claim has failed.
 #[expect(clippy::print_stdout, reason = "figures of a test")]
-pub fn take_the_same_time(what: &str, tries: usize, acts: &mut [Act<'_>]) {
+pub fn take_the_same_time(
+    what: &str,
+    tries: usize,
+    before: &mut dyn FnMut(),
+    acts: &mut [Act<'_>],
+) {
+    let mut rounds: Vec<Vec<f64>> = Vec::new();
     let mut spreads = (0.0, 0.0);
-    for chance in 1..=3 {
-        let rounds: Vec<Vec<f64>> = (0..tries).map(|number| round(number, acts)).collect();
+    for enough in [tries, 2 * tries, 3 * tries] {
+        rounds.extend((rounds.len()..enough).map(|number| round(number, before, acts)));
         let medians = |of: &dyn Fn(&[f64], usize) -> f64| -> Vec<f64> {
             let median = |which| {
                 let mut all: Vec<f64> = rounds.iter().map(|round| of(round, which)).collect();
@@ -28,7 +36,7 @@ pub fn take_the_same_time(what: &str, tries: usize, acts: &mut [Act<'_>]) {
         let named: Vec<String> =
             acts.iter().zip(&times).map(|((name, _), time)| format!("{name} {time:.2}")).collect();
         println!(
-            "{what}, {tries} tries each, medians in ms: {}; they differ by {:.2} (within a round by {:.2})",
+            "{what}, {enough} tries each, medians in ms: {}; they differ by {:.2} (within a round by {:.2})",
             named.join(", "),
             spreads.0,
             spreads.1
@@ -36,14 +44,13 @@ pub fn take_the_same_time(what: &str, tries: usize, acts: &mut [Act<'_>]) {
         if spreads.0.min(spreads.1) < 2.0 {
             return;
         }
-        println!("{what}: chance {chance} missed");
     }
     panic!("{what}: the medians differ by {spreads:?} ms");
 }
 
 /// One try of each, in an order of its own: in turns, one of them would always meet the same of the two hashing threads, or
 /// always follow the same other. Milliseconds.
-fn round(number: usize, acts: &mut [Act<'_>]) -> Vec<f64> {
+fn round(number: usize, before: &mut dyn FnMut(), acts: &mut [Act<'_>]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..acts.len()).collect();
     order.sort_by_cached_key(|which| {
         let mut hasher = DefaultHasher::new();
@@ -52,6 +59,7 @@ fn round(number: usize, acts: &mut [Act<'_>]) -> Vec<f64> {
     });
     let mut took = vec![0.0; acts.len()];
     for which in order {
+        before();
         let began = Instant::now();
         (acts[which].1)(number);
         took[which] = began.elapsed().as_secs_f64() * 1000.0;
