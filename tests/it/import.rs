@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::kill::{Hold, db_until_gone, until};
 use crate::support::server::KEY;
 use crate::support::{Database, PASSWORD, Server, site};
 
@@ -194,19 +195,20 @@ fn a_change_of_password_between_wins_over_the_new_hash_of_the_old_one() {
     let [_, _, password, hash] = fixture("django-pbkdf2-sha256-default");
     let path = file("race", format!("email,password_hash\nada@example.com,{hash}\n"));
     assert_eq!(import(&database, &path, &[]).0, 0);
-    let read = "SELECT COALESCE(sum(calls), 0)::bigint
-                  FROM pg_stat_statements
-                 WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-                   AND query LIKE '%FROM users%WHERE email_canonical = %'";
-    let before = database.db_count(read);
-    let mut browser = server.browser();
-    let runs = std::thread::spawn(move || browser.login("ada@example.com", password).status);
-    // The row is read and its million rounds run; now another password is set.
-    while database.db_count(read) == before {}
-    let changed = database.db_execute(
+    // Another password is being set; the sign-in reads the old one, and its own new hash has to wait for the row.
+    let _on = database.runtime.enter();
+    let mut change = database.runtime.block_on(database.pool.begin()).unwrap();
+    let set = sqlx::query(
         "UPDATE users SET password_hash = '$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0', password_changed_at = clock_timestamp()",
     );
-    assert_eq!(changed, 1);
+    let changed = database.runtime.block_on(set.execute(&mut *change)).unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    let mut browser = server.browser();
+    let runs = std::thread::spawn(move || browser.login("ada@example.com", password).status);
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%UPDATE users%'";
+    until(|| database.db_count(waits) == 1);
+    database.runtime.block_on(change.commit()).unwrap();
     assert_ne!(runs.join().unwrap(), 303, "it was no longer the password");
     let stored = database.db_texts("SELECT password_hash FROM users");
     assert!(stored[0].contains("m=8,t=1,p=1"), "the old password came back");
@@ -224,17 +226,18 @@ fn killed_three_times_half_way_nobody_is_missing_and_nobody_is_there_twice() {
     }
     let path = file("killed", text);
     for kill in 1..=3 {
+        // In the middle of a batch.
+        let row = format!("NEW.email = '{}@example.com'", kill * 6_000 + 250);
+        let hold = Hold::db_where(&database, ("users", "BEFORE INSERT"), &row);
         let mut child = start(&database, &["user", "import", path.to_str().unwrap()]);
-        while people(&database) < kill * 6_000 {
-            assert!(child.try_wait().unwrap().is_none(), "it was quicker than the kill");
-        }
+        hold.until_waiting(1);
         child.kill().unwrap();
         child.wait().unwrap();
-        let there = people(&database);
-        let events =
-            database.db_count("SELECT count(*) FROM audit_events WHERE event = 'imported'");
-        assert!(there < ALL as i64 && there % 500 == 0, "{there}");
-        assert_eq!(there, events, "a person and the event are one");
+        hold.release();
+        db_until_gone(&database);
+        assert_eq!(people(&database), kill * 6_000, "whole batches");
+        let events = "SELECT count(*) FROM audit_events WHERE event = 'imported'";
+        assert_eq!(database.db_count(events), kill * 6_000, "a person and the event are one");
     }
     let before = people(&database) as u64;
     let (code, counts, error) = import(&database, &path, &[]);

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+#[expect(dead_code, reason = "the rest of it is for tests/quiet")]
 mod support;
 
 mod account_pages;

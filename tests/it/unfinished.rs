@@ -91,6 +91,42 @@ fn killed_while_somebody_registers_the_account_and_its_mail_are_there_or_neither
 }
 
 #[test]
+fn killed_while_a_registration_is_noted_it_is_answered_or_was_never_made() {
+    let stops = [
+        ("registrations", "BEFORE INSERT"),
+        ("registrations", "AFTER INSERT"),
+        ("registrations", "CONSTRAINT AFTER INSERT"),
+    ];
+    killed_everywhere(
+        "registration, verified",
+        &VERIFIED,
+        &stops,
+        |server, _| (server.browser(), ()),
+        |browser, ()| {
+            let fields =
+                [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
+            post(browser, "/register", &fields)
+        },
+        |database, ()| {
+            let noted = database.db_count("SELECT count(*) FROM registrations");
+            let users = database.db_count("SELECT count(*) FROM users");
+            assert_eq!((users, db_mails(database).len()), (0, 0), "nothing before the answer");
+            let anew = Server::start(database, &VERIFIED);
+            // Whoever was told nothing tries again.
+            if noted == 0 {
+                let fields =
+                    [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
+                assert_eq!(anew.browser().post("/register", &fields).status, 303);
+            }
+            let mail = db_mail(database, "verify_registration", 1);
+            let link = format!("/verify-email/{}", mail.text("token"));
+            assert_eq!(anew.browser().post(&link, &[("password", PASSWORD)]).status, 303);
+            noted == 1
+        },
+    );
+}
+
+#[test]
 fn killed_while_a_registration_is_answered_it_is_answered_by_the_next_server_once() {
     let stops = [
         ("registrations", "BEFORE UPDATE"),

@@ -6,21 +6,13 @@ use std::time::{Duration, Instant};
 
 use frontdesk::db::cluster::Cluster;
 
-use crate::alone;
 use crate::bystander::Bystander;
-use crate::support::proxy::{Proxy, Wire};
+use crate::support::browser::encode;
+use crate::support::kill::{Hold, db_killed_at};
+use crate::support::mail::db_mail;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
-
-/// Asks again until it is as wished; answers how long that took.
-fn until(mut wished: impl FnMut() -> bool) -> Duration {
-    let began = Instant::now();
-    while !wished() {
-        assert!(began.elapsed() < Duration::from_secs(30), "it never came");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    began.elapsed()
-}
+use crate::{alone, until};
 
 /// A folder for a cluster, without what an earlier run left there.
 fn new_folder(name: &str) -> PathBuf {
@@ -101,88 +93,6 @@ fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
 }
 
 #[test]
-fn a_link_that_swallows_everything_is_left_for_new_connections() {
-    let _alone = alone();
-    let database = Database::new();
-    let wire = Proxy::start(database.socket());
-    let url = database.url_through(&wire);
-    let settings = [("DATABASE_URL", url.as_str()), ("FRONTDESK_SESSION_CACHE", "off")];
-    let server = Server::start(&database, &settings);
-    let mut browser = registered(&server, "ada@example.com");
-    let age = "UPDATE sessions SET last_seen_at = last_seen_at - interval '5 minutes'";
-    let is_seen = "SELECT count(*) FROM sessions WHERE last_seen_at > now() - interval '2 minutes'";
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    database.db_execute(age);
-    assert!(browser.is_signed_in());
-    let _on = database.runtime.enter();
-    let mut holder = database.runtime.block_on(database.pool.begin()).unwrap();
-    let mut lock = |mode: &str| {
-        let lock = sqlx::AssertSqlSafe(format!("LOCK TABLE sessions IN {mode} MODE"));
-        database.runtime.block_on(sqlx::query(lock).execute(&mut *holder)).unwrap();
-    };
-    // First the writing of activity waits, then as many look-ups as there may be.
-    lock("EXCLUSIVE");
-    until(|| database.db_count(waiting) == 1);
-    lock("ACCESS EXCLUSIVE");
-    let back = std::thread::scope(|scope| {
-        until(|| {
-            let mut browser = browser.clone();
-            scope.spawn(move || assert_eq!(browser.get("/account/profile").status, 503));
-            database.db_count(waiting) == 5
-        });
-        wire.set(Wire::Swallows);
-        database.runtime.block_on(holder.rollback()).unwrap();
-        let began = Instant::now();
-        assert_eq!(browser.get("/account/profile").status, 503);
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-        wire.strand();
-        until(|| browser.get("/account/profile").status == 200)
-    });
-    println!("pages are back {back:?} after the link");
-    assert!(back < Duration::from_secs(3), "{back:?}");
-    database.db_execute(age);
-    let written = until(|| browser.is_signed_in() && database.db_count(is_seen) == 1);
-    println!("activity is written again {written:?} later");
-}
-
-#[test]
-fn a_connection_on_which_nothing_comes_back_keeps_no_place_in_the_pool() {
-    let _alone = alone();
-    let database = Database::new();
-    let wire = Proxy::start(database.socket());
-    database.runtime.block_on(async {
-        let pool = frontdesk::db::pool(database.url_through(&wire).parse().unwrap(), 1);
-        let connection = pool.acquire().await.unwrap();
-        wire.strand();
-        drop(connection);
-        let began = Instant::now();
-        while pool.acquire().await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "its place is taken for ever");
-        }
-    });
-}
-
-#[test]
-fn a_feed_that_can_not_connect_tries_less_and_less_and_leaves_the_pages_their_connections() {
-    let _alone = alone();
-    let database = Database::new();
-    let wire = Proxy::start(database.socket());
-    let nobody = database.url_through(&wire).replacen("desk@", "nobody@", 1);
-    let began = Instant::now();
-    let server = Server::start(&database, &[("FRONTDESK_LISTEN_URL", &nobody)]);
-    registered(&server, "ada@example.com");
-    let connections = "SELECT pid::text FROM pg_stat_activity
-                        WHERE datname = current_database() AND application_name = 'frontdesk' ORDER BY pid";
-    let before = database.db_texts(connections);
-    assert!(!before.is_empty());
-    let so_far = wire.connections();
-    until(|| wire.connections() >= so_far.max(1) + 3);
-    let after = database.db_texts(connections);
-    assert!(before.iter().all(|pid| after.contains(pid)), "{before:?} {after:?}");
-    assert!(began.elapsed() > Duration::from_millis(1300), "200, 400 and 800 ms lie between four");
-}
-
-#[test]
 fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() {
     let _alone = alone();
     // Where the server is stopped: each trigger waits for a lock that the test holds.
@@ -195,14 +105,20 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
         ("sessions", "BEFORE UPDATE"),
         ("sessions", "AFTER UPDATE"),
         ("audit_events", "AFTER INSERT"),
+        ("email_tokens", "BEFORE DELETE"),
+        ("email_tokens", "AFTER DELETE"),
+        ("mail_outbox", "BEFORE INSERT"),
+        ("mail_outbox", "AFTER INSERT"),
         ("users", "CONSTRAINT AFTER UPDATE"),
     ];
     let (mut before, mut after) = (0, 0);
     for (table, moment) in stops {
         let database = Database::new();
         let mut server = Server::start(&database, &[]);
-        let mut here = registered(&server, "ada@example.com");
+        let here = registered(&server, "ada@example.com");
         server.browser().login("ada@example.com", PASSWORD);
+        server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
+        db_mail(&database, "reset_password", 1);
         // The secret is taken anew, so that nothing is due to be written but by the change.
         let mut own = here.clone();
         let fingerprint = |database: &Database| {
@@ -212,53 +128,19 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
             )[0].clone()
         };
         let old = fingerprint(&database);
-        let (kind, moment, tail) = match moment.strip_prefix("CONSTRAINT ") {
-            Some(moment) => ("CONSTRAINT TRIGGER", moment, "DEFERRABLE INITIALLY DEFERRED"),
-            None => ("TRIGGER", moment, ""),
-        };
-        database.db_execute(
-            "CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
-             'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN coalesce(NEW, OLD); END'",
-        );
-        database.db_execute(&format!(
-            "CREATE {kind} stop {moment} ON {table} {tail} FOR EACH ROW EXECUTE FUNCTION wait_here()"
-        ));
-        // A connection of a pool is given back on a runtime.
-        let _on = database.runtime.enter();
-        let mut holder = database.runtime.block_on(database.pool.acquire()).unwrap();
-        database
-            .runtime
-            .block_on(sqlx::query("SELECT pg_advisory_lock(42)").execute(&mut *holder))
-            .unwrap();
-        let asked = std::thread::spawn(move || {
+        db_killed_at(&database, &mut server, (table, moment), here, |browser| {
             let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
-            let body = crate::support::browser::encode(&fields);
-            here.try_send(
-                "POST",
-                "/account/password",
-                &[("Content-Type", "application/x-www-form-urlencoded")],
-                &body,
-            )
-            .ok()
+            let form = [("Content-Type", "application/x-www-form-urlencoded")];
+            browser.try_send("POST", "/account/password", &form, &encode(&fields)).ok()
         });
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
-        until(|| database.db_count(waiting) > 0);
-        server.signal("KILL");
-        server.ended();
-        database
-            .runtime
-            .block_on(sqlx::query("SELECT pg_advisory_unlock(42)").execute(&mut *holder))
-            .unwrap();
-        asked.join().unwrap();
-        until(|| {
-            database.db_count(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'frontdesk'",
-            ) == 0
-        });
-        database.db_execute(&format!("DROP TRIGGER stop ON {table}"));
         let now = fingerprint(&database);
         let changed =
             database.db_count("SELECT count(*) FROM audit_events WHERE event = 'password_changed'");
+        // Never changed without being told, nor with an older link still good.
+        let told = "SELECT count(*) FROM mail_outbox WHERE kind = 'password_changed'";
+        assert_eq!(database.db_count(told), changed, "{table} {moment}");
+        let links = "SELECT count(*) FROM email_tokens WHERE purpose = 'reset_password'";
+        assert_eq!(database.db_count(links), 1 - changed, "{table} {moment}");
         let anew = Server::start(&database, &[]);
         own.address = anew.address.clone();
         if changed == 0 {
@@ -293,6 +175,8 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
         let seen = "SELECT EXTRACT(EPOCH FROM now() - last_seen_at)::bigint FROM sessions";
         assert!(browser.is_signed_in());
         assert!(database.db_count(seen) >= 30, "not yet due");
+        // Told when it has every request and can finish none: what still waits to be taken may be reset.
+        let hold = Hold::db_at(&database, ("sessions", "BEFORE INSERT"));
         let in_flight: Vec<_> = (0..8)
             .map(|number| {
                 let mut other = Browser::new(&server.address);
@@ -303,8 +187,9 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
                 })
             })
             .collect();
-        until(|| database.db_count("SELECT count(*) FROM sessions") > 1);
+        hold.until_waiting(8);
         server.signal(signal);
+        hold.release();
         let code = server.ended();
         assert_eq!(code, Some(0), "{}", server.log());
         for answer in in_flight {

@@ -10,13 +10,25 @@ mod support;
 mod bystander;
 mod enumeration;
 mod faults;
+mod links;
 mod median;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 static MACHINE: Mutex<()> = Mutex::new(());
 
 /// The machine, for as long as the answer is kept.
 fn alone() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks again until it is as wished; answers how long that took.
+fn until(mut wished: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !wished() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it never came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    began.elapsed()
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, PgConnection};
+
 use super::{Answer, Browser, Database, Server};
 
 /// Asks again until it is as wished.
@@ -13,8 +15,62 @@ pub fn until(mut wished: impl FnMut() -> bool) {
     }
 }
 
-/// Lets the next statement that reaches `stop` ("users BEFORE UPDATE") wait, does `act` in `browser`, and kills the server
-/// there. When this returns, what PostgreSQL knew of the server is over.
+/// Waits until PostgreSQL is done with every server of this database, whatever became of them.
+pub fn db_until_gone(database: &Database) {
+    let left = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name LIKE 'frontdesk%'";
+    until(|| database.db_count(left) == 0);
+}
+
+/// A place where statements wait until they are let go, or this is dropped.
+pub struct Hold<'a> {
+    database: &'a Database,
+    lock: PgConnection,
+}
+
+impl<'a> Hold<'a> {
+    /// Whatever reaches `stop` from now on waits: "users BEFORE UPDATE", or "users CONSTRAINT AFTER UPDATE" for the commit.
+    pub fn db_at(database: &'a Database, stop: (&str, &str)) -> Self {
+        Self::db_where(database, stop, "true")
+    }
+
+    /// The same for rows that are so: "NEW.email = 'ada@example.com'".
+    pub fn db_where(database: &'a Database, (table, moment): (&str, &str), row: &str) -> Self {
+        let (kind, moment, tail) = match moment.strip_prefix("CONSTRAINT ") {
+            Some(moment) => ("CONSTRAINT TRIGGER", moment, "DEFERRABLE INITIALLY DEFERRED"),
+            None => ("TRIGGER", moment, ""),
+        };
+        let lock = database.runtime.block_on(async {
+            let mut lock = PgConnection::connect(&database.url).await.unwrap();
+            sqlx::query("SELECT pg_advisory_lock(42)").execute(&mut lock).await.unwrap();
+            lock
+        });
+        database.db_execute(
+            "CREATE OR REPLACE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN coalesce(NEW, OLD); END'",
+        );
+        database.db_execute(&format!("DROP TRIGGER IF EXISTS stop ON {table}"));
+        database.db_execute(&format!(
+            "CREATE {kind} stop {moment} ON {table} {tail} FOR EACH ROW WHEN ({row}) EXECUTE FUNCTION wait_here()"
+        ));
+        Self { database, lock }
+    }
+
+    /// Waits until so many are there.
+    pub fn until_waiting(&self, count: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event = 'advisory'";
+        until(|| self.database.db_count(waiting) >= count);
+    }
+
+    /// Lets them go, and whoever comes later.
+    pub fn release(self) {
+        self.database.runtime.block_on(self.lock.close()).unwrap();
+    }
+}
+
+/// Lets the next statement that reaches `stop` wait, does `act` in `browser`, and kills the server there. When this
+/// returns, what PostgreSQL knew of the server is over.
 pub fn db_killed_at(
     database: &Database,
     server: &mut Server,
@@ -22,35 +78,13 @@ pub fn db_killed_at(
     mut browser: Browser,
     act: impl FnOnce(&mut Browser) -> Option<Answer> + Send + 'static,
 ) {
-    let (table, moment) = stop;
-    let (kind, moment, tail) = match moment.strip_prefix("CONSTRAINT ") {
-        Some(moment) => ("CONSTRAINT TRIGGER", moment, "DEFERRABLE INITIALLY DEFERRED"),
-        None => ("TRIGGER", moment, ""),
-    };
-    database.db_execute(
-        "CREATE OR REPLACE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
-         'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN coalesce(NEW, OLD); END'",
-    );
-    database.db_execute(&format!(
-        "CREATE {kind} stop {moment} ON {table} {tail} FOR EACH ROW EXECUTE FUNCTION wait_here()"
-    ));
-    // A connection of a pool is given back on a runtime.
-    let _on = database.runtime.enter();
-    let mut holder = database.runtime.block_on(database.pool.acquire()).unwrap();
-    let lock = sqlx::query("SELECT pg_advisory_lock(42)").execute(&mut *holder);
-    database.runtime.block_on(lock).unwrap();
+    let hold = Hold::db_at(database, stop);
     let asked = std::thread::spawn(move || act(&mut browser));
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
-    until(|| database.db_count(waiting) > 0);
+    hold.until_waiting(1);
     server.signal("KILL");
     server.ended();
-    let unlock = sqlx::query("SELECT pg_advisory_unlock(42)").execute(&mut *holder);
-    database.runtime.block_on(unlock).unwrap();
+    hold.release();
     asked.join().unwrap();
-    until(|| {
-        database.db_count(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'frontdesk'",
-        ) == 0
-    });
-    database.db_execute(&format!("DROP TRIGGER stop ON {table}"));
+    db_until_gone(database);
+    database.db_execute(&format!("DROP TRIGGER stop ON {}", stop.0));
 }
