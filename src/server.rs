@@ -21,6 +21,7 @@ use crate::auth::device;
 use crate::background::Loops;
 use crate::config::Config;
 use crate::db::{self, Database, migrations};
+use crate::entrance::ticket;
 use crate::housekeeping;
 use crate::kit::assets::Assets;
 use crate::kit::client::TrustedProxies;
@@ -162,7 +163,8 @@ fn server(
     let https = public.is_https();
     let first = keys.first().cloned().context("at least one secret key is set")?;
     let flash = web::Data::new(Flash::new(https, first.clone()));
-    let others = vec![flash.name().to_owned(), device::cookie_name(https).to_owned()];
+    let others = [flash.name(), device::cookie_name(https), ticket::cookie_name(https)];
+    let others = others.map(str::to_owned).to_vec();
     let cookie = web::Data::new(SessionCookie::new(https, keys, others));
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let sealer = web::Data::new(app.sealer.clone());

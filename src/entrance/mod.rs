@@ -5,6 +5,7 @@ pub mod login;
 pub mod logout;
 pub mod register;
 pub mod reset_password;
+pub mod ticket;
 pub mod undo_email_change;
 pub mod verify_code;
 pub mod verify_email;

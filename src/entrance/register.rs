@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::verify_email;
+use super::ticket;
 use crate::app::App;
 use crate::auth::{self, Visitor};
 use crate::config::Registration;
@@ -100,7 +100,7 @@ pub async fn submit(
             let ticket = Secret::generate();
             registration::begin(&app.pool, &ticket, &address, &name, &hash).await?;
             app.answers.notify_one();
-            return Ok(page.redirect(&verify_email::with_ticket(&ticket)));
+            return Ok(ticket::hand_out(page.redirect("/verify-email"), &app, &ticket));
         }
         let mail = app.mail_is_on().then(|| app.sealer.clone());
         match registration::open(&app.pool, mail, address, name, hash, origin).await? {

@@ -1,19 +1,18 @@
-//! `GET`, `POST /verify-email?ticket=…`: the code of a mail, typed in the browser that registered. Looks and works the same
-//! for an address that has an account already, whose owner got another mail; no code is right there.
+//! `GET`, `POST /verify-email`: the code of a mail, typed in the browser that registered, which its cookie says
+//! (`ticket.rs`). Looks and works the same for an address that has an account already, whose owner got another mail; no
+//! code is right there.
 
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::link_gone;
-use super::verify_email::{GONE, welcome, with_ticket};
+use super::verify_email::{GONE, welcome};
+use super::{link_gone, ticket};
 use crate::app::App;
 use crate::auth::{self, Visitor};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
-use crate::kit::headers::without_referrer;
 use crate::kit::page::Page;
-use crate::secret::Secret;
 use crate::user::code::Code;
 use crate::user::registration::{self, Registered};
 use crate::user::throttle::{self, Action};
@@ -22,46 +21,40 @@ const UNREADABLE: &str = "Enter the code from the email: eight letters and digit
 const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
 const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
 
-/// What the address bar brings along.
-#[derive(Deserialize)]
-pub struct Query {
-    ticket: Option<String>,
-}
-
 #[derive(Serialize)]
 struct Data {
     form: FormView,
     email: String,
-    action: String,
 }
 
-/// `GET /verify-email?ticket=…`.
+/// `GET /verify-email`.
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     visitor: Visitor,
-    query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, HttpError> {
     if visitor.0.is_some() {
         return Ok(page.redirect("/account"));
     }
-    let Some(ticket) = ticket(query) else { return link_gone::show(&page, GONE) };
+    let Some(ticket) = ticket::held(page.request(), &app) else {
+        return link_gone::show(&page, GONE);
+    };
     let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
         return link_gone::show(&page, GONE);
     };
-    let data =
-        Data { form: FormView::default(), email: waiting.email, action: with_ticket(&ticket) };
-    page.show("entrance/verify_code.html", &data).map(without_referrer)
+    let data = Data { form: FormView::default(), email: waiting.email };
+    page.show("entrance/verify_code.html", &data)
 }
 
-/// `POST /verify-email?ticket=…`.
+/// `POST /verify-email`.
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    query: Option<web::Query<Query>>,
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let Some(ticket) = ticket(query) else { return link_gone::show(&page, GONE) };
+    let Some(ticket) = ticket::held(page.request(), &app) else {
+        return link_gone::show(&page, GONE);
+    };
     let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
         return link_gone::show(&page, GONE);
     };
@@ -72,7 +65,7 @@ pub async fn submit(
         app.answers.notify_one();
         let notice =
             Notice::good("Another email is on its way. Only its code and its link count now.");
-        return Ok(without_referrer(page.redirect_with(&with_ticket(&ticket), &notice)));
+        return Ok(page.redirect_with("/verify-email", &notice));
     }
     let mut form = FormView::default();
     let typed = form.take(&mut sent, "code", "The code");
@@ -86,17 +79,12 @@ pub async fn submit(
         match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
             Registered::Done(id) => {
                 throttle::refund(&app.pool, granted).await?;
-                return welcome(&app, &page, id).await.map(without_referrer);
+                return welcome(&app, &page, id).await;
             }
             Registered::WrongCode => form.refuse("code", WRONG),
             Registered::DeadCode => form.refuse("code", DEAD),
             Registered::Gone => return link_gone::show(&page, GONE),
         }
     }
-    let data = Data { form, email: waiting.email, action: with_ticket(&ticket) };
-    page.show_refused("entrance/verify_code.html", &data).map(without_referrer)
-}
-
-fn ticket(query: Option<web::Query<Query>>) -> Option<Secret> {
-    Secret::parse(query?.ticket.as_deref()?)
+    page.show_refused("entrance/verify_code.html", &Data { form, email: waiting.email })
 }

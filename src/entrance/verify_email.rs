@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use super::link_gone::{self, Instead};
+use super::ticket;
 use crate::app::App;
 use crate::auth::{self, Visitor};
 use crate::kit::error::HttpError;
@@ -45,11 +46,6 @@ struct Data {
 enum Link {
     Registration(Waiting),
     Account { pending: Pending, is_own: bool },
-}
-
-/// The page of somebody who registered just now.
-pub fn with_ticket(ticket: &Secret) -> String {
-    format!("/verify-email?ticket={}", ticket.reveal())
 }
 
 /// `GET /verify-email/{token}`.
@@ -153,7 +149,7 @@ pub(super) async fn welcome(
     let user = record::find(&app.pool, id).await?.ok_or(HttpError::NotFound)?;
     auth::sign_in(page.request(), app, &user, false, "pwd")?;
     let notice = Notice::good("Your address is confirmed. This is your account.");
-    Ok(page.redirect_with("/account", &notice))
+    Ok(ticket::take_back(page.redirect_with("/account", &notice), app))
 }
 
 /// Confirms an address of an account that is there. `password` is `None` in the account's own session.

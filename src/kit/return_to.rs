@@ -91,7 +91,7 @@ mod tests {
             "/login?next=/login",
             "/register",
             "/forgot-password?sent",
-            "/verify-email?ticket=x",
+            "/verify-email/x",
             "/reset-password/x",
             "/account/../undo-email-change/x",
         ] {

@@ -24,7 +24,7 @@ use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
 
 /// A registration waits so long for its proof, in seconds.
-const LIFETIME: f64 = 24.0 * 3600.0;
+pub const LIFETIME: f64 = 24.0 * 3600.0;
 
 /// Makes an account at once, whose address is still to be shown: with `mail`, by a link that is on its way when this
 /// returns.

@@ -35,6 +35,7 @@ mod session_engine;
 mod session_rules;
 mod session_store;
 mod throttling;
+mod tickets;
 mod trail;
 mod unfinished;
 mod verification;

@@ -1,0 +1,85 @@
+//! What a browser holds that registered: the code of the mail counts there and nowhere else.
+
+use crate::support::mail::db_mail;
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, verified_site};
+use crate::verification::{WAITS, register};
+
+fn users(database: &Database) -> i64 {
+    database.db_count("SELECT count(*) FROM users")
+}
+
+#[test]
+fn the_code_is_enough_in_the_browser_that_registered_and_nowhere_else() {
+    let (server, database) = verified_site();
+    let mut ada = server.browser();
+    register(&mut ada, "ada@example.com", PASSWORD);
+    let ada_code = db_mail(&database, "verify_registration", 1).text("code").to_owned();
+    assert!(ada_code.len() == 9 && ada_code.as_bytes()[4] == b'-', "{ada_code}");
+    let mut eve = server.browser();
+    register(&mut eve, "eve@example.com", PASSWORD);
+    let eve_code = db_mail(&database, "verify_registration", 2).text("code").to_owned();
+    // Flow A's code in flow B, both ways, and the same address registered by somebody else.
+    assert_eq!(eve.post(WAITS, &[("code", &ada_code)]).status, 422);
+    assert_eq!(ada.post(WAITS, &[("code", &eve_code)]).status, 422);
+    register(&mut eve, "ada@example.com", OTHER_PASSWORD);
+    db_mail(&database, "verify_registration", 3);
+    assert_eq!(eve.post(WAITS, &[("code", &ada_code)]).status, 422);
+    assert_eq!(users(&database), 0);
+    let typed = ada_code.to_lowercase().replace('-', " ");
+    let answer = ada.post(WAITS, &[("code", &typed)]);
+    assert_eq!((answer.status, answer.location()), (303, "/account"));
+    assert!(ada.is_signed_in());
+    assert_eq!(eve.get(WAITS).status, 410, "what somebody else prepared for the address is gone");
+}
+
+#[test]
+fn the_code_makes_nothing_in_a_browser_that_was_only_led_to_the_page() {
+    let (server, database) = verified_site();
+    let mut eve = server.browser();
+    // The mail and its code are ours, and go to Ada; Eve knows the password and hopes that Ada types the code.
+    register(&mut eve, "ada@example.com", PASSWORD);
+    let code = db_mail(&database, "verify_registration", 1).text("code").to_owned();
+    let held = eve.cookies["registration"].clone();
+    let mut ada = server.browser();
+    for led in [WAITS.to_owned(), format!("{WAITS}?ticket={held}"), format!("{WAITS}?{held}")] {
+        assert_eq!(ada.get(&led).status, 410, "{led}");
+        assert_eq!(ada.post(&led, &[("code", &code)]).status, 410, "{led}");
+        assert_eq!(ada.post(&led, &[("code", &code), ("ticket", &held)]).status, 410, "{led}");
+    }
+    // What is not whole, of another kind, or there twice is no ticket.
+    let device =
+        registered(&Server::start(&Database::new(), &[]), "eve@example.com").cookies["device"]
+            .clone();
+    for value in [
+        &held[1..],
+        &held[..held.len() - 1],
+        device.as_str(),
+        &format!("{held}; registration={held}"),
+    ] {
+        ada.cookies.insert("registration".to_owned(), value.to_owned());
+        assert_eq!(ada.post(WAITS, &[("code", &code)]).status, 410, "{value}");
+    }
+    assert_eq!(users(&database), 0);
+    assert_eq!(eve.post(WAITS, &[("code", &code)]).status, 303);
+    assert!(!eve.cookies.contains_key("registration"), "it has served");
+}
+
+#[test]
+fn the_cookie_of_a_registration_lives_a_day_and_no_script_reads_it() {
+    let database = Database::new();
+    let settings = [
+        ("FRONTDESK_PUBLIC_URL", "https://desk.example.com"),
+        ("FRONTDESK_REGISTRATION", "verified"),
+    ];
+    let server = Server::start(&database, &settings);
+    let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
+    let mut browser = server.browser();
+    let answer = browser.post("/register", &fields);
+    let [cookie] = answer.cookies()[..] else { panic!("{:?}", answer.cookies()) };
+    assert!(cookie.starts_with("__Host-registration="), "{cookie}");
+    for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/", "Max-Age=86400"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert!(!cookie.contains("Domain"), "{cookie}");
+    assert_eq!(browser.get(WAITS).status, 200);
+}
