@@ -61,10 +61,9 @@ pub async fn submit(
         form.refuse("email", "This is the address you have now. Enter another.");
     }
     if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
-        let request = page.request();
-        auth::admit(request, &app, Action::Recover, Some(address.canonical())).await?;
+        admit(&app, &page, &user, Action::Resend).await?;
         let to = address.as_typed().to_owned();
-        let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
+        let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(page.request()));
         email_change::begin(pool, sealer, user.person.id, address, origin).await?;
         let notice = Notice::good(format!("An email is on its way to {to}."));
         return Ok(page.redirect_with("/account/email", &notice));
@@ -79,7 +78,7 @@ pub async fn verify(
     user: CurrentUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    admit(&app, &page, &user, Action::Recover).await?;
+    admit(&app, &page, &user, Action::Resend).await?;
     let notice = match verify_email::send(&app.pool, app.sealer.clone(), user.person.id).await? {
         Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.person.email)),
         Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),

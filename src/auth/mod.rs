@@ -8,7 +8,7 @@ pub mod device;
 mod proof;
 mod sign_in;
 
-pub use admission::admit;
+pub use admission::{admit, admit_about, who};
 pub use confirmed::{Confirmed, FRESH_FOR, ask};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use proof::{Proof, prove};

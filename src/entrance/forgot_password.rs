@@ -51,7 +51,7 @@ pub async fn submit(
         EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
     if let (true, Ok(address)) = (form.is_good(), address) {
         let request = page.request();
-        auth::admit(request, &app, Action::Recover, Some(address.canonical())).await?;
+        auth::admit_about(request, &app, Action::Recover, &address).await?;
         if app.mail_is_on() {
             recovery::request(&app.pool, &address, &auth::origin(request)).await?;
             app.answers.notify_one();

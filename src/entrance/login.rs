@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, Visitor, device};
+use crate::auth::{self, Visitor};
 use crate::kit::ago;
 use crate::kit::error::HttpError;
 use crate::kit::form::{Form, FormView};
@@ -15,7 +15,7 @@ use crate::user::authenticate::AuthenticateError;
 use crate::user::email_address::EmailAddress;
 use crate::user::hasher::HasherError;
 use crate::user::password::Password;
-use crate::user::throttle::{self, Action, Admission, Who};
+use crate::user::throttle::{self, Action, Admission};
 use crate::user::{Authentication, authenticate};
 
 /// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
@@ -75,12 +75,7 @@ pub async fn submit(
             Err(too_long) => form.refuse("password", too_long.to_string()),
             Ok(password) => {
                 let origin = auth::origin(page.request());
-                let who = Who {
-                    account: address.as_ref().map(EmailAddress::canonical),
-                    ip_address: origin.ip_address,
-                    known_device_of: device::known_for(page.request(), &app, address.as_ref())
-                        .await?,
-                };
+                let who = auth::who(page.request(), &app, address.as_ref()).await?;
                 let granted = match throttle::admit(&app.pool, Action::SignIn, who).await? {
                     Admission::Granted(granted) => granted,
                     Admission::Refused { retry_after } => {

@@ -58,9 +58,10 @@ pub async fn submit(
     let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
         return link_gone::show(&page, GONE);
     };
-    let (request, account) = (page.request(), waiting.email_canonical.as_str());
+    // By the registration, never by its address: that may be another person's.
+    let (request, counted) = (page.request(), waiting.name());
     if sent.take_optional("again").is_some() {
-        auth::admit(request, &app, Action::Recover, Some(account)).await?;
+        auth::admit(request, &app, Action::Resend, Some(&counted)).await?;
         registration::ask_again(&app.pool, &ticket).await?;
         app.answers.notify_one();
         let notice =
@@ -74,7 +75,7 @@ pub async fn submit(
         form.refuse("code", UNREADABLE);
     }
     if let (true, Some(code)) = (form.is_good(), code) {
-        let granted = auth::admit(request, &app, Action::Verify, Some(account)).await?;
+        let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
         let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
         match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
             Registered::Done(id) => {

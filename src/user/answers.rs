@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use super::code::{CODE_SECONDS, Code};
 use super::email_token::{self, Purpose};
 use super::registration::row_name;
+use super::throttle::{self, Action};
 use crate::audit::{self, Actor, Event, Origin};
 use crate::db;
 use crate::id::UserId;
@@ -33,7 +34,8 @@ async fn all(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<()> {
 }
 
 /// Writes the mail of the registration that waits longest, one transaction for all of it: a link and a code, or word to the
-/// owner that the address has an account already. `false` when none waits. Several servers share the work.
+/// owner that the address has an account already. Where an address has had too many it waits on. `false` when none can be
+/// written. Several servers share the work.
 async fn registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -42,14 +44,25 @@ async fn registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
                 SELECT id, email, email_canonical, display_name
                   FROM registrations
                  WHERE mailed_at IS NULL
+                   AND NOT EXISTS (
+                       SELECT
+                         FROM throttles t
+                        WHERE t.action = 'register_mail'
+                          AND t.subject = sha256($1::bytea || convert_to(email_canonical, 'UTF8'))
+                          AND t.free_at > clock_timestamp())
                  ORDER BY created_at
                  LIMIT 1
                    FOR UPDATE SKIP LOCKED
                 "#,
+                throttle::account_prefix(),
             )
             .fetch_optional(&mut *connection)
             .await?;
             let Some(row) = waiting else { return Ok(false) };
+            // Another server may have written one to that address in this very moment.
+            if !throttle::admit_mail(connection, Action::Register, &row.email_canonical).await? {
+                return Ok(true);
+            }
             let owner = sqlx::query!(
                 "SELECT id, email, display_name FROM users WHERE email_canonical = $1",
                 row.email_canonical,
@@ -103,7 +116,8 @@ async fn registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
 }
 
 /// Answers the oldest request, one transaction for all of it: a link to the address that the account has, which ends older
-/// links; nothing where there is no account, or a disabled one. `false` when none waits. Several servers share the work.
+/// links; nothing where there is no account, or a disabled one, and nothing where so many were sent that the last one was
+/// sent just now and works. `false` when none waits. Several servers share the work.
 async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -135,6 +149,10 @@ async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             // The address may have become another one's while the lock was waited for.
             let owner = owner.filter(|owner| owner.email_canonical == request.email_canonical);
             let Some(owner) = owner else { return Ok(true) };
+            let address = &owner.email_canonical;
+            if !throttle::admit_mail(connection, Action::Recover, address).await? {
+                return Ok(true);
+            }
             let user = owner.id();
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
             let purpose = Purpose::ResetPassword;

@@ -97,6 +97,8 @@ pub async fn begin(
 
 /// A registration that can still become an account.
 pub struct Waiting {
+    /// Its row.
+    pub id: Uuid,
     /// As typed.
     pub email: String,
     /// As it is compared.
@@ -105,13 +107,20 @@ pub struct Waiting {
     pub password_hash: String,
 }
 
+impl Waiting {
+    /// By what tries about it alone are counted.
+    pub fn name(&self) -> String {
+        row_name(self.id)
+    }
+}
+
 /// The one that this browser began. Changes nothing.
 pub async fn find_by_ticket(pool: &PgPool, ticket: &Secret) -> sqlx::Result<Option<Waiting>> {
     let ticket = ticket.digest();
     sqlx::query_as!(
         Waiting,
         r#"
-        SELECT email, email_canonical, password_hash
+        SELECT id, email, email_canonical, password_hash
           FROM registrations
          WHERE ticket_digest = $1
            AND expires_at > now()
@@ -128,7 +137,7 @@ pub async fn find_by_token(pool: &PgPool, token: &Secret) -> sqlx::Result<Option
     sqlx::query_as!(
         Waiting,
         r#"
-        SELECT email, email_canonical, password_hash
+        SELECT id, email, email_canonical, password_hash
           FROM registrations
          WHERE token_digest = $1
            AND expires_at > now()

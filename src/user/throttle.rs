@@ -14,7 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::email_address::EmailAddress;
 use super::record::{self, User};
@@ -31,8 +31,11 @@ pub enum Action {
     SignIn,
     /// A new account.
     Register,
-    /// A link for a forgotten password, or another mail that somebody asks for.
+    /// A link for a forgotten password.
     Recover,
+    /// Another mail to an address that waits to be shown, or one to a new address: by the registration or the account
+    /// that asks, so that it uses up nothing of whoever reads the mail.
+    Resend,
     /// A link or a code from a mail.
     Verify,
     /// "Say who you are again", by somebody who is signed in.
@@ -41,8 +44,8 @@ pub enum Action {
 
 impl Action {
     /// In the order of the declaration.
-    pub const ALL: [Self; 5] =
-        [Self::SignIn, Self::Register, Self::Recover, Self::Verify, Self::Confirm];
+    pub const ALL: [Self; 6] =
+        [Self::SignIn, Self::Register, Self::Recover, Self::Resend, Self::Verify, Self::Confirm];
 
     /// As the table and the metrics spell it.
     pub fn as_str(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Action {
             Action::SignIn => "sign_in",
             Action::Register => "register",
             Action::Recover => "recover",
+            Action::Resend => "resend",
             Action::Verify => "verify",
             Action::Confirm => "confirm",
         }
@@ -59,7 +63,8 @@ impl Action {
 /// Who tries it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Who<'a> {
-    /// Canonical address of the account, whether there is one or not; `None` where it is not about an account.
+    /// Canonical address of the account, whether there is one or not, or the name of a registration that waits; `None`
+    /// where it is about neither.
     pub account: Option<&'a str>,
     /// Where the request comes from.
     pub ip_address: Option<IpAddr>,
@@ -120,6 +125,23 @@ pub async fn refund(pool: &PgPool, granted: Granted) -> sqlx::Result<()> {
 /// Nothing was tried after all (too busy, away): every counter gets back this one try, and no more.
 pub async fn withdraw(pool: &PgPool, granted: Granted) -> sqlx::Result<()> {
     counters::give_back(pool, granted.counted, |_| false).await
+}
+
+/// Whether the mail that answers `action` may go to `account` now, counted in the caller's transaction. Strangers cause
+/// such mail, so no page is refused by it: a mail that may not go now goes later, or is not needed, as the one before it
+/// still serves.
+pub(super) async fn admit_mail(
+    connection: &mut PgConnection,
+    action: Action,
+    account: &str,
+) -> sqlx::Result<bool> {
+    let subject = Some(digest(By::Account, account));
+    let keys = key(action, By::Mail, subject, Limits::of(action).mail).into_iter().collect();
+    match counters::count_in(connection, keys).await {
+        Ok(Outcome::Counted(_)) => Ok(true),
+        Ok(Outcome::Waiting { .. }) | Err(Undone::Overtaken) => Ok(false),
+        Err(Undone::Database(error)) => Err(error),
+    }
 }
 
 /// How many tries were refused since the start.
@@ -188,21 +210,22 @@ fn keys(action: Action, who: Who<'_>) -> Vec<Key> {
     let address = who.ip_address.map(|address| digest(By::Address, &network(address)));
     let pair = account.clone().zip(address.clone()).map(|(one, other)| [one, other].concat());
     let device = who.known_device_of.map(|user| digest(By::Device, &user.to_string()));
-    let key = |by: By, subject: Option<Vec<u8>>, limit: Option<Limit>| {
-        let action = format!("{}_{}", action.as_str(), by.as_str());
-        subject.zip(limit).map(|(subject, limit)| Key { by, action, subject, limit })
-    };
-    if let Some(known) = key(By::Device, device, limits.device) {
+    if let Some(known) = key(action, By::Device, device, limits.device) {
         return vec![known];
     }
     [
-        key(By::Account, account, limits.account),
-        key(By::Address, address, limits.address),
-        key(By::Pair, pair, limits.pair),
+        key(action, By::Account, account, limits.account),
+        key(action, By::Address, address, limits.address),
+        key(action, By::Pair, pair, limits.pair),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn key(action: Action, by: By, subject: Option<Vec<u8>>, limit: Option<Limit>) -> Option<Key> {
+    let action = format!("{}_{}", action.as_str(), by.as_str());
+    subject.zip(limit).map(|(subject, limit)| Key { by, action, subject, limit })
 }
 
 /// An IPv4 address whole; of IPv6 the /64, which is what one customer has at the very least.
@@ -214,7 +237,17 @@ fn network(address: IpAddr) -> String {
 }
 
 fn digest(by: By, subject: &str) -> Vec<u8> {
-    Sha256::digest(format!("frontdesk throttle {}\0{subject}", by.as_str())).to_vec()
+    Sha256::digest([prefix(by).as_bytes(), subject.as_bytes()].concat()).to_vec()
+}
+
+/// What is digested in front of a subject.
+fn prefix(by: By) -> String {
+    format!("frontdesk throttle {}\0", by.as_str())
+}
+
+/// What is digested in front of an account, for statements that look for the counters of many.
+pub(super) fn account_prefix() -> Vec<u8> {
+    prefix(By::Account).into_bytes()
 }
 
 #[cfg(test)]

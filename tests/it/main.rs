@@ -22,6 +22,7 @@ mod every_page;
 mod fresh_proof;
 mod headers;
 mod import;
+mod lockout;
 mod mail;
 mod mail_failures;
 mod mailbox;

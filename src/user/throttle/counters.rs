@@ -21,6 +21,7 @@ pub(super) enum By {
     Address,
     Pair,
     Device,
+    Mail,
 }
 
 impl By {
@@ -30,6 +31,7 @@ impl By {
             By::Address => "address",
             By::Pair => "pair",
             By::Device => "device",
+            By::Mail => "mail",
         }
     }
 }
@@ -77,74 +79,77 @@ impl db::Failure for Undone {
 /// Counts by all of `keys` or by none. Looking writes nothing; counting locks the rows in the order of their names, so
 /// that no two wait for each other, and asks again under the lock.
 pub(super) async fn count(pool: &PgPool, keys: Vec<Key>) -> Result<Outcome, Undone> {
-    db::transaction(pool, move |connection| {
-        Box::pin(async move {
-            let rows = sqlx::query!(
-                r#"
-                WITH wanted AS MATERIALIZED (
-                     SELECT *
-                       FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::integer[], $5::integer[], $6::integer[])
-                            AS w (action, subject, free, first_wait, longest_wait, memory)),
-                     waiting AS MATERIALIZED (
-                     SELECT max(t.free_at) AS until
-                       FROM throttles t
-                       JOIN wanted w USING (action, subject)
-                      WHERE t.free_at > clock_timestamp()),
-                     counted AS (
-                     INSERT INTO throttles AS t (action, subject, tries, free_at, tried_at, forget_at)
-                     SELECT action, subject, 1, clock_timestamp(), clock_timestamp(),
-                            clock_timestamp() + make_interval(secs => memory)
-                       FROM wanted
-                      WHERE (SELECT until FROM waiting) IS NULL
-                      ORDER BY action, subject
-                         ON CONFLICT (action, subject) DO UPDATE
-                        SET (tries, free_at, tried_at, forget_at) = (
-                            SELECT n.tries, n.at + n.wait, n.at, n.at + n.wait + make_interval(secs => w.memory)
-                              FROM wanted w
-                             CROSS JOIN LATERAL (
-                                   SELECT CASE WHEN t.forget_at <= clock_timestamp() THEN 1 ELSE t.tries + 1 END AS tries,
-                                          clock_timestamp() AS at) AS c
-                             CROSS JOIN LATERAL (
-                                   SELECT c.tries,
-                                          c.at,
-                                          make_interval(secs => CASE
-                                              WHEN c.tries < w.free THEN 0
-                                              ELSE least(w.longest_wait, w.first_wait * 2 ^ least(c.tries - w.free, 16))
-                                          END) AS wait) AS n
-                             WHERE w.action = t.action
-                               AND w.subject = t.subject)
-                      WHERE t.free_at <= clock_timestamp()
-                  RETURNING t.action, t.tries, t.free_at - t.tried_at AS wait)
-                SELECT action AS "action?", tries AS "tries?", extract(epoch FROM wait)::float8 AS "seconds!"
-                  FROM counted
-                 UNION ALL
-                SELECT NULL, NULL, extract(epoch FROM until - clock_timestamp())::float8
-                  FROM waiting
-                 WHERE until IS NOT NULL
-                "#,
-                &keys.iter().map(|key| key.action.clone()).collect::<Vec<_>>(),
-                &keys.iter().map(|key| key.subject.clone()).collect::<Vec<_>>(),
-                &keys.iter().map(|key| i32::from(key.limit.free)).collect::<Vec<_>>(),
-                &keys.iter().map(|key| key.limit.first_wait as i32).collect::<Vec<_>>(),
-                &keys.iter().map(|key| key.limit.longest_wait as i32).collect::<Vec<_>>(),
-                &keys.iter().map(|key| key.limit.memory as i32).collect::<Vec<_>>(),
-            )
-            .fetch_all(&mut *connection)
-            .await?;
-            if let Some(waiting) = rows.iter().find(|row| row.action.is_none()) {
-                return Ok(Outcome::Waiting { seconds: waiting.seconds });
-            }
-            if rows.len() < keys.len() {
-                return Err(Undone::Overtaken);
-            }
-            let counted = keys.into_iter().filter_map(|key| {
-                let row = rows.iter().find(|row| row.action.as_ref() == Some(&key.action))?;
-                Some(Counted { tries: row.tries?, wait: row.seconds, key })
-            });
-            Ok(Outcome::Counted(counted.collect()))
-        })
-    })
-    .await
+    db::transaction(pool, move |connection| Box::pin(count_in(connection, keys))).await
+}
+
+/// The same in the caller's transaction, which must not commit after [`Undone`] unless there was one key.
+pub(super) async fn count_in(
+    connection: &mut PgConnection,
+    keys: Vec<Key>,
+) -> Result<Outcome, Undone> {
+    let rows = sqlx::query!(
+        r#"
+        WITH wanted AS MATERIALIZED (
+             SELECT *
+               FROM unnest($1::text[], $2::bytea[], $3::integer[], $4::integer[], $5::integer[], $6::integer[])
+                    AS w (action, subject, free, first_wait, longest_wait, memory)),
+             waiting AS MATERIALIZED (
+             SELECT max(t.free_at) AS until
+               FROM throttles t
+               JOIN wanted w USING (action, subject)
+              WHERE t.free_at > clock_timestamp()),
+             counted AS (
+             INSERT INTO throttles AS t (action, subject, tries, free_at, tried_at, forget_at)
+             SELECT action, subject, 1, clock_timestamp(), clock_timestamp(),
+                    clock_timestamp() + make_interval(secs => memory)
+               FROM wanted
+              WHERE (SELECT until FROM waiting) IS NULL
+              ORDER BY action, subject
+                 ON CONFLICT (action, subject) DO UPDATE
+                SET (tries, free_at, tried_at, forget_at) = (
+                    SELECT n.tries, n.at + n.wait, n.at, n.at + n.wait + make_interval(secs => w.memory)
+                      FROM wanted w
+                     CROSS JOIN LATERAL (
+                           SELECT CASE WHEN t.forget_at <= clock_timestamp() THEN 1 ELSE t.tries + 1 END AS tries,
+                                  clock_timestamp() AS at) AS c
+                     CROSS JOIN LATERAL (
+                           SELECT c.tries,
+                                  c.at,
+                                  make_interval(secs => CASE
+                                      WHEN c.tries < w.free THEN 0
+                                      ELSE least(w.longest_wait, w.first_wait * 2 ^ least(c.tries - w.free, 16))
+                                  END) AS wait) AS n
+                     WHERE w.action = t.action
+                       AND w.subject = t.subject)
+              WHERE t.free_at <= clock_timestamp()
+          RETURNING t.action, t.tries, t.free_at - t.tried_at AS wait)
+        SELECT action AS "action?", tries AS "tries?", extract(epoch FROM wait)::float8 AS "seconds!"
+          FROM counted
+         UNION ALL
+        SELECT NULL, NULL, extract(epoch FROM until - clock_timestamp())::float8
+          FROM waiting
+         WHERE until IS NOT NULL
+        "#,
+        &keys.iter().map(|key| key.action.clone()).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.subject.clone()).collect::<Vec<_>>(),
+        &keys.iter().map(|key| i32::from(key.limit.free)).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.limit.first_wait as i32).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.limit.longest_wait as i32).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.limit.memory as i32).collect::<Vec<_>>(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if let Some(waiting) = rows.iter().find(|row| row.action.is_none()) {
+        return Ok(Outcome::Waiting { seconds: waiting.seconds });
+    }
+    if rows.len() < keys.len() {
+        return Err(Undone::Overtaken);
+    }
+    let counted = keys.into_iter().filter_map(|key| {
+        let row = rows.iter().find(|row| row.action.as_ref() == Some(&key.action))?;
+        Some(Counted { tries: row.tries?, wait: row.seconds, key })
+    });
+    Ok(Outcome::Counted(counted.collect()))
 }
 
 /// Takes the try back; where `begins_anew` says so, with all before it.

@@ -35,6 +35,9 @@ pub struct Limits {
     pub pair: Option<Limit>,
     /// From a browser that has signed in to the account before: instead of all of the above.
     pub device: Option<Limit>,
+    /// Mails that answer it, by the account they go to: counted when one is written, and no page is refused by it. A
+    /// stranger who types somebody's address uses up no try of theirs.
+    pub mail: Option<Limit>,
 }
 
 const fn limit(free: u16, first_wait: u32, longest_wait: u32, memory: u32) -> Option<Limit> {
@@ -59,35 +62,53 @@ impl Limits {
                 // OWASP "Slow Down Online Guessing Attacks with Device Cookies": a limit of its own, in case the device
                 // is stolen.
                 device: limit(10, 30, HOUR, DAY),
+                mail: None,
             },
             Action::Register => Self {
-                // Each may send a mail to that address.
-                account: limit(5, MINUTE, HOUR, DAY),
+                account: None,
                 // A class that signs up together; then a machine that makes accounts, at six an hour.
                 address: limit(30, 30, 10 * MINUTE, HOUR),
-                pair: None,
+                pair: limit(5, MINUTE, HOUR, DAY),
                 device: None,
+                // What may not go now goes later, the oldest first: six an hour are more than one address can ask for
+                // by registering (one) and by asking again (two), so it can not keep the owner's from going.
+                mail: limit(10, 30, 10 * MINUTE, DAY),
             },
             Action::Recover => Self {
-                // Each may send a mail. The longest wait is shorter than the half hour a link lives: while somebody
-                // else uses up the tries, the owner has a link that works in the mailbox.
-                account: limit(10, 30, 15 * MINUTE, DAY),
+                account: None,
                 address: limit(20, 30, 10 * MINUTE, HOUR),
                 pair: limit(4, 30, 15 * MINUTE, DAY),
                 device: limit(5, 30, 15 * MINUTE, DAY),
+                // The longest wait is half as long as a link lives: whoever asks meanwhile has one in the mailbox that
+                // works, whoever had it sent.
+                mail: limit(10, 30, 15 * MINUTE, DAY),
+            },
+            Action::Resend => Self {
+                // By the registration or the account that asks.
+                account: limit(5, 30, HOUR, DAY),
+                address: limit(20, 30, 30 * MINUTE, DAY),
+                pair: None,
+                device: None,
+                mail: None,
             },
             Action::Verify => Self {
                 // Links have 256 bits; this is for codes, each of which dies after five wrong tries, and for the
-                // password asked beside a link.
+                // password asked beside a link. By the registration whose code it is, not by the address that somebody
+                // registered with.
                 account: limit(15, 30, HOUR, DAY),
                 address: limit(30, 30, 10 * MINUTE, HOUR),
                 pair: None,
                 device: None,
+                mail: None,
             },
             // Somebody is signed in: a session left open, or stolen. Only sessions of that account can use this up.
-            Action::Confirm => {
-                Self { account: limit(10, 30, HOUR, DAY), address: None, pair: None, device: None }
-            }
+            Action::Confirm => Self {
+                account: limit(10, 30, HOUR, DAY),
+                address: None,
+                pair: None,
+                device: None,
+                mail: None,
+            },
         }
     }
 }
@@ -105,14 +126,11 @@ impl Limit {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 5] =
-        [Action::SignIn, Action::Register, Action::Recover, Action::Verify, Action::Confirm];
-
     #[test]
     fn whatever_is_counted_has_free_tries_and_a_wait_that_ends() {
-        for action in ACTIONS {
-            let Limits { account, address, pair, device } = Limits::of(action);
-            for limit in [account, address, pair, device].into_iter().flatten() {
+        for action in Action::ALL {
+            let Limits { account, address, pair, device, mail } = Limits::of(action);
+            for limit in [account, address, pair, device, mail].into_iter().flatten() {
                 // The statement gives the first try of all without asking.
                 assert!(limit.free >= 2, "{action:?}");
                 assert!(0 < limit.first_wait && limit.first_wait <= limit.longest_wait);
@@ -138,9 +156,17 @@ mod tests {
 
     #[test]
     fn recovery_never_waits_longer_than_its_link_lives() {
-        let Limits { account, address, pair, device } = Limits::of(Action::Recover);
-        for limit in [account, address, pair, device].into_iter().flatten() {
+        let Limits { account, address, pair, device, mail } = Limits::of(Action::Recover);
+        for limit in [account, address, pair, device, mail].into_iter().flatten() {
             assert!(limit.longest_wait < 30 * MINUTE);
+        }
+    }
+
+    #[test]
+    fn no_stranger_uses_up_a_registration_or_a_recovery_of_somebody_else() {
+        for action in [Action::Register, Action::Recover] {
+            let limits = Limits::of(action);
+            assert!(limits.account.is_none() && limits.mail.is_some(), "{action:?}");
         }
     }
 }

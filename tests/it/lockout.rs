@@ -1,0 +1,132 @@
+//! What strangers do to an address that is not theirs keeps its owner from nothing.
+
+use crate::support::kill::until;
+use crate::support::mail::{db_forget_tries, db_mail, db_mails};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server};
+
+const ADA: &str = "ada@example.com";
+const HOME: &str = "198.51.100.7";
+
+/// A server that believes this machine about addresses, and has addresses shown first.
+fn behind_a_proxy() -> (Server, Database) {
+    let database = Database::new();
+    let settings =
+        [("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1"), ("FRONTDESK_REGISTRATION", "verified")];
+    let server = Server::start(&database, &settings);
+    (server, database)
+}
+
+/// Registers from `address`; the browser that waits for the mail.
+fn register(server: &Server, address: &str, email: &str, password: &str) -> Browser {
+    let mut browser = server.browser();
+    let fields = [("email", email), ("display_name", "Somebody"), ("password", password)];
+    assert_eq!(browser.post_from(address, "/register", &fields).status, 303);
+    browser
+}
+
+/// Makes an account; the browser that is signed in.
+fn account(server: &Server, database: &Database) -> Browser {
+    let mut browser = register(server, HOME, ADA, PASSWORD);
+    let code = db_mail(database, "verify_registration", 1).text("code").to_owned();
+    assert_eq!(browser.post("/verify-email", &[("code", &code)]).status, 303);
+    db_forget_tries(database);
+    browser
+}
+
+fn recover(browser: &mut Browser, address: &str) -> u16 {
+    browser.post_from(address, "/forgot-password", &[("email", ADA)]).status
+}
+
+#[test]
+fn no_tries_of_strangers_keep_the_owner_from_recovery() {
+    let (server, database) = behind_a_proxy();
+    account(&server, &database);
+    let all_answered = || {
+        until(|| database.db_count("SELECT count(*) FROM recovery_requests") == 0);
+        db_mails(&database)
+            .into_iter()
+            .filter(|mail| mail.kind == "reset_password")
+            .collect::<Vec<_>>()
+    };
+    for number in 0..10 {
+        assert_eq!(recover(&mut server.browser(), &format!("203.0.113.{number}")), 303);
+    }
+    assert_eq!(all_answered().len(), 10);
+    // The longest wait there is.
+    database.db_execute(
+        "UPDATE throttles SET free_at = tried_at + interval '15 min' WHERE action = 'recover_mail'",
+    );
+    for number in 10..40 {
+        assert_eq!(recover(&mut server.browser(), &format!("203.0.113.{number}")), 303);
+    }
+    // Not by what else has to do with the address either.
+    for number in 0..20 {
+        let mut eve = register(&server, &format!("192.0.2.{number}"), ADA, OTHER_PASSWORD);
+        eve.post_from(&format!("192.0.2.{number}"), "/verify-email", &[("again", "on")]);
+    }
+    assert_eq!(all_answered().len(), 10, "the mailbox is not flooded");
+    let mut ada = server.browser();
+    assert_eq!(recover(&mut ada, HOME), 303, "the owner is not told to wait");
+    assert_eq!(all_answered().len(), 10);
+    // The next one may go long before the link of the last one is over.
+    let left = "SELECT extract(epoch FROM (SELECT expires_at FROM email_tokens WHERE purpose = 'reset_password')
+                                          - (SELECT free_at FROM throttles WHERE action = 'recover_mail'))::bigint";
+    assert!(database.db_count(left) > 14 * 60);
+    database.db_execute("UPDATE throttles SET free_at = now() WHERE action = 'recover_mail'");
+    assert_eq!(recover(&mut ada, HOME), 303);
+    let sent = all_answered();
+    assert_eq!(sent.len(), 11);
+    let link = format!("/reset-password/{}", sent[10].text("token"));
+    assert_eq!(ada.post_from(HOME, &link, &[("new_password", OTHER_PASSWORD)]).status, 303);
+    assert_eq!(ada.login_from(HOME, ADA, OTHER_PASSWORD).status, 303);
+}
+
+#[test]
+fn a_known_device_recovers_where_the_address_has_to_wait() {
+    let (server, database) = behind_a_proxy();
+    let mut home = account(&server, &database);
+    home.post("/logout", &[]);
+    let seen: Vec<u16> = (0..6).map(|_| recover(&mut server.browser(), HOME)).collect();
+    assert_eq!(seen, [303, 303, 303, 303, 429, 429]);
+    let seen: Vec<u16> = (0..5).map(|_| recover(&mut home, HOME)).collect();
+    assert_eq!(seen, [303; 5]);
+}
+
+#[test]
+fn no_tries_of_strangers_keep_the_owner_of_an_address_from_registering() {
+    let (server, database) = behind_a_proxy();
+    let prepare = |number: usize| {
+        let address = format!("203.0.113.{number}");
+        (register(&server, &address, ADA, OTHER_PASSWORD), address)
+    };
+    let mut eve: Vec<(Browser, String)> = (0..10).map(prepare).collect();
+    until(|| db_mails(&database).len() == 10);
+    database.db_execute(
+        "UPDATE throttles SET free_at = now() + interval '10 min' WHERE action = 'register_mail'",
+    );
+    eve.extend((10..12).map(prepare));
+    let mut ada = register(&server, HOME, ADA, PASSWORD);
+    // The loop has been there: what came later, to another address, has its mail.
+    register(&server, "192.0.2.1", "bob@example.com", PASSWORD);
+    until(|| db_mails(&database).iter().any(|mail| mail.recipient == "bob@example.com"));
+    assert_eq!(db_mails(&database).len(), 11, "ten to Ada, the rest of them wait");
+    // Wrong codes and mails asked for are counted by the registration.
+    let (one, address) = &mut eve[0];
+    let codes: Vec<u16> = (0..17)
+        .map(|_| one.post_from(address, "/verify-email", &[("code", "0000-0000")]).status)
+        .collect();
+    assert_eq!(codes[..15], [422; 15]);
+    assert_eq!(codes[15..], [429; 2]);
+    let again: Vec<u16> = (0..7)
+        .map(|_| one.post_from(address, "/verify-email", &[("again", "on")]).status)
+        .collect();
+    assert_eq!(again, [303, 303, 303, 303, 303, 429, 429]);
+    // The wait of the mails ends, and those that waited go, the owner's among them.
+    database.db_execute("DELETE FROM throttles WHERE action = 'register_mail'");
+    until(|| database.db_count("SELECT count(*) FROM registrations WHERE mailed_at IS NULL") == 0);
+    let mails = db_mails(&database);
+    let own = mails.iter().rfind(|mail| mail.recipient == ADA).unwrap();
+    let answer = ada.post_from(HOME, "/verify-email", &[("code", own.text("code"))]);
+    assert_eq!(answer.status, 303, "the oldest first, so hers came last: {mails:?}");
+    assert!(ada.is_signed_in());
+}
