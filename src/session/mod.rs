@@ -11,6 +11,9 @@
 //! * A signed-in page is served from memory while the feed is healthy, and the end of a session is answered
 //!   only when no server accepts it any more ([`Engine`], `cache.rs`, `feed.rs`, `barrier.rs`).
 //!
+//! At a sign-in, call `Session::clear` and then `Session::renew`: a new session begins empty. `renew` alone is refused
+//! with an error, for it would bring back what another request had ended, with its absolute timeout begun anew.
+//!
 //! Usable alone. A whole application (`examples/minimal.rs`):
 //!
 //! ```no_run

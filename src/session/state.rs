@@ -241,10 +241,14 @@ impl Birth {
 /// Takes apart what actix-session hands over for a new session: columns here, the rest for
 /// `sessions.state`.
 pub(super) fn take_apart(mut map: HashMap<String, String>) -> Result<Incoming, serde_json::Error> {
-    map.remove(CURRENT);
     let user = map.remove(IDENTITY).map(|text| serde_json::from_str(&text)).transpose()?;
     let birth = map.remove(BIRTH).map(|text| serde_json::from_str(&text)).transpose()?;
     Ok(Incoming { user, birth: birth.unwrap_or_default(), rest: Value::Object(parse(map)?) })
+}
+
+/// Whether the map is of a session that was loaded, and not emptied since.
+pub(super) fn is_loaded(map: &HashMap<String, String>) -> bool {
+    map.contains_key(CURRENT)
 }
 
 /// What of the map that actix-session hands back differs from what it was given: two requests that

@@ -226,12 +226,17 @@ impl SessionStore for PgSessionStore {
     }
 
     /// Begins a session. The windows are the store's own; actix-session's `ttl` is one for all and not
-    /// used.
+    /// used. What was loaded begins no other: it may have ended meanwhile, and its absolute timeout would begin anew.
     async fn save(
         &self,
         state: HashMap<String, String>,
         _ttl: &Ttl,
     ) -> Result<SessionKey, SaveError> {
+        if state::is_loaded(&state) {
+            return Err(SaveError::Other(anyhow!(
+                "a session is renewed with what was in it; call clear() before renew()"
+            )));
+        }
         let incoming =
             state::take_apart(state).map_err(|error| SaveError::Serialization(error.into()))?;
         let (windows, sealer) = (&self.windows, self.sealer.as_ref());

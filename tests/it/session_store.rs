@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use actix_session::storage::{SessionKey, SessionStore};
+use actix_session::storage::{SaveError, SessionKey, SessionStore};
 use actix_web::cookie::time::Duration;
 use frontdesk::session::{PgSessionStore, Windows};
 
@@ -96,6 +96,22 @@ fn an_update_racing_a_delete_never_wins_it_back() {
                 assert!(stores[0].load(&key.unwrap()).await.unwrap().is_none());
             }
         }
+    });
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
+}
+
+#[test]
+fn a_session_that_was_loaded_never_begins_another() {
+    let database = Database::new();
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    database.runtime.block_on(async {
+        let session = store.save(state(&[("user", "1")]), &TTL).await.unwrap();
+        let loaded = store.load(&session).await.unwrap().unwrap();
+        // It ends elsewhere; then what actix-session does at a renew() without a clear().
+        store.delete(&session).await.unwrap();
+        let renewed = store.save(loaded, &TTL).await;
+        let said = renewed.map(|_| ()).unwrap_err();
+        assert!(matches!(&said, SaveError::Other(why) if why.to_string().contains("clear()")));
     });
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
 }
