@@ -1,9 +1,9 @@
 //! Whether an address has an account: sign-in, registration and recovery say the same of every class of account. That they
 //! take the same time is in tests/quiet.
 
-use crate::support::Answer;
 use crate::support::classes::{CLASSES, db_classes, recover, register};
 use crate::support::mail::db_forget_tries;
+use crate::support::{Answer, OTHER_PASSWORD, PASSWORD};
 
 /// Everything of an answer but what differs between any two.
 fn bare(answer: &Answer, email: &str) -> String {
@@ -28,6 +28,27 @@ fn bare(answer: &Answer, email: &str) -> String {
     let without =
         (answer.body.len() - email.len() * answer.body.matches(email).count()).to_string();
     all.replace(&format!("content-length: {length}"), &format!("content-length: {without}"))
+}
+
+#[test]
+fn sign_in_answers_every_class_of_account_byte_for_byte_the_same() {
+    let (server, database) = db_classes();
+    let wrong = CLASSES.map(|class| (class, OTHER_PASSWORD));
+    let right = ["unknown", "disabled", "no-password", "disabled-unverified"];
+    let answers =
+        wrong.into_iter().chain(right.map(|class| (class, PASSWORD))).map(|(class, password)| {
+            db_forget_tries(&database);
+            let email = format!("{class}@example.com");
+            let mut browser = server.browser();
+            let answer = browser.login(&email, password);
+            assert_eq!(answer.status, 422, "{}", answer.body);
+            assert!(browser.cookies.is_empty());
+            (class, bare(&answer, &email))
+        });
+    let answers: Vec<_> = answers.collect();
+    for (class, answer) in &answers {
+        assert_eq!(answer, &answers[0].1, "{class}");
+    }
 }
 
 #[test]
