@@ -1,4 +1,4 @@
-//! The cookie of a known device: which accounts have signed in with this browser. It opens nothing and is no session; it
+//! The cookie of a known device: which accounts have signed in with this browser, or got a new password by a link there. It opens nothing and is no session; it
 //! decides by which counter a try is counted, so that somebody who hammers at an account from elsewhere does not keep
 //! its owner out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"), and whether a sign-in is told to the
 //! owner by mail. Sealed, so that nobody makes one for an account they never signed in to; nothing is stored for it.
@@ -51,11 +51,12 @@ pub async fn known_for(
     Ok(user.map(|user| user.id()).filter(|user| known.contains(user)))
 }
 
-/// What a sign-in wants the browser to keep.
+/// What the browser shall keep.
 struct Remembered(Cookie<'static>);
 
-/// `user` signs in with this browser: from now on it is one of theirs. [`set`] tells it to the browser.
-pub(super) fn remember(request: &HttpRequest, app: &App, user: UserId) {
+/// `user` signs in with this browser, or set a new password by a link there: from now on it is one of theirs. [`set`] tells
+/// it to the browser.
+pub fn remember(request: &HttpRequest, app: &App, user: UserId) {
     let mut users = known(request, app);
     users.retain(|known| *known != user);
     users.insert(0, user);
@@ -71,7 +72,7 @@ pub(super) fn remember(request: &HttpRequest, app: &App, user: UserId) {
     request.extensions_mut().insert(Remembered(cookie));
 }
 
-/// Puts the cookie into the response to a sign-in. Where the session can not be written, that response never leaves.
+/// Puts the cookie into the response. Where the session can not be written, that response never leaves.
 pub(super) fn set<B>(response: &mut ServiceResponse<B>) {
     let remembered = response.request().extensions_mut().remove::<Remembered>();
     if let Some(Remembered(cookie)) = remembered

@@ -1,13 +1,13 @@
 //! `GET`, `POST /reset-password/{token}`: a new password by a link from a mail. Looking does nothing. Setting it ends every
 //! session and signs nobody in: the mailbox alone is no way in (ASVS 5.0 V6.3.6), and a second factor is asked at the
-//! sign-in that follows.
+//! sign-in that follows. Nothing that strangers try keeps the owner from that one: the browser counts as a known device.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use super::link_gone::{self, Instead};
 use crate::app::App;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, Visitor, device};
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
@@ -73,6 +73,7 @@ pub async fn submit(
         let Some(user) = reset else { return link_gone::show(&page, GONE) };
         throttle::refund(&app.pool, granted).await?;
         app.sessions.settle_user(user).await;
+        device::remember(page.request(), &app, user);
         if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
             cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
         }

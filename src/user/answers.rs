@@ -59,16 +59,17 @@ async fn registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             .fetch_optional(&mut *connection)
             .await?;
             let Some(row) = waiting else { return Ok(false) };
-            // Another server may have written one to that address in this very moment.
-            if !throttle::admit_mail(connection, Action::Register, &row.email_canonical).await? {
-                return Ok(true);
-            }
+            // Locked before the counter, as a reset does, which forgets the counter; the mail would lock it too.
             let owner = sqlx::query!(
-                "SELECT id, email, display_name FROM users WHERE email_canonical = $1",
+                "SELECT id, email, display_name FROM users WHERE email_canonical = $1 FOR KEY SHARE",
                 row.email_canonical,
             )
             .fetch_optional(&mut *connection)
             .await?;
+            // Another server may have written one to that address in this very moment.
+            if !throttle::admit_mail(connection, Action::Register, &row.email_canonical).await? {
+                return Ok(true);
+            }
             // The same statements for both: the time until the next page is served tells nothing either.
             let (token, code) = (Secret::generate(), Code::generate());
             let digests = owner.is_none().then(|| {

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use super::email_token::{self, Purpose};
 use super::hasher::PasswordHash;
 use super::rules::{self, Ended, Occasion};
+use super::throttle;
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::{SessionId, UserId};
@@ -58,7 +59,8 @@ pub async fn set_password(
 }
 
 /// Sets the password by a link for somebody who forgot it, and uses the link up. Every session ends, nobody is signed in.
-/// The link was read at the address of the account, so that is proven too. `None`: the link is used, expired, or overtaken
+/// The link was read at the address of the account, so that is proven too, and what strangers tried at the old password keeps
+/// nobody from the new one: its counters are forgotten. `None`: the link is used, expired, or overtaken
 /// by a newer one or a change.
 pub async fn reset(
     pool: &PgPool,
@@ -83,6 +85,7 @@ pub async fn reset(
             let occasion = Occasion::PasswordReset;
             let new = New { user, verified: None, hash, occasion, by_link: true };
             let ended = apply(connection, &sealer, new, None, &origin).await?;
+            throttle::forget(connection, user, &owner.email_canonical).await?;
             Ok(ended.map(|_| user))
         })
     })

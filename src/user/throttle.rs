@@ -179,15 +179,25 @@ pub async fn record_wait(
     .await
 }
 
-/// Forgets every counter of one account, whatever was tried; answers how many there were. Counters of addresses stay.
+/// Forgets every counter of an account, whatever was tried; answers how many there were. Counters of addresses stay.
+pub(super) async fn forget(
+    connection: &mut PgConnection,
+    user: UserId,
+    account: &str,
+) -> sqlx::Result<u64> {
+    let names = Action::ALL.iter().flat_map(|action| By::ALL.map(|by| name(*action, by)));
+    let subjects = [digest(By::Device, &user.to_string()), digest(By::Account, account)];
+    counters::forget(connection, &names.collect::<Vec<_>>(), &subjects).await
+}
+
+/// Lets an account be tried again: for operators. Answers how many counters were forgotten.
 pub async fn unlock(pool: &PgPool, user: &User, origin: Origin) -> sqlx::Result<u64> {
     let id = user.id();
     let account = EmailAddress::parse(&user.email).ok();
-    let mut subjects = vec![digest(By::Device, &id.to_string())];
-    subjects.extend(account.map(|email| digest(By::Account, email.canonical())));
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let forgotten = counters::forget(connection, &subjects).await?;
+            let account = account.as_ref().map_or("", EmailAddress::canonical);
+            let forgotten = forget(connection, id, account).await?;
             if forgotten > 0 {
                 let event = Event {
                     name: "account_unlocked",
@@ -224,8 +234,13 @@ fn keys(action: Action, who: Who<'_>) -> Vec<Key> {
 }
 
 fn key(action: Action, by: By, subject: Option<Vec<u8>>, limit: Option<Limit>) -> Option<Key> {
-    let action = format!("{}_{}", action.as_str(), by.as_str());
+    let action = name(action, by);
     subject.zip(limit).map(|(subject, limit)| Key { by, action, subject, limit })
+}
+
+/// As `throttles.action` spells it.
+fn name(action: Action, by: By) -> String {
+    format!("{}_{}", action.as_str(), by.as_str())
 }
 
 /// An IPv4 address whole; of IPv6 the /64, which is what one customer has at the very least.

@@ -82,6 +82,37 @@ fn no_tries_of_strangers_keep_the_owner_from_recovery() {
 }
 
 #[test]
+fn a_reset_lets_the_owner_in_whatever_strangers_try_before_and_after() {
+    let (server, database) = behind_a_proxy();
+    account(&server, &database);
+    let hammer = |password: &str| {
+        for number in 0..20 {
+            let address = format!("203.0.113.{number}");
+            assert_eq!(server.browser().login_from(&address, ADA, password).status, 422);
+        }
+        database.db_execute(
+            "UPDATE throttles SET free_at = now() + interval '1 hour' WHERE action = 'sign_in_account'",
+        );
+    };
+    hammer(OTHER_PASSWORD);
+    let mut ada = server.browser();
+    assert_eq!(ada.login_from(HOME, ADA, PASSWORD).status, 429);
+    assert_eq!(recover(&mut ada, HOME), 303);
+    let link = db_mail(&database, "reset_password", 1).text("token").to_owned();
+    let fields = [("new_password", OTHER_PASSWORD)];
+    assert_eq!(ada.post_from(HOME, &format!("/reset-password/{link}"), &fields).status, 303);
+    assert!(!ada.is_signed_in());
+    // From anywhere.
+    let mut elsewhere = server.browser();
+    assert_eq!(elsewhere.login_from("198.51.100.8", ADA, OTHER_PASSWORD).status, 303);
+    // And with the browser of the reset, whatever comes after it.
+    hammer(PASSWORD);
+    assert_eq!(server.browser().login_from(HOME, ADA, OTHER_PASSWORD).status, 429);
+    assert_eq!(ada.login_from(HOME, ADA, OTHER_PASSWORD).status, 303);
+    assert!(ada.is_signed_in());
+}
+
+#[test]
 fn a_known_device_recovers_where_the_address_has_to_wait() {
     let (server, database) = behind_a_proxy();
     let mut home = account(&server, &database);

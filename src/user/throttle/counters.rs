@@ -25,6 +25,9 @@ pub(super) enum By {
 }
 
 impl By {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Account, Self::Address, Self::Pair, Self::Device, Self::Mail];
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             By::Account => "account",
@@ -193,15 +196,33 @@ pub(super) async fn give_back(
     Ok(())
 }
 
-/// Deletes the counters whose subjects begin with one of `subjects`: the subject of a pair begins with that of its
-/// account. Answers how many.
+/// Deletes the counters of `actions` whose subjects begin with one of `subjects`: the subject of a pair begins with that of
+/// its account. Locks them in the order in which they are counted. Answers how many.
 pub(super) async fn forget(
     connection: &mut PgConnection,
+    actions: &[String],
     subjects: &[Vec<u8>],
 ) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
-        "DELETE FROM throttles WHERE substring(subject FROM 1 FOR 32) = ANY($1)",
+        r#"
+        WITH mine AS MATERIALIZED (
+             SELECT t.action, t.subject
+               FROM unnest($1::text[]) AS a (action)
+              CROSS JOIN unnest($2::bytea[]) AS s (subject)
+               JOIN throttles t
+                 ON t.action = a.action
+                AND t.subject BETWEEN s.subject AND s.subject || $3::bytea
+              ORDER BY t.action, t.subject
+                FOR UPDATE OF t)
+        DELETE FROM throttles t
+         USING mine m
+         WHERE t.action = m.action
+           AND t.subject = m.subject
+        "#,
+        actions,
         subjects,
+        // Whatever else is digested stands behind, and is no longer.
+        &[0xff; 32][..],
     )
     .execute(connection)
     .await?;
