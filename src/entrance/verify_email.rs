@@ -20,7 +20,7 @@ use crate::user::email_token::{self, Pending, Purpose};
 use crate::user::hasher::Verdict;
 use crate::user::password::Password;
 use crate::user::registration::{self, Registered, Waiting};
-use crate::user::throttle::{self, Action};
+use crate::user::throttle::{self, Action, Granted};
 use crate::user::verify_email::{self, Asker, Confirmed};
 use crate::user::{Authentication, User, authenticate, record};
 
@@ -45,7 +45,7 @@ struct Data {
 /// What a link is for.
 enum Link {
     Registration(Waiting),
-    Account { pending: Pending, is_own: bool },
+    Account { pending: Pending, address: Option<EmailAddress>, is_own: bool },
 }
 
 /// `GET /verify-email/{token}`.
@@ -72,8 +72,9 @@ pub async fn submit(
     path: web::Path<String>,
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
-    let Some((token, link)) = find(&app, &visitor, &path).await? else {
+    let found = find(&app, &visitor, &path).await?;
+    let granted = admit(&app, &page, found.as_ref().map(|(_, link)| link)).await?;
+    let Some((token, link)) = found else {
         return link_gone::show(&page, GONE);
     };
     let mut form = FormView::default();
@@ -99,13 +100,20 @@ pub async fn submit(
                 let password = password.ok_or(HttpError::BadRequest)?;
                 register(&app, &page, &token, waiting, &password).await?
             }
-            Link::Account { pending, .. } => {
-                confirm(&app, &page, &token, pending, password.as_ref()).await?
+            Link::Account { pending, address, .. } => {
+                let proof = password.as_ref().map(|password| (address.as_ref(), password));
+                confirm(&app, &page, &token, pending, proof).await?
             }
         };
         match done {
             Done::Gone => return link_gone::show(&page, GONE),
-            Done::Wrong => form.refuse("password", WRONG),
+            Done::Wrong => {
+                if let Link::Account { address, .. } = &link {
+                    let origin = auth::origin(page.request());
+                    throttle::record_wait(&app.pool, &granted, address.as_ref(), &origin).await?;
+                }
+                form.refuse("password", WRONG);
+            }
             Done::Good(response) => {
                 throttle::refund(&app.pool, granted).await?;
                 return Ok(without_referrer(response));
@@ -113,6 +121,21 @@ pub async fn submit(
         }
     }
     page.show_refused("entrance/verify_email.html", &data(&link, form)).map(without_referrer)
+}
+
+/// Counts a try, by what is guessed: the password of an account is guessed at here as at the sign-in page, that of a
+/// registration by its address, and without a password only links are.
+async fn admit(app: &App, page: &Page, link: Option<&Link>) -> Result<Granted, HttpError> {
+    let request = page.request();
+    match link {
+        Some(Link::Account { address: Some(address), is_own: false, .. }) => {
+            auth::admit_about(request, app, Action::SignIn, address).await
+        }
+        Some(Link::Registration(waiting)) => {
+            auth::admit(request, app, Action::Verify, Some(&waiting.email_canonical)).await
+        }
+        _ => auth::admit(request, app, Action::Verify, None).await,
+    }
 }
 
 enum Done {
@@ -152,23 +175,21 @@ pub(super) async fn welcome(
     Ok(ticket::take_back(page.redirect_with("/account", &notice), app))
 }
 
-/// Confirms an address of an account that is there. `password` is `None` in the account's own session.
+/// Confirms an address of an account that is there. `proof` is the address it has now and a password; `None` in the
+/// account's own session.
 async fn confirm(
     app: &App,
     page: &Page,
     token: &Secret,
     pending: &Pending,
-    password: Option<&Password>,
+    proof: Option<(Option<&EmailAddress>, &Password)>,
 ) -> Result<Done, HttpError> {
     let request = page.request();
-    let proved: Option<User> = match password {
+    let proved: Option<User> = match proof {
         None => None,
-        Some(password) => {
-            let owner = record::find(&app.pool, pending.user).await?;
-            let address = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
+        Some((address, password)) => {
             let origin = auth::origin(request);
-            let found =
-                authenticate(&app.pool, &app.hasher, address.as_ref(), password, &origin).await?;
+            let found = authenticate(&app.pool, &app.hasher, address, password, &origin).await?;
             match found {
                 Authentication::Accepted(user) if user.id() == pending.user => Some(user),
                 _ => return Ok(Done::Wrong),
@@ -206,10 +227,11 @@ async fn find(
     let pending = email_token::find(&app.pool, &token).await?;
     let confirms =
         |pending: &Pending| matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
-    Ok(pending.filter(confirms).map(|pending| {
-        let is_own = visitor.0.as_ref().is_some_and(|own| own.person.id == pending.user);
-        (token, Link::Account { pending, is_own })
-    }))
+    let Some(pending) = pending.filter(confirms) else { return Ok(None) };
+    let owner = record::find(&app.pool, pending.user).await?;
+    let address = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
+    let is_own = visitor.0.as_ref().is_some_and(|own| own.person.id == pending.user);
+    Ok(Some((token, Link::Account { pending, address, is_own })))
 }
 
 fn data(link: &Link, form: FormView) -> Data {
@@ -221,7 +243,7 @@ fn data(link: &Link, form: FormView) -> Data {
             is_change: false,
             asks_password: true,
         },
-        Link::Account { pending, is_own } => Data {
+        Link::Account { pending, is_own, .. } => Data {
             form,
             email: pending.email.clone(),
             is_new: false,

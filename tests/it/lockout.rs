@@ -1,4 +1,5 @@
-//! What strangers do to an address that is not theirs keeps its owner from nothing.
+//! What strangers do to an address that is not theirs keeps its owner from nothing, and where a password may be guessed it
+//! is counted.
 
 use crate::support::kill::until;
 use crate::support::mail::{db_forget_tries, db_mail, db_mails};
@@ -160,4 +161,52 @@ fn no_tries_of_strangers_keep_the_owner_of_an_address_from_registering() {
     let answer = ada.post_from(HOME, "/verify-email", &[("code", own.text("code"))]);
     assert_eq!(answer.status, 303, "the oldest first, so hers came last: {mails:?}");
     assert!(ada.is_signed_in());
+}
+
+#[test]
+fn the_password_beside_a_link_is_guessed_at_as_at_the_sign_in_page() {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")]);
+    let mut ada = server.browser();
+    ada.register(ADA);
+    let link = format!("/verify-email/{}", db_mail(&database, "verify_email", 1).text("token"));
+    db_forget_tries(&database);
+    let guess = |address: &str| {
+        server.browser().post_from(address, &link, &[("password", OTHER_PASSWORD)]).status
+    };
+    // One who reads the mail, from one address: five, and none at the sign-in page either.
+    let seen: Vec<u16> = (0..7).map(|_| guess(HOME)).collect();
+    assert_eq!(seen, [422, 422, 422, 422, 422, 429, 429]);
+    assert_eq!(server.browser().login_from(HOME, ADA, OTHER_PASSWORD).status, 429);
+    // From the whole world: twenty in all.
+    let seen: Vec<u16> = (0..17).map(|number| guess(&format!("203.0.113.{number}"))).collect();
+    assert_eq!(seen[..15], [422; 15]);
+    assert_eq!(seen[15..], [429; 2]);
+    assert_eq!(
+        database.db_texts(
+            "SELECT DISTINCT details->>'by' FROM audit_events
+              WHERE details->>'why' = 'throttled' ORDER BY 1"
+        ),
+        ["account", "pair"]
+    );
+    // In the own session nothing is guessed at.
+    assert_eq!(ada.post_from(HOME, &link, &[]).status, 303);
+}
+
+#[test]
+fn the_password_of_a_registration_is_guessed_at_fifteen_times_from_wherever() {
+    let (server, database) = behind_a_proxy();
+    let mut ada = register(&server, HOME, ADA, PASSWORD);
+    let mail = db_mail(&database, "verify_registration", 1);
+    let link = format!("/verify-email/{}", mail.text("token"));
+    let seen: Vec<u16> = (0..17)
+        .map(|number| {
+            let fields = [("password", OTHER_PASSWORD)];
+            server.browser().post_from(&format!("203.0.113.{number}"), &link, &fields).status
+        })
+        .collect();
+    assert_eq!(seen[..15], [422; 15]);
+    assert_eq!(seen[15..], [429; 2]);
+    let fields = [("code", mail.text("code"))];
+    assert_eq!(ada.post_from(HOME, "/verify-email", &fields).status, 303, "counted apart");
 }

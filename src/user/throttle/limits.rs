@@ -92,9 +92,9 @@ impl Limits {
                 mail: None,
             },
             Action::Verify => Self {
-                // Links have 256 bits; this is for codes, each of which dies after five wrong tries, and for the
-                // password asked beside a link. By the registration whose code it is, not by the address that somebody
-                // registered with.
+                // Links have 256 bits; this is for codes, each of which dies after five wrong tries, by the registration
+                // or account whose they are, and for the password asked beside the link of a registration, by the
+                // address that the link was sent to. That of an account is counted as a sign-in.
                 account: limit(15, 30, HOUR, DAY),
                 address: limit(30, 30, 10 * MINUTE, HOUR),
                 pair: None,
