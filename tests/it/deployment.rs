@@ -2,7 +2,7 @@
 //! primary that is demoted while connections stay open.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use frontdesk::db::cluster::Cluster as PostgreSql;
 use frontdesk::db::migrations;
 
+use crate::support::port::free_port;
 use crate::support::proxy::Proxy;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, PASSWORD, Server, registered};
@@ -29,10 +30,6 @@ fn folder(name: &str) -> PathBuf {
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
     folder
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn listens(port: u16) {

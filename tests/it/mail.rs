@@ -9,6 +9,7 @@ use frontdesk::mail::{Message, outbox};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::support::port::free_address;
 use crate::support::server::{KEY, Setting};
 use crate::support::smtp::{Smtp, Tls, sealer, until};
 use crate::support::{Browser, Database, Server};
@@ -256,8 +257,7 @@ fn the_doctor_and_the_metrics_tell_about_mail() {
     assert_eq!(good.arrived().len() + plain.arrived().len(), 0, "the doctor sent mail");
     assert!(ask(&[]).contains("/dev/mailbox"));
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let bind = format!("127.0.0.1:{port}");
+    let bind = free_address();
     let _server = mailing(&database, &good, &[("FRONTDESK_METRICS_BIND", &bind)]);
     database.db_enqueue("ada@example.com", &changed("Ada"));
     database.db_enqueue("refuse-ada@example.com", &changed("Ada"));

@@ -2,7 +2,8 @@
 
 use frontdesk::user::purge;
 
-use crate::command_line::{free_address, run};
+use crate::command_line::run;
+use crate::support::port::free_address;
 use crate::support::{
     Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
 };

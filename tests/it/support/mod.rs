@@ -6,6 +6,7 @@ pub mod database;
 pub mod history;
 pub mod kill;
 pub mod mail;
+pub mod port;
 pub mod proxy;
 pub mod server;
 pub mod smtp;

@@ -1,11 +1,11 @@
 //! A real browser: Chromium, driven through chromedriver by the few commands of W3C WebDriver that a person needs.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::port::free_port;
 use super::raw;
 
 /// The key under which WebDriver hands out elements (W3C WebDriver, 12.1).
@@ -26,7 +26,7 @@ pub struct Window<'a> {
 
 impl Driver {
     pub fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = Command::new("chromedriver")
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
