@@ -1,5 +1,6 @@
 //! What a page costs the database, counted by the database itself.
 
+use crate::support::kill::until;
 use crate::support::{Database, Server, registered, site};
 
 fn statements(database: &Database, like: &str) -> i64 {
@@ -25,10 +26,8 @@ fn without_the_cache_a_thousand_pages_are_a_thousand_selects_and_at_most_two_upd
         assert_eq!(browser.get("/account/profile").status, 200);
     }
     // The touch is written by a loop; wait for the row to change, not for time to pass.
-    while database
-        .db_count("SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '1 minute'")
-        > 0
-    {}
+    let late = "SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '1 minute'";
+    until(|| database.db_count(late) == 0);
     assert_eq!(statements(&database, selects) - before.0, 1000);
     let updates = statements(&database, updates) - before.1;
     assert!((1..=2).contains(&updates), "{updates}");

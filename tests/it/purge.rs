@@ -10,6 +10,7 @@ use frontdesk::session::purge::{self, Pace};
 use frontdesk::session::{PgSessionStore, Windows};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::support::kill::until;
 use crate::support::{Database, Server, registered};
 
 fn fill(database: &Database, count: u32, expired: bool) {
@@ -27,12 +28,13 @@ fn expired_rows_disappear_by_themselves_and_live_ones_stay() {
     fill(&database, 12_000, true);
     fill(&database, 100, false);
     let server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]);
-    while database.db_count("SELECT count(*) FROM sessions WHERE expires_at <= now()") > 0 {}
+    let expired = "SELECT count(*) FROM sessions WHERE expires_at <= now()";
+    until(|| database.db_count(expired) == 0);
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 100);
-    while !server.log().contains("expired sessions are deleted") {}
     let mut browser = registered(&server, "ada@example.com");
     fill(&database, 10, true);
-    while database.db_count("SELECT count(*) FROM sessions WHERE expires_at <= now()") > 0 {}
+    until(|| database.db_count(expired) == 0);
+    until(|| server.log().contains("expired sessions are deleted"));
     assert!(browser.is_signed_in());
 }
 

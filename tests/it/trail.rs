@@ -1,11 +1,12 @@
 //! The trail, as people and operators read it, and how long it and the rest is kept.
 
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::command_line::run;
+use crate::support::lines::lines;
 use crate::support::server::KEY;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
@@ -150,9 +151,10 @@ fn following_the_trail_shows_each_event_once_also_those_of_transactions_that_end
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = || {
-        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let lines = lines(child.stdout.take().unwrap());
+    let next = || {
+        let line = lines.recv_timeout(Duration::from_secs(30)).expect("another event");
+        let line: Value = serde_json::from_str(&line).unwrap();
         line["event"].as_str().unwrap().to_owned()
     };
     assert_eq!([next(), next()], ["registered", "signed_in"], "what was there, oldest first");

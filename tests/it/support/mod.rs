@@ -5,6 +5,7 @@ pub mod classes;
 pub mod database;
 pub mod history;
 pub mod kill;
+pub mod lines;
 pub mod mail;
 pub mod port;
 pub mod proxy;

@@ -3,8 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::lines::lines;
 use super::{Browser, Database};
 
 /// Name and value of a setting.
@@ -18,6 +20,7 @@ pub struct Server {
     pub address: String,
     pub child: Child,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -53,13 +56,15 @@ impl Server {
                 log.push('\n');
             }
         });
-        let said = BufReader::new(child.stdout.take().expect("piped"));
-        for line in said.lines().map_while(Result::ok) {
+        let said = lines(child.stdout.take().expect("piped"));
+        while let Ok(line) = said.recv_timeout(Duration::from_secs(60)) {
             if let Some(url) = line.strip_prefix("Site") {
                 let address = url.trim().trim_start_matches("http://").trim_end_matches('/');
-                return Ok(Self { address: address.to_owned(), child, log });
+                return Ok(Self { address: address.to_owned(), child, log, reader: Some(reader) });
             }
         }
+        // It ended, or it neither listens nor ends.
+        child.kill().ok();
         child.wait().ok();
         reader.join().ok();
         Err(log.lock().expect("whole").clone())
@@ -83,6 +88,14 @@ impl Server {
     /// Everything it logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("whole").clone()
+    }
+
+    /// Tells it to stop; answers everything it logged, to its last word.
+    pub fn stopped(mut self) -> String {
+        self.signal("TERM");
+        self.ended();
+        self.reader.take().expect("stopped once").join().expect("it read to the end");
+        self.log()
     }
 
     /// Sends a signal by its name: TERM, KILL, STOP, CONT.
