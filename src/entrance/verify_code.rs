@@ -1,6 +1,7 @@
 //! `GET`, `POST /verify-email`: the code of a mail, typed in the browser that registered, which its cookie says
 //! (`ticket.rs`). Looks and works the same for an address that has an account already, whose owner got another mail; no
-//! code is right there.
+//! code is right there. It signs in whoever typed the password in this browser a moment ago; later the mail alone is no
+//! proof of who is there, and the password is asked.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::verify_email::{GONE, welcome};
 use super::{link_gone, ticket};
 use crate::app::App;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, FRESH_FOR, Visitor};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
@@ -78,9 +79,13 @@ pub async fn submit(
         let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
         let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
         match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
-            Registered::Done(id) => {
+            Registered::Done { id, password_age } => {
                 throttle::refund(&app.pool, granted).await?;
-                return welcome(&app, &page, id).await;
+                if password_age < FRESH_FOR {
+                    return welcome(&app, &page, id).await;
+                }
+                let notice = Notice::good("Your address is confirmed. Sign in with your password.");
+                return Ok(ticket::take_back(page.redirect_with("/login", &notice), &app));
             }
             Registered::WrongCode => form.refuse("code", WRONG),
             Registered::DeadCode => form.refuse("code", DEAD),

@@ -158,12 +158,12 @@ async fn register(
     }
     let origin = auth::origin(page.request());
     match registration::finish_by_link(&app.pool, token, origin).await? {
-        Registered::Done(id) => welcome(app, page, id).await.map(Done::Good),
+        Registered::Done { id, .. } => welcome(app, page, id).await.map(Done::Good),
         Registered::WrongCode | Registered::DeadCode | Registered::Gone => Ok(Done::Gone),
     }
 }
 
-/// The account is there; its owner is signed in.
+/// The account is there; its owner, who gave the password in this browser just now, is signed in.
 pub(super) async fn welcome(
     app: &App,
     page: &Page,

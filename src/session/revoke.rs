@@ -214,11 +214,12 @@ pub async fn everybody(connection: &mut PgConnection, origin: &Origin) -> sqlx::
     Ok(ended)
 }
 
-/// Gives a session a new secret and counts as a fresh proof; the old cookie is dead at the commit.
-/// `None` when the session is gone.
+/// Gives a session a new secret; the old cookie is dead at the commit. `is_proof`: the person said who they are, so it
+/// counts as a fresh proof. `None` when the session is gone.
 pub async fn rotate(
     connection: &mut PgConnection,
     session: SessionId,
+    is_proof: bool,
 ) -> sqlx::Result<Option<Secret>> {
     let secret = Secret::generate();
     let digest = secret.digest();
@@ -226,12 +227,13 @@ pub async fn rotate(
         r#"
         UPDATE sessions
            SET token_digest = $2,
-               authenticated_at = now()
+               authenticated_at = CASE WHEN $3 THEN now() ELSE authenticated_at END
          WHERE id = $1
            AND expires_at > now()
         "#,
         session.uuid(),
         digest.as_bytes(),
+        is_proof,
     )
     .execute(connection)
     .await?;

@@ -6,6 +6,8 @@
 //! was chosen, the code counts in the browser that registered, and once somebody has proved an address, every other
 //! registration of it is gone.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -172,7 +174,12 @@ pub async fn ask_again(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
 #[derive(Debug)]
 pub enum Registered {
     /// The account is there.
-    Done(UserId),
+    Done {
+        /// Whose.
+        id: UserId,
+        /// How long ago the password was typed that was chosen for it.
+        password_age: Duration,
+    },
     /// That was not the code; it was counted.
     WrongCode,
     /// The code was tried too often or is too old; another mail brings a new one.
@@ -284,7 +291,8 @@ async fn finish(
         r#"
         DELETE FROM registrations
          WHERE id = $1
-        RETURNING email, email_canonical, display_name, password_hash
+        RETURNING email, email_canonical, display_name, password_hash,
+                  date_part('epoch', now() - created_at) AS "seconds!"
         "#,
         row,
     )
@@ -316,7 +324,8 @@ async fn finish(
                 },
             )
             .await?;
-            Ok(Registered::Done(id))
+            let password_age = Duration::try_from_secs_f64(row.seconds).unwrap_or_default();
+            Ok(Registered::Done { id, password_age })
         }
     }
 }

@@ -132,6 +132,11 @@ impl Occasion {
     pub fn rule(self) -> &'static Rule {
         RULES.iter().find(|rule| rule.occasion == self).expect("every occasion has a row")
     }
+
+    /// Whether the person gave the password in it. What was mailed is no proof of who is at the browser.
+    fn is_proof(self) -> bool {
+        matches!(self, Occasion::Confirmed | Occasion::PasswordChanged)
+    }
 }
 
 /// Does what the row of `occasion` says, in the transaction in which it happens and after the account was changed: the
@@ -156,7 +161,7 @@ pub async fn apply(
             revoke::selected(connection, user, current, which, rule.cause, origin).await?;
     }
     if let (Fate::Renewed, Some(session)) = (rule.current, current) {
-        ended.secret = revoke::rotate(connection, session).await?;
+        ended.secret = revoke::rotate(connection, session, occasion.is_proof()).await?;
     }
     if !rule.links.is_empty() {
         let purposes: Vec<String> = rule.links.iter().map(ToString::to_string).collect();

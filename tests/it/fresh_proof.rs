@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use crate::support::browser::encode;
-use crate::support::{Answer, Browser, Database, PASSWORD, Server, registered, site};
+use crate::support::mail::db_mail;
+use crate::support::{
+    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+};
 
 const OLD: &str = "UPDATE sessions SET authenticated_at = now() - interval '15 minutes'";
 
@@ -111,6 +114,34 @@ fn freshness_is_per_session_and_counts_reauthentication_not_creation() {
         ));
         assert_eq!(here.post("/account/export", &[]).status, status, "{seconds} s");
     }
+}
+
+#[test]
+fn what_was_mailed_is_no_fresh_proof_and_a_new_password_is() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    for (number, by_code) in [true, false].into_iter().enumerate() {
+        database.db_execute("UPDATE sessions SET authenticated_at = now()");
+        let email = format!("ada@new{number}.example.com");
+        assert_eq!(browser.post("/account/email", &[("email", &email)]).status, 303);
+        let mail = db_mail(&database, "change_email", number + 1);
+        database.db_execute(OLD);
+        let before = browser.cookies["session"].clone();
+        let answer = if by_code {
+            browser.post("/account/email/code", &[("change_code", mail.text("code"))])
+        } else {
+            browser.post(&format!("/verify-email/{}", mail.text("token")), &[])
+        };
+        assert_eq!((answer.status, answer.location()), (303, "/account/email"));
+        assert_ne!(browser.cookies["session"], before, "the session has a new secret");
+        assert!(browser.is_signed_in());
+        assert_eq!(browser.post("/account/export", &[]).status, 403, "nobody said who they are");
+        assert_eq!(browser.post("/account/delete", &[]).status, 403);
+        assert!(!is_due(&database));
+    }
+    let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    assert_eq!(browser.post("/account/password", &fields).status, 303);
+    assert_eq!(browser.post("/account/export", &[]).status, 200);
 }
 
 #[test]

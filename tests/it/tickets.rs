@@ -83,3 +83,25 @@ fn the_cookie_of_a_registration_lives_a_day_and_no_script_reads_it() {
     assert!(!cookie.contains("Domain"), "{cookie}");
     assert_eq!(browser.get(WAITS).status, 200);
 }
+
+#[test]
+fn a_code_signs_in_whoever_typed_the_password_a_moment_ago_and_nobody_later() {
+    let (server, database) = verified_site();
+    for (number, (age, signed_in)) in [("14 min", true), ("16 min", false)].into_iter().enumerate()
+    {
+        let email = format!("guest{number}@example.com");
+        let mut browser = server.browser();
+        register(&mut browser, &email, PASSWORD);
+        let code = db_mail(&database, "verify_registration", number + 1).text("code").to_owned();
+        database.db_execute(&format!(
+            "UPDATE registrations SET created_at = created_at - interval '{age}'"
+        ));
+        let answer = browser.post(WAITS, &[("code", &code)]);
+        let to = if signed_in { "/account" } else { "/login" };
+        assert_eq!((answer.status, answer.location()), (303, to), "{age}");
+        assert_eq!(browser.is_signed_in(), signed_in, "{age}");
+        assert_eq!(users(&database), number as i64 + 1);
+        assert!(!browser.cookies.contains_key("registration"));
+        assert_eq!(browser.login(&email, PASSWORD).status, 303);
+    }
+}
