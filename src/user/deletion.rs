@@ -26,7 +26,7 @@ pub enum Requested {
     Gone,
 }
 
-/// Sets the date, ends all sessions and tells the owner by mail.
+/// Sets the date, ends all sessions and tells the owner by mail. Asked twice, it ends the sessions that began since.
 pub async fn request(
     pool: &PgPool,
     sealer: &Sealer,
@@ -50,19 +50,21 @@ pub async fn request(
             )
             .fetch_optional(&mut *connection)
             .await?;
-            let Some(scheduled) = scheduled else {
-                let due_at = sqlx::query_scalar!(
-                    "SELECT deletion_due_at FROM users WHERE id = $1",
-                    user.uuid()
-                )
-                .fetch_optional(&mut *connection)
-                .await?;
-                return Ok(due_at.flatten().map_or(Requested::Gone, Requested::DueAt));
+            let due_at = match &scheduled {
+                Some(scheduled) => Some(scheduled.due_at),
+                None => {
+                    let due_at = sqlx::query_scalar!(
+                        "SELECT deletion_due_at FROM users WHERE id = $1 FOR UPDATE",
+                        user.uuid()
+                    );
+                    due_at.fetch_optional(&mut *connection).await?.flatten()
+                }
             };
-            let due_at = scheduled.due_at;
+            let Some(due_at) = due_at else { return Ok(Requested::Gone) };
             let ended =
                 rules::apply(connection, Occasion::DeletionRequested, user, Some(current), &origin)
                     .await?;
+            let Some(scheduled) = scheduled else { return Ok(Requested::DueAt(due_at)) };
             let message =
                 Message::DeletionScheduled { display_name: scheduled.display_name, due_at };
             outbox::enqueue(connection, &sealer, Some(user), &scheduled.email, &message).await?;

@@ -73,8 +73,15 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
     assert!(page.body.contains("Keep my account") && !page.body.contains("Delete my account"));
     // Asked twice, the first date stands and nothing is mailed again.
     database.db_execute("UPDATE users SET deletion_due_at = now() + interval '2 days'");
+    assert_eq!(here.login("ada@example.com", PASSWORD).status, 303);
     assert_eq!(there.post("/account/delete", &[]).status, 303);
     assert_eq!(database.db_count(days), 2);
+    assert!(there.get("/").body.contains("You are signed out everywhere."));
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "and so it is");
+    for server in &servers {
+        assert!(!here.at(&server.address).is_signed_in());
+        assert!(!there.at(&server.address).is_signed_in());
+    }
 
     there.login("ada@example.com", PASSWORD);
     assert_eq!(there.post("/account/delete/cancel", &[]).location(), "/account");
