@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, CurrentUser, Proof};
+use crate::auth::{self, CurrentUser, Proof, device};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
@@ -71,6 +71,7 @@ pub async fn submit(
                 match set {
                     PasswordSet::Done { ended, secret } => {
                         app.sessions.settle_user(user.person.id).await;
+                        device::renew(page.request(), &app, user.person.id).await?;
                         auth::go_on(page.request(), secret);
                         return Ok(page.redirect_with("/account/password", &done(ended)));
                     }

@@ -29,7 +29,7 @@ pub fn sign_in(
         auth_methods: vec![method.to_owned()],
         origin: super::origin(request),
         credential_of: user.password_changed_at,
-        on_new_device: !device::known(request, app).contains(&user.id()),
+        on_new_device: !device::is_known(request, app, user),
         account_of: Some((user.email.clone(), user.role.clone())),
     };
     let begin = || -> anyhow::Result<()> {
@@ -38,7 +38,7 @@ pub fn sign_in(
         Ok(())
     };
     begin().map_err(HttpError::Internal)?;
-    device::remember(request, app, user.id());
+    device::remember(request, app, user);
     cookie_guard::wish(request, |wish| {
         wish.change = CookieChange::Begun;
         wish.max_age = remembered.then_some(app.config.session.remembered_absolute);

@@ -73,7 +73,7 @@ pub async fn submit(
         let Some(user) = reset else { return link_gone::show(&page, GONE) };
         throttle::refund(&app.pool, granted).await?;
         app.sessions.settle_user(user).await;
-        device::remember(page.request(), &app, user);
+        device::renew(page.request(), &app, user).await?;
         if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
             cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
         }

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::email_address::EmailAddress;
 use super::record::{self, User};
@@ -68,8 +69,17 @@ pub struct Who<'a> {
     pub account: Option<&'a str>,
     /// Where the request comes from.
     pub ip_address: Option<IpAddr>,
-    /// The account that this browser has signed in to before, when it is the account that this is about.
-    pub known_device_of: Option<UserId>,
+    /// This browser, when it has signed in before to the account that this is about.
+    pub known_device: Option<KnownDevice>,
+}
+
+/// A browser that has signed in to an account before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Whose.
+    pub user: UserId,
+    /// Which of theirs: each is counted by itself, so that a copy of one keeps no other out.
+    pub id: Uuid,
 }
 
 /// Whether it may be done now. Counted before the work, so that many at once are not more than allowed.
@@ -96,24 +106,33 @@ static REFUSED: [AtomicU64; Action::ALL.len()] = [const { AtomicU64::new(0) }; A
 /// How often a try may be overtaken by others that count at the same moment.
 const OVERTAKEN: usize = 3;
 
-/// Counts a try, if it may be done.
+/// Counts a try, if it may be done: by the known device alone, else like anybody's. What a copy of the device used up
+/// leaves its owner no worse off than without one.
 pub async fn admit(pool: &PgPool, action: Action, who: Who<'_>) -> sqlx::Result<Admission> {
-    let keys = keys(action, who);
-    let mut wait = 1.0;
-    for _ in 0..OVERTAKEN {
-        match counters::count(pool, keys.clone()).await {
-            Ok(Outcome::Counted(counted)) => return Ok(Admission::Granted(Granted { counted })),
-            Ok(Outcome::Waiting { seconds }) => {
-                wait = seconds;
-                break;
-            }
-            Err(Undone::Overtaken) => {}
-            Err(Undone::Database(error)) => return Err(error),
+    let mut wait = f64::INFINITY;
+    let device = device_key(action, who).map(|key| vec![key]);
+    for keys in device.into_iter().chain([keys(action, who)]) {
+        match count(pool, keys).await? {
+            Ok(granted) => return Ok(Admission::Granted(granted)),
+            Err(seconds) => wait = wait.min(seconds),
         }
     }
     REFUSED[action as usize].fetch_add(1, Ordering::Relaxed);
     let retry_after = Duration::try_from_secs_f64(wait).unwrap_or_default();
     Ok(Admission::Refused { retry_after: retry_after.max(Duration::from_secs(1)) })
+}
+
+/// Counts by all of `keys`, or answers how many seconds at least one of them may not.
+async fn count(pool: &PgPool, keys: Vec<Key>) -> sqlx::Result<Result<Granted, f64>> {
+    for _ in 0..OVERTAKEN {
+        match counters::count(pool, keys.clone()).await {
+            Ok(Outcome::Counted(counted)) => return Ok(Ok(Granted { counted })),
+            Ok(Outcome::Waiting { seconds }) => return Ok(Err(seconds)),
+            Err(Undone::Overtaken) => {}
+            Err(Undone::Database(error)) => return Err(error),
+        }
+    }
+    Ok(Err(1.0))
 }
 
 /// It was a success: it does not count against anybody. The account (from anywhere, and from this address) or the known
@@ -219,10 +238,6 @@ fn keys(action: Action, who: Who<'_>) -> Vec<Key> {
     let account = who.account.map(|account| digest(By::Account, account));
     let address = who.ip_address.map(|address| digest(By::Address, &network(address)));
     let pair = account.clone().zip(address.clone()).map(|(one, other)| [one, other].concat());
-    let device = who.known_device_of.map(|user| digest(By::Device, &user.to_string()));
-    if let Some(known) = key(action, By::Device, device, limits.device) {
-        return vec![known];
-    }
     [
         key(action, By::Account, account, limits.account),
         key(action, By::Address, address, limits.address),
@@ -231,6 +246,14 @@ fn keys(action: Action, who: Who<'_>) -> Vec<Key> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// What stands for a device begins with what stands for its user, so that [`forget`] finds all of them.
+fn device_key(action: Action, who: Who<'_>) -> Option<Key> {
+    let subject = who.known_device.map(|KnownDevice { user, id }| {
+        [digest(By::Device, &user.to_string()), digest(By::Device, &id.to_string())].concat()
+    });
+    key(action, By::Device, subject, Limits::of(action).device)
 }
 
 fn key(action: Action, by: By, subject: Option<Vec<u8>>, limit: Option<Limit>) -> Option<Key> {
@@ -283,11 +306,11 @@ mod tests {
     }
 
     #[test]
-    fn a_known_device_is_counted_by_itself_alone() {
+    fn a_known_device_has_a_counter_of_its_own() {
         let who = Who {
             account: Some("ada@example.com"),
             ip_address: "203.0.113.7".parse().ok(),
-            known_device_of: None,
+            known_device: None,
         };
         let names = |who| {
             let keys = keys(Action::SignIn, who);
@@ -295,8 +318,19 @@ mod tests {
         };
         assert_eq!(names(who), ["sign_in_account", "sign_in_address", "sign_in_pair"]);
         assert_eq!(names(Who { account: None, ..who }), ["sign_in_address"]);
-        let known = Who { known_device_of: Some(UserId::generate()), ..who };
-        assert_eq!(names(known), ["sign_in_device"]);
+        assert!(device_key(Action::SignIn, who).is_none());
+        let (user, other) = (UserId::generate(), UserId::generate());
+        let of = |user, id| {
+            let known = Who { known_device: Some(KnownDevice { user, id }), ..who };
+            assert_eq!(names(known), names(who));
+            let key = device_key(Action::SignIn, known).unwrap();
+            assert_eq!(key.action, "sign_in_device");
+            key.subject
+        };
+        let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+        assert_ne!(of(user, one), of(user, two));
+        assert_ne!(of(user, one), of(other, one));
+        assert_eq!(of(user, one)[..32], of(user, two)[..32]);
         assert!(keys(Action::SignIn, Who::default()).is_empty());
     }
 }

@@ -114,6 +114,61 @@ fn a_reset_lets_the_owner_in_whatever_strangers_try_before_and_after() {
 }
 
 #[test]
+fn a_copy_of_a_known_device_keeps_the_owner_out_of_nothing() {
+    let (server, database) = behind_a_proxy();
+    let mut home = account(&server, &database);
+    let mut phone = server.browser();
+    assert_eq!(phone.login_from("198.51.100.8", ADA, PASSWORD).status, 303);
+    let mut thief = home.clone();
+    thief.cookies.remove("session");
+    let seen: Vec<u16> =
+        (0..17).map(|_| thief.login_from("203.0.113.1", ADA, OTHER_PASSWORD).status).collect();
+    assert_eq!(seen[..15], [422; 15], "ten by the device, five like anybody");
+    assert_eq!(seen[15..], [429; 2]);
+    let refused = thief.login_from("203.0.113.1", ADA, PASSWORD);
+    assert!((1..=30).contains(&refused.header("retry-after").unwrap().parse::<u64>().unwrap()));
+    assert_eq!(home.login_from(HOME, ADA, PASSWORD).status, 303, "as without the cookie");
+    // Now by a new id, which the copy has not got; the other device never was touched.
+    database.db_execute(
+        "UPDATE throttles SET free_at = now() + interval '1 hour' WHERE action <> 'sign_in_device'",
+    );
+    for _ in 0..2 {
+        assert_eq!(home.login_from(HOME, ADA, PASSWORD).status, 303);
+        assert_eq!(phone.login_from("198.51.100.8", ADA, PASSWORD).status, 303);
+        assert_eq!(thief.login_from("203.0.113.1", ADA, PASSWORD).status, 429);
+    }
+}
+
+#[test]
+fn a_new_password_ends_every_known_device_but_its_own() {
+    let (server, database) = behind_a_proxy();
+    let mut home = account(&server, &database);
+    let mut phone = server.browser();
+    assert_eq!(phone.login_from(HOME, ADA, PASSWORD).status, 303);
+    let all_wait = || {
+        server.browser().login_from("203.0.113.1", ADA, "not the password");
+        database.db_execute(
+            "UPDATE throttles SET free_at = now() + interval '1 hour' WHERE action = 'sign_in_account'",
+        );
+    };
+    let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    assert_eq!(home.post("/account/password", &fields).status, 303);
+    all_wait();
+    assert_eq!(phone.clone().login_from(HOME, ADA, OTHER_PASSWORD).status, 429);
+    assert_eq!(home.login_from(HOME, ADA, OTHER_PASSWORD).status, 303);
+    // By a link too.
+    let copy = home.clone();
+    assert_eq!(recover(&mut phone, HOME), 303);
+    let link = db_mail(&database, "reset_password", 1).text("token").to_owned();
+    let fields = [("new_password", "a third password of theirs")];
+    assert_eq!(phone.post_from(HOME, &format!("/reset-password/{link}"), &fields).status, 303);
+    all_wait();
+    let third = "a third password of theirs";
+    assert_eq!(copy.clone().login_from(HOME, ADA, third).status, 429);
+    assert_eq!(phone.login_from(HOME, ADA, third).status, 303);
+}
+
+#[test]
 fn a_known_device_recovers_where_the_address_has_to_wait() {
     let (server, database) = behind_a_proxy();
     let mut home = account(&server, &database);

@@ -197,7 +197,7 @@ pub(super) async fn give_back(
 }
 
 /// Deletes the counters of `actions` whose subjects begin with one of `subjects`: the subject of a pair begins with that of
-/// its account. Locks them in the order in which they are counted. Answers how many.
+/// its account, that of a device with that of its user. Locks them in the order in which they are counted. Answers how many.
 pub(super) async fn forget(
     connection: &mut PgConnection,
     actions: &[String],

@@ -33,7 +33,8 @@ pub struct Limits {
     pub address: Option<Limit>,
     /// This account from this address.
     pub pair: Option<Limit>,
-    /// From a browser that has signed in to the account before: instead of all of the above.
+    /// From a browser that has signed in to the account before, each by itself: instead of all of the above, which count
+    /// when this is used up.
     pub device: Option<Limit>,
     /// Mails that answer it, by the account they go to: counted when one is written, and no page is refused by it. A
     /// stranger who types somebody's address uses up no try of theirs.
