@@ -5,6 +5,7 @@ use actix_web::cookie::{Cookie, CookieJar, Key};
 use frontdesk::db::cluster::Cluster as PostgreSql;
 use frontdesk::db::migrations;
 
+use crate::support::folder::new_folder;
 use crate::support::mail::{db_forget_tries, db_mail, db_mails};
 use crate::support::port::free_address;
 use crate::support::server::KEY;
@@ -27,8 +28,7 @@ fn secrets_of(browser: &Browser) -> [String; 2] {
 fn no_password_link_code_or_cookie_is_in_a_log_an_event_a_mail_of_another_a_metric_or_postgresqls_log()
  {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("canary");
-    std::fs::remove_dir_all(&folder).ok();
+    let folder = new_folder("canary");
     let settings = [
         ("fsync", "off"),
         ("log_statement", "all"),

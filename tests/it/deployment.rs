@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use frontdesk::db::cluster::Cluster as PostgreSql;
 use frontdesk::db::migrations;
 
+use crate::support::folder::new_folder;
 use crate::support::port::free_port;
 use crate::support::proxy::Proxy;
 use crate::support::server::KEY;
@@ -26,8 +27,7 @@ impl Drop for Running {
 }
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::remove_dir_all(&folder).ok();
+    let folder = new_folder(name);
     fs::create_dir_all(&folder).unwrap();
     folder
 }

@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::folder::new_folder;
 use crate::support::{Browser, Server, registered};
 
 fn folder(name: &str) -> PathBuf {
-    let path =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("site-{name}-{}", std::process::id()));
-    fs::remove_dir_all(&path).ok();
-    path
+    new_folder(&format!("site-{name}-{}", std::process::id()))
 }
 
 fn start(folder: &Path) -> Server {

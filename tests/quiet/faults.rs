@@ -1,6 +1,5 @@
 //! What goes wrong underneath: the database away, the process killed, the process told to stop.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,18 +7,12 @@ use frontdesk::db::cluster::Cluster;
 
 use crate::bystander::Bystander;
 use crate::support::browser::encode;
+use crate::support::folder::new_folder;
 use crate::support::kill::{Hold, db_killed_at};
 use crate::support::mail::db_mail;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 use crate::{alone, until};
-
-/// A folder for a cluster, without what an earlier run left there.
-fn new_folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::remove_dir_all(&folder).ok();
-    folder
-}
 
 #[test]
 fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod classes;
 pub mod database;
+pub mod folder;
 pub mod history;
 pub mod kill;
 pub mod lines;
