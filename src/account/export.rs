@@ -10,7 +10,9 @@ use crate::auth::{self, Confirmed, CurrentUser};
 use crate::kit::error::HttpError;
 use crate::kit::form::Form;
 use crate::kit::page::Page;
+use crate::user::email_address::EmailAddress;
 use crate::user::export::export;
+use crate::user::throttle::Action;
 
 #[derive(Serialize)]
 struct Data {
@@ -29,6 +31,9 @@ pub async fn submit(
     Confirmed(user): Confirmed,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
+    if let Ok(email) = EmailAddress::parse(&user.person.email) {
+        auth::admit(page.request(), &app, Action::Export, Some(email.canonical())).await?;
+    }
     let origin = auth::origin(page.request());
     let data = export(&app.pool, user.person.id, user.session.id, origin)
         .await?

@@ -41,12 +41,21 @@ pub enum Action {
     Verify,
     /// "Say who you are again", by somebody who is signed in.
     Confirm,
+    /// A copy of everything that is held about somebody.
+    Export,
 }
 
 impl Action {
     /// In the order of the declaration.
-    pub const ALL: [Self; 6] =
-        [Self::SignIn, Self::Register, Self::Recover, Self::Resend, Self::Verify, Self::Confirm];
+    pub const ALL: [Self; 7] = [
+        Self::SignIn,
+        Self::Register,
+        Self::Recover,
+        Self::Resend,
+        Self::Verify,
+        Self::Confirm,
+        Self::Export,
+    ];
 
     /// As the table and the metrics spell it.
     pub fn as_str(self) -> &'static str {
@@ -57,6 +66,7 @@ impl Action {
             Action::Resend => "resend",
             Action::Verify => "verify",
             Action::Confirm => "confirm",
+            Action::Export => "export",
         }
     }
 }

@@ -117,6 +117,20 @@ fn freshness_is_per_session_and_counts_reauthentication_not_creation() {
 }
 
 #[test]
+fn a_sixth_copy_of_ones_data_has_to_wait() {
+    let (server, _database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    for _ in 0..5 {
+        assert_eq!(ada.post("/account/export", &[]).status, 200);
+    }
+    let answer = ada.post("/account/export", &[]);
+    assert_eq!(answer.status, 429);
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((240..=300).contains(&wait), "{wait}");
+    assert!(ada.is_signed_in(), "only that has to wait");
+}
+
+#[test]
 fn what_was_mailed_is_no_fresh_proof_and_a_new_password_is() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");

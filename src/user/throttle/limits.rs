@@ -102,6 +102,14 @@ impl Limits {
                 device: None,
                 mail: None,
             },
+            // The one page that is as long as the trail (ASVS 5.0 V2.4.1); nobody needs a sixth copy at once.
+            Action::Export => Self {
+                account: limit(5, 5 * MINUTE, HOUR, DAY),
+                address: None,
+                pair: None,
+                device: None,
+                mail: None,
+            },
             // Somebody is signed in: a session left open, or stolen. Only sessions of that account can use this up.
             Action::Confirm => Self {
                 account: limit(10, 30, HOUR, DAY),
