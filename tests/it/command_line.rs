@@ -206,23 +206,20 @@ fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
     drop(server);
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                       AND wait_event_type = 'Lock' AND now() - query_start > interval '3 seconds'";
-    let _on = database.runtime.enter();
     for arguments in [
         &["session", "stats"][..],
         &["session", "purge"],
         &["session", "revoke", "--all", "--yes"],
         &["user", "delete", "ada@example.com", "--yes"],
     ] {
-        let mut slow = database.runtime.block_on(database.pool.begin()).unwrap();
-        let lock = sqlx::query("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").execute(&mut *slow);
-        database.runtime.block_on(lock).unwrap();
+        let slow = database.db_hold("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
         std::thread::scope(|scope| {
             let said = scope.spawn(|| run(&database, arguments, ""));
             // Longer than a page would wait.
             while database.db_count(waiting) == 0 {
                 assert!(!said.is_finished(), "{arguments:?} gave up");
             }
-            database.runtime.block_on(slow.rollback()).unwrap();
+            slow.let_go();
             let said = said.join().unwrap();
             assert_eq!(said.code, 0, "{arguments:?}: {}", said.error);
         });

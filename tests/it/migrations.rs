@@ -160,10 +160,7 @@ fn before_the_index() -> Database {
 fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
     let database = before_the_index();
     database.db_execute("DROP INDEX users_deletion_due_at_idx");
-    let _on = database.runtime.enter();
-    let mut older = database.runtime.block_on(database.pool.begin()).unwrap();
-    let lock = sqlx::query("LOCK TABLE users IN ROW EXCLUSIVE MODE").execute(&mut *older);
-    database.runtime.block_on(lock).unwrap();
+    let older = database.db_hold("LOCK TABLE users IN ROW EXCLUSIVE MODE");
     let pool = database.pool.clone();
     let migrated = database.runtime.spawn(async move { migrations::run(&pool).await });
     let waiting = "SELECT count(*) FROM pg_stat_activity
@@ -172,7 +169,7 @@ fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
     while database.db_count(waiting) == 0 {
         assert!(!migrated.is_finished(), "it gave up");
     }
-    database.runtime.block_on(older.rollback()).unwrap();
+    older.let_go();
     database.runtime.block_on(migrated).unwrap().unwrap();
     let valid = "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = 'users_deletion_due_at_idx'::regclass";
     assert_eq!(database.db_count(valid), 1);

@@ -234,12 +234,8 @@ fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
     let mut held = registered(&server, EMAIL);
     let mut free = registered(&server, "grace@example.com");
     let row_of = |email: &str| format!("user_id = (SELECT id FROM users WHERE email = '{email}')");
-    let _on = database.runtime.enter();
-    let mut open = database.runtime.block_on(database.pool.begin()).unwrap();
     database.db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '5 minutes'");
-    let delete = format!("DELETE FROM sessions WHERE {}", row_of(EMAIL));
-    let delete = sqlx::query(sqlx::AssertSqlSafe(delete)).execute(&mut *open);
-    database.runtime.block_on(delete).unwrap();
+    let open = database.db_hold(&format!("DELETE FROM sessions WHERE {}", row_of(EMAIL)));
     assert!(held.is_signed_in(), "not committed");
     let written = format!(
         "SELECT count(*) FROM sessions WHERE last_seen_at > now() - interval '2 minutes' AND {}",
@@ -250,7 +246,7 @@ fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
         assert!(began.elapsed() < Duration::from_secs(20), "{}", server.log());
         std::thread::sleep(Duration::from_millis(10));
     }
-    database.runtime.block_on(open.rollback()).unwrap();
+    open.let_go();
     assert!(held.is_signed_in());
 }
 

@@ -224,10 +224,7 @@ fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
     let _alone = alone();
     let (mut server, database) = site();
     registered(&server, "ada@example.com");
-    let _on = database.runtime.enter();
-    let mut holder = database.runtime.block_on(database.pool.begin()).unwrap();
-    let lock = sqlx::query("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").execute(&mut *holder);
-    database.runtime.block_on(lock).unwrap();
+    let held = database.db_hold("LOCK TABLE users IN ACCESS EXCLUSIVE MODE");
     let mut browser = server.browser();
     let asked = std::thread::spawn(move || {
         let fields = crate::support::browser::encode(&[
@@ -250,7 +247,7 @@ fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
     assert_eq!(server.ended(), Some(0));
     assert!(server.log().contains("stopping at once"), "{}", server.log());
     asked.join().unwrap().ok();
-    database.runtime.block_on(holder.rollback()).unwrap();
+    held.let_go();
 }
 
 #[test]

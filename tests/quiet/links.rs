@@ -20,16 +20,10 @@ fn a_link_that_swallows_everything_is_left_for_new_connections() {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     database.db_execute(age);
     assert!(browser.is_signed_in());
-    let _on = database.runtime.enter();
-    let mut holder = database.runtime.block_on(database.pool.begin()).unwrap();
-    let mut lock = |mode: &str| {
-        let lock = sqlx::AssertSqlSafe(format!("LOCK TABLE sessions IN {mode} MODE"));
-        database.runtime.block_on(sqlx::query(lock).execute(&mut *holder)).unwrap();
-    };
     // First the writing of activity waits, then as many look-ups as there may be.
-    lock("EXCLUSIVE");
+    let mut held = database.db_hold("LOCK TABLE sessions IN EXCLUSIVE MODE");
     until(|| database.db_count(waiting) == 1);
-    lock("ACCESS EXCLUSIVE");
+    held.db_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
     let back = std::thread::scope(|scope| {
         until(|| {
             let mut browser = browser.clone();
@@ -37,7 +31,7 @@ fn a_link_that_swallows_everything_is_left_for_new_connections() {
             database.db_count(waiting) == 5
         });
         wire.set(Wire::Swallows);
-        database.runtime.block_on(holder.rollback()).unwrap();
+        held.let_go();
         let began = Instant::now();
         assert_eq!(browser.get("/account/profile").status, 503);
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());

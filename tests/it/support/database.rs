@@ -10,7 +10,7 @@ use frontdesk::db::migrations;
 use frontdesk::secret::Secret;
 use frontdesk::session::settle;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::runtime::Runtime;
 
 use super::proxy::Proxy;
@@ -91,6 +91,25 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
+/// A transaction that stays open until it is let go, as one in psql that somebody forgot.
+pub struct Held<'d> {
+    connection: PgConnection,
+    runtime: &'d Runtime,
+}
+
+impl Held<'_> {
+    /// Runs another statement in it.
+    pub fn db_execute(&mut self, sql: &str) {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
+        self.runtime.block_on(done).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Takes it back.
+    pub fn let_go(mut self) {
+        self.db_execute("ROLLBACK");
+    }
+}
+
 impl Database {
     /// A migrated database.
     pub fn new() -> Self {
@@ -144,6 +163,16 @@ impl Database {
             self.runtime.block_on(settle(&self.pool, None));
         }
         done.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
+    }
+
+    /// Runs a statement and leaves its transaction open.
+    pub fn db_hold(&self, sql: &str) -> Held<'_> {
+        let connection =
+            self.runtime.block_on(PgConnection::connect(&self.url)).expect("a connection");
+        let mut held = Held { connection, runtime: &self.runtime };
+        held.db_execute("BEGIN");
+        held.db_execute(sql);
+        held
     }
 
     /// Makes `guest0@example.com` and so on, with the password of `email`.
