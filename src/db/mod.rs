@@ -163,7 +163,7 @@ pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>
 
 /// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the
 /// answer, never the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
-/// `begin` is cancelled). `Err` rolls back.
+/// `begin` is canceled). `Err` rolls back.
 pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,

@@ -167,7 +167,7 @@ impl Touch {
         let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
             Box::pin(async move {
                 // Losing the last seconds of "last seen" in a crash of PostgreSQL harms nobody, and
-                // it is two to three times faster (SESSION-ENGINE, section 2).
+                // it is two to three times faster.
                 sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
                 sqlx::query_scalar!(
                     r#"
