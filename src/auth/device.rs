@@ -71,7 +71,7 @@ pub(super) fn remember(request: &HttpRequest, app: &App, user: UserId) {
     request.extensions_mut().insert(Remembered(cookie));
 }
 
-/// Puts the cookie into the response to a sign-in. Where the session can not be written, that response never leaves.
+/// Puts the cookie into the response to a sign-in. Where the session cannot be written, that response never leaves.
 pub(super) fn set<B>(response: &mut ServiceResponse<B>) {
     let remembered = response.request().extensions_mut().remove::<Remembered>();
     if let Some(Remembered(cookie)) = remembered
