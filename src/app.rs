@@ -23,7 +23,7 @@ pub struct App {
     pub hasher: Hasher,
     /// What a new password must be.
     pub passwords: PasswordPolicy,
-    /// Sessions.
+    /// The store behind the session middleware; settle here after a commit that ends sessions.
     pub sessions: PgSessionStore,
     /// Seals what is stored and read again.
     pub sealer: Sealer,

@@ -104,7 +104,7 @@ fn read(app: &App, kept: &Kept) -> Result<(Summary, String), HttpError> {
         }
         None => {
             let why = "This mail was sealed with a key that is not set any more.";
-            ("Can not be opened".to_owned(), why.to_owned())
+            ("Cannot be opened".to_owned(), why.to_owned())
         }
     };
     let summary = Summary {

@@ -24,7 +24,7 @@ pub fn server(app: web::Data<App>) -> anyhow::Result<Option<Server>> {
         return Ok(None);
     };
     let listener = TcpListener::bind(bind)
-        .with_context(|| format!("the address {bind} for metrics can not be listened on"))?;
+        .with_context(|| format!("the address {bind} for metrics cannot be listened on"))?;
     let server = HttpServer::new(move || {
         Site::new().app_data(app.clone()).route("/metrics", web::get().to(show))
     })

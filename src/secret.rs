@@ -84,7 +84,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Digest {
-    /// The 32 bytes.
+    /// For comparing and storing; never what the cookie holds.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

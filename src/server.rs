@@ -132,7 +132,7 @@ async fn start(
     let keys = secrets.iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
     let app = web::Data::new(App::new(config.clone(), &secrets, database.pool.clone())?);
     let listener = TcpListener::bind(config.bind)
-        .with_context(|| format!("the address {} can not be listened on", config.bind))?;
+        .with_context(|| format!("the address {} cannot be listened on", config.bind))?;
     let address = listener.local_addr()?;
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval);

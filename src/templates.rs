@@ -40,7 +40,7 @@ impl MailTemplates {
         let part = |name: &str| {
             self.0
                 .render(&format!("mail/{kind}/{name}"), &context)
-                .with_context(|| format!("the mail {kind} can not be written"))
+                .with_context(|| format!("the mail {kind} cannot be written"))
         };
         Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])
     }

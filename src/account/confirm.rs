@@ -60,6 +60,9 @@ pub async fn submit(
     if let (true, Ok(password)) = (form.is_good(), password) {
         match auth::prove(page.request(), &app, &user, &password).await? {
             Proof::Wrong => form.refuse("password", WRONG),
+            Proof::Throttled { retry_after } => {
+                return auth::ask_later(&page, &user, form, &original, retry_after);
+            }
             Proof::Given(_) => {
                 renew(&app, &page, &user).await?;
                 return Ok(go_on(&app, &page, &form.next, &original));
@@ -102,7 +105,7 @@ fn go_on(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
             page.send_on(&next)
         }
         _ => {
-            let text = "That was too long ago to go on with. Nothing was done; do it again.";
+            let text = "Too much time passed, so nothing was done. Please start again.";
             page.redirect_with("/account", &Notice { kind: Kind::Info, text: text.to_owned() })
         }
     }

@@ -2,6 +2,8 @@
 //! it is confirmed, and another one. Nothing changes before the new address is proven; whether it has an account already
 //! is not told here, but to its owner.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
@@ -14,7 +16,7 @@ use crate::kit::page::Page;
 use crate::user::code::Code;
 use crate::user::email_address::EmailAddress;
 use crate::user::email_token::{self, Purpose};
-use crate::user::throttle::{self, Action};
+use crate::user::throttle::{self, Action, Admission};
 use crate::user::verify_email::{self, Sent};
 use crate::user::{email_change, record};
 
@@ -61,7 +63,11 @@ pub async fn submit(
         form.refuse("email", "This is the address you have now. Enter another.");
     }
     if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
-        admit(&app, &page, &user, Action::Resend).await?;
+        if let Admission::Refused { retry_after } =
+            count(&app, &page, &user, Action::Resend).await?
+        {
+            return throttled(&app, &page, &user, form, retry_after).await;
+        }
         let to = address.as_typed().to_owned();
         let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(page.request()));
         email_change::begin(pool, sealer, user.person.id, address, origin).await?;
@@ -78,7 +84,9 @@ pub async fn verify(
     user: CurrentUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    admit(&app, &page, &user, Action::Resend).await?;
+    if let Admission::Refused { retry_after } = count(&app, &page, &user, Action::Resend).await? {
+        return throttled(&app, &page, &user, FormView::default(), retry_after).await;
+    }
     let notice = match verify_email::send(&app.pool, app.sealer.clone(), user.person.id).await? {
         Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.person.email)),
         Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
@@ -106,7 +114,12 @@ pub async fn code(
         form.refuse(field, UNREADABLE);
     }
     if let (true, Some(code)) = (form.is_good(), code) {
-        let granted = admit(&app, &page, &user, Action::Verify).await?;
+        let granted = match count(&app, &page, &user, Action::Verify).await? {
+            Admission::Granted(granted) => granted,
+            Admission::Refused { retry_after } => {
+                return throttled(&app, &page, &user, form, retry_after).await;
+            }
+        };
         let (pool, sealer, id) = (&app.pool, app.sealer.clone(), user.person.id);
         let session = Some(user.session.id);
         let asker = verify_email::Asker { session, origin: auth::origin(page.request()) };
@@ -117,7 +130,11 @@ pub async fn code(
                 if changed {
                     auth::go_on(page.request(), secret);
                 }
-                let notice = Notice::good(format!("{email} is confirmed."));
+                let notice = Notice::good(if changed {
+                    format!("Your email is now {email}, and you are signed out everywhere else.")
+                } else {
+                    format!("{email} is confirmed.")
+                });
                 return Ok(page.redirect_with("/account/email", &notice));
             }
             verify_email::Confirmed::WrongCode => form.refuse(field, WRONG),
@@ -127,14 +144,26 @@ pub async fn code(
     page.show_refused("account/email.html", &data(&app, &user, form).await?)
 }
 
-async fn admit(
+async fn count(
     app: &App,
     page: &Page,
     user: &CurrentUser,
     action: Action,
-) -> Result<throttle::Granted, HttpError> {
+) -> sqlx::Result<Admission> {
     let own = EmailAddress::parse(&user.person.email).ok();
-    auth::admit(page.request(), app, action, own.as_ref().map(EmailAddress::canonical)).await
+    auth::count(page.request(), app, action, own.as_ref().map(EmailAddress::canonical)).await
+}
+
+/// The page again, to be sent later.
+async fn throttled(
+    app: &App,
+    page: &Page,
+    user: &CurrentUser,
+    mut form: FormView,
+    retry_after: Duration,
+) -> Result<HttpResponse, HttpError> {
+    form.throttle("That was a lot at once.", retry_after);
+    page.show_throttled("account/email.html", &data(app, user, form).await?, retry_after)
 }
 
 async fn data(app: &App, user: &CurrentUser, form: FormView) -> Result<Data, HttpError> {

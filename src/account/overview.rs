@@ -59,9 +59,7 @@ pub async fn show(
     let mut improvements = Vec::new();
     if account.email_verified_at.is_none() && app.mail_is_on() {
         improvements.push(Improvement {
-            text:
-                "Confirm your address, so that you can get back in when you forget your password."
-                    .to_owned(),
+            text: "Confirm your address, so that we know our mail reaches you.".to_owned(),
             href: "/account/email/verify",
             label: "Send me an email",
             does: true,

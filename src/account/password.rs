@@ -56,6 +56,11 @@ pub async fn submit(
     if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
         match auth::prove(page.request(), &app, &user, &current).await? {
             Proof::Wrong => form.refuse("current_password", WRONG),
+            Proof::Throttled { retry_after } => {
+                form.throttle("Too many tries.", retry_after);
+                let data = data(&app, &user, form);
+                return page.show_throttled("account/password.html", &data, retry_after);
+            }
             Proof::Given(verified) => {
                 let hash = app.hasher.hash(&new).await?;
                 let set = set_password(

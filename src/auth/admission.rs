@@ -22,26 +22,46 @@ pub async fn who<'a>(
     })
 }
 
-/// Counts a try of `action` about the account of `email`, or answers 429.
+/// Counts a try of `action` about the account of `email`; the answer says whether it may be done.
+pub async fn count_about(
+    request: &HttpRequest,
+    app: &App,
+    action: Action,
+    email: &EmailAddress,
+) -> sqlx::Result<Admission> {
+    let who = who(request, app, Some(email)).await?;
+    throttle::admit(&app.pool, action, who).await
+}
+
+/// Counts a try of `action` where no device is known. `account` is as in [`Who`].
+pub async fn count(
+    request: &HttpRequest,
+    app: &App,
+    action: Action,
+    account: Option<&str>,
+) -> sqlx::Result<Admission> {
+    let who = Who { account, ip_address: client::ip_address(request), ..Who::default() };
+    throttle::admit(&app.pool, action, who).await
+}
+
+/// As [`count_about`], for a page without a form to show again: too many are answered with 429.
 pub async fn admit_about(
     request: &HttpRequest,
     app: &App,
     action: Action,
     email: &EmailAddress,
 ) -> Result<Granted, HttpError> {
-    let who = who(request, app, Some(email)).await?;
-    granted(throttle::admit(&app.pool, action, who).await?)
+    granted(count_about(request, app, action, email).await?)
 }
 
-/// Counts a try of `action` where no device is known, or answers 429. `account` is as in [`Who`].
+/// As [`count`], for a page without a form to show again: too many are answered with 429.
 pub async fn admit(
     request: &HttpRequest,
     app: &App,
     action: Action,
     account: Option<&str>,
 ) -> Result<Granted, HttpError> {
-    let who = Who { account, ip_address: client::ip_address(request), ..Who::default() };
-    granted(throttle::admit(&app.pool, action, who).await?)
+    granted(count(request, app, action, account).await?)
 }
 
 fn granted(admission: Admission) -> Result<Granted, HttpError> {

@@ -52,6 +52,19 @@ pub fn ask(
     page.show_with(status, "account/confirm.html", &data)
 }
 
+/// The same after too many tries; what is to be done afterwards is kept.
+pub fn ask_later(
+    page: &Page,
+    user: &CurrentUser,
+    mut form: FormView,
+    original: &str,
+    retry_after: Duration,
+) -> Result<HttpResponse, HttpError> {
+    form.throttle("Too many tries.", retry_after);
+    let data = Data { form, email: &user.person.email, original_request: original };
+    page.show_throttled("account/confirm.html", &data, retry_after)
+}
+
 impl FromRequest for Confirmed {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;

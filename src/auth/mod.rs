@@ -8,8 +8,8 @@ pub mod device;
 mod proof;
 mod sign_in;
 
-pub use admission::{admit, admit_about, who};
-pub use confirmed::{Confirmed, FRESH_FOR, ask};
+pub use admission::{admit, admit_about, count, count_about, who};
+pub use confirmed::{Confirmed, FRESH_FOR, ask, ask_later};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use proof::{Proof, prove};
 pub use sign_in::{go_on, session_of, sign_in, sign_out};

@@ -1,6 +1,8 @@
 //! Somebody who is signed in says who they are again. The one place where pages compare a password of theirs, so that
 //! a borrowed session is no place for guessing: counted before the work, and each refusal in the trail.
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use serde_json::json;
 
@@ -12,7 +14,7 @@ use crate::kit::error::HttpError;
 use crate::user::authenticate;
 use crate::user::email_address::EmailAddress;
 use crate::user::password::Password;
-use crate::user::throttle::{self, Action};
+use crate::user::throttle::{self, Action, Admission};
 
 /// What came of it.
 #[derive(Debug)]
@@ -21,6 +23,11 @@ pub enum Proof {
     Given(String),
     /// That is not the password.
     Wrong,
+    /// Too many tries: nothing was compared.
+    Throttled {
+        /// When to come back.
+        retry_after: Duration,
+    },
 }
 
 /// Compares `password` with that of `user`.
@@ -32,7 +39,10 @@ pub async fn prove(
 ) -> Result<Proof, HttpError> {
     let address = EmailAddress::parse(&user.person.email).ok();
     let account = address.as_ref().map(EmailAddress::canonical);
-    let granted = super::admit(request, app, Action::Confirm, account).await?;
+    let granted = match super::count(request, app, Action::Confirm, account).await? {
+        Admission::Granted(granted) => granted,
+        Admission::Refused { retry_after } => return Ok(Proof::Throttled { retry_after }),
+    };
     let id = user.person.id;
     match authenticate::confirm(&app.pool, &app.hasher, id, password).await? {
         Some(stored) => {

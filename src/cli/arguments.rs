@@ -102,7 +102,7 @@ pub(super) enum User {
         /// What pages call this person
         #[arg(long)]
         name: String,
-        /// May use the operator pages
+        /// Give it the role admin
         #[arg(long)]
         admin: bool,
     },
@@ -151,7 +151,7 @@ pub(super) enum User {
         #[command(flatten)]
         who: Who,
     },
-    /// Make somebody an admin, or with --demote a user again
+    /// Make somebody an admin, or with --demote a user again; ends all their sessions
     Promote {
         #[command(flatten)]
         who: Who,

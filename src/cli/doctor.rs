@@ -110,7 +110,7 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
         Ok(Err(error)) => findings.add(
             Verdict::Warning,
             "cache",
-            format!("Notifications can not be listened to ({error:#}); every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off."),
+            format!("Notifications cannot be listened to ({error:#}); every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off."),
         ),
         Err(_) => findings.add(
             Verdict::Warning,
@@ -270,7 +270,7 @@ async fn database_findings(
     let peers_over_network = matches!(config.database, Location::Url(_));
     if peers_over_network {
         let tls: Option<bool> =
-            sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT inet_client_addr() <<= '127.0.0.0/8'")
+            sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT (inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1')")
                 .fetch_optional(pool)
                 .await?;
         match tls {

@@ -35,7 +35,7 @@ pub(super) fn is_sure(question: &str) -> bool {
 
 fn hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     let terminal = stdin();
-    let before = tcgetattr(&terminal).context("the terminal can not hide what is typed")?;
+    let before = tcgetattr(&terminal).context("the terminal cannot hide what is typed")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     write!(std::io::stderr(), "{prompt}").ok();

@@ -127,8 +127,11 @@ pub(super) async fn run(
             let role = if demote { Role::User } else { Role::Admin };
             let changed = record::set_role(pool, user.id(), role, Origin::operator()).await?;
             settle(pool, None).await;
-            let word = if changed { "is now" } else { "was already" };
-            out::line(&format!("{} {word} {}.", user.email, role.as_str()));
+            let said = match changed {
+                true => format!("is now {} and is signed out everywhere", role.as_str()),
+                false => format!("was already {}", role.as_str()),
+            };
+            out::line(&format!("{} {said}.", user.email));
             Ok(if changed { Ending::Done } else { Ending::NothingFound })
         }
         Action::Import(asked) => people::import(pool, asked).await,

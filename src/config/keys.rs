@@ -67,10 +67,10 @@ impl SecretKeys {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path)
                 .with_context(|| format!("no key could be written to {}", path.display()))?,
-            Err(error) => return Err(error).context(format!("{} can not be read", path.display())),
+            Err(error) => return Err(error).context(format!("{} cannot be read", path.display())),
         }
         let text = fs::read_to_string(&path)
-            .with_context(|| format!("{} can not be read", path.display()))?;
+            .with_context(|| format!("{} cannot be read", path.display()))?;
         Self::parse(text.trim()).map_err(|weak| anyhow::anyhow!("{} {weak}", path.display()))
     }
 

@@ -67,7 +67,7 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
     let authority = read.text("FRONTDESK_SMTP_CA_FILE").and_then(|path| {
         std::fs::read_to_string(path)
             .map_err(|error| {
-                let what = format!("names {path}, which can not be read ({error})");
+                let what = format!("names {path}, which cannot be read ({error})");
                 read.problem("FRONTDESK_SMTP_CA_FILE", &what);
             })
             .ok()

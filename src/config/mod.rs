@@ -4,6 +4,7 @@
 mod keys;
 mod mail;
 mod parse;
+mod proxies;
 mod public_url;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub const NAMES: [&str; 34] = [
     "FRONTDESK_SECRET_KEYS_FILE",
 ];
 
+/// The trail is never forgotten earlier; `audit_events_forget` would not do it either.
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const LIKE_A_DATABASE: &str = "is not an address like postgres://user:password@host/database";
 
 /// The settings of a running program.
@@ -189,7 +192,7 @@ impl Config {
             }
             Err(error) if error.not_found() => {}
             Err(error) => {
-                return Err(ConfigErrors(vec![format!(".env can not be read: {error}")]));
+                return Err(ConfigErrors(vec![format!(".env cannot be read: {error}")]));
             }
         }
         for (name, value) in std::env::vars_os() {
@@ -260,6 +263,13 @@ impl Config {
                 );
             }
         }
+        let audit_retention = read.duration("FRONTDESK_AUDIT_RETENTION", "400d");
+        if audit_retention < WEEK {
+            read.problem(
+                "FRONTDESK_AUDIT_RETENTION",
+                "is shorter than a week. Make it 7d or longer",
+            );
+        }
         let cache_size = read.number("FRONTDESK_SESSION_CACHE_SIZE", 100_000, 1_000..=50_000_000);
         let cached = read
             .choice("FRONTDESK_SESSION_CACHE", &[("on", true), ("off", false)])
@@ -323,8 +333,8 @@ impl Config {
             argon2_parallelism: argon2.2,
             site_name: site_name(&mut read),
             mail,
-            trusted_proxies: trusted_proxies(&mut read),
-            audit_retention: read.duration("FRONTDESK_AUDIT_RETENTION", "400d"),
+            trusted_proxies: proxies::trusted_proxies(&mut read),
+            audit_retention,
             pool_size: read.number("FRONTDESK_DATABASE_POOL_SIZE", 10, 2..=500),
             workers: read.number("FRONTDESK_WORKERS", cores, 1..=256) as usize,
             log: read
@@ -384,25 +394,6 @@ fn site_name(read: &mut Reader<'_>) -> String {
         read.problem("FRONTDESK_SITE_NAME", "takes a name of at most 64 characters on one line");
     }
     name
-}
-
-/// Addresses and networks, separated by commas.
-fn trusted_proxies(read: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
-    let name = "FRONTDESK_TRUSTED_PROXIES";
-    let text = read.text(name).unwrap_or_default().to_owned();
-    let mut networks = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let network =
-            part.parse().or_else(|_| part.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
-        match network {
-            Ok(network) => networks.push(network),
-            Err(_) => read.problem(
-                name,
-                &format!("has “{part}”; it takes addresses and networks like 10.0.0.0/8,::1"),
-            ),
-        }
-    }
-    networks
 }
 
 #[cfg(test)]

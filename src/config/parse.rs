@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
                 Err(error) => {
                     self.problem(
                         &file_name,
-                        &format!("names {path}, which can not be read ({error})"),
+                        &format!("names {path}, which cannot be read ({error})"),
                     );
                     None
                 }

@@ -21,7 +21,7 @@ impl PublicUrl {
         self.0.scheme() == "https"
     }
 
-    /// The host.
+    /// Without scheme and port: what a password must not contain, and how we call ourselves to mail servers.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }

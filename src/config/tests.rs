@@ -31,6 +31,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         ("FRONTDESK_MIGRATE", "yes"),
         ("FRONTDESK_SESSION_IDLE_TIMEOUT", "3d"),
         ("FRONTDESK_PASSWORD_MIN_LENGTH", "6"),
+        ("FRONTDESK_AUDIT_RETENTION", "6d23h"),
         ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),
     ]);
     for word in [
@@ -41,6 +42,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         "FRONTDESK_MIGRATE is “yes”; it takes on or off",
         "FRONTDESK_SESSION_IDLE_TIMEOUT is longer than",
         "FRONTDESK_PASSWORD_MIN_LENGTH is “6”; it takes a whole number from 8 to 64",
+        "FRONTDESK_AUDIT_RETENTION is shorter than a week. Make it 7d or longer",
         "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?",
     ] {
         assert!(said.contains(word), "{word} is not in:\n{said}");
@@ -85,7 +87,7 @@ fn secrets_are_read_from_files_and_never_shown() {
     ]);
     assert!(both.contains("both set"), "{both}");
     let gone = problem(&[("DATABASE_URL_FILE", "/nowhere/at/all"), ("FRONTDESK_SECRET_KEYS", KEY)]);
-    assert!(gone.contains("can not be read"), "{gone}");
+    assert!(gone.contains("cannot be read"), "{gone}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -11,7 +11,7 @@ use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
 use crate::user::email_address::EmailAddress;
 use crate::user::recovery;
-use crate::user::throttle::Action;
+use crate::user::throttle::{Action, Admission};
 
 #[derive(Serialize)]
 struct Data {
@@ -51,7 +51,13 @@ pub async fn submit(
         EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
     if let (true, Ok(address)) = (form.is_good(), address) {
         let request = page.request();
-        auth::admit_about(request, &app, Action::Recover, &address).await?;
+        if let Admission::Refused { retry_after } =
+            auth::count_about(request, &app, Action::Recover, &address).await?
+        {
+            form.throttle("That was a lot at once.", retry_after);
+            let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
+            return page.show_throttled("entrance/forgot_password.html", &data, retry_after);
+        }
         if app.mail_is_on() {
             recovery::request(&app.pool, &address, &auth::origin(request)).await?;
             app.answers.notify_one();

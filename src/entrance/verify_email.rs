@@ -211,7 +211,11 @@ async fn confirm(
         None if changed => auth::go_on(request, secret),
         None => {}
     }
-    let notice = Notice::good(format!("{email} is confirmed."));
+    let notice = Notice::good(if changed {
+        format!("Your email is now {email}, and you are signed out everywhere else.")
+    } else {
+        format!("{email} is confirmed.")
+    });
     Ok(Done::Good(page.redirect_with("/account/email", &notice)))
 }
 

@@ -7,7 +7,7 @@
 //!
 //! On the way out: a remembered session's cookie gets its Max-Age; a cookie that was sealed by a
 //! previous key is sealed anew; and a response to a request that only wrote to its session sets no
-//! cookie at all, so that it can not overwrite the newer one of a sign-in in another tab.
+//! cookie at all, so that it cannot overwrite the newer one of a sign-in in another tab.
 
 use actix_web::body::MessageBody;
 use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};

@@ -68,7 +68,8 @@ pub async fn wrap(
             if needs_page(status, response.headers()) {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
                 let facts = Facts { path: &path, viewer: viewer.as_ref(), notice: None };
-                response = response.map_body(|head, body| with_page(tera, &facts, id, head, body));
+                response = response
+                    .map_body(|head, body| with_page(tera, &facts, id, &method, head, body));
             }
             finish(response.headers_mut(), id, https);
             let pattern = response.request().match_pattern();
@@ -87,7 +88,8 @@ pub async fn wrap(
             };
             let status = response.status();
             let facts = Facts { path: &path, viewer: None, notice: None };
-            response = response.map_body(|head, body| with_page(tera, &facts, id, head, body));
+            response =
+                response.map_body(|head, body| with_page(tera, &facts, id, &method, head, body));
             finish(response.headers_mut(), id, https);
             log(&method, None, status, began);
             Err(InternalError::from_response(error, response).into())
@@ -113,19 +115,20 @@ fn with_page(
     tera: Option<&Tera>,
     facts: &Facts<'_>,
     request: Uuid,
+    method: &Method,
     head: &mut ResponseHead,
     body: BoxBody,
 ) -> BoxBody {
     if !needs_page(head.status, &head.headers) {
         return body;
     }
-    let Some(page) = tera.and_then(|tera| page::error_page(tera, facts, request, head.status))
+    let Some(page) = tera.and_then(|tera| page::error_page(tera, facts, request, method, head))
     else {
         return body;
     };
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     head.headers.insert(header::CONTENT_TYPE, html);
-    if head.status == StatusCode::SERVICE_UNAVAILABLE {
+    if page::tries_again(head.status, method) {
         head.headers.insert(header::REFRESH, HeaderValue::from_static("5"));
     }
     page

@@ -26,7 +26,7 @@ pub enum HttpError {
         next: String,
     },
     /// 400.
-    #[error("the request can not be understood")]
+    #[error("the request cannot be understood")]
     BadRequest,
     /// 403: it did not come from our own pages.
     #[error("refused")]
@@ -137,6 +137,20 @@ fn with_next(path: &str, next: &str) -> String {
     let query: String =
         form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
     format!("{path}?{query}")
+}
+
+/// The response, with when to come back.
+pub(super) fn with_retry_after(mut response: HttpResponse, wait: Duration) -> HttpResponse {
+    if let Ok(seconds) = header::HeaderValue::from_str(&seconds(wait)) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+/// When to come back, as [`HttpError`] and [`with_retry_after`] say it.
+pub(super) fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 fn seconds(wait: Duration) -> String {

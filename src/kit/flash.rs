@@ -19,7 +19,7 @@ pub enum Kind {
 /// A sentence, and its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Its kind.
+    /// Decides the color and the icon.
     pub kind: Kind,
     /// The sentence, past tense, specific.
     pub text: String,

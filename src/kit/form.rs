@@ -12,6 +12,7 @@ use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode;
 use serde::Serialize;
 
+use super::ago;
 use super::error::HttpError;
 use super::replay::{self, Holder};
 use crate::seal::Sealer;
@@ -69,6 +70,11 @@ impl FormView {
         }
     }
 
+    /// Adds that it was tried too often (`why`), and how long to wait.
+    pub fn throttle(&mut self, why: &str, wait: Duration) {
+        self.message = Some(format!("{why} Wait {}, then try again.", ago::wait(wait)));
+    }
+
     /// Whether nothing is wrong.
     pub fn is_good(&self) -> bool {
         self.summary.is_empty() && self.message.is_none()
@@ -93,7 +99,7 @@ pub enum FieldProblem {
     Missing,
     /// There more than once: no guess which one was meant.
     Repeated,
-    /// Not UTF-8, or with a NUL, which PostgreSQL can not store.
+    /// Not UTF-8, or with a NUL, which PostgreSQL cannot store.
     Unreadable,
 }
 
@@ -103,7 +109,7 @@ impl FieldProblem {
             FieldProblem::Missing => format!("{label} is missing."),
             FieldProblem::Repeated => format!("{label} was sent more than once."),
             FieldProblem::Unreadable => {
-                format!("{label} has a character that can not be stored. Type it anew.")
+                format!("{label} has a character that cannot be stored. Type it anew.")
             }
         }
     }

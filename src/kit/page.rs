@@ -3,18 +3,18 @@
 
 use actix_web::body::BoxBody;
 use actix_web::cookie::Cookie;
-use actix_web::dev::Payload;
-use actix_web::http::{StatusCode, header};
-use actix_web::{
-    FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web,
-};
+use actix_web::dev::{Payload, ResponseHead};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::future::{Ready, ready};
 use std::time::Duration;
 use tera::{Context, Tera};
 use uuid::Uuid;
 
-use super::error::HttpError;
+use super::ago;
+use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
 
 /// Who looks at the page, for its header.
@@ -55,12 +55,8 @@ impl Page {
         data: &impl Serialize,
         retry_after: Duration,
     ) -> Result<HttpResponse, HttpError> {
-        let mut response = self.show_with(StatusCode::TOO_MANY_REQUESTS, template, data)?;
-        let told = HttpError::SlowDown { retry_after }.error_response();
-        if let Some(seconds) = told.headers().get(header::RETRY_AFTER) {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.clone());
-        }
-        Ok(response)
+        let response = self.show_with(StatusCode::TOO_MANY_REQUESTS, template, data)?;
+        Ok(error::with_retry_after(response, retry_after))
     }
 
     /// Any status with a template.
@@ -149,22 +145,29 @@ pub(super) fn render(
     })
 }
 
-/// The body and type of an error page, for [`super::envelope`].
+/// The body of an error page, for [`super::envelope`]. Below `/account` it keeps the layout of an account, for somebody
+/// who is known to be signed in.
 pub(super) fn error_page(
     tera: &Tera,
     facts: &Facts<'_>,
     request: Uuid,
-    status: StatusCode,
+    method: &Method,
+    head: &ResponseHead,
 ) -> Option<BoxBody> {
-    let words = words(status);
+    let (title, message) = words(head, method.is_safe());
     let data = serde_json::json!({
         "request_id": request,
-        "status": status.as_u16(),
-        "title": words.0,
-        "message": words.1,
-        "retry": status == StatusCode::SERVICE_UNAVAILABLE,
+        "status": head.status.as_u16(),
+        "title": title,
+        "message": message,
+        "retry": tries_again(head.status, method),
     });
-    match render(tera, "error.html", facts, &data) {
+    let is_account = facts.path == "/account" || facts.path.starts_with("/account/");
+    let template = match facts.viewer {
+        Some(_) if is_account => "error_account.html",
+        _ => "error.html",
+    };
+    match render(tera, template, facts, &data) {
         Ok(html) => Some(BoxBody::new(html)),
         Err(error) => {
             tracing::error!(%error, "the error page could not be made");
@@ -173,26 +176,41 @@ pub(super) fn error_page(
     }
 }
 
-fn words(status: StatusCode) -> (&'static str, &'static str) {
-    match status.as_u16() {
+/// Whether the page asks for itself again: only what may be asked twice without doing anything twice.
+pub(super) fn tries_again(status: StatusCode, method: &Method) -> bool {
+    status == StatusCode::SERVICE_UNAVAILABLE && method.is_safe()
+}
+
+fn words(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>) {
+    let (title, message) = match head.status.as_u16() {
         400 => ("That request made no sense to us", "Go back and try once more."),
         403 => (
             "That did not come from our pages",
             "Open the page here, on this site, and do it again.",
         ),
         404 => ("There is nothing here", "The page may have moved, or the address has a typo."),
-        405 => ("That can not be done here", "Use the buttons and forms of the page."),
+        405 => ("That cannot be done here", "Use the buttons and forms of the page."),
         408 => ("That took too long to arrive", "Check your connection and send it again."),
         413 => ("That is too much for one form", "Shorten it and send it again."),
-        415 => ("We can not read that kind of data", "Send it with the form on the page."),
-        429 => ("One moment, please", "That was a lot at once. Wait a little and try again."),
+        415 => ("We cannot read that kind of data", "Send it with the form on the page."),
+        429 => {
+            let wait =
+                error::retry_after(&head.headers).map_or_else(|| "a little".to_owned(), ago::wait);
+            let message = format!("That was a lot at once. Wait {wait}, then try again.");
+            return ("One moment, please", message.into());
+        }
+        503 if is_safe => (
+            "The desk will be right back",
+            "Nobody was signed out by this. This page tries again by itself in a few seconds.",
+        ),
         503 => (
             "The desk will be right back",
-            "You are still signed in. This page tries again by itself in a few seconds.",
+            "Nobody was signed out by this. What you sent may not have been done: go back, look, and send it again.",
         ),
         _ => (
             "Something broke on our side",
-            "It is not your fault, and we have been told. Try again in a minute.",
+            "It is not your fault, and it is in our log. Try again in a minute.",
         ),
-    }
+    };
+    (title, message.into())
 }

@@ -20,14 +20,14 @@ pub struct Composed {
     pub bytes: Vec<u8>,
 }
 
-/// Why a mail can not be made; trying again does not help.
+/// Why a mail cannot be made; trying again does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum NotComposed {
     /// The address has not the form of one.
-    #[error("the address can not be written to")]
+    #[error("the address cannot be written to")]
     Recipient,
     /// Something else, which our own checks should have kept out.
-    #[error("the mail can not be put together ({0})")]
+    #[error("the mail cannot be put together ({0})")]
     Other(&'static str),
 }
 

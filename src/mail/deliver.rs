@@ -109,7 +109,7 @@ async fn run(post: Arc<Post>, mut stopped: watch::Receiver<bool>) {
             Ok(()) => is_away = false,
             Err(error) => {
                 if !is_away {
-                    tracing::warn!(%error, "the outbox can not be read; mail waits");
+                    tracing::warn!(%error, "the outbox cannot be read; mail waits");
                 }
                 is_away = true;
             }
@@ -243,7 +243,7 @@ fn without(said: &str, secrets: &[&str]) -> String {
 async fn insist<F: Future<Output = sqlx::Result<()>>>(mut say: impl FnMut() -> F) {
     while let Err(error) = db::in_time(say()).await {
         if !db::is_unavailable(&error) {
-            tracing::error!(%error, "what became of a mail can not be written; it may go twice");
+            tracing::error!(%error, "what became of a mail cannot be written; it may go twice");
             return;
         }
         tracing::warn!(%error, "what became of a mail could not be written; trying again");

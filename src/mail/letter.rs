@@ -77,9 +77,10 @@ impl Writer {
                 data["new_email"] = one_line(new_email).into();
                 data["link"] = self.page(&["undo-email-change", undo_token]).into();
             }
-            Message::PasswordChanged { display_name, by_reset, at } => {
+            Message::PasswordChanged { display_name, by_reset, by_operator, at } => {
                 data["name"] = greeted(display_name);
                 data["by_reset"] = (*by_reset).into();
+                data["by_operator"] = (*by_operator).into();
                 data["at"] = ago::exact(*at).into();
             }
             Message::NewDevice { display_name, device, ip_address, at } => {

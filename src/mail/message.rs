@@ -69,6 +69,9 @@ pub enum Message {
         display_name: String,
         /// By a link for somebody who forgot it, not by somebody who was signed in.
         by_reset: bool,
+        /// By an operator at the command line.
+        #[serde(default)]
+        by_operator: bool,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
@@ -171,8 +174,9 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
         },
         Message::AddressRemoved,
         Message::EmailConfirmed { display_name: display_name.clone() },
-        Message::PasswordChanged { display_name: display_name.clone(), by_reset: false, at },
-        Message::PasswordChanged { display_name: display_name.clone(), by_reset: true, at },
+        password_changed(name, false, false),
+        password_changed(name, true, false),
+        password_changed(name, false, true),
         Message::NewDevice {
             display_name: display_name.clone(),
             device: "Firefox on Linux".to_owned(),
@@ -189,4 +193,10 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
         Message::DeletionCanceled { display_name: display_name.clone() },
         Message::AccountDeleted { display_name },
     ]
+}
+
+#[cfg(test)]
+fn password_changed(name: &str, by_reset: bool, by_operator: bool) -> Message {
+    let at = time::macros::datetime!(2026-11-25 09:30 UTC);
+    Message::PasswordChanged { display_name: name.to_owned(), by_reset, by_operator, at }
 }

@@ -81,7 +81,7 @@ impl fmt::Display for Failure {
 impl Smtp {
     /// From the setting. `authority`: certificates (PEM) that are believed beside the system's.
     pub fn new(url: &str, authority: Option<&[u8]>, public_host: &str) -> anyhow::Result<Self> {
-        let url = Url::parse(url).ok().context("FRONTDESK_SMTP_URL can not be read")?;
+        let url = Url::parse(url).ok().context("FRONTDESK_SMTP_URL cannot be read")?;
         let from_the_start = url.scheme() == "smtps";
         let host = match url.host().context("FRONTDESK_SMTP_URL names no server")? {
             Host::Domain(name) => name.to_owned(),
@@ -104,7 +104,7 @@ impl Smtp {
         );
         let port =
             url.port().unwrap_or(if from_the_start { SUBMISSIONS_PORT } else { SUBMISSION_PORT });
-        let tls = tls.build().context("TLS can not be set up")?;
+        let tls = tls.build().context("TLS cannot be set up")?;
         let hello = match Host::parse(public_host) {
             Ok(Host::Ipv4(address)) => ClientId::Ipv4(address),
             Ok(Host::Ipv6(address)) => ClientId::Ipv6(address),

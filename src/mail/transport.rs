@@ -45,7 +45,7 @@ impl Transport {
                     is_permanent: false,
                     stage: Stage::Content,
                     code: None,
-                    said: format!("{} can not be written to ({error})", folder.display()),
+                    said: format!("{} cannot be written to ({error})", folder.display()),
                 })
             }
         }
@@ -56,11 +56,11 @@ impl Transport {
         match self {
             Transport::Kept => Ok("Kept in the database; nothing is sent.".to_owned()),
             Transport::Folder(folder) => {
-                make(folder).with_context(|| format!("{} can not be made", folder.display()))?;
+                make(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
                 let probe = folder.join(format!(".{}", Uuid::new_v4()));
                 tokio::fs::write(&probe, b"")
                     .await
-                    .with_context(|| format!("{} can not be written to", folder.display()))?;
+                    .with_context(|| format!("{} cannot be written to", folder.display()))?;
                 tokio::fs::remove_file(&probe).await.ok();
                 Ok(format!("Written to {}, an .eml file each.", folder.display()))
             }

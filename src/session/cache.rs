@@ -32,7 +32,7 @@
 //!    that the database computed, a minute at most, so that a life which another server lengthened is
 //!    seen too.
 //!
-//! Stripes (two bytes of the digest, of the user's id) stand for many sessions each; a neighbour that is
+//! Stripes (two bytes of the digest, of the user's id) stand for many sessions each; a neighbor that is
 //! forgotten as well costs one SELECT and is never wrong. tests/session_cache_model.rs runs this very file under
 //! loom through every interleaving. How others wait for I: `barrier.rs`.
 

@@ -15,7 +15,7 @@ use crate::db;
 const BATCH: i64 = 5000;
 /// Rows in one statement beside pages: a few milliseconds of one core.
 const GENTLE_BATCH: i64 = 250;
-/// Beside pages it rests so many times as long as it worked: one twentieth of one core, some thousand rows a
+/// Beside pages it rests so many times as long as it worked: one twentieth of one core, some hundred rows a
 /// second. With half of a core the p99 of pages on two cores was 3.7 times its quiet value.
 const GENTLE_REST: u32 = 19;
 /// Names this purge among PostgreSQL's advisory locks ("frontdsk" in ASCII).

@@ -173,7 +173,7 @@ impl Touch {
         let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
             Box::pin(async move {
                 // Losing the last seconds of "last seen" in a crash of PostgreSQL harms nobody, and
-                // it is two to three times faster (SESSION-ENGINE, section 2).
+                // it is two to three times faster.
                 sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
                 // A row that somebody holds is passed over and comes again: an open transaction in psql stops
                 // nobody else's, and who never waits is in no deadlock.

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 /// How often to look by itself, for what another server noted.
 pub const EVERY: Duration = Duration::from_secs(2);
 
-/// Answers all that waits; what can not be answered now waits for the next round.
+/// Answers all that waits; what cannot be answered now waits for the next round.
 pub async fn run_once(pool: &PgPool, sealer: &Sealer) {
     if let Err(error) = all(pool, sealer).await {
         tracing::warn!(%error, "registrations and forgotten passwords wait to be answered");

@@ -1,4 +1,4 @@
-//! The short code of a mail, to be typed where a link can not be followed. It has 40 bits, so it is good for ten minutes and
+//! The short code of a mail, to be typed where a link cannot be followed. It has 40 bits, so it is good for ten minutes and
 //! five tries, in one place only, and the database keeps a digest that nobody can make without the site's keys.
 
 use crate::seal::Sealer;

@@ -20,7 +20,7 @@ pub enum DisplayNameProblem {
     #[error("Use at most 64 characters for your name.")]
     TooLong,
     /// Control characters, line breaks, text direction overrides.
-    #[error("Your name has a character that can not be shown. Type it anew.")]
+    #[error("Your name has a character that cannot be shown. Type it anew.")]
     Unshowable,
 }
 

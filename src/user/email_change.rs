@@ -1,8 +1,8 @@
 //! Another address for an account: proven before it counts, told to the old one, and to be undone from there for a week.
 //! All of a change happens in one transaction: the address, the links that die, the mails, the line in the trail.
 //!
-//! What a change ends: every link that was mailed, but those that give a former address back. Sessions stay. Undoing it ends
-//! every session and every link that came after the change.
+//! What a change ends: every link that was mailed, but those that give a former address back, and every other session; the
+//! own one has a new secret. Undoing it ends every session and every link that came after the change.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -19,7 +19,7 @@ use crate::seal::Sealer;
 use crate::secret::Secret;
 
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
-/// already, its owner is told so instead, and whoever asked can not see the difference: the row of the link is there, but
+/// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
 /// nobody has the link.
 pub async fn begin(
     pool: &PgPool,

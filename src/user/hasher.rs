@@ -193,7 +193,7 @@ impl Worker {
             Some(Ok(known)) => known,
             nothing => {
                 if let Some(Err(problem)) = nothing {
-                    tracing::error!(%problem, "a stored password can not be compared");
+                    tracing::error!(%problem, "a stored password cannot be compared");
                 }
                 for _ in password.forms() {
                     self.spend(password)?;

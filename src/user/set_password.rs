@@ -144,6 +144,7 @@ async fn apply(
     let message = Message::PasswordChanged {
         display_name: owner.display_name,
         by_reset: by_link,
+        by_operator: keep.is_none() && !by_link,
         at: owner.at,
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;

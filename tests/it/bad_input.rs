@@ -64,15 +64,15 @@ fn missing_repeated_and_unstorable_fields_are_named() {
         ),
         (
             "email=a%40b.example&display_name=A%00B&password=quiet+corner+lamp",
-            "Your name has a character that can not be stored.",
+            "Your name has a character that cannot be stored.",
         ),
         (
             "email=a%40b.example&display_name=A&password=quiet%00corner+lamp",
-            "A password has a character that can not be stored.",
+            "A password has a character that cannot be stored.",
         ),
         (
             "email=a%40b.example&display_name=%ff%fe&password=quiet+corner+lamp",
-            "Your name has a character that can not be stored.",
+            "Your name has a character that cannot be stored.",
         ),
         ("", "Your email is missing."),
         ("%", "Your email is missing."),

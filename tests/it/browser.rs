@@ -43,7 +43,7 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     sign_in(&second, OTHER_PASSWORD);
     second.arrives_at("/login");
     assert!(second.text("[role=alert]").contains("That email and password do not match"));
-    assert_eq!(second.focused(), "password");
+    assert_eq!(second.focused(), "form-problems", "focus moves to what is wrong");
     second.fill("password", PASSWORD);
     second.press("form[action='/login'] button");
     second.arrives_at("/account");

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::support::mail::db_mail;
 use crate::support::port::free_address;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
@@ -67,9 +68,19 @@ fn an_operator_makes_disables_and_enables_an_account() {
 
     assert_eq!(run(&database, &["user", "set-password", &id], OTHER_PASSWORD).code, 0);
     assert!(!browser.is_signed_in());
+    let told = db_mail(&database, "password_changed", 1);
+    assert_eq!(
+        (told.says["by_reset"].as_bool(), told.says["by_operator"].as_bool()),
+        (Some(false), Some(true))
+    );
     assert_eq!(browser.login("ada@example.com", OTHER_PASSWORD).status, 303);
     assert_eq!(run(&database, &["user", "promote", &id], "").code, 3, "was admin already");
-    assert_eq!(run(&database, &["user", "promote", &id, "--demote"], "").code, 0);
+    let demoted = run(&database, &["user", "promote", &id, "--demote"], "");
+    assert_eq!(
+        (demoted.code, demoted.out.as_str()),
+        (0, "ada@example.com is now user and is signed out everywhere.\n")
+    );
+    assert!(!browser.is_signed_in());
     let nobody = run(&database, &["user", "show", "eve@example.com"], "");
     assert_eq!(nobody.code, 3);
     assert!(nobody.error.contains("There is no account eve@example.com."));

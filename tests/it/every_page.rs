@@ -1,14 +1,16 @@
 //! Every page in every state: nothing for axe-core to find, valid HTML, no scrolling sideways, light and dark, on a
 //! phone and on a wide screen. Leaves a screenshot of each in target/tmp/pages.
 
+mod end_of_account;
+mod mailed_links;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::kill::until;
-use crate::support::mail::{db_forget_tries, db_mail};
 use crate::support::webdriver::{Driver, Window};
-use crate::support::{Answer, Browser, Database, PASSWORD, Server, site, verified_site};
+use crate::support::{Browser, Database, PASSWORD, Server, site};
 
 const AXE: &str = "const done = arguments[arguments.length - 1];
     axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
@@ -23,10 +25,10 @@ struct Looker {
 }
 
 impl Looker {
-    fn new() -> Self {
+    fn new(folder: &str) -> Self {
         let axe = Path::new("tests/pages/node_modules/axe-core/axe.min.js");
         let axe = fs::read_to_string(axe).expect("axe-core is installed (script/bootstrap --test)");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
         fs::remove_dir_all(&folder).ok();
         fs::create_dir_all(&folder).unwrap();
         Self { axe, folder, looked: 0, found: Vec::new() }
@@ -59,7 +61,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     let (server, database) = site();
     let driver = Driver::start();
     let window = driver.scripted_window(&server.address);
-    let mut looker = Looker::new();
+    let mut looker = Looker::new("pages");
     for (path, name) in [
         ("/", "home"),
         ("/login", "login"),
@@ -136,6 +138,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         ("/account/profile", "profile"),
         ("/account/password", "password"),
         ("/nowhere", "error-404-signed-in"),
+        ("/account/nowhere", "error-404-account"),
     ] {
         window.open(path);
         looker.look(&window, name);
@@ -151,8 +154,20 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     window.press("form[action='/account/password'] button");
     window.text("#new_password-problem");
     looker.look(&window, "password-errors");
-    look_at_mailed_links(&mut looker, &driver);
-    look_at_the_end_of_an_account(&mut looker, &window, &database, &long);
+    window.fill("current_password", "not it");
+    window.fill("new_password", "a few words in a row");
+    window.press("form[action='/account/password'] button");
+    window.text("#current_password-problem");
+    db_exhaust(&database);
+    window.fill("current_password", "not it");
+    window.fill("new_password", "a few words in a row");
+    window.press("form[action='/account/password'] button");
+    window.text("[role=alert][autofocus]");
+    assert_eq!(window.focused(), "form-problems", "focus moves to what is wrong");
+    looker.look(&window, "password-throttled");
+    database.db_execute("DELETE FROM throttles");
+    mailed_links::look_at_mailed_links(&mut looker, &driver);
+    end_of_account::look_at_the_end_of_an_account(&mut looker, &window, &database, &long);
     database.db_execute("UPDATE sessions SET last_seen_at = now()");
     drop_database(&database);
     window.open("/account");
@@ -166,156 +181,29 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     assert!(looker.found.is_empty(), "{}", looker.found.join("\n"));
 }
 
-/// What links from mails lead to, and what leads to such mails.
-fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
-    let (server, database) = verified_site();
+#[test]
+fn a_site_with_a_long_name_has_room_for_it() {
+    let database = Database::new();
+    let name = "The Royal Wittelsbach Residence and Conference Hotel at the Lake";
+    assert_eq!(name.len(), 64);
+    let server = Server::start(&database, &[("FRONTDESK_SITE_NAME", name)]);
+    let driver = Driver::start();
     let window = driver.scripted_window(&server.address);
-    let long = format!("{}@example.com", "m".repeat(60));
-    window.open("/forgot-password");
-    looker.look(&window, "forgot-password");
-    window.fill("email", "ada");
-    window.press("form button");
-    window.text("#email-problem");
-    looker.look(&window, "forgot-password-errors");
-    window.open("/forgot-password?sent");
-    looker.look(&window, "forgot-password-sent");
-    window.open("/verify-email/nothing-of-ours");
-    looker.look(&window, "link-gone");
+    let mut looker = Looker::new("pages-long-name");
+    for (path, name) in [("/", "long-name-home"), ("/login", "long-name-login")] {
+        window.open(path);
+        looker.look(&window, name);
+    }
     window.open("/register");
-    window.fill("email", &long);
+    window.fill("email", "ada@example.com");
     window.fill("display_name", "Ada");
     window.fill("password", PASSWORD);
     window.press("form[action='/register'] button");
-    window.text("#code-hint");
-    looker.look(&window, "verify-code");
-    window.fill("code", "0000-0000");
-    window.press("form button");
-    window.text("#code-problem");
-    looker.look(&window, "verify-code-wrong");
-    db_mail(&database, "verify_registration", 1);
-    window.press(".again button");
-    window.text("[role=status]");
-    looker.look(&window, "verify-code-again");
-    let token = db_mail(&database, "verify_registration", 2).text("token").to_owned();
-    window.open(&format!("/verify-email/{token}"));
-    looker.look(&window, "verify-link");
-    window.fill("password", "not the password");
-    window.press("main form button");
-    window.text("#password-problem");
-    looker.look(&window, "verify-link-wrong");
-    db_forget_tries(&database);
-    window.fill("password", PASSWORD);
-    window.press("main form button");
     window.arrives_at("/account");
-    looker.look(&window, "overview-confirmed");
-    window.open("/account/email");
-    looker.look(&window, "email");
-    window.fill("email", "ada@new.example.com");
-    window.press("form[action='/account/email'] button");
-    window.text("#change_code-hint");
-    looker.look(&window, "email-waiting");
-    let change = db_mail(&database, "change_email", 1);
-    window.open(&format!("/verify-email/{}", change.text("token")));
-    looker.look(&window, "verify-link-change");
-    database.db_execute("UPDATE users SET email_verified_at = NULL");
-    window.open("/account");
-    looker.look(&window, "overview-unconfirmed");
-    window.press(".improve button");
-    window.text("#verify_code-hint");
-    looker.look(&window, "email-unconfirmed");
-    window.fill("verify_code", "x");
-    window.press("form[action='/account/email/code'] button");
-    window.text("#verify_code-problem");
-    looker.look(&window, "email-errors");
-    let token = db_mail(&database, "verify_email", 1).text("token").to_owned();
-    window.open(&format!("/verify-email/{token}"));
-    looker.look(&window, "verify-link-signed-in");
-    server.browser().post("/forgot-password", &[("email", &long)]);
-    let token = db_mail(&database, "reset_password", 1).text("token").to_owned();
-    window.open(&format!("/reset-password/{token}"));
-    looker.look(&window, "reset-password");
-    window.fill("new_password", "12345678");
-    window.press("main form button");
-    window.text("#new_password-problem");
-    looker.look(&window, "reset-password-errors");
-    database.db_execute("UPDATE users SET email_verified_at = now()");
-    window.open("/account/email");
-    window.fill("change_code", change.text("code"));
-    window.press("form[action='/account/email/code'] button");
-    window.text("[role=status]");
-    looker.look(&window, "email-changed");
-    let token = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
-    window.open(&format!("/undo-email-change/{token}"));
-    looker.look(&window, "undo-email-change");
-    window.press("main form button");
-    window.arrives_at("/forgot-password");
-    looker.look(&window, "undo-email-change-done");
-}
-
-/// Activity, a copy of the data, a fresh proof, deletion and the way back.
-fn look_at_the_end_of_an_account(
-    looker: &mut Looker,
-    window: &Window<'_>,
-    database: &Database,
-    email: &str,
-) {
-    let old = "UPDATE sessions SET authenticated_at = now() - interval '1 day'";
-    window.open("/account/activity");
-    looker.look(window, "activity-few");
-    database.db_execute(
-        "INSERT INTO audit_events (event, user_id, actor, occurred_at, ip_address, user_agent, details)
-         SELECT name, u.id, actor, now() - n * interval '9 hours', '2001:db8:85a3:8d3:1319:8a2e:370:7348',
-                'Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/145.0 Mobile/15E148 Safari/605.1.15', details
-           FROM users u,
-                (VALUES ('account_disabled', 'operator', '{}'::jsonb), ('sign_in_refused', 'user', '{\"why\": \"wrong_password\"}'),
-                        ('session_ended', 'system', '{\"cause\": \"deletion_requested\"}'), ('nobody_knows', 'system', '{}')) AS e (name, actor, details),
-                generate_series(1, 20) AS n",
-    );
-    window.open("/account/activity");
-    looker.look(window, "activity-many");
-    window.press(".actions a");
-    window.text("ol.events");
-    looker.look(window, "activity-older");
-    database.db_execute("DELETE FROM audit_events");
-    window.open("/account/activity");
-    looker.look(window, "activity-none");
-    window.open("/account/activity?before=1");
-    looker.look(window, "activity-nothing-older");
-    window.open("/account/export");
-    looker.look(window, "export");
-    database.db_execute(old);
-    window.open("/account/export");
-    looker.look(window, "export-asks-first");
-    window.open("/account/confirm?next=/account/profile");
-    looker.look(window, "confirm");
-    window.open("/account/delete");
-    looker.look(window, "delete-asks-first");
-    window.press("form[action='/account/delete'] button");
-    window.text("#password");
-    looker.look(window, "confirm-form");
-    window.fill("password", "not the password");
-    window.press("form[action='/account/confirm'] button");
-    window.text("#password-problem");
-    looker.look(window, "confirm-errors");
-    // A real browser sends on what it was about to send.
-    window.fill("password", PASSWORD);
-    window.press("form[action='/account/confirm'] button");
-    window.arrives_at("/");
-    looker.look(window, "delete-notice");
-    window.open("/login");
-    window.fill("email", email);
-    window.fill("password", PASSWORD);
-    window.press("form[action='/login'] button");
-    window.arrives_at("/account/delete");
-    looker.look(window, "delete-due");
-    window.open("/account");
-    looker.look(window, "overview-delete-due");
-    window.open("/account/delete");
-    window.press("form[action='/account/delete/cancel'] button");
-    window.arrives_at("/account");
-    looker.look(window, "delete-canceled");
-    window.open("/account/delete");
-    looker.look(window, "delete-one-place");
+    looker.look(&window, "long-name-overview");
+    window.open("/nowhere");
+    looker.look(&window, "long-name-error");
+    assert!(looker.found.is_empty(), "{}", looker.found.join("\n"));
 }
 
 #[test]
@@ -354,13 +242,15 @@ fn every_page_in_every_state_is_valid_html() {
     {
         keep(browser.get(path));
     }
+    keep(browser.get("/account/nowhere"));
+    keep(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
     server.browser().login("ada@example.com", PASSWORD);
     keep(browser.get("/account/sessions"));
     keep(browser.post("/account/profile", &[("display_name", "")]));
     keep(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
     browser.post("/account/sessions/revoke-others", &[]);
     keep(browser.get("/account/sessions"));
-    mailed_links(&mut keep);
+    mailed_links::keep_mailed_links(&mut keep);
     for path in
         ["/account/activity", "/account/activity?before=1", "/account/export", "/account/delete"]
     {
@@ -407,46 +297,10 @@ fn every_page_in_every_state_is_valid_html() {
     );
 }
 
-/// Keeps the pages of links from mails.
-fn mailed_links(keep: &mut impl FnMut(Answer)) {
-    let (server, database) = verified_site();
-    let mut ada = server.browser();
-    for path in ["/forgot-password", "/forgot-password?sent", "/reset-password/x", "/verify-email"]
-    {
-        keep(ada.get(path));
-    }
-    keep(ada.post("/forgot-password", &[("email", "\"><b>")]));
-    let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
-    let waits = ada.post("/register", &fields).location().to_owned();
-    keep(ada.get(&waits));
-    keep(ada.post(&waits, &[("code", "x")]));
-    let mail = db_mail(&database, "verify_registration", 1);
-    let link = format!("/verify-email/{}", mail.text("token"));
-    keep(ada.get(&link));
-    keep(ada.post(&link, &[("password", "")]));
-    ada.post(&waits, &[("code", mail.text("code"))]);
-    keep(ada.get("/account/email"));
-    keep(ada.post("/account/email", &[("email", "'")]));
-    ada.post("/account/email", &[("email", "ada@new.example.com")]);
-    database.db_execute("UPDATE users SET email_verified_at = NULL");
-    keep(ada.get("/account"));
-    ada.post("/account/email/verify", &[]);
-    keep(ada.get("/account/email"));
-    keep(ada.post("/account/email/code", &[("change_code", "0000-0000")]));
-    let link = format!("/verify-email/{}", db_mail(&database, "change_email", 1).text("token"));
-    keep(ada.get(&link));
-    keep(server.browser().get(&link));
-    let link = format!("/verify-email/{}", db_mail(&database, "verify_email", 1).text("token"));
-    keep(ada.get(&link));
-    ada.post(&link, &[]);
-    ada.post("/forgot-password", &[("email", "ada@example.com")]);
-    let link = format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
-    keep(ada.get(&link));
-    keep(ada.post(&link, &[("new_password", "x")]));
-    let code = db_mail(&database, "change_email", 1).text("code").to_owned();
-    ada.post("/account/email/code", &[("change_code", &code)]);
-    let undo = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
-    keep(ada.get(&format!("/undo-email-change/{undo}")));
+/// Nobody may try anything for a while.
+fn db_exhaust(database: &Database) {
+    database
+        .db_execute("UPDATE throttles SET tries = 1000, free_at = now() + interval '40 minutes'");
 }
 
 /// The database is away for good.

@@ -213,7 +213,7 @@ fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_
         [("password", PASSWORD), ("next", "/account/delete"), ("original_request", &original)];
     let on = ada.post("/account/confirm", &fields);
     assert_eq!((on.status, on.location()), (303, "/account"), "late");
-    assert!(ada.get("/account").body.contains("Nothing was done; do it again."));
+    assert!(ada.get("/account").body.contains("Too much time passed, so nothing was done."));
     database.db_execute("UPDATE sessions SET created_at = created_at + interval '16 minutes'");
     assert_eq!(
         send(&mut ada, "/account/delete", &original).status,

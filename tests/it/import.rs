@@ -317,7 +317,7 @@ fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
     );
     add(
         format!("b@example.com;{secret}\0;;;").as_bytes(),
-        Some("the name has a character that can not be shown"),
+        Some("the name has a character that cannot be shown"),
     );
     add(format!("b\0@example.com;{secret};;;").as_bytes(), Some("the address is no email address"));
     add(format!("b@example.com;\"{secret};;;").as_bytes(), Some("a quotation mark is not closed"));

@@ -25,7 +25,8 @@ pub fn reset(name: &str) -> Message {
 /// A message that opens nothing.
 pub fn changed(name: &str) -> Message {
     let at = OffsetDateTime::UNIX_EPOCH;
-    Message::PasswordChanged { display_name: name.to_owned(), by_reset: false, at }
+    let (by_reset, by_operator) = (false, false);
+    Message::PasswordChanged { display_name: name.to_owned(), by_reset, by_operator, at }
 }
 
 /// A server that sends to `smtp`.

@@ -1,5 +1,8 @@
 //! Guessing: what attackers get, and what it costs everybody else.
 
+mod beyond_sign_in;
+mod known_devices;
+
 use frontdesk::user::purge;
 
 use crate::command_line::run;
@@ -222,44 +225,6 @@ fn a_throttled_sign_in_is_the_same_for_accounts_that_exist_and_those_that_do_not
 }
 
 #[test]
-fn the_owner_gets_in_from_a_known_device_while_an_attacker_hammers_and_sessions_go_on() {
-    let (server, database) = behind_a_proxy();
-    let mut home = server.browser();
-    home.register(ADA);
-    let mut elsewhere = server.browser();
-    assert_eq!(elsewhere.login_from("198.51.100.1", ADA, PASSWORD).status, 303);
-    home.post("/logout", &[]);
-    assert!(home.session().is_none() && home.cookies.contains_key("device"));
-    // From all over the world, and from the owner's own address.
-    let world = guesses(&server, ADA, 30, |number| format!("203.0.113.{number}"));
-    assert_eq!(world.iter().filter(|status| **status == 422).count(), 20, "{world:?}");
-    database.db_execute("UPDATE throttles SET free_at = now() + interval '1 hour'");
-    assert_eq!(guesses(&server, ADA, 3, |_| "198.51.100.7".to_owned()), [429; 3]);
-    assert_eq!(server.browser().login_from("198.51.100.7", ADA, PASSWORD).status, 429);
-    assert!(elsewhere.is_signed_in(), "a session that lives does not notice");
-    for _ in 0..30 {
-        let answer = home.login_from("198.51.100.7", ADA, PASSWORD);
-        assert_eq!((answer.status, answer.location()), (303, "/account"));
-        assert!(home.is_signed_in());
-    }
-    // The device helps at this account only, has a limit of its own, and its use helps no attacker.
-    let mut thief = home.clone();
-    thief.cookies.remove("session");
-    let statuses: Vec<u16> =
-        (0..12).map(|_| thief.login_from("203.0.113.99", ADA, OTHER_PASSWORD).status).collect();
-    assert_eq!(statuses[..10], [422; 10]);
-    assert_eq!(statuses[10..], [429; 2]);
-    assert_eq!(guesses(&server, ADA, 1, |_| "203.0.113.77".to_owned()), [429]);
-    assert!(elsewhere.is_signed_in() && home.is_signed_in());
-    database.db_execute("DELETE FROM throttles");
-    let bob = "bob@example.com";
-    registered(&server, bob);
-    let seen: Vec<u16> =
-        (0..6).map(|_| thief.login_from("203.0.113.99", bob, OTHER_PASSWORD).status).collect();
-    assert_eq!(seen, [422, 422, 422, 422, 422, 429]);
-}
-
-#[test]
 fn a_success_gives_back_its_own_and_nothing_else() {
     let (server, database) = behind_a_proxy();
     let bob = "bob@example.com";
@@ -405,56 +370,6 @@ fn the_table_is_unlogged_holds_nothing_typed_and_purges_what_is_forgotten() {
 }
 
 #[test]
-fn registration_is_counted_by_address_and_by_what_is_registered() {
-    let (server, database) = behind_a_proxy();
-    let register = |from: &str, email: &str| {
-        let fields = [("email", email), ("display_name", "Guest"), ("password", PASSWORD)];
-        server.browser().post_from(from, "/register", &fields)
-    };
-    let same: Vec<u16> =
-        (0..7).map(|number| register(&format!("203.0.113.{number}"), ADA).status).collect();
-    assert_eq!(same, [303, 422, 422, 422, 422, 422, 422], "nobody is kept out by strangers");
-    let pair: Vec<u16> = (0..6).map(|_| register("203.0.113.0", ADA).status).collect();
-    assert_eq!(pair, [422, 422, 422, 422, 429, 429]);
-    let many: Vec<u16> = (0..32)
-        .map(|number| register("198.51.100.1", &format!("guest{number}@example.com")).status)
-        .collect();
-    assert_eq!(many.iter().filter(|status| **status == 303).count(), 30, "{many:?}");
-    let refused = register("198.51.100.1", "late@example.com");
-    assert_eq!(refused.status, 429);
-    assert!((1..=30).contains(&retry_after(&refused)));
-    assert!(refused.body.contains("That was a lot of new accounts at once."));
-    assert!(refused.body.contains("value=\"late@example.com\""));
-    assert_eq!(database.db_count("SELECT count(*) FROM users"), 31);
-    assert_eq!(register("198.51.100.2", "late@example.com").status, 303);
-}
-
-#[test]
-fn a_session_left_open_is_no_place_to_guess_the_password() {
-    let (server, database) = site();
-    let mut ada = registered(&server, ADA);
-    let mut there = server.browser();
-    there.login(ADA, PASSWORD);
-    let mut guess = |current: &str| {
-        let fields = [("current_password", current), ("new_password", OTHER_PASSWORD)];
-        there.post("/account/password", &fields)
-    };
-    let statuses: Vec<u16> = (0..12).map(|_| guess("not the password").status).collect();
-    assert_eq!(statuses[..10], [422; 10]);
-    assert_eq!(statuses[10..], [429; 2]);
-    let refused = guess(PASSWORD);
-    assert_eq!(refused.status, 429, "the right one is not looked at");
-    assert!(
-        (1..=30).contains(&retry_after(&refused)) && refused.body.contains("One moment, please")
-    );
-    assert!(ada.is_signed_in());
-    assert_eq!(server.browser().login(ADA, PASSWORD).status, 303, "counted apart from sign-in");
-    pass(&database, "30 s");
-    assert_eq!(guess(PASSWORD).status, 303);
-    assert_eq!(counters(&database), ["register_address 1", "register_pair 1", "sign_in_address 0"]);
-}
-
-#[test]
 fn an_operator_lets_an_account_be_tried_again() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
@@ -474,80 +389,4 @@ fn an_operator_lets_an_account_be_tried_again() {
         database.db_texts("SELECT actor FROM audit_events WHERE event = 'account_unlocked'"),
         ["operator"]
     );
-}
-
-#[test]
-fn the_owner_is_told_of_a_sign_in_with_a_new_device_and_of_no_other() {
-    let (server, database) = site();
-    let mails = || database.db_count("SELECT count(*) FROM mail_outbox WHERE kind = 'new_device'");
-    let mut home = registered(&server, ADA);
-    assert_eq!(mails(), 0, "not at registration");
-    home.post("/logout", &[]);
-    assert_eq!(home.login(ADA, PASSWORD).status, 303);
-    assert_eq!(mails(), 0, "not where somebody has signed in before");
-    let mut other = server.browser();
-    assert_eq!(other.login(ADA, OTHER_PASSWORD).status, 422);
-    assert_eq!(mails(), 0, "not without a sign-in");
-    assert_eq!(other.login(ADA, PASSWORD).status, 303);
-    assert_eq!(mails(), 1);
-    assert_eq!(other.login(ADA, PASSWORD).status, 303);
-    assert_eq!(mails(), 1);
-    let owner = "SELECT recipient || ' ' || (m.user_id = u.id) FROM mail_outbox m, users u WHERE kind = 'new_device'";
-    assert_eq!(database.db_texts(owner), ["ada@example.com true"]);
-    // Somebody else's device, one that is broken, and two at once are none.
-    let stranger = registered(&server, "eve@example.com");
-    let good = home.cookies["device"].clone();
-    let broken = format!("{}{}", if good.starts_with('A') { 'B' } else { 'A' }, &good[1..]);
-    for (told, device) in [
-        (2, stranger.cookies["device"].clone()),
-        (3, broken),
-        (4, format!("{good}; device={good}")),
-        (5, format!("{good}; %64evice={good}")),
-        (6, String::new()),
-        (6, good),
-    ] {
-        let mut browser = server.browser();
-        browser.cookies.insert("device".to_owned(), device);
-        assert_eq!(browser.login(ADA, PASSWORD).status, 303);
-        assert_eq!(mails(), told);
-    }
-    // Five accounts fit; the first makes room for the sixth.
-    let mut shared = server.browser();
-    for number in 0..6 {
-        shared.register(&format!("guest{number}@example.com"));
-        shared.post("/logout", &[]);
-    }
-    assert_eq!(shared.login("guest5@example.com", PASSWORD).status, 303);
-    assert_eq!(shared.login("guest1@example.com", PASSWORD).status, 303);
-    assert_eq!(mails(), 6);
-    assert_eq!(shared.login("guest0@example.com", PASSWORD).status, 303);
-    assert_eq!(mails(), 7);
-}
-
-#[test]
-fn the_first_sign_in_to_an_account_that_an_operator_made_is_no_news() {
-    let (server, database) = site();
-    let create = ["user", "create", ADA, "--name", "Ada"];
-    assert_eq!(run(&database, &create, &format!("{PASSWORD}\n")).code, 0);
-    assert_eq!(server.browser().login(ADA, PASSWORD).status, 303);
-    assert_eq!(database.db_count("SELECT count(*) FROM mail_outbox"), 0);
-    assert_eq!(server.browser().login(ADA, PASSWORD).status, 303);
-    assert_eq!(database.db_count("SELECT count(*) FROM mail_outbox"), 1);
-}
-
-#[test]
-fn the_cookie_of_a_known_device_lives_a_year_and_signs_nobody_in() {
-    let database = Database::new();
-    let server = Server::start(&database, &[("FRONTDESK_PUBLIC_URL", "https://desk.example.com")]);
-    let mut browser = server.browser();
-    let fields = [("email", ADA), ("display_name", "Ada"), ("password", PASSWORD)];
-    let answer = browser.post("/register", &fields);
-    let cookies = answer.cookies();
-    let cookie = cookies.iter().find(|cookie| cookie.starts_with("__Host-device=")).unwrap();
-    for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/", "Max-Age=31536000"] {
-        assert!(cookie.contains(attribute), "{cookie}");
-    }
-    assert!(!cookie.contains("Domain") && cookie.len() < 512, "{cookie}");
-    browser.cookies.remove("__Host-session");
-    assert!(!browser.is_signed_in());
 }

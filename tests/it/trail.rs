@@ -31,7 +31,7 @@ fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
         "The password was changed",
         "A session ended: the password was changed",
         "Signed in",
-        "Somebody tried to sign in with a wrong password",
+        "<span class=\"unseen\">Worth a look: </span>Somebody tried to sign in with a wrong password",
         "Signed in",
         "The account was made",
     ];

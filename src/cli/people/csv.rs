@@ -106,7 +106,7 @@ impl<R: BufRead> Csv<R> {
             return Err("a quotation mark stands where none may".to_owned());
         }
         let values = split(&mut self.reader, text.as_bytes())
-            .ok_or_else(|| "the line can not be read as CSV".to_owned())?;
+            .ok_or_else(|| "the line cannot be read as CSV".to_owned())?;
         if values.len() != self.columns.len() {
             return Err(format!(
                 "the line has {} fields and the first line {}",

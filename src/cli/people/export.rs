@@ -44,7 +44,7 @@ pub(in super::super) async fn run(pool: &PgPool, asked: Export) -> anyhow::Resul
     // Never over a file that is there, and never for others to read.
     let made: io::Result<File> =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let file = made.context("the file can not be made")?;
+    let file = made.context("the file cannot be made")?;
     match write(pool, file, format, asked.with_hashes).await {
         Ok(count) => {
             let hashes = if asked.with_hashes { "with" } else { "without" };

@@ -48,7 +48,7 @@ enum Reader {
 
 pub(in super::super) async fn run(pool: &PgPool, asked: Import) -> anyhow::Result<Ending> {
     let is_standard = asked.file.as_os_str() == "-";
-    let open = || File::open(&asked.file).context("the file can not be opened");
+    let open = || File::open(&asked.file).context("the file cannot be opened");
     let total = if stderr().is_terminal() && !is_standard { lines_of(open()?)? } else { 0 };
     let input: Box<dyn BufRead> = if is_standard {
         Box::new(BufReader::with_capacity(65_536, stdin()))
@@ -68,7 +68,7 @@ pub(in super::super) async fn run(pool: &PgPool, asked: Import) -> anyhow::Resul
     let mut batch = Vec::with_capacity(BATCH);
     let progress = out::Progress::new(total);
     loop {
-        let record = reader.next().context("the file can not be read")?;
+        let record = reader.next().context("the file cannot be read")?;
         let is_end = record.is_none();
         if let Some(Record { line, fields }) = record {
             match fields.and_then(|one| newcomer::read(&one, &rules).map_err(str::to_owned)) {
@@ -157,7 +157,7 @@ fn tell(asked: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<()> {
 
 /// What the first bytes say, unless it was said.
 fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Result<Reader> {
-    let first = input.fill_buf().context("the file can not be read")?;
+    let first = input.fill_buf().context("the file cannot be read")?;
     if first.starts_with(b"\xFF\xFE") || first.starts_with(b"\xFE\xFF") {
         bail!("the file is UTF-16; save it as UTF-8");
     }
@@ -169,7 +169,7 @@ fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Re
     match format {
         FileFormat::Jsonl => Ok(Reader::Jsonl(Jsonl::new(Lines::new(input)))),
         FileFormat::Csv => {
-            let csv = Csv::new(Lines::new(input)).context("the file can not be read")?;
+            let csv = Csv::new(Lines::new(input)).context("the file cannot be read")?;
             let csv = csv.map_err(anyhow::Error::msg)?;
             let unknown = csv.unknown();
             if !unknown.is_empty() {
@@ -218,7 +218,7 @@ struct Rejects {
 impl Rejects {
     fn new(path: Option<&std::path::Path>) -> anyhow::Result<Self> {
         let create =
-            |path| File::create_new(path).context("the file for rejected lines can not be made");
+            |path| File::create_new(path).context("the file for rejected lines cannot be made");
         let mut file = path.map(create).transpose()?.map(BufWriter::new);
         if let Some(file) = &mut file {
             writeln!(file, "line,reason")?;

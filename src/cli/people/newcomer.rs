@@ -28,7 +28,7 @@ pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<Newcomer, &'static 
     let display_name = DisplayName::parse(name).map_err(|problem| match problem {
         DisplayNameProblem::Empty => "the name is empty",
         DisplayNameProblem::TooLong => "the name is longer than 64 characters",
-        DisplayNameProblem::Unshowable => "the name has a character that can not be shown",
+        DisplayNameProblem::Unshowable => "the name has a character that cannot be shown",
     })?;
     let role = match fields.get(Column::Role) {
         None | Some("user") => Role::User,

@@ -1,0 +1,79 @@
+//! Registration, mails that are asked for, and the current password of somebody who is signed in.
+
+use super::{ADA, behind_a_proxy, counters, pass, retry_after};
+use crate::support::{Browser, OTHER_PASSWORD, PASSWORD, registered, site, verified_site};
+
+#[test]
+fn registration_is_counted_by_address_and_by_what_is_registered() {
+    let (server, database) = behind_a_proxy();
+    let register = |from: &str, email: &str| {
+        let fields = [("email", email), ("display_name", "Guest"), ("password", PASSWORD)];
+        server.browser().post_from(from, "/register", &fields)
+    };
+    let same: Vec<u16> =
+        (0..7).map(|number| register(&format!("203.0.113.{number}"), ADA).status).collect();
+    assert_eq!(same, [303, 422, 422, 422, 422, 422, 422], "nobody is kept out by strangers");
+    let pair: Vec<u16> = (0..6).map(|_| register("203.0.113.0", ADA).status).collect();
+    assert_eq!(pair, [422, 422, 422, 422, 429, 429]);
+    let many: Vec<u16> = (0..32)
+        .map(|number| register("198.51.100.1", &format!("guest{number}@example.com")).status)
+        .collect();
+    assert_eq!(many.iter().filter(|status| **status == 303).count(), 30, "{many:?}");
+    let refused = register("198.51.100.1", "late@example.com");
+    assert_eq!(refused.status, 429);
+    assert!((1..=30).contains(&retry_after(&refused)));
+    assert!(refused.body.contains("That was a lot of new accounts at once."));
+    assert!(refused.body.contains("value=\"late@example.com\""));
+    assert_eq!(database.db_count("SELECT count(*) FROM users"), 31);
+    assert_eq!(register("198.51.100.2", "late@example.com").status, 303);
+}
+
+#[test]
+fn a_session_left_open_is_no_place_to_guess_the_password() {
+    let (server, database) = site();
+    let mut ada = registered(&server, ADA);
+    let mut there = server.browser();
+    there.login(ADA, PASSWORD);
+    let mut guess = |current: &str| {
+        let fields = [("current_password", current), ("new_password", OTHER_PASSWORD)];
+        there.post("/account/password", &fields)
+    };
+    let statuses: Vec<u16> = (0..12).map(|_| guess("not the password").status).collect();
+    assert_eq!(statuses[..10], [422; 10]);
+    assert_eq!(statuses[10..], [429; 2]);
+    let refused = guess(PASSWORD);
+    assert_eq!(refused.status, 429, "the right one is not looked at");
+    assert!((1..=30).contains(&retry_after(&refused)));
+    assert!(refused.body.contains("Too many tries. Wait "));
+    assert!(refused.body.contains("name=\"current_password\""), "the form is still there");
+    assert!(ada.is_signed_in());
+    assert_eq!(server.browser().login(ADA, PASSWORD).status, 303, "counted apart from sign-in");
+    pass(&database, "30 s");
+    assert_eq!(guess(PASSWORD).status, 303);
+    assert_eq!(counters(&database), ["register_address 1", "register_pair 1", "sign_in_address 0"]);
+}
+
+#[test]
+fn whoever_asks_for_too_many_mails_keeps_the_form_and_hears_how_long_to_wait() {
+    let (server, database) = verified_site();
+    let asks = |from: &mut Browser, path: &str, email: &str| from.post(path, &[("email", email)]);
+    for email in [ADA, "nobody@example.com"] {
+        let mut stranger = server.browser();
+        let statuses: Vec<u16> =
+            (0..5).map(|_| asks(&mut stranger, "/forgot-password", email).status).collect();
+        assert_eq!(statuses, [303, 303, 303, 303, 429], "{email}");
+        let refused = asks(&mut stranger, "/forgot-password", email);
+        assert!((1..=30).contains(&retry_after(&refused)));
+        let seconds = retry_after(&refused);
+        assert!(refused.body.contains(&format!("Wait {seconds} seconds")), "{}", refused.body);
+        assert!(refused.body.contains(&format!("value=\"{email}\"")));
+    }
+    // Without a form to keep, the page says it.
+    database.db_execute(
+        "INSERT INTO throttles SELECT 'verify_address', subject, 40, now() + interval '10 minutes', now(), now() + interval '1 day'
+           FROM throttles WHERE action = 'recover_address'",
+    );
+    let refused = server.browser().post("/verify-email/x", &[("password", PASSWORD)]);
+    assert_eq!(refused.status, 429);
+    assert!(refused.body.contains("That was a lot at once. Wait 10 minutes, then try again."));
+}
