@@ -92,8 +92,8 @@ impl Proxy {
     /// Resets every connection, as a firewall does.
     pub fn reset(&self) {
         for stream in self.shared.open.lock().expect("whole").drain(..) {
-            rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).ok();
-            stream.shutdown(Shutdown::Both).ok();
+            // A shutdown would say goodbye; this sends a reset.
+            rustix::net::connect_unspec(&stream).ok();
         }
     }
 }
