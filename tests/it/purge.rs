@@ -1,17 +1,18 @@
 //! Expired rows go away, live ones never.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use actix_session::storage::SessionStore as _;
+use actix_session::storage::{SessionKey, SessionStore as _};
+use actix_web::cookie::{Cookie, CookieJar, Key};
 use frontdesk::db;
 use frontdesk::session::purge::{self, Pace};
 use frontdesk::session::{PgSessionStore, Windows};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::support::kill::until;
-use crate::support::{Database, Server, registered};
+use crate::support::server::KEY;
+use crate::support::{Database, PASSWORD, Server, registered};
 
 fn fill(database: &Database, count: u32, expired: bool) {
     let expiry = if expired { "now() - interval '2 hours'" } else { "now() + interval '1 hour'" };
@@ -104,12 +105,28 @@ fn rows() -> u32 {
     std::env::var("FRONTDESK_TEST_ROWS").map_or(100_000, |text| text.parse().unwrap())
 }
 
+/// What the store calls the session of a cookie.
+fn key(cookie: &str) -> SessionKey {
+    let plain = percent_encoding::percent_decode_str(cookie).decode_utf8().unwrap().into_owned();
+    let mut jar = CookieJar::new();
+    jar.add_original(Cookie::new("session", plain));
+    let opened = jar.private(&Key::derive_from(KEY.as_bytes())).get("session").unwrap();
+    opened.value().to_owned().try_into().unwrap()
+}
+
 #[test]
 fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
     let database = Database::new();
+    // A statement of its that waits for a lock longer than this fails, and so does the test. It has purged when it starts.
+    let url = format!("{}&options=-c lock_timeout=100ms", database.server_url);
+    let settings = [("DATABASE_URL", url.as_str()), ("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")];
+    let server = Server::start(&database, &settings).trusts();
+    registered(&server, "ada@example.com");
+    database.db_guests("ada@example.com", 1000);
     let rows = rows();
     fill(&database, rows, true);
     fill(&database, rows / 100, false);
+    let cookies = database.db_sessions_seen("ada@example.com", 10_000, "2 minutes");
     database.db_execute("VACUUM ANALYZE sessions");
     database.db_execute("CREATE TABLE mistakes (expired_at timestamptz, deleted_at timestamptz)");
     database.db_execute(
@@ -121,11 +138,8 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
          WHEN (OLD.expires_at > clock_timestamp()) EXECUTE FUNCTION remember()",
     );
     let done = AtomicBool::new(false);
-    // A statement that waits for a lock longer than this fails, and so does the test.
-    let options: PgConnectOptions = database.url.parse().unwrap();
-    let impatient = options.options([("lock_timeout", "100ms")]);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (purged, took, mut sign_ins, touches) = std::thread::scope(|scope| {
+    let (purged, mut sign_ins, touches) = std::thread::scope(|scope| {
         let purgers: Vec<_> = (0..2)
             .map(|_| {
                 let url = &database.url;
@@ -145,54 +159,58 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
                 })
             })
             .collect();
-        let (done, impatient) = (&done, &impatient);
+        let (done, server, cookies, url) = (&done, &server, &cookies, &url);
         let sign_ins = scope.spawn(move || {
-            runtime().block_on(async {
-                let store =
-                    PgSessionStore::new(db::pool(impatient.clone(), 4), Windows::default(), None);
-                let mut times = Vec::new();
-                while !done.load(Ordering::SeqCst) {
-                    let began = Instant::now();
-                    store
-                        .save(HashMap::new(), &actix_web::cookie::time::Duration::HOUR)
-                        .await
-                        .unwrap();
-                    times.push(began.elapsed());
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-                times
-            })
+            let mut times = Vec::new();
+            while !done.load(Ordering::SeqCst) {
+                let number = times.len();
+                let address = std::net::Ipv4Addr::from(0xc612_0000 + number as u32).to_string();
+                let email = format!("guest{}@example.com", number % 1000);
+                let began = Instant::now();
+                let answer = server.browser().login_from(&address, &email, PASSWORD);
+                assert_eq!(answer.status, 303, "{}", server.log());
+                times.push(began.elapsed());
+            }
+            times
         });
         let touches = scope.spawn(move || {
             runtime().block_on(async {
-                let pool = db::pool(impatient.clone(), 1);
+                let options: PgConnectOptions = url.parse().unwrap();
+                let store = PgSessionStore::new(db::pool(options, 2), Windows::default(), None);
                 let mut touched = 0;
-                while !done.load(Ordering::SeqCst) {
-                    let sql = "UPDATE sessions SET last_seen_at = now(), expires_at = LEAST(now() + idle_timeout, absolute_expires_at)
-                                WHERE token_digest IN (SELECT token_digest FROM sessions TABLESAMPLE SYSTEM (0.1) WHERE expires_at > now() LIMIT 100)
-                                  AND expires_at > now()";
-                    touched += sqlx::query(sql).execute(&pool).await.unwrap().rows_affected();
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                // Each was seen two minutes ago, so each is due.
+                for some in cookies.chunks(10).take_while(|_| !done.load(Ordering::SeqCst)) {
+                    for cookie in some {
+                        assert!(store.load(&key(cookie)).await.unwrap().is_some());
+                    }
+                    store.touch().flush().await.unwrap();
+                    touched += some.len();
                 }
                 touched
             })
         });
         let purged: Vec<_> = purgers.into_iter().map(|purger| purger.join().unwrap()).collect();
         done.store(true, Ordering::SeqCst);
-        let took = purged.iter().map(|(_, took)| *took).max().unwrap();
-        let sum: u64 = purged.iter().map(|(sum, _)| sum).sum();
-        (sum, took, sign_ins.join().unwrap(), touches.join().unwrap())
+        (purged, sign_ins.join().unwrap(), touches.join().unwrap())
     });
-    assert_eq!(purged, u64::from(rows));
+    let (sum, took) = (purged[0].0 + purged[1].0, purged[0].1.max(purged[1].1));
+    assert_eq!(sum, u64::from(rows));
     assert_eq!(database.db_count("SELECT count(*) FROM mistakes"), 0);
-    let live = i64::from(rows / 100) + sign_ins.len() as i64;
+    let live = i64::from(rows / 100) + 1 + 10_000 + sign_ins.len() as i64;
     assert_eq!(database.db_count("SELECT count(*) FROM sessions WHERE expires_at > now()"), live);
+    let seen =
+        "SELECT count(*) FROM sessions WHERE user_id IS NOT NULL AND last_seen_at > created_at";
+    assert_eq!(database.db_count(seen), touches as i64);
+    assert!(touches > 0 && !sign_ins.is_empty());
     sign_ins.sort();
     println!(
-        "{purged} rows in {took:?} ({:.0} a second) by two purgers; meanwhile {} sign-ins, p99 {:?}, slowest {:?}, and {touches} activities",
-        purged as f64 / took.as_secs_f64(),
+        "{sum} rows in {took:?} ({:.0} a second) by two purgers, {} and {}; meanwhile {} sign-ins with their hashes, p99 {:?}, slowest {:?}, and {touches} activities",
+        sum as f64 / took.as_secs_f64(),
+        purged[0].0,
+        purged[1].0,
         sign_ins.len(),
         sign_ins[sign_ins.len() * 99 / 100],
         sign_ins.last().unwrap(),
     );
+    assert!(purged.iter().all(|(rows, _)| *rows > 0), "{purged:?}");
 }
