@@ -31,6 +31,7 @@ mod private_cluster;
 mod purge;
 mod recovery;
 mod revocation;
+mod revocation_ways;
 mod session_ends;
 mod session_engine;
 mod session_rules;

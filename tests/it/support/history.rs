@@ -2,6 +2,7 @@
 //! request that began later may have been let in.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,23 @@ pub struct Verdict {
 impl History {
     pub fn record(&self, event: Event) {
         self.0.lock().expect("whole").push(event);
+    }
+
+    /// How many ends began in `window` and were answered, and how often whoever had been ended was then refused by each
+    /// of so many servers, before it was over or after.
+    pub fn during(&self, window: Range<Instant>, servers: usize) -> (usize, Vec<usize>) {
+        let events = self.0.lock().expect("whole");
+        let over: HashMap<usize, Instant> = events
+            .iter()
+            .filter(|event| event.outcome == Outcome::Ended && window.contains(&event.began))
+            .map(|event| (event.session, event.ended))
+            .collect();
+        let mut refused = vec![0; servers];
+        for event in events.iter().filter(|event| event.outcome == Outcome::Refused) {
+            let is_after = over.get(&event.session).is_some_and(|over| event.began > *over);
+            refused[event.server] += usize::from(is_after);
+        }
+        (over.len(), refused)
     }
 
     /// Judges.
