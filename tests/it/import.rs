@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::support::kill::{Hold, db_until_gone, until};
 use crate::support::server::KEY;
@@ -196,19 +197,22 @@ fn a_change_of_password_between_wins_over_the_new_hash_of_the_old_one() {
     let path = file("race", format!("email,password_hash\nada@example.com,{hash}\n"));
     assert_eq!(import(&database, &path, &[]).0, 0);
     // Another password is being set; the sign-in reads the old one, and its own new hash has to wait for the row.
-    let _on = database.runtime.enter();
-    let mut change = database.runtime.block_on(database.pool.begin()).unwrap();
-    let set = sqlx::query(
+    let mut change = database.runtime.block_on(PgConnection::connect(&database.url)).unwrap();
+    let mut say = |sql: &'static str| {
+        let said = database.runtime.block_on(sqlx::query(sql).execute(&mut change));
+        said.unwrap().rows_affected()
+    };
+    say("BEGIN");
+    let changed = say(
         "UPDATE users SET password_hash = '$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0', password_changed_at = clock_timestamp()",
     );
-    let changed = database.runtime.block_on(set.execute(&mut *change)).unwrap();
-    assert_eq!(changed.rows_affected(), 1);
+    assert_eq!(changed, 1);
     let mut browser = server.browser();
     let runs = std::thread::spawn(move || browser.login("ada@example.com", password).status);
     let waits = "SELECT count(*) FROM pg_stat_activity
                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%UPDATE users%'";
     until(|| database.db_count(waits) == 1);
-    database.runtime.block_on(change.commit()).unwrap();
+    say("COMMIT");
     assert_ne!(runs.join().unwrap(), 303, "it was no longer the password");
     let stored = database.db_texts("SELECT password_hash FROM users");
     assert!(stored[0].contains("m=8,t=1,p=1"), "the old password came back");
