@@ -2,7 +2,7 @@
 //! process, started before the server and stopped after it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -66,18 +66,19 @@ impl Engine {
 impl PgSessionStore {
     /// One round of the purge, told to the log.
     async fn purge(&self) {
-        let run = purge::run_once(self.pool(), Pace::Gentle, |_| ()).await;
-        self.purged().count(&run);
-        match run {
-            Ok(purged) if purged.rows > 0 => tracing::info!(
-                rows = purged.rows,
-                milliseconds = purged.took.as_millis() as u64,
-                "expired sessions are deleted"
-            ),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "expired sessions could not be deleted; trying again later");
-            }
+        let (began, mut rows) = (Instant::now(), 0);
+        let run = purge::run_once(self.pool(), Pace::Gentle, |sum| {
+            self.purged().count_rows(sum - rows);
+            rows = sum;
+        })
+        .await;
+        self.purged().count_run(&run, began.elapsed());
+        if rows > 0 {
+            let milliseconds = began.elapsed().as_millis() as u64;
+            tracing::info!(rows, milliseconds, "expired sessions are deleted");
+        }
+        if let Err(error) = run {
+            tracing::warn!(%error, "expired sessions could not be deleted; trying again later");
         }
     }
 }

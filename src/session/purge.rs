@@ -64,15 +64,16 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds a batch: at once, for a run may take long, and may fail or be cut off later.
+    pub(super) fn count_rows(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
     /// Adds a run.
-    pub(super) fn count(&self, run: &sqlx::Result<Purged>) {
-        let Ok(purged) = run else {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        self.runs.fetch_add(1, Ordering::Relaxed);
-        self.rows.fetch_add(purged.rows, Ordering::Relaxed);
-        self.milliseconds.fetch_add(purged.took.as_millis() as u64, Ordering::Relaxed);
+    pub(super) fn count_run(&self, run: &sqlx::Result<Purged>, took: Duration) {
+        let counter = if run.is_ok() { &self.runs } else { &self.failures };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.milliseconds.fetch_add(took.as_millis() as u64, Ordering::Relaxed);
     }
 }
 

@@ -163,8 +163,8 @@ impl Touch {
         batch: Vec<(Digest, Mark)>,
         early: bool,
     ) -> sqlx::Result<()> {
-        // Another server may have written meanwhile; only the last flush of a server that stops may come
-        // before the interval is over.
+        // Another server may have written meanwhile: what is written of one session lies about an interval apart, whoever
+        // writes it. Only the last flush of a server that stops may come sooner.
         let share = if early { 0.0 } else { 0.9 };
         let digests: Vec<Vec<u8>> =
             batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
@@ -198,7 +198,7 @@ impl Touch {
                      WHERE s.token_digest = m.digest
                        AND s.expires_at > now()
                        AND s.last_seen_at < m.seen_at
-                       AND s.last_seen_at <= now() - LEAST(interval '60 seconds', s.idle_timeout / 20) * $3::float8
+                       AND s.last_seen_at <= m.seen_at - LEAST(interval '60 seconds', s.idle_timeout / 20) * $3::float8
                     RETURNING s.token_digest
                     "#,
                     &digests,
