@@ -117,8 +117,8 @@ async fn registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
 }
 
 /// Answers the oldest request, one transaction for all of it: a link to the address that the account has, which ends older
-/// links; nothing where there is no account, or a disabled one, and nothing where so many were sent that the last one was
-/// sent just now and works. `false` when none waits. Several servers share the work.
+/// links; nothing where there is no account, or a disabled one, and nothing where many were sent of late and the last one
+/// works. `false` when none waits. Several servers share the work.
 async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -150,13 +150,12 @@ async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             // The address may have become another one's while the lock was waited for.
             let owner = owner.filter(|owner| owner.email_canonical == request.email_canonical);
             let Some(owner) = owner else { return Ok(true) };
-            let address = &owner.email_canonical;
-            if !throttle::admit_mail(connection, Action::Recover, address).await? {
+            let (user, purpose) = (owner.id(), Purpose::ResetPassword);
+            let about = (owner.email.as_str(), owner.email_canonical.as_str());
+            let has_one = email_token::is_alive(connection, user, purpose).await?;
+            if !throttle::admit_mail(connection, Action::Recover, about.1).await? && has_one {
                 return Ok(true);
             }
-            let user = owner.id();
-            let about = (owner.email.as_str(), owner.email_canonical.as_str());
-            let purpose = Purpose::ResetPassword;
             let issued = email_token::issue(connection, &sealer, user, purpose, about).await?;
             let message = Message::ResetPassword {
                 display_name: owner.display_name.clone(),

@@ -283,6 +283,27 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>
     Ok(found.and_then(|row| pending(row.user_id, &row.purpose, row.email)))
 }
 
+/// Whether `user` has a link for `purpose` that is still good.
+pub(super) async fn is_alive(
+    connection: &mut PgConnection,
+    user: UserId,
+    purpose: Purpose,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+               SELECT FROM email_tokens
+                WHERE user_id = $1
+                  AND purpose = $2
+                  AND expires_at > now()) AS "alive!"
+        "#,
+        user.uuid(),
+        purpose.as_str(),
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// What `user` has to confirm: the own address, or another one.
 pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pending>> {
     let found = sqlx::query!(

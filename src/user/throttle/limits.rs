@@ -80,8 +80,8 @@ impl Limits {
                 address: limit(20, 30, 10 * MINUTE, HOUR),
                 pair: limit(4, 30, 15 * MINUTE, DAY),
                 device: limit(5, 30, 15 * MINUTE, DAY),
-                // The longest wait is half as long as a link lives: whoever asks meanwhile has one in the mailbox that
-                // works, whoever had it sent.
+                // Whoever asks during a wait has a link in the mailbox that works, whoever had it sent: the longest wait
+                // is half as long as a link lives, and where none lives a mail goes all the same.
                 mail: limit(10, 30, 15 * MINUTE, DAY),
             },
             Action::Resend => Self {
