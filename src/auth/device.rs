@@ -1,8 +1,8 @@
-//! The cookie of a known device: which accounts have signed in with this browser, or got a new password there. It opens nothing and is no session; it
-//! decides by which counter a try is counted, so that somebody who hammers at an account from elsewhere does not keep
-//! its owner out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"), and whether a sign-in is told to the
-//! owner by mail. Sealed, so that nobody makes one for an account they never signed in to; nothing is stored for it. A new
-//! password ends it: a copy is worth nothing then.
+//! The cookie of a known device: which accounts have signed in with this browser, or got a new password there. It opens
+//! nothing and is no session; it decides by which counter a try is counted, so that somebody who hammers at an account
+//! from elsewhere does not keep its owner out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"), and
+//! whether a sign-in is told to the owner by mail. Sealed, so that nobody makes one for an account they never signed in
+//! to; nothing is stored for it. A new password ends it: a copy is worth nothing then.
 
 use std::time::{Duration, SystemTime};
 
