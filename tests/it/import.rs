@@ -344,8 +344,14 @@ fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
     add(b"c@example.com;\"Cleo \"\"C\"\" Doe\";!;;\"in\r\ntwo lines\"", None);
     csv.extend_from_slice(b"d@example.com;\"never closed");
     let last = 2 + expected.len() + 1;
-    let rejects = file("rejects.csv", "");
     let path = file("bad.csv", csv);
+    let rejects = file("rejects.csv", "somebody's list");
+    let arguments = [path.to_str().unwrap(), "--rejects", rejects.to_str().unwrap()];
+    let said = run(&database, &[&["user", "import"], &arguments[..]].concat());
+    assert_eq!(said.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&rejects).unwrap(), "somebody's list", "nothing is overwritten");
+    assert_eq!(people(&database), 0);
+    fs::remove_file(&rejects).unwrap();
     let (code, counts, error) = import(&database, &path, &["--rejects", rejects.to_str().unwrap()]);
     assert_eq!(code, 1);
     assert_eq!(

@@ -70,6 +70,7 @@ fn the_cookie_of_a_registration_lives_a_day_and_no_script_reads_it() {
     let settings = [
         ("FRONTDESK_PUBLIC_URL", "https://desk.example.com"),
         ("FRONTDESK_REGISTRATION", "verified"),
+        ("FRONTDESK_MAIL_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/tickets")),
     ];
     let server = Server::start(&database, &settings);
     let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
