@@ -23,22 +23,12 @@ impl Default for Loops {
 impl Loops {
     /// Runs `round` at once, and again `every` (up to a tenth more, so that servers that were started
     /// together drift apart).
-    pub fn spawn<F, R>(&mut self, every: Duration, mut round: F)
+    pub fn spawn<F, R>(&mut self, every: Duration, round: F)
     where
         F: FnMut() -> R + Send + 'static,
         R: Future<Output = ()> + Send,
     {
-        let mut stopped = self.stop.subscribe();
-        self.tasks.push(tokio::spawn(async move {
-            loop {
-                round().await;
-                let wait = every + every.mul_f64(jitter() / 10.0);
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    _ = stopped.wait_for(|stop| *stop) => return,
-                }
-            }
-        }));
+        self.spawn_woken(every, Arc::default(), round);
     }
 
     /// The same for a round of many steps, each of them whole by itself (a task, a transaction): at a stop the round is

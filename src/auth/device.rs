@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix_web::cookie::{Cookie, SameSite, time};
+use actix_web::cookie::{Cookie, time};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{HeaderValue, SET_COOKIE};
 use actix_web::{HttpMessage as _, HttpRequest};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::id::UserId;
+use crate::kit::cookie_guard::own_cookie;
 use crate::seal::Sealer;
 use crate::user::email_address::EmailAddress;
 use crate::user::throttle::KnownDevice;
@@ -110,13 +111,8 @@ pub(super) fn remember(request: &HttpRequest, app: &App, user: &User) {
     entries.insert(0, Entry::new(user));
     entries.truncate(MOST);
     let https = app.config.public_url.is_https();
-    let cookie = Cookie::build(cookie_name(https), seal(&app.sealer, &entries, now()))
-        .path("/")
-        .http_only(true)
-        .secure(https)
-        .same_site(SameSite::Lax)
-        .max_age(time::Duration::seconds(LIFE.as_secs() as i64))
-        .finish();
+    let mut cookie = own_cookie(cookie_name(https), seal(&app.sealer, &entries, now()), https);
+    cookie.set_max_age(time::Duration::seconds(LIFE.as_secs() as i64));
     request.extensions_mut().insert(Remembered(cookie));
 }
 

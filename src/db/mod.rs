@@ -15,7 +15,7 @@ pub mod migrations;
 mod transaction;
 
 pub use transaction::{
-    Failure, Work, in_time, is_of_a_former_schema, lend, lend_again, long_transaction, transaction,
+    Failure, Work, in_time, is_of_a_former_schema, lend, long_transaction, transaction,
     transaction_within,
 };
 

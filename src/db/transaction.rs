@@ -69,20 +69,10 @@ pub async fn in_time<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sql
     timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(silence()))
 }
 
-/// Runs `work` on a connection of `pool`, for `deadline` at most. What came of it when nothing came back is not known.
-/// Must not itself be dropped half-way: run it on a task.
-pub async fn lend<T, E, F>(pool: &PgPool, deadline: Duration, work: F) -> Result<T, E>
-where
-    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E>,
-    E: Failure,
-{
-    let connection = pool.acquire().await?;
-    lend_again(pool, connection, deadline, work).await.map(|(value, _)| value)
-}
-
-/// The same on `connection` of `pool`, which is answered with the result for whoever has more to do; after an error it
-/// went back or is closed.
-pub async fn lend_again<T, E, F>(
+/// Runs `work` on `connection` of `pool`, for `deadline` at most, and answers the connection too, for whoever has more to
+/// do; after an error it went back or is closed. What came of it when nothing came back is not known. Must not itself be
+/// dropped half-way: run it on a task.
+pub async fn lend<T, E, F>(
     pool: &PgPool,
     mut connection: PoolConnection<Postgres>,
     deadline: Duration,
@@ -109,7 +99,7 @@ where
 
 /// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the
 /// answer, never the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
-/// `begin` is cancelled). `Err` rolls back.
+/// `begin` is canceled). `Err` rolls back.
 pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
@@ -145,7 +135,8 @@ where
 {
     let pool = pool.clone();
     let task = tokio::spawn(async move {
-        lend(&pool, deadline, |connection| {
+        let connection = pool.acquire().await?;
+        let (value, _) = lend::<T, E, _>(&pool, connection, deadline, |connection| {
             Box::pin(async move {
                 let mut transaction = connection.begin().await?;
                 let value = work(&mut transaction).await?;
@@ -153,7 +144,8 @@ where
                 Ok(value)
             })
         })
-        .await
+        .await?;
+        Ok::<T, E>(value)
     });
     match task.await {
         Ok(result) => result,

@@ -3,12 +3,13 @@
 //! person's address could send them the link to our own page, and have them type the code of their own mail into it
 //! (ASVS 5.0 V6.6.2). Sealed, so that nobody makes one.
 
-use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::cookie::{Cookie, time::Duration};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::app::App;
+use crate::kit::cookie_guard::own_cookie;
 use crate::secret::Secret;
 use crate::user::registration;
 
@@ -45,12 +46,7 @@ pub(super) fn take_back(response: HttpResponse, app: &App) -> HttpResponse {
 
 fn cookie(app: &App, value: String) -> Cookie<'static> {
     let https = app.config.public_url.is_https();
-    Cookie::build(cookie_name(https), value)
-        .path("/")
-        .http_only(true)
-        .secure(https)
-        .same_site(SameSite::Lax)
-        .finish()
+    own_cookie(cookie_name(https), value, https)
 }
 
 fn with(mut response: HttpResponse, cookie: &Cookie<'_>) -> HttpResponse {

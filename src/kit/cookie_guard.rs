@@ -9,6 +9,8 @@
 //! previous key is sealed anew; and a response to a request that only wrote to its session sets no
 //! cookie at all, so that it cannot overwrite the newer one of a sign-in in another tab.
 
+use std::borrow::Cow;
+
 use actix_web::body::MessageBody;
 use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -64,6 +66,21 @@ impl std::fmt::Debug for CookieChange {
     }
 }
 
+/// A cookie as all of ours are: for the whole site, no script reads it, other sites' forms do not carry it, and with
+/// `secure` it goes over TLS only. Kept until the browser is closed, unless it gets a Max-Age.
+pub fn own_cookie(
+    name: impl Into<Cow<'static, str>>,
+    value: String,
+    secure: bool,
+) -> Cookie<'static> {
+    Cookie::build(name, value)
+        .path("/")
+        .http_only(true)
+        .secure(secure)
+        .same_site(SameSite::Lax)
+        .finish()
+}
+
 impl SessionCookie {
     /// `keys`: the first seals, all open. `others`: names of further cookies of ours that may pass.
     pub fn new(secure: bool, keys: Vec<Key>, others: Vec<String>) -> Self {
@@ -82,12 +99,7 @@ impl SessionCookie {
     }
 
     fn cookie(&self, value: String, max_age: Option<std::time::Duration>) -> Cookie<'static> {
-        let mut cookie = Cookie::build(self.name.clone(), value)
-            .path("/")
-            .http_only(true)
-            .secure(self.secure)
-            .same_site(SameSite::Lax)
-            .finish();
+        let mut cookie = own_cookie(self.name.clone(), value, self.secure);
         if let Some(age) = max_age {
             cookie.set_max_age(Duration::seconds(age.as_secs() as i64));
         }

@@ -1,8 +1,10 @@
 //! The sentence after an action ("Signed out of Firefox on Linux."): it travels in a sealed cookie of a
 //! minute, so that nothing is stored and nobody else can put words on our pages.
 
-use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};
+use actix_web::cookie::{Cookie, CookieJar, Key, time::Duration};
 use serde::{Deserialize, Serialize};
+
+use super::cookie_guard::own_cookie;
 
 /// What kind of word it is; the page colors it by that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,11 +80,6 @@ impl Flash {
     }
 
     fn cookie(&self, value: String) -> Cookie<'static> {
-        Cookie::build(self.name.clone(), value)
-            .path("/")
-            .http_only(true)
-            .secure(self.secure)
-            .same_site(SameSite::Lax)
-            .finish()
+        own_cookie(self.name.clone(), value, self.secure)
     }
 }

@@ -203,7 +203,7 @@ impl Lookup {
             None => Held { connection: self.pool.acquire().await?, since: Instant::now() },
         };
         let digests = Arc::clone(digests);
-        let (rows, connection) = db::lend_again(&self.pool, connection, DEADLINE, |connection| {
+        let (rows, connection) = db::lend(&self.pool, connection, DEADLINE, |connection| {
             Box::pin(async move {
                 match rows(connection, &digests).await {
                     Err(error) if db::is_of_a_former_schema(&error) => {
