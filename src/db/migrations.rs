@@ -198,7 +198,7 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
 /// A connection of its own without the pages' statement timeout: a migration may take its time, and
 /// two servers that start together wait for each other.
 async fn patient(pool: &PgPool) -> anyhow::Result<PgConnection> {
-    let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+    let mut connection = super::connect_to_primary(&pool.connect_options()).await?;
     // A file that builds an index concurrently can not set its own, and nobody waits behind it: it waits for older
     // transactions, however long, for what it leaves when it gives up is an invalid index. All others set theirs.
     connection.execute("SET statement_timeout = 0").await?;

@@ -1,11 +1,17 @@
 //! The way to PostgreSQL: the pool, transactions that can neither be dropped half-way nor wait for ever, and what an
 //! error means. Owns no table. Must never log a value that somebody typed.
+//!
+//! Every connection leads to the primary: it is tested when it is made ([`require_primary`]), and again after it was idle. A
+//! server of PostgreSQL does not become a standby without a restart, which ends its connections; a proxy that lists both
+//! nodes for some seconds during a switchover leads new connections to either.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgExecutor, PgPool};
 use tokio::time::timeout;
 
 use crate::config::{Config, Database as Location};
@@ -15,8 +21,8 @@ pub mod migrations;
 mod transaction;
 
 pub use transaction::{
-    Failure, Work, in_time, is_of_a_former_schema, lend, long_transaction, transaction,
-    transaction_within,
+    Failure, Work, in_time, is_in_recovery, is_notification_queue_full, is_of_a_former_schema,
+    lend, long_transaction, transaction, transaction_within,
 };
 
 /// How long a request waits for a connection before it answers 503.
@@ -109,16 +115,76 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     });
     let pool = pool(options.clone(), config.pool_size);
     let database = Database { pool, options, cluster, described };
-    if let Err(error) = sqlx::query("SELECT 1").execute(&database.pool).await {
-        let described = database.described.clone();
-        database.close().await.ok();
-        return Err(error).with_context(|| {
-            format!(
-                "PostgreSQL does not answer ({described}). Check that it runs and that DATABASE_URL is right."
-            )
-        });
+    match connect_to_primary(&database.options).await {
+        Ok(connection) => {
+            connection.close().await.ok();
+            Ok(database)
+        }
+        Err(error) => {
+            let described = database.described.clone();
+            database.close().await.ok();
+            Err(unreachable(error, &described))
+        }
     }
-    Ok(database)
+}
+
+/// What a person who starts the program reads.
+fn unreachable(error: ConnectError, described: &str) -> anyhow::Error {
+    match error {
+        ConnectError::NotPrimary(reason) => anyhow::anyhow!(
+            "{described} {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
+        ),
+        ConnectError::Failed(error) => anyhow::Error::new(error).context(format!(
+            "PostgreSQL does not answer ({described}). Check that it runs and that DATABASE_URL is right."
+        )),
+    }
+}
+
+/// Why a PostgreSQL that answers cannot be served from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPrimary {
+    /// Its data may be behind, and nothing can be written.
+    #[error("is a standby: it is in recovery and takes no writes")]
+    Standby,
+    /// `default_transaction_read_only` is on, for the server, the database or the role.
+    #[error("takes no writes: default_transaction_read_only is on")]
+    ReadOnly,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The server was reached and is of no use.
+    #[error("the PostgreSQL behind this address {0}")]
+    NotPrimary(#[from] NotPrimary),
+    /// Anything else.
+    #[error(transparent)]
+    Failed(#[from] sqlx::Error),
+}
+
+/// A connection of its own, outside of every pool, to a server that takes writes.
+pub async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    match require_primary(&mut connection).await {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            connection.close().await.ok();
+            Err(error)
+        }
+    }
+}
+
+/// Whether the server behind a connection takes writes: nothing that a standby says is current.
+pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), ConnectError> {
+    let (is_in_recovery, read_only): (bool, String) =
+        sqlx::query_as("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
+            .fetch_one(connection)
+            .await?;
+    match (is_in_recovery, read_only.as_str()) {
+        (true, _) => Err(NotPrimary::Standby.into()),
+        (false, "off") => Ok(()),
+        (false, _) => Err(NotPrimary::ReadOnly.into()),
+    }
 }
 
 /// The same database, with `schema` in front of the search path: tables of ours beside somebody else's.
@@ -126,7 +192,8 @@ pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
     options.options([("search_path", schema)])
 }
 
-/// A pool that notices a dead connection, a demoted primary and a forgotten transaction by itself.
+/// A pool of tested connections: one that leads to a standby is refused when it is made, and one that is dead, or whose
+/// server takes no writes any more, is noticed before it is used.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     let options = options
         .application_name("frontdesk")
@@ -135,10 +202,15 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
             ("idle_in_transaction_session_timeout", "5s"),
         ])
         .log_statements(tracing::log::LevelFilter::Off);
+    let refused = Arc::new(AtomicBool::new(false));
     PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let refused = Arc::clone(&refused);
+            Box::pin(async move { accept_or_refuse(connection, &refused).await })
+        })
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 Ok(meta.idle_for <= TEST_AFTER_IDLE || accepts_writes(connection).await)
@@ -155,6 +227,31 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         .connect_lazy_with(options)
 }
 
+/// Tests a new connection of a pool. sqlx closes one that is refused and tries again until the acquire timeout; the log
+/// tells the first refusal and the end of them.
+async fn accept_or_refuse(
+    connection: &mut PgConnection,
+    was_refused: &AtomicBool,
+) -> sqlx::Result<()> {
+    let tested = timeout(TEST_DEADLINE, require_primary(connection)).await;
+    match tested {
+        Ok(Ok(())) => {
+            if was_refused.swap(false, Ordering::Relaxed) {
+                tracing::info!("connections lead to a primary again");
+            }
+            Ok(())
+        }
+        Ok(Err(ConnectError::NotPrimary(reason))) => {
+            if !was_refused.swap(true, Ordering::Relaxed) {
+                tracing::warn!("a connection was refused: the PostgreSQL behind it {reason}");
+            }
+            Err(sqlx::Error::Configuration(reason.into()))
+        }
+        Ok(Err(ConnectError::Failed(error))) => Err(error),
+        Err(_) => Err(transaction::silence()),
+    }
+}
+
 /// Closes the connections that rest just now. To be called when there is a sign that the server behind them is
 /// not what it was: a demoted primary lets connections be and goes on answering questions, with what it
 /// knew.
@@ -165,11 +262,9 @@ pub async fn shed(pool: &PgPool) {
     }
 }
 
-/// One question for both: is it alive, and does it still accept writes (a demoted primary answers pings for ever).
-pub async fn accepts_writes(connection: &mut PgConnection) -> bool {
-    let asked = sqlx::query_scalar::<_, String>("SHOW transaction_read_only");
-    let read_only = timeout(TEST_DEADLINE, asked.fetch_one(connection)).await;
-    matches!(read_only, Ok(Ok(answer)) if answer == "off")
+/// Whether a connection is alive and its server takes writes.
+async fn accepts_writes(connection: &mut PgConnection) -> bool {
+    matches!(timeout(TEST_DEADLINE, require_primary(connection)).await, Ok(Ok(())))
 }
 
 /// Whether `error` says that the database is away rather than that a statement is wrong: the visitor
@@ -184,11 +279,15 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
             // 08 connection, 53 resources, 57P shutdown, 57014 canceled, 25006 read-only (demoted),
-            // 3D000 database away, 55P03 lock not available, 0A000 plan changed under us.
+            // 3D000 database away, 55000 in recovery, 55P03 lock not available, 0A000 plan changed under us,
+            // 54000 notification queue full.
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57")
-                || matches!(code.as_ref(), "25006" | "3D000" | "55P03" | "0A000")
+                || matches!(
+                    code.as_ref(),
+                    "25006" | "3D000" | "54000" | "55000" | "55P03" | "0A000"
+                )
         }),
         _ => false,
     }

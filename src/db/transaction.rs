@@ -52,12 +52,23 @@ pub fn is_of_a_former_schema(error: &sqlx::Error) -> bool {
     has_code(error, "0A000")
 }
 
+/// Whether `error` is that of a function that only a primary has (`pg_current_wal_insert_lsn`): this connection leads to a
+/// standby.
+pub fn is_in_recovery(error: &sqlx::Error) -> bool {
+    has_code(error, "55000")
+}
+
+/// Whether `error` says that PostgreSQL's notification queue is full: a commit that notifies is refused.
+pub fn is_notification_queue_full(error: &sqlx::Error) -> bool {
+    has_code(error, "54000")
+}
+
 /// Whether `error` says that a connection is of no more use: nothing comes back, or its server takes no writes any more
-/// (a demoted primary), or it remembers a former schema. sqlx would keep the last two.
+/// (a demoted primary, a standby), or it remembers a former schema. sqlx would keep the last two.
 fn is_of_the_connection(error: &sqlx::Error) -> bool {
     let is_silence =
         matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
-    is_silence || has_code(error, "25006") || is_of_a_former_schema(error)
+    is_silence || has_code(error, "25006") || is_in_recovery(error) || is_of_a_former_schema(error)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
@@ -100,9 +111,13 @@ where
 /// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the
 /// answer, never the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
 /// `begin` is canceled). `Err` rolls back.
+///
+/// If the commit is refused because PostgreSQL's notification queue is full, `work` runs once more in a transaction that
+/// does not notify; `session_cache_resets` then counts what changed, and the caller's wait (`session/barrier.rs`) lasts a
+/// lease.
 pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
-    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
     T: Send + 'static,
     E: Failure,
 {
@@ -113,7 +128,7 @@ where
 /// the statement timeout of pages.
 pub async fn long_transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
-    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
     T: Send + 'static,
     E: Failure,
 {
@@ -129,26 +144,62 @@ where
 /// The same for what may take longer than a page.
 pub async fn transaction_within<T, E, F>(pool: &PgPool, deadline: Duration, work: F) -> Result<T, E>
 where
-    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
     T: Send + 'static,
     E: Failure,
 {
     let pool = pool.clone();
     let task = tokio::spawn(async move {
-        let connection = pool.acquire().await?;
-        let (value, _) = lend::<T, E, _>(&pool, connection, deadline, |connection| {
-            Box::pin(async move {
-                let mut transaction = connection.begin().await?;
-                let value = work(&mut transaction).await?;
-                transaction.commit().await?;
-                Ok(value)
-            })
-        })
-        .await?;
-        Ok::<T, E>(value)
+        match run(&pool, deadline, work.clone(), Notifications::Sent).await {
+            Err(error) if error.of_database().is_some_and(is_notification_queue_full) => {
+                tracing::warn!(
+                    "PostgreSQL's notification queue is full: a change is made without a notification, and its answer waits for the leases of all servers. Look for a listening connection that stays in a transaction"
+                );
+                run(&pool, deadline, work, Notifications::Counted).await
+            }
+            done => done,
+        }
     });
     match task.await {
         Ok(result) => result,
         Err(_) => Err(E::from(sqlx::Error::WorkerCrashed)),
     }
+}
+
+/// What the triggers on `sessions` and `users` do about a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notifications {
+    /// They notify the servers.
+    Sent,
+    /// They count it in `session_cache_resets`.
+    Counted,
+}
+
+async fn run<T, E, F>(
+    pool: &PgPool,
+    deadline: Duration,
+    work: F,
+    notifications: Notifications,
+) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Failure,
+{
+    let connection = pool.acquire().await?;
+    let (value, _) = lend::<T, E, _>(pool, connection, deadline, |connection| {
+        Box::pin(async move {
+            let mut transaction = connection.begin().await?;
+            if notifications == Notifications::Counted {
+                // To ask how full the queue is also empties it, if the cause is gone: nothing else does.
+                let set = "SELECT set_config('frontdesk.notifications', 'off', true), pg_notification_queue_usage()";
+                transaction.execute(set).await?;
+            }
+            let value = work(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(value)
+        })
+    })
+    .await?;
+    Ok(value)
 }

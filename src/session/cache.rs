@@ -21,16 +21,30 @@
 //!    before that, so its stamp is below c, and c in the stripe makes it unreadable, whether it was stored
 //!    before I or is stored after. An entry with a stamp of c or more began its SELECT after C and saw the
 //!    change. Nothing is checked when an entry is stored, so there is no race to lose there.
-//! 2. *Without a word from PostgreSQL an entry is readable for the lease at most.* Notifications arrive in
-//!    the order of commits. Our own beat, sent at S and now back, says that every commit before it
-//!    has been processed here; until S + lease that is believed. When no beat comes back, the lease runs out
+//! 2. *Without a notification from PostgreSQL an entry is readable for the lease at most.* Notifications arrive in
+//!    the order of commits. Our own heartbeat, sent at S and now back, says that every commit before it
+//!    has been processed here; until S + lease that is believed. When no heartbeat comes back, the lease runs out
 //!    by a clock that neither a stopped process nor a sleeping machine holds up.
-//! 3. *Nothing slips through while the connection is made anew.* First LISTEN, then forget everything, then
+//! 3. *Nothing slips through while the connection is made again.* First LISTEN, then forget everything, then
 //!    trust: an entry that is readable afterwards was selected after LISTEN had taken effect, so what
 //!    changed later is announced.
 //! 4. *A session ends in memory no later than on its row as it was read*: the deadline is the remaining life
 //!    that the database computed, a minute at most, so that a life which another server lengthened is
 //!    seen too.
+//! 5. *A change without a notification* (the notification queue was full) raised `session_cache_resets` in its own
+//!    transaction. A heartbeat that begins after C reads that, and forgets everything before it renews the lease; one
+//!    that began before C is believed for the lease at most.
+//!
+//! What is assumed of the database's connections, and the test that holds it (`tests/it/standby.rs`):
+//!
+//! * The SELECT of an entry ran on a primary: the statement itself fails in recovery (`lookup.rs`). A standby that is
+//!   behind would answer with what it knew before C.
+//! * It ran on the PostgreSQL that the notifications come from: the statement says when that server was started, and an
+//!   entry of another server is not stored ([`super::feed::Status::comes_from`]). When the notification connection finds
+//!   another server, 3 forgets what came from the former one, and a late answer of that one is not stored either.
+//! * A server of PostgreSQL delivers notifications in the order of commits, and those of its own commits only. There is
+//!   one primary at a time; a former primary that goes on serving beside the new one (split brain) must be kept from it
+//!   by the cluster manager.
 //!
 //! Stripes (two bytes of the digest, of the user's id) stand for many sessions each; a neighbor that is
 //! forgotten as well costs one SELECT and is never wrong. tests/session_cache_model.rs runs this very file under

@@ -1,48 +1,48 @@
-//! The connection that hears what changes. Believes what it hears while its own beats come back; else drops
-//! the connection, and the cache is not believed until there is a new one. See `cache.rs` for why.
+//! The notification connection: LISTEN on one connection, and invalidate the cache as changes are announced. The cache is
+//! believed while this server's own heartbeats come back; otherwise the connection is dropped, and the cache is not
+//! believed until there is a new one. `cache.rs` says why that is right.
 //!
 //! ```text
-//!            LISTEN, a word of pages is heard,
-//!            forget everything                a beat comes back
+//!            LISTEN, hear the pages,
+//!            forget everything              a heartbeat comes back
 //!  disconnected ───────────────────► doubtful ◄───────────────► trusted
-//!        ▲                              │   3 s without a beat     │
-//!        └────── no beat for 3 s, an error, the end of the connection ┘
+//!        ▲                              │   3 s without a heartbeat │
+//!        └── no heartbeat for 3 s, an error, the end of the connection ┘
 //! ```
 //!
-//! LISTEN succeeds whatever it is told to listen to, and our own beats would come back on any channel of any database.
-//! So a new connection first has to hear a word that was said the way pages change things. Beats are numbered over all
-//! connections: one that was stuck in an old connection and arrives late is not taken for a newer one.
+//! LISTEN succeeds on any channel of any database, so a new connection first has to hear a random word that was sent by a
+//! connection like those of the pages. What is said afterwards is in `conversation.rs`.
 //!
-//! sqlx's listener connects anew in silence and loses what was said meanwhile, so it is never asked a second
-//! time after it lost its connection.
+//! sqlx's listener reconnects silently and loses what was sent meanwhile, so it is never used again after it lost its
+//! connection.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use anyhow::{Context as _, bail};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgExecutor, PgPool, Row as _};
+use time::OffsetDateTime;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::barrier;
-use super::moment::Moment;
+use super::conversation::Conversation;
 use super::store::SessionCache;
 use crate::db;
 
-/// How long a beat that came back is believed, from the moment it was sent.
-pub const LEASE: Duration = Duration::from_secs(3);
-/// How often a beat is sent.
-const BEAT: Duration = Duration::from_secs(1);
-/// A beat that can not even be sent in this time ends the connection.
-const SEND_DEADLINE: Duration = Duration::from_millis(1500);
+/// For the statements of this connection, a little longer than they are waited for, so that none outlives its connection
+/// for long.
+const STATEMENT_TIMEOUT: &str = "2s";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// Between two attempts to connect, doubled up to the last: a new primary is found soon after it is there.
-const RETRIES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// The same behind a pooler, which does not go away by itself.
-const RETRY_POOLER: Duration = Duration::from_secs(30);
+/// The first pause before a new attempt, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause while no primary can be connected to: a new one is found soon after it is there.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause when a connection was made and then failed: each attempt costs PostgreSQL a backend, and behind a full
+/// notification queue LISTEN reads all of the queue.
+const LONGEST_PAUSE_CONNECTED: Duration = Duration::from_secs(30);
 
 /// Whether sessions are served from memory just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ impl State {
 #[derive(Debug, Default)]
 pub struct Status {
     connected: AtomicBool,
+    /// When the PostgreSQL that the notifications come from was started, as [`db::ServerId`] says; zero: not connected yet.
+    server: AtomicI64,
     /// Connections made since the start.
     pub connections: AtomicU64,
     /// Notifications processed.
@@ -83,6 +85,25 @@ impl Status {
     pub(super) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
+
+    /// Whether notifications come from `server`. Only what was read there may be cached: another server, a standby that a
+    /// proxy also leads to, may be behind, and its changes are not heard of.
+    pub(super) fn comes_from(&self, server: OffsetDateTime) -> bool {
+        self.server.load(Ordering::Acquire) == microseconds(server)
+    }
+}
+
+/// The start of a PostgreSQL server identifies it: a primary and its standbys share the system identifier, and their
+/// addresses may be the same behind a proxy.
+fn microseconds(started: OffsetDateTime) -> i64 {
+    (started.unix_timestamp_nanos() / 1000) as i64
+}
+
+/// How full PostgreSQL's notification queue is, from 0 to 1. One listening connection of any application that stays in a
+/// transaction keeps it from being emptied, and a full queue refuses every commit that notifies. To ask also makes
+/// PostgreSQL discard what every listener has read, which it does not do by itself while the queue is full.
+pub async fn notification_queue_usage(at: impl PgExecutor<'_>) -> sqlx::Result<f64> {
+    sqlx::query_scalar("SELECT pg_notification_queue_usage()").fetch_one(at).await
 }
 
 /// Whether a pooler in transaction mode stands between: two connections meet the same backend, or one of them
@@ -120,37 +141,51 @@ pub struct Feed {
     pub(super) options: PgConnectOptions,
     /// The connections that pages use.
     pub(super) pages: PgPool,
-    /// Beats sent so far.
-    pub(super) beats: AtomicU64,
+    /// The backend of an attempt to LISTEN that did not come to its end.
+    pub(super) unfinished: Mutex<Option<Backend>>,
 }
 
-enum Heard {
-    Beat(u64),
-    Ask(i64),
-    Sessions(Vec<u16>),
-    Users(Vec<u16>),
-    All,
+/// A process of PostgreSQL that serves one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backend {
+    pid: i32,
+    started: OffsetDateTime,
+}
+
+/// Why a connection ended, or was not made.
+struct Ended {
+    why: anyhow::Error,
+    /// It was made, and failed afterwards.
+    was_made: bool,
+}
+
+/// A connection that listens.
+struct Listening {
+    listener: PgListener,
+    channel: String,
+    /// What `listener` belongs to.
+    pool: PgPool,
 }
 
 impl Feed {
-    /// Runs for ever: connects, listens, connects anew. Drop it to stop.
+    /// Runs for ever: connects, listens, connects again. Drop it to stop.
     pub async fn run(&self) {
         let mut complained = false;
-        let mut pause = RETRIES.0;
+        let mut pause = FIRST_PAUSE;
         loop {
-            let ended = self.connected().await;
+            let Ended { why, was_made } = self.connected().await;
             let was_connected = self.status.connected.swap(false, Ordering::Relaxed);
             let was_trusted = self.cache.trusted_until() > 0;
             // Nothing is believed past the lease anyway; this only makes it sooner.
             self.cache.trust_until(0);
             if was_trusted {
                 complained = false;
-                pause = RETRIES.0;
+                pause = FIRST_PAUSE;
             }
             if !complained {
                 complained = true;
                 tracing::warn!(
-                    error = %ended,
+                    error = format!("{why:#}"),
                     "sessions are not served from memory: the connection that hears of changes is gone; every page asks the database until it is back"
                 );
             }
@@ -158,9 +193,9 @@ impl Feed {
                 // What ended this connection may have happened to theirs as well.
                 db::shed(&self.pages).await;
             }
-            let is_pooler = ended.is::<Pooler>();
-            tokio::time::sleep(if is_pooler { RETRY_POOLER } else { pause }).await;
-            pause = (pause * 2).min(RETRIES.1);
+            let longest = if was_made { LONGEST_PAUSE_CONNECTED } else { LONGEST_PAUSE };
+            tokio::time::sleep(if why.is::<Pooler>() { longest } else { pause.min(longest) }).await;
+            pause = (pause * 2).min(LONGEST_PAUSE_CONNECTED);
         }
     }
 
@@ -170,39 +205,84 @@ impl Feed {
         barrier::leave(pool, self.id).await
     }
 
-    /// One connection, to its end; answers what ended it.
-    async fn connected(&self) -> anyhow::Error {
-        match timeout(CONNECT_DEADLINE, self.connect()).await {
-            Ok(Ok((listener, channel, pool))) => {
-                let ended = self.listen(listener, &channel).await;
-                // Nobody waits for a connection that may be half-open.
-                tokio::spawn(timeout(CONNECT_DEADLINE, async move { pool.close().await }));
-                ended
+    /// One connection, to its end.
+    async fn connected(&self) -> Ended {
+        let connection = match timeout(CONNECT_DEADLINE, self.connect()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(why)) => return Ended { was_made: was_made(&why), why },
+            Err(_) => {
+                let was_made = self.unfinished().is_some();
+                return Ended {
+                    why: anyhow::anyhow!("PostgreSQL did not answer in time"),
+                    was_made,
+                };
             }
-            Ok(Err(error)) => error,
-            Err(_) => anyhow::anyhow!("PostgreSQL did not answer in time"),
-        }
+        };
+        let Listening { listener, channel, pool } = connection;
+        let why = self.listen(listener, channel).await;
+        // Nobody waits for a connection that may be half-open.
+        tokio::spawn(timeout(CONNECT_DEADLINE, async move { pool.close().await }));
+        Ended { why, was_made: true }
     }
 
-    async fn connect(&self) -> anyhow::Result<(PgListener, String, PgPool)> {
+    async fn connect(&self) -> anyhow::Result<Listening> {
+        self.end_unfinished().await?;
+        let options = self.options.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]);
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_with(self.options.clone())
+            .connect_with(options)
             .await?;
         if shares_backends(&self.options).await? {
-            anyhow::bail!(Pooler);
+            bail!(Pooler);
         }
         let channel = barrier::channel(&pool).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
+        db::require_primary(&mut listener).await?;
+        // PostgreSQL looks whether the client is still there while it works for it. Not every platform can.
+        listener.execute("SET client_connection_check_interval = '1s'").await.ok();
+        let (backend, server) = backend_of(&mut listener).await?;
+        // Behind a full queue LISTEN reads all of it and cannot be interrupted. Until that backend is gone, no other
+        // attempt is made.
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = Some(backend);
         listener.listen(&channel).await?;
-        Ok((listener, channel, pool))
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.status.server.store(microseconds(server), Ordering::Release);
+        Ok(Listening { listener, channel, pool })
     }
 
-    /// Says a word as pages do, and waits until it is heard. What else is said meanwhile is forgotten with everything.
+    fn unfinished(&self) -> Option<Backend> {
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels the attempt before this one if it timed out; an error while its backend is still there.
+    async fn end_unfinished(&self) -> anyhow::Result<()> {
+        let Some(Backend { pid, started }) = self.unfinished() else { return Ok(()) };
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let is_there: Option<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2",
+        )
+        .bind(pid)
+        .bind(started)
+        .fetch_optional(&mut connection)
+        .await?;
+        // It also discards what every listener has read (see `notification_queue_usage`).
+        let usage = notification_queue_usage(&mut connection).await?;
+        connection.close().await.ok();
+        if is_there.is_some() {
+            bail!(
+                "the attempt before has not ended yet: LISTEN reads a notification queue that is {:.0} % full",
+                usage * 100.0
+            );
+        }
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// Sends a word as pages do, and waits until it is heard. What else is announced meanwhile is forgotten with everything.
     async fn hears_pages(&self, listener: &mut PgListener) -> anyhow::Result<()> {
         let word = format!("hello:{}", Uuid::new_v4());
         barrier::say(&self.pages.connect_options(), &word).await?;
@@ -210,7 +290,8 @@ impl Feed {
         Ok(())
     }
 
-    async fn listen(&self, mut listener: PgListener, channel: &str) -> anyhow::Error {
+    /// Listens until the connection is of no more use; answers why.
+    async fn listen(&self, mut listener: PgListener, channel: String) -> anyhow::Error {
         match timeout(CONNECT_DEADLINE, self.hears_pages(&mut listener)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error,
@@ -226,94 +307,26 @@ impl Feed {
             // Pages went on meanwhile, perhaps with a server that is no primary any more.
             db::shed(&self.pages).await;
         }
-        let mut beats: HashMap<u64, Moment> = HashMap::new();
-        let mut last_back = Instant::now();
-        let mut said = false;
-        let mut tick = interval(BEAT);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let heard = tokio::select! {
-                biased;
-                _ = tick.tick() => None,
-                heard = listener.try_recv() => match heard {
-                    Ok(Some(notification)) => Some(notification),
-                    Ok(None) => return anyhow::anyhow!("the connection ended"),
-                    Err(error) => return error.into(),
-                },
-            };
-            let Some(first) = heard else {
-                if last_back.elapsed() >= LEASE {
-                    return anyhow::anyhow!(
-                        "notifications do not come back (a pooler in transaction mode, or a stalled link?)"
-                    );
-                }
-                let number = self.beats.fetch_add(1, Ordering::Relaxed) + 1;
-                beats.insert(number, Moment::now());
-                let beat = barrier::beat(&mut listener, channel, self.id, number, LEASE);
-                match timeout(SEND_DEADLINE, beat).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(error)) => return error.into(),
-                    Err(_) => return anyhow::anyhow!("PostgreSQL did not take a beat in time"),
-                }
-            };
-            // Everything that is here already, so that one answer serves many questions.
-            let mut ask = None;
-            let mut next = Some(first);
-            while let Some(notification) = next {
-                self.status.notifications.fetch_add(1, Ordering::Relaxed);
-                match self.hear(&notification) {
-                    Some(Heard::Beat(number)) => {
-                        if let Some(sent) = beats.remove(&number) {
-                            beats.retain(|older, _| *older > number);
-                            last_back = Instant::now();
-                            self.cache.trust_until((sent + LEASE).0);
-                            if !said {
-                                said = true;
-                                tracing::info!("sessions are served from memory");
-                            }
-                        }
-                    }
-                    Some(Heard::Ask(number)) => ask = ask.max(Some(number)),
-                    Some(Heard::Sessions(stripes)) => {
-                        stripes.into_iter().for_each(|stripe| self.cache.forget_session(stripe));
-                    }
-                    Some(Heard::Users(stripes)) => {
-                        stripes.into_iter().for_each(|stripe| self.cache.forget_user(stripe));
-                    }
-                    Some(Heard::All) => self.cache.forget_all(),
-                    None => {}
-                }
-                next = listener.next_buffered();
-            }
-            if let Some(number) = ask {
-                let answer = barrier::answer(&mut listener, self.id, number);
-                match timeout(SEND_DEADLINE, answer).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return error.into(),
-                    Err(_) => return anyhow::anyhow!("PostgreSQL did not take an answer in time"),
-                }
-            }
-        }
+        let heard = &self.status.notifications;
+        Conversation::new(self.id, &self.cache, heard, listener, channel).run().await
     }
+}
 
-    /// What a notification says; `None`: a beat of somebody else, or a word of pages. What can not be read means "forget
-    /// everything": a newer server may say what we do not understand.
-    fn hear(&self, notification: &PgNotification) -> Option<Heard> {
-        let text = notification.payload();
-        let (word, rest) = text.split_once(':').unwrap_or((text, ""));
-        let stripes = || -> Option<Vec<u16>> {
-            rest.split(',').map(|stripe| u16::from_str_radix(stripe, 16).ok()).collect()
-        };
-        match word {
-            "beat" => {
-                let number = rest.strip_prefix(&self.id.to_string())?.strip_prefix(':')?;
-                number.parse().ok().map(Heard::Beat)
-            }
-            "hello" => None,
-            "ask" => Some(rest.parse().map_or(Heard::All, Heard::Ask)),
-            "sessions" => Some(stripes().map_or(Heard::All, Heard::Sessions)),
-            "users" => Some(stripes().map_or(Heard::All, Heard::Users)),
-            _ => Some(Heard::All),
-        }
-    }
+/// Whether a connection had been made before `why` happened.
+fn was_made(why: &anyhow::Error) -> bool {
+    matches!(why.downcast_ref(), Some(sqlx::Error::Database(_))) || why.is::<Pooler>()
+}
+
+/// The process of PostgreSQL behind a connection, and when that PostgreSQL was started.
+async fn backend_of(listener: &mut PgListener) -> sqlx::Result<(Backend, OffsetDateTime)> {
+    let row = sqlx::query!(
+        r#"
+        SELECT pid AS "pid!", backend_start AS "started!", pg_postmaster_start_time() AS "server!"
+          FROM pg_stat_activity
+         WHERE pid = pg_backend_pid()
+        "#,
+    )
+    .fetch_one(listener)
+    .await?;
+    Ok((Backend { pid: row.pid, started: row.started }, row.server))
 }

@@ -30,9 +30,6 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const AT_A_TIME: usize = 4;
 /// Sessions in one statement.
 const BATCH: usize = 256;
-/// After this long under load another connection is taken, and asked whether its server still accepts writes: one that
-/// was demoted would answer with yesterday's sessions.
-const HOLD: Duration = Duration::from_secs(1);
 
 /// A live session and its user, as the database says.
 #[derive(Debug)]
@@ -54,6 +51,8 @@ pub(super) struct Row {
     pub(super) email: Option<String>,
     pub(super) display_name: Option<String>,
     pub(super) role: Option<String>,
+    /// When the PostgreSQL that answered was started: see [`super::feed::Status::comes_from`].
+    pub(super) server: OffsetDateTime,
 }
 
 /// What a question gets: the row, and the clock of the cache from before the statement.
@@ -79,10 +78,7 @@ struct Queue {
 
 /// A connection from one statement to the next: to give it back and take it again would be more questions than the
 /// statement.
-struct Held {
-    connection: PoolConnection<Postgres>,
-    since: Instant,
-}
+type Held = PoolConnection<Postgres>;
 
 /// Counts itself out when its task is dropped half-way.
 struct Running(Option<Arc<Mutex<Queue>>>);
@@ -176,14 +172,14 @@ impl Lookup {
         }
     }
 
-    /// Once more when a pooled connection turned out to be dead.
+    /// Once more if a pooled connection turned out to be dead, or to lead to a standby.
     async fn select_patiently(
         &self,
         held: &mut Option<Held>,
         digests: &Arc<[Vec<u8>]>,
     ) -> sqlx::Result<Vec<Row>> {
         match self.select(held, digests).await {
-            Err(sqlx::Error::Io(error)) if error.kind() != io::ErrorKind::TimedOut => {
+            Err(error) if is_of_a_dead_connection(&error) || db::is_in_recovery(&error) => {
                 self.select(held, digests).await
             }
             other => other,
@@ -197,10 +193,9 @@ impl Lookup {
         held: &mut Option<Held>,
         digests: &Arc<[Vec<u8>]>,
     ) -> sqlx::Result<Vec<Row>> {
-        let Held { connection, since } = match held.take() {
-            Some(held) if held.since.elapsed() < HOLD => held,
-            Some(_) => self.take_tested().await?,
-            None => Held { connection: self.pool.acquire().await?, since: Instant::now() },
+        let connection = match held.take() {
+            Some(connection) => connection,
+            None => self.pool.acquire().await?,
         };
         let digests = Arc::clone(digests);
         let (rows, connection) = db::lend(&self.pool, connection, DEADLINE, |connection| {
@@ -215,23 +210,20 @@ impl Lookup {
             })
         })
         .await?;
-        *held = Some(Held { connection, since });
+        *held = Some(connection);
         Ok(rows)
     }
+}
 
-    async fn take_tested(&self) -> sqlx::Result<Held> {
-        let mut connection = self.pool.acquire().await?;
-        if !db::accepts_writes(&mut connection).await {
-            connection.close_on_drop();
-            connection = self.pool.acquire().await?;
-        }
-        Ok(Held { connection, since: Instant::now() })
-    }
+fn is_of_a_dead_connection(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut)
 }
 
 /// Each row by its primary key, whatever else is in the tables. Planning it takes longer than running it, and PostgreSQL
 /// would plan it every time for the sake of a shorter array: what stands in a sub-select it does not look at, and after
-/// the fifth time it keeps one plan.
+/// the fifth time it keeps one plan. `pg_current_wal_insert_lsn()` fails in recovery, before a row is read: a standby that
+/// is behind would answer with sessions that have ended. Behind a pooler any statement may meet another server, so the
+/// statement itself asks.
 async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
         Row,
@@ -252,14 +244,16 @@ async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Resul
                s.user_id AS "user_id?",
                u.email AS "email?",
                u.display_name AS "display_name?",
-               u.role AS "role?"
+               u.role AS "role?",
+               pg_postmaster_start_time() AS "server!"
           FROM sessions s
           LEFT JOIN LATERAL (
                SELECT email, display_name, role, disabled_at
                  FROM users
                 WHERE id = s.user_id
                 LIMIT 1) AS u ON true
-         WHERE s.token_digest = ANY((SELECT $1::bytea[])::bytea[])
+         WHERE (SELECT pg_current_wal_insert_lsn()) IS NOT NULL
+           AND s.token_digest = ANY((SELECT $1::bytea[])::bytea[])
            AND s.expires_at > now()
            AND u.disabled_at IS NULL
         "#,

@@ -23,6 +23,7 @@
 mod barrier;
 mod birth;
 mod cache;
+mod conversation;
 pub mod device;
 mod engine;
 pub mod feed;
@@ -44,7 +45,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub use barrier::settle;
+pub use barrier::{LEASE, settle};
 pub use engine::Engine;
 pub use state::{Birth, Current, Person};
 pub use store::PgSessionStore;

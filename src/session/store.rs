@@ -2,16 +2,15 @@
 //! ended while a request was in flight stays ended, and what that request wanted to keep is dropped.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration as Ttl;
 use anyhow::anyhow;
 use serde_json::Value;
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::cache::{Cache, Entry, Stamp, Stripe};
@@ -23,6 +22,7 @@ use super::state::{self, Ages, Change, FORMAT_VERSION, Facts, Known, Person};
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
 use super::{barrier, birth, revoke};
+use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
@@ -96,7 +96,7 @@ impl PgSessionStore {
             status: Arc::clone(&self.status),
             options,
             pages: self.pool.clone(),
-            beats: AtomicU64::new(0),
+            unfinished: Mutex::default(),
         })
     }
 
@@ -183,7 +183,7 @@ impl PgSessionStore {
         let known = Known::new(facts, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
         let map = known.hand_out();
-        if self.cache.trusted_until() > 0 {
+        if self.cache.trusted_until() > 0 && self.status.comes_from(row.server) {
             let life = LONGEST_ENTRY
                 .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
             let entry = Entry::new(stamp, stripe, (asked + life).0, Loaded { known, activity });
@@ -270,23 +270,21 @@ impl SessionStore for PgSessionStore {
             Change::Everything(all) => (all, Vec::new(), true),
         };
         let digest = secret.digest();
-        let updated = sqlx::query!(
-            r#"
-            UPDATE sessions
-               SET state = CASE WHEN $4 THEN $2 ELSE (state - $3::text[]) || $2 END
-             WHERE token_digest = $1
-               AND expires_at > now()
-            "#,
-            digest.as_bytes(),
-            Value::Object(set),
-            &removed,
-            everything,
-        )
-        .execute(&self.pool)
-        .await
-        .map_err(|error| UpdateError::Other(error.into()))?;
+        let write =
+            StateWrite { digest: digest.clone(), set: Value::Object(set), removed, everything };
+        let updated = match write.run(&self.pool).await {
+            // A transaction does it without the notification.
+            Err(error) if db::is_notification_queue_full(&error) => {
+                db::transaction(&self.pool, move |connection| {
+                    Box::pin(async move { write.run(connection).await })
+                })
+                .await
+            }
+            other => other,
+        };
+        let updated = updated.map_err(|error| UpdateError::Other(error.into()))?;
         self.cache.forget_session(session_stripe(&digest));
-        if updated.rows_affected() == 0 {
+        if updated == 0 {
             tracing::info!(
                 "a session ended while a request was in flight; its changes are dropped"
             );
@@ -311,6 +309,37 @@ impl SessionStore for PgSessionStore {
         self.cache.forget_session(stripe);
         self.settle().await;
         Ok(())
+    }
+}
+
+/// What a request changed in the state of a session.
+#[derive(Clone)]
+struct StateWrite {
+    digest: Digest,
+    set: Value,
+    removed: Vec<String>,
+    /// `set` replaces all of it.
+    everything: bool,
+}
+
+impl StateWrite {
+    /// Answers how many sessions were changed: none if the session has ended.
+    async fn run(&self, at: impl PgExecutor<'_>) -> sqlx::Result<u64> {
+        let updated = sqlx::query!(
+            r#"
+            UPDATE sessions
+               SET state = CASE WHEN $4 THEN $2 ELSE (state - $3::text[]) || $2 END
+             WHERE token_digest = $1
+               AND expires_at > now()
+            "#,
+            self.digest.as_bytes(),
+            self.set,
+            &self.removed,
+            self.everything,
+        )
+        .execute(at)
+        .await?;
+        Ok(updated.rows_affected())
     }
 }
 

@@ -13,6 +13,7 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_LENGTH: usize = 8;
 
 /// The short code of a mail, to be typed instead of following the link.
+#[derive(Clone)]
 pub struct Code(String);
 
 impl Code {

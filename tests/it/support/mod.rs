@@ -12,6 +12,7 @@ pub mod port;
 pub mod proxy;
 pub mod server;
 pub mod smtp;
+pub mod standby;
 pub mod webdriver;
 
 pub use browser::{Answer, Browser, raw};

@@ -26,6 +26,8 @@ pub struct Proxy {
 }
 
 struct Shared {
+    /// The unix socket that new connections lead to.
+    target: Mutex<PathBuf>,
     wire: AtomicU8,
     /// Connections so far.
     number: AtomicU32,
@@ -49,11 +51,12 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Leads to the PostgreSQL whose unix socket lies in `folder`.
+    /// Leads to the PostgreSQL that listens on `socket`.
     pub fn start(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
+            target: Mutex::new(socket),
             wire: AtomicU8::new(0),
             number: AtomicU32::new(0),
             stranded: AtomicU32::new(0),
@@ -66,7 +69,8 @@ impl Proxy {
                 if ours.is_over.load(Ordering::SeqCst) {
                     return;
                 }
-                let Ok(server) = UnixStream::connect(&socket) else { continue };
+                let target = ours.target.lock().expect("whole").clone();
+                let Ok(server) = UnixStream::connect(target) else { continue };
                 join(client, server, &ours);
             }
         });
@@ -76,6 +80,11 @@ impl Proxy {
     /// From now on.
     pub fn set(&self, wire: Wire) {
         self.shared.wire.store(wire as u8, Ordering::SeqCst);
+    }
+
+    /// New connections lead there from now on; those that are open stay.
+    pub fn lead_to(&self, socket: PathBuf) {
+        *self.shared.target.lock().expect("whole") = socket;
     }
 
     /// How many there were so far.

@@ -1,0 +1,176 @@
+//! A proxy that leads new connections to a standby for some seconds, as during a switchover, while those that are open
+//! stay with the primary. Nothing that a standby says is believed, and nothing is cached that the notifications do not
+//! cover.
+
+use frontdesk::db::cluster::Cluster as PostgreSql;
+use frontdesk::db::migrations;
+use tokio::runtime::Runtime;
+
+use crate::command_line;
+use crate::revocation::with_cookie;
+use crate::support::folder::new_folder;
+use crate::support::kill::until;
+use crate::support::proxy::Proxy;
+use crate::support::server::KEY;
+use crate::support::standby::Standby;
+use crate::support::{Browser, Database, PASSWORD, Server, registered};
+
+const EMAIL: &str = "ada@example.com";
+/// Ends the connections of pages, but not the one that hears notifications.
+const END_PAGES: &str = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
+                          WHERE application_name = 'frontdesk' AND datname = current_database()";
+
+/// A primary, a standby of it, and a server that reaches them through a relay.
+struct Site {
+    server: Server,
+    relay: Proxy,
+    standby: Standby,
+    primary: Database,
+    postgresql: Option<PostgreSql>,
+    runtime: Runtime,
+}
+
+impl Site {
+    fn new(name: &str) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let folder = new_folder(&format!("primary-{name}"));
+        let settings = [("fsync", "off")];
+        let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
+        let primary = Database::at(postgresql.url());
+        primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
+        let standby = Standby::of(&postgresql, &new_folder(&format!("standby-{name}")));
+        let relay = Proxy::start(primary.socket());
+        let server = Server::start_bare(&[
+            ("DATABASE_URL", &primary.url_through(&relay)),
+            ("FRONTDESK_SECRET_KEYS", KEY),
+        ]);
+        let server = server.unwrap_or_else(|log| panic!("{log}")).trusts();
+        Self { server, relay, standby, primary, postgresql: Some(postgresql), runtime }
+    }
+
+    /// New connections lead to the standby, and those of pages are made again.
+    fn switch_over(&self) {
+        self.relay.lead_to(self.standby.socket());
+        self.primary.db_texts(END_PAGES);
+    }
+
+    fn heal(&self) {
+        self.relay.lead_to(self.primary.socket());
+    }
+
+    fn readyz(&self) -> String {
+        self.server.browser().get("/readyz").body
+    }
+
+    fn visits(&self, cookie: &str) -> u16 {
+        with_cookie(&self.server, cookie).get("/account/profile").status
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.child.kill().ok();
+        if let Some(postgresql) = self.postgresql.take() {
+            self.runtime.block_on(postgresql.stop()).ok();
+        }
+    }
+}
+
+#[test]
+fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
+    let site = Site::new("behind");
+    let ada = registered(&site.server, EMAIL);
+    let cookies = site.primary.db_sessions(EMAIL, 8);
+    site.standby.db_fall_behind(&site.primary);
+    // Ended on the primary; the standby will never hear of it.
+    let ended = "DELETE FROM sessions WHERE id NOT IN (SELECT id FROM sessions ORDER BY created_at LIMIT 1)";
+    assert_eq!(site.primary.db_execute(ended), 8);
+
+    site.switch_over();
+    for cookie in &cookies {
+        assert_eq!(site.visits(cookie), 503, "nobody can say");
+    }
+    let mut registering = site.server.browser();
+    let fields = [("email", "bob@example.com"), ("password", PASSWORD), ("display_name", "Bob")];
+    assert_eq!(registering.post("/register", &fields).status, 503);
+    assert!(registering.session().is_none());
+    assert_eq!(site.server.browser().get("/readyz").status, 503);
+    assert!(site.readyz().contains("\"database\":\"standby\""), "{}", site.readyz());
+    assert_eq!(site.server.browser().get("/healthz").status, 200);
+
+    site.heal();
+    let mut ada = ada;
+    until(|| ada.get("/account").status == 200);
+    for cookie in &cookies {
+        assert_eq!(site.visits(cookie), 303, "memory kept nothing of it");
+    }
+    assert_eq!(site.server.browser().get("/readyz").status, 200);
+    let log = site.server.log();
+    assert!(log.contains("is a standby"), "{log}");
+}
+
+#[test]
+fn somebody_who_signed_in_a_moment_ago_is_not_signed_out_by_a_standby_that_is_behind() {
+    let site = Site::new("ahead");
+    registered(&site.server, EMAIL);
+    site.standby.db_fall_behind(&site.primary);
+    let cookie = site.primary.db_sessions(EMAIL, 1).remove(0);
+    site.switch_over();
+    assert_eq!(site.visits(&cookie), 503, "not sent to sign in");
+    let signing_in = site.server.browser().login(EMAIL, PASSWORD);
+    assert_eq!(signing_in.status, 503);
+    assert!(signing_in.cookies().is_empty());
+    site.heal();
+    until(|| site.visits(&cookie) == 200);
+}
+
+#[test]
+fn what_was_read_from_another_server_than_the_notifications_come_from_is_not_cached() {
+    let site = Site::new("promoted");
+    registered(&site.server, EMAIL);
+    let cookie = site.primary.db_sessions(EMAIL, 1).remove(0);
+    site.standby.db_fall_behind(&site.primary);
+    let new_primary = &site.standby.database;
+    new_primary.db_texts("SELECT pg_wal_replay_resume()::text");
+    assert_eq!(new_primary.db_texts("SELECT pg_promote()::text"), ["true"]);
+    site.switch_over();
+    // Read from the new primary; the notifications still come from the former one, which goes on.
+    until(|| site.visits(&cookie) == 200);
+    assert!(site.readyz().contains("trusted"), "{}", site.readyz());
+    for _ in 0..3 {
+        assert_eq!(site.visits(&cookie), 200);
+    }
+    // Not by db_execute: the new primary knows of no server that has to be waited for.
+    assert_eq!(new_primary.db_texts("DELETE FROM sessions RETURNING 'gone'").len(), 2);
+    assert_eq!(site.visits(&cookie), 303, "asked of the server that pages use, each time");
+}
+
+#[test]
+fn a_standby_is_a_problem_for_the_start_and_for_the_doctor_by_its_name() {
+    let site = Site::new("named");
+    let settings = [("DATABASE_URL", site.standby.url()), ("FRONTDESK_SECRET_KEYS", KEY)];
+    let said = Server::start_bare(&settings).err().unwrap();
+    assert!(said.contains("is a standby") && said.contains("DATABASE_URL"), "{said}");
+    let said = command_line::run(&site.standby.database, &["doctor"], "");
+    assert_eq!(said.code, 4);
+    assert!(said.out.contains("is a standby"), "{}", said.out);
+    let said = command_line::run(&site.standby.database, &["session", "list"], "");
+    assert_eq!(said.code, 1);
+    assert!(said.error.contains("is a standby"), "{}", said.error);
+}
+
+/// A statement that leaves memory out of it: the wait for servers must not take a standby's word either.
+#[test]
+fn the_wait_for_other_servers_fails_on_a_standby_instead_of_finding_none() {
+    let site = Site::new("waits");
+    let mut browser: Browser = registered(&site.server, EMAIL);
+    assert!(browser.is_signed_in());
+    site.standby.db_fall_behind(&site.primary);
+    let pool = &site.standby.database.pool;
+    let waited = site.standby.database.runtime.block_on(async {
+        let began = std::time::Instant::now();
+        frontdesk::session::settle(pool, None).await;
+        began.elapsed()
+    });
+    assert!(waited >= frontdesk::session::LEASE, "{waited:?}: it believed the standby");
+}
