@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
 use crate::mail::outbox;
-use crate::session::feed::State;
+use crate::session::feed::{self, State};
 use crate::user::throttle::{self, Action};
 
 /// The listener, not yet polled; `None` when the setting is not set.
@@ -37,8 +37,11 @@ pub fn server(app: web::Data<App>) -> anyhow::Result<Option<Server>> {
 
 async fn show(app: web::Data<App>) -> HttpResponse {
     let mut text = String::new();
-    let waiting = outbox::count_waiting(&app.pool).await.ok();
-    match encode(&mut text, &registry(&app, waiting)) {
+    let asked = Asked {
+        mail_waiting: outbox::count_waiting(&app.pool).await.ok(),
+        notification_queue: feed::notification_queue_usage(&app.pool).await.ok(),
+    };
+    match encode(&mut text, &registry(&app, &asked)) {
         Ok(()) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(text),
@@ -46,8 +49,15 @@ async fn show(app: web::Data<App>) -> HttpResponse {
     }
 }
 
-/// The figures as they are now; without the mail that waits while the database is away.
-fn registry(app: &App, waiting: Option<i64>) -> Registry {
+/// Figures that the database is asked for; `None` while it is away.
+struct Asked {
+    mail_waiting: Option<i64>,
+    /// From 0 to 1.
+    notification_queue: Option<f64>,
+}
+
+/// The figures as they are now; without those of the database while it is away.
+fn registry(app: &App, asked: &Asked) -> Registry {
     let mut registry = Registry::with_prefix("frontdesk");
     let sessions = &app.sessions;
     let now = sessions.state();
@@ -106,7 +116,14 @@ fn registry(app: &App, waiting: Option<i64>) -> Registry {
         Unit::Seconds,
         ConstCounter::new(count(&purged.milliseconds) as f64 / 1000.0),
     );
-    if let Some(waiting) = waiting {
+    if let Some(usage) = asked.notification_queue {
+        registry.register(
+            "notification_queue_usage",
+            "How full PostgreSQL's notification queue is, from 0 to 1; sessions are not served from memory when it is full",
+            ConstGauge::new(usage),
+        );
+    }
+    if let Some(waiting) = asked.mail_waiting {
         registry.register(
             "mail_waiting",
             "Mails that wait to be sent, by any server",

@@ -58,6 +58,9 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<Ending> {
             if let Err(error) = asked {
                 findings.add(Verdict::Problem, "database", sentence(&error));
             }
+            if let Err(error) = notification_queue(&database.pool, &mut findings).await {
+                findings.add(Verdict::Problem, "queue", sentence(&error));
+            }
             notifications(config, &database, &mut findings).await;
             database.close().await?;
         }
@@ -118,6 +121,45 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
             "Notifications do not arrive, as behind a pooler in transaction mode; every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off.",
         ),
     }
+}
+
+/// How full the notification queue may be before `doctor` warns, and before it calls it a problem.
+const QUEUE_WARNING: f64 = 0.1;
+const QUEUE_PROBLEM: f64 = 0.9;
+
+/// Whether something keeps PostgreSQL's notification queue from being emptied.
+async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let usage = feed::notification_queue_usage(pool).await?;
+    let percent = usage * 100.0;
+    if usage < QUEUE_WARNING {
+        findings.add(
+            Verdict::Ok,
+            "queue",
+            format!("The notification queue is {percent:.0} % full."),
+        );
+        return Ok(());
+    }
+    // Others' transactions are seen by a superuser, or with pg_read_all_stats.
+    let oldest: Option<(i32, String)> = sqlx::query_as(
+        "SELECT pid, application_name FROM pg_stat_activity
+          WHERE state LIKE 'idle in transaction%' ORDER BY xact_start LIMIT 1",
+    )
+    .fetch_optional(pool)
+    .await?;
+    let who = match oldest {
+        Some((pid, name)) => format!(
+            "The oldest idle transaction is of process {pid} (application_name {name:?}): SELECT pg_terminate_backend({pid});"
+        ),
+        None => "The log of PostgreSQL names its process.".to_owned(),
+    };
+    findings.add(
+        if usage < QUEUE_PROBLEM { Verdict::Warning } else { Verdict::Problem },
+        "queue",
+        format!(
+            "PostgreSQL's notification queue is {percent:.0} % full, because a connection that listens stays in a transaction. When it is full, sessions are not served from memory and each sign-out takes three seconds. {who}"
+        ),
+    );
+    Ok(())
 }
 
 /// Whether mail could go; none is sent.
