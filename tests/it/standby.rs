@@ -2,79 +2,13 @@
 //! stay with the primary. Nothing that a standby says is believed, and nothing is cached that the notifications do not
 //! cover.
 
-use frontdesk::db::cluster::Cluster as PostgreSql;
-use frontdesk::db::migrations;
-use tokio::runtime::Runtime;
-
 use crate::command_line;
-use crate::revocation::with_cookie;
-use crate::support::folder::new_folder;
 use crate::support::kill::until;
-use crate::support::proxy::Proxy;
 use crate::support::server::KEY;
-use crate::support::standby::Standby;
-use crate::support::{Browser, Database, PASSWORD, Server, registered};
+use crate::support::standby::Site;
+use crate::support::{Browser, PASSWORD, Server, registered};
 
 const EMAIL: &str = "ada@example.com";
-/// Ends the connections of pages, but not the one that hears notifications.
-const END_PAGES: &str = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
-                          WHERE application_name = 'frontdesk' AND datname = current_database()";
-
-/// A primary, a standby of it, and a server that reaches them through a relay.
-struct Site {
-    server: Server,
-    relay: Proxy,
-    standby: Standby,
-    primary: Database,
-    postgresql: Option<PostgreSql>,
-    runtime: Runtime,
-}
-
-impl Site {
-    fn new(name: &str) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let folder = new_folder(&format!("primary-{name}"));
-        let settings = [("fsync", "off")];
-        let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
-        let primary = Database::at(postgresql.url());
-        primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
-        let standby = Standby::of(&postgresql, &new_folder(&format!("standby-{name}")));
-        let relay = Proxy::start(primary.socket());
-        let server = Server::start_bare(&[
-            ("DATABASE_URL", &primary.url_through(&relay)),
-            ("FRONTDESK_SECRET_KEYS", KEY),
-        ]);
-        let server = server.unwrap_or_else(|log| panic!("{log}")).trusts();
-        Self { server, relay, standby, primary, postgresql: Some(postgresql), runtime }
-    }
-
-    /// New connections lead to the standby, and those of pages are made again.
-    fn switch_over(&self) {
-        self.relay.lead_to(self.standby.socket());
-        self.primary.db_texts(END_PAGES);
-    }
-
-    fn heal(&self) {
-        self.relay.lead_to(self.primary.socket());
-    }
-
-    fn readyz(&self) -> String {
-        self.server.browser().get("/readyz").body
-    }
-
-    fn visits(&self, cookie: &str) -> u16 {
-        with_cookie(&self.server, cookie).get("/account/profile").status
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.server.child.kill().ok();
-        if let Some(postgresql) = self.postgresql.take() {
-            self.runtime.block_on(postgresql.stop()).ok();
-        }
-    }
-}
 
 #[test]
 fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {

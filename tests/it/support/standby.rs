@@ -7,9 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use frontdesk::db::cluster::Cluster;
+use frontdesk::db::migrations;
+use tokio::runtime::Runtime;
 
-use super::Database;
+use super::folder::new_folder;
 use super::kill::until;
+use super::proxy::Proxy;
+use super::server::KEY;
+use super::{Database, Server};
 
 /// A running standby; ends with its owner.
 pub struct Standby {
@@ -92,5 +97,71 @@ impl Drop for Standby {
     fn drop(&mut self) {
         Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status().ok();
         self.server.wait().ok();
+    }
+}
+
+/// Ends the connections of pages, but not the one that hears notifications.
+const END_PAGES: &str = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
+                          WHERE application_name = 'frontdesk' AND datname = current_database()";
+
+/// A primary, a standby of it, and a server that reaches them through a relay.
+pub struct Site {
+    pub server: Server,
+    pub relay: Proxy,
+    pub standby: Standby,
+    pub primary: Database,
+    postgresql: Option<Cluster>,
+    runtime: Runtime,
+}
+
+impl Site {
+    /// A server that trusts what it hears; `name` is for the folders.
+    pub fn new(name: &str) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let folder = new_folder(&format!("primary-{name}"));
+        let settings = [("fsync", "off")];
+        let postgresql = runtime.block_on(Cluster::start_with(&folder, &settings)).unwrap();
+        let primary = Database::at(postgresql.url());
+        primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
+        let standby = Standby::of(&postgresql, &new_folder(&format!("standby-{name}")));
+        let relay = Proxy::start(primary.socket());
+        let server = Server::start_bare(&[
+            ("DATABASE_URL", &primary.url_through(&relay)),
+            ("FRONTDESK_SECRET_KEYS", KEY),
+        ]);
+        let server = server.unwrap_or_else(|log| panic!("{log}")).trusts();
+        Self { server, relay, standby, primary, postgresql: Some(postgresql), runtime }
+    }
+
+    /// New connections lead to the standby, and those of pages are made again.
+    pub fn switch_over(&self) {
+        self.relay.lead_to(self.standby.socket());
+        self.primary.db_texts(END_PAGES);
+    }
+
+    /// New connections lead to the primary again.
+    pub fn heal(&self) {
+        self.relay.lead_to(self.primary.socket());
+    }
+
+    /// What `/readyz` says.
+    pub fn readyz(&self) -> String {
+        self.server.browser().get("/readyz").body
+    }
+
+    /// The status of a page of the account with this cookie.
+    pub fn visits(&self, cookie: &str) -> u16 {
+        let mut browser = self.server.browser();
+        browser.cookies.insert("session".to_owned(), cookie.to_owned());
+        browser.get("/account/profile").status
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.child.kill().ok();
+        if let Some(postgresql) = self.postgresql.take() {
+            self.runtime.block_on(postgresql.stop()).ok();
+        }
     }
 }
