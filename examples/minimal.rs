@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_session::{Session, SessionMiddleware};
 use actix_web::{App, Error, HttpServer, Responder, cookie::Key, web};
+use frontdesk::background::Jobs;
 use frontdesk::db::{self, migrations};
 use frontdesk::session::{Engine, PgSessionStore, Windows};
 
@@ -32,7 +33,8 @@ async fn main() -> anyhow::Result<()> {
     let pool = db::pool(options.clone(), 10);
     migrations::run_in_schema(&pool, "sessions").await?;
     let store = PgSessionStore::new(pool, Windows::default(), Some(100_000));
-    let engine = Engine::start(&store, options.clone(), Duration::from_secs(300));
+    let jobs = Jobs::default(); // the status of its background jobs
+    let engine = Engine::start(&store, options.clone(), Duration::from_secs(300), &jobs);
     let (key, bind) = (Key::generate(), std::env::var("BIND").unwrap_or("127.0.0.1:8081".into()));
     HttpServer::new(move || {
         App::new()

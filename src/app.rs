@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
+use crate::background::Jobs;
 use crate::config::{Config, MailTransport, Registration, SecretKeys};
 use crate::kit::error::HttpError;
 use crate::kit::page::Page;
@@ -33,6 +34,8 @@ pub struct App {
     pub mail_tally: mail::Tally,
     /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
     pub answers: Arc<Notify>,
+    /// The background jobs of this process.
+    pub jobs: Jobs,
     /// Settings.
     pub config: Config,
 }
@@ -51,6 +54,7 @@ impl App {
             writer: Arc::new(mail::Writer::new(&config.site_name, &config.public_url)?),
             mail_tally: mail::Tally::default(),
             answers: Arc::default(),
+            jobs: Jobs::default(),
             config,
         })
     }

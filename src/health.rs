@@ -1,6 +1,7 @@
 //! `GET /healthz` (the process answers) and `GET /readyz` (it can serve: `database` is `ok`, `away`, `standby` or
-//! `read-only`; `schema`; and whether sessions are served from memory: `off`, `disconnected`, `doubtful`, `trusted`, each of
-//! which serves). Outside the session scope; they say nothing about anybody.
+//! `read-only`; `schema`; whether sessions are served from memory: `off`, `disconnected`, `doubtful`, `trusted`, each of
+//! which serves; and whether every background job runs, see [`Jobs::summary`](crate::background::Jobs::summary)). Outside
+//! the session scope; they say nothing about anybody.
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
         "database": database,
         "schema": schema,
         "sessions": sessions,
+        "jobs": app.jobs.summary(),
     }))
 }
 

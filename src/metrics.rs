@@ -2,9 +2,10 @@
 //! operators, not for visitors. Says nothing about anybody.
 
 use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix_web::dev::Server;
 use actix_web::{App as Site, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use prometheus_client::encoding::text::encode;
@@ -14,25 +15,50 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
+use crate::background::{Loops, StopSignal};
 use crate::mail::outbox;
 use crate::session::feed::{self, State};
 use crate::user::throttle::{self, Action};
 
-/// The listener, not yet polled; `None` when the setting is not set.
-pub fn server(app: web::Data<App>) -> anyhow::Result<Option<Server>> {
+/// Starts to listen, if the setting is set.
+pub fn begin(app: web::Data<App>) -> anyhow::Result<Loops> {
+    let mut loops = Loops::new(app.jobs.clone());
     let Some(bind) = app.config.metrics_bind else {
-        return Ok(None);
+        return Ok(loops);
     };
     let listener = TcpListener::bind(bind)
         .with_context(|| format!("the address {bind} for metrics cannot be listened on"))?;
+    let listener = Arc::new(listener);
+    loops.run("metrics", move |stop| {
+        let (app, listener) = (app.clone(), Arc::clone(&listener));
+        async move {
+            if let Err(error) = serve(app, &listener, stop).await {
+                tracing::error!(%error, "the server of the metrics failed");
+            }
+        }
+    });
+    Ok(loops)
+}
+
+/// Serves until the stop signal. The listener stays open when a server fails, for the next one.
+async fn serve(
+    app: web::Data<App>,
+    listener: &TcpListener,
+    mut stop: StopSignal,
+) -> std::io::Result<()> {
     let server = HttpServer::new(move || {
         Site::new().app_data(app.clone()).route("/metrics", web::get().to(show))
     })
     .workers(1)
     .disable_signals()
-    .listen(listener)?
+    .listen(listener.try_clone()?)?
     .run();
-    Ok(Some(server))
+    let handle = server.handle();
+    let mut server = pin!(server);
+    tokio::select! {
+        ended = &mut server => ended,
+        () = stop.received() => tokio::join!(handle.stop(false), server).1,
+    }
 }
 
 async fn show(app: web::Data<App>) -> HttpResponse {
@@ -150,6 +176,24 @@ fn registry(app: &App, asked: &Asked) -> Registry {
         throttled.get_or_create(&[("action", action.as_str())]).inc_by(throttle::refused(action));
     }
     registry.register("throttled", "Tries that were refused, by what was tried", throttled);
+    let (running, restarts) = (
+        Family::<[(&str, &str); 1], Gauge>::default(),
+        Family::<[(&str, &str); 1], Counter>::default(),
+    );
+    for (name, job) in app.jobs.all() {
+        running.get_or_create(&[("job", name)]).set(i64::from(job.is_running));
+        restarts.get_or_create(&[("job", name)]).inc_by(job.restarts);
+    }
+    registry.register(
+        "background_job_running",
+        "1 while a background job runs, 0 while it waits to be restarted",
+        running,
+    );
+    registry.register(
+        "background_job_restarts",
+        "Restarts of background jobs after a panic",
+        restarts,
+    );
     registry.register(
         "database_connections",
         "Connections of the pool",

@@ -57,14 +57,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let served = async {
         let (server, address, engine, app) = start(&config, &database).await?;
         let delivery = deliver(&app, &database)?;
-        let mut loops = Loops::default();
+        let mut loops = Loops::new(app.jobs.clone());
         let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
-        loops.spawn_woken(answers::EVERY, app.answers.clone(), move || {
+        loops.spawn_woken("pending_mail", answers::EVERY, app.answers.clone(), move || {
             let (pool, sealer) = (pool.clone(), sealer.clone());
             async move { answers::run_once(&pool, &sealer).await }
         });
         housekeeping::begin(&mut loops, app.clone().into_inner());
-        let metrics = metrics::server(app)?.map(|server| (server.handle(), tokio::spawn(server)));
+        let metrics = metrics::begin(app)?;
         announce(&config, &database, address);
         if config.public_url.is_https() && config.trusted_proxies.is_empty() {
             tracing::warn!(
@@ -82,9 +82,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             if is_told {
                 stop(handle, &mut running).await;
             }
-            if let Some((handle, _)) = metrics {
-                handle.stop(false).await;
-            }
+            metrics.stop().await;
             delivery.stop().await;
             loops.stop().await;
             let pool = database.fresh_pool();
@@ -135,14 +133,14 @@ async fn start(
         .with_context(|| format!("the address {} cannot be listened on", config.bind))?;
     let address = listener.local_addr()?;
     let listen = database.listen_options(config)?;
-    let engine = Engine::start(&app.sessions, listen, config.purge_interval);
+    let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
     Ok((server(app.clone(), keys, listener)?, address, engine, app))
 }
 
 /// The loop that sends mail, on connections of its own.
 fn deliver(app: &App, database: &Database) -> anyhow::Result<Delivery> {
     let (settings, host) = (&app.config.mail, app.config.public_url.host());
-    Ok(Delivery::start(mail::deliver::Post {
+    let post = mail::deliver::Post {
         pool: database.pool_of(2),
         sealer: app.sealer.clone(),
         writer: app.writer.clone(),
@@ -150,7 +148,8 @@ fn deliver(app: &App, database: &Database) -> anyhow::Result<Delivery> {
         from: settings.from.clone(),
         host: host.to_owned(),
         tally: app.mail_tally.clone(),
-    }))
+    };
+    Ok(Delivery::start(post, &app.jobs))
 }
 
 /// The HTTP server on `listener`, not yet polled.

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use sqlx::PgPool;
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::compose::compose;
 use super::outbox::{self, Claim};
 use super::smtp::{Failure, Stage};
 use super::{Transport, Writer};
-use crate::background::jitter;
+use crate::background::{Jobs, Loops, StopSignal, jitter};
 use crate::db;
 use crate::seal::Sealer;
 
@@ -79,29 +78,24 @@ pub struct Post {
 }
 
 /// The running loop.
-pub struct Delivery {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
+pub struct Delivery(Loops);
 
 impl Delivery {
-    /// Starts it on this runtime.
-    pub fn start(post: Post) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run(Arc::new(post), stopped));
-        Self { stop, task }
+    /// Starts it on this runtime. Its status is kept in `jobs`.
+    pub fn start(post: Post, jobs: &Jobs) -> Self {
+        let post = Arc::new(post);
+        let mut loops = Loops::new(jobs.clone());
+        loops.run("mail_delivery", move |stop| run(Arc::clone(&post), stop));
+        Self(loops)
     }
 
     /// Takes no more mail, lets what is in flight arrive for some seconds, and returns whatever the mail server does.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the delivery of mail had died");
-        }
+        self.0.stop().await;
     }
 }
 
-async fn run(post: Arc<Post>, mut stopped: watch::Receiver<bool>) {
+async fn run(post: Arc<Post>, mut stop: StopSignal) {
     let mut sending = JoinSet::new();
     let mut is_away = false;
     loop {
@@ -116,7 +110,7 @@ async fn run(post: Arc<Post>, mut stopped: watch::Receiver<bool>) {
         }
         let wait = if is_away { LOOK_AGAIN } else { LOOK_EVERY };
         tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => break,
+            () = stop.received() => break,
             Some(done) = sending.join_next() => note(done),
             () = tokio::time::sleep(wait.mul_f64(1.0 + jitter() / 10.0)) => {}
         }

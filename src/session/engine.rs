@@ -6,27 +6,31 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use tokio::task::JoinHandle;
 
 use super::feed::Feed;
 use super::purge::Pace;
 use super::{PgSessionStore, purge, touch};
-use crate::background::Loops;
+use crate::background::{Jobs, Loops};
 
 /// The running loops of a [`PgSessionStore`].
 pub struct Engine {
     store: PgSessionStore,
     loops: Loops,
-    feed: Option<(Arc<Feed>, JoinHandle<()>)>,
+    feed: Option<(Arc<Feed>, Loops)>,
 }
 
 impl Engine {
     /// Starts them on this runtime. `listen` leads to PostgreSQL itself, not through a pooler in transaction
-    /// mode.
-    pub fn start(store: &PgSessionStore, listen: PgConnectOptions, purge_every: Duration) -> Self {
-        let mut loops = Loops::default();
+    /// mode. Their status is kept in `jobs`.
+    pub fn start(
+        store: &PgSessionStore,
+        listen: PgConnectOptions,
+        purge_every: Duration,
+        jobs: &Jobs,
+    ) -> Self {
+        let mut loops = Loops::new(jobs.clone());
         let touched = store.clone();
-        loops.spawn(touch::FLUSH_EVERY, move || {
+        loops.spawn("last_seen", touch::FLUSH_EVERY, move || {
             let store = touched.clone();
             async move {
                 if let Err(error) = store.touch().flush().await {
@@ -35,14 +39,24 @@ impl Engine {
             }
         });
         let purged = store.clone();
-        loops.spawn_in_steps(purge_every, move || {
+        loops.spawn_in_steps("session_purge", purge_every, move || {
             let store = purged.clone();
             async move { store.purge().await }
         });
         let feed = store.feed(listen).map(|feed| {
             let feed = Arc::new(feed);
-            let listening = Arc::clone(&feed);
-            (feed, tokio::spawn(async move { listening.run().await }))
+            let mut listening = Loops::new(jobs.clone());
+            let listener = Arc::clone(&feed);
+            listening.run("session_notifications", move |mut stop| {
+                let listener = Arc::clone(&listener);
+                async move {
+                    tokio::select! {
+                        () = listener.run() => {}
+                        () = stop.received() => {}
+                    }
+                }
+            });
+            (feed, listening)
         });
         Self { store: store.clone(), loops, feed }
     }
@@ -55,7 +69,7 @@ impl Engine {
             tracing::warn!(%error, "the last activity of some sessions could not be written");
         }
         if let Some((feed, listening)) = self.feed {
-            listening.abort();
+            listening.stop().await;
             if let Err(error) = feed.leave(pool).await {
                 tracing::warn!(%error, "this server could not take itself off the list of caches");
             }

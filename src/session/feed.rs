@@ -170,6 +170,9 @@ struct Listening {
 impl Feed {
     /// Runs for ever: connects, listens, connects again. Drop it to stop.
     pub async fn run(&self) {
+        // A panic ended the last run without these.
+        self.status.connected.store(false, Ordering::Relaxed);
+        self.cache.trust_until(0);
         let mut complained = false;
         let mut pause = FIRST_PAUSE;
         loop {
