@@ -5,6 +5,7 @@
 //! Three roads take the same time: a right password, a wrong one, and an account that does not exist. An account whose
 //! hash another system made takes longer, until its first sign-in.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -165,13 +166,19 @@ impl Worker {
             if job.answer.is_closed() {
                 continue;
             }
-            let done = match &job.task {
-                Task::Hash => self.hash(&job.password).map(Answer::Hash),
-                Task::Verify(stored) => {
-                    self.verify(&job.password, stored.as_deref()).map(Answer::Verdict)
-                }
-            };
-            job.answer.send(done).ok();
+            // A panic costs this job its answer, not the site one of its few threads.
+            let done = catch_unwind(AssertUnwindSafe(|| self.run_task(&job)));
+            let panicked = |_| Err(anyhow::anyhow!("hashing panicked"));
+            job.answer.send(done.unwrap_or_else(panicked)).ok();
+        }
+    }
+
+    fn run_task(&mut self, job: &Job) -> anyhow::Result<Answer> {
+        match &job.task {
+            Task::Hash => self.hash(&job.password).map(Answer::Hash),
+            Task::Verify(stored) => {
+                self.verify(&job.password, stored.as_deref()).map(Answer::Verdict)
+            }
         }
     }
 
