@@ -42,6 +42,7 @@ pub mod background;
 pub mod config;
 pub mod db;
 pub mod id;
+pub mod log;
 pub mod seal;
 pub mod secret;
 pub mod templates;

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
 use crate::background::{Loops, StopSignal};
+use crate::log;
 use crate::mail::outbox;
 use crate::session::feed::{self, State};
 use crate::user::throttle::{self, Action};
@@ -193,6 +194,11 @@ fn registry(app: &App, asked: &Asked) -> Registry {
         "background_job_restarts",
         "Restarts of background jobs after a panic",
         restarts,
+    );
+    registry.register(
+        "log_lines_dropped",
+        "Log lines that could not be written",
+        ConstCounter::new(log::lines_dropped()),
     );
     registry.register(
         "database_connections",

@@ -214,7 +214,8 @@ fn pages(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
     Ok(tera)
 }
 
-/// Three calm lines, for the person who started it. Nobody has to listen.
+/// Three calm lines, for the person who started it. A thread writes them, because standard output may be a pipe that is
+/// not read.
 fn announce(config: &Config, database: &Database, address: SocketAddr) {
     let url = if config.bind.port() == 0 {
         format!("http://{address}/")
@@ -226,7 +227,12 @@ fn announce(config: &Config, database: &Database, address: SocketAddr) {
         None => "in that database".to_owned(),
     };
     let described = database.described();
-    let mut out = std::io::stdout().lock();
-    write!(out, "Site      {url}\nDatabase  {described}\nData      {data}\n").ok();
-    out.flush().ok();
+    let text = format!("Site      {url}\nDatabase  {described}\nData      {data}\n");
+    let write = move || {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+    };
+    if let Err(error) = std::thread::Builder::new().name("announce".to_owned()).spawn(write) {
+        tracing::warn!(%error, "the address of the site could not be printed");
+    }
 }

@@ -13,7 +13,11 @@ const FLOORS: [(&str, &[&str], bool); 7] = [
     ("between", &["auth", "app"], true),
     ("engines", &["user", "session", "mail", "audit"], true),
     ("the HTTP kit", &["kit"], false),
-    ("the ground", &["background", "config", "db", "templates", "id", "seal", "secret"], true),
+    (
+        "the ground",
+        &["background", "config", "db", "templates", "id", "log", "seal", "secret"],
+        true,
+    ),
     ("the map", &["lib"], false),
 ];
 

@@ -12,14 +12,13 @@ mod prompt;
 mod session;
 mod user;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::db::{self, Database, migrations};
+use crate::log;
 use arguments::{Arguments, Command};
 
 /// What a command ends with, as the help documents it.
@@ -49,15 +48,21 @@ pub fn main() -> ExitCode {
             return Ending::WrongUse.into();
         }
     };
-    log(config.log, matches!(command, Command::Serve));
-    let done = actix_web::rt::System::new().block_on(run(config, command));
-    match done {
-        Ok(ending) => ending.into(),
-        Err(error) => {
-            out::problem(&sentence(&error));
-            Ending::Failed.into()
-        }
+    let serves = matches!(command, Command::Serve);
+    let filter = if serves { "info,actix_server=warn,sqlx=warn" } else { "warn" };
+    if let Err(error) = log::start(config.log, filter) {
+        out::problem(&format!("The log cannot be started: {error}."));
+        return Ending::Failed.into();
     }
+    let done = actix_web::rt::System::new().block_on(run(config, command));
+    let ending = done.unwrap_or_else(|error| {
+        // The server must end although its log may not be read; a command waits for its reader.
+        let say = if serves { log::print } else { out::problem };
+        say(&sentence(&error));
+        Ending::Failed
+    });
+    log::flush();
+    ending.into()
 }
 
 async fn run(config: Config, command: Command) -> anyhow::Result<Ending> {
@@ -115,17 +120,4 @@ fn sentence(error: &anyhow::Error) -> String {
         text.push('.');
     }
     text
-}
-
-fn log(format: LogFormat, serves: bool) {
-    let default = if serves { "info,actix_server=warn,sqlx=warn" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }

@@ -24,6 +24,7 @@ mod fresh_proof;
 mod headers;
 mod import;
 mod lockout;
+mod log;
 mod mail;
 mod mail_failures;
 mod mailbox;

@@ -35,6 +35,39 @@ impl Server {
 
     /// Starts one with these settings alone; `Err` is what it said when it did not.
     pub fn start_bare(settings: &[Setting<'_>]) -> Result<Self, String> {
+        let (errors, stderr) = std::io::pipe().expect("a pipe");
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                let mut log = kept.lock().expect("whole");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let Some(mut server) = Self::spawn(settings, stderr.into()) else {
+            reader.join().ok();
+            return Err(log.lock().expect("whole").clone());
+        };
+        server.log = log;
+        server.reader = Some(reader);
+        Ok(server)
+    }
+
+    /// Starts one on `database` whose standard error is `stderr`. [`Self::log`] stays empty.
+    pub fn start_logging_to(
+        database: &Database,
+        stderr: impl Into<Stdio>,
+        settings: &[Setting<'_>],
+    ) -> Self {
+        let url = database.server_url.as_str();
+        let mut all = vec![("DATABASE_URL", url), ("FRONTDESK_SECRET_KEYS", KEY)];
+        all.extend_from_slice(settings);
+        Self::spawn(&all, stderr.into()).expect("the server starts")
+    }
+
+    /// `None`: it did not start.
+    fn spawn(settings: &[Setting<'_>], stderr: Stdio) -> Option<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
         command
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
@@ -44,30 +77,22 @@ impl Server {
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(stderr);
         let mut child = command.spawn().expect("the program starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&log);
-        let errors = BufReader::new(child.stderr.take().expect("piped"));
-        let reader = std::thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                let mut log = kept.lock().expect("whole");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        // It holds `stderr` open.
+        drop(command);
         let said = lines(child.stdout.take().expect("piped"));
         while let Ok(line) = said.recv_timeout(Duration::from_secs(60)) {
             if let Some(url) = line.strip_prefix("Site") {
                 let address = url.trim().trim_start_matches("http://").trim_end_matches('/');
-                return Ok(Self { address: address.to_owned(), child, log, reader: Some(reader) });
+                let (address, log) = (address.to_owned(), Arc::default());
+                return Some(Self { address, child, log, reader: None });
             }
         }
         // It ended, or it neither listens nor ends.
         child.kill().ok();
         child.wait().ok();
-        reader.join().ok();
-        Err(log.lock().expect("whole").clone())
+        None
     }
 
     /// A browser without cookies.
