@@ -21,6 +21,9 @@ use crate::db::{self, Database, migrations};
 use crate::log;
 use arguments::{Arguments, Command};
 
+/// What the server logs unless `RUST_LOG` is set. The pool of sqlx would log each refused connection; `db` logs the first.
+const LOG_OF_SERVER: &str = "info,actix_server=warn,sqlx=warn,sqlx_core::pool=off";
+
 /// What a command ends with, as the help documents it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -49,7 +52,7 @@ pub fn main() -> ExitCode {
         }
     };
     let serves = matches!(command, Command::Serve);
-    let filter = if serves { "info,actix_server=warn,sqlx=warn" } else { "warn" };
+    let filter = if serves { LOG_OF_SERVER } else { "warn" };
     if let Err(error) = log::start(config.log, filter) {
         out::problem(&format!("The log cannot be started: {error}."));
         return Ending::Failed.into();
