@@ -327,10 +327,12 @@ impl StateWrite {
     async fn run(&self, at: impl PgExecutor<'_>) -> sqlx::Result<u64> {
         let updated = sqlx::query!(
             r#"
-            UPDATE sessions
-               SET state = CASE WHEN $4 THEN $2 ELSE (state - $3::text[]) || $2 END
-             WHERE token_digest = $1
-               AND expires_at > now()
+            UPDATE sessions AS s
+               SET state = CASE WHEN $4 THEN $2 ELSE (s.state - $3::text[]) || $2 END
+             WHERE s.token_digest = $1
+               AND s.expires_at > now()
+               AND NOT EXISTS (
+                   SELECT FROM users u WHERE u.id = s.user_id AND u.disabled_at IS NOT NULL)
             "#,
             self.digest.as_bytes(),
             self.set,

@@ -117,6 +117,33 @@ fn a_session_that_was_loaded_never_begins_another() {
 }
 
 #[test]
+fn a_request_that_outlives_the_account_being_disabled_writes_no_state() {
+    const USER: &str = "01a20ac9-362c-7088-badc-46d695f6783a";
+    let database = Database::new();
+    database.db_execute(&format!(
+        "INSERT INTO users (id, email, email_canonical, display_name)
+         VALUES ('{USER}', 'ada@example.com', 'ada@example.com', 'Ada')"
+    ));
+    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    let (session, loaded) = database.runtime.block_on(async {
+        let user = format!("\"{USER}\"");
+        let new = state(&[("actix_identity.user_id", &user), ("cart", "1")]);
+        let session = store.save(new, &TTL).await.unwrap();
+        let loaded = store.load(&session).await.unwrap().unwrap();
+        (session, loaded)
+    });
+    let write = |number: &str| {
+        let mut changed = loaded.clone();
+        changed.insert("cart".to_owned(), number.to_owned());
+        database.runtime.block_on(store.update(again(&session), changed, &TTL)).unwrap();
+        database.db_texts("SELECT state->>'cart' FROM sessions").remove(0)
+    };
+    assert_eq!(write("2"), "2");
+    database.db_execute("UPDATE users SET disabled_at = now()");
+    assert_eq!(write("3"), "2");
+}
+
+#[test]
 fn state_is_real_json_and_columns_are_not_repeated_in_it() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
