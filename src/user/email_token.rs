@@ -74,7 +74,8 @@ impl Owner {
     }
 }
 
-/// Locks the row of `user`; `None` when it is gone or disabled.
+/// Locks the row of `user`; `None` when it is gone or disabled. The lock admits the foreign keys of mail to this user that
+/// another account's form causes: with `FOR UPDATE`, two accounts that ask for each other's email would wait for each other.
 pub(super) async fn lock_owner(
     connection: &mut PgConnection,
     user: UserId,
@@ -86,7 +87,7 @@ pub(super) async fn lock_owner(
           FROM users
          WHERE id = $1
            AND disabled_at IS NULL
-           FOR UPDATE
+           FOR NO KEY UPDATE
         "#,
         user.uuid(),
     )

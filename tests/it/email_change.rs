@@ -1,5 +1,7 @@
 //! Another address for an account: proven first, told to the old one, undone from there.
 
+use std::sync::Barrier;
+
 use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
@@ -354,4 +356,27 @@ fn a_new_address_asks_for_a_fresh_proof() {
         database.db_count("SELECT count(*) FROM email_tokens WHERE purpose = 'change_email'"),
         0
     );
+}
+
+#[test]
+fn two_accounts_that_ask_for_each_others_email_at_once_do_not_wait_for_each_other() {
+    let (server, database) = site();
+    let emails = ["ada@example.com", "bob@example.com"];
+    let browsers = emails.map(|email| registered(&server, email));
+    for round in 0..30 {
+        db_forget_tries(&database);
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for (browser, email) in browsers.iter().zip(emails.iter().rev()) {
+                let (mut browser, barrier) = (browser.clone(), &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let answer = browser.post("/account/email", &[("email", email)]);
+                    assert_eq!(answer.status, 303, "round {round}: {answer:?}");
+                });
+            }
+        });
+    }
+    let log = server.log();
+    assert!(!log.contains("deadlock"), "{log}");
 }
