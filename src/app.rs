@@ -11,7 +11,7 @@ use crate::kit::error::HttpError;
 use crate::kit::page::Page;
 use crate::mail;
 use crate::seal::Sealer;
-use crate::session::{PgSessionStore, Windows};
+use crate::session::{PgSessionStore, SessionEnded, Windows};
 use crate::user::authenticate::AuthenticateError;
 use crate::user::hasher::{HashParameters, Hasher, HasherError};
 use crate::user::password::{PasswordContext, PasswordPolicy};
@@ -102,6 +102,12 @@ impl From<AuthenticateError> for HttpError {
             AuthenticateError::Hasher(error) => error.into(),
             AuthenticateError::Database(error) => error.into(),
         }
+    }
+}
+
+impl From<SessionEnded> for HttpError {
+    fn from(SessionEnded: SessionEnded) -> Self {
+        HttpError::SignInAgain
     }
 }
 

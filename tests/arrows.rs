@@ -123,6 +123,22 @@ fn engines_see_no_request_and_no_page() {
 }
 
 #[test]
+fn what_pages_write_is_written_by_the_domain_or_on_behalf_of_a_session() {
+    for (path, text) in sources() {
+        let from = room(&path);
+        if FLOORS[1].1.contains(&from.as_str()) || from == "auth" {
+            for call in ["db::transaction", "db::long_transaction"] {
+                assert!(
+                    !code(&text).contains(call),
+                    "{} opens a transaction that does not check the session: use session::Requester",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn only_config_reads_the_environment() {
     for (path, text) in sources() {
         if room(&path) != "config" {

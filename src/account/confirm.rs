@@ -8,13 +8,13 @@ use serde_json::json;
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::auth::{self, Confirmed, CurrentUser, Proof};
-use crate::db;
 use crate::kit::error::HttpError;
 use crate::kit::flash::{Kind, Notice};
 use crate::kit::form::{FormView, Unopened};
 use crate::kit::page::Page;
 use crate::kit::replay::{self, Holder};
 use crate::kit::return_to;
+use crate::session::Requester;
 use crate::user::password::Password;
 use crate::user::rules::{self, Occasion};
 
@@ -74,23 +74,27 @@ pub async fn submit(
 
 /// A new secret and a fresh proof; no server takes the old cookie once this returns.
 async fn renew(app: &App, page: &Page, user: &CurrentUser) -> Result<(), HttpError> {
-    let (id, session, origin) = (user.person.id, user.session.id, auth::origin(page.request()));
-    let ended = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+    let requester = user.requester(page.request());
+    let Requester { user, session, origin } = requester.clone();
+    let renewed = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move {
-            let ended =
-                rules::apply(connection, Occasion::Confirmed, id, Some(session), &origin).await?;
-            if ended.secret.is_some() {
-                let details = json!({ "methods": ["pwd"] });
-                let (user, session) = (Some(id), Some(session));
-                let event = Event { name: "confirmed", user, session, origin: &origin, details };
-                audit::record(connection, event).await?;
-            }
-            Ok(ended)
+            let current = Some(session);
+            let renewed =
+                rules::apply(connection, Occasion::Confirmed, user, current, &origin).await?;
+            let event = Event {
+                name: "confirmed",
+                user: Some(user),
+                session: current,
+                origin: &origin,
+                details: json!({ "methods": ["pwd"] }),
+            };
+            audit::record(connection, event).await?;
+            Ok(renewed)
         })
-    })
-    .await?;
-    app.sessions.settle_user(id).await;
-    auth::go_on(page.request(), ended.secret);
+    });
+    let renewed = renewed.await??;
+    app.sessions.settle_user(requester.user).await;
+    auth::go_on(page.request(), renewed.secret);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::app::App;
-use crate::auth::{self, Confirmed, CurrentUser};
+use crate::auth::{Confirmed, CurrentUser};
 use crate::kit::ago::{self, Time};
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
@@ -16,7 +16,7 @@ use crate::kit::flash::Notice;
 use crate::kit::form::Form;
 use crate::kit::page::Page;
 use crate::session::list;
-use crate::user::deletion::{self, GRACE_DAYS, Requested};
+use crate::user::deletion::{self, GRACE_DAYS};
 use crate::user::record;
 
 #[derive(Serialize)]
@@ -60,11 +60,9 @@ pub async fn submit(
     Confirmed(user): Confirmed,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let (id, session) = (user.person.id, user.session.id);
-    let origin = auth::origin(page.request());
-    let requested = deletion::request(&app.pool, &app.sealer, id, session, origin).await?;
-    let Requested::DueAt(due_at) = requested else { return Err(HttpError::NotFound) };
-    app.sessions.settle_user(id).await;
+    let requester = user.requester(page.request());
+    let due_at = deletion::request(&app.pool, &app.sealer, &requester).await??;
+    app.sessions.settle_user(requester.user).await;
     cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
     let notice = Notice::good(format!(
         "You are signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
@@ -85,9 +83,8 @@ pub async fn cancel(
     user: CurrentUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let (id, session) = (user.person.id, user.session.id);
-    let origin = auth::origin(page.request());
-    let kept = deletion::cancel(&app.pool, &app.sealer, id, session, origin).await?;
+    let requester = user.requester(page.request());
+    let kept = deletion::cancel(&app.pool, &app.sealer, &requester).await??;
     let text = if kept {
         "Your account stays. Everything is as it was."
     } else {

@@ -69,8 +69,8 @@ pub async fn submit(
             return throttled(&app, &page, &user, form, retry_after).await;
         }
         let to = address.as_typed().to_owned();
-        let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(page.request()));
-        email_change::begin(pool, sealer, user.person.id, address, origin).await?;
+        let requester = user.requester(page.request());
+        email_change::begin(&app.pool, app.sealer.clone(), &requester, address).await??;
         let notice = Notice::good(format!("An email is on its way to {to}."));
         return Ok(page.redirect_with("/account/email", &notice));
     }
@@ -87,7 +87,8 @@ pub async fn verify(
     if let Admission::Refused { retry_after } = count(&app, &page, &user, Action::Resend).await? {
         return throttled(&app, &page, &user, FormView::default(), retry_after).await;
     }
-    let notice = match verify_email::send(&app.pool, app.sealer.clone(), user.person.id).await? {
+    let requester = user.requester(page.request());
+    let notice = match verify_email::send(&app.pool, app.sealer.clone(), &requester).await?? {
         Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.person.email)),
         Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
     };
@@ -120,13 +121,12 @@ pub async fn code(
                 return throttled(&app, &page, &user, form, retry_after).await;
             }
         };
-        let (pool, sealer, id) = (&app.pool, app.sealer.clone(), user.person.id);
-        let session = Some(user.session.id);
-        let asker = verify_email::Asker { session, origin: auth::origin(page.request()) };
-        match verify_email::confirm_by_code(pool, sealer, id, purpose, code, asker).await? {
+        let (pool, sealer) = (&app.pool, app.sealer.clone());
+        let requester = user.requester(page.request());
+        match verify_email::confirm_by_code(pool, sealer, &requester, purpose, code).await?? {
             verify_email::Confirmed::Done { email, secret, changed, .. } => {
                 throttle::refund(&app.pool, granted).await?;
-                app.sessions.settle_user(id).await;
+                app.sessions.settle_user(requester.user).await;
                 if changed {
                     auth::go_on(page.request(), secret);
                 }
@@ -149,9 +149,10 @@ async fn count(
     page: &Page,
     user: &CurrentUser,
     action: Action,
-) -> sqlx::Result<Admission> {
+) -> Result<Admission, HttpError> {
     let own = EmailAddress::parse(&user.person.email).ok();
-    auth::count(page.request(), app, action, own.as_ref().map(EmailAddress::canonical)).await
+    let account = own.as_ref().map(EmailAddress::canonical);
+    auth::count_in_session(page.request(), app, user, action, account).await
 }
 
 /// The page again, to be sent later.

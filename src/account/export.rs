@@ -32,12 +32,10 @@ pub async fn submit(
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     if let Ok(email) = EmailAddress::parse(&user.person.email) {
-        auth::admit(page.request(), &app, Action::Export, Some(email.canonical())).await?;
+        let (request, account) = (page.request(), Some(email.canonical()));
+        auth::admit_in_session(request, &app, &user, Action::Export, account).await?;
     }
-    let origin = auth::origin(page.request());
-    let data = export(&app.pool, user.person.id, user.session.id, origin)
-        .await?
-        .ok_or(HttpError::NotFound)?;
+    let data = export(&app.pool, &user.requester(page.request())).await??;
     let text = serde_json::to_string_pretty(&data).map_err(|error| {
         HttpError::Internal(anyhow::Error::new(error).context("an export could not be written"))
     })?;

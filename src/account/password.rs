@@ -11,7 +11,7 @@ use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
 use crate::kit::page::Page;
 use crate::user::password::Password;
-use crate::user::set_password::{PasswordSet, set_password};
+use crate::user::set_password::{self, PasswordSet};
 
 const WRONG: &str = "That is not your current password.";
 
@@ -63,17 +63,9 @@ pub async fn submit(
             }
             Proof::Given(verified) => {
                 let hash = app.hasher.hash(&new).await?;
-                let set = set_password(
-                    &app.pool,
-                    app.sealer.clone(),
-                    user.person.id,
-                    Some(verified),
-                    hash,
-                    Some(user.session.id),
-                    auth::origin(page.request()),
-                )
-                .await?;
-                match set {
+                let (sealer, requester) = (app.sealer.clone(), user.requester(page.request()));
+                let set = set_password::change(&app.pool, sealer, &requester, verified, hash);
+                match set.await?? {
                     PasswordSet::Done { ended, secret } => {
                         app.sessions.settle_user(user.person.id).await;
                         device::renew(page.request(), &app, user.person.id).await?;

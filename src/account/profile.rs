@@ -37,11 +37,10 @@ pub async fn submit(
     match DisplayName::parse(&display_name) {
         Err(problem) => form.refuse("display_name", problem.to_string()),
         Ok(name) => {
-            if !record::set_display_name(&app.pool, user.person.id, &name).await? {
-                return Err(HttpError::NotFound);
-            }
-            app.sessions.settle_user(user.person.id).await;
             let notice = Notice::good(format!("Your name is now {}.", name.as_str()));
+            let requester = user.requester(page.request());
+            record::set_display_name(&app.pool, &requester, name).await??;
+            app.sessions.settle_user(requester.user).await;
             return Ok(page.redirect_with("/account/profile", &notice));
         }
     }

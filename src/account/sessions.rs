@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::{self, CurrentUser};
-use crate::db;
 use crate::id::SessionId;
 use crate::kit::ago::Time;
 use crate::kit::error::HttpError;
@@ -60,16 +59,16 @@ pub async fn revoke(
 ) -> Result<HttpResponse, HttpError> {
     let id: SessionId = path.parse().map_err(|_| HttpError::NotFound)?;
     if id == user.session.id {
-        auth::sign_out(page.request(), &app, Some(user)).await?;
+        auth::sign_out(page.request(), &app, Some(user)).await??;
         return Ok(page.redirect_with("/", &Notice::good("You are signed out.")));
     }
-    let (owner, origin) = (user.person.id, auth::origin(page.request()));
-    let ended = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move { revoke::one(connection, owner, id, Cause::Revoked, &origin).await })
-    })
-    .await?
-    .ok_or(HttpError::NotFound)?;
-    app.sessions.settle_user(owner).await;
+    let requester = user.requester(page.request());
+    let by = requester.clone();
+    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+        Box::pin(async move { revoke::one(connection, &by, id, Cause::Revoked).await })
+    });
+    let ended = ended.await??.ok_or(HttpError::NotFound)?;
+    app.sessions.settle_user(requester.user).await;
     let title = device::describe(ended.user_agent.as_deref()).title;
     Ok(page.redirect_with("/account/sessions", &Notice::good(format!("Signed out of {title}."))))
 }
@@ -81,14 +80,16 @@ pub async fn revoke_others(
     user: CurrentUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let (owner, keep, origin) = (user.person.id, user.session.id, auth::origin(page.request()));
-    let ended = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+    let requester = user.requester(page.request());
+    let by = requester.clone();
+    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move {
-            rules::apply(connection, Occasion::OthersEnded, owner, Some(keep), &origin).await
+            let (user, keep) = (by.user, Some(by.session));
+            rules::apply(connection, Occasion::OthersEnded, user, keep, &by.origin).await
         })
-    })
-    .await?;
-    app.sessions.settle_user(owner).await;
+    });
+    let ended = ended.await??;
+    app.sessions.settle_user(requester.user).await;
     let notice = match ended.sessions {
         0 => "You were signed in only here.".to_owned(),
         1 => "Signed out at 1 other place.".to_owned(),

@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 
-use super::device;
+use super::{CurrentUser, device};
 use crate::app::App;
 use crate::kit::client;
 use crate::kit::error::HttpError;
@@ -42,6 +42,30 @@ pub async fn count(
 ) -> sqlx::Result<Admission> {
     let who = Who { account, ip_address: client::ip_address(request), ..Who::default() };
     throttle::admit(&app.pool, action, who).await
+}
+
+/// As [`count`], on behalf of the session of `user`, which must still exist: an attempt of a session that has ended is not
+/// counted.
+pub async fn count_in_session(
+    request: &HttpRequest,
+    app: &App,
+    user: &CurrentUser,
+    action: Action,
+    account: Option<&str>,
+) -> Result<Admission, HttpError> {
+    let who = Who { account, ip_address: client::ip_address(request), ..Who::default() };
+    Ok(throttle::admit_for(&app.pool, &user.requester(request), action, who).await??)
+}
+
+/// As [`count_in_session`], for a page without a form to show again: too many are answered with 429.
+pub async fn admit_in_session(
+    request: &HttpRequest,
+    app: &App,
+    user: &CurrentUser,
+    action: Action,
+    account: Option<&str>,
+) -> Result<Granted, HttpError> {
+    granted(count_in_session(request, app, user, action, account).await?)
 }
 
 /// As [`count_about`], for a page without a form to show again: too many are answered with 429.

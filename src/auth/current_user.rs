@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use actix_identity::IdentityExt as _;
 use actix_session::SessionExt as _;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
-use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::device;
-use crate::kit::cookie_guard;
+use crate::app::App;
+use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
 use crate::kit::page::Viewer;
 use crate::kit::replay::Holder;
-use crate::session::{Current, Person};
+use crate::session::{Current, Person, Requester};
 
 /// Somebody who is signed in. A stranger is sent to sign in and comes back afterwards.
 #[derive(Clone, Debug)]
@@ -26,12 +27,21 @@ pub struct CurrentUser {
     pub session: Arc<Current>,
 }
 
+impl CurrentUser {
+    /// Who requests what `request` asks for: for the domain, which checks in its transaction that the session still
+    /// exists. This extractor only knows that it existed when the head of the request arrived.
+    pub fn requester(&self, request: &HttpRequest) -> Requester {
+        let (user, session) = (self.person.id, self.session.id);
+        Requester { user, session, origin: super::origin(request) }
+    }
+}
+
 /// Whoever it is.
 #[derive(Clone, Debug)]
 pub struct Visitor(pub Option<CurrentUser>);
 
 /// The middleware right inside the session: reads once who it is, for the extractors, the page's header
-/// and the cookie's age.
+/// and the cookie's age. A form whose session ended while its body arrived is answered with the way to sign in.
 pub async fn recognize(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -57,9 +67,55 @@ pub async fn recognize(
             request.extensions_mut().insert(CurrentUser { person, session: current });
         }
     }
-    let mut response = next.call(request).await?;
+    let form_of = match request.method().is_safe() {
+        true => None,
+        false => request.extensions().get::<CurrentUser>().cloned(),
+    };
+    let response = next.call(request).await?;
+    let mut response = match form_of {
+        Some(user) => unless_ended(response, &user).await,
+        None => response.map_into_left_body(),
+    };
+    if is_sign_in_again(&response) {
+        cookie_guard::wish(response.request(), |wish| wish.change = CookieChange::Clear);
+    }
     device::set(&mut response);
     Ok(response)
+}
+
+/// The response to a form of `user`; [`HttpError::SignInAgain`] in place of a page if the session has ended. What a form
+/// changes is checked where it is changed; this covers what its page shows. A redirect shows nothing of the account, and
+/// neither does the page of a server error.
+async fn unless_ended<B>(
+    response: ServiceResponse<B>,
+    user: &CurrentUser,
+) -> ServiceResponse<EitherBody<B>> {
+    let status = response.status();
+    if status.is_redirection() || status.is_server_error() {
+        return response.map_into_left_body();
+    }
+    let error = match is_live(response.request(), user).await {
+        Ok(true) => return response.map_into_left_body(),
+        Ok(false) => HttpError::SignInAgain,
+        Err(error) => error,
+    };
+    // Where the body was not read to its end, the connection still has to be closed.
+    let connection = response.response().head().connection_type();
+    let (request, _) = response.into_parts();
+    let mut response = ServiceResponse::from_err(error, request).map_into_right_body();
+    response.response_mut().head_mut().set_connection_type(connection);
+    response
+}
+
+async fn is_live(request: &HttpRequest, user: &CurrentUser) -> Result<bool, HttpError> {
+    let app = request.app_data::<web::Data<App>>();
+    let app = app.ok_or_else(|| HttpError::Internal(anyhow::anyhow!("the app is not set up")))?;
+    Ok(user.requester(request).is_live(&app.pool).await?)
+}
+
+fn is_sign_in_again<B>(response: &ServiceResponse<B>) -> bool {
+    let error = response.response().error().and_then(|error| error.as_error::<HttpError>());
+    matches!(error, Some(HttpError::SignInAgain))
 }
 
 impl FromRequest for CurrentUser {

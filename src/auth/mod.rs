@@ -8,11 +8,13 @@ pub mod device;
 mod proof;
 mod sign_in;
 
-pub use admission::{admit, admit_about, count, count_about, who};
+pub use admission::{
+    admit, admit_about, admit_in_session, count, count_about, count_in_session, who,
+};
 pub use confirmed::{Confirmed, FRESH_FOR, ask, ask_later};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use proof::{Proof, prove};
-pub use sign_in::{go_on, session_of, sign_in, sign_out};
+pub use sign_in::{go_on, sign_in, sign_out};
 
 use actix_web::HttpRequest;
 

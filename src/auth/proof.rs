@@ -9,7 +9,6 @@ use serde_json::json;
 use super::CurrentUser;
 use crate::app::App;
 use crate::audit::{self, Event};
-use crate::db;
 use crate::kit::error::HttpError;
 use crate::user::authenticate;
 use crate::user::email_address::EmailAddress;
@@ -39,34 +38,32 @@ pub async fn prove(
 ) -> Result<Proof, HttpError> {
     let address = EmailAddress::parse(&user.person.email).ok();
     let account = address.as_ref().map(EmailAddress::canonical);
-    let granted = match super::count(request, app, Action::Confirm, account).await? {
+    let admission = super::count_in_session(request, app, user, Action::Confirm, account).await?;
+    let granted = match admission {
         Admission::Granted(granted) => granted,
         Admission::Refused { retry_after } => return Ok(Proof::Throttled { retry_after }),
     };
-    let id = user.person.id;
-    match authenticate::confirm(&app.pool, &app.hasher, id, password).await? {
+    match authenticate::confirm(&app.pool, &app.hasher, user.person.id, password).await? {
         Some(stored) => {
             throttle::refund(&app.pool, granted).await?;
             Ok(Proof::Given(stored))
         }
         None => {
-            let (session, origin) = (user.session.id, super::origin(request));
-            db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+            let requester = user.requester(request);
+            let by = requester.clone();
+            let record = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
                 Box::pin(async move {
-                    audit::record(
-                        connection,
-                        Event {
-                            name: "confirm_refused",
-                            user: Some(id),
-                            session: Some(session),
-                            origin: &origin,
-                            details: json!({ "why": "wrong_password" }),
-                        },
-                    )
-                    .await
+                    let event = Event {
+                        name: "confirm_refused",
+                        user: Some(by.user),
+                        session: Some(by.session),
+                        origin: &by.origin,
+                        details: json!({ "why": "wrong_password" }),
+                    };
+                    audit::record(connection, event).await
                 })
-            })
-            .await?;
+            });
+            record.await??;
             Ok(Proof::Wrong)
         }
     }

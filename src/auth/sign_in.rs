@@ -7,12 +7,10 @@ use actix_web::{HttpMessage as _, HttpRequest};
 
 use super::{CurrentUser, device};
 use crate::app::App;
-use crate::db;
-use crate::id::{SessionId, UserId};
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
 use crate::secret::Secret;
-use crate::session::Birth;
+use crate::session::{Birth, SessionEnded};
 use crate::user::User;
 use crate::user::rules::{self, Occasion};
 
@@ -46,29 +44,32 @@ pub fn sign_in(
     Ok(())
 }
 
-/// Ends the session of this browser. When this returns, the row is gone and no server accepts it.
+/// Ends the session of this browser. When this returns, the row is gone and no server accepts it. [`SessionEnded`]: it had
+/// ended before, and nothing was written.
 pub async fn sign_out(
     request: &HttpRequest,
     app: &App,
     current: Option<CurrentUser>,
-) -> Result<(), HttpError> {
+) -> Result<Result<(), SessionEnded>, HttpError> {
+    let mut outcome = Ok(());
     if let Some(current) = current {
-        let (user, session) = (current.person.id, current.session.id);
-        let origin = super::origin(request);
-        db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+        let requester = current.requester(request);
+        let by = requester.clone();
+        let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
             Box::pin(async move {
-                rules::apply(connection, Occasion::SignedOut, user, Some(session), &origin).await
+                let (user, session) = (by.user, Some(by.session));
+                rules::apply(connection, Occasion::SignedOut, user, session, &by.origin).await
             })
-        })
-        .await?;
-        app.sessions.settle_user(user).await;
+        });
+        outcome = ended.await?.map(|_| ());
+        app.sessions.settle_user(requester.user).await;
     } else if cookie_guard::is_ours(request) {
         // The second click: the first deleted the row, and may still wait for a server that knows it. Strangers have no
         // such cookie and make nobody wait.
         app.sessions.settle().await;
     }
     cookie_guard::wish(request, |wish| wish.change = CookieChange::Clear);
-    Ok(())
+    Ok(outcome)
 }
 
 /// The session of this browser goes on under `secret`. Without one it ended meanwhile, and what comes next asks to
@@ -77,11 +78,4 @@ pub fn go_on(request: &HttpRequest, secret: Option<Secret>) {
     let change =
         secret.map_or(CookieChange::Clear, |secret| CookieChange::Replace(secret.reveal()));
     cookie_guard::wish(request, |wish| wish.change = change);
-}
-
-/// The session of this browser, when it is one of `user`.
-pub fn session_of(request: &HttpRequest, user: UserId) -> Option<SessionId> {
-    let extensions = request.extensions();
-    let current = extensions.get::<CurrentUser>().filter(|current| current.person.id == user)?;
-    Some(current.session.id)
 }

@@ -20,7 +20,7 @@ use crate::user::email_address::EmailAddress;
 use crate::user::hasher::{Hasher, PasswordHash};
 use crate::user::password::{PasswordContext, PasswordPolicy};
 use crate::user::record::{self, Inserted, Role};
-use crate::user::set_password::set_password;
+use crate::user::set_password::set_by_operator;
 use crate::user::throttle;
 
 pub(super) async fn run(
@@ -110,7 +110,7 @@ pub(super) async fn run(
             let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
             let hash = ask_password(config, &user.email, &user.display_name).await?;
             let sealer = Sealer::new(&config.secret_keys()?);
-            set_password(pool, sealer, user.id(), None, hash, None, Origin::operator()).await?;
+            set_by_operator(pool, sealer, user.id(), hash, Origin::operator()).await?;
             settle(pool, None).await;
             out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
             Ok(Ending::Done)

@@ -18,7 +18,8 @@ pub async fn submit(
     visitor: Visitor,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    auth::sign_out(page.request(), &app, visitor.0).await?;
+    // Signing out of a session that has ended is no error.
+    auth::sign_out(page.request(), &app, visitor.0).await?.ok();
     let mut response = page.redirect_with("/", &Notice::good("You are signed out."));
     // Pages of the account must not come back by the back button (ASVS 5.0 V14.3.1).
     response

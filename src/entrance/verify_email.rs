@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::link_gone::{self, Instead};
 use super::ticket;
 use crate::app::App;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, CurrentUser, Visitor};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
@@ -21,8 +21,8 @@ use crate::user::hasher::Verdict;
 use crate::user::password::Password;
 use crate::user::registration::{self, Registered, Waiting};
 use crate::user::throttle::{self, Action, Granted};
-use crate::user::verify_email::{self, Asker, Confirmed};
-use crate::user::{Authentication, User, authenticate, record};
+use crate::user::verify_email::{self, Authorization, Confirmed};
+use crate::user::{Authentication, authenticate, record};
 
 pub(super) const GONE: Instead = Instead {
     text: "Sign in to see whether your address is confirmed, or to get another email. If you never finished registering, register again.",
@@ -45,7 +45,12 @@ struct Data {
 /// What a link is for.
 enum Link {
     Registration(Waiting),
-    Account { pending: Pending, address: Option<EmailAddress>, is_own: bool },
+    /// `own`: the visitor, if this is a session of the account.
+    Account {
+        pending: Pending,
+        address: Option<EmailAddress>,
+        own: Option<CurrentUser>,
+    },
 }
 
 /// `GET /verify-email/{token}`.
@@ -73,13 +78,13 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let found = find(&app, &visitor, &path).await?;
-    let granted = admit(&app, &page, found.as_ref().map(|(_, link)| link)).await?;
+    let granted = admit(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
     let Some((token, link)) = found else {
         return link_gone::show(&page, GONE);
     };
     let mut form = FormView::default();
     let password = match &link {
-        Link::Account { is_own: true, .. } => None,
+        Link::Account { own: Some(_), .. } => None,
         _ => {
             let typed = form.take(&mut sent, "password", "Your password");
             if form.is_good() && typed.is_empty() {
@@ -100,8 +105,14 @@ pub async fn submit(
                 let password = password.ok_or(HttpError::BadRequest)?;
                 register(&app, &page, &token, waiting, &password).await?
             }
-            Link::Account { pending, address, .. } => {
-                let proof = password.as_ref().map(|password| (address.as_ref(), password));
+            Link::Account { pending, address, own } => {
+                let proof = match own {
+                    Some(user) => Proof::Session(user),
+                    None => {
+                        let password = password.as_ref().ok_or(HttpError::BadRequest)?;
+                        Proof::Password(address.as_ref(), password)
+                    }
+                };
                 confirm(&app, &page, &token, pending, proof).await?
             }
         };
@@ -124,17 +135,24 @@ pub async fn submit(
 }
 
 /// Counts a try, by what is guessed: the password of an account is guessed at here as at the sign-in page, that of a
-/// registration by its address, and without a password only links are.
-async fn admit(app: &App, page: &Page, link: Option<&Link>) -> Result<Granted, HttpError> {
+/// registration by its address, and without a password only links are. Where no password is asked, a session that ended
+/// meanwhile counts nothing.
+async fn admit(
+    app: &App,
+    page: &Page,
+    visitor: &Visitor,
+    link: Option<&Link>,
+) -> Result<Granted, HttpError> {
     let request = page.request();
-    match link {
-        Some(Link::Account { address: Some(address), is_own: false, .. }) => {
+    match (link, &visitor.0) {
+        (Some(Link::Account { address: Some(address), own: None, .. }), _) => {
             auth::admit_about(request, app, Action::SignIn, address).await
         }
-        Some(Link::Registration(waiting)) => {
+        (Some(Link::Registration(waiting)), _) => {
             auth::admit(request, app, Action::Verify, Some(&waiting.email_canonical)).await
         }
-        _ => auth::admit(request, app, Action::Verify, None).await,
+        (_, Some(user)) => auth::admit_in_session(request, app, user, Action::Verify, None).await,
+        (_, None) => auth::admit(request, app, Action::Verify, None).await,
     }
 }
 
@@ -175,37 +193,45 @@ pub(super) async fn welcome(
     Ok(ticket::take_back(page.redirect_with("/account", &notice), app))
 }
 
-/// Confirms an address of an account that is there. `proof` is the address it has now and a password; `None` in the
-/// account's own session.
+/// What shows that it is the owner who uses a link.
+enum Proof<'a> {
+    /// A session of the account.
+    Session(&'a CurrentUser),
+    /// The email that the account has now, and a password to compare.
+    Password(Option<&'a EmailAddress>, &'a Password),
+}
+
+/// Confirms an address of an account that is there.
 async fn confirm(
     app: &App,
     page: &Page,
     token: &Secret,
     pending: &Pending,
-    proof: Option<(Option<&EmailAddress>, &Password)>,
+    proof: Proof<'_>,
 ) -> Result<Done, HttpError> {
     let request = page.request();
-    let proved: Option<User> = match proof {
-        None => None,
-        Some((address, password)) => {
+    let authorization = match proof {
+        Proof::Session(user) => Authorization::Session(user.requester(request)),
+        Proof::Password(address, password) => {
             let origin = auth::origin(request);
             let found = authenticate(&app.pool, &app.hasher, address, password, &origin).await?;
             match found {
-                Authentication::Accepted(user) if user.id() == pending.user => Some(user),
+                Authentication::Accepted(user) if user.id() == pending.user => {
+                    Authorization::Password { user: user.id(), origin }
+                }
                 _ => return Ok(Done::Wrong),
             }
         }
     };
-    let session = auth::session_of(request, pending.user);
-    let asker = Asker { session, origin: auth::origin(request) };
+    let by_password = matches!(authorization, Authorization::Password { .. });
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let confirmed = verify_email::confirm_by_link(pool, sealer, pending.user, token, asker).await?;
+    let confirmed = verify_email::confirm_by_link(pool, sealer, authorization, token).await??;
     let Confirmed::Done { user, email, secret, changed } = confirmed else {
         return Ok(Done::Gone);
     };
     app.sessions.settle_user(user).await;
     // Read anew: the address is another one now.
-    let owner = if proved.is_some() { record::find(&app.pool, user).await? } else { None };
+    let owner = if by_password { record::find(&app.pool, user).await? } else { None };
     match owner {
         Some(owner) => auth::sign_in(request, app, &owner, false, "pwd")?,
         None if changed => auth::go_on(request, secret),
@@ -234,8 +260,8 @@ async fn find(
     let Some(pending) = pending.filter(confirms) else { return Ok(None) };
     let owner = record::find(&app.pool, pending.user).await?;
     let address = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
-    let is_own = visitor.0.as_ref().is_some_and(|own| own.person.id == pending.user);
-    Ok(Some((token, Link::Account { pending, address, is_own })))
+    let own = visitor.0.clone().filter(|own| own.person.id == pending.user);
+    Ok(Some((token, Link::Account { pending, address, own })))
 }
 
 fn data(link: &Link, form: FormView) -> Data {
@@ -247,12 +273,12 @@ fn data(link: &Link, form: FormView) -> Data {
             is_change: false,
             asks_password: true,
         },
-        Link::Account { pending, is_own, .. } => Data {
+        Link::Account { pending, own, .. } => Data {
             form,
             email: pending.email.clone(),
             is_new: false,
             is_change: pending.purpose == Purpose::ChangeEmail,
-            asks_password: !is_own,
+            asks_password: own.is_none(),
         },
     }
 }

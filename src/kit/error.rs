@@ -19,6 +19,10 @@ pub enum HttpError {
         /// Path and query that were asked for; empty after a form.
         next: String,
     },
+    /// 303 to the sign-in page: the session ended while the request was under way. Its cookie is cleared
+    /// (`auth/current_user.rs`).
+    #[error("sign in again")]
+    SignInAgain,
     /// 303 to the page that asks to say who you are again, and on to `next` from there.
     #[error("confirm first")]
     ConfirmFirst {
@@ -86,7 +90,9 @@ impl From<sqlx::Error> for HttpError {
 impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
         match self {
-            HttpError::SignInFirst { .. } | HttpError::ConfirmFirst { .. } => StatusCode::SEE_OTHER,
+            HttpError::SignInFirst { .. }
+            | HttpError::SignInAgain
+            | HttpError::ConfirmFirst { .. } => StatusCode::SEE_OTHER,
             HttpError::BadRequest => StatusCode::BAD_REQUEST,
             HttpError::Forbidden => StatusCode::FORBIDDEN,
             HttpError::NotFound => StatusCode::NOT_FOUND,
@@ -105,6 +111,9 @@ impl ResponseError for HttpError {
         match self {
             HttpError::SignInFirst { next } => {
                 response.insert_header((header::LOCATION, with_next("/login", next)));
+            }
+            HttpError::SignInAgain => {
+                response.insert_header((header::LOCATION, "/login"));
             }
             HttpError::ConfirmFirst { next } => {
                 response.insert_header((header::LOCATION, with_next("/account/confirm", next)));

@@ -8,6 +8,7 @@
 //! * Reading writes nothing; "last seen" is written by [`touch`], at most once a minute.
 //! * What a request changed is written key by key: two requests at once do not undo each other.
 //! * Expired rows are deleted by [`purge`].
+//! * A transaction on behalf of a session checks under a lock that the session still exists: [`Requester`].
 //! * A signed-in page is served from memory while the feed is healthy, and the end of a session is answered
 //!   only when no server accepts it any more ([`Engine`], `cache.rs`, `feed.rs`, `barrier.rs`).
 //!
@@ -32,6 +33,7 @@ mod lookup;
 pub mod moment;
 mod new_device;
 pub mod purge;
+mod requester;
 pub mod revoke;
 pub mod state;
 pub mod stats;
@@ -47,6 +49,7 @@ mod sync {
 
 pub use barrier::{LEASE, settle};
 pub use engine::Engine;
+pub use requester::{Requester, SessionEnded};
 pub use state::{Birth, Current, Person};
 pub use store::PgSessionStore;
 pub use windows::Windows;

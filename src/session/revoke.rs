@@ -5,6 +5,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::requester::{self, Requester};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::{SessionId, UserId};
@@ -86,13 +87,13 @@ pub struct Ended {
     pub user_agent: Option<String>,
 }
 
-/// Ends one session of `user`; `None` when there is none of that id, or it is somebody else's.
+/// Ends one session of `requester`'s user; `None` if there is none with that id, or it is another user's. For
+/// [`Requester::transaction`].
 pub async fn one(
     connection: &mut PgConnection,
-    user: UserId,
+    requester: &Requester,
     session: SessionId,
     cause: Cause,
-    origin: &Origin,
 ) -> sqlx::Result<Option<Ended>> {
     let ended = sqlx::query_as!(
         Ended,
@@ -103,11 +104,11 @@ pub async fn one(
         RETURNING id, user_id, user_agent
         "#,
         session.uuid(),
-        user.uuid(),
+        requester.user.uuid(),
     )
     .fetch_all(&mut *connection)
     .await?;
-    record(connection, &ended, cause, origin).await?;
+    record(connection, &ended, cause, &requester.origin).await?;
     Ok(ended.into_iter().next())
 }
 
@@ -122,7 +123,8 @@ pub struct Selection {
     pub remembered: bool,
 }
 
-/// Ends those sessions of `user` that `which` says, seen from `current`; answers how many.
+/// Ends those sessions of `user` that `which` says, seen from `current`; answers how many. The caller holds the lock on the
+/// row of the user.
 pub async fn selected(
     connection: &mut PgConnection,
     user: UserId,
@@ -154,7 +156,7 @@ pub async fn selected(
     Ok(ended.len())
 }
 
-/// Ends every session of `user` but `keep`; answers how many.
+/// Ends every session of `user` but `keep`: for operators. Answers how many.
 pub async fn others(
     connection: &mut PgConnection,
     user: UserId,
@@ -162,6 +164,7 @@ pub async fn others(
     cause: Cause,
     origin: &Origin,
 ) -> sqlx::Result<usize> {
+    requester::lock_user(connection, user).await?;
     let ended = sqlx::query_as!(
         Ended,
         r#"

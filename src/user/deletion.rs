@@ -9,33 +9,24 @@ use uuid::Uuid;
 use super::rules::{self, Occasion};
 use crate::audit::{self, Event, Origin};
 use crate::db;
-use crate::id::{SessionId, UserId};
+use crate::id::UserId;
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
+use crate::session::{Requester, SessionEnded};
 
 /// Between asking and the end. As long as the undo link of a changed address lives, so that somebody whose account was
 /// taken over can still save it.
 pub const GRACE_DAYS: i32 = 7;
 
-/// What came of [`request`].
-#[derive(Debug, PartialEq, Eq)]
-pub enum Requested {
-    /// It is deleted from then on; all sessions are over. Asked twice, the first date stands.
-    DueAt(OffsetDateTime),
-    /// There is no such account (any more).
-    Gone,
-}
-
-/// Sets the date, ends all sessions and tells the owner by mail. Asked twice, it ends the sessions that began since.
+/// Sets the date from which the account may be deleted and answers it, ends all sessions and tells the owner by mail. Asked
+/// twice, the first date stands, and the sessions that began since end.
 pub async fn request(
     pool: &PgPool,
     sealer: &Sealer,
-    user: UserId,
-    current: SessionId,
-    origin: Origin,
-) -> sqlx::Result<Requested> {
-    let sealer = sealer.clone();
-    db::transaction(pool, move |connection| {
+    requester: &Requester,
+) -> sqlx::Result<Result<OffsetDateTime, SessionEnded>> {
+    let (sealer, Requester { user, session, origin }) = (sealer.clone(), requester.clone());
+    let request = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let scheduled = sqlx::query!(
                 r#"
@@ -51,20 +42,18 @@ pub async fn request(
             .fetch_optional(&mut *connection)
             .await?;
             let due_at = match &scheduled {
-                Some(scheduled) => Some(scheduled.due_at),
+                Some(scheduled) => scheduled.due_at,
                 None => {
                     let due_at = sqlx::query_scalar!(
-                        "SELECT deletion_due_at FROM users WHERE id = $1 FOR UPDATE",
+                        r#"SELECT deletion_due_at AS "due_at!" FROM users WHERE id = $1"#,
                         user.uuid()
                     );
-                    due_at.fetch_optional(&mut *connection).await?.flatten()
+                    due_at.fetch_one(&mut *connection).await?
                 }
             };
-            let Some(due_at) = due_at else { return Ok(Requested::Gone) };
-            let ended =
-                rules::apply(connection, Occasion::DeletionRequested, user, Some(current), &origin)
-                    .await?;
-            let Some(scheduled) = scheduled else { return Ok(Requested::DueAt(due_at)) };
+            let (occasion, current) = (Occasion::DeletionRequested, Some(session));
+            let ended = rules::apply(connection, occasion, user, current, &origin).await?;
+            let Some(scheduled) = scheduled else { return Ok(due_at) };
             let message =
                 Message::DeletionScheduled { display_name: scheduled.display_name, due_at };
             outbox::enqueue(connection, &sealer, Some(user), &scheduled.email, &message).await?;
@@ -73,28 +62,26 @@ pub async fn request(
                 Event {
                     name: "deletion_requested",
                     user: Some(user),
-                    session: Some(current),
+                    session: current,
                     origin: &origin,
                     details: json!({ "days": GRACE_DAYS, "ended_sessions": ended.sessions }),
                 },
             )
             .await?;
-            Ok(Requested::DueAt(due_at))
+            Ok(due_at)
         })
-    })
-    .await
+    });
+    request.await
 }
 
 /// The account stays after all; `false` when nobody had asked for its end.
 pub async fn cancel(
     pool: &PgPool,
     sealer: &Sealer,
-    user: UserId,
-    current: SessionId,
-    origin: Origin,
-) -> sqlx::Result<bool> {
-    let sealer = sealer.clone();
-    db::transaction(pool, move |connection| {
+    requester: &Requester,
+) -> sqlx::Result<Result<bool, SessionEnded>> {
+    let (sealer, Requester { user, session, origin }) = (sealer.clone(), requester.clone());
+    let cancel = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let kept = sqlx::query!(
                 r#"
@@ -116,7 +103,7 @@ pub async fn cancel(
                 Event {
                     name: "deletion_canceled",
                     user: Some(user),
-                    session: Some(current),
+                    session: Some(session),
                     origin: &origin,
                     details: json!({}),
                 },
@@ -124,8 +111,8 @@ pub async fn cancel(
             .await?;
             Ok(true)
         })
-    })
-    .await
+    });
+    cancel.await
 }
 
 /// Deletes an account at once: for operators. `false` when there is none. The caller settles.

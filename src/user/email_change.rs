@@ -10,13 +10,13 @@ use sqlx::{PgConnection, PgPool};
 use super::email_address::EmailAddress;
 use super::email_token::{self, Consumed, Owner, Purpose};
 use super::rules::{self, Ended, Occasion};
-use super::verify_email::Asker;
 use crate::audit::{self, Event, Origin};
 use crate::db;
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::Secret;
+use crate::session::{Requester, SessionEnded};
 
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
 /// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
@@ -24,11 +24,11 @@ use crate::secret::Secret;
 pub async fn begin(
     pool: &PgPool,
     sealer: Sealer,
-    user: UserId,
+    requester: &Requester,
     new: EmailAddress,
-    origin: Origin,
-) -> sqlx::Result<()> {
-    db::transaction(pool, move |connection| {
+) -> sqlx::Result<Result<(), SessionEnded>> {
+    let Requester { user, origin, .. } = requester.clone();
+    let request = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let Some(owner) = email_token::lock_owner(connection, user).await? else {
                 return Ok(());
@@ -72,26 +72,26 @@ pub async fn begin(
             )
             .await
         })
-    })
-    .await
+    });
+    request.await
 }
 
 /// Makes the address of a used link the one of its account, with all that this ends; `None` when another account has it by
-/// now.
+/// now. `session` is the one in which it happens, if it does in one.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
     owner: Owner,
     new: &Consumed,
-    asker: &Asker,
+    session: Option<SessionId>,
+    origin: &Origin,
     by: &'static str,
 ) -> sqlx::Result<Option<Ended>> {
-    let (user, origin) = (owner.id(), &asker.origin);
+    let user = owner.id();
     if !set_address(connection, user, &new.email, &new.email_canonical).await? {
         return Ok(None);
     }
-    let ended =
-        rules::apply(connection, Occasion::EmailChanged, user, asker.session, origin).await?;
+    let ended = rules::apply(connection, Occasion::EmailChanged, user, session, origin).await?;
     // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
     if owner.email_verified_at.is_none() {
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)

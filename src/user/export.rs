@@ -6,20 +6,39 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event};
 use crate::db;
-use crate::id::{SessionId, UserId};
+use crate::session::{Requester, SessionEnded};
 
 /// A little less than the longest page.
 const DEADLINE: Duration = Duration::from_secs(25);
 
-/// Gathers it, at one moment, and leaves a line in the trail; `None` when there is no such account (any more).
+/// Records the export and gathers the data of the user who requests it, as of one moment at which the session existed. The
+/// check with its locks is a transaction of its own: a long export must not block the account.
 pub async fn export(
     pool: &PgPool,
-    user: UserId,
-    current: SessionId,
-    origin: Origin,
-) -> sqlx::Result<Option<Value>> {
+    requester: &Requester,
+) -> sqlx::Result<Result<Value, SessionEnded>> {
+    let by = requester.clone();
+    let recorded = requester.transaction::<_, sqlx::Error, _>(pool, move |connection| {
+        Box::pin(async move {
+            let event = Event {
+                name: "data_exported",
+                user: Some(by.user),
+                session: Some(by.session),
+                origin: &by.origin,
+                details: json!({}),
+            };
+            audit::record(connection, event).await
+        })
+    });
+    if let Err(ended) = recorded.await? {
+        return Ok(Err(ended));
+    }
+    gather(pool, requester.clone()).await
+}
+
+async fn gather(pool: &PgPool, requester: Requester) -> sqlx::Result<Result<Value, SessionEnded>> {
     db::transaction_within(pool, DEADLINE, move |connection| {
         Box::pin(async move {
             sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -28,17 +47,11 @@ pub async fn export(
             sqlx::query!("SET LOCAL TimeZone = 'UTC'").execute(&mut *connection).await?;
             // A long trail takes longer than a page may.
             sqlx::query!("SET LOCAL statement_timeout = '20s'").execute(&mut *connection).await?;
-            audit::record(
-                connection,
-                Event {
-                    name: "data_exported",
-                    user: Some(user),
-                    session: Some(current),
-                    origin: &origin,
-                    details: json!({}),
-                },
-            )
-            .await?;
+            // The first query takes the snapshot, so all data is from before the end of the session.
+            if !requester.is_live(&mut *connection).await? {
+                return Ok(Err(SessionEnded));
+            }
+            let (user, current) = (requester.user, requester.session);
             let found = sqlx::query!(
                 r#"
                 SELECT email_canonical,
@@ -61,7 +74,7 @@ pub async fn export(
             )
             .fetch_optional(&mut *connection)
             .await?;
-            let Some(found) = found else { return Ok(None) };
+            let Some(found) = found else { return Ok(Err(SessionEnded)) };
             let sessions: Vec<Value> = sqlx::query_scalar!(
                 r#"
                 SELECT jsonb_build_object(
@@ -155,7 +168,7 @@ pub async fn export(
             )
             .fetch_all(&mut *connection)
             .await?;
-            Ok(Some(json!({
+            Ok(Ok(json!({
                 "about": "Everything this site holds about you. Times are UTC. What would open something (the digest \
                           of your password, of your sessions and of links) is left out.",
                 "exported_at": iso(found.now),

@@ -12,6 +12,7 @@ use super::rules::{self, Occasion};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::UserId;
+use crate::session::{Requester, SessionEnded};
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,20 +217,26 @@ pub async fn list_after(pool: &PgPool, after: Uuid, limit: i64) -> sqlx::Result<
     .await
 }
 
-/// Changes what pages call somebody; `false` when there is no such account.
+/// Changes the display name of the user who requests it.
 pub async fn set_display_name(
     pool: &PgPool,
-    id: UserId,
-    display_name: &DisplayName,
-) -> sqlx::Result<bool> {
-    let changed = sqlx::query!(
-        "UPDATE users SET display_name = $2 WHERE id = $1",
-        id.uuid(),
-        display_name.as_str(),
-    )
-    .execute(pool)
-    .await?;
-    Ok(changed.rows_affected() == 1)
+    requester: &Requester,
+    display_name: DisplayName,
+) -> sqlx::Result<Result<(), SessionEnded>> {
+    let user = requester.user;
+    let change = requester.transaction(pool, move |connection| {
+        Box::pin(async move {
+            sqlx::query!(
+                "UPDATE users SET display_name = $2 WHERE id = $1",
+                user.uuid(),
+                display_name.as_str(),
+            )
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+    });
+    change.await
 }
 
 /// Disables or enables an account; disabling ends all its sessions. `false` when it was so already.

@@ -14,11 +14,11 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::Secret;
+use crate::session::{Requester, SessionEnded};
 
-/// What came of [`set_password`].
+/// What came of [`change`].
 pub enum PasswordSet {
-    /// The password is new; `ended` other sessions are over. `secret` is the own session's new one:
-    /// `None` when no session was to be kept, or it ended meanwhile.
+    /// The password is new; `ended` other sessions are over. `secret` is the own session's new one.
     Done {
         /// How many other sessions ended.
         ended: usize,
@@ -29,30 +29,43 @@ pub enum PasswordSet {
     Overtaken,
 }
 
-/// Sets the password of `user`. With `verified` the stored hash must still be that one. `keep` is the
-/// session that asks; every other one ends, and so does every link that was mailed but those that undo a change
-/// of address. The owner is told by mail.
-pub async fn set_password(
+/// Changes the password of the user who requests it, whose stored hash must still be `verified`. Every other session ends,
+/// and so does every link that was mailed but those that undo a change of address. The owner is told by mail.
+pub async fn change(
     pool: &PgPool,
     sealer: Sealer,
-    user: UserId,
-    verified: Option<String>,
+    requester: &Requester,
+    verified: String,
     hash: PasswordHash,
-    keep: Option<SessionId>,
-    origin: Origin,
-) -> sqlx::Result<PasswordSet> {
-    db::transaction(pool, move |connection| {
+) -> sqlx::Result<Result<PasswordSet, SessionEnded>> {
+    let Requester { user, session, origin } = requester.clone();
+    let change = requester.transaction(pool, move |connection| {
         Box::pin(async move {
-            // Without a session that asks it is an operator who sets it.
-            let occasion = match keep {
-                Some(_) => Occasion::PasswordChanged,
-                None => Occasion::PasswordReset,
-            };
+            let (verified, occasion) = (Some(verified), Occasion::PasswordChanged);
             let new = New { user, verified, hash, occasion, by_link: false };
-            let Some(ended) = apply(connection, &sealer, new, keep, &origin).await? else {
+            let Some(ended) = apply(connection, &sealer, new, Some(session), &origin).await? else {
                 return Ok(PasswordSet::Overtaken);
             };
             Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret })
+        })
+    });
+    change.await
+}
+
+/// Sets the password of `user`: for operators. Every session ends, and the links as in [`change`]. The owner is told by
+/// mail. `false` if there is no such account.
+pub async fn set_by_operator(
+    pool: &PgPool,
+    sealer: Sealer,
+    user: UserId,
+    hash: PasswordHash,
+    origin: Origin,
+) -> sqlx::Result<bool> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let occasion = Occasion::PasswordReset;
+            let new = New { user, verified: None, hash, occasion, by_link: false };
+            Ok(apply(connection, &sealer, new, None, &origin).await?.is_some())
         })
     })
     .await

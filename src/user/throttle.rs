@@ -22,6 +22,7 @@ use super::record::{self, User};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::UserId;
+use crate::session::{Requester, SessionEnded};
 use counters::{By, Counted, Key, Outcome, Undone};
 pub use limits::{Limit, Limits};
 
@@ -108,13 +109,17 @@ pub enum Admission {
 #[derive(Debug)]
 pub struct Granted {
     counted: Vec<Counted>,
+    /// On behalf of whose session it was counted, if of one: it is not given back after the end of that session.
+    requester: Option<Requester>,
 }
 
 /// Tries that were refused since the start, by [`Action::ALL`].
 static REFUSED: [AtomicU64; Action::ALL.len()] = [const { AtomicU64::new(0) }; Action::ALL.len()];
 
 /// How often a try may be overtaken by others that count at the same moment.
-const OVERTAKEN: usize = 3;
+const ATTEMPTS: usize = 3;
+/// The answer to one that was overtaken as often.
+const OVERTAKEN: Outcome = Outcome::Waiting { seconds: 1.0 };
 
 /// Counts a try, if it may be done: by the known device alone, else like anybody's. What a copy of the device used up
 /// leaves its owner no worse off than without one.
@@ -122,38 +127,81 @@ pub async fn admit(pool: &PgPool, action: Action, who: Who<'_>) -> sqlx::Result<
     let mut wait = f64::INFINITY;
     let device = device_key(action, who).map(|key| vec![key]);
     for keys in device.into_iter().chain([keys(action, who)]) {
-        match count(pool, keys).await? {
-            Ok(granted) => return Ok(Admission::Granted(granted)),
-            Err(seconds) => wait = wait.min(seconds),
+        let counted = not_overtaken(async || counters::count(pool, keys.clone()).await).await?;
+        match counted.unwrap_or(OVERTAKEN) {
+            Outcome::Counted(counted) => {
+                return Ok(Admission::Granted(Granted { counted, requester: None }));
+            }
+            Outcome::Waiting { seconds } => wait = wait.min(seconds),
         }
     }
-    REFUSED[action as usize].fetch_add(1, Ordering::Relaxed);
-    let retry_after = Duration::try_from_secs_f64(wait).unwrap_or_default();
-    Ok(Admission::Refused { retry_after: retry_after.max(Duration::from_secs(1)) })
+    Ok(refuse(action, wait))
 }
 
-/// Counts by all of `keys`, or answers how many seconds at least one of them may not.
-async fn count(pool: &PgPool, keys: Vec<Key>) -> sqlx::Result<Result<Granted, f64>> {
-    for _ in 0..OVERTAKEN {
-        match counters::count(pool, keys.clone()).await {
-            Ok(Outcome::Counted(counted)) => return Ok(Ok(Granted { counted })),
-            Ok(Outcome::Waiting { seconds }) => return Ok(Err(seconds)),
+/// As [`admit`], on behalf of a session. An attempt of a session that has ended is not counted.
+pub async fn admit_for(
+    pool: &PgPool,
+    requester: &Requester,
+    action: Action,
+    who: Who<'_>,
+) -> sqlx::Result<Result<Admission, SessionEnded>> {
+    let keys = keys(action, who);
+    let count = async || counters::count_for(pool, requester, keys.clone()).await;
+    let counted = not_overtaken(count).await?.unwrap_or(Ok(OVERTAKEN));
+    Ok(counted.map(|outcome| match outcome {
+        Outcome::Counted(counted) => {
+            Admission::Granted(Granted { counted, requester: Some(requester.clone()) })
+        }
+        Outcome::Waiting { seconds } => refuse(action, seconds),
+    }))
+}
+
+/// What came of `count`, which is repeated while other attempts overtake it; `None` if they did each time.
+async fn not_overtaken<T>(count: impl AsyncFn() -> Result<T, Undone>) -> sqlx::Result<Option<T>> {
+    for _ in 0..ATTEMPTS {
+        match count().await {
+            Ok(outcome) => return Ok(Some(outcome)),
             Err(Undone::Overtaken) => {}
             Err(Undone::Database(error)) => return Err(error),
         }
     }
-    Ok(Err(1.0))
+    Ok(None)
+}
+
+fn refuse(action: Action, seconds: f64) -> Admission {
+    REFUSED[action as usize].fetch_add(1, Ordering::Relaxed);
+    let retry_after = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    Admission::Refused { retry_after: retry_after.max(Duration::from_secs(1)) }
 }
 
 /// It was a success: it does not count against anybody. The account (from anywhere, and from this address) or the known
 /// device begins anew; the address gets back this one try, for others may have failed there.
 pub async fn refund(pool: &PgPool, granted: Granted) -> sqlx::Result<()> {
-    counters::give_back(pool, granted.counted, |by| by != By::Address).await
+    give_back(pool, granted, |by| by != By::Address).await
 }
 
 /// Nothing was tried after all (too busy, away): every counter gets back this one try, and no more.
 pub async fn withdraw(pool: &PgPool, granted: Granted) -> sqlx::Result<()> {
-    counters::give_back(pool, granted.counted, |_| false).await
+    give_back(pool, granted, |_| false).await
+}
+
+async fn give_back(
+    pool: &PgPool,
+    granted: Granted,
+    begins_anew: fn(By) -> bool,
+) -> sqlx::Result<()> {
+    let Granted { counted, requester } = granted;
+    match requester {
+        None => counters::give_back(pool, &counted, begins_anew).await,
+        Some(requester) => {
+            let give_back = requester.transaction(pool, move |connection| {
+                Box::pin(
+                    async move { counters::give_back(connection, &counted, begins_anew).await },
+                )
+            });
+            give_back.await.map(|_| ())
+        }
+    }
 }
 
 /// Whether the mail that answers `action` may go to `account` now, counted in the caller's transaction. Strangers cause

@@ -1,6 +1,6 @@
 //! The address of somebody who has an account: shown to be theirs by a link or a code that was mailed to it. A link for
-//! another address makes that one the account's. Whoever calls has made sure that it is the owner of the account who asks:
-//! the link alone, read by a stranger, confirms nothing.
+//! another address makes that one the account's. It takes the owner of the account, by their session or their password
+//! ([`Authorization`]): the link alone, read by a stranger, confirms nothing.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -15,6 +15,7 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::Secret;
+use crate::session::{Requester, SessionEnded};
 
 /// What came of [`send`].
 #[derive(Debug, PartialEq, Eq)]
@@ -26,8 +27,13 @@ pub enum Sent {
 }
 
 /// Sends a link and a code to the address that the account has; an older one is dead.
-pub async fn send(pool: &PgPool, sealer: Sealer, user: UserId) -> sqlx::Result<Sent> {
-    db::transaction(pool, move |connection| {
+pub async fn send(
+    pool: &PgPool,
+    sealer: Sealer,
+    requester: &Requester,
+) -> sqlx::Result<Result<Sent, SessionEnded>> {
+    let user = requester.user;
+    let send = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let owner = email_token::lock_owner(connection, user).await?;
             let Some(owner) = owner.filter(|owner| owner.email_verified_at.is_none()) else {
@@ -44,8 +50,8 @@ pub async fn send(pool: &PgPool, sealer: Sealer, user: UserId) -> sqlx::Result<S
             outbox::enqueue(connection, &sealer, Some(user), &owner.email, &message).await?;
             Ok(Sent::Sent)
         })
-    })
-    .await
+    });
+    send.await
 }
 
 /// What came of a link or a code.
@@ -68,62 +74,95 @@ pub enum Confirmed {
     Gone,
 }
 
-/// Who uses a link or a code, in which session of the account, if in one.
+/// What shows that it is the owner of the account who uses a link.
 #[derive(Clone, Debug)]
-pub struct Asker {
-    /// It goes on when the address becomes another one; the others end.
-    pub session: Option<SessionId>,
-    /// Where it comes from.
-    pub origin: Origin,
+pub enum Authorization {
+    /// A session of the account. It continues if the email changes; the other sessions end.
+    Session(Requester),
+    /// The password of `user`, which the caller has just compared.
+    Password {
+        /// The account.
+        user: UserId,
+        /// Where the request comes from.
+        origin: Origin,
+    },
 }
 
-/// Uses up a link of `user` that confirms an address.
+impl Authorization {
+    fn user(&self) -> UserId {
+        match self {
+            Self::Session(requester) => requester.user,
+            Self::Password { user, .. } => *user,
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Session(requester) => Some(requester.session),
+            Self::Password { .. } => None,
+        }
+    }
+
+    fn origin(&self) -> &Origin {
+        match self {
+            Self::Session(Requester { origin, .. }) | Self::Password { origin, .. } => origin,
+        }
+    }
+}
+
+/// Uses up a link that confirms an address of the authorized user.
 pub async fn confirm_by_link(
     pool: &PgPool,
     sealer: Sealer,
-    user: UserId,
+    authorization: Authorization,
     token: &Secret,
-    asker: Asker,
-) -> sqlx::Result<Confirmed> {
+) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
     let token = token.digest();
     let confirmed = db::transaction(pool, move |connection| {
         Box::pin(async move {
+            if let Authorization::Session(requester) = &authorization
+                && let Err(ended) = requester.lock(connection).await?
+            {
+                return Ok(Err(ended));
+            }
+            let user = authorization.user();
             let Some(owner) = email_token::lock_owner(connection, user).await? else {
-                return Ok(Confirmed::Gone);
+                return Ok(Ok(Confirmed::Gone));
             };
-            use_up(connection, &sealer, owner, token.as_bytes(), &asker, "link").await
+            let digest = token.as_bytes();
+            use_up(connection, &sealer, owner, digest, &authorization, "link").await.map(Ok)
         })
     })
     .await;
     confirmed.or_else(gone_when_taken)
 }
 
-/// Uses up a code of `user`, who is signed in. `purpose` is for which of the two addresses it was typed: the account's own
+/// Uses up a code of the user who requests it. `purpose` is for which of the two addresses it was typed: the account's own
 /// ([`Purpose::VerifyEmail`]) or a new one ([`Purpose::ChangeEmail`]).
 pub async fn confirm_by_code(
     pool: &PgPool,
     sealer: Sealer,
-    user: UserId,
+    requester: &Requester,
     purpose: Purpose,
     code: Code,
-    asker: Asker,
-) -> sqlx::Result<Confirmed> {
-    let confirmed = db::transaction(pool, move |connection| {
+) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
+    let user = requester.user;
+    let authorization = Authorization::Session(requester.clone());
+    let confirm = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let Some(owner) = email_token::lock_owner(connection, user).await? else {
                 return Ok(Confirmed::Gone);
             };
             match email_token::try_code(connection, &sealer, user, purpose, &code).await? {
                 CodeTry::Right(token) => {
-                    use_up(connection, &sealer, owner, &token, &asker, "code").await
+                    use_up(connection, &sealer, owner, &token, &authorization, "code").await
                 }
                 CodeTry::Wrong => Ok(Confirmed::WrongCode),
                 CodeTry::Dead => Ok(Confirmed::Gone),
             }
         })
-    })
-    .await;
-    confirmed.or_else(gone_when_taken)
+    });
+    confirm.await.or_else(gone_when_taken)
 }
 
 async fn use_up(
@@ -131,11 +170,11 @@ async fn use_up(
     sealer: &Sealer,
     owner: Owner,
     token: &[u8],
-    asker: &Asker,
+    authorization: &Authorization,
     by: &'static str,
 ) -> sqlx::Result<Confirmed> {
     let user = owner.id();
-    let origin = &asker.origin;
+    let (session, origin) = (authorization.session(), authorization.origin());
     let own = email_token::consume(connection, user, Purpose::VerifyEmail, token).await?;
     if let Some(own) = own {
         // The link was sent to the address that the account had then; it says nothing of another.
@@ -150,7 +189,7 @@ async fn use_up(
     }
     let new = email_token::consume(connection, user, Purpose::ChangeEmail, token).await?;
     let Some(new) = new else { return Ok(Confirmed::Gone) };
-    let ended = email_change::apply(connection, sealer, owner, &new, asker, by).await?;
+    let ended = email_change::apply(connection, sealer, owner, &new, session, origin, by).await?;
     Ok(match ended {
         Some(Ended { secret, .. }) => {
             Confirmed::Done { user, email: new.email, secret, changed: true }
@@ -169,6 +208,6 @@ async fn verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<(
     Ok(())
 }
 
-fn gone_when_taken(error: sqlx::Error) -> sqlx::Result<Confirmed> {
-    if email_change::is_taken(&error) { Ok(Confirmed::Gone) } else { Err(error) }
+fn gone_when_taken(error: sqlx::Error) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
+    if email_change::is_taken(&error) { Ok(Ok(Confirmed::Gone)) } else { Err(error) }
 }

@@ -53,6 +53,29 @@ fn from_memory_a_thousand_pages_are_a_select_or_two_and_at_most_two_updates() {
 }
 
 #[test]
+fn a_page_of_the_account_takes_no_lock_and_a_form_takes_two() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    let locks = || {
+        statements(&database, "%SELECT%FROM users%FOR NO KEY UPDATE%")
+            + statements(&database, "%SELECT%FROM sessions%FOR NO KEY UPDATE%")
+    };
+    let checks = || statements(&database, "%SELECT EXISTS%FROM sessions s%JOIN users u%");
+    let before = (locks(), checks());
+    for page in
+        ["", "/profile", "/email", "/sessions", "/password", "/activity", "/export", "/delete"]
+    {
+        assert_eq!(browser.get(&format!("/account{page}")).status, 200, "{page}");
+    }
+    assert_eq!((locks(), checks()), before);
+    assert_eq!(browser.post("/account/profile", &[("display_name", "Changed")]).status, 303);
+    assert_eq!((locks(), checks()), (before.0 + 2, before.1));
+    // A page in answer to a form costs one question more, and no lock.
+    assert_eq!(browser.post("/account/profile", &[("display_name", "")]).status, 422);
+    assert_eq!((locks(), checks()), (before.0 + 2, before.1 + 1));
+}
+
+#[test]
 fn a_thousand_anonymous_requests_are_no_row_and_no_statement() {
     let (server, database) = site();
     let mut browser = server.browser();

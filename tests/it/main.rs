@@ -23,6 +23,7 @@ mod foreign_logins;
 mod fresh_proof;
 mod headers;
 mod import;
+mod late_forms;
 mod lockout;
 mod log;
 mod mail;

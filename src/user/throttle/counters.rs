@@ -1,12 +1,13 @@
 //! Rows of `throttles`: counted, given back, forgotten. Knows no action and no number.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::limits::Limit;
 use crate::db;
+use crate::session::{Requester, SessionEnded};
 
 /// One counter, and what it showed after this try.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Counted {
     pub(super) key: Key,
     tries: i32,
@@ -85,6 +86,15 @@ pub(super) async fn count(pool: &PgPool, keys: Vec<Key>) -> Result<Outcome, Undo
     db::transaction(pool, move |connection| Box::pin(count_in(connection, keys))).await
 }
 
+/// The same on behalf of a session.
+pub(super) async fn count_for(
+    pool: &PgPool,
+    requester: &Requester,
+    keys: Vec<Key>,
+) -> Result<Result<Outcome, SessionEnded>, Undone> {
+    requester.transaction(pool, move |connection| Box::pin(count_in(connection, keys))).await
+}
+
 /// The same in the caller's transaction, which must not commit after [`Undone`] unless there was one key.
 pub(super) async fn count_in(
     connection: &mut PgConnection,
@@ -157,8 +167,8 @@ pub(super) async fn count_in(
 
 /// Takes the try back; where `begins_anew` says so, with all before it.
 pub(super) async fn give_back(
-    pool: &PgPool,
-    counted: Vec<Counted>,
+    at: impl PgExecutor<'_>,
+    counted: &[Counted],
     begins_anew: impl Fn(By) -> bool,
 ) -> sqlx::Result<()> {
     // A wait goes with the try that began it, and whenever no more than the free tries are left.
@@ -191,7 +201,7 @@ pub(super) async fn give_back(
         &counted.iter().map(|one| i32::from(one.key.limit.free)).collect::<Vec<_>>(),
         &counted.iter().map(|one| begins_anew(one.key.by)).collect::<Vec<_>>(),
     )
-    .execute(pool)
+    .execute(at)
     .await?;
     Ok(())
 }

@@ -116,6 +116,33 @@ impl Browser {
         headers: &[(&str, &str)],
         body: &str,
     ) -> std::io::Result<Answer> {
+        let head = self.head(method, path, headers, body);
+        let answer = raw(&self.address, &[head.as_bytes(), body.as_bytes()].concat())?;
+        for cookie in answer.cookies() {
+            let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if attributes.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Sends the head of a form and the first half of its body. The server waits for the rest.
+    pub fn begin(&self, path: &str, kind: &str, body: &str) -> Begun {
+        let headers = [("Content-Type", kind), ("Sec-Fetch-Site", "same-origin")];
+        let head = self.head("POST", path, &headers, body);
+        let (first, rest) = body.split_at(body.len() / 2);
+        let mut stream = TcpStream::connect(&self.address).expect("a server");
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(head.as_bytes()).expect("a server that reads");
+        stream.write_all(first.as_bytes()).expect("a server that reads");
+        Begun { stream, rest: rest.to_owned() }
+    }
+
+    fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nConnection: close\r\n",
             self.address, self.agent
@@ -132,17 +159,7 @@ impl Browser {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         head.push_str("\r\n");
-        let answer = raw(&self.address, &[head.as_bytes(), body.as_bytes()].concat())?;
-        for cookie in answer.cookies() {
-            let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if attributes.contains("Max-Age=0") {
-                self.cookies.remove(name);
-            } else {
-                self.cookies.insert(name.to_owned(), value.to_owned());
-            }
-        }
-        Ok(answer)
+        head
     }
 
     /// Registers and is signed in.
@@ -170,6 +187,20 @@ impl Browser {
     }
 }
 
+/// A form of which the server has the head and half of the body.
+pub struct Begun {
+    stream: TcpStream,
+    rest: String,
+}
+
+impl Begun {
+    /// Sends the rest; answers what came back. Keeps no cookie.
+    pub fn finish(mut self) -> Answer {
+        self.stream.write_all(self.rest.as_bytes()).expect("a server that reads");
+        read_answer(&mut self.stream, false).expect("an answer")
+    }
+}
+
 /// Fields as a browser sends them.
 pub fn encode(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
@@ -178,12 +209,16 @@ pub fn encode(fields: &[(&str, &str)]) -> String {
 /// Sends bytes and reads the whole answer.
 pub fn raw(address: &str, bytes: &[u8]) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     // A server that refuses early closes while we still write; what it said still counts.
     stream.write_all(bytes).ok();
+    read_answer(&mut stream, bytes.starts_with(b"HEAD "))
+}
+
+fn read_answer(stream: &mut TcpStream, is_head: bool) -> std::io::Result<Answer> {
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
-    while !is_whole(&answer, bytes.starts_with(b"HEAD ")) {
+    while !is_whole(&answer, is_head) {
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(&chunk[..count]),
