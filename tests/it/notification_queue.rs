@@ -69,6 +69,8 @@ fn while_the_notification_queue_is_full_everything_works_and_every_end_is_final(
     refuse(&database, "%");
     assert_eq!(with_cookie(&servers[0], &cookies[0]).post("/logout", &[]).status, 303);
     assert!(!lives(&cookies[0]), "signed out");
+    assert_eq!(ada.post("/account/profile", &[("display_name", "Countess")]).status, 303);
+    assert!(ada.get("/account/profile").body.contains("Countess"));
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
     assert_eq!(ada.post("/account/password", &fields).status, 303);
     assert!(!lives(&cookies[1]), "the password was changed");
