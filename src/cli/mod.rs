@@ -58,6 +58,10 @@ pub fn main() -> ExitCode {
         return Ending::Failed.into();
     }
     let done = actix_web::rt::System::new().block_on(run(config, command));
+    let done = done.and_then(|ending| match out::failure() {
+        None => Ok(ending),
+        Some(error) => Err(anyhow::anyhow!("standard output cannot be written ({error})")),
+    });
     let ending = done.unwrap_or_else(|error| {
         // The server must end although its log may not be read; a command waits for its reader.
         let say = if serves { log::print } else { out::problem };

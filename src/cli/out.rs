@@ -1,8 +1,12 @@
 //! What the command line says. A reader that went away (`| head`) ends the saying, not the program in a panic.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use serde::Serialize;
+
+/// The first error of standard output that is not a closed pipe.
+static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
 /// A line on standard output.
 pub(super) fn line(text: &str) {
@@ -11,7 +15,20 @@ pub(super) fn line(text: &str) {
 
 /// The same; `false` when nobody reads it any more.
 pub(super) fn is_heard(text: &str) -> bool {
-    writeln!(std::io::stdout().lock(), "{text}").is_ok()
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                FAILURE.set(error).ok();
+            }
+            false
+        }
+    }
+}
+
+/// Why standard output is incomplete, for example because the disk is full. `None` after a reader closed the pipe.
+pub(super) fn failure() -> Option<&'static io::Error> {
+    FAILURE.get()
 }
 
 /// A problem, on standard error.

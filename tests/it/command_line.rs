@@ -263,3 +263,30 @@ fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
     assert!(told.contains("state=\"off\"} 1"), "{told}");
     drop(off);
 }
+
+#[test]
+fn output_that_does_not_fit_on_a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let list = |output: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+            .args(["user", "list"])
+            .env_clear()
+            .envs([("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)])
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    // Linux's device that is always full.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let said = list(full.into()).wait_with_output().unwrap();
+    let error = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot be written (No space left on device"), "{error}");
+
+    let mut piped = list(Stdio::piped());
+    drop(piped.stdout.take());
+    assert_eq!(piped.wait().unwrap().code(), Some(0));
+}
