@@ -41,6 +41,7 @@ pub mod kit;
 pub mod background;
 pub mod config;
 pub mod db;
+pub mod durable;
 pub mod id;
 pub mod log;
 pub mod seal;

@@ -15,7 +15,7 @@ const FLOORS: [(&str, &[&str], bool); 7] = [
     ("the HTTP kit", &["kit"], false),
     (
         "the ground",
-        &["background", "config", "db", "templates", "id", "log", "seal", "secret"],
+        &["background", "config", "db", "durable", "templates", "id", "log", "seal", "secret"],
         true,
     ),
     ("the map", &["lib"], false),

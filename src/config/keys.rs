@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
+use crate::durable;
 use crate::secret::{Secret, SecretText};
 
 /// Characters of a key at least: 32 of base64 carry 192 bits.
@@ -80,21 +81,20 @@ impl SecretKeys {
     }
 }
 
-/// Whole or not at all: written beside, then linked, so that two starts at once agree on one key.
+/// Whole or not at all: written beside, then linked, so that two starts at once agree on one key. Synced, because
+/// the key signs users out when it is lost.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     fs::create_dir_all(data_dir)?;
-    let beside = data_dir.join(format!("{FILE}.{}", std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    let key = format!("{}{}", Secret::generate().reveal(), Secret::generate().reveal());
-    writeln!(file, "{key}")?;
-    file.sync_all()?;
+    let beside = data_dir.join(format!("{FILE}.{}", uuid::Uuid::new_v4()));
+    let key = format!("{}{}\n", Secret::generate().reveal(), Secret::generate().reveal());
+    durable::create(&beside, 0o600, key.as_bytes())?;
     let linked = match fs::hard_link(&beside, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     };
     fs::remove_file(&beside)?;
-    linked
+    linked?;
+    durable::sync_folder(data_dir)
 }
 
 impl fmt::Debug for SecretKeys {

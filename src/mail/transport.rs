@@ -1,16 +1,19 @@
 //! Where mail goes: to a mail server, into a folder, or nowhere.
 
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::Context as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::compose::Composed;
 use super::smtp::{Failure, Smtp, Stage};
 use crate::config::{Mail, MailTransport};
+use crate::durable;
+
+/// Bytes that the probe of a folder writes. Mails are shorter.
+const PROBE: usize = 64 * 1024;
 
 /// Where mail goes.
 pub enum Transport {
@@ -56,12 +59,9 @@ impl Transport {
         match self {
             Transport::Kept => Ok("Kept in the database; nothing is sent.".to_owned()),
             Transport::Folder(folder) => {
-                make(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-                let probe = folder.join(format!(".{}", Uuid::new_v4()));
-                tokio::fs::write(&probe, b"")
+                probe(folder)
                     .await
                     .with_context(|| format!("{} cannot be written to", folder.display()))?;
-                tokio::fs::remove_file(&probe).await.ok();
                 Ok(format!("Written to {}, an .eml file each.", folder.display()))
             }
             Transport::Smtp(smtp) => match smtp.probe().await {
@@ -84,18 +84,37 @@ impl Transport {
     }
 }
 
-/// The same mail has the same name, so that a second attempt leaves no second file; and is there whole or not at all.
+/// Returns once the mail survives a power failure. The name depends only on the id, so that a second attempt
+/// replaces the file of the first. The unfinished file has its own name for each attempt, because another server
+/// may write the same mail after the lease has expired.
 async fn write(folder: &Path, id: Uuid, bytes: &[u8]) -> io::Result<()> {
-    make(folder)?;
-    let unfinished = folder.join(format!(".{id}"));
-    let mut options = tokio::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished).await?;
-    file.write_all(bytes).await?;
-    file.sync_all().await?;
-    tokio::fs::rename(&unfinished, folder.join(format!("{id}.eml"))).await
+    let (folder, bytes) = (folder.to_owned(), bytes.to_owned());
+    blocking(move || {
+        durable::create_folder(&folder, 0o700)?;
+        let unfinished = folder.join(format!(".{id}.{}", Uuid::new_v4()));
+        durable::replace(&folder.join(format!("{id}.eml")), &unfinished, 0o600, &bytes)
+    })
+    .await
 }
 
-fn make(folder: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+/// Writes and removes a file that is as large as a mail, so that a full disk is noticed.
+async fn probe(folder: &Path) -> io::Result<()> {
+    let folder = folder.to_owned();
+    blocking(move || {
+        durable::create_folder(&folder, 0o700)?;
+        let path = folder.join(format!(".{}", Uuid::new_v4()));
+        durable::create(&path, 0o600, &vec![b'.'; PROBE])?;
+        fs::remove_file(&path)?;
+        durable::sync_folder(&folder)
+    })
+    .await
+}
+
+/// Runs file operations on a thread that may block. tokio's own `File` reports an error of a write only to the
+/// next operation and not to `sync_all`, so that a failed last write would be lost.
+async fn blocking<F>(work: F) -> io::Result<()>
+where
+    F: FnOnce() -> io::Result<()> + Send + 'static,
+{
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -7,6 +7,7 @@ use sqlx::Connection as _;
 
 use crate::mail::{TOKEN, frontdesk, mailing, reset};
 use crate::support::port::free_port;
+use crate::support::small_disk::SmallDisk;
 use crate::support::smtp::{Smtp, Tls, until};
 use crate::support::{Database, Server, registered};
 
@@ -285,4 +286,49 @@ fn without_a_mail_server_that_answers_the_site_starts_and_mail_waits_for_it() {
     database.db_execute("UPDATE mail_outbox SET next_attempt_at = now() + interval '1 hour'");
     assert_eq!(frontdesk(&database, &[], &["mail", "retry", &id]).0, 0);
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
+}
+
+#[test]
+fn a_mail_that_does_not_fit_on_a_full_disk_waits_and_arrives_whole_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount("full-mail-folder") else { return };
+    let database = Database::new();
+    let folder = disk.folder.join("mail");
+    let settings = [("FRONTDESK_MAIL_DIR", folder.to_str().unwrap())];
+    let server = Server::start(&database, &settings);
+    // The folder exists and has room for names, but not for a byte.
+    database.db_enqueue("ada@example.com", &reset("Ada"));
+    until("the first mail is sent", || database.db_mails("sent") == 1);
+    disk.fill();
+
+    database.db_enqueue("bob@example.com", &reset("Bob"));
+    until("the mail is put off", || {
+        database.db_count("SELECT count(*) FROM mail_outbox WHERE last_error IS NOT NULL") == 1
+    });
+    let kept = "SELECT count(*) FROM mail_outbox WHERE state = 'waiting' AND sealed IS NOT NULL";
+    assert_eq!(database.db_count(kept), 1);
+    let said = database.db_texts("SELECT last_error FROM mail_outbox WHERE state = 'waiting'");
+    assert!(said[0].contains("No space left on device"), "{said:?}");
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(&folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(names().len(), 1, "only the first mail: {:?}", names());
+    let (code, out, _) = frontdesk(&database, &settings, &["doctor"]);
+    assert!(code == 4 && out.contains("cannot be written to: No space left"), "{code} {out}");
+
+    disk.make_room();
+    database.db_execute(DUE);
+    until("the mail is sent", || database.db_mails("sent") == 2);
+    let id = database.db_texts("SELECT id::text FROM mail_outbox WHERE recipient LIKE 'bob%'");
+    let mail = std::fs::read_to_string(folder.join(format!("{}.eml", id[0]))).unwrap();
+    assert!(mail.contains("To: bob@example.com\r\n"), "{mail}");
+    let delivered = database.db_texts("SELECT id::text FROM mail_outbox").into_iter();
+    let lengths: Vec<u64> = delivered
+        .map(|id| std::fs::metadata(folder.join(format!("{id}.eml"))).unwrap().len())
+        .collect();
+    assert!(lengths[0].abs_diff(lengths[1]) < 64, "both are whole: {lengths:?}");
+    assert_eq!(names().len(), 2, "{:?}", names());
+    let (_, out, _) = frontdesk(&database, &settings, &["doctor"]);
+    assert!(out.contains("an .eml file each"), "{out}");
+    drop(server);
 }

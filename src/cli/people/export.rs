@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{self, BufWriter, IsTerminal as _, Write, stdout};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::super::arguments::{Export, FileFormat};
 use super::super::{Ending, out};
 use super::{COLUMNS, Column, csv};
+use crate::durable;
 use crate::user::{User, record};
 
 const PAGE: i64 = 1_000;
@@ -45,7 +47,11 @@ pub(in super::super) async fn run(pool: &PgPool, asked: Export) -> anyhow::Resul
     let made: io::Result<File> =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let file = made.context("the file cannot be made")?;
-    match write(pool, file, format, asked.with_hashes).await {
+    let written = match write(pool, &file, format, asked.with_hashes).await {
+        Ok(count) => synced(&file, path).map(|()| count),
+        Err(error) => Err(error),
+    };
+    match written {
         Ok(count) => {
             let hashes = if asked.with_hashes { "with" } else { "without" };
             out::line(&format!("Wrote {count} account(s), {hashes} password hashes."));
@@ -56,6 +62,12 @@ pub(in super::super) async fn run(pool: &PgPool, asked: Export) -> anyhow::Resul
             Err(error)
         }
     }
+}
+
+/// A full disk or quota may be reported only when the file is synced.
+fn synced(file: &File, path: &Path) -> anyhow::Result<()> {
+    file.sync_all()?;
+    Ok(durable::sync_folder(durable::parent(path))?)
 }
 
 async fn write(

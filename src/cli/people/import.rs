@@ -239,7 +239,8 @@ impl Rejects {
 
     fn end(self) -> anyhow::Result<u64> {
         if let Some(mut file) = self.file {
-            file.flush()?;
+            // A full disk or quota may be reported only when the file is synced.
+            file.flush().and_then(|()| file.get_ref().sync_all())?;
             if self.count > MOST_SHOWN {
                 out::problem(&format!("And {} more.", self.count - MOST_SHOWN));
             }

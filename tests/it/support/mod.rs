@@ -11,6 +11,7 @@ pub mod mail;
 pub mod port;
 pub mod proxy;
 pub mod server;
+pub mod small_disk;
 pub mod smtp;
 pub mod standby;
 pub mod webdriver;
