@@ -6,7 +6,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::folder::new_folder;
+use crate::support::smtp::until;
 use crate::support::{Browser, Server, registered};
+
+mod creation;
+mod former;
 
 fn folder(name: &str) -> PathBuf {
     new_folder(&format!("site-{name}-{}", std::process::id()))
@@ -22,11 +26,10 @@ fn postmaster(folder: &Path) -> Option<u32> {
     text.lines().next()?.parse().ok()
 }
 
+/// Whether it runs. One that has ended, and whose parent has not noticed, does not.
 fn is_alive(pid: u32) -> bool {
-    Command::new("kill")
-        .args(["-0", &pid.to_string()])
-        .status()
-        .is_ok_and(|status| status.success())
+    let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
+    output.stdout.first().is_some_and(|state| *state != b'Z')
 }
 
 fn until_gone(pid: u32) -> Duration {
@@ -36,6 +39,59 @@ fn until_gone(pid: u32) -> Duration {
         std::thread::sleep(Duration::from_millis(5));
     }
     began.elapsed()
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.unwrap().success(), "{name} to {pid}");
+}
+
+/// The processes that `pgrep` finds.
+fn found(arguments: &[&str]) -> Vec<u32> {
+    let output = Command::new("pgrep").args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// The shells that would stop this postmaster: the others of its process group.
+fn shells(postmaster: u32) -> Vec<u32> {
+    let output = Command::new("ps").args(["-o", "pgid=", "-p", &postmaster.to_string()]).output();
+    let group = String::from_utf8(output.unwrap().stdout).unwrap();
+    let mut members = found(&["-g", group.trim()]);
+    members.retain(|pid| *pid != postmaster);
+    assert!(members.len() >= 2, "{members:?}");
+    members
+}
+
+/// `frontdesk …` on the private database of `folder`.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+    configure(&mut command, folder).args(arguments);
+    command
+}
+
+fn configure<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
+    command
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("FRONTDESK_DATA_DIR", folder)
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, error) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{out}{error}");
+    out + &error
+}
+
+/// Ends the server, then its PostgreSQL, and removes the folder.
+fn clean(server: Server, folder: &Path) {
+    let pid = postmaster(folder);
+    drop(server);
+    pid.map(until_gone);
+    fs::remove_dir_all(folder).ok();
 }
 
 #[test]

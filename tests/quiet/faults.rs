@@ -1,5 +1,6 @@
 //! What goes wrong underneath: the database away, the process killed, the process told to stop.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,32 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
     assert_eq!(browser.cookies, cookies);
     drop(server);
     runtime.block_on(cluster.stop()).unwrap();
+}
+
+#[test]
+fn a_start_does_not_wait_for_the_postgresql_of_another_folder_that_a_stale_file_names() {
+    let _alone = alone();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (other_folder, folder) = (new_folder("stale-other"), new_folder("stale"));
+    let other = runtime.block_on(Cluster::start(&other_folder)).unwrap();
+    let pid_file = |folder: &Path| folder.join("database/postgres/postmaster.pid");
+    let text = std::fs::read_to_string(pid_file(&other_folder)).unwrap();
+    let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
+    runtime.block_on(cluster.stop()).unwrap();
+    // As a copy of the folder has it, and as a number that was used again.
+    let data = |folder: &Path| folder.join("database/postgres").display().to_string();
+    for stale in [text.clone(), text.replace(&data(&other_folder), &data(&folder))] {
+        std::fs::write(pid_file(&folder), stale).unwrap();
+        let began = Instant::now();
+        let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
+        let took = began.elapsed();
+        println!("with a stale file it started in {took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        runtime.block_on(cluster.stop()).unwrap();
+    }
+    let untouched = std::fs::read_to_string(pid_file(&other_folder)).unwrap();
+    assert_eq!(untouched, text);
+    runtime.block_on(other.stop()).unwrap();
 }
 
 #[test]

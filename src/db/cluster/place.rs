@@ -4,13 +4,16 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::Pid;
 use sha2::{Digest as _, Sha256};
+use tokio::net::UnixStream;
 
-use super::{ClusterError, NAME, PORT, files};
+use super::error::files;
+use super::former::works_in;
+use super::{ClusterError, NAME, PORT};
 
 /// Linux takes 107 bytes for the path of a socket, macOS 103.
 const LONGEST_SOCKET: usize = 103;
@@ -77,12 +80,33 @@ impl Place {
         }
     }
 
-    pub(super) fn data(&self) -> PathBuf {
-        self.folder.join("database").join("postgres")
+    /// Whether the path of the lock still leads to this open `lock`: the folder was neither moved nor replaced.
+    pub(super) fn is_locked_by(&self, lock: &File) -> bool {
+        match (lock.metadata(), fs::metadata(self.folder.join("lock"))) {
+            (Ok(held), Ok(found)) => (held.dev(), held.ino()) == (found.dev(), found.ino()),
+            _ => false,
+        }
     }
 
-    pub(super) fn unfinished(&self) -> PathBuf {
-        self.folder.join("database").join("unfinished")
+    /// The folder of PostgreSQL's data and of the socket.
+    pub(super) fn cluster(&self) -> PathBuf {
+        self.folder.join("database")
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.cluster().join("postgres")
+    }
+
+    pub(super) fn pid_file(&self) -> PathBuf {
+        self.data().join("postmaster.pid")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.socket_dir.join(format!(".s.PGSQL.{PORT}"))
+    }
+
+    pub(super) fn socket_lock_file(&self) -> PathBuf {
+        self.socket_dir.join(format!(".s.PGSQL.{PORT}.lock"))
     }
 
     pub(super) fn socket_dir(&self) -> &Path {
@@ -93,12 +117,18 @@ impl Place {
         self.folder.join("postgres.log")
     }
 
-    /// The end of the server's log.
-    pub(super) fn last_words(&self) -> String {
-        let text = fs::read(self.log()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+    /// A sentence with the end of what the server has written to its log from byte `start` on.
+    pub(super) fn last_words(&self, start: u64) -> String {
+        let path = self.log();
+        let bytes = fs::read(&path).unwrap_or_default();
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let text = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(8)..].join("\n")
+        if lines.is_empty() {
+            return format!("It wrote nothing to {}.", path.display());
+        }
+        let end = lines[lines.len().saturating_sub(8)..].join("\n");
+        format!("Its last words, from {}:\n{end}", path.display())
     }
 
     /// The address of a database here.
@@ -107,17 +137,6 @@ impl Place {
         let host =
             percent_encoding::utf8_percent_encode(&socket, percent_encoding::NON_ALPHANUMERIC);
         format!("postgres://{NAME}@localhost:{PORT}/{database}?host={host}")
-    }
-
-    /// What is left of a creation that was killed.
-    pub(super) fn remove_unfinished(&self) -> Result<(), ClusterError> {
-        let path = self.unfinished();
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(files("an unfinished database folder can not be removed", &path, error))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The major version that made the data; `None` when there is none yet.
@@ -130,35 +149,40 @@ impl Place {
         }
     }
 
-    /// A server that still runs on the data.
-    pub(super) fn former(&self) -> Option<Pid> {
-        let pid = Pid::from_raw(self.pid_file()?.first()?.parse().ok()?)?;
-        // A stale file may name a process of somebody else: a server is one whose socket answers, or whose
-        // program is called postgres.
-        let is_server =
-            match fs::read_to_string(format!("/proc/{pid}/comm", pid = pid.as_raw_nonzero())) {
-                Ok(name) => name.trim() == "postgres",
-                Err(_) => self.answers(),
-            };
-        (is_server && rustix::process::test_kill_process(pid).is_ok()).then_some(pid)
+    /// Whether the server on this data accepts connections.
+    pub(super) async fn is_ready(&self) -> bool {
+        let text = fs::read_to_string(self.pid_file()).unwrap_or_default();
+        if text.lines().nth(7).map(str::trim) != Some("ready") {
+            return false;
+        }
+        match self.listener().await {
+            // A socket that was copied as a hard link leads to the server of the original.
+            Some(Some(pid)) => works_in(pid, &self.data(), self.owner) != Some(false),
+            // It runs in a container beside ours, or the system does not tell.
+            Some(None) => true,
+            None => false,
+        }
     }
 
-    /// Whether the server accepts connections.
-    pub(super) fn is_ready(&self) -> bool {
-        let ready = self
-            .pid_file()
-            .and_then(|lines| lines.get(7).map(|state| state.trim() == "ready"))
-            .unwrap_or(false);
-        ready && self.answers()
+    /// The process that accepts connections on the socket: `Some(None)` is one whose number is not known here.
+    pub(super) async fn listener(&self) -> Option<Option<Pid>> {
+        let stream = UnixStream::connect(self.socket()).await.ok()?;
+        let number = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        Some(number.filter(|number| *number > 0).and_then(Pid::from_raw))
     }
+}
 
-    fn pid_file(&self) -> Option<Vec<String>> {
-        let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
-        Some(text.lines().map(str::to_owned).collect())
-    }
-
-    fn answers(&self) -> bool {
-        UnixStream::connect(self.socket_dir.join(format!(".s.PGSQL.{PORT}"))).is_ok()
+impl Owner {
+    /// A command that runs as the owner of the data, in a process group of its own, in the root folder (the
+    /// current one may be closed to it).
+    pub(super) fn command(self, program: &Path) -> Command {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new(program);
+        command.process_group(0).current_dir("/");
+        if let Owner::Other { uid, gid } = self {
+            command.uid(uid).gid(gid);
+        }
+        command
     }
 }
 
@@ -201,7 +225,7 @@ fn is_reachable(folder: &Path, uid: u32, gid: u32) -> bool {
 }
 
 /// A folder that only the owner may enter. One that somebody else has put there is refused.
-fn own_folder(path: &Path, owner: Owner) -> Result<(), ClusterError> {
+pub(super) fn own_folder(path: &Path, owner: Owner) -> Result<(), ClusterError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
