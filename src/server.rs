@@ -44,7 +44,8 @@ const DRAIN_SECONDS: u64 = 10;
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT, then finishes what is in flight, writes what is still to be written
-/// and stops the private PostgreSQL. A second signal ends the waiting.
+/// and stops the private PostgreSQL. A second signal ends the waiting. A private PostgreSQL that ends is restarted;
+/// when that has failed for some minutes, serving ends with that error.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     // Listened to from the very start, so that an early signal stops in order too.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -73,10 +74,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
         let handle = server.handle();
         let mut running = tokio::spawn(server);
+        let mut lost = None;
         let is_told = tokio::select! {
             ended = &mut running => { ended??; false }
             _ = terminate.recv() => true,
             _ = interrupt.recv() => true,
+            error = database.supervise() => { lost = Some(error); true }
         };
         let in_order = async {
             if is_told {
@@ -97,7 +100,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         if !is_done {
             tracing::warn!("stopping at once: what is still in flight or to be written is left");
         }
-        anyhow::Ok(())
+        lost.map_or(Ok(()), |error| Err(anyhow::Error::from(error)))
     };
     let served = served.await;
     let closed = database.close().await;

@@ -82,6 +82,15 @@ impl Database {
             .log_statements(tracing::log::LevelFilter::Off))
     }
 
+    /// Restarts the private cluster of this process whenever it ends. Returns when that has failed for some minutes;
+    /// never for a database that this process does not run.
+    pub async fn supervise(&self) -> cluster::ClusterError {
+        match &self.cluster {
+            Some(cluster) => cluster.supervise().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Closes every connection, then stops the private cluster if this process started it.
     pub async fn close(self) -> anyhow::Result<()> {
         // Who still holds a connection has had its time.

@@ -11,6 +11,7 @@ use crate::support::{Browser, Server, registered};
 
 mod creation;
 mod former;
+mod supervision;
 
 fn folder(name: &str) -> PathBuf {
     new_folder(&format!("site-{name}-{}", std::process::id()))
@@ -61,6 +62,15 @@ fn shells(postmaster: u32) -> Vec<u32> {
     members.retain(|pid| *pid != postmaster);
     assert!(members.len() >= 2, "{members:?}");
     members
+}
+
+/// Waits for a postmaster other than `former`, and until the site is ready.
+fn until_restarted(server: &Server, folder: &Path, former: u32) -> u32 {
+    until("another PostgreSQL serves", || {
+        postmaster(folder).is_some_and(|pid| pid != former)
+            && server.browser().get("/readyz").status == 200
+    });
+    postmaster(folder).unwrap()
 }
 
 /// `frontdesk …` on the private database of `folder`.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why there is no private PostgreSQL.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,23 @@ pub enum ClusterError {
     DidNotStart {
         /// A sentence: the log and the end of it.
         words: String,
+    },
+    /// The server ended, and nothing had told it to.
+    #[error("the private PostgreSQL ended ({how}). {words}")]
+    Ended {
+        /// Its exit code, or the signal that ended it.
+        how: String,
+        /// A sentence: the log and the end of it.
+        words: String,
+    },
+    /// The server ended and could not be restarted.
+    #[error("the private PostgreSQL could not be restarted for {} minutes", tried_for.as_secs() / 60)]
+    GaveUp {
+        /// From the first failure to the last.
+        tried_for: Duration,
+        /// The last failure.
+        #[source]
+        cause: Box<ClusterError>,
     },
     /// A program of PostgreSQL failed.
     #[error("{program} failed: {words}")]

@@ -17,6 +17,7 @@
 //!   in the data folder is waited for or signaled; a stale or copied `postmaster.pid` is removed.
 //! - `create.rs`: creates the data, in a new folder for each attempt.
 //! - `running.rs`: starts and stops the server.
+//! - `supervision.rs`: restarts a server that ended and nothing had told it to.
 
 mod binaries;
 mod create;
@@ -25,6 +26,7 @@ mod former;
 mod keeper;
 mod place;
 mod running;
+mod supervision;
 
 use std::fs::File;
 use std::path::Path;
@@ -128,6 +130,15 @@ impl Cluster {
     /// Whether this process runs the server, rather than having joined it.
     pub fn is_owner(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Restarts the server whenever it ends before [`Cluster::stop`], for as long as this future is polled.
+    /// Returns when restarts have failed for five minutes; never for a server that was joined.
+    pub async fn supervise(&self) -> ClusterError {
+        match &self.running {
+            Some(running) => running.supervise(&self.place).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Stops the server and waits for it; one that was joined goes on.

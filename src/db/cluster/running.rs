@@ -26,10 +26,10 @@ pub(super) struct Running {
     server: Mutex<Option<Server>>,
 }
 
-struct Server {
+pub(super) struct Server {
     keeper: Keeper,
     /// Where its part of the log begins.
-    log_start: u64,
+    pub(super) log_start: u64,
 }
 
 impl Running {
@@ -72,7 +72,7 @@ impl Running {
     }
 
     /// A shell that was killed leaves its server running.
-    async fn end_former(&self, place: &Place) -> Result<(), ClusterError> {
+    pub(super) async fn end_former(&self, place: &Place) -> Result<(), ClusterError> {
         // Another Frontdesk may serve from what is at that path by now.
         if !place.is_locked_by(&self.lock) {
             return Err(ClusterError::Moved(place.folder.clone()));
@@ -80,7 +80,7 @@ impl Running {
         place.end_former().await
     }
 
-    fn has_ended(&self, place: &Place) -> Result<Option<ExitStatus>, ClusterError> {
+    pub(super) fn has_ended(&self, place: &Place) -> Result<Option<ExitStatus>, ClusterError> {
         let mut server = self.server();
         let ended = server.as_mut().map(|server| server.keeper.ended()).transpose();
         ended
@@ -88,7 +88,7 @@ impl Running {
             .map_err(|error| files("waiting for PostgreSQL failed", &place.data(), error))
     }
 
-    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+    pub(super) fn server(&self) -> MutexGuard<'_, Option<Server>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

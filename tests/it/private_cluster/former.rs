@@ -183,3 +183,23 @@ fn a_server_that_was_left_behind_is_stopped_before_another_is_started() {
     }
     fs::remove_dir_all(&folder).ok();
 }
+
+#[test]
+fn a_folder_that_was_moved_and_replaced_is_left_to_its_new_server() {
+    let (here, there) = (folder("moved"), folder("moved-away"));
+    let old = start(&here);
+    let old_pid = postmaster(&here).unwrap();
+    fs::rename(&here, &there).unwrap();
+    let new = start(&here);
+    let mut ada = registered(&new, "ada@example.com");
+    let new_pid = postmaster(&here).unwrap();
+    signal(old_pid, "KILL");
+    until("the old one sees that", || old.log().contains("was moved or replaced"));
+    drop(old);
+    until_gone(old_pid);
+    assert_eq!(postmaster(&here), Some(new_pid));
+    assert!(ada.is_signed_in());
+    assert!(!new.log().contains("is down"), "{}", new.log());
+    clean(new, &here);
+    fs::remove_dir_all(&there).ok();
+}
