@@ -51,18 +51,19 @@ pub async fn prove(
         None => {
             let requester = user.requester(request);
             let by = requester.clone();
-            let record = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-                Box::pin(async move {
-                    let event = Event {
-                        name: "confirm_refused",
-                        user: Some(by.user),
-                        session: Some(by.session),
-                        origin: &by.origin,
-                        details: json!({ "why": "wrong_password" }),
-                    };
-                    audit::record(connection, event).await
-                })
-            });
+            let record =
+                requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+                    Box::pin(async move {
+                        let event = Event {
+                            name: "confirm_refused",
+                            user: Some(by.user),
+                            session: Some(by.session),
+                            origin: &by.origin,
+                            details: json!({ "why": "wrong_password" }),
+                        };
+                        audit::record(connection, event).await
+                    })
+                });
             record.await??;
             Ok(Proof::Wrong)
         }

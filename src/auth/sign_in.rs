@@ -55,12 +55,13 @@ pub async fn sign_out(
     if let Some(current) = current {
         let requester = current.requester(request);
         let by = requester.clone();
-        let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-            Box::pin(async move {
-                let (user, session) = (by.user, Some(by.session));
-                rules::apply(connection, Occasion::SignedOut, user, session, &by.origin).await
-            })
-        });
+        let ended =
+            requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+                Box::pin(async move {
+                    let (user, session) = (by.user, Some(by.session));
+                    rules::apply(connection, Occasion::SignedOut, user, session, &by.origin).await
+                })
+            });
         outcome = ended.await?.map(|_| ());
         app.sessions.settle_user(requester.user).await;
     } else if cookie_guard::is_ours(request) {

@@ -2,8 +2,8 @@
 //!
 //! The session of a request is read with the head of the request; the body may arrive ten seconds later. Until then
 //! the session may have ended: by a sign-out in another tab, by another device, by a password reset, by an operator. So
-//! every transaction on behalf of a session starts with [`Requester::lock`]. It locks the row of the user and the row
-//! of the session until the commit: either it sees that the session has ended, or the end waits for this commit.
+//! every transaction on behalf of a session starts with [`Requester::lock`] or [`Requester::lock_session`]. The locks
+//! last until the commit: either the transaction sees that the session has ended, or the end waits for the commit.
 //! Nothing is written for a session after its end has been answered.
 //!
 //! # Lock order
@@ -12,16 +12,15 @@
 //!
 //! 1. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every sign-in
 //!    (`FOR SHARE`), and admits the foreign keys of mail that another account's form causes.
-//! 2. `sessions` and `email_tokens` of that user. Whoever changes more than one of these rows, or changes one and
-//!    then waits for another lock, holds the row of the user.
+//! 2. `sessions` and `email_tokens` of that user. A transaction that locks more than one of these rows holds the row of
+//!    the user.
 //! 3. `throttles`, in the order of their key.
 //! 4. Rows that the transaction inserts: `audit_events`, `mail_outbox`.
 //!
-//! The statements that end or update a single session without the row of the user (an operator by id, the session store)
-//! wait for no lock after it. The last-seen update and the purges skip locked rows and wait for nobody. Two statements
-//! cannot follow the order: `DELETE FROM sessions` of several rows in psql, and `frontdesk session revoke --all`, which
-//! would have to lock every user. If one of them meets a form that ends sessions, PostgreSQL cancels one of the two
-//! transactions as a deadlock; the other one completes.
+//! The last-seen update and the purges skip locked rows and wait for nobody. Two statements cannot follow the order:
+//! `DELETE FROM sessions` of several rows in psql, and `frontdesk session revoke --all`, which would have to lock every
+//! user. If one of them meets a form that ends sessions, PostgreSQL cancels one of the two transactions as a deadlock;
+//! the other one completes.
 
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
@@ -40,12 +39,20 @@ pub struct Requester {
     pub origin: Origin,
 }
 
+/// What a transaction on behalf of a session locks first.
+#[derive(Clone, Copy)]
+enum Locks {
+    UserAndSession,
+    Session,
+}
+
 /// The session of a request ended before the request was carried out. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionEnded;
 
 impl Requester {
-    /// Runs `work` in one transaction, as [`db::transaction`] does, after [`Requester::lock`].
+    /// Runs `work` in one transaction, as [`db::transaction`] does, after [`Requester::lock`]: for changes of the
+    /// account and of several of its sessions.
     pub async fn transaction<T, E, F>(
         &self,
         pool: &PgPool,
@@ -56,10 +63,43 @@ impl Requester {
         T: Send + 'static,
         E: Failure,
     {
+        self.run(pool, Locks::UserAndSession, work).await
+    }
+
+    /// As [`Requester::transaction`], after [`Requester::lock_session`]: for what changes neither the account nor another
+    /// session, such as counting an attempt. It does not wait for changes of the account, and they do not wait for it.
+    pub async fn session_transaction<T, E, F>(
+        &self,
+        pool: &PgPool,
+        work: F,
+    ) -> Result<Result<T, SessionEnded>, E>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
+        self.run(pool, Locks::Session, work).await
+    }
+
+    async fn run<T, E, F>(
+        &self,
+        pool: &PgPool,
+        locks: Locks,
+        work: F,
+    ) -> Result<Result<T, SessionEnded>, E>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
         let requester = self.clone();
         db::transaction(pool, move |connection| {
             Box::pin(async move {
-                match requester.lock(connection).await? {
+                let locked = match locks {
+                    Locks::UserAndSession => requester.lock(connection).await?,
+                    Locks::Session => requester.lock_session(connection).await?,
+                };
+                match locked {
                     Ok(()) => work(connection).await.map(Ok),
                     Err(ended) => Ok(Err(ended)),
                 }
@@ -68,44 +108,40 @@ impl Requester {
         .await
     }
 
-    /// Locks the rows of the user and of the session until the end of the caller's transaction. Must be its first
-    /// statement on rows of this user (see the lock order). The session must exist, must not have expired, and its user
-    /// must not be disabled.
+    /// Locks the row of the user, then checks and locks the session as [`Requester::lock_session`] does. Must come before
+    /// any other lock of the caller's transaction (see the lock order).
     pub async fn lock(
         &self,
         connection: &mut PgConnection,
     ) -> sqlx::Result<Result<(), SessionEnded>> {
-        let user = sqlx::query_scalar!(
-            r#"
-            SELECT true AS "enabled!"
-              FROM users
-             WHERE id = $1
-               AND disabled_at IS NULL
-               FOR NO KEY UPDATE
-            "#,
-            self.user.uuid(),
-        )
-        .fetch_optional(&mut *connection)
-        .await?;
-        if user.is_none() {
-            return Ok(Err(SessionEnded));
-        }
+        lock_user(&mut *connection, self.user).await?;
         // A statement of its own: its snapshot is taken after the lock above was granted.
-        let session = sqlx::query_scalar!(
+        self.lock_session(connection).await
+    }
+
+    /// Locks the row of the session until the end of the caller's transaction. The session must exist, must not have
+    /// expired, and its user must not be disabled.
+    pub async fn lock_session(
+        &self,
+        connection: &mut PgConnection,
+    ) -> sqlx::Result<Result<(), SessionEnded>> {
+        let locked = sqlx::query!(
             r#"
-            SELECT true AS "live!"
-              FROM sessions
-             WHERE id = $1
-               AND user_id = $2
-               AND expires_at > clock_timestamp()
-               FOR NO KEY UPDATE
+            SELECT
+              FROM sessions s
+              JOIN users u ON u.id = s.user_id
+             WHERE s.id = $1
+               AND s.user_id = $2
+               AND s.expires_at > clock_timestamp()
+               AND u.disabled_at IS NULL
+               FOR NO KEY UPDATE OF s
             "#,
             self.session.uuid(),
             self.user.uuid(),
         )
-        .fetch_optional(&mut *connection)
+        .execute(connection)
         .await?;
-        Ok(session.map(|_| ()).ok_or(SessionEnded))
+        Ok(if locked.rows_affected() == 1 { Ok(()) } else { Err(SessionEnded) })
     }
 
     /// Whether the session is still accepted, without a lock: for what is only read.
@@ -129,7 +165,7 @@ impl Requester {
     }
 }
 
-/// Locks the row of `user` as [`Requester::lock`] does, for an operator who ends several sessions of an account.
+/// Locks the row of `user`, if there is one.
 pub(super) async fn lock_user(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
     sqlx::query!("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user.uuid())
         .execute(connection)

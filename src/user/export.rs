@@ -20,7 +20,7 @@ pub async fn export(
     requester: &Requester,
 ) -> sqlx::Result<Result<Value, SessionEnded>> {
     let by = requester.clone();
-    let recorded = requester.transaction::<_, sqlx::Error, _>(pool, move |connection| {
+    let recorded = requester.session_transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             let event = Event {
                 name: "data_exported",

@@ -194,7 +194,7 @@ async fn give_back(
     match requester {
         None => counters::give_back(pool, &counted, begins_anew).await,
         Some(requester) => {
-            let give_back = requester.transaction(pool, move |connection| {
+            let give_back = requester.session_transaction(pool, move |connection| {
                 Box::pin(
                     async move { counters::give_back(connection, &counted, begins_anew).await },
                 )

@@ -57,8 +57,8 @@ fn a_page_of_the_account_takes_no_lock_and_a_form_takes_two() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let locks = || {
-        statements(&database, "%SELECT%FROM users%FOR NO KEY UPDATE%")
-            + statements(&database, "%SELECT%FROM sessions%FOR NO KEY UPDATE%")
+        statements(&database, "%FROM users WHERE id%FOR NO KEY UPDATE%")
+            + statements(&database, "%FROM sessions s%FOR NO KEY UPDATE OF s%")
     };
     let checks = || statements(&database, "%SELECT EXISTS%FROM sessions s%JOIN users u%");
     let before = (locks(), checks());

@@ -92,7 +92,9 @@ pub(super) async fn count_for(
     requester: &Requester,
     keys: Vec<Key>,
 ) -> Result<Result<Outcome, SessionEnded>, Undone> {
-    requester.transaction(pool, move |connection| Box::pin(count_in(connection, keys))).await
+    requester
+        .session_transaction(pool, move |connection| Box::pin(count_in(connection, keys)))
+        .await
 }
 
 /// The same in the caller's transaction, which must not commit after [`Undone`] unless there was one key.
