@@ -124,7 +124,7 @@ pub async fn renew(request: &HttpRequest, app: &App, user: UserId) -> sqlx::Resu
     Ok(())
 }
 
-/// Puts the cookie into the response. Where the session cannot be written, that response never leaves.
+/// Puts the cookie into the response.
 pub(super) fn set<B>(response: &mut ServiceResponse<B>) {
     let remembered = response.request().extensions_mut().remove::<Remembered>();
     if let Some(Remembered(cookie)) = remembered

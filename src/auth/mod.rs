@@ -5,16 +5,18 @@ mod admission;
 mod confirmed;
 mod current_user;
 pub mod device;
+mod first_factor;
 mod proof;
-mod sign_in;
+mod sign_out;
 
 pub use admission::{
     admit, admit_about, admit_in_session, count, count_about, count_in_session, who,
 };
 pub use confirmed::{Confirmed, FRESH_FOR, ask, ask_later};
 pub use current_user::{CurrentUser, Visitor, recognize};
+pub use first_factor::{FirstFactor, SignIn, first_factor};
 pub use proof::{Proof, prove};
-pub use sign_in::{go_on, sign_in, sign_out};
+pub use sign_out::{go_on, sign_out};
 
 use actix_web::HttpRequest;
 

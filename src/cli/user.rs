@@ -38,7 +38,7 @@ pub(super) async fn run(
             let made =
                 record::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
             match made {
-                Inserted::Done(id) => out::line(&format!("Made {email} ({id}).")),
+                Inserted::Done(user) => out::line(&format!("Made {email} ({}).", user.id())),
                 Inserted::EmailTaken => anyhow::bail!("there is an account with {email} already"),
             }
             Ok(Ending::Done)

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, Visitor};
+use crate::auth::{self, FirstFactor, SignIn, Visitor};
 use crate::kit::ago;
 use crate::kit::error::HttpError;
 use crate::kit::form::{Form, FormView};
@@ -20,6 +20,9 @@ use crate::user::{Authentication, authenticate};
 
 /// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
 const REFUSED: &str = "That email and password do not match. Check both, or reset your password.";
+
+/// The account changed after its password was verified: one sentence for every change.
+const OVERTAKEN: &str = "Your account was changed while you were signing in. Sign in again.";
 
 #[derive(Serialize)]
 struct Data {
@@ -101,13 +104,17 @@ pub async fn submit(
                 };
                 match authentication {
                     Authentication::Accepted(user) => {
-                        throttle::refund(&app.pool, granted).await?;
-                        auth::sign_in(page.request(), &app, &user, remember_me, "pwd")?;
-                        if user.deletion_due_at.is_some() {
-                            // The page with the way back.
-                            form.next = "/account/delete".to_owned();
+                        // An account that is going to be deleted continues to the page where that is canceled.
+                        let is_leaving = user.deletion_due_at.is_some();
+                        let next = if is_leaving { "/account/delete" } else { &form.next };
+                        let proven = FirstFactor { user, method: "pwd" };
+                        match auth::first_factor(page.request(), &app, proven, remember_me).await? {
+                            SignIn::SignedIn => {
+                                throttle::refund(&app.pool, granted).await?;
+                                return Ok(app::onward(&page, &app, next, "/account"));
+                            }
+                            SignIn::Overtaken => form.message = Some(OVERTAKEN.to_owned()),
                         }
-                        return Ok(app::onward(&page, &app, &form.next, "/account"));
                     }
                     Authentication::Rejected => {
                         throttle::record_wait(&app.pool, &granted, address.as_ref(), &origin)
@@ -118,6 +125,18 @@ pub async fn submit(
             }
         }
     }
+    let data = Data { form, registration_open: app.registration_is_open() };
+    page.show_refused("entrance/login.html", &data)
+}
+
+/// The sign-in form for a sign-in that was overtaken on another page than this one (422), with `email` filled in.
+pub(super) fn show_overtaken(
+    page: &Page,
+    app: &App,
+    email: &str,
+) -> Result<HttpResponse, HttpError> {
+    let mut form = FormView::with_values([("email", email)]);
+    form.message = Some(OVERTAKEN.to_owned());
     let data = Data { form, registration_open: app.registration_is_open() };
     page.show_refused("entrance/login.html", &data)
 }

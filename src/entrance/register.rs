@@ -5,9 +5,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::ticket;
+use super::{login, ticket};
 use crate::app::App;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, FirstFactor, SignIn, Visitor};
 use crate::config::Registration;
 use crate::kit::ago;
 use crate::kit::error::HttpError;
@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::user::display_name::DisplayName;
 use crate::user::email_address::EmailAddress;
 use crate::user::hasher::HasherError;
-use crate::user::record::{self, Inserted};
+use crate::user::record::Inserted;
 use crate::user::registration;
 use crate::user::throttle::{self, Action, Admission, Who};
 
@@ -104,11 +104,12 @@ pub async fn submit(
         }
         let mail = app.mail_is_on().then(|| app.sealer.clone());
         match registration::open(&app.pool, mail, address, name, hash, origin).await? {
-            Inserted::Done(id) => {
-                if let Some(user) = record::find(&app.pool, id).await? {
-                    auth::sign_in(page.request(), &app, &user, false, "pwd")?;
-                }
-                return Ok(page.redirect("/account"));
+            Inserted::Done(user) => {
+                let proven = FirstFactor { user, method: "pwd" };
+                return match auth::first_factor(page.request(), &app, proven, false).await? {
+                    SignIn::SignedIn => Ok(page.redirect("/account")),
+                    SignIn::Overtaken => login::show_overtaken(&page, &app, &email),
+                };
             }
             Inserted::EmailTaken => form.refuse(
                 "email",

@@ -79,10 +79,10 @@ pub async fn submit(
         let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
         let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
         match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
-            Registered::Done { id, password_age } => {
+            Registered::Done { user, password_age } => {
                 throttle::refund(&app.pool, granted).await?;
                 if password_age < FRESH_FOR {
-                    return welcome(&app, &page, id).await;
+                    return welcome(&app, &page, *user).await;
                 }
                 let notice = Notice::good("Your address is confirmed. Sign in with your password.");
                 return Ok(ticket::take_back(page.redirect_with("/login", &notice), &app));

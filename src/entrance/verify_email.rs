@@ -6,9 +6,9 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use super::link_gone::{self, Instead};
-use super::ticket;
+use super::{login, ticket};
 use crate::app::App;
-use crate::auth::{self, CurrentUser, Visitor};
+use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor};
 use crate::kit::error::HttpError;
 use crate::kit::flash::Notice;
 use crate::kit::form::{Form, FormView};
@@ -22,7 +22,7 @@ use crate::user::password::Password;
 use crate::user::registration::{self, Registered, Waiting};
 use crate::user::throttle::{self, Action, Granted};
 use crate::user::verify_email::{self, Authorization, Confirmed};
-use crate::user::{Authentication, authenticate, record};
+use crate::user::{Authentication, User, authenticate, record};
 
 pub(super) const GONE: Instead = Instead {
     text: "Sign in to see whether your address is confirmed, or to get another email. If you never finished registering, register again.",
@@ -176,21 +176,24 @@ async fn register(
     }
     let origin = auth::origin(page.request());
     match registration::finish_by_link(&app.pool, token, origin).await? {
-        Registered::Done { id, .. } => welcome(app, page, id).await.map(Done::Good),
+        Registered::Done { user, .. } => welcome(app, page, *user).await.map(Done::Good),
         Registered::WrongCode | Registered::DeadCode | Registered::Gone => Ok(Done::Gone),
     }
 }
 
-/// The account is there; its owner, who gave the password in this browser just now, is signed in.
-pub(super) async fn welcome(
-    app: &App,
-    page: &Page,
-    id: crate::id::UserId,
-) -> Result<HttpResponse, HttpError> {
-    let user = record::find(&app.pool, id).await?.ok_or(HttpError::NotFound)?;
-    auth::sign_in(page.request(), app, &user, false, "pwd")?;
-    let notice = Notice::good("Your address is confirmed. This is your account.");
-    Ok(ticket::take_back(page.redirect_with("/account", &notice), app))
+/// The account is there; its owner, who gave the password in this browser just now, is signed in. `user` is the account as
+/// it was inserted.
+pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpResponse, HttpError> {
+    let email = user.email.clone();
+    let proven = FirstFactor { user, method: "pwd" };
+    let response = match auth::first_factor(page.request(), app, proven, false).await? {
+        SignIn::SignedIn => {
+            let notice = Notice::good("Your address is confirmed. This is your account.");
+            page.redirect_with("/account", &notice)
+        }
+        SignIn::Overtaken => login::show_overtaken(page, app, &email)?,
+    };
+    Ok(ticket::take_back(response, app))
 }
 
 /// What shows that it is the owner who uses a link.
@@ -210,6 +213,7 @@ async fn confirm(
     proof: Proof<'_>,
 ) -> Result<Done, HttpError> {
     let request = page.request();
+    let mut proved = None;
     let authorization = match proof {
         Proof::Session(user) => Authorization::Session(user.requester(request)),
         Proof::Password(address, password) => {
@@ -217,23 +221,29 @@ async fn confirm(
             let found = authenticate(&app.pool, &app.hasher, address, password, &origin).await?;
             match found {
                 Authentication::Accepted(user) if user.id() == pending.user => {
-                    Authorization::Password { user: user.id(), origin }
+                    let id = user.id();
+                    proved = Some(user);
+                    Authorization::Password { user: id, origin }
                 }
                 _ => return Ok(Done::Wrong),
             }
         }
     };
-    let by_password = matches!(authorization, Authorization::Password { .. });
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let confirmed = verify_email::confirm_by_link(pool, sealer, authorization, token).await??;
     let Confirmed::Done { user, email, secret, changed } = confirmed else {
         return Ok(Done::Gone);
     };
     app.sessions.settle_user(user).await;
-    // Read anew: the address is another one now.
-    let owner = if by_password { record::find(&app.pool, user).await? } else { None };
-    match owner {
-        Some(owner) => auth::sign_in(request, app, &owner, false, "pwd")?,
+    match proved {
+        Some(proved) => {
+            // The password is the one that was compared; the email is what this link just made it.
+            let user = if changed { User { email: email.clone(), ..proved } } else { proved };
+            let proven = FirstFactor { user, method: "pwd" };
+            if auth::first_factor(request, app, proven, false).await? == SignIn::Overtaken {
+                return login::show_overtaken(page, app, &email).map(Done::Good);
+            }
+        }
         None if changed => auth::go_on(request, secret),
         None => {}
     }

@@ -5,9 +5,10 @@
 //! subdomain could plant `%5F%5FHost-session`, or a first pair of the same name. Here the raw header
 //! is read, and a request with any such pair is a stranger's.
 //!
-//! On the way out: a remembered session's cookie gets its Max-Age; a cookie that was sealed by a
-//! previous key is sealed anew; and a response to a request that only wrote to its session sets no
-//! cookie at all, so that it cannot overwrite the newer one of a sign-in in another tab.
+//! On the way out: a handler that began or renewed a session has its secret sealed into the cookie; a remembered
+//! session's cookie gets its Max-Age; a cookie that was sealed by a previous key is sealed anew; and the
+//! cookie that the session middleware sets is dropped, so that a request that only wrote to its session
+//! cannot overwrite the newer one of a sign-in in another tab.
 
 use std::borrow::Cow;
 
@@ -43,8 +44,6 @@ pub struct CookieWish {
 /// What shall become of the session cookie.
 #[derive(Clone, Default)]
 pub enum CookieChange {
-    /// As the session middleware left it, for a session that began or ended in this request.
-    Begun,
     /// Stays as it is in the browser.
     #[default]
     Keep,
@@ -58,7 +57,6 @@ impl std::fmt::Debug for CookieChange {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Never the value.
         out.write_str(match self {
-            CookieChange::Begun => "Begun",
             CookieChange::Keep => "Keep",
             CookieChange::Replace(_) => "Replace",
             CookieChange::Clear => "Clear",
@@ -218,11 +216,10 @@ pub async fn guard(
     }
     let mut response = next.call(request).await?;
     let wish = response.request().extensions_mut().remove::<CookieWish>().unwrap_or_default();
-    let (made, others) = take_cookies(response.headers_mut(), &settings.name);
+    let others = take_others(response.headers_mut(), &settings.name);
     let last = match wish.change {
         CookieChange::Replace(value) => settings.seal(value, wish.max_age),
         CookieChange::Clear => Some(settings.removal()),
-        CookieChange::Begun => made.and_then(|made| with_max_age(made, wish.max_age)),
         CookieChange::Keep => resealed.and_then(|value| settings.seal(value, wish.max_age)),
     };
     if let Some(cookie) = last
@@ -236,30 +233,17 @@ pub async fn guard(
     Ok(response)
 }
 
-/// Takes the cookies out of the response: that of the session as the session middleware has set it, and the others.
-fn take_cookies(headers: &mut HeaderMap, name: &str) -> (Option<HeaderValue>, Vec<HeaderValue>) {
+/// Takes the cookies out of the response and answers those that are not the session's: what becomes of that one is a
+/// [`CookieWish`] alone, never what the session middleware set.
+fn take_others(headers: &mut HeaderMap, name: &str) -> Vec<HeaderValue> {
     if !headers.contains_key(SET_COOKIE) {
-        return (None, Vec::new());
+        return Vec::new();
     }
-    let all = headers.remove(SET_COOKIE);
-    let (mut ours, others): (Vec<_>, Vec<_>) = all.partition(|value| {
+    let is_other = |value: &HeaderValue| {
         let rest = value.as_bytes().strip_prefix(name.as_bytes());
-        rest.is_some_and(|rest| rest.starts_with(b"="))
-    });
-    (ours.pop(), others)
-}
-
-fn with_max_age(
-    made: HeaderValue,
-    max_age: Option<std::time::Duration>,
-) -> Option<Cookie<'static>> {
-    let mut cookie = Cookie::parse_encoded(made.to_str().ok()?.to_owned()).ok()?;
-    if cookie.max_age().is_none()
-        && let Some(age) = max_age
-    {
-        cookie.set_max_age(Duration::seconds(age.as_secs() as i64));
-    }
-    Some(cookie)
+        !rest.is_some_and(|rest| rest.starts_with(b"="))
+    };
+    headers.remove(SET_COOKIE).filter(is_other).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -1,114 +1,121 @@
 //! How a session begins: the one statement that inserts into `sessions`, in one transaction with the look at whether the
-//! account still is what it was when its password was compared, with its line in the trail, and with the mail to the owner
-//! about a new device.
+//! account still is what it was when its password was compared, with its line in the trail, with the mail to the owner
+//! about a new device, and with the end of the session that it replaces.
 
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use super::new_device;
-use super::state::{FORMAT_VERSION, Incoming};
+use super::revoke;
+use super::state::{Birth, FORMAT_VERSION, Incoming};
 use super::windows::Windows;
 use crate::audit::{self, Event};
-use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::seal::Sealer;
 use crate::secret::Secret;
 
-/// Why a sign-in began no session although the password was right.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the account was disabled, deleted or got another password, address or role while somebody signed in"
-)]
-struct Overtaken;
+/// A session that was inserted.
+pub(super) struct Inserted {
+    /// For its cookie.
+    pub(super) secret: Secret,
+    /// `sessions.token_digest` of the session that it replaced.
+    pub(super) replaced: Option<Vec<u8>>,
+}
 
-/// Begins a session; answers the secret for its cookie.
+/// Begins a session in the caller's transaction, and ends `former`, the one that the same browser had. `None`: the
+/// account is not what it was when its password was compared; nothing was written.
 pub(super) async fn insert(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     windows: &Windows,
     sealer: Option<&Sealer>,
     incoming: Incoming,
-) -> anyhow::Result<Secret> {
-    let secret = Secret::generate();
+    former: Option<SessionId>,
+) -> sqlx::Result<Option<Inserted>> {
+    let Incoming { user, birth, rest } = incoming;
+    if let Some(user) = user {
+        if !is_as_proven(connection, user, &birth).await? {
+            return Ok(None);
+        }
+        if let Some(sealer) = sealer.filter(|_| birth.on_new_device) {
+            new_device::tell(connection, sealer, user, &birth.origin).await?;
+        }
+    }
+    let replaced = match former {
+        Some(former) => revoke::replaced_by_sign_in(connection, former, &birth.origin).await?,
+        None => None,
+    };
+    let (secret, id) = (Secret::generate(), SessionId::generate());
     let digest = secret.digest();
-    let (idle, absolute) = windows.seconds(incoming.birth.remembered);
-    let sealer = sealer.filter(|_| incoming.birth.on_new_device).cloned();
-    db::transaction::<_, anyhow::Error, _>(pool, move |connection| {
-        Box::pin(async move {
-            let Incoming { user, birth, rest } = incoming;
-            if let Some(user) = user {
-                // Locked until the commit: a change of password that comes later sees this session
-                // and ends it; one that came earlier is seen here and begins none (`pending` in
-                // user/rules.rs).
-                let (email, role) = birth.account_of.unzip();
-                let still_good = sqlx::query_scalar!(
-                    r#"
-                    SELECT true AS "good!"
-                      FROM users
-                     WHERE id = $1
-                       AND disabled_at IS NULL
-                       AND ($2::timestamptz IS NULL OR password_changed_at = $2)
-                       AND ($3::text IS NULL OR email = $3)
-                       AND ($4::text IS NULL OR role = $4)
-                       FOR SHARE
-                    "#,
-                    user.uuid(),
-                    birth.credential_of,
-                    email,
-                    role,
-                )
-                .fetch_optional(&mut *connection)
-                .await?;
-                still_good.ok_or(Overtaken)?;
-                if let Some(sealer) = &sealer {
-                    new_device::tell(connection, sealer, user, &birth.origin).await?;
-                }
-            }
-            let id = SessionId::generate();
-            sqlx::query!(
-                r#"
-                INSERT INTO sessions
-                       (token_digest, id, user_id, state, authenticated_at, remembered,
-                        auth_methods, ip_address, user_agent, format_version,
-                        idle_timeout, expires_at, absolute_expires_at)
-                VALUES ($1, $2, $3, $4, CASE WHEN $3::uuid IS NULL THEN NULL ELSE now() END, $5,
-                        $6, CAST($7::text AS inet), $8, $9,
-                        make_interval(secs => $10),
-                        now() + make_interval(secs => $10),
-                        now() + make_interval(secs => $11))
-                "#,
-                digest.as_bytes(),
-                id.uuid(),
-                user.map(UserId::uuid),
-                rest,
-                birth.remembered,
-                &birth.auth_methods,
-                birth.origin.ip_address.map(|address| address.to_string()),
-                birth.origin.user_agent,
-                FORMAT_VERSION,
-                idle,
-                absolute,
-            )
-            .execute(&mut *connection)
-            .await?;
-            if user.is_some() {
-                audit::record(
-                    connection,
-                    Event {
-                        name: "signed_in",
-                        user,
-                        session: Some(id),
-                        origin: &birth.origin,
-                        details: json!({
-                            "methods": birth.auth_methods,
-                            "remembered": birth.remembered,
-                        }),
-                    },
-                )
-                .await?;
-            }
-            Ok(())
-        })
-    })
+    let (idle, absolute) = windows.seconds(birth.remembered);
+    sqlx::query!(
+        r#"
+        INSERT INTO sessions
+               (token_digest, id, user_id, state, authenticated_at, remembered,
+                auth_methods, ip_address, user_agent, format_version,
+                idle_timeout, expires_at, absolute_expires_at)
+        VALUES ($1, $2, $3, $4, CASE WHEN $3::uuid IS NULL THEN NULL ELSE now() END, $5,
+                $6, CAST($7::text AS inet), $8, $9,
+                make_interval(secs => $10),
+                now() + make_interval(secs => $10),
+                now() + make_interval(secs => $11))
+        "#,
+        digest.as_bytes(),
+        id.uuid(),
+        user.map(UserId::uuid),
+        rest,
+        birth.remembered,
+        &birth.auth_methods,
+        birth.origin.ip_address.map(|address| address.to_string()),
+        birth.origin.user_agent,
+        FORMAT_VERSION,
+        idle,
+        absolute,
+    )
+    .execute(&mut *connection)
     .await?;
-    Ok(secret)
+    if user.is_some() {
+        audit::record(
+            connection,
+            Event {
+                name: "signed_in",
+                user,
+                session: Some(id),
+                origin: &birth.origin,
+                details: json!({ "methods": birth.auth_methods, "remembered": birth.remembered }),
+            },
+        )
+        .await?;
+    }
+    Ok(Some(Inserted { secret, replaced }))
+}
+
+/// Whether `user` still is what it was when its password was compared. The row stays locked until the commit: a change of
+/// password that comes later sees the session and ends it; one that came earlier is seen here and begins none (`pending`
+/// in user/rules.rs). Without `account_of`, only a password that was given is compared. With it all three are, and a
+/// password without a date is not one that has a date now.
+async fn is_as_proven(
+    connection: &mut PgConnection,
+    user: UserId,
+    birth: &Birth,
+) -> sqlx::Result<bool> {
+    let (email, role) = birth.account_of.clone().unzip();
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT true AS "found!"
+          FROM users
+         WHERE id = $1
+           AND disabled_at IS NULL
+           AND CASE WHEN $3::text IS NULL THEN $2::timestamptz IS NULL OR password_changed_at = $2
+                    ELSE password_changed_at IS NOT DISTINCT FROM $2 AND email = $3 AND role = $4
+               END
+           FOR SHARE
+        "#,
+        user.uuid(),
+        birth.credential_of,
+        email,
+        role,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.is_some())
 }

@@ -51,5 +51,5 @@ pub use barrier::{LEASE, settle};
 pub use engine::Engine;
 pub use requester::{Requester, SessionEnded};
 pub use state::{Birth, Current, Person};
-pub use store::PgSessionStore;
+pub use store::{Created, PgSessionStore, Replaced};
 pub use windows::Windows;

@@ -260,6 +260,25 @@ pub(super) async fn replaced(pool: &PgPool, digest: Digest) -> sqlx::Result<()> 
     .await
 }
 
+/// Ends the session that a browser had before a sign-in, whosever it is; answers its `token_digest`, or `None` when it was
+/// over already.
+pub(super) async fn replaced_by_sign_in(
+    connection: &mut PgConnection,
+    former: SessionId,
+    origin: &Origin,
+) -> sqlx::Result<Option<Vec<u8>>> {
+    let row = sqlx::query!(
+        "DELETE FROM sessions WHERE id = $1 RETURNING id, user_id, user_agent, token_digest",
+        former.uuid(),
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let ended = Ended { id: row.id, user_id: row.user_id, user_agent: row.user_agent };
+    record(connection, &[ended], Cause::Replaced, origin).await?;
+    Ok(Some(row.token_digest))
+}
+
 async fn record(
     connection: &mut PgConnection,
     ended: &[Ended],

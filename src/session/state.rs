@@ -120,12 +120,14 @@ pub struct Birth {
     /// This browser is not known to be theirs: the owner is told by mail, when there was a sign-in before.
     #[serde(default)]
     pub on_new_device: bool,
-    /// `users.email` and `users.role` as they were then: a change of address or role overtakes it too.
+    /// `users.email` and `users.role` as they were then: a change of address or role overtakes it too. With it,
+    /// `credential_of: None` means that there was no date, not that it is not compared.
     #[serde(default)]
     pub account_of: Option<(String, String)>,
 }
 
 /// What the store was given to save as a new session.
+#[derive(Clone)]
 pub(super) struct Incoming {
     pub(super) user: Option<UserId>,
     pub(super) birth: Birth,

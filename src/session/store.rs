@@ -8,17 +8,18 @@ use std::time::Duration;
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration as Ttl;
 use anyhow::anyhow;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
+use super::birth::Inserted;
 use super::cache::{Cache, Entry, Stamp, Stripe};
 use super::feed::{Feed, State, Status};
 use super::lookup::{Lookup, Row};
 use super::moment::Moment;
 use super::purge::Tally;
-use super::state::{self, Ages, Change, FORMAT_VERSION, Facts, Known, Person};
+use super::state::{self, Ages, Birth, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
 use super::{barrier, birth, revoke};
@@ -26,6 +27,13 @@ use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
+
+/// Why the session of a sign-in that a host application announced with [`Birth`] was not saved.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the account was disabled, deleted or got another password, email or role since its password was verified"
+)]
+struct Overtaken;
 
 /// An entry is asked for again after this long, for another server may have lengthened the life.
 const LONGEST_ENTRY: Duration = Duration::from_secs(60);
@@ -42,6 +50,19 @@ pub(super) struct Loaded {
     known: Arc<Known>,
     activity: Arc<Activity>,
 }
+
+/// A session that [`PgSessionStore::create`] inserted.
+#[derive(Debug)]
+pub struct Created {
+    /// For its cookie, once the transaction is committed.
+    pub secret: Secret,
+    /// The session that it replaced: for [`PgSessionStore::settle_replaced`], once the transaction is committed.
+    pub replaced: Option<Replaced>,
+}
+
+/// A session that a sign-in in the same browser ended.
+#[derive(Debug)]
+pub struct Replaced(Stripe);
 
 /// Sessions in PostgreSQL. Cheap to clone; every clone shares the pool, the cache and the pending touches.
 #[derive(Clone)]
@@ -152,6 +173,32 @@ impl PgSessionStore {
         barrier::settle(&self.pool, self.server).await;
     }
 
+    /// Creates a session of `user` in the caller's transaction, and ends `former`, the one that the same browser had. The
+    /// row of the account is locked and compared with what `birth` says was proven; `None`: it is another one, and nothing
+    /// was written. For pages that sign in in a transaction of their own, where the session middleware has nothing to save.
+    pub async fn create(
+        &self,
+        connection: &mut PgConnection,
+        user: UserId,
+        birth: Birth,
+        former: Option<SessionId>,
+    ) -> sqlx::Result<Option<Created>> {
+        let incoming = Incoming { user: Some(user), birth, rest: Value::Object(Map::new()) };
+        let sealer = self.sealer.as_ref();
+        let inserted = birth::insert(connection, &self.windows, sealer, incoming, former).await?;
+        Ok(inserted.map(|Inserted { secret, replaced }| Created {
+            secret,
+            replaced: replaced.as_deref().and_then(stripe_of).map(Replaced),
+        }))
+    }
+
+    /// To be called after the commit of a sign-in that replaced a session, before the answer goes out: when it returns, no
+    /// server accepts the former cookie.
+    pub async fn settle_replaced(&self, replaced: Replaced) {
+        self.cache.forget_session(replaced.0);
+        self.settle().await;
+    }
+
     /// Keeps what was read, and gives it to actix-session.
     fn keep(
         &self,
@@ -239,8 +286,15 @@ impl SessionStore for PgSessionStore {
         }
         let incoming =
             state::take_apart(state).map_err(|error| SaveError::Serialization(error.into()))?;
-        let (windows, sealer) = (&self.windows, self.sealer.as_ref());
-        let secret = birth::insert(&self.pool, windows, sealer, incoming)
+        let (windows, sealer) = (self.windows, self.sealer.clone());
+        let saved = db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
+            Box::pin(async move {
+                let sealer = sealer.as_ref();
+                let inserted = birth::insert(connection, &windows, sealer, incoming, None).await?;
+                Ok(inserted.ok_or(Overtaken)?.secret)
+            })
+        });
+        let secret = saved
             .await
             .inspect_err(|error| {
                 tracing::warn!(error = format!("{error:#}"), "no session could begin")
@@ -349,6 +403,11 @@ impl StateWrite {
 fn session_stripe(digest: &Digest) -> Stripe {
     let bytes = digest.as_bytes();
     Stripe::from_be_bytes([bytes[0], bytes[1]])
+}
+
+/// The same of a digest as the database has it.
+fn stripe_of(digest: &[u8]) -> Option<Stripe> {
+    digest.first_chunk().copied().map(Stripe::from_be_bytes)
 }
 
 /// The last two bytes of the id, which are random in a UUID of version 7, as the trigger on `users` names them.

@@ -74,8 +74,8 @@ impl std::fmt::Debug for User {
 /// What came of [`insert`].
 #[derive(Debug)]
 pub enum Inserted {
-    /// The account is there.
-    Done(UserId),
+    /// The account, as it was inserted.
+    Done(User),
     /// Another account has this address.
     EmailTaken,
 }
@@ -123,13 +123,16 @@ pub(super) async fn insert_in(
     origin: &Origin,
 ) -> sqlx::Result<Inserted> {
     let id = UserId::generate();
-    let inserted = sqlx::query!(
+    let inserted = sqlx::query_as!(
+        User,
         r#"
         INSERT INTO users
                (id, email, email_canonical, display_name, role, password_hash, password_changed_at,
                 email_verified_at)
         VALUES ($1, $2, $3, $4, $5, $6, now(), CASE WHEN $7 THEN now() END)
             ON CONFLICT (email_canonical) DO NOTHING
+        RETURNING id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
+                  email_verified_at, deletion_due_at
         "#,
         id.uuid(),
         new.email,
@@ -139,14 +142,12 @@ pub(super) async fn insert_in(
         new.password_hash,
         new.is_verified,
     )
-    .execute(&mut *connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    if inserted.rows_affected() == 0 {
-        return Ok(Inserted::EmailTaken);
-    }
+    let Some(user) = inserted else { return Ok(Inserted::EmailTaken) };
     let details = json!({ "role": new.role.as_str() });
     changed_event(connection, "registered", id, origin, details).await?;
-    Ok(Inserted::Done(id))
+    Ok(Inserted::Done(user))
 }
 
 /// The account of an address.

@@ -17,10 +17,9 @@ use super::display_name::DisplayName;
 use super::email_address::EmailAddress;
 use super::email_token::{self, Purpose};
 use super::hasher::PasswordHash;
-use super::record::{self, Inserted, New, Role};
+use super::record::{self, Inserted, New, Role, User};
 use crate::audit::{self, Event, Origin};
 use crate::db;
-use crate::id::UserId;
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
@@ -52,16 +51,17 @@ pub async fn open(
                 is_verified: false,
             };
             let inserted = record::insert_in(connection, new, &origin).await?;
-            if let (Inserted::Done(id), Some(sealer)) = (&inserted, mail) {
+            if let (Inserted::Done(user), Some(sealer)) = (&inserted, mail) {
+                let id = user.id();
                 let about = (email.as_typed(), email.canonical());
                 let purpose = Purpose::VerifyEmail;
-                let issued = email_token::issue(connection, &sealer, *id, purpose, about).await?;
+                let issued = email_token::issue(connection, &sealer, id, purpose, about).await?;
                 let message = Message::VerifyEmail {
                     display_name: display_name.as_str().to_owned(),
                     token: issued.token,
                     code: issued.code,
                 };
-                outbox::enqueue(connection, &sealer, Some(*id), email.as_typed(), &message).await?;
+                outbox::enqueue(connection, &sealer, Some(id), email.as_typed(), &message).await?;
             }
             Ok(inserted)
         })
@@ -175,8 +175,8 @@ pub async fn ask_again(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
 pub enum Registered {
     /// The account is there.
     Done {
-        /// Whose.
-        id: UserId,
+        /// As it was inserted.
+        user: Box<User>,
         /// How long ago the password was typed that was chosen for it.
         password_age: Duration,
     },
@@ -312,12 +312,12 @@ async fn finish(
     };
     match record::insert_in(connection, new, origin).await? {
         Inserted::EmailTaken => Ok(Registered::Gone),
-        Inserted::Done(id) => {
+        Inserted::Done(user) => {
             audit::record(
                 connection,
                 Event {
                     name: "email_verified",
-                    user: Some(id),
+                    user: Some(user.id()),
                     session: None,
                     origin,
                     details: json!({ "by": by }),
@@ -325,7 +325,7 @@ async fn finish(
             )
             .await?;
             let password_age = Duration::try_from_secs_f64(row.seconds).unwrap_or_default();
-            Ok(Registered::Done { id, password_age })
+            Ok(Registered::Done { user: Box::new(user), password_age })
         }
     }
 }

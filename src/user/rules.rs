@@ -52,7 +52,7 @@ pub enum Fate {
 pub enum Pending {
     /// The session begins.
     Begins,
-    /// No session begins. Enforced where a session is written (`session/store.rs`): the row of the account must still
+    /// No session begins. Enforced where a session is written (`session/birth.rs`): the row of the account must still
     /// say what it said when the password was compared.
     Refused,
 }

@@ -1,7 +1,7 @@
 //! What a page costs the database, counted by the database itself.
 
 use crate::support::kill::until;
-use crate::support::{Database, Server, registered, site};
+use crate::support::{Database, PASSWORD, Server, registered, site};
 
 fn statements(database: &Database, like: &str) -> i64 {
     database.db_count(&format!(
@@ -73,6 +73,32 @@ fn a_page_of_the_account_takes_no_lock_and_a_form_takes_two() {
     // A page in answer to a form costs one question more, and no lock.
     assert_eq!(browser.post("/account/profile", &[("display_name", "")]).status, 422);
     assert_eq!((locks(), checks()), (before.0 + 2, before.1 + 1));
+}
+
+#[test]
+fn a_sign_in_writes_its_session_once_and_ends_the_former_one_in_the_same_transaction() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    let mut bob = registered(&server, "bob@example.com");
+    let expected = [
+        ("%FROM users%FOR SHARE%", 1),
+        ("%INSERT INTO sessions%", 1),
+        ("%DELETE FROM sessions%WHERE id = %", 1),
+        ("%DELETE FROM sessions%WHERE token_digest = %", 0),
+        ("%UPDATE sessions%state%", 0),
+        // "signed_in" of the one, "session_ended" of the other.
+        ("%INSERT INTO audit_events%", 2),
+    ];
+    let before = expected.map(|(like, _)| statements(&database, like));
+    assert_eq!(bob.login("ada@example.com", PASSWORD).status, 303);
+    for ((like, expected), before) in expected.into_iter().zip(before) {
+        assert_eq!(statements(&database, like) - before, expected, "{like}");
+    }
+    let transactions = "SELECT count(DISTINCT xmin) FROM (
+            SELECT xmin::text FROM sessions WHERE user_id = (SELECT id FROM users WHERE email = 'ada@example.com') AND created_at = (SELECT max(created_at) FROM sessions)
+            UNION ALL SELECT xmin::text FROM audit_events WHERE event = 'session_ended') AS written";
+    assert_eq!(database.db_count(transactions), 1);
+    assert!(bob.get("/account/profile").body.contains("ada@example.com"));
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod mail_failures;
 mod mailbox;
 mod migrations;
 mod notification_queue;
+mod overtaken;
 mod private_cluster;
 mod purge;
 mod recovery;

@@ -186,7 +186,7 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
             signs_in.join().unwrap()
         });
         let begins = rule.pending == Pending::Begins;
-        assert_eq!(answer.status == 303, begins, "{}: {answer:?}", rule.words);
+        assert_eq!(answer.status, if begins { 303 } else { 422 }, "{}: {answer:?}", rule.words);
         for server in &servers {
             assert_eq!(pending.at(&server.address).is_signed_in(), begins, "{}", rule.words);
         }
@@ -215,4 +215,15 @@ fn sessions_of_a_person_are_ended_by_the_rule_table_alone() {
     files.sort_unstable();
     // The command that ends all sessions of an account is not about the account.
     assert_eq!(files, ["src/cli/session.rs", "src/user/rules.rs"]);
+}
+
+#[test]
+fn sessions_of_a_person_are_created_by_the_first_factor_alone() {
+    let found = Command::new("grep")
+        .args(["-rlE", r"\bBirth\b|sessions\.create\(|store\.create\(", "src"])
+        .output()
+        .unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let files: Vec<&str> = found.lines().filter(|file| !file.contains("src/session/")).collect();
+    assert_eq!(files, ["src/auth/first_factor.rs"]);
 }

@@ -185,6 +185,55 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
 }
 
 #[test]
+fn killed_at_any_statement_of_a_sign_in_all_of_it_happened_or_nothing() {
+    let _alone = alone();
+    // On a new device, in a browser that is signed in to another account.
+    let stops = [
+        ("mail_outbox", "BEFORE INSERT"),
+        ("mail_outbox", "AFTER INSERT"),
+        ("sessions", "BEFORE DELETE"),
+        ("sessions", "AFTER DELETE"),
+        ("audit_events", "BEFORE INSERT"),
+        ("sessions", "BEFORE INSERT"),
+        ("sessions", "AFTER INSERT"),
+        ("audit_events", "AFTER INSERT"),
+        ("sessions", "CONSTRAINT AFTER INSERT"),
+    ];
+    let (mut before, mut after) = (0, 0);
+    for (table, moment) in stops {
+        let database = Database::new();
+        let mut server = Server::start(&database, &[]);
+        registered(&server, "ada@example.com");
+        let bob = registered(&server, "bob@example.com");
+        database.db_execute(
+            "DELETE FROM sessions s USING users u WHERE u.id = s.user_id AND u.email = 'ada@example.com'",
+        );
+        let mut own = bob.clone();
+        db_killed_at(&database, &mut server, (table, moment), bob, |browser| {
+            let fields = [("email", "ada@example.com"), ("password", PASSWORD)];
+            let form = [("Content-Type", "application/x-www-form-urlencoded")];
+            browser.try_send("POST", "/login", &form, &encode(&fields)).ok()
+        });
+        let count = |sql: &str| database.db_count(&format!("SELECT count(*) FROM {sql}"));
+        let of = "sessions s JOIN users u ON u.id = s.user_id WHERE u.email =";
+        let new = count(&format!("{of} 'ada@example.com'"));
+        assert_eq!(count(&format!("{of} 'bob@example.com'")), 1 - new, "{table} {moment}");
+        let ended = "audit_events WHERE event = 'session_ended' AND details->>'cause' = 'replaced'";
+        assert_eq!(count(ended), new, "{table} {moment}");
+        // Two are of the registrations.
+        assert_eq!(count("audit_events WHERE event = 'signed_in'"), 2 + new, "{table} {moment}");
+        assert_eq!(count("mail_outbox WHERE kind = 'new_device'"), new, "{table} {moment}");
+        let anew = Server::start(&database, &[]);
+        own.address = anew.address.clone();
+        assert_eq!(own.is_signed_in(), new == 0, "{table} {moment}");
+        assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+        if new == 0 { before += 1 } else { after += 1 }
+    }
+    assert!(before > 0 && after > 0, "{before} {after}");
+    println!("killed at {} moments: {before} times nothing, {after} times all", stops.len());
+}
+
+#[test]
 fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written() {
     let _alone = alone();
     for signal in ["TERM", "INT"] {

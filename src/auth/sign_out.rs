@@ -1,48 +1,15 @@
-//! How a session begins and ends. The session middleware writes the row on the way out: a new one under
-//! a new secret, with nothing of what was in the session before.
+//! The session of this browser: how it ends, and how it continues under a new secret. How one begins is in
+//! `first_factor.rs`.
 
-use actix_identity::Identity;
-use actix_session::SessionExt as _;
-use actix_web::{HttpMessage as _, HttpRequest};
+use actix_web::HttpRequest;
 
-use super::{CurrentUser, device};
+use super::CurrentUser;
 use crate::app::App;
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
 use crate::secret::Secret;
-use crate::session::{Birth, SessionEnded};
-use crate::user::User;
+use crate::session::SessionEnded;
 use crate::user::rules::{self, Occasion};
-
-/// Signs `user` in, in this browser. A session that this browser had before ends.
-pub fn sign_in(
-    request: &HttpRequest,
-    app: &App,
-    user: &User,
-    remembered: bool,
-    method: &str,
-) -> Result<(), HttpError> {
-    let birth = Birth {
-        remembered,
-        auth_methods: vec![method.to_owned()],
-        origin: super::origin(request),
-        credential_of: user.password_changed_at,
-        on_new_device: !device::is_known(request, app, user),
-        account_of: Some((user.email.clone(), user.role.clone())),
-    };
-    let begin = || -> anyhow::Result<()> {
-        birth.announce(&request.get_session())?;
-        Identity::login(&request.extensions(), user.id().to_string())?;
-        Ok(())
-    };
-    begin().map_err(HttpError::Internal)?;
-    device::remember(request, app, user);
-    cookie_guard::wish(request, |wish| {
-        wish.change = CookieChange::Begun;
-        wish.max_age = remembered.then_some(app.config.session.remembered_absolute);
-    });
-    Ok(())
-}
 
 /// Ends the session of this browser. When this returns, the row is gone and no server accepts it. [`SessionEnded`]: it had
 /// ended before, and nothing was written.

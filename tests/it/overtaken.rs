@@ -1,0 +1,234 @@
+//! A sign-in whose account changes after its credential was verified and before its session is inserted: no session, and
+//! the sign-in form with a sentence, on every way in. The statements are held in between by locks, never by time.
+
+use crate::support::kill::{Hold, until};
+use crate::support::mail::db_mail;
+use crate::support::{
+    Answer, Browser, Database, PASSWORD, Server, registered, site, verified_site,
+};
+
+const EMAIL: &str = "ada@example.com";
+const NEW_EMAIL: &str = "ada@new.example.com";
+const SENTENCE: &str = "Your account was changed while you were signing in.";
+
+/// What may happen to the account meanwhile.
+const CHANGES: [(&str, &str); 6] = [
+    (
+        "password changed",
+        "UPDATE users SET password_hash = 'another', password_changed_at = clock_timestamp()",
+    ),
+    (
+        "password invalidated",
+        "UPDATE users SET password_hash = NULL, password_changed_at = clock_timestamp()",
+    ),
+    ("disabled", "UPDATE users SET disabled_at = now()"),
+    ("role changed", "UPDATE users SET role = 'admin'"),
+    (
+        "email changed",
+        "UPDATE users SET email = 'x@example.com', email_canonical = 'x@example.com'",
+    ),
+    ("deleted", "DELETE FROM users"),
+];
+
+/// A form on its way in: the browser, the path, and what it sends.
+type Form = (Browser, String, Vec<(&'static str, String)>);
+
+fn post((mut browser, path, fields): Form) -> (Answer, Browser) {
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    (browser.post(&path, &fields), browser)
+}
+
+fn is_waiting(database: &Database, like: &str) -> bool {
+    database.db_count(&format!(
+        "SELECT count(*) FROM pg_stat_activity
+          WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '%{like}%'"
+    )) > 0
+}
+
+/// Refused without a session: the form for `email`, and nothing of a sign-in in the database or the browser.
+fn is_refused(what: &str, database: &Database, answer: &Answer, email: &str) {
+    assert_eq!(answer.status, 422, "{what}: {answer:?}");
+    assert!(answer.body.contains(SENTENCE), "{what}: {}", answer.body);
+    assert!(answer.body.contains("action=\"/login\""), "{what}");
+    assert!(answer.body.contains(&format!("value=\"{email}\"")), "{what}: {}", answer.body);
+    assert!(!answer.cookies().iter().any(|cookie| cookie.starts_with("session=")), "{what}");
+    assert!(!answer.cookies().iter().any(|cookie| cookie.starts_with("device=")), "{what}");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "{what}");
+    let signed_in = "SELECT count(*) FROM audit_events WHERE event = 'signed_in'";
+    assert_eq!(database.db_count(signed_in), 0, "{what}");
+}
+
+/// Sends `form`, makes `change` after the transaction that the form commits first (which ends with `commit` on `users`)
+/// and before anything reads the account again, and answers what came back.
+fn overtaken_after(database: &Database, commit: &str, form: Form, change: &str) -> Answer {
+    let hold = Hold::db_at(database, ("users", commit));
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(move || post(form).0);
+        hold.until_waiting(1);
+        // Waits behind the transaction that is held, and before every statement that comes after it.
+        let lock = scope.spawn(|| database.db_hold("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"));
+        until(|| is_waiting(database, "LOCK TABLE users"));
+        hold.release();
+        let mut held = lock.join().unwrap();
+        held.db_execute(change);
+        held.db_execute("COMMIT");
+        sent.join().unwrap()
+    })
+}
+
+/// An account that nobody is signed in to.
+fn account(server: &Server, database: &Database) {
+    registered(server, EMAIL);
+    db_forget_sign_in(database);
+}
+
+fn db_forget_sign_in(database: &Database) {
+    database.db_execute("DELETE FROM sessions");
+    database.db_execute("DELETE FROM audit_events");
+}
+
+fn password() -> (&'static str, String) {
+    ("password", PASSWORD.to_owned())
+}
+
+/// Sends `form` to `/login` and makes `change` after the password was compared.
+fn overtaken_at_login(database: &Database, form: Form, change: &str) -> (Answer, Browser) {
+    // Reading passes; locking the row of the account waits.
+    let mut held = database.db_hold("LOCK TABLE users IN EXCLUSIVE MODE");
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(move || post(form));
+        until(|| is_waiting(database, "FOR SHARE"));
+        held.db_execute(change);
+        held.db_execute("COMMIT");
+        sent.join().unwrap()
+    })
+}
+
+#[test]
+fn a_sign_in_that_was_overtaken_is_the_form_again() {
+    for (name, change) in CHANGES {
+        let (server, database) = site();
+        account(&server, &database);
+        let fields =
+            vec![("email", EMAIL.to_owned()), password(), ("next", "/account/email".into())];
+        let form = (server.browser(), "/login".to_owned(), fields);
+        let (answer, _) = overtaken_at_login(&database, form, change);
+        is_refused(name, &database, &answer, EMAIL);
+        assert!(answer.body.contains("value=\"/account/email\""), "{name}: where it leads is kept");
+    }
+}
+
+#[test]
+fn a_sign_in_that_was_overtaken_leaves_the_session_that_the_browser_had() {
+    let (server, database) = site();
+    registered(&server, EMAIL);
+    let bob = registered(&server, "bob@example.com");
+    let fields = vec![("email", EMAIL.to_owned()), password()];
+    let change = format!("UPDATE users SET role = 'admin' WHERE email = '{EMAIL}'");
+    let form = (bob, "/login".to_owned(), fields);
+    let (answer, mut bob) = overtaken_at_login(&database, form, &change);
+    assert_eq!(answer.status, 422);
+    assert!(bob.get("/account/profile").body.contains("bob@example.com"));
+}
+
+#[test]
+fn a_password_without_a_date_is_overtaken_by_one_with_a_date() {
+    let (server, database) = site();
+    account(&server, &database);
+    database.db_execute("UPDATE users SET password_changed_at = NULL");
+    let fields = vec![("email", EMAIL.to_owned()), password()];
+    let form = (server.browser(), "/login".to_owned(), fields);
+    let (answer, _) = overtaken_at_login(&database, form, CHANGES[0].1);
+    is_refused("password changed", &database, &answer, EMAIL);
+}
+
+#[test]
+fn a_registration_that_was_overtaken_is_the_form_to_sign_in() {
+    for (name, change) in CHANGES {
+        let (server, database) = site();
+        let fields = vec![("email", EMAIL.to_owned()), ("display_name", "Ada".into()), password()];
+        let form = (server.browser(), "/register".to_owned(), fields);
+        let answer = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
+        is_refused(name, &database, &answer, EMAIL);
+    }
+}
+
+#[test]
+fn a_registration_by_code_or_link_that_was_overtaken_is_the_form_to_sign_in() {
+    for (name, change) in CHANGES {
+        for by_link in [false, true] {
+            let (server, database) = verified_site();
+            let mut browser = server.browser();
+            let fields = [("email", EMAIL), ("display_name", "Ada"), ("password", PASSWORD)];
+            browser.post("/register", &fields);
+            let mail = db_mail(&database, "verify_registration", 1);
+            let form = if by_link {
+                (browser, format!("/verify-email/{}", mail.text("token")), vec![password()])
+            } else {
+                let code = vec![("code", mail.text("code").to_owned())];
+                (browser, "/verify-email".to_owned(), code)
+            };
+            let answer = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
+            is_refused(&format!("{name}, by link: {by_link}"), &database, &answer, EMAIL);
+            assert!(
+                answer.cookies().iter().any(|cookie| cookie.starts_with("registration=;")),
+                "{name}: the registration is over"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_link_that_confirms_or_changes_an_email_and_was_overtaken_is_the_form_to_sign_in() {
+    for (name, change) in CHANGES {
+        for (kind, email) in [("verify_email", EMAIL), ("change_email", NEW_EMAIL)] {
+            let (server, database) = site();
+            let mut ada = registered(&server, EMAIL);
+            if kind == "change_email" {
+                ada.post("/account/email", &[("email", NEW_EMAIL)]);
+            }
+            let link = format!("/verify-email/{}", db_mail(&database, kind, 1).text("token"));
+            db_forget_sign_in(&database);
+            let form = (server.browser(), link, vec![password()]);
+            let answer = overtaken_after(&database, "CONSTRAINT AFTER UPDATE", form, change);
+            is_refused(&format!("{name}, {kind}"), &database, &answer, email);
+            assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        }
+    }
+}
+
+#[test]
+fn a_link_that_changes_an_email_signs_in_with_the_password_that_was_compared() {
+    let (server, database) = site();
+    let mut ada = registered(&server, EMAIL);
+    ada.post("/account/email", &[("email", NEW_EMAIL)]);
+    let link = format!("/verify-email/{}", db_mail(&database, "change_email", 1).text("token"));
+    let mut elsewhere = server.browser();
+    let answer = elsewhere.post(&link, &[("password", PASSWORD)]);
+    assert_eq!((answer.status, answer.location()), (303, "/account/email"), "{}", answer.body);
+    assert!(elsewhere.get("/account/profile").body.contains(NEW_EMAIL));
+    assert!(!ada.is_signed_in());
+}
+
+#[test]
+fn a_session_that_a_sign_in_replaced_is_over_on_every_server_when_it_is_answered() {
+    let database = Database::new();
+    let servers = [Server::start(&database, &[]).trusts(), Server::start(&database, &[]).trusts()];
+    registered(&servers[0], EMAIL);
+    let mut browser = registered(&servers[0], "bob@example.com");
+    for _ in 0..10 {
+        let former = browser.clone();
+        for server in &servers {
+            assert!(former.at(&server.address).is_signed_in());
+        }
+        let fields = [("email", EMAIL), ("password", PASSWORD), ("remember_me", "on")];
+        let answer = browser.post("/login", &fields);
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        for server in &servers {
+            assert!(!former.at(&server.address).is_signed_in());
+            assert!(browser.at(&server.address).is_signed_in());
+        }
+    }
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2, "one of each browser");
+}
