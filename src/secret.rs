@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hkdf::Hkdf;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize;
@@ -65,6 +66,16 @@ impl Secret {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
+    /// The secret that follows from this one for `purpose`. Anyone who has this one can compute it; this one cannot be
+    /// computed from it, nor from the digest of either (HKDF, RFC 5869).
+    pub fn derive(&self, purpose: &str) -> Self {
+        let mut bytes = [0; 32];
+        Hkdf::<Sha256>::new(None, &self.0)
+            .expand(purpose.as_bytes(), &mut bytes)
+            .expect("32 bytes are a length that HKDF gives");
+        Self(bytes)
+    }
+
     /// What the database keeps of it.
     pub fn digest(&self) -> Digest {
         Digest(Sha256::digest(self.0).into())
@@ -118,6 +129,15 @@ mod tests {
         ] {
             assert!(Secret::parse(&odd).is_none(), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_derived_secret_is_the_same_each_time_and_another_one_for_each_purpose() {
+        let (secret, other) = (Secret::generate(), Secret::generate());
+        assert_eq!(secret.derive("a").digest(), secret.derive("a").digest());
+        assert_ne!(secret.derive("a").digest(), secret.derive("b").digest());
+        assert_ne!(secret.derive("a").digest(), other.derive("a").digest());
+        assert_ne!(secret.derive("a").digest(), secret.digest());
     }
 
     #[test]

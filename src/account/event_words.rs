@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// Name, sentence, and whether it is worth a second look. `{why}` is filled from the details.
-const EVENTS: [(&str, &str, bool); 23] = [
+const EVENTS: [(&str, &str, bool); 24] = [
     ("registered", "The account was made", false),
     ("signed_in", "Signed in", false),
     ("sign_in_refused", "Somebody tried to sign in {why}", true),
@@ -12,6 +12,7 @@ const EVENTS: [(&str, &str, bool); 23] = [
     ("all_sessions_ended", "Everybody was signed out", false),
     ("password_changed", "The password was changed", false),
     ("password_reset", "The password was set anew by a mailed link", false),
+    ("password_invalidated", "The password stopped working: {why}", true),
     ("password_reset_requested", "Somebody asked for a link to set a new password", true),
     ("confirmed", "You said who you are again", false),
     (
@@ -50,12 +51,13 @@ const CAUSES: [(&str, &str); 12] = [
     ("expired", "its time was over"),
 ];
 
-/// Why a sign-in was refused (`details.why`).
-const REFUSALS: [(&str, &str); 4] = [
+/// Why a sign-in was refused, or a password invalidated (`details.why`).
+const REFUSALS: [(&str, &str); 5] = [
     ("wrong_password", "with a wrong password"),
     ("disabled", "while the account was disabled"),
     ("throttled", "too often, and has to wait"),
     ("unknown_account", "with an address that has no account"),
+    ("undo", "the change of the email address was undone"),
 ];
 
 /// The sentence of an event, and whether it is worth a second look.

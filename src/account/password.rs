@@ -66,9 +66,9 @@ pub async fn submit(
                 let (sealer, requester) = (app.sealer.clone(), user.requester(page.request()));
                 let set = set_password::change(&app.pool, sealer, &requester, verified, hash);
                 match set.await?? {
-                    PasswordSet::Done { ended, secret } => {
+                    PasswordSet::Done { ended, secret, at } => {
                         app.sessions.settle_user(user.person.id).await;
-                        device::renew(page.request(), &app, user.person.id).await?;
+                        device::remember(page.request(), &app, user.person.id, Some(at));
                         auth::go_on(page.request(), secret);
                         return Ok(page.redirect_with("/account/password", &done(ended)));
                     }

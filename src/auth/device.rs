@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use ::time::OffsetDateTime;
 use actix_web::cookie::{Cookie, time};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{HeaderValue, SET_COOKIE};
@@ -45,14 +46,14 @@ struct Entry {
 }
 
 impl Entry {
-    /// A new one, by the account as it is now.
-    fn new(user: &User) -> Self {
-        let device = KnownDevice { user: user.id(), id: Uuid::now_v7() };
-        Self { device, password_of: password_of(user) }
+    /// A new one, of an account whose password was chosen at `changed_at`.
+    fn new(user: UserId, changed_at: Option<OffsetDateTime>) -> Self {
+        let device = KnownDevice { user, id: Uuid::now_v7() };
+        Self { device, password_of: password_of(changed_at) }
     }
 
     fn is_of(&self, user: &User) -> bool {
-        self.device.user == user.id() && self.password_of == password_of(user)
+        self.device.user == user.id() && self.password_of == password_of(user.password_changed_at)
     }
 
     fn to_bytes(self) -> [u8; ENTRY] {
@@ -72,8 +73,8 @@ impl Entry {
     }
 }
 
-fn password_of(user: &User) -> i64 {
-    user.password_changed_at.map_or(0, |at| (at.unix_timestamp_nanos() / 1000) as i64)
+fn password_of(changed_at: Option<OffsetDateTime>) -> i64 {
+    changed_at.map_or(0, |at| (at.unix_timestamp_nanos() / 1000) as i64)
 }
 
 /// What this browser holds, the account that signed in last first. What is not ours, or too old, is of nobody.
@@ -104,24 +105,22 @@ pub(super) async fn known_for(
 /// What the browser shall keep.
 struct Remembered(Cookie<'static>);
 
-/// `user` signs in with this browser: from now on it is one of theirs. [`set`] tells it to the browser.
-pub(super) fn remember(request: &HttpRequest, app: &App, user: &User) {
+/// `user` signed in with this browser, or set a new password in it: from now on it is one of theirs, under the password
+/// that was chosen at `changed_at` and no other. [`set`] tells it to the browser.
+pub fn remember(
+    request: &HttpRequest,
+    app: &App,
+    user: UserId,
+    changed_at: Option<OffsetDateTime>,
+) {
     let mut entries = held(request, app);
-    entries.retain(|entry| entry.device.user != user.id());
-    entries.insert(0, Entry::new(user));
+    entries.retain(|entry| entry.device.user != user);
+    entries.insert(0, Entry::new(user, changed_at));
     entries.truncate(MOST);
     let https = app.config.public_url.is_https();
     let mut cookie = own_cookie(cookie_name(https), seal(&app.sealer, &entries, now()), https);
     cookie.set_max_age(time::Duration::seconds(LIFE.as_secs() as i64));
     request.extensions_mut().insert(Remembered(cookie));
-}
-
-/// `user` has a new password, set in this browser: it is one of theirs, and those that were before are not.
-pub async fn renew(request: &HttpRequest, app: &App, user: UserId) -> sqlx::Result<()> {
-    if let Some(user) = record::find(&app.pool, user).await? {
-        remember(request, app, &user);
-    }
-    Ok(())
 }
 
 /// Puts the cookie into the response.

@@ -63,7 +63,7 @@ pub async fn first_factor(
     if let Some(replaced) = created.replaced {
         app.sessions.settle_replaced(replaced).await;
     }
-    device::remember(request, app, &user);
+    device::remember(request, app, id, user.password_changed_at);
     cookie_guard::wish(request, |wish| {
         wish.change = CookieChange::Replace(created.secret.reveal());
         wish.max_age = remembered.then_some(app.config.session.remembered_absolute);

@@ -70,10 +70,10 @@ pub async fn submit(
         let (pool, sealer) = (&app.pool, app.sealer.clone());
         let origin = auth::origin(page.request());
         let reset = set_password::reset(pool, sealer, &token, hash, origin).await?;
-        let Some(user) = reset else { return link_gone::show(&page, GONE) };
+        let Some((user, at)) = reset else { return link_gone::show(&page, GONE) };
         throttle::refund(&app.pool, granted).await?;
         app.sessions.settle_user(user).await;
-        device::renew(page.request(), &app, user).await?;
+        device::remember(page.request(), &app, user, Some(at));
         if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
             cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
         }

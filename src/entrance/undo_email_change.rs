@@ -1,7 +1,8 @@
-//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former address, when it was somebody else who changed it.
-//! Looking does nothing. The account gets that address back, and every session ends, so that a new password can be set by a
-//! link that only the owner reads.
+//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, when someone else changed it. Looking does
+//! nothing. The account gets that email back, its password stops working and every session ends; the answer leads to the
+//! form for a new password. A second click, or the link once more, leads to the same form until the password is chosen.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
@@ -15,19 +16,19 @@ use crate::kit::form::Form;
 use crate::kit::headers::without_referrer;
 use crate::kit::page::Page;
 use crate::secret::Secret;
-use crate::user::email_change;
-use crate::user::email_token::{self, Pending, Purpose};
 use crate::user::throttle::{self, Action};
+use crate::user::undo_email_change::{self, UndoLink, Undone};
 
 const GONE: Instead = Instead {
-    text: "A change of address can be undone for a week. If this address is the one of your account, you can set a new password with it.",
+    text: "Email changes can be undone for 7 days. If this is your account's email, you can still reset your password.",
     href: "/forgot-password",
-    label: "Set a new password",
+    label: "Reset your password",
 };
 
 #[derive(Serialize)]
 struct Data {
     email: String,
+    is_taken: bool,
 }
 
 /// `GET /undo-email-change/{token}`.
@@ -38,11 +39,13 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     match find(&app, &path).await? {
         None => link_gone::show(&page, GONE),
-        Some((_, pending)) => {
-            let data = Data { email: pending.email };
-            page.show("entrance/undo_email_change.html", &data).map(without_referrer)
+        Some((token, UndoLink::Used)) => Ok(page.redirect(&form(&token))),
+        Some((_, UndoLink::Open { email })) => {
+            let data = Data { email, is_taken: false };
+            page.show("entrance/undo_email_change.html", &data)
         }
     }
+    .map(without_referrer)
 }
 
 /// `POST /undo-email-change/{token}`.
@@ -54,27 +57,51 @@ pub async fn submit(
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
-    let Some((token, pending)) = find(&app, &path).await? else {
+    let Some((token, link)) = find(&app, &path).await? else {
         return link_gone::show(&page, GONE);
     };
+    let UndoLink::Open { email } = link else { return again(&app, &page, &token).await };
     let (sealer, origin) = (app.sealer.clone(), auth::origin(page.request()));
-    let undone = email_change::undo(&app.pool, sealer, &token, origin).await?;
-    let Some(user) = undone else { return link_gone::show(&page, GONE) };
-    throttle::refund(&app.pool, granted).await?;
-    app.sessions.settle_user(user).await;
-    if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
-        cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+    match undo_email_change::undo(&app.pool, sealer, &token, origin).await? {
+        Undone::Gone => again(&app, &page, &token).await,
+        Undone::Taken => {
+            let data = Data { email, is_taken: true };
+            page.show_with(StatusCode::CONFLICT, "entrance/undo_email_change.html", &data)
+                .map(without_referrer)
+        }
+        Undone::Done(user) => {
+            throttle::refund(&app.pool, granted).await?;
+            app.sessions.settle_user(user).await;
+            if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
+                cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+            }
+            let notice = Notice::good(format!(
+                "Your email is {email} again and all devices are signed out. Now choose a new password."
+            ));
+            Ok(without_referrer(page.redirect_with(&form(&token), &notice)))
+        }
     }
-    let notice = Notice::good(format!(
-        "The address of your account is {} again, and everybody is signed out. Now set a new password.",
-        pending.email
-    ));
-    Ok(without_referrer(page.redirect_with("/forgot-password", &notice)))
 }
 
-async fn find(app: &App, token: &str) -> Result<Option<(Secret, Pending)>, HttpError> {
+/// The answer to a second click: the form that the first one led to, once no server accepts what the first one ended.
+async fn again(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, HttpError> {
+    let Some(UndoLink::Used) = undo_email_change::find(&app.pool, token).await? else {
+        return link_gone::show(page, GONE);
+    };
+    app.sessions.settle().await;
+    let notice = Notice::good(
+        "Your email is restored and all devices are signed out. Now choose a new password.",
+    );
+    Ok(without_referrer(page.redirect_with(&form(token), &notice)))
+}
+
+/// The page where the new password is chosen after the change of `undo` was undone.
+fn form(undo: &Secret) -> String {
+    format!("/reset-password/{}", undo_email_change::reset_after(undo).reveal())
+}
+
+async fn find(app: &App, token: &str) -> Result<Option<(Secret, UndoLink)>, HttpError> {
     let Some(token) = Secret::parse(token) else { return Ok(None) };
-    let pending = email_token::find(&app.pool, &token).await?;
-    let undoes = |pending: &Pending| pending.purpose == Purpose::UndoEmailChange;
-    Ok(pending.filter(undoes).map(|pending| (token, pending)))
+    let link = undo_email_change::find(&app.pool, &token).await?;
+    Ok(link.map(|link| (token, link)))
 }

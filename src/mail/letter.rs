@@ -95,8 +95,11 @@ impl Writer {
             }
             // Whose mailbox it is, nobody knows.
             Message::AddressRemoved => {}
+            Message::EmailConfirmed { display_name, restored } => {
+                data["name"] = greeted(display_name);
+                data["restored"] = (*restored).into();
+            }
             Message::AlreadyRegistered { display_name }
-            | Message::EmailConfirmed { display_name }
             | Message::DeletionCanceled { display_name }
             | Message::AccountDeleted { display_name } => data["name"] = greeted(display_name),
         }

@@ -62,6 +62,9 @@ pub enum Message {
     EmailConfirmed {
         /// What we call them.
         display_name: String,
+        /// A change was undone: this is a former email of the account, and its password no longer works.
+        #[serde(default)]
+        restored: bool,
     },
     /// The password is another one.
     PasswordChanged {
@@ -173,7 +176,8 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             undo_token: token,
         },
         Message::AddressRemoved,
-        Message::EmailConfirmed { display_name: display_name.clone() },
+        Message::EmailConfirmed { display_name: display_name.clone(), restored: false },
+        Message::EmailConfirmed { display_name: display_name.clone(), restored: true },
         password_changed(name, false, false),
         password_changed(name, true, false),
         password_changed(name, false, true),

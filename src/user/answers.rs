@@ -152,7 +152,7 @@ async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             let Some(owner) = owner else { return Ok(true) };
             let (user, purpose) = (owner.id(), Purpose::ResetPassword);
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
-            let has_one = email_token::is_alive(connection, user, purpose).await?;
+            let has_one = email_token::is_alive(connection, &owner, purpose).await?;
             if !throttle::admit_mail(connection, Action::Recover, about.1).await? && has_one {
                 return Ok(true);
             }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::rules::{self, Occasion};
 use crate::audit::{self, Event, Origin};
 use crate::db;
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::session::{Requester, SessionEnded};
@@ -19,7 +19,8 @@ use crate::session::{Requester, SessionEnded};
 pub const GRACE_DAYS: i32 = 7;
 
 /// Sets the date from which the account may be deleted and answers it, ends all sessions and tells the owner by mail. Asked
-/// twice, the first date stands, and the sessions that began since end.
+/// twice, the first date stands, and the sessions that began since end. The date is taken once the row is locked, so that
+/// it tells whether a change of email came before or after ([`cancel_since`]).
 pub async fn request(
     pool: &PgPool,
     sealer: &Sealer,
@@ -31,7 +32,7 @@ pub async fn request(
             let scheduled = sqlx::query!(
                 r#"
                 UPDATE users
-                   SET deletion_due_at = now() + make_interval(days => $2)
+                   SET deletion_due_at = clock_timestamp() + make_interval(days => $2)
                  WHERE id = $1
                    AND deletion_due_at IS NULL
                 RETURNING email, display_name, deletion_due_at AS "due_at!"
@@ -82,37 +83,52 @@ pub async fn cancel(
 ) -> sqlx::Result<Result<bool, SessionEnded>> {
     let (sealer, Requester { user, session, origin }) = (sealer.clone(), requester.clone());
     let cancel = requester.transaction(pool, move |connection| {
-        Box::pin(async move {
-            let kept = sqlx::query!(
-                r#"
-                UPDATE users
-                   SET deletion_due_at = NULL
-                 WHERE id = $1
-                   AND deletion_due_at IS NOT NULL
-                RETURNING email, display_name
-                "#,
-                user.uuid(),
-            )
-            .fetch_optional(&mut *connection)
-            .await?;
-            let Some(kept) = kept else { return Ok(false) };
-            let message = Message::DeletionCanceled { display_name: kept.display_name };
-            outbox::enqueue(connection, &sealer, Some(user), &kept.email, &message).await?;
-            audit::record(
-                connection,
-                Event {
-                    name: "deletion_canceled",
-                    user: Some(user),
-                    session: Some(session),
-                    origin: &origin,
-                    details: json!({}),
-                },
-            )
-            .await?;
-            Ok(true)
-        })
+        Box::pin(async move { keep(connection, &sealer, user, Some(session), None, &origin).await })
     });
     cancel.await
+}
+
+/// Cancels a deletion that was asked for at `moment` or later, in the caller's transaction; `false` when none was.
+pub(super) async fn cancel_since(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    user: UserId,
+    moment: OffsetDateTime,
+    origin: &Origin,
+) -> sqlx::Result<bool> {
+    keep(connection, sealer, user, None, Some(moment), origin).await
+}
+
+async fn keep(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    user: UserId,
+    session: Option<SessionId>,
+    since: Option<OffsetDateTime>,
+    origin: &Origin,
+) -> sqlx::Result<bool> {
+    let kept = sqlx::query!(
+        r#"
+        UPDATE users
+           SET deletion_due_at = NULL
+         WHERE id = $1
+           AND deletion_due_at IS NOT NULL
+           AND ($2::timestamptz IS NULL OR deletion_due_at >= $2 + make_interval(days => $3))
+        RETURNING email, display_name
+        "#,
+        user.uuid(),
+        since,
+        GRACE_DAYS,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(kept) = kept else { return Ok(false) };
+    let message = Message::DeletionCanceled { display_name: kept.display_name };
+    outbox::enqueue(connection, sealer, Some(user), &kept.email, &message).await?;
+    let name = "deletion_canceled";
+    let details = json!({});
+    audit::record(connection, Event { name, user: Some(user), session, origin, details }).await?;
+    Ok(true)
 }
 
 /// Deletes an account at once: for operators. `false` when there is none. The caller settles.

@@ -1,8 +1,8 @@
 //! Another address for an account: proven before it counts, told to the old one, and to be undone from there for a week.
 //! All of a change happens in one transaction: the address, the links that die, the mails, the line in the trail.
 //!
-//! What a change ends: every link that was mailed, but those that give a former address back, and every other session; the
-//! own one has a new secret. Undoing it ends every session and every link that came after the change.
+//! What a change ends: the links that confirm an address, and every other session; the own one has a new secret. How it is
+//! undone is in `undo_email_change.rs`.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -15,7 +15,6 @@ use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
-use crate::secret::Secret;
 use crate::session::{Requester, SessionEnded};
 
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
@@ -107,53 +106,15 @@ pub(super) async fn apply(
         };
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
     }
-    let message = Message::EmailConfirmed { display_name: owner.display_name };
+    let message = Message::EmailConfirmed { display_name: owner.display_name, restored: false };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
     let details = json!({ "by": by, "ended_sessions": ended.sessions });
     record(connection, "email_changed", user, details, origin).await?;
     Ok(Some(ended))
 }
 
-/// Gives an account the address back that it had before a change, by the link that was mailed there. Every session ends,
-/// and both addresses are told. `None`: the link is used or expired, or the address has become another account's.
-pub async fn undo(
-    pool: &PgPool,
-    sealer: Sealer,
-    token: &Secret,
-    origin: Origin,
-) -> sqlx::Result<Option<UserId>> {
-    let token = token.digest();
-    let undone = db::transaction(pool, move |connection| {
-        Box::pin(async move {
-            let Some(owner) = email_token::lock_owner_of(connection, &token).await? else {
-                return Ok(None);
-            };
-            let (user, purpose) = (owner.id(), Purpose::UndoEmailChange);
-            let used = email_token::consume(connection, user, purpose, token.as_bytes()).await?;
-            let Some(old) = used else { return Ok(None) };
-            if !set_address(connection, user, &old.email, &old.email_canonical).await? {
-                return Ok(None);
-            }
-            let occasion = Occasion::EmailChangeUndone;
-            let ended = rules::apply(connection, occasion, user, None, &origin).await?;
-            email_token::revoke_since(connection, user, old.created_at).await?;
-            for (address, message) in [
-                (&old.email, Message::EmailConfirmed { display_name: owner.display_name }),
-                (&owner.email, Message::AddressRemoved),
-            ] {
-                outbox::enqueue(connection, &sealer, Some(user), address, &message).await?;
-            }
-            let details = json!({ "ended_sessions": ended.sessions });
-            record(connection, "email_change_undone", user, details, &origin).await?;
-            Ok(Some(user))
-        })
-    })
-    .await;
-    undone.or_else(|error| if is_taken(&error) { Ok(None) } else { Err(error) })
-}
-
 /// Writes an address that was proven just now; `false` when another account has it.
-async fn set_address(
+pub(super) async fn set_address(
     connection: &mut PgConnection,
     user: UserId,
     email: &str,

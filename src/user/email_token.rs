@@ -1,5 +1,7 @@
 //! Rows of `email_tokens`: links and codes that were mailed to people with an account. Each is good once, for a while, for
-//! the address that it was made for and for no other (Devise, CVE-2026-32700). Only digests are stored.
+//! the address that it was made for and for no other (Devise, CVE-2026-32700): a link that confirms the address of the
+//! account, or sets its password, counts only while the account has the address that it was mailed to. Only digests are
+//! stored.
 //!
 //! Who changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`): uses, newer links and
 //! changes of password or address wait for each other, in one order, and each sees what the one before it did.
@@ -120,7 +122,8 @@ pub(super) struct Issued {
 }
 
 /// Makes a link for `owner`, about `email`; an older one for the same purpose is dead, except one that undoes: each of
-/// those gives another address back.
+/// those gives another address back. Of those that set a password only the ones to the same address are: a former owner
+/// of the account does not lose a link by one that is asked for at an address that is going to be undone.
 pub(super) async fn issue(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -130,9 +133,15 @@ pub(super) async fn issue(
 ) -> sqlx::Result<Issued> {
     if purpose != Purpose::UndoEmailChange {
         sqlx::query!(
-            "DELETE FROM email_tokens WHERE user_id = $1 AND purpose = $2",
+            r#"
+            DELETE FROM email_tokens
+             WHERE user_id = $1
+               AND purpose = $2
+               AND (purpose <> 'reset_password' OR email_canonical = $3)
+            "#,
             owner.uuid(),
             purpose.as_str(),
+            email_canonical,
         )
         .execute(&mut *connection)
         .await?;
@@ -141,6 +150,20 @@ pub(super) async fn issue(
     let digest = secret.digest();
     let with_code = matches!(purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
     let code_digest = with_code.then(|| code.digest(sealer, &row_name(digest.as_bytes())));
+    let about = (email, email_canonical);
+    insert(connection, owner, purpose, about, &digest, code_digest).await?;
+    Ok(Issued { token: secret.reveal(), code: code.reveal() })
+}
+
+/// Inserts a link for `owner`, about `email`, beside those that are there.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    owner: UserId,
+    purpose: Purpose,
+    (email, email_canonical): (&str, &str),
+    token: &Digest,
+    code_digest: Option<[u8; 32]>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         INSERT INTO email_tokens
@@ -150,7 +173,7 @@ pub(super) async fn issue(
                 CASE WHEN $6::bytea IS NOT NULL THEN now() + make_interval(secs => $7) END,
                 now() + make_interval(secs => $8))
         "#,
-        digest.as_bytes(),
+        token.as_bytes(),
         purpose.as_str(),
         owner.uuid(),
         email,
@@ -161,20 +184,20 @@ pub(super) async fn issue(
     )
     .execute(connection)
     .await?;
-    Ok(Issued { token: secret.reveal(), code: code.reveal() })
+    Ok(())
 }
 
 /// What a link or a code was good for, now that it is used up.
 pub(super) struct Consumed {
     pub(super) email: String,
     pub(super) email_canonical: String,
-    pub(super) created_at: OffsetDateTime,
 }
 
-/// Uses a link up, for the account that the caller has locked; `None` when it is used, expired, or for something else.
+/// Uses a link up, for the account that the caller has locked; `None` when it is used, expired, for something else, or
+/// counts only for an address that the account does not have: then it is still there.
 pub(super) async fn consume(
     connection: &mut PgConnection,
-    owner: UserId,
+    owner: &Owner,
     purpose: Purpose,
     token: &[u8],
 ) -> sqlx::Result<Option<Consumed>> {
@@ -185,12 +208,14 @@ pub(super) async fn consume(
          WHERE token_digest = $1
            AND user_id = $2
            AND purpose = $3
+           AND (purpose NOT IN ('verify_email', 'reset_password') OR email_canonical = $4)
            AND expires_at > now()
-        RETURNING email, email_canonical, created_at
+        RETURNING email, email_canonical
         "#,
         token,
-        owner.uuid(),
+        owner.id,
         purpose.as_str(),
+        owner.email_canonical,
     )
     .fetch_optional(connection)
     .await
@@ -244,28 +269,7 @@ pub(super) async fn try_code(
     })
 }
 
-/// Ends every link of `user` but those that undo changes from before `moment`: undoing the first of several changes leaves
-/// nothing to the later ones, and undoing a later one leaves the first its way back.
-pub(super) async fn revoke_since(
-    connection: &mut PgConnection,
-    user: UserId,
-    moment: OffsetDateTime,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        r#"
-        DELETE FROM email_tokens
-         WHERE user_id = $1
-           AND (purpose <> 'undo_email_change' OR created_at >= $2)
-        "#,
-        user.uuid(),
-        moment,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// The link of a token, if it is still good. Changes nothing.
+/// The link of a token, if it is good now. Changes nothing.
 pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>> {
     let token = token.digest();
     let found = sqlx::query!(
@@ -275,6 +279,7 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>
           JOIN users u ON u.id = t.user_id
          WHERE t.token_digest = $1
            AND t.expires_at > now()
+           AND (t.purpose NOT IN ('verify_email', 'reset_password') OR t.email_canonical = u.email_canonical)
            AND u.disabled_at IS NULL
         "#,
         token.as_bytes(),
@@ -284,10 +289,10 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>
     Ok(found.and_then(|row| pending(row.user_id, &row.purpose, row.email)))
 }
 
-/// Whether `user` has a link for `purpose` that is still good.
+/// Whether `owner` has a link for `purpose` that is still good and went to the address that the account has.
 pub(super) async fn is_alive(
     connection: &mut PgConnection,
-    user: UserId,
+    owner: &Owner,
     purpose: Purpose,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
@@ -296,10 +301,12 @@ pub(super) async fn is_alive(
                SELECT FROM email_tokens
                 WHERE user_id = $1
                   AND purpose = $2
+                  AND email_canonical = $3
                   AND expires_at > now()) AS "alive!"
         "#,
-        user.uuid(),
+        owner.id,
         purpose.as_str(),
+        owner.email_canonical,
     )
     .fetch_one(connection)
     .await

@@ -22,6 +22,7 @@ pub mod registration;
 pub mod rules;
 pub mod set_password;
 pub mod throttle;
+pub mod undo_email_change;
 pub mod verify_email;
 
 pub use authenticate::{Authentication, authenticate};

@@ -72,23 +72,67 @@ pub struct Rule {
     pub remembered: Fate,
     /// Sign-ins under way.
     pub pending: Pending,
-    /// `email_tokens.purpose` of the mailed links that die.
-    pub links: &'static [&'static str],
+    /// Mailed links.
+    pub links: Links,
     /// What the trail gives as the cause.
     cause: Cause,
 }
 
-/// No link.
-const NONE: &[&str] = &[];
-/// All but the undo of a change of address: that is the owner's only way back from somebody who took the account over, so
-/// nothing that such a one can do may end it, undoing a later change included (`email_change.rs` ends the later ones).
-const MOST: &[&str] = &["verify_email", "reset_password", "change_email"];
-/// All.
-const ALL: &[&str] = &["verify_email", "reset_password", "change_email", "undo_email_change"];
+/// What becomes of the links that were mailed. The undo of a change of email is the owner's only way back after an account
+/// takeover, so nothing that the attacker can do ends it, undoing a later change included. A link that sets a password counts
+/// only while the account has the email that it went to (`email_token.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// None ends.
+    Stay,
+    /// Those that confirm an email end. Those that set a password do not: if the change is undone, the ones that went to
+    /// the former email count again.
+    Confirming,
+    /// Those that confirm an email end, and those that set a password and went to another email than the account has now.
+    /// The undo links of later changes too, which `undo_email_change.rs` ends.
+    Elsewhere,
+    /// All but those that undo a change of email end.
+    AllButUndo,
+    /// All end.
+    All,
+}
+
+impl Links {
+    /// Whether a link for `purpose` (`email_tokens.purpose`) ends that went to the email that the account has now, or with
+    /// `elsewhere` to another one.
+    pub fn ends(self, purpose: &str, elsewhere: bool) -> bool {
+        match self {
+            Links::Stay => false,
+            Links::Confirming => matches!(purpose, "verify_email" | "change_email"),
+            Links::Elsewhere if purpose == "reset_password" => elsewhere,
+            Links::Elsewhere => Links::Confirming.ends(purpose, elsewhere),
+            Links::AllButUndo => purpose != "undo_email_change",
+            Links::All => true,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Links::Stay => "none",
+            Links::Confirming => {
+                "those that confirm an email; those that set a password count while the account has the email they went to"
+            }
+            Links::Elsewhere => {
+                "those that confirm an email, those that set a password and went to another email, the undo of later changes"
+            }
+            Links::AllButUndo => "all but the undo of a change of email",
+            Links::All => "all",
+        }
+    }
+}
+
+/// Every `email_tokens.purpose`.
+const PURPOSES: [&str; 4] = ["verify_email", "reset_password", "change_email", "undo_email_change"];
 
 /// The table.
 pub const RULES: [Rule; 11] = {
     use Fate::{Ends, Renewed, Stays};
+    use Links::{All, AllButUndo, Confirming, Elsewhere, Stay};
     use Occasion as On;
     use Pending::{Begins, Refused};
     const fn rule(
@@ -96,24 +140,24 @@ pub const RULES: [Rule; 11] = {
         words: &'static str,
         [current, others, remembered]: [Fate; 3],
         pending: Pending,
-        links: &'static [&'static str],
+        links: Links,
         cause: Cause,
     ) -> Rule {
         Rule { occasion, words, current, others, remembered, pending, links, cause }
     }
     #[rustfmt::skip]
     let rules = [
-        rule(On::SignedOut,         "sign out",                             [Ends,    Stays, Stays], Begins,  NONE, Cause::SignedOut),
-        rule(On::OthersEnded,       "sign out everywhere else",             [Stays,   Ends,  Ends],  Begins,  NONE, Cause::Revoked),
-        rule(On::Confirmed,         "fresh proof",                          [Renewed, Stays, Stays], Begins,  NONE, Cause::Replaced),
-        rule(On::PasswordChanged,   "password changed",                     [Renewed, Ends,  Ends],  Refused, MOST, Cause::PasswordChanged),
-        rule(On::PasswordReset,     "password set by link or by operator",  [Ends,    Ends,  Ends],  Refused, MOST, Cause::PasswordReset),
-        rule(On::EmailChanged,      "email changed",                        [Renewed, Ends,  Ends],  Refused, MOST, Cause::EmailChanged),
-        rule(On::EmailChangeUndone, "change of email undone",               [Ends,    Ends,  Ends],  Refused, MOST, Cause::EmailChangeUndone),
-        rule(On::RoleChanged,       "role raised or lowered",               [Ends,    Ends,  Ends],  Refused, NONE, Cause::RoleChanged),
-        rule(On::Disabled,          "account disabled",                     [Ends,    Ends,  Ends],  Refused, MOST, Cause::Disabled),
-        rule(On::DeletionRequested, "deletion asked for",                   [Ends,    Ends,  Ends],  Begins,  MOST, Cause::DeletionRequested),
-        rule(On::Deleted,           "account deleted",                      [Ends,    Ends,  Ends],  Refused, ALL,  Cause::Deleted),
+        rule(On::SignedOut,         "sign out",                             [Ends,    Stays, Stays], Begins,  Stay,       Cause::SignedOut),
+        rule(On::OthersEnded,       "sign out everywhere else",             [Stays,   Ends,  Ends],  Begins,  Stay,       Cause::Revoked),
+        rule(On::Confirmed,         "fresh proof",                          [Renewed, Stays, Stays], Begins,  Stay,       Cause::Replaced),
+        rule(On::PasswordChanged,   "password changed",                     [Renewed, Ends,  Ends],  Refused, AllButUndo, Cause::PasswordChanged),
+        rule(On::PasswordReset,     "password set by link or by operator",  [Ends,    Ends,  Ends],  Refused, AllButUndo, Cause::PasswordReset),
+        rule(On::EmailChanged,      "email changed",                        [Renewed, Ends,  Ends],  Refused, Confirming, Cause::EmailChanged),
+        rule(On::EmailChangeUndone, "change of email undone",               [Ends,    Ends,  Ends],  Refused, Elsewhere,  Cause::EmailChangeUndone),
+        rule(On::RoleChanged,       "role raised or lowered",               [Ends,    Ends,  Ends],  Refused, Stay,       Cause::RoleChanged),
+        rule(On::Disabled,          "account disabled",                     [Ends,    Ends,  Ends],  Refused, AllButUndo, Cause::Disabled),
+        rule(On::DeletionRequested, "deletion asked for",                   [Ends,    Ends,  Ends],  Begins,  AllButUndo, Cause::DeletionRequested),
+        rule(On::Deleted,           "account deleted",                      [Ends,    Ends,  Ends],  Refused, All,        Cause::Deleted),
     ];
     rules
 };
@@ -163,16 +207,26 @@ pub async fn apply(
     if let (Fate::Renewed, Some(session)) = (rule.current, current) {
         ended.secret = revoke::rotate(connection, session, occasion.is_proof()).await?;
     }
-    if !rule.links.is_empty() {
-        let purposes: Vec<String> = rule.links.iter().map(ToString::to_string).collect();
+    let of = |elsewhere| {
+        let ends = PURPOSES.into_iter().filter(|purpose| rule.links.ends(purpose, elsewhere));
+        ends.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (own, elsewhere) = (of(false), of(true));
+    if !elsewhere.is_empty() {
         sqlx::query!(
             r#"
-            DELETE FROM email_tokens
-             WHERE user_id = $1
-               AND purpose = ANY($2::text[])
+            DELETE FROM email_tokens t
+             USING users u
+             WHERE t.user_id = $1
+               AND u.id = $1
+               AND t.purpose = ANY(CASE WHEN t.email_canonical = u.email_canonical
+                                        THEN $2::text[]
+                                        ELSE $3::text[]
+                                   END)
             "#,
             user.uuid(),
-            &purposes,
+            &own,
+            &elsewhere,
         )
         .execute(connection)
         .await?;
@@ -196,17 +250,13 @@ pub fn markdown() -> String {
             Pending::Begins => "begin",
             Pending::Refused => "are refused",
         };
-        let links = match rule.links.len() {
-            0 => "none",
-            3 => "all but the undo of a change of email",
-            _ => "all",
-        };
         text += &format!(
-            "| {} | {} | {} | {} | {pending} | {links} |\n",
+            "| {} | {} | {} | {} | {pending} | {} |\n",
             rule.words,
             fate(rule.current),
             fate(rule.others),
             fate(rule.remembered),
+            rule.links.words(),
         );
     }
     text

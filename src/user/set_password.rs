@@ -3,6 +3,7 @@
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 
 use super::email_token::{self, Purpose};
 use super::hasher::PasswordHash;
@@ -24,6 +25,8 @@ pub enum PasswordSet {
         ended: usize,
         /// For the cookie of the session that is kept.
         secret: Option<Secret>,
+        /// When it was set (`password_changed_at`).
+        at: OffsetDateTime,
     },
     /// The password was changed by somebody else since it was verified; nothing was done.
     Overtaken,
@@ -43,10 +46,10 @@ pub async fn change(
         Box::pin(async move {
             let (verified, occasion) = (Some(verified), Occasion::PasswordChanged);
             let new = New { user, verified, hash, occasion, by_link: false };
-            let Some(ended) = apply(connection, &sealer, new, Some(session), &origin).await? else {
+            let Some((ended, at)) = apply(connection, &sealer, new, Some(session), &origin).await? else {
                 return Ok(PasswordSet::Overtaken);
             };
-            Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret })
+            Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret, at })
         })
     });
     change.await
@@ -73,15 +76,15 @@ pub async fn set_by_operator(
 
 /// Sets the password by a link for somebody who forgot it, and uses the link up. Every session ends, nobody is signed in.
 /// The link was read at the address of the account, so that is proven too, and what strangers tried at the old password keeps
-/// nobody from the new one: its counters are forgotten. `None`: the link is used, expired, or overtaken
-/// by a newer one or a change.
+/// nobody from the new one: its counters are forgotten. Answers whose it is and when it was set (`password_changed_at`).
+/// `None`: the link is used, expired, or overtaken by a newer one or a change.
 pub async fn reset(
     pool: &PgPool,
     sealer: Sealer,
     token: &Secret,
     hash: PasswordHash,
     origin: Origin,
-) -> sqlx::Result<Option<UserId>> {
+) -> sqlx::Result<Option<(UserId, OffsetDateTime)>> {
     let token = token.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -89,17 +92,15 @@ pub async fn reset(
                 return Ok(None);
             };
             let (user, purpose) = (owner.id(), Purpose::ResetPassword);
-            let used = email_token::consume(connection, user, purpose, token.as_bytes()).await?;
-            // The link went to the address that the account had then; it counts for no other.
-            let used = used.filter(|used| used.email_canonical == owner.email_canonical);
+            let used = email_token::consume(connection, &owner, purpose, token.as_bytes()).await?;
             if used.is_none() {
                 return Ok(None);
             }
             let occasion = Occasion::PasswordReset;
             let new = New { user, verified: None, hash, occasion, by_link: true };
-            let ended = apply(connection, &sealer, new, None, &origin).await?;
+            let set = apply(connection, &sealer, new, None, &origin).await?;
             throttle::forget(connection, user, &owner.email_canonical).await?;
-            Ok(ended.map(|_| user))
+            Ok(set.map(|(_, at)| (user, at)))
         })
     })
     .await
@@ -113,14 +114,14 @@ struct New {
     by_link: bool,
 }
 
-/// The new password and all that it ends. `None`: the stored hash is not `verified` any more.
+/// The new password, all that it ends, and when. `None`: the stored hash is not `verified` any more.
 async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
     new: New,
     keep: Option<SessionId>,
     origin: &Origin,
-) -> sqlx::Result<Option<Ended>> {
+) -> sqlx::Result<Option<(Ended, OffsetDateTime)>> {
     let New { user, verified, hash, occasion, by_link } = new;
     // The row lock makes sign-ins that are under way wait; they then see the new password and begin no session, or
     // began theirs before and have it ended below.
@@ -161,7 +162,33 @@ async fn apply(
         at: owner.at,
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
-    Ok(Some(ended))
+    Ok(Some((ended, owner.at)))
+}
+
+/// Invalidates the password: none signs in until a new one is set. The date moves too, which refuses sign-ins under way and
+/// makes known devices unknown. The caller ends the sessions.
+pub(super) async fn invalidate(
+    connection: &mut PgConnection,
+    user: UserId,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE users SET password_hash = NULL, password_changed_at = now() WHERE id = $1",
+        user.uuid(),
+    )
+    .execute(&mut *connection)
+    .await?;
+    audit::record(
+        connection,
+        Event {
+            name: "password_invalidated",
+            user: Some(user),
+            session: None,
+            origin,
+            details: json!({ "why": "undo" }),
+        },
+    )
+    .await
 }
 
 /// Writes the same password with newer parameters, unless it was changed meanwhile. No session ends.

@@ -175,19 +175,15 @@ async fn use_up(
 ) -> sqlx::Result<Confirmed> {
     let user = owner.id();
     let (session, origin) = (authorization.session(), authorization.origin());
-    let own = email_token::consume(connection, user, Purpose::VerifyEmail, token).await?;
-    if let Some(own) = own {
-        // The link was sent to the address that the account had then; it says nothing of another.
-        if own.email_canonical != owner.email_canonical {
-            return Ok(Confirmed::Gone);
-        }
+    let own = email_token::consume(connection, &owner, Purpose::VerifyEmail, token).await?;
+    if own.is_some() {
         verified(connection, user).await?;
         email_change::record(connection, "email_verified", user, json!({ "by": by }), origin)
             .await?;
         let (secret, changed) = (None, false);
         return Ok(Confirmed::Done { user, email: owner.email, secret, changed });
     }
-    let new = email_token::consume(connection, user, Purpose::ChangeEmail, token).await?;
+    let new = email_token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
     let Some(new) = new else { return Ok(Confirmed::Gone) };
     let ended = email_change::apply(connection, sealer, owner, &new, session, origin, by).await?;
     Ok(match ended {

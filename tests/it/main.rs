@@ -16,6 +16,7 @@ mod costs;
 mod deletion;
 mod deployment;
 mod email_change;
+mod email_undo;
 mod entrance_pages;
 mod enumeration;
 mod every_page;

@@ -4,7 +4,7 @@
 use crate::support::kill::{Hold, until};
 use crate::support::mail::db_mail;
 use crate::support::{
-    Answer, Browser, Database, PASSWORD, Server, registered, site, verified_site,
+    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site, verified_site,
 };
 
 const EMAIL: &str = "ada@example.com";
@@ -61,10 +61,15 @@ fn is_refused(what: &str, database: &Database, answer: &Answer, email: &str) {
 
 /// Sends `form`, makes `change` after the transaction that the form commits first (which ends with `commit` on `users`)
 /// and before anything reads the account again, and answers what came back.
-fn overtaken_after(database: &Database, commit: &str, form: Form, change: &str) -> Answer {
+fn overtaken_after(
+    database: &Database,
+    commit: &str,
+    form: Form,
+    change: &str,
+) -> (Answer, Browser) {
     let hold = Hold::db_at(database, ("users", commit));
     std::thread::scope(|scope| {
-        let sent = scope.spawn(move || post(form).0);
+        let sent = scope.spawn(move || post(form));
         hold.until_waiting(1);
         // Waits behind the transaction that is held, and before every statement that comes after it.
         let lock = scope.spawn(|| database.db_hold("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"));
@@ -149,7 +154,7 @@ fn a_registration_that_was_overtaken_is_the_form_to_sign_in() {
         let (server, database) = site();
         let fields = vec![("email", EMAIL.to_owned()), ("display_name", "Ada".into()), password()];
         let form = (server.browser(), "/register".to_owned(), fields);
-        let answer = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
+        let (answer, _) = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
         is_refused(name, &database, &answer, EMAIL);
     }
 }
@@ -169,7 +174,7 @@ fn a_registration_by_code_or_link_that_was_overtaken_is_the_form_to_sign_in() {
                 let code = vec![("code", mail.text("code").to_owned())];
                 (browser, "/verify-email".to_owned(), code)
             };
-            let answer = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
+            let (answer, _) = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
             is_refused(&format!("{name}, by link: {by_link}"), &database, &answer, EMAIL);
             assert!(
                 answer.cookies().iter().any(|cookie| cookie.starts_with("registration=;")),
@@ -191,7 +196,7 @@ fn a_link_that_confirms_or_changes_an_email_and_was_overtaken_is_the_form_to_sig
             let link = format!("/verify-email/{}", db_mail(&database, kind, 1).text("token"));
             db_forget_sign_in(&database);
             let form = (server.browser(), link, vec![password()]);
-            let answer = overtaken_after(&database, "CONSTRAINT AFTER UPDATE", form, change);
+            let (answer, _) = overtaken_after(&database, "CONSTRAINT AFTER UPDATE", form, change);
             is_refused(&format!("{name}, {kind}"), &database, &answer, email);
             assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
         }
@@ -231,4 +236,20 @@ fn a_session_that_a_sign_in_replaced_is_over_on_every_server_when_it_is_answered
         }
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2, "one of each browser");
+}
+
+#[test]
+fn a_device_is_known_under_the_password_that_was_set_in_it_and_no_later_one() {
+    let (server, database) = site();
+    registered(&server, EMAIL);
+    server.browser().post("/forgot-password", &[("email", EMAIL)]);
+    let link = format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
+    let form = (server.browser(), link, vec![("new_password", OTHER_PASSWORD.to_owned())]);
+    // Someone sets the password again, to the same, right after it was set here.
+    let change = "UPDATE users SET password_changed_at = clock_timestamp()";
+    let (answer, mut browser) = overtaken_after(&database, "CONSTRAINT AFTER UPDATE", form, change);
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    assert_eq!(browser.login(EMAIL, OTHER_PASSWORD).status, 303);
+    let told = "SELECT count(*) FROM mail_outbox WHERE kind = 'new_device'";
+    assert_eq!(database.db_count(told), 1, "it is a new device under that one");
 }

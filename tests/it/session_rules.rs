@@ -16,7 +16,14 @@ use crate::support::database::sealed;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
 
 const EMAIL: &str = "ada@example.com";
+/// That of the account after a change of email and after its undo.
+const NEW_EMAIL: &str = "new@example.com";
 const PURPOSES: [&str; 4] = ["change_email", "reset_password", "undo_email_change", "verify_email"];
+
+/// A mailed link of each purpose to each email.
+fn links() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PURPOSES.into_iter().flat_map(|purpose| [EMAIL, NEW_EMAIL].map(|email| (purpose, email)))
+}
 
 fn servers(database: &Database) -> [Server; 2] {
     [Server::start(database, &[]).trusts(), Server::start(database, &[]).trusts()]
@@ -103,10 +110,10 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
             id_of(&database, "remembered"),
         ];
         database.db_execute("DELETE FROM email_tokens");
-        for purpose in PURPOSES {
+        for (purpose, email) in links() {
             database.db_execute(&format!(
                 "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
-                 SELECT sha256('{purpose}'), '{purpose}', id, email, email_canonical, now() + interval '1 day' FROM users"
+                 SELECT sha256('{purpose} {email}'), '{purpose}', id, '{email}', '{email}', now() + interval '1 day' FROM users"
             ));
         }
         let copy = current.clone();
@@ -134,9 +141,15 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.remembered]) {
             has_row(id, fate);
         }
-        let left = database.db_texts("SELECT purpose FROM email_tokens ORDER BY purpose");
-        let expected: Vec<&str> =
-            PURPOSES.into_iter().filter(|purpose| !rule.links.contains(purpose)).collect();
+        let left = database
+            .db_texts("SELECT purpose || ' ' || email FROM email_tokens ORDER BY purpose, email");
+        let own = match rule.occasion {
+            Occasion::EmailChanged | Occasion::EmailChangeUndone => NEW_EMAIL,
+            _ => EMAIL,
+        };
+        let stays = |(purpose, email): &(&str, &str)| !rule.links.ends(purpose, *email != own);
+        let expected: Vec<String> =
+            links().filter(stays).map(|(purpose, email)| format!("{purpose} {email}")).collect();
         assert_eq!(left, expected, "{}: links", rule.words);
     }
     println!("{} rows, six cells each, on two servers", RULES.len());

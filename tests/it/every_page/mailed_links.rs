@@ -3,7 +3,7 @@
 use super::{Looker, db_exhaust};
 use crate::support::mail::{db_forget_tries, db_mail};
 use crate::support::webdriver::Driver;
-use crate::support::{Answer, PASSWORD, verified_site};
+use crate::support::{Answer, Database, OTHER_PASSWORD, PASSWORD, verified_site};
 
 /// What links from mails lead to, and what leads to such mails.
 pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
@@ -101,9 +101,23 @@ pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
     let token = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
     window.open(&format!("/undo-email-change/{token}"));
     looker.look(&window, "undo-email-change");
+    // Someone else has the email meanwhile: the page says so, and the link works once they have another one.
+    db_take(&database, &long);
     window.press("main form button");
-    window.arrives_at("/forgot-password");
+    window.text("[role=alert]");
+    looker.look(&window, "undo-email-change-taken");
+    database.db_execute("DELETE FROM users WHERE display_name = 'Other'");
+    window.press("main form button");
+    window.text("#new_password-hint");
+    assert!(window.text("[role=status]").contains("Your email is"));
     looker.look(&window, "undo-email-change-done");
+    window.fill("new_password", "12345678");
+    window.press("main form button");
+    window.text("#new_password-problem");
+    window.fill("new_password", OTHER_PASSWORD);
+    window.press("main form button");
+    window.arrives_at("/login");
+    looker.look(&window, "undo-email-change-password-set");
 }
 
 /// Keeps the pages of links from mails.
@@ -146,4 +160,18 @@ pub(super) fn keep_mailed_links(keep: &mut impl FnMut(Answer)) {
     ada.post("/account/email/code", &[("change_code", &code)]);
     let undo = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
     keep(ada.get(&format!("/undo-email-change/{undo}")));
+    db_take(&database, "ada@example.com");
+    keep(ada.post(&format!("/undo-email-change/{undo}"), &[]));
+    database.db_execute("DELETE FROM users WHERE display_name = 'Other'");
+    let form = ada.post(&format!("/undo-email-change/{undo}"), &[]).location().to_owned();
+    keep(ada.get(&form));
+    keep(ada.post(&form, &[("new_password", "x")]));
+}
+
+/// Another account has the email.
+fn db_take(database: &Database, email: &str) {
+    database.db_execute(&format!(
+        "INSERT INTO users (id, email, email_canonical, display_name)
+         VALUES (gen_random_uuid(), '{email}', '{email}', 'Other')"
+    ));
 }
