@@ -25,7 +25,7 @@ pub use transaction::{
     lend, long_transaction, transaction, transaction_within,
 };
 
-/// How long a request waits for a connection before it answers 503.
+/// How long a request waits for a connection before it answers 503, and everything else for one that is made.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle connections older than this are asked whether they still live before they are used.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
@@ -171,16 +171,21 @@ pub enum ConnectError {
     Failed(#[from] sqlx::Error),
 }
 
-/// A connection of its own, outside of every pool, to a server that takes writes.
+/// A connection of its own, outside of every pool, to a server that takes writes. Waits as long as a request waits for one.
 pub async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
-    let mut connection = PgConnection::connect_with(options).await?;
-    match require_primary(&mut connection).await {
-        Ok(()) => Ok(connection),
-        Err(error) => {
-            connection.close().await.ok();
-            Err(error)
+    let connect = async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        match require_primary(&mut connection).await {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                connection.close().await.ok();
+                Err(error)
+            }
         }
-    }
+    };
+    timeout(ACQUIRE_TIMEOUT, connect)
+        .await
+        .unwrap_or_else(|_| Err(ConnectError::Failed(transaction::silence())))
 }
 
 /// Whether the server behind a connection takes writes: nothing that a standby says is current.
