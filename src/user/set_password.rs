@@ -46,7 +46,8 @@ pub async fn change(
         Box::pin(async move {
             let (verified, occasion) = (Some(verified), Occasion::PasswordChanged);
             let new = New { user, verified, hash, occasion, by_link: false };
-            let Some((ended, at)) = apply(connection, &sealer, new, Some(session), &origin).await? else {
+            let Some((ended, at)) = apply(connection, &sealer, new, Some(session), &origin).await?
+            else {
                 return Ok(PasswordSet::Overtaken);
             };
             Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret, at })

@@ -161,9 +161,17 @@ impl Window<'_> {
     }
 
     pub fn text(&self, css: &str) -> String {
-        let element = self.find(css);
-        let text = self.call("GET", &format!("/element/{element}/text"), &Value::Null);
-        text.as_str().expect("a text").to_owned()
+        let began = Instant::now();
+        loop {
+            let path = format!("/session/{}/element/{}/text", self.session, self.find(css));
+            let answer = self.driver.try_call("GET", &path, &Value::Null).expect("an answer");
+            if answer["status"] == 200 {
+                return answer["value"].as_str().expect("a text").to_owned();
+            }
+            // The page has gone on since the element was found.
+            let is_stale = answer["value"]["error"] == "stale element reference";
+            assert!(is_stale && began.elapsed() < Duration::from_secs(10), "{css}: {answer}");
+        }
     }
 
     /// The id of the element that has the focus.
