@@ -12,7 +12,7 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::device;
 use crate::app::App;
-use crate::kit::cookie_guard::{self, CookieChange};
+use crate::kit::cookie_guard;
 use crate::kit::error::HttpError;
 use crate::kit::page::Viewer;
 use crate::kit::replay::Holder;
@@ -76,9 +76,6 @@ pub async fn recognize(
         Some(user) => unless_ended(response, &user).await,
         None => response.map_into_left_body(),
     };
-    if is_sign_in_again(&response) {
-        cookie_guard::wish(response.request(), |wish| wish.change = CookieChange::Clear);
-    }
     device::set(&mut response);
     Ok(response)
 }
@@ -111,11 +108,6 @@ async fn is_live(request: &HttpRequest, user: &CurrentUser) -> Result<bool, Http
     let app = request.app_data::<web::Data<App>>();
     let app = app.ok_or_else(|| HttpError::Internal(anyhow::anyhow!("the app is not set up")))?;
     Ok(user.requester(request).is_live(&app.pool).await?)
-}
-
-fn is_sign_in_again<B>(response: &ServiceResponse<B>) -> bool {
-    let error = response.response().error().and_then(|error| error.as_error::<HttpError>());
-    matches!(error, Some(HttpError::SignInAgain))
 }
 
 impl FromRequest for CurrentUser {

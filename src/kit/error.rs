@@ -19,8 +19,8 @@ pub enum HttpError {
         /// Path and query that were asked for; empty after a form.
         next: String,
     },
-    /// 303 to the sign-in page: the session ended while the request was under way. Its cookie is cleared
-    /// (`auth/current_user.rs`).
+    /// 303 to the sign-in page: the session ended while the request was under way. The cookie is left
+    /// alone: the browser may have signed in again in another tab.
     #[error("sign in again")]
     SignInAgain,
     /// 303 to the page that asks to say who you are again, and on to `next` from there.
