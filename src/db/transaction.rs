@@ -153,7 +153,7 @@ where
         match run(&pool, deadline, work.clone(), Notifications::Sent).await {
             Err(error) if error.of_database().is_some_and(is_notification_queue_full) => {
                 tracing::warn!(
-                    "PostgreSQL's notification queue is full: a change is made without a notification, and its answer waits for the leases of all servers. Look for a listening connection that stays in a transaction"
+                    "PostgreSQL's notification queue is full. The change is committed without a notification, and the response waits up to 3 s until no server can have a stale session. Look for a listening connection that stays in a transaction"
                 );
                 run(&pool, deadline, work, Notifications::Counted).await
             }
@@ -191,9 +191,13 @@ where
         Box::pin(async move {
             let mut transaction = connection.begin().await?;
             if notifications == Notifications::Counted {
-                // To ask how full the queue is also empties it, if the cause is gone: nothing else does.
+                // Reading the usage also makes PostgreSQL discard what every listener has read; while the queue is full,
+                // nothing else does.
                 let set = "SELECT set_config('frontdesk.notifications', 'off', true), pg_notification_queue_usage()";
                 transaction.execute(set).await?;
+                // Before all other locks: the triggers take it wherever a transaction changes sessions or users.
+                let count = "SELECT FROM session_cache_resets FOR NO KEY UPDATE";
+                transaction.execute(count).await?;
             }
             let value = work(&mut transaction).await?;
             transaction.commit().await?;

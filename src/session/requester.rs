@@ -10,10 +10,12 @@
 //!
 //! Every transaction takes its row locks in this order. A transaction that breaks it can deadlock with a form.
 //!
+//! 0. Only while the notification queue is full: the row of `session_cache_resets`.
 //! 1. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every sign-in
 //!    (`FOR SHARE`), and admits the foreign keys of mail that another account's form causes.
 //! 2. `sessions` and `email_tokens` of that user. A transaction that locks more than one of these rows holds the row of
-//!    the user.
+//!    the user. A sign-in also deletes the session that the browser had, which may be another user's; it locks nothing
+//!    else of that user.
 //! 3. `throttles`, in the order of their key.
 //! 4. Rows that the transaction inserts: `audit_events`, `mail_outbox`.
 //!
