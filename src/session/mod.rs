@@ -36,6 +36,7 @@ pub mod purge;
 mod requester;
 pub mod revoke;
 pub mod state;
+mod state_write;
 pub mod stats;
 mod store;
 pub mod touch;

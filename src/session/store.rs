@@ -10,7 +10,7 @@ use actix_web::cookie::time::Duration as Ttl;
 use anyhow::anyhow;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::birth::Inserted;
@@ -20,6 +20,7 @@ use super::lookup::{Lookup, Row};
 use super::moment::Moment;
 use super::purge::Tally;
 use super::state::{self, Ages, Birth, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
+use super::state_write::StateWrite;
 use super::touch::{Activity, Touch};
 use super::windows::Windows;
 use super::{barrier, birth, revoke};
@@ -173,9 +174,8 @@ impl PgSessionStore {
         barrier::settle(&self.pool, self.server).await;
     }
 
-    /// Creates a session of `user` in the caller's transaction, and ends `former`, the one that the same browser had. The
-    /// row of the account is locked and compared with what `birth` says was proven; `None`: it is another one, and nothing
-    /// was written. For pages that sign in in a transaction of their own, where the session middleware has nothing to save.
+    /// Creates a session of `user` in the caller's transaction and ends `former`, the session that the browser had. Locks
+    /// the account and compares it with `birth`. `None`: it has changed, and nothing was written. For pages that sign in in a transaction of their own, where the session middleware has nothing to save.
     pub async fn create(
         &self,
         connection: &mut PgConnection,
@@ -326,16 +326,7 @@ impl SessionStore for PgSessionStore {
         let digest = secret.digest();
         let write =
             StateWrite { digest: digest.clone(), set: Value::Object(set), removed, everything };
-        let updated = match write.run(&self.pool).await {
-            // A transaction does it without the notification.
-            Err(error) if db::is_notification_queue_full(&error) => {
-                db::transaction(&self.pool, move |connection| {
-                    Box::pin(async move { write.run(connection).await })
-                })
-                .await
-            }
-            other => other,
-        };
+        let updated = write.run(&self.pool).await;
         let updated = updated.map_err(|error| UpdateError::Other(error.into()))?;
         self.cache.forget_session(session_stripe(&digest));
         if updated == 0 {
@@ -366,46 +357,13 @@ impl SessionStore for PgSessionStore {
     }
 }
 
-/// What a request changed in the state of a session.
-#[derive(Clone)]
-struct StateWrite {
-    digest: Digest,
-    set: Value,
-    removed: Vec<String>,
-    /// `set` replaces all of it.
-    everything: bool,
-}
-
-impl StateWrite {
-    /// Answers how many sessions were changed: none if the session has ended.
-    async fn run(&self, at: impl PgExecutor<'_>) -> sqlx::Result<u64> {
-        let updated = sqlx::query!(
-            r#"
-            UPDATE sessions AS s
-               SET state = CASE WHEN $4 THEN $2 ELSE (s.state - $3::text[]) || $2 END
-             WHERE s.token_digest = $1
-               AND s.expires_at > now()
-               AND NOT EXISTS (
-                   SELECT FROM users u WHERE u.id = s.user_id AND u.disabled_at IS NOT NULL)
-            "#,
-            self.digest.as_bytes(),
-            self.set,
-            &self.removed,
-            self.everything,
-        )
-        .execute(at)
-        .await?;
-        Ok(updated.rows_affected())
-    }
-}
-
 /// The first two bytes of the digest, as the trigger on `sessions` names them.
 fn session_stripe(digest: &Digest) -> Stripe {
     let bytes = digest.as_bytes();
     Stripe::from_be_bytes([bytes[0], bytes[1]])
 }
 
-/// The same of a digest as the database has it.
+/// The stripe of a digest as the database returns it.
 fn stripe_of(digest: &[u8]) -> Option<Stripe> {
     digest.first_chunk().copied().map(Stripe::from_be_bytes)
 }

@@ -1,0 +1,53 @@
+//! Writing what a request changed in the state of its session.
+
+use serde_json::Value;
+use sqlx::{PgExecutor, PgPool};
+
+use crate::db;
+use crate::secret::Digest;
+
+/// What a request changed in the state of a session.
+#[derive(Clone)]
+pub(super) struct StateWrite {
+    pub(super) digest: Digest,
+    pub(super) set: Value,
+    pub(super) removed: Vec<String>,
+    /// `set` replaces all of it.
+    pub(super) everything: bool,
+}
+
+impl StateWrite {
+    /// Returns how many sessions were changed: none if the session has ended. One statement, and a transaction only if
+    /// PostgreSQL's notification queue is full, because that can commit without a notification.
+    pub(super) async fn run(self, pool: &PgPool) -> sqlx::Result<u64> {
+        match self.update(pool).await {
+            Err(error) if db::is_notification_queue_full(&error) => {
+                db::transaction(pool, move |connection| {
+                    Box::pin(async move { self.update(connection).await })
+                })
+                .await
+            }
+            other => other,
+        }
+    }
+
+    async fn update(&self, at: impl PgExecutor<'_>) -> sqlx::Result<u64> {
+        let updated = sqlx::query!(
+            r#"
+            UPDATE sessions AS s
+               SET state = CASE WHEN $4 THEN $2 ELSE (s.state - $3::text[]) || $2 END
+             WHERE s.token_digest = $1
+               AND s.expires_at > now()
+               AND NOT EXISTS (
+                   SELECT FROM users u WHERE u.id = s.user_id AND u.disabled_at IS NOT NULL)
+            "#,
+            self.digest.as_bytes(),
+            self.set,
+            &self.removed,
+            self.everything,
+        )
+        .execute(at)
+        .await?;
+        Ok(updated.rows_affected())
+    }
+}
