@@ -64,10 +64,9 @@ async fn serve(
 
 async fn show(app: web::Data<App>) -> HttpResponse {
     let mut text = String::new();
-    let asked = Asked {
-        mail_waiting: outbox::count_waiting(&app.pool).await.ok(),
-        notification_queue: feed::notification_queue_usage(&app.pool).await.ok(),
-    };
+    let (mail, queue) =
+        tokio::join!(outbox::count_waiting(&app.pool), feed::notification_queue_usage(&app.pool));
+    let asked = Asked { mail_waiting: mail.ok(), notification_queue: queue.ok() };
     match encode(&mut text, &registry(&app, &asked)) {
         Ok(()) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
@@ -192,7 +191,7 @@ fn registry(app: &App, asked: &Asked) -> Registry {
     );
     registry.register(
         "background_job_restarts",
-        "Restarts of background jobs after a panic",
+        "Restarts of background jobs that panicked or ended",
         restarts,
     );
     registry.register(

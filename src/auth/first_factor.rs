@@ -30,7 +30,7 @@ pub enum SignIn {
     /// The session is committed and its cookie is set.
     SignedIn,
     /// Password, email or role changed since the credential was verified, or the account was disabled or deleted. No
-    /// session was inserted, and the one that this browser had goes on.
+    /// session was inserted, and the browser's former session continues.
     Overtaken,
 }
 

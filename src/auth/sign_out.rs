@@ -32,16 +32,15 @@ pub async fn sign_out(
         outcome = ended.await?.map(|_| ());
         app.sessions.settle_user(requester.user).await;
     } else if cookie_guard::is_ours(request) {
-        // The second click: the first deleted the row, and may still wait for a server that knows it. Strangers have no
-        // such cookie and make nobody wait.
+        // The second click: the first deleted the row, and may still wait for a server that knows it. A request without
+        // our cookie does not wait.
         app.sessions.settle().await;
     }
     cookie_guard::wish(request, |wish| wish.change = CookieChange::Clear);
     Ok(outcome)
 }
 
-/// The session of this browser goes on under `secret`. Without one it ended meanwhile, and what comes next asks to
-/// sign in.
+/// Continues the session of this browser under `secret`. `None`: the session has ended, and the cookie is cleared.
 pub fn go_on(request: &HttpRequest, secret: Option<Secret>) {
     let change =
         secret.map_or(CookieChange::Clear, |secret| CookieChange::Replace(secret.reveal()));

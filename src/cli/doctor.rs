@@ -150,7 +150,7 @@ async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::R
         Some((pid, name)) => format!(
             "The oldest idle transaction is of process {pid} (application_name {name:?}): SELECT pg_terminate_backend({pid});"
         ),
-        None => "The log of PostgreSQL names its process.".to_owned(),
+        None => "PostgreSQL's log names the process once the queue is half full. To see it here, run this as a superuser or with pg_read_all_stats.".to_owned(),
     };
     findings.add(
         if usage < QUEUE_PROBLEM { Verdict::Warning } else { Verdict::Problem },

@@ -135,8 +135,8 @@ pub async fn submit(
 }
 
 /// Counts a try, by what is guessed: the password of an account is guessed at here as at the sign-in page, that of a
-/// registration by its address, and without a password only links are. Where no password is asked, a session that ended
-/// meanwhile counts nothing.
+/// registration by its address, and without a password only links are. In a session, the attempt is counted only
+/// if the session still exists.
 async fn admit(
     app: &App,
     page: &Page,

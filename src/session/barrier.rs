@@ -38,8 +38,8 @@
 //! * The end was committed, and the question is asked, on the same primary that the servers' notifications come from.
 //!   Connections to a standby are refused when they are made, and the statements here fail in recovery: on a standby that
 //!   is behind, `session_caches` would list no server. A server whose notifications come from another PostgreSQL than its
-//!   look-ups caches nothing (`cache.rs`). There is one primary at a time: who keeps a former primary from going on is the
-//!   cluster manager.
+//!   look-ups caches nothing (`cache.rs`). There is one primary at a time; fencing a former primary is the cluster manager's
+//!   task.
 //! * Clocks: only spans are compared, the database's with the database's and ours with ours. One that is set forward in
 //!   the very second of a broken link could make a wait too short by that much.
 
@@ -215,7 +215,7 @@ pub(super) async fn beat(
     Ok(Beat { asked: sent.asked, resets: sent.resets })
 }
 
-/// Answers the last question that has been drawn, and sends a notification that only `own` takes for its own.
+/// Returns the number of the last question drawn, and sends a notification that only `own` recognizes.
 pub(super) async fn probe(
     listener: &mut PgListener,
     channel: &str,

@@ -1,5 +1,5 @@
 //! How a session begins: the one statement that inserts into `sessions`, in one transaction with the look at whether the
-//! account still is what it was when its password was compared, with its line in the trail, with the mail to the owner
+//! account still is what it was when its password was compared, with its audit event, with the mail to the owner
 //! about a new device, and with the end of the session that it replaces.
 
 use serde_json::json;
@@ -89,10 +89,10 @@ pub(super) async fn insert(
     Ok(Some(Inserted { secret, replaced }))
 }
 
-/// Whether `user` still is what it was when its password was compared. The row stays locked until the commit: a change of
-/// password that comes later sees the session and ends it; one that came earlier is seen here and begins none (`pending`
-/// in user/rules.rs). Without `account_of`, only a password that was given is compared. With it all three are, and a
-/// password without a date is not one that has a date now.
+/// Whether `user` still is what it was when its password was compared. The row stays locked until the commit: a later
+/// password change sees the session and ends it; an earlier one is seen here, and no session is inserted (`pending` in
+/// user/rules.rs). Without `account_of` only the date of the password is compared, and only if there is one. With it,
+/// email, role and date must all be equal; no date equals only no date.
 async fn is_as_proven(
     connection: &mut PgConnection,
     user: UserId,

@@ -1,7 +1,8 @@
-//! What is said over one notification connection: heartbeats, what changed, and questions whether it is forgotten here.
+//! The messages of one notification connection: heartbeats, changes, and questions from servers that wait for an
+//! invalidation.
 //!
-//! Any login of the database can send any message on our channel, so a message may make this server forget, but nothing
-//! that it says is believed:
+//! Any login of the database can send any message on our channel. So a message can make this server forget entries, but
+//! nothing else follows from it:
 //!
 //! * A heartbeat counts if it carries the random number that this server put into it, which nobody can know before it
 //!   was committed. A replayed one is ignored.
@@ -137,8 +138,8 @@ impl<'f> Conversation<'f> {
         }
     }
 
-    /// What a notification says; `None`: a heartbeat of another server, or a word of pages. What cannot be read means "forget
-    /// everything": a newer version may send what this one does not know.
+    /// Parses a notification. `None`: another server's heartbeat, or the greeting of a new connection. Anything unreadable
+    /// means "forget everything", because a newer version may send messages that this one does not know.
     fn read(&self, text: &str) -> Option<Message> {
         let (word, rest) = text.split_once(':').unwrap_or((text, ""));
         let stripes = || -> Option<Vec<u16>> {

@@ -73,7 +73,7 @@ impl State {
 #[derive(Debug, Default)]
 pub struct Status {
     connected: AtomicBool,
-    /// When the PostgreSQL that the notifications come from was started, as [`db::ServerId`] says; zero: not connected yet.
+    /// When the PostgreSQL that the notifications come from was started, in microseconds since 1970. Zero: not connected yet.
     server: AtomicI64,
     /// Connections made since the start.
     pub connections: AtomicU64,

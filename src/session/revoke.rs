@@ -123,8 +123,8 @@ pub struct Selection {
     pub remembered: bool,
 }
 
-/// Ends those sessions of `user` that `which` says, seen from `current`; answers how many. The caller holds the lock on the
-/// row of the user.
+/// Ends the sessions of `user` that `which` selects, seen from `current`, and returns how many. The caller holds the lock on
+/// the row of the user, or, if only `current` ends, on the row of that session.
 pub async fn selected(
     connection: &mut PgConnection,
     user: UserId,
@@ -260,8 +260,8 @@ pub(super) async fn replaced(pool: &PgPool, digest: Digest) -> sqlx::Result<()> 
     .await
 }
 
-/// Ends the session that a browser had before a sign-in, whosever it is; answers its `token_digest`, or `None` when it was
-/// over already.
+/// Ends the session that a browser had before a sign-in, of whichever user. Returns its `token_digest`; `None` if it had
+/// already ended.
 pub(super) async fn replaced_by_sign_in(
     connection: &mut PgConnection,
     former: SessionId,

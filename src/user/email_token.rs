@@ -121,9 +121,9 @@ pub(super) struct Issued {
     pub(super) code: String,
 }
 
-/// Makes a link for `owner`, about `email`; an older one for the same purpose is dead, except one that undoes: each of
-/// those gives another address back. Of those that set a password only the ones to the same address are: a former owner
-/// of the account does not lose a link by one that is asked for at an address that is going to be undone.
+/// Creates a link for `owner` about `email` and deletes older links for the same purpose. Undo links are kept, because each
+/// restores another email. For password resets only links to the same email are deleted: someone who took over the
+/// account must not end the link that its owner was mailed.
 pub(super) async fn issue(
     connection: &mut PgConnection,
     sealer: &Sealer,

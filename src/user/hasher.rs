@@ -166,7 +166,7 @@ impl Worker {
             if job.answer.is_closed() {
                 continue;
             }
-            // A panic costs this job its answer, not the site one of its few threads.
+            // A panic fails this job only; the thread continues.
             let done = catch_unwind(AssertUnwindSafe(|| self.run_task(&job)));
             let panicked = |_| Err(anyhow::anyhow!("hashing panicked"));
             job.answer.send(done.unwrap_or_else(panicked)).ok();

@@ -98,8 +98,8 @@ pub enum Links {
 }
 
 impl Links {
-    /// Whether a link for `purpose` (`email_tokens.purpose`) ends that went to the email that the account has now, or with
-    /// `elsewhere` to another one.
+    /// Whether a link for `purpose` (`email_tokens.purpose`) ends. `elsewhere`: it was mailed to another email than the
+    /// account has now.
     pub fn ends(self, purpose: &str, elsewhere: bool) -> bool {
         match self {
             Links::Stay => false,

@@ -28,7 +28,7 @@ pub enum PasswordSet {
         /// When it was set (`password_changed_at`).
         at: OffsetDateTime,
     },
-    /// The password was changed by somebody else since it was verified; nothing was done.
+    /// The stored hash is no longer `verified`; nothing was changed.
     Overtaken,
 }
 

@@ -109,7 +109,7 @@ pub enum Admission {
 #[derive(Debug)]
 pub struct Granted {
     counted: Vec<Counted>,
-    /// On behalf of whose session it was counted, if of one: it is not given back after the end of that session.
+    /// The session for which the attempt was counted, if any. Nothing is refunded after that session has ended.
     requester: Option<Requester>,
 }
 
@@ -118,7 +118,7 @@ static REFUSED: [AtomicU64; Action::ALL.len()] = [const { AtomicU64::new(0) }; A
 
 /// How often a try may be overtaken by others that count at the same moment.
 const ATTEMPTS: usize = 3;
-/// The answer to one that was overtaken as often.
+/// The outcome of an attempt that was overtaken [`ATTEMPTS`] times.
 const OVERTAKEN: Outcome = Outcome::Waiting { seconds: 1.0 };
 
 /// Counts a try, if it may be done: by the known device alone, else like anybody's. What a copy of the device used up

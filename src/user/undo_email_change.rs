@@ -16,7 +16,7 @@ use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::{Digest, Secret};
 
-/// What an undo link is good for.
+/// The state of an undo link.
 #[derive(Debug)]
 pub enum UndoLink {
     /// The change can be undone.
@@ -28,7 +28,8 @@ pub enum UndoLink {
     Used,
 }
 
-/// The undo link of `token`; `None` when it is good for nothing. Changes nothing.
+/// Finds the undo link of `token`; `None` if it is unknown, expired, or its new password was already chosen. Changes
+/// nothing.
 pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<UndoLink>> {
     let found = email_token::find(pool, token).await?;
     if let Some(open) = found.filter(|found| found.purpose == Purpose::UndoEmailChange) {

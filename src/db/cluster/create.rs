@@ -42,7 +42,7 @@ async fn create_in(attempt: &Path, place: &Place, binaries: &Binaries) -> Result
             "initdb",
             "initdb",
             String::new(),
-            // The folder, the role, and how those who may enter the folder are asked who they are.
+            // Trust authentication: only users who may enter the folder reach the socket.
             ["-D", &folder, "-U", NAME, "-E", "UTF8", "--locale=C", "--auth=trust"].as_slice(),
         ),
         (
@@ -66,8 +66,8 @@ async fn create_in(attempt: &Path, place: &Place, binaries: &Binaries) -> Result
         .map_err(|error| files("the new database folder cannot be put in place", &finished, error))
 }
 
-/// Removes what attempts have left that were killed, unless a process of theirs is still alive. Needs the lock of
-/// the place.
+/// Removes the folders of attempts that were killed. A folder whose lock is held still has a running process and is kept.
+/// Needs the lock of the place.
 pub(super) fn remove_unfinished(place: &Place) -> Result<(), ClusterError> {
     let cluster = place.cluster();
     let failed = |error| files("unfinished database folders cannot be removed", &cluster, error);

@@ -48,7 +48,7 @@ pub enum ClusterError {
         /// A sentence: the log and the end of it.
         words: String,
     },
-    /// The server ended, and nothing had told it to.
+    /// The server ended unexpectedly.
     #[error("the private PostgreSQL ended ({how}). {words}")]
     Ended {
         /// Its exit code, or the signal that ended it.

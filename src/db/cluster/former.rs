@@ -182,7 +182,7 @@ pub(super) fn works_in(pid: Pid, data: &Path, owner: Owner) -> Option<bool> {
             shell.args(["-c", r#"[ "$1" -ef "$2" ]"#, "sh"]).arg(&folder).arg(data);
             Some(shell.stderr(std::process::Stdio::null()).status().is_ok_and(|it| it.success()))
         }
-        // It has ended, or it belongs to another user, who could not be a server on data of ours.
+        // It has ended, or it runs as another user and so cannot be a server on this data.
         (Err(_), _) => Some(false),
     }
 }

@@ -63,7 +63,7 @@ impl Keeper {
         shell.spawn().map(Self)
     }
 
-    /// How the server ended: the exit code, 128 more than the signal that ended it; a signal ended the shell.
+    /// How the server ended. Exit code above 128: the server got signal code − 128. A signal: the shell itself was killed.
     pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
     }

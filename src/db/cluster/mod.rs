@@ -17,7 +17,7 @@
 //!   in the data folder is waited for or signaled; a stale or copied `postmaster.pid` is removed.
 //! - `create.rs`: creates the data, in a new folder for each attempt.
 //! - `running.rs`: starts and stops the server.
-//! - `supervision.rs`: restarts a server that ended and nothing had told it to.
+//! - `supervision.rs`: restarts a server that ended unexpectedly.
 
 mod binaries;
 mod create;

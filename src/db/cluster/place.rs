@@ -2,7 +2,7 @@
 //! never meet.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -120,9 +120,8 @@ impl Place {
     /// A sentence with the end of what the server has written to its log from byte `start` on.
     pub(super) fn last_words(&self, start: u64) -> String {
         let path = self.log();
-        let bytes = fs::read(&path).unwrap_or_default();
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        let text = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
+        let bytes = read_end(&path, start).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
         if lines.is_empty() {
             return format!("It wrote nothing to {}.", path.display());
@@ -184,6 +183,16 @@ impl Owner {
         }
         command
     }
+}
+
+/// At most the last 64 KiB of what was written to a file after byte `start`.
+fn read_end(path: &Path, start: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let from = start.max(file.metadata()?.len().saturating_sub(64 * 1024));
+    file.seek(io::SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The first of `postgres` and `nobody` that exists, when we are root.

@@ -104,7 +104,7 @@ impl Running {
             "logging_collector=off",
             "log_destination=stderr",
             "log_min_messages=warning",
-            // What somebody typed must not reach the log: neither statements nor values nor details.
+            // What users typed must not reach the log: no statements, values or details.
             "log_statement=none",
             "log_min_error_statement=panic",
             "log_parameter_max_length_on_error=0",
@@ -119,7 +119,7 @@ impl Running {
             arguments.extend(["-c".to_owned(), format!("{name}={value}")]);
         }
         let keeper = Keeper::start(place.owner, &program, &arguments, log)
-            .map_err(|error| files("PostgreSQL can not be started", &program, error))?;
+            .map_err(|error| files("PostgreSQL cannot be started", &program, error))?;
         Ok(Server { keeper, log_start })
     }
 }
@@ -134,6 +134,6 @@ fn open_log(path: &Path) -> Result<(File, u64), ClusterError> {
         .write(true)
         .truncate(is_long)
         .open(path)
-        .map_err(|error| files("the log of PostgreSQL can not be written", path, error))?;
+        .map_err(|error| files("the log of PostgreSQL cannot be written", path, error))?;
     Ok((log, if is_long { 0 } else { length }))
 }

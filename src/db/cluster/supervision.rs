@@ -1,5 +1,4 @@
-//! Restarts of a server that ended and nothing had told it to: killed by the kernel for its memory, or by a disk that
-//! was full for a moment.
+//! Restarts a server that ended unexpectedly, for example killed for its memory or by a full disk.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;

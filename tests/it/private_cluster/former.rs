@@ -11,11 +11,15 @@ use super::*;
 use crate::support::PASSWORD;
 
 /// A copy of `folder`, as `cp -a` makes it.
+/// `cp` fails when the running server deletes a file meanwhile; then it is done again.
 fn copied(folder: &Path, name: &str) -> PathBuf {
-    let copy = super::folder(name);
-    let done = Command::new("cp").arg("-a").args([folder, &copy]).status().unwrap();
-    assert!(done.success());
-    copy
+    for _ in 0..5 {
+        let copy = super::folder(name);
+        if Command::new("cp").arg("-a").args([folder, &copy]).status().unwrap().success() {
+            return copy;
+        }
+    }
+    panic!("{} cannot be copied", folder.display());
 }
 
 fn url(folder: &Path) -> String {
