@@ -15,6 +15,7 @@ use crate::kit::page::Page;
 use crate::kit::replay::{self, Holder};
 use crate::kit::return_to;
 use crate::session::Requester;
+use crate::user::authenticate;
 use crate::user::password::Password;
 use crate::user::rules::{self, Occasion};
 
@@ -63,21 +64,32 @@ pub async fn submit(
             Proof::Throttled { retry_after } => {
                 return auth::ask_later(&page, &user, form, &original, retry_after);
             }
-            Proof::Given(_) => {
-                renew(&app, &page, &user).await?;
-                return Ok(go_on(&app, &page, &form.next, &original));
+            Proof::Given(verified) => {
+                if renew(&app, &page, &user, verified).await? {
+                    return Ok(go_on(&app, &page, &form.next, &original));
+                }
+                form.refuse("password", WRONG);
             }
         }
     }
     auth::ask(&page, &user, StatusCode::UNPROCESSABLE_ENTITY, form, &original)
 }
 
-/// A new secret and a fresh proof; no server takes the old cookie once this returns.
-async fn renew(app: &App, page: &Page, user: &CurrentUser) -> Result<(), HttpError> {
+/// A new secret and a fresh proof; no server takes the old cookie once this returns. `false` if the stored hash is no longer
+/// `verified`: the password was changed meanwhile, and nothing was done.
+async fn renew(
+    app: &App,
+    page: &Page,
+    user: &CurrentUser,
+    verified: String,
+) -> Result<bool, HttpError> {
     let requester = user.requester(page.request());
-    let Requester { user, session, origin } = requester.clone();
+    let Requester { user, session, origin, .. } = requester.clone();
     let renewed = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move {
+            if !authenticate::is_current(connection, user, &verified).await? {
+                return Ok(None);
+            }
             let current = Some(session);
             let renewed =
                 rules::apply(connection, Occasion::Confirmed, user, current, &origin).await?;
@@ -89,13 +101,13 @@ async fn renew(app: &App, page: &Page, user: &CurrentUser) -> Result<(), HttpErr
                 details: json!({ "methods": ["pwd"] }),
             };
             audit::record(connection, event).await?;
-            Ok(renewed)
+            Ok(Some(renewed))
         })
     });
-    let renewed = renewed.await??;
+    let Some(renewed) = renewed.await?? else { return Ok(false) };
     app.sessions.settle_user(requester.user).await;
     auth::go_on(page.request(), renewed.secret);
-    Ok(())
+    Ok(true)
 }
 
 fn go_on(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {

@@ -16,6 +16,7 @@ use crate::kit::cookie_guard;
 use crate::kit::error::HttpError;
 use crate::kit::page::Viewer;
 use crate::kit::replay::Holder;
+use crate::secret::Secret;
 use crate::session::{Current, Person, Requester};
 
 /// Somebody who is signed in. A stranger is sent to sign in and comes back afterwards.
@@ -31,8 +32,14 @@ impl CurrentUser {
     /// Who requests what `request` asks for: for the domain, which checks in its transaction that the session still
     /// exists. This extractor only knows that it existed when the head of the request arrived.
     pub fn requester(&self, request: &HttpRequest) -> Requester {
-        let (user, session) = (self.person.id, self.session.id);
-        Requester { user, session, origin: super::origin(request) }
+        // A session is loaded by its cookie, so there is one. A random secret is that of no session.
+        let secret = cookie_guard::secret(request).unwrap_or_else(Secret::generate);
+        Requester {
+            user: self.person.id,
+            session: self.session.id,
+            token_digest: Some(secret.digest()),
+            origin: super::origin(request),
+        }
     }
 }
 

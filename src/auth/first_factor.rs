@@ -2,7 +2,6 @@
 //! deletes the session that this browser had and inserts the new one; the cookie is set after its commit. The session
 //! middleware writes nothing: what was in the session before a sign-in ends with its row.
 
-use actix_session::SessionExt as _;
 use actix_web::HttpRequest;
 
 use super::device;
@@ -10,7 +9,7 @@ use crate::app::App;
 use crate::db;
 use crate::kit::cookie_guard::{self, CookieChange};
 use crate::kit::error::HttpError;
-use crate::session::{Birth, Current};
+use crate::session::Birth;
 use crate::user::User;
 
 /// A credential that was verified in this request, together with the account that it was verified for. The account is
@@ -50,7 +49,7 @@ pub async fn first_factor(
         on_new_device: !device::is_known(request, app, &user),
         account_of: Some((user.email.clone(), user.role.clone())),
     };
-    let former = Current::of(&request.get_session()).map(|current| current.id);
+    let former = cookie_guard::secret(request).map(|secret| secret.digest());
     let (store, id) = (app.sessions.clone(), user.id());
     let created = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move { store.create(connection, id, birth, former).await })

@@ -20,6 +20,8 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use percent_encoding::percent_decode;
 
+use crate::secret::Secret;
+
 /// A sealed session cookie of ours is about 130 bytes; nothing longer is one.
 const LONGEST_VALUE: usize = 512;
 
@@ -158,13 +160,20 @@ pub fn wish(request: &HttpRequest, change: impl FnOnce(&mut CookieWish)) {
 /// Whether the request brings a session cookie that we sealed, of a session that is there or of one that is over. Only
 /// behind the guard.
 pub fn is_ours(request: &HttpRequest) -> bool {
-    let settings = request.app_data::<web::Data<SessionCookie>>();
-    settings.is_some_and(|settings| match find(request.headers(), &settings.name) {
-        Found::One(sealed) => {
-            settings.keys.first().is_some_and(|key| settings.open(sealed, key).is_some())
-        }
-        Found::None | Found::Refused => false,
-    })
+    opened(request).is_some()
+}
+
+/// The secret in the session cookie of the request. Only behind the guard.
+pub fn secret(request: &HttpRequest) -> Option<Secret> {
+    Secret::parse(&opened(request)?)
+}
+
+fn opened(request: &HttpRequest) -> Option<String> {
+    let settings = request.app_data::<web::Data<SessionCookie>>()?;
+    match find(request.headers(), &settings.name) {
+        Found::One(sealed) => settings.open(sealed, settings.keys.first()?),
+        Found::None | Found::Refused => None,
+    }
 }
 
 /// The middleware.

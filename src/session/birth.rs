@@ -12,24 +12,24 @@ use super::windows::Windows;
 use crate::audit::{self, Event};
 use crate::id::{SessionId, UserId};
 use crate::seal::Sealer;
-use crate::secret::Secret;
+use crate::secret::{Digest, Secret};
 
 /// A session that was inserted.
 pub(super) struct Inserted {
     /// For its cookie.
     pub(super) secret: Secret,
-    /// `sessions.token_digest` of the session that it replaced.
-    pub(super) replaced: Option<Vec<u8>>,
+    /// It replaced the session that the browser had.
+    pub(super) has_replaced: bool,
 }
 
-/// Begins a session in the caller's transaction, and ends `former`, the one that the same browser had. `None`: the
+/// Begins a session in the caller's transaction, and ends `former`, that of the cookie that the browser had. `None`: the
 /// account is not what it was when its password was compared; nothing was written.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     windows: &Windows,
     sealer: Option<&Sealer>,
     incoming: Incoming,
-    former: Option<SessionId>,
+    former: Option<&Digest>,
 ) -> sqlx::Result<Option<Inserted>> {
     let Incoming { user, birth, rest } = incoming;
     if let Some(user) = user {
@@ -40,9 +40,9 @@ pub(super) async fn insert(
             new_device::tell(connection, sealer, user, &birth.origin).await?;
         }
     }
-    let replaced = match former {
+    let has_replaced = match former {
         Some(former) => revoke::replaced_by_sign_in(connection, former, &birth.origin).await?,
-        None => None,
+        None => false,
     };
     let (secret, id) = (Secret::generate(), SessionId::generate());
     let digest = secret.digest();
@@ -86,7 +86,7 @@ pub(super) async fn insert(
         )
         .await?;
     }
-    Ok(Some(Inserted { secret, replaced }))
+    Ok(Some(Inserted { secret, has_replaced }))
 }
 
 /// Whether `user` still is what it was when its password was compared. The row stays locked until the commit: a later

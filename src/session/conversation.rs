@@ -129,7 +129,7 @@ impl<'f> Conversation<'f> {
                 }
                 next = self.listener.next_buffered();
             }
-            if let Some(asked) = back.filter(|asked| *asked > self.answered) {
+            if let Some(asked) = back.filter(|asked| *asked != self.answered) {
                 self.answer(asked).await?;
             }
             if self.is_asked {
@@ -163,7 +163,7 @@ impl<'f> Conversation<'f> {
         let cache = self.cache;
         match message {
             Message::Echo(nonce) => return self.hear_echo(nonce),
-            Message::Ask(number) => self.is_asked |= number > self.answered,
+            Message::Ask(number) => self.is_asked |= number != self.answered,
             Message::Sessions(stripes) => {
                 stripes.into_iter().for_each(|stripe| cache.forget_session(stripe));
             }

@@ -2,7 +2,8 @@
 //!
 //! The session of a request is read with the head of the request; the body may arrive ten seconds later. Until then
 //! the session may have ended: by a sign-out in another tab, by another device, by a password reset, by an operator. So
-//! every transaction on behalf of a session starts with [`Requester::lock`] or [`Requester::lock_session`]. The locks
+//! every transaction on behalf of a session starts with [`Requester::lock`] or [`Requester::lock_session`]. A session that
+//! has a new secret since has ended for the copies of its former cookie. The locks
 //! last until the commit: either the transaction sees that the session has ended, or the end waits for the commit.
 //! Nothing is written for a session after its end has been answered.
 //!
@@ -29,6 +30,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use crate::audit::Origin;
 use crate::db::{self, Failure, Work};
 use crate::id::{SessionId, UserId};
+use crate::secret::Digest;
 
 /// Who requests a change: a user, in one of their sessions. Commands of an operator have no requester.
 #[derive(Clone, Debug)]
@@ -37,6 +39,9 @@ pub struct Requester {
     pub user: UserId,
     /// The session that the request came with.
     pub session: SessionId,
+    /// The digest of the secret in the cookie of the request: a session that has a new secret since, after
+    /// re-authentication or a new password, is not accepted with the former one. `None`: with any.
+    pub token_digest: Option<Digest>,
     /// Where the request comes from, for the audit log.
     pub origin: Origin,
 }
@@ -122,7 +127,7 @@ impl Requester {
     }
 
     /// Locks the row of the session until the end of the caller's transaction. The session must exist, must not have
-    /// expired, and its user must not be disabled.
+    /// expired, must still have the secret of the request, and its user must not be disabled.
     pub async fn lock_session(
         &self,
         connection: &mut PgConnection,
@@ -134,12 +139,14 @@ impl Requester {
               JOIN users u ON u.id = s.user_id
              WHERE s.id = $1
                AND s.user_id = $2
+               AND ($3::bytea IS NULL OR s.token_digest = $3)
                AND s.expires_at > clock_timestamp()
                AND u.disabled_at IS NULL
                FOR NO KEY UPDATE OF s
             "#,
             self.session.uuid(),
             self.user.uuid(),
+            self.token_digest.as_ref().map(|digest| &digest.as_bytes()[..]),
         )
         .execute(connection)
         .await?;
@@ -156,11 +163,13 @@ impl Requester {
                      JOIN users u ON u.id = s.user_id
                     WHERE s.id = $1
                       AND s.user_id = $2
+                      AND ($3::bytea IS NULL OR s.token_digest = $3)
                       AND s.expires_at > clock_timestamp()
                       AND u.disabled_at IS NULL) AS "live!"
             "#,
             self.session.uuid(),
             self.user.uuid(),
+            self.token_digest.as_ref().map(|digest| &digest.as_bytes()[..]),
         )
         .fetch_one(at)
         .await

@@ -260,23 +260,22 @@ pub(super) async fn replaced(pool: &PgPool, digest: Digest) -> sqlx::Result<()> 
     .await
 }
 
-/// Ends the session that a browser had before a sign-in, of whichever user. Returns its `token_digest`; `None` if it had
-/// already ended.
+/// Ends the session of the cookie that a browser had before a sign-in, of whichever user; `false` if there is none. A copy
+/// of a former cookie of a session does not end it.
 pub(super) async fn replaced_by_sign_in(
     connection: &mut PgConnection,
-    former: SessionId,
+    former: &Digest,
     origin: &Origin,
-) -> sqlx::Result<Option<Vec<u8>>> {
-    let row = sqlx::query!(
-        "DELETE FROM sessions WHERE id = $1 RETURNING id, user_id, user_agent, token_digest",
-        former.uuid(),
+) -> sqlx::Result<bool> {
+    let ended = sqlx::query_as!(
+        Ended,
+        "DELETE FROM sessions WHERE token_digest = $1 RETURNING id, user_id, user_agent",
+        former.as_bytes(),
     )
-    .fetch_optional(&mut *connection)
+    .fetch_all(&mut *connection)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let ended = Ended { id: row.id, user_id: row.user_id, user_agent: row.user_agent };
-    record(connection, &[ended], Cause::Replaced, origin).await?;
-    Ok(Some(row.token_digest))
+    record(connection, &ended, Cause::Replaced, origin).await?;
+    Ok(!ended.is_empty())
 }
 
 async fn record(

@@ -174,21 +174,24 @@ impl PgSessionStore {
         barrier::settle(&self.pool, self.server).await;
     }
 
-    /// Creates a session of `user` in the caller's transaction and ends `former`, the session that the browser had. Locks
+    /// Creates a session of `user` in the caller's transaction and ends `former`, the session of the cookie that the browser had. Locks
     /// the account and compares it with `birth`. `None`: it has changed, and nothing was written. For pages that sign in in a transaction of their own, where the session middleware has nothing to save.
     pub async fn create(
         &self,
         connection: &mut PgConnection,
         user: UserId,
         birth: Birth,
-        former: Option<SessionId>,
+        former: Option<Digest>,
     ) -> sqlx::Result<Option<Created>> {
         let incoming = Incoming { user: Some(user), birth, rest: Value::Object(Map::new()) };
         let sealer = self.sealer.as_ref();
+        let former = former.as_ref();
         let inserted = birth::insert(connection, &self.windows, sealer, incoming, former).await?;
-        Ok(inserted.map(|Inserted { secret, replaced }| Created {
+        Ok(inserted.map(|Inserted { secret, has_replaced }| Created {
             secret,
-            replaced: replaced.as_deref().and_then(stripe_of).map(Replaced),
+            replaced: former
+                .filter(|_| has_replaced)
+                .map(|former| Replaced(session_stripe(former))),
         }))
     }
 
@@ -361,11 +364,6 @@ impl SessionStore for PgSessionStore {
 fn session_stripe(digest: &Digest) -> Stripe {
     let bytes = digest.as_bytes();
     Stripe::from_be_bytes([bytes[0], bytes[1]])
-}
-
-/// The stripe of a digest as the database returns it.
-fn stripe_of(digest: &[u8]) -> Option<Stripe> {
-    digest.first_chunk().copied().map(Stripe::from_be_bytes)
 }
 
 /// The last two bytes of the id, which are random in a UUID of version 7, as the trigger on `users` names them.

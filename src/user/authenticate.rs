@@ -2,7 +2,7 @@
 //! disabled take the same time and look the same.
 
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::email_address::EmailAddress;
 use super::hasher::{Hasher, HasherError, Verdict};
@@ -95,4 +95,21 @@ pub async fn confirm(
         Verdict::Match { .. } => Ok(stored),
         Verdict::NoMatch => Ok(None),
     }
+}
+
+/// Whether the stored hash of `user` still is `verified`, which was compared with a password before the caller's
+/// transaction locked the account.
+pub async fn is_current(
+    connection: &mut PgConnection,
+    user: crate::id::UserId,
+    verified: &str,
+) -> sqlx::Result<bool> {
+    let found = sqlx::query!(
+        "SELECT FROM users WHERE id = $1 AND password_hash = $2",
+        user.uuid(),
+        verified,
+    )
+    .execute(connection)
+    .await?;
+    Ok(found.rows_affected() == 1)
 }

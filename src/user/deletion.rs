@@ -26,7 +26,7 @@ pub async fn request(
     sealer: &Sealer,
     requester: &Requester,
 ) -> sqlx::Result<Result<OffsetDateTime, SessionEnded>> {
-    let (sealer, Requester { user, session, origin }) = (sealer.clone(), requester.clone());
+    let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
     let request = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let scheduled = sqlx::query!(
@@ -81,33 +81,45 @@ pub async fn cancel(
     sealer: &Sealer,
     requester: &Requester,
 ) -> sqlx::Result<Result<bool, SessionEnded>> {
-    let (sealer, Requester { user, session, origin }) = (sealer.clone(), requester.clone());
+    let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
     let cancel = requester.transaction(pool, move |connection| {
-        Box::pin(async move { keep(connection, &sealer, user, Some(session), None, &origin).await })
+        Box::pin(async move {
+            let kept = keep(connection, user, Some(session), None, &origin).await?;
+            let Some(Kept { email, display_name }) = kept else { return Ok(false) };
+            let message = Message::DeletionCanceled { display_name };
+            outbox::enqueue(connection, &sealer, Some(user), &email, &message).await?;
+            Ok(true)
+        })
     });
     cancel.await
 }
 
-/// Cancels a deletion that was asked for at `moment` or later, in the caller's transaction; `false` when none was.
+/// Cancels a deletion that was requested at `moment` or later, in the caller's transaction; `false` if none was. The caller
+/// tells the owner.
 pub(super) async fn cancel_since(
     connection: &mut PgConnection,
-    sealer: &Sealer,
     user: UserId,
     moment: OffsetDateTime,
     origin: &Origin,
 ) -> sqlx::Result<bool> {
-    keep(connection, sealer, user, None, Some(moment), origin).await
+    Ok(keep(connection, user, None, Some(moment), origin).await?.is_some())
+}
+
+/// An account whose deletion was canceled.
+struct Kept {
+    email: String,
+    display_name: String,
 }
 
 async fn keep(
     connection: &mut PgConnection,
-    sealer: &Sealer,
     user: UserId,
     session: Option<SessionId>,
     since: Option<OffsetDateTime>,
     origin: &Origin,
-) -> sqlx::Result<bool> {
-    let kept = sqlx::query!(
+) -> sqlx::Result<Option<Kept>> {
+    let kept = sqlx::query_as!(
+        Kept,
         r#"
         UPDATE users
            SET deletion_due_at = NULL
@@ -122,13 +134,12 @@ async fn keep(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(kept) = kept else { return Ok(false) };
-    let message = Message::DeletionCanceled { display_name: kept.display_name };
-    outbox::enqueue(connection, sealer, Some(user), &kept.email, &message).await?;
-    let name = "deletion_canceled";
-    let details = json!({});
-    audit::record(connection, Event { name, user: Some(user), session, origin, details }).await?;
-    Ok(true)
+    if kept.is_some() {
+        let (name, details) = ("deletion_canceled", json!({}));
+        let event = Event { name, user: Some(user), session, origin, details };
+        audit::record(connection, event).await?;
+    }
+    Ok(kept)
 }
 
 /// Deletes an account at once: for operators. `false` when there is none. The caller settles.

@@ -106,7 +106,9 @@ pub(super) async fn apply(
         };
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
     }
-    let message = Message::EmailConfirmed { display_name: owner.display_name, restored: false };
+    let display_name = owner.display_name;
+    let (restored, deletion_canceled) = (false, false);
+    let message = Message::EmailConfirmed { display_name, restored, deletion_canceled };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
     let details = json!({ "by": by, "ended_sessions": ended.sessions });
     record(connection, "email_changed", user, details, origin).await?;

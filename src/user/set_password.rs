@@ -41,7 +41,7 @@ pub async fn change(
     verified: String,
     hash: PasswordHash,
 ) -> sqlx::Result<Result<PasswordSet, SessionEnded>> {
-    let Requester { user, session, origin } = requester.clone();
+    let Requester { user, session, origin, .. } = requester.clone();
     let change = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let (verified, occasion) = (Some(verified), Occasion::PasswordChanged);

@@ -150,7 +150,9 @@ pub async fn admit_for(
     let counted = not_overtaken(count).await?.unwrap_or(Ok(OVERTAKEN));
     Ok(counted.map(|outcome| match outcome {
         Outcome::Counted(counted) => {
-            Admission::Granted(Granted { counted, requester: Some(requester.clone()) })
+            // A success may give the session a new secret before the attempt is refunded.
+            let requester = Requester { token_digest: None, ..requester.clone() };
+            Admission::Granted(Granted { counted, requester: Some(requester) })
         }
         Outcome::Waiting { seconds } => refuse(action, seconds),
     }))

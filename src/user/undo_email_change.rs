@@ -100,14 +100,16 @@ async fn undo_in(
     email_token::insert(connection, user, Purpose::ResetPassword, about, reset, None).await?;
     let details = json!({ "ended_sessions": ended.sessions });
     email_change::record(connection, "email_change_undone", user, details, origin).await?;
-    let restored = Message::EmailConfirmed { display_name: owner.display_name, restored: true };
+    let deletion_canceled =
+        deletion::cancel_since(connection, user, old.created_at, origin).await?;
+    let display_name = owner.display_name;
+    let restored = Message::EmailConfirmed { display_name, restored: true, deletion_canceled };
     outbox::enqueue(connection, sealer, Some(user), &old.email, &restored).await?;
     // The owner may have changed it back before, by another change.
     if owner.email_canonical != old.email_canonical {
         let removed = Message::AddressRemoved;
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &removed).await?;
     }
-    deletion::cancel_since(connection, sealer, user, old.created_at, origin).await?;
     Ok(Undone::Done(user))
 }
 

@@ -8,7 +8,9 @@ use crate::command_line::run;
 use crate::support::browser::{Begun, encode};
 use crate::support::kill::{Hold, until};
 use crate::support::mail::{db_forget_tries, db_mails};
-use crate::support::{Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
+use crate::support::{
+    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -404,6 +406,36 @@ fn a_form_begun_before_another_device_signed_out_everywhere_else_changes_nothing
         let answer = account.there.post("/account/sessions/revoke-others", &[]);
         assert_eq!((answer.status, answer.location()), (303, "/account/sessions"));
     });
+}
+
+/// The session goes on under a new secret; the form came with a copy of the former cookie.
+#[test]
+fn a_form_begun_with_a_cookie_that_a_new_password_replaced_changes_nothing() {
+    nothing_happens_after(|_, account| {
+        let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+        let answer = account.here.clone().post("/account/password", &fields);
+        assert_eq!((answer.status, answer.location()), (303, "/account/password"));
+    });
+}
+
+#[test]
+fn a_form_begun_with_a_cookie_that_reauthentication_replaced_changes_nothing() {
+    nothing_happens_after(|_, account| {
+        let answer = account.here.clone().post("/account/confirm", &[("password", PASSWORD)]);
+        assert_eq!((answer.status, answer.location()), (303, "/account"));
+    });
+}
+
+#[test]
+fn a_sign_in_with_a_copy_of_a_former_cookie_does_not_end_the_session() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let mut thief = ada.clone();
+    registered(&server, "eve@example.com");
+    assert_eq!(ada.post("/account/confirm", &[("password", PASSWORD)]).status, 303);
+    assert_eq!(thief.login("eve@example.com", PASSWORD).status, 303);
+    assert!(ada.is_signed_in(), "only who has the cookie of a session ends it");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 3);
 }
 
 #[test]
