@@ -47,6 +47,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// and stops the private PostgreSQL. A second signal ends the waiting. A private PostgreSQL that ends is restarted;
 /// when that has failed for some minutes, serving ends with that error.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    // A log file that reaches RLIMIT_FSIZE raises SIGXFSZ, which ends the process unless it is handled; then the write
+    // fails, and lines are dropped.
+    let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     // Listened to from the very start, so that an early signal stops in order too.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -140,8 +140,11 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
 /// What a person who starts the program reads.
 fn unreachable(error: ConnectError, described: &str) -> anyhow::Error {
     match error {
-        ConnectError::NotPrimary(reason) => anyhow::anyhow!(
-            "{described} {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
+        ConnectError::NotPrimary(reason @ NotPrimary::Standby) => anyhow::anyhow!(
+            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
+        ),
+        ConnectError::NotPrimary(reason @ NotPrimary::ReadOnly) => anyhow::anyhow!(
+            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Turn it off for the server, the database and the role."
         ),
         ConnectError::Failed(error) => anyhow::Error::new(error).context(format!(
             "PostgreSQL does not answer ({described}). Check that it runs and that DATABASE_URL is right."

@@ -95,9 +95,10 @@ impl Writer {
             }
             // Whose mailbox it is, nobody knows.
             Message::AddressRemoved => {}
-            Message::EmailConfirmed { display_name, restored } => {
+            Message::EmailConfirmed { display_name, restored, deletion_canceled } => {
                 data["name"] = greeted(display_name);
                 data["restored"] = (*restored).into();
+                data["deletion_canceled"] = (*deletion_canceled).into();
             }
             Message::AlreadyRegistered { display_name }
             | Message::DeletionCanceled { display_name }

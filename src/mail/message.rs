@@ -65,6 +65,9 @@ pub enum Message {
         /// A change was undone: this is a former email of the account, and its password no longer works.
         #[serde(default)]
         restored: bool,
+        /// With `restored`: a deletion of the account had been requested since the change, and was canceled.
+        #[serde(default)]
+        deletion_canceled: bool,
     },
     /// The password is another one.
     PasswordChanged {
@@ -156,6 +159,10 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
     let display_name = name.to_owned();
     let token = "Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl".to_owned();
     let (code, at) = ("407318".to_owned(), time::macros::datetime!(2026-11-25 09:30 UTC));
+    let confirmed = |restored, deletion_canceled| {
+        let display_name = display_name.clone();
+        Message::EmailConfirmed { display_name, restored, deletion_canceled }
+    };
     vec![
         Message::VerifyRegistration {
             display_name: display_name.clone(),
@@ -176,8 +183,9 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             undo_token: token,
         },
         Message::AddressRemoved,
-        Message::EmailConfirmed { display_name: display_name.clone(), restored: false },
-        Message::EmailConfirmed { display_name: display_name.clone(), restored: true },
+        confirmed(false, false),
+        confirmed(true, false),
+        confirmed(true, true),
         password_changed(name, false, false),
         password_changed(name, true, false),
         password_changed(name, false, true),

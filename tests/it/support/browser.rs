@@ -222,6 +222,8 @@ fn read_answer(stream: &mut TcpStream, is_head: bool) -> std::io::Result<Answer>
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(&chunk[..count]),
+            // A read with a timeout is not resumed after a signal (of a child of this process).
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             // Closed with our request unread: what was said before still counts.
             Err(_) if !answer.is_empty() => break,
             Err(error) => return Err(error),
