@@ -247,6 +247,8 @@ impl Feed {
         db::require_primary(&mut listener).await?;
         // PostgreSQL looks whether the client is still there while it works for it. Not every platform can.
         listener.execute("SET client_connection_check_interval = '1s'").await.ok();
+        // Without this a queue that was full stays full after its cause is gone (see `notification_queue_usage`).
+        notification_queue_usage(&mut listener).await?;
         let (backend, server) = backend_of(&mut listener).await?;
         // Behind a full queue LISTEN reads all of it and cannot be interrupted. Until that backend is gone, no other
         // attempt is made.
@@ -272,7 +274,6 @@ impl Feed {
         .bind(started)
         .fetch_optional(&mut connection)
         .await?;
-        // It also discards what every listener has read (see `notification_queue_usage`).
         let usage = notification_queue_usage(&mut connection).await?;
         connection.close().await.ok();
         if is_there.is_some() {

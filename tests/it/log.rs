@@ -2,7 +2,7 @@
 //! background job. A job that panics is restarted.
 
 use std::fs::{File, OpenOptions, create_dir};
-use std::io::{BufRead as _, BufReader, PipeWriter, Read as _, Write as _, pipe};
+use std::io::{BufRead as _, BufReader, ErrorKind, PipeWriter, Read as _, Write as _, pipe};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
@@ -53,6 +53,8 @@ fn answers(address: &str, requests: usize) -> usize {
         }
         while !answer.ends_with(b"\r\n\r\nok\n") {
             match stream.read(&mut chunk) {
+                // A read with a timeout is not resumed after a signal (of a child of this process).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => return number,
                 Ok(count) => answer.extend_from_slice(&chunk[..count]),
             }
@@ -152,6 +154,26 @@ fn while_the_disk_of_the_log_is_full_every_request_is_answered_and_dropped_lines
     assert_eq!(Traffic::start(&server, 4_000).answered(), 4_000);
     assert!(registered(&server, "ada@example.com").is_signed_in());
     until(|| dropped(&bind) >= 4_000);
+    server.signal("TERM");
+    assert_eq!(server.ended(), Some(0));
+}
+
+/// The kernel sends SIGXFSZ, which ends a process that does not handle it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_file_that_reaches_its_size_limit_does_not_end_the_server() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let database = Database::new();
+    let folder = new_folder("log-limit");
+    create_dir(&folder).unwrap();
+    let bind = free_address();
+    let settings = [("FRONTDESK_METRICS_BIND", bind.as_str())];
+    let file = File::create(folder.join("log")).unwrap();
+    let mut server = Server::start_logging_to(&database, file, &settings);
+    let limit = Rlimit { current: Some(16 * 1024), maximum: None };
+    prlimit(Some(Pid::from_child(&server.child)), Resource::Fsize, limit).unwrap();
+    assert_eq!(Traffic::start(&server, 4_000).answered(), 4_000);
+    until(|| dropped(&bind) > 0);
     server.signal("TERM");
     assert_eq!(server.ended(), Some(0));
 }
