@@ -191,6 +191,8 @@ impl Feed {
                     error = format!("{why:#}"),
                     "sessions are not served from memory: the connection that hears of changes is gone; every page asks the database until it is back"
                 );
+            } else {
+                tracing::debug!(error = format!("{why:#}"), "another attempt to listen failed");
             }
             if was_connected {
                 // What ended this connection may have happened to theirs as well.
