@@ -106,7 +106,7 @@ pub(super) async fn known_for(
 struct Remembered(Cookie<'static>);
 
 /// `user` signed in with this browser, or set a new password in it: from now on it is one of theirs, under the password
-/// that was chosen at `changed_at` and no other. [`set`] tells it to the browser.
+/// that was chosen at `changed_at` and no other. `set` tells it to the browser.
 pub fn remember(
     request: &HttpRequest,
     app: &App,

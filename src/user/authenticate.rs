@@ -82,7 +82,7 @@ pub async fn authenticate(
 }
 
 /// Whether `password` is that of `user`, asked of somebody who is signed in already. Answers the stored
-/// hash it was compared with, for [`super::set_password::set_password`].
+/// hash it was compared with, for [`super::set_password::change`].
 pub async fn confirm(
     pool: &PgPool,
     hasher: &Hasher,
