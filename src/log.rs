@@ -1,12 +1,12 @@
 //! The log: events of `tracing`, written to standard error by a thread of its own. What it guarantees:
 //!
-//! - **A request never waits for the log.** A line is appended to a buffer of at most [`CAPACITY`] bytes. Only the thread
+//! - **A request never waits for the log.** A line is appended to a buffer of at most 2 MiB. Only the thread
 //!   writes to the file descriptor, where a write may block forever (a pipe that is not read) or fail (its reader
 //!   exited, the disk is full).
 //! - **No line is lost silently.** A line that finds the buffer full, or whose write fails, is dropped and counted. The
 //!   next write that succeeds says how many lines were dropped, and `/metrics` has the total.
 //! - **A line is not held back.** The first line after a pause is written immediately. Lines that follow it within
-//!   [`PAUSE`] share a write, which is what makes a line cheap under load.
+//!   20 ms share a write, which is what makes a line cheap under load.
 //! - **A panic is a log line** with its message and location. The buffer is flushed after a panic and at exit, for a
 //!   bounded time.
 //!

@@ -20,7 +20,7 @@ pub const GRACE_DAYS: i32 = 7;
 
 /// Sets the date from which the account may be deleted and answers it, ends all sessions and tells the owner by mail. Asked
 /// twice, the first date stands, and the sessions that began since end. The date is taken once the row is locked, so that
-/// it tells whether a change of email came before or after ([`cancel_since`]).
+/// it tells whether a change of email came before or after (`cancel_since`).
 pub async fn request(
     pool: &PgPool,
     sealer: &Sealer,
