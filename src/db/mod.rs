@@ -210,7 +210,7 @@ pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
 }
 
 /// A pool of tested connections: one that leads to a standby is refused when it is made, and one that is dead, or whose
-/// server takes no writes any more, is noticed before it is used.
+/// server no longer takes writes, is noticed before it is used.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     let options = options
         .application_name("frontdesk")

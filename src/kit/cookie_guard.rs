@@ -6,7 +6,7 @@
 //! is read, and a request with any such pair is a stranger's.
 //!
 //! On the way out: a handler that began or renewed a session has its secret sealed into the cookie; a remembered
-//! session's cookie gets its Max-Age; a cookie that was sealed by a previous key is sealed anew; and the
+//! session's cookie gets its Max-Age; a cookie that was sealed by a previous key is sealed again; and the
 //! cookie that the session middleware sets is dropped, so that a request that only wrote to its session
 //! cannot overwrite the newer one of a sign-in in another tab.
 

@@ -28,7 +28,7 @@
 //!    took its lease from the moment before it sent the heartbeat, so it ended no later. We never wait longer than one
 //!    lease from when we began, which was after C: a lease from before C is over by then, and one from after C is of a
 //!    server that heard of C. The same holds if the question cannot be asked. A row further ahead than a lease (the
-//!    database's clock was set back, or somebody wrote it) counts as one lease from now and is corrected.
+//!    database's clock was set back, or the row was written by hand) counts as one lease from now and is corrected.
 //! 5. A change that was committed without a notification, because the notification queue was full, counted up
 //!    `session_cache_resets` in its transaction. A heartbeat that began after C reads that before it renews a lease, and
 //!    S answers only while it reads the number that it has acted on. So 1 to 4 hold with "read the number" for "heard".

@@ -10,7 +10,7 @@
 //! * Expired rows are deleted by [`purge`].
 //! * A transaction on behalf of a session checks under a lock that the session still exists: [`Requester`].
 //! * A signed-in page is served from memory while the feed is healthy, and the end of a session is answered
-//!   only when no server accepts it any more ([`Engine`], `cache.rs`, `feed.rs`, `barrier.rs`).
+//!   only when no server accepts it ([`Engine`], `cache.rs`, `feed.rs`, `barrier.rs`).
 //!
 //! At a sign-in, call `Session::clear` and then `Session::renew`: a new session begins empty. `renew` alone is refused
 //! with an error, for it would bring back what another request had ended, with its absolute timeout begun anew.

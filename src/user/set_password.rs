@@ -115,7 +115,7 @@ struct New {
     by_link: bool,
 }
 
-/// The new password, all that it ends, and when. `None`: the stored hash is not `verified` any more.
+/// The new password, all that it ends, and when. `None`: the stored hash is no longer `verified`.
 async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
