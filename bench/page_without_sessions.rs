@@ -3,13 +3,15 @@
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, web};
-use frontdesk::kit::assets::Assets;
-use frontdesk::kit::envelope::{self, Envelope};
-use frontdesk::kit::error::HttpError;
-use frontdesk::kit::flash::Flash;
-use frontdesk::kit::form::FormView;
-use frontdesk::kit::page::{Page, Viewer};
 use frontdesk::templates;
+use frontdesk::web::assets::Assets;
+use frontdesk::web::error::HttpError;
+use frontdesk::web::flash::Flash;
+use frontdesk::web::form::FormView;
+use frontdesk::web::outer;
+use frontdesk::web::outer::Envelope;
+use frontdesk::web::page::Page;
+use frontdesk::web::page::Viewer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
             .app_data(tera.clone())
             .app_data(flash.clone())
             .app_data(envelope.clone())
-            .wrap(from_fn(envelope::wrap))
+            .wrap(from_fn(outer::wrap))
             .route("/account/profile", web::get().to(show))
             .route("/login", web::get().to(HttpResponse::Ok))
     })

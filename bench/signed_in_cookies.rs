@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use actix_web::cookie::{Cookie, CookieJar, Key};
 use anyhow::Context as _;
-use frontdesk::secret::Secret;
+use frontdesk::crypto::secret::Secret;
 
 fn main() -> anyhow::Result<()> {
     let count: u32 = std::env::args().nth(1).context("how many?")?.parse()?;

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use actix_session::storage::{SessionKey, SessionStore as _};
 use anyhow::Context as _;
+use frontdesk::crypto::secret::Secret;
 use frontdesk::db;
-use frontdesk::secret::Secret;
-use frontdesk::session::{PgSessionStore, Windows};
+use frontdesk::session::{PgSessionStore, Timeouts};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
         .await?;
     }
     sqlx::query("VACUUM ANALYZE sessions").execute(&pool).await?;
-    let store = PgSessionStore::new(pool.clone(), Windows::default(), None);
+    let store = PgSessionStore::new(pool.clone(), Timeouts::default(), None);
     let mut tasks = Vec::new();
     for chunk in secrets.chunks(count.div_ceil(64)) {
         let keys: Vec<String> = chunk.iter().map(Secret::reveal).collect();

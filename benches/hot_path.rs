@@ -15,27 +15,29 @@ use actix_web::dev::Service;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, test, web};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use frontdesk::crypto::secret::Secret;
 use frontdesk::id::{SessionId, UserId};
-use frontdesk::kit::cookie_guard::{self, SessionCookie};
-use frontdesk::secret::Secret;
+use frontdesk::web::cookie_guard::{self, SessionCookie};
 use time::OffsetDateTime;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[path = "../src/session/cache.rs"]
-mod cache;
+#[path = "../src/session/cache/entries.rs"]
+mod entries;
 #[path = "../src/session/state.rs"]
 mod state;
 
-/// What `cache.rs` is made of.
+/// The synchronization types of `entries.rs`.
 mod sync {
     pub use std::sync::Mutex;
     pub use std::sync::atomic::{AtomicU64, Ordering};
 }
-/// What `state.rs` names.
-mod moment {
-    pub use frontdesk::session::moment::Moment;
+/// Imported by `state.rs`.
+mod cache {
+    pub mod clock {
+        pub use frontdesk::session::cache::clock::Moment;
+    }
 }
 mod audit {
     pub use frontdesk::audit::Origin;
@@ -110,15 +112,15 @@ fn digest(criterion: &mut Criterion) {
 
 /// As large as `store.rs` makes it, with a hundred thousand sessions in it.
 fn cache_hit(criterion: &mut Criterion) {
-    let cache = cache::Cache::new(200_000, 1 << 16, 64);
+    let cache = entries::Cache::new(200_000, 1 << 16, 64);
     cache.trust_until(FAR);
     let digests: Vec<_> = (0..100_000).map(|_| Secret::generate().digest()).collect();
-    let stripe = |digest: &frontdesk::secret::Digest| {
+    let stripe = |digest: &frontdesk::crypto::secret::Digest| {
         let bytes = digest.as_bytes();
-        cache::Stripe::from_be_bytes([bytes[0], bytes[1]])
+        entries::Stripe::from_be_bytes([bytes[0], bytes[1]])
     };
     for digest in &digests {
-        let entry = cache::Entry::new(cache.stamp(), Some(7), FAR - 1, 0_u64);
+        let entry = entries::Entry::new(cache.stamp(), Some(7), FAR - 1, 0_u64);
         cache.put(digest.clone(), stripe(digest), Arc::new(entry), 0);
     }
     let mut number = 0;

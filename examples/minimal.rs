@@ -8,7 +8,7 @@ use actix_session::{Session, SessionMiddleware};
 use actix_web::{App, Error, HttpServer, Responder, cookie::Key, web};
 use frontdesk::background::Jobs;
 use frontdesk::db::{self, migrations};
-use frontdesk::session::{Engine, PgSessionStore, Windows};
+use frontdesk::session::{Engine, PgSessionStore, Timeouts};
 
 async fn login(session: Session, name: web::Path<String>) -> Result<impl Responder, Error> {
     session.clear(); // nothing from before a sign-in survives it,
@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
     let options = db::in_schema(std::env::var("DATABASE_URL")?.parse()?, "sessions");
     let pool = db::pool(options.clone(), 10);
     migrations::run_in_schema(&pool, "sessions").await?;
-    let store = PgSessionStore::new(pool, Windows::default(), Some(100_000));
+    let store = PgSessionStore::new(pool, Timeouts::default(), Some(100_000));
     let jobs = Jobs::default(); // the status of its background jobs
     let engine = Engine::start(&store, options.clone(), Duration::from_secs(300), &jobs);
     let (key, bind) = (Key::generate(), std::env::var("BIND").unwrap_or("127.0.0.1:8081".into()));

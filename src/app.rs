@@ -7,14 +7,14 @@ use tokio::sync::Notify;
 
 use crate::background::Jobs;
 use crate::config::{Config, MailTransport, Registration, SecretKeys};
-use crate::kit::error::HttpError;
-use crate::kit::page::Page;
+use crate::crypto::seal::Sealer;
 use crate::mail;
-use crate::seal::Sealer;
-use crate::session::{PgSessionStore, SessionEnded, Windows};
-use crate::user::authenticate::AuthenticateError;
-use crate::user::hasher::{HashParameters, Hasher, HasherError};
-use crate::user::password::{PasswordContext, PasswordPolicy};
+use crate::session::{PgSessionStore, SessionEnded};
+use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
+use crate::user::password::policy::{PasswordContext, PasswordPolicy};
+use crate::user::password::verify::AuthenticateError;
+use crate::web::error::HttpError;
+use crate::web::page::Page;
 
 /// The parts of the running program.
 pub struct App {
@@ -43,11 +43,11 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
-        let sealer = Sealer::new(keys);
+        let sealer = Sealer::new(keys.as_slice());
         Ok(Self {
             hasher: Hasher::new(hash_parameters(&config)?),
             passwords: PasswordPolicy { min_length: config.password_min_length },
-            sessions: PgSessionStore::new(pool.clone(), windows(&config), config.session_cache)
+            sessions: PgSessionStore::new(pool.clone(), config.session, config.session_cache)
                 .telling(sealer.clone()),
             pool,
             sealer,
@@ -92,7 +92,7 @@ pub fn hash_parameters(config: &Config) -> anyhow::Result<HashParameters> {
 
 /// Where a handler's page goes after what it did: `next` when it is ours, else `otherwise`.
 pub fn onward(page: &Page, app: &App, next: &str, otherwise: &str) -> actix_web::HttpResponse {
-    let to = crate::kit::return_to::checked(next, app.config.public_url.origin());
+    let to = crate::web::return_to::checked(next, app.config.public_url.origin());
     page.redirect(to.as_deref().unwrap_or(otherwise))
 }
 
@@ -119,16 +119,5 @@ impl From<HasherError> for HttpError {
             }
             HasherError::Internal(error) => HttpError::Internal(error),
         }
-    }
-}
-
-/// The settings of sessions as the session engine takes them; the engine knows no settings.
-fn windows(config: &Config) -> Windows {
-    let set = config.session;
-    Windows {
-        idle: set.idle,
-        absolute: set.absolute,
-        remembered_idle: set.remembered_idle,
-        remembered_absolute: set.remembered_absolute,
     }
 }

@@ -1,49 +1,42 @@
 //! Frontdesk: sign-in, sessions and account pages for a website, one binary on PostgreSQL.
 //!
-//! The server keeps the session; the browser holds an opaque reference in a cookie. The rooms below
-//! stand in reading order, and each may only look down (`tests/arrows.rs` keeps it so):
+//! The server keeps the session; the browser holds an opaque reference in a cookie. The modules below
+//! are listed from the top layer to the lowest. A module imports only from its own layer or from layers
+//! below it (`tests/arrows.rs` checks it):
 //!
-//! 1. the top wires everything together,
-//! 2. rooms of pages answer requests and never name each other,
-//! 3. `auth` says who is asking, `app` what a handler may reach,
-//! 4. engines know rules and SQL and never see a page,
-//! 5. `kit` is what any HTTP room needs,
-//! 6. the ground knows nothing above itself.
+//! 1. `cli` and `server` wire everything together.
+//! 2. `pages` answers requests. The two folders of pages do not import each other.
+//! 3. `auth` says who is asking. `app` holds what a handler may reach.
+//! 4. `user`, `session`, `mail` and `audit` are the domain: rules and SQL, without pages or requests.
+//! 5. `web` is what any page needs: forms, errors, headers, cookies.
+//! 6. `db`, `config`, `crypto` and single files are the lowest layer.
 
-// ── the top
+// ── wiring
 pub mod cli;
-pub mod housekeeping;
-pub mod metrics;
-pub mod routes;
 pub mod server;
 
-// ── rooms of pages
-pub mod account;
-pub mod entrance;
-pub mod health;
-pub mod home;
-pub mod mailbox;
+// ── pages
+pub mod pages;
 
-// ── between pages and engines
+// ── who is asking
 pub mod app;
 pub mod auth;
 
-// ── engines
+// ── domain
 pub mod audit;
 pub mod mail;
 pub mod session;
 pub mod user;
 
-// ── the HTTP kit
-pub mod kit;
+// ── HTTP
+pub mod web;
 
-// ── the ground
+// ── lowest layer
 pub mod background;
 pub mod config;
+pub mod crypto;
 pub mod db;
 pub mod durable;
 pub mod id;
 pub mod log;
-pub mod seal;
-pub mod secret;
 pub mod templates;

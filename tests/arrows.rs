@@ -1,51 +1,66 @@
-//! The dependency rule of the house: every room looks down only, rooms of pages never name each other, engines see
-//! no page and no request, only `config` reads the environment, only `session/state.rs` spells a session key, and
-//! only the file that owns a table writes it. Reads the source as text; std alone.
+//! The dependency rules between the files of `src/`, checked by reading the source as text:
+//!
+//! * Every import points to the same layer or a lower one, and files never import each other in a circle.
+//! * Pages do not import other pages' folders; the domain knows no page and no request.
+//! * Only `config` reads the environment, only `session/state.rs` spells a session key, and only the owner of a
+//!   table writes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms from the top down; a room may name rooms of lower floors, and of its own floor where `beside` says so.
-const FLOORS: [(&str, &[&str], bool); 7] = [
-    ("the top", &["main", "cli", "server", "routes", "metrics", "housekeeping"], true),
-    ("rooms of pages", &["account", "entrance", "health", "home", "mailbox"], false),
-    ("between", &["auth", "app"], true),
-    ("engines", &["user", "session", "mail", "audit"], true),
-    ("the HTTP kit", &["kit"], false),
-    (
-        "the ground",
-        &["background", "config", "db", "durable", "templates", "id", "log", "seal", "secret"],
-        true,
-    ),
-    ("the map", &["lib"], false),
+/// Top-level modules from the highest layer to the lowest. A module imports from its own and from later entries.
+const LAYERS: [&[&str]; 11] = [
+    &["main"],
+    &["cli"],
+    &["server"],
+    &["pages"],
+    &["auth", "app"],
+    &["user"],
+    &["session"],
+    &["mail"],
+    &["audit"],
+    &["web"],
+    &["background", "config", "crypto", "db", "durable", "id", "log", "templates"],
 ];
-
-/// Engines in their order: each may name those after it.
-const ENGINES: [&str; 4] = ["user", "session", "mail", "audit"];
-/// Who writes which table.
-const OWNERS: [(&str, &str); 8] = [
+/// Modules of one layer that may import each other, beside those of the lowest layer.
+const SAME_LAYER: [(&str, &str); 2] = [("auth", "app"), ("app", "auth")];
+/// The domain: no pages, no requests.
+const DOMAIN: [&str; 4] = ["user", "session", "mail", "audit"];
+/// Every table and the folder or file that writes it.
+const OWNERS: [(&str, &str); 10] = [
     ("users", "src/user/"),
     ("registrations", "src/user/"),
     ("email_tokens", "src/user/"),
     ("recovery_requests", "src/user/"),
     ("throttles", "src/user/"),
     ("sessions", "src/session/"),
+    ("session_caches", "src/session/cache/"),
+    ("session_cache_resets", "src/session/"),
     ("mail_outbox", "src/mail/outbox.rs"),
-    ("audit_events", "src/audit.rs"),
+    ("audit_events", "src/audit/"),
 ];
 
-fn sources() -> BTreeMap<PathBuf, String> {
-    let mut found = BTreeMap::new();
+/// One file below `src/`.
+struct Source {
+    path: PathBuf,
+    /// `["session", "cache"]` for `src/session/cache/mod.rs`; empty for `lib.rs` and `main.rs`.
+    module: Vec<String>,
+    /// Its text without comment lines.
+    code: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
     let mut folders = vec![PathBuf::from("src")];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder of ours") {
-            let path = entry.expect("an entry").path();
+        for entry in fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("a folder entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let text = fs::read_to_string(&path).expect("a source of ours");
-                found.insert(path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(Source::read(path));
             }
         }
     }
@@ -53,144 +68,370 @@ fn sources() -> BTreeMap<PathBuf, String> {
     found
 }
 
-fn room(path: &Path) -> String {
-    let name = path.components().nth(1).expect("below src").as_os_str().to_string_lossy();
-    name.trim_end_matches(".rs").to_owned()
-}
-
-/// The rooms that `use crate::…` and `crate::…` name.
-fn named(text: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
-    for rest in code(text).split("crate::").skip(1) {
-        let groups = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
-        let list = groups.map_or(rest, |(list, _)| list);
-        let parts: Vec<&str> =
-            if groups.is_some() { list.split(',').collect() } else { vec![list] };
-        for part in parts {
-            let name: String = part
-                .trim()
-                .chars()
-                .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
-                .collect();
-            rooms.push(name);
+impl Source {
+    fn read(path: PathBuf) -> Self {
+        let text = fs::read_to_string(&path).expect("a readable source file");
+        let mut module: Vec<String> = path
+            .with_extension("")
+            .components()
+            .skip(1)
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
+            module.pop();
         }
+        let code = without_visibility(&without_comments(&text));
+        Self { path, module, code, text }
     }
-    rooms
+
+    fn top(&self) -> &str {
+        self.module.first().map_or("lib", String::as_str)
+    }
+
+    /// The code without re-exports, which only give a name in a child module a second path.
+    fn code_without_exports(&self) -> String {
+        let mut parts = self.code.split("\npub use ");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |code, part| code + part.split_once(';').map_or("", |(_, rest)| rest))
+    }
+
+    /// Absolute paths of everything that the file imports or names with a path: `crate::a::B`, `super::c`, and
+    /// `child::d` of a declared child module.
+    fn imports(&self) -> Vec<Vec<String>> {
+        let mut paths = Vec::new();
+        let code = self.code_without_exports();
+        let tests = code.find("\nmod tests {").unwrap_or(code.len());
+        for (at, start) in path_starts(&code, &["crate", "super"]) {
+            let inside_tests = usize::from(at > tests);
+            for path in expand(&code[at..]) {
+                let ups = path.iter().take_while(|part| *part == "super").count();
+                let base = match start {
+                    "crate" => Vec::new(),
+                    _ if ups <= inside_tests => continue,
+                    _ => {
+                        let depth = self.module.len() + inside_tests - ups;
+                        self.module[..depth].to_vec()
+                    }
+                };
+                let rest = if start == "crate" { &path[1..] } else { &path[ups..] };
+                paths.push([base, rest.to_vec()].concat());
+            }
+        }
+        for child in self.children() {
+            for (at, _) in path_starts(&code, &[child]) {
+                for path in expand(&code[at..]) {
+                    paths.push([self.module.clone(), path].concat());
+                }
+            }
+        }
+        paths
+    }
+
+    fn children(&self) -> Vec<&str> {
+        self.code
+            .lines()
+            .filter(|line| line.ends_with(';') && !line.starts_with(' '))
+            .filter_map(|line| line.split_once("mod ").map(|(_, name)| name.trim_end_matches(';')))
+            .collect()
+    }
 }
 
-/// Without comments.
-fn code(text: &str) -> String {
+fn without_comments(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-fn floor(room: &str) -> usize {
-    FLOORS.iter().position(|(_, rooms, _)| rooms.contains(&room)).unwrap_or_else(|| {
-        panic!("src/{room} stands on no floor; put it on one in tests/arrows.rs")
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// `pub(in crate::session)` names no dependency.
+fn without_visibility(code: &str) -> String {
+    let mut parts = code.split("pub(in ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |code, part| code + "pub" + part.split_once(')').map_or("", |(_, rest)| rest))
+}
+
+/// Where a path begins with one of `words` followed by `::`.
+fn path_starts<'a>(code: &str, words: &[&'a str]) -> Vec<(usize, &'a str)> {
+    let mut starts = Vec::new();
+    for word in words {
+        for (at, _) in code.match_indices(&format!("{word}::")) {
+            let before = code[..at].chars().next_back();
+            if !before.is_some_and(|letter| is_word(letter) || letter == ':' || letter == '$') {
+                starts.push((at, *word));
+            }
+        }
+    }
+    starts
+}
+
+/// The paths that begin here; `a::{b, c::D}` gives two.
+fn expand(code: &str) -> Vec<Vec<String>> {
+    let name: String = code.chars().take_while(|letter| is_word(*letter)).collect();
+    let Some(rest) = code[name.len()..].strip_prefix("::") else { return vec![vec![name]] };
+    let tails = match rest.strip_prefix('{') {
+        Some(group) => members(group).into_iter().flat_map(expand).collect(),
+        None => expand(rest),
+    };
+    tails.into_iter().map(|tail| [vec![name.clone()], tail].concat()).collect()
+}
+
+/// The members of a group, from after its opening brace.
+fn members(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut found) = (0_u32, 0, Vec::new());
+    for (at, letter) in group.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            ',' | '}' if depth == 0 => {
+                found.push(group[start..at].trim());
+                start = at + 1;
+                if letter == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    found.into_iter().filter(|member| !member.is_empty()).collect()
+}
+
+/// Which file each import leads to: the longest prefix that is a module, through `pub use` where a name is
+/// re-exported.
+struct Files<'a> {
+    by_module: BTreeMap<&'a [String], &'a Source>,
+    /// Re-exported name → where it is defined.
+    exported: BTreeMap<Vec<String>, Vec<String>>,
+}
+
+impl<'a> Files<'a> {
+    fn of(sources: &'a [Source]) -> Self {
+        let by_module = sources.iter().map(|source| (source.module.as_slice(), source)).collect();
+        let mut exported = BTreeMap::new();
+        for source in sources {
+            for (at, keyword) in source.code.match_indices("pub use ") {
+                for path in expand(&source.code[at + keyword.len()..]) {
+                    let name = path.last().expect("a path has a name").clone();
+                    let target = match path[0].as_str() {
+                        "crate" => path[1..].to_vec(),
+                        "super" => {
+                            let parent = &source.module[..source.module.len() - 1];
+                            [parent, &path[1..]].concat()
+                        }
+                        _ => [source.module.clone(), path].concat(),
+                    };
+                    exported.insert([source.module.clone(), vec![name]].concat(), target);
+                }
+            }
+        }
+        Self { by_module, exported }
+    }
+
+    fn file(&self, path: &[String]) -> Option<&'a Source> {
+        let length = (1..=path.len()).rev().find(|n| self.by_module.contains_key(&path[..*n]))?;
+        let name = &path[..path.len().min(length + 1)];
+        match self.exported.get(name).filter(|_| name.len() > length) {
+            Some(target) => self.file(target),
+            None => self.by_module.get(&path[..length]).copied(),
+        }
+    }
+
+    fn imported_by(&self, source: &Source) -> BTreeSet<&'a Path> {
+        source
+            .imports()
+            .iter()
+            .filter_map(|path| self.file(path))
+            .map(|file| file.path.as_path())
+            .filter(|path| *path != source.path)
+            .collect()
+    }
+}
+
+fn layer(module: &str) -> usize {
+    LAYERS.iter().position(|layer| layer.contains(&module)).unwrap_or_else(|| {
+        panic!("src/{module} is in no layer: add it to LAYERS in tests/arrows.rs")
     })
 }
 
 #[test]
-fn every_arrow_points_down() {
+fn every_import_points_to_a_lower_layer() {
+    let sources = sources();
     let mut wrong = Vec::new();
-    for (path, text) in sources() {
-        let from = room(&path);
-        // The two that wire: the session layer's types are named where the routes are.
-        for to in named(&text).into_iter().filter(|to| *to != from) {
-            let (above, below) = (floor(&from), floor(&to));
-            let beside = above == below && FLOORS[above].2;
-            let engine = |name: &str| ENGINES.iter().position(|engine| *engine == name);
-            let engines_in_order = match (engine(&from), engine(&to)) {
-                (Some(from), Some(to)) => from < to,
-                _ => true,
-            };
-            if !(above < below || beside) || !engines_in_order {
-                wrong.push(format!("{} names {to}", path.display()));
+    for source in sources.iter().filter(|source| source.top() != "lib") {
+        let from = source.top();
+        for path in source.imports() {
+            let to = path[0].as_str();
+            let lowest = LAYERS.len() - 1;
+            let beside = from == to
+                || SAME_LAYER.contains(&(from, to))
+                || (layer(from) == lowest && layer(to) == lowest);
+            let pages_apart = from == "pages"
+                && to == "pages"
+                && path.len() > 1
+                && source.module.len() > 1
+                && path[1] != source.module[1];
+            if !(layer(from) < layer(to) || beside) || pages_apart {
+                wrong.push(format!("{} imports {}", source.path.display(), path.join("::")));
             }
         }
     }
-    assert!(wrong.is_empty(), "arrows that point up or sideways:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "imports that point up or sideways:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn engines_see_no_request_and_no_page() {
-    for (path, text) in sources() {
-        if ENGINES.contains(&room(&path).as_str()) {
-            for word in ["HttpRequest", "HttpResponse", "ServiceRequest", "tera::"] {
-                assert!(!code(&text).contains(word), "{} knows {word}", path.display());
+fn files_do_not_import_each_other_in_a_circle() {
+    let sources = sources();
+    let files = Files::of(&sources);
+    let mut imports: BTreeMap<&Path, BTreeSet<&Path>> = sources
+        .iter()
+        .filter(|source| !source.module.is_empty())
+        .map(|source| (source.path.as_path(), files.imported_by(source)))
+        .collect();
+    // Remove files that import nothing that is left, until none is. What is left is in a circle or leads to one.
+    loop {
+        let done: Vec<&Path> = imports
+            .iter()
+            .filter(|(_, to)| to.iter().all(|file| !imports.contains_key(file)))
+            .map(|(file, _)| *file)
+            .collect();
+        if done.is_empty() {
+            break;
+        }
+        for file in done {
+            imports.remove(file);
+        }
+    }
+    let circles: BTreeSet<String> =
+        imports.keys().filter_map(|file| circle(file, &imports)).collect();
+    let list = circles.into_iter().collect::<Vec<_>>().join("\n");
+    assert!(list.is_empty(), "files that import each other in a circle:\n{list}");
+}
+
+/// The shortest way from `file` back to itself.
+fn circle(file: &Path, imports: &BTreeMap<&Path, BTreeSet<&Path>>) -> Option<String> {
+    let mut ways = vec![vec![file]];
+    let mut seen = BTreeSet::new();
+    while !ways.is_empty() {
+        let mut longer = Vec::new();
+        for way in ways {
+            let last = way[way.len() - 1];
+            for next in imports.get(last).into_iter().flatten() {
+                if *next == file {
+                    let names: Vec<String> =
+                        way.iter().map(|file| file.display().to_string()).collect();
+                    return Some(names.join(" → "));
+                }
+                if seen.insert(*next) {
+                    longer.push([way.clone(), vec![*next]].concat());
+                }
             }
+        }
+        ways = longer;
+    }
+    None
+}
+
+#[test]
+fn the_domain_knows_no_request_and_no_page() {
+    for source in sources().iter().filter(|source| DOMAIN.contains(&source.top())) {
+        for word in ["HttpRequest", "HttpResponse", "ServiceRequest"] {
+            assert!(!source.code.contains(word), "{} uses {word}", source.path.display());
         }
     }
 }
 
 #[test]
-fn what_pages_write_is_written_by_the_domain_or_on_behalf_of_a_session() {
-    for (path, text) in sources() {
-        let from = room(&path);
-        // A sign-in has no session yet: its transaction checks the credential that was proven.
-        if path.ends_with("auth/first_factor.rs") {
+fn pages_write_through_the_domain_or_on_behalf_of_a_session() {
+    for source in sources().iter().filter(|source| ["pages", "auth"].contains(&source.top())) {
+        // A sign-in has no session yet. Its transaction checks the credential that was verified.
+        if source.path.ends_with("auth/first_factor.rs") {
             continue;
         }
-        if FLOORS[1].1.contains(&from.as_str()) || from == "auth" {
-            for call in ["db::transaction", "db::long_transaction"] {
-                assert!(
-                    !code(&text).contains(call),
-                    "{} opens a transaction that does not check the session: use session::Requester",
-                    path.display()
-                );
-            }
+        for call in ["db::transaction", "db::long_transaction"] {
+            assert!(
+                !source.code.contains(call),
+                "{} opens a transaction that does not check the session: use session::Requester",
+                source.path.display()
+            );
         }
     }
 }
 
 #[test]
 fn only_config_reads_the_environment() {
-    for (path, text) in sources() {
-        if room(&path) != "config" {
-            for word in ["env::var", "env::vars", "dotenvy"] {
-                assert!(!code(&text).contains(word), "{} reads the environment", path.display());
-            }
+    for source in sources().iter().filter(|source| source.top() != "config") {
+        for word in ["env::var", "env::vars", "dotenvy"] {
+            assert!(!source.code.contains(word), "{} reads the environment", source.path.display());
         }
     }
 }
 
 #[test]
 fn only_state_spells_a_session_key() {
-    for (path, text) in sources() {
-        if !path.ends_with("session/state.rs") {
-            for word in ["\"actix_identity.", "\"frontdesk.current", "\"frontdesk.birth"] {
-                assert!(!code(&text).contains(word), "{} spells a session key", path.display());
-            }
+    for source in sources().iter().filter(|source| !source.path.ends_with("session/state.rs")) {
+        for word in ["\"actix_identity.", "\"frontdesk.current", "\"frontdesk.birth"] {
+            assert!(!source.code.contains(word), "{} spells a session key", source.path.display());
         }
     }
 }
 
 #[test]
 fn only_the_owner_of_a_table_writes_it() {
-    for (path, text) in sources() {
-        let flat = code(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+    for source in sources() {
+        let flat = source.code.split_whitespace().collect::<Vec<_>>().join(" ");
         for (table, owner) in OWNERS {
             for verb in ["INSERT INTO", "UPDATE", "DELETE FROM", "TRUNCATE"] {
-                let writes = flat.match_indices(&format!("{verb} {table}")).any(|(at, found)| {
-                    !flat[at + found.len()..]
-                        .starts_with(|next: char| next.is_alphanumeric() || next == '_')
-                });
-                let may = path.to_string_lossy().starts_with(owner);
-                assert!(!writes || may, "{} writes {table}", path.display());
+                let writes = flat
+                    .match_indices(&format!("{verb} {table}"))
+                    .any(|(at, found)| !flat[at + found.len()..].starts_with(is_word));
+                let may = source.path.to_string_lossy().starts_with(owner);
+                assert!(!writes || may, "{} writes {table}", source.path.display());
             }
         }
     }
 }
 
 #[test]
+fn every_table_has_an_owner() {
+    let mut tables = BTreeSet::new();
+    let mut migrations: Vec<PathBuf> = fs::read_dir("migrations")
+        .expect("the migrations")
+        .map(|entry| entry.expect("a folder entry").path())
+        .filter(|path| path.to_string_lossy().ends_with(".up.sql"))
+        .collect();
+    migrations.sort();
+    for path in migrations {
+        let text = fs::read_to_string(path).expect("a readable migration");
+        for (keyword, creates) in
+            [("CREATE TABLE ", true), ("CREATE UNLOGGED TABLE ", true), ("DROP TABLE ", false)]
+        {
+            for (at, found) in text.match_indices(keyword) {
+                let name: String = text[at + found.len()..]
+                    .chars()
+                    .take_while(|letter| is_word(*letter))
+                    .collect();
+                if creates {
+                    tables.insert(name);
+                } else {
+                    tables.remove(&name);
+                }
+            }
+        }
+    }
+    let owned: BTreeSet<String> = OWNERS.iter().map(|(table, _)| (*table).to_owned()).collect();
+    assert_eq!(
+        tables, owned,
+        "tables of the migrations, and those with an owner in tests/arrows.rs"
+    );
+}
+
+#[test]
 fn every_file_says_what_it_is_and_stays_small() {
-    for (path, text) in sources() {
-        let is_tests = path.ends_with("tests.rs");
-        assert!(is_tests || text.starts_with("//!"), "{} does not say what it is", path.display());
-        let lines = text.lines().count();
-        assert!(
-            lines <= 400,
-            "{} has {lines} lines; look for the second idea inside",
-            path.display()
-        );
+    for source in sources() {
+        let is_tests = source.path.ends_with("tests.rs");
+        let path = source.path.display();
+        assert!(is_tests || source.text.starts_with("//!"), "{path} does not say what it is");
+        let lines = source.text.lines().count();
+        assert!(lines <= 400, "{path} has {lines} lines; look for the second idea inside");
     }
 }

@@ -6,7 +6,7 @@ mod sync {
     pub use loom::sync::atomic::{AtomicU64, Ordering};
 }
 
-#[path = "../src/session/cache.rs"]
+#[path = "../src/session/cache/entries.rs"]
 mod cache;
 
 use std::sync::Arc;

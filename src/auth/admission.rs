@@ -2,12 +2,12 @@
 
 use actix_web::HttpRequest;
 
-use super::{CurrentUser, device};
+use super::{CurrentUser, known_device};
 use crate::app::App;
-use crate::kit::client;
-use crate::kit::error::HttpError;
-use crate::user::email_address::EmailAddress;
-use crate::user::throttle::{self, Action, Admission, Granted, Who};
+use crate::user::email::address::EmailAddress;
+use crate::user::rate_limit::{self, Action, Admission, Granted, Who};
+use crate::web::client;
+use crate::web::error::HttpError;
 
 /// Who tries something about the account of `email`: a browser that has signed in to it before is counted by itself.
 pub async fn who<'a>(
@@ -18,7 +18,7 @@ pub async fn who<'a>(
     Ok(Who {
         account: email.map(EmailAddress::canonical),
         ip_address: client::ip_address(request),
-        known_device: device::known_for(request, app, email).await?,
+        known_device: known_device::known_for(request, app, email).await?,
     })
 }
 
@@ -30,7 +30,7 @@ pub async fn count_about(
     email: &EmailAddress,
 ) -> sqlx::Result<Admission> {
     let who = who(request, app, Some(email)).await?;
-    throttle::admit(&app.pool, action, who).await
+    rate_limit::admit(&app.pool, action, who).await
 }
 
 /// Counts a try of `action` where no device is known. `account` is as in [`Who`].
@@ -41,7 +41,7 @@ pub async fn count(
     account: Option<&str>,
 ) -> sqlx::Result<Admission> {
     let who = Who { account, ip_address: client::ip_address(request), ..Who::default() };
-    throttle::admit(&app.pool, action, who).await
+    rate_limit::admit(&app.pool, action, who).await
 }
 
 /// As [`count`], on behalf of the session of `user`, which must still exist: an attempt of a session that has ended is not
@@ -54,7 +54,7 @@ pub async fn count_in_session(
     account: Option<&str>,
 ) -> Result<Admission, HttpError> {
     let who = Who { account, ip_address: client::ip_address(request), ..Who::default() };
-    Ok(throttle::admit_for(&app.pool, &user.requester(request), action, who).await??)
+    Ok(rate_limit::admit_for(&app.pool, &user.requester(request), action, who).await??)
 }
 
 /// As [`count_in_session`], for a page without a form to show again: too many are answered with 429.

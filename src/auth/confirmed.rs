@@ -12,12 +12,12 @@ use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
 use super::CurrentUser;
-use crate::kit::error::HttpError;
-use crate::kit::form::{Form, FormView};
-use crate::kit::page::Page;
-use crate::kit::replay::{self, Holder};
-use crate::seal::Sealer;
+use crate::crypto::seal::Sealer;
 use crate::session::Current;
+use crate::web::error::HttpError;
+use crate::web::form::{Form, FormView};
+use crate::web::page::Page;
+use crate::web::resumed_form::{self, Holder};
 
 /// A proof counts as fresh for so long (ASVS 5.0 V7.5.1).
 pub const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
@@ -77,7 +77,7 @@ impl FromRequest for Confirmed {
         if Self::is_fresh(&user.session) {
             return Box::pin(async move { Ok(Confirmed(user)) });
         }
-        let target = replay::target(request);
+        let target = resumed_form::target(request);
         if request.method().is_safe() {
             return Box::pin(async move { Err(HttpError::ConfirmFirst { next: target }.into()) });
         }

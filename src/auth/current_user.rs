@@ -10,14 +10,15 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 
-use super::device;
+use super::known_device;
+use super::origin::origin;
 use crate::app::App;
-use crate::kit::cookie_guard;
-use crate::kit::error::HttpError;
-use crate::kit::page::Viewer;
-use crate::kit::replay::Holder;
-use crate::secret::Secret;
+use crate::crypto::secret::Secret;
 use crate::session::{Current, Person, Requester};
+use crate::web::cookie_guard;
+use crate::web::error::HttpError;
+use crate::web::page::Viewer;
+use crate::web::resumed_form::Holder;
 
 /// Somebody who is signed in. A stranger is sent to sign in and comes back afterwards.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl CurrentUser {
             user: self.person.id,
             session: self.session.id,
             token_digest: Some(secret.digest()),
-            origin: super::origin(request),
+            origin: origin(request),
         }
     }
 }
@@ -83,7 +84,7 @@ pub async fn recognize(
         Some(user) => unless_ended(response, &user).await,
         None => response.map_into_left_body(),
     };
-    device::set(&mut response);
+    known_device::set(&mut response);
     Ok(response)
 }
 

@@ -4,13 +4,14 @@
 
 use actix_web::HttpRequest;
 
-use super::device;
+use super::known_device;
+use super::origin::origin;
 use crate::app::App;
 use crate::db;
-use crate::kit::cookie_guard::{self, CookieChange};
-use crate::kit::error::HttpError;
 use crate::session::Birth;
 use crate::user::User;
+use crate::web::cookie_guard::{self, CookieChange};
+use crate::web::error::HttpError;
 
 /// A credential that was verified in this request, together with the account that it was verified for. The account is
 /// never read again: what is compared when the session is inserted is what was proven.
@@ -44,9 +45,9 @@ pub async fn first_factor(
     let birth = Birth {
         remembered,
         auth_methods: vec![method.to_owned()],
-        origin: super::origin(request),
+        origin: origin(request),
         credential_of: user.password_changed_at,
-        on_new_device: !device::is_known(request, app, &user),
+        on_new_device: !known_device::is_known(request, app, &user),
         account_of: Some((user.email.clone(), user.role.clone())),
     };
     let former = cookie_guard::secret(request).map(|secret| secret.digest());
@@ -62,7 +63,7 @@ pub async fn first_factor(
     if let Some(replaced) = created.replaced {
         app.sessions.settle_replaced(replaced).await;
     }
-    device::remember(request, app, id, user.password_changed_at);
+    known_device::remember(request, app, id, user.password_changed_at);
     cookie_guard::wish(request, |wish| {
         wish.change = CookieChange::Replace(created.secret.reveal());
         wish.max_age = remembered.then_some(app.config.session.remembered_absolute);

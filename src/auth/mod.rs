@@ -4,8 +4,9 @@
 mod admission;
 mod confirmed;
 mod current_user;
-pub mod device;
 mod first_factor;
+pub mod known_device;
+mod origin;
 mod proof;
 mod sign_out;
 
@@ -15,21 +16,6 @@ pub use admission::{
 pub use confirmed::{Confirmed, FRESH_FOR, ask, ask_later};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use first_factor::{FirstFactor, SignIn, first_factor};
+pub use origin::origin;
 pub use proof::{Proof, prove};
 pub use sign_out::{go_on, sign_out};
-
-use actix_web::HttpRequest;
-
-use crate::audit::{Actor, Origin};
-use crate::kit::client;
-use crate::session::device::bounded_user_agent;
-
-/// Where a request comes from, for the trail and the session's row.
-pub fn origin(request: &HttpRequest) -> Origin {
-    Origin {
-        actor: Actor::User,
-        ip_address: client::ip_address(request),
-        user_agent: client::user_agent(request).map(bounded_user_agent),
-        request_id: client::request_id(request),
-    }
-}

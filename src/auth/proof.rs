@@ -9,11 +9,11 @@ use serde_json::json;
 use super::CurrentUser;
 use crate::app::App;
 use crate::audit::{self, Event};
-use crate::kit::error::HttpError;
-use crate::user::authenticate;
-use crate::user::email_address::EmailAddress;
-use crate::user::password::Password;
-use crate::user::throttle::{self, Action, Admission};
+use crate::user::email::address::EmailAddress;
+use crate::user::password;
+use crate::user::password::policy::Password;
+use crate::user::rate_limit::{self, Action, Admission};
+use crate::web::error::HttpError;
 
 /// What came of it.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub async fn prove(
         Admission::Granted(granted) => granted,
         Admission::Refused { retry_after } => return Ok(Proof::Throttled { retry_after }),
     };
-    match authenticate::confirm(&app.pool, &app.hasher, user.person.id, password).await? {
+    match password::verify::confirm(&app.pool, &app.hasher, user.person.id, password).await? {
         Some(stored) => {
-            throttle::refund(&app.pool, granted).await?;
+            rate_limit::refund(&app.pool, granted).await?;
             Ok(Proof::Given(stored))
         }
         None => {

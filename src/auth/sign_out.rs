@@ -5,11 +5,11 @@ use actix_web::HttpRequest;
 
 use super::CurrentUser;
 use crate::app::App;
-use crate::kit::cookie_guard::{self, CookieChange};
-use crate::kit::error::HttpError;
-use crate::secret::Secret;
+use crate::crypto::secret::Secret;
 use crate::session::SessionEnded;
-use crate::user::rules::{self, Occasion};
+use crate::user::session_rules::{self, Occasion};
+use crate::web::cookie_guard::{self, CookieChange};
+use crate::web::error::HttpError;
 
 /// Ends the session of this browser. When this returns, the row is gone and no server accepts it. [`SessionEnded`]: it had
 /// ended before, and nothing was written.
@@ -26,7 +26,8 @@ pub async fn sign_out(
             requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
                 Box::pin(async move {
                     let (user, session) = (by.user, Some(by.session));
-                    rules::apply(connection, Occasion::SignedOut, user, session, &by.origin).await
+                    session_rules::apply(connection, Occasion::SignedOut, user, session, &by.origin)
+                        .await
                 })
             });
         outcome = ended.await?.map(|_| ());

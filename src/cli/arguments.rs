@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::user::hasher;
+use crate::user::password;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -229,7 +229,7 @@ pub(super) enum HashFormat {
     NodeScrypt,
 }
 
-impl From<HashFormat> for hasher::HashFormat {
+impl From<HashFormat> for password::hasher::HashFormat {
     fn from(format: HashFormat) -> Self {
         match format {
             HashFormat::BetterAuth => Self::BetterAuth,

@@ -7,13 +7,14 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::arguments::{Audit, Who};
-use super::{Ending, out, user};
+use super::exit::ExitStatus;
+use super::{out, user};
 use crate::audit::{self, Entry, Filter};
 use crate::config;
 use crate::db::Database;
 use crate::id::UserId;
-use crate::kit::ago;
-use crate::session::device;
+use crate::session::user_agent;
+use crate::web::relative_time;
 
 /// Between looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -23,7 +24,7 @@ const REACH: Duration = Duration::from_secs(30);
 /// Events in one look.
 const MOST: i64 = 10_000;
 
-pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<Ending> {
+pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<ExitStatus> {
     let seconds = match &wanted.since {
         None => None,
         Some(text) => Some(
@@ -39,7 +40,7 @@ pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<En
             Ok(id) => Some(id),
             Err(_) => match user::find(database, &Who { who: who.clone() }).await? {
                 Some(found) => Some(found.id()),
-                None => return Ok(Ending::NothingFound),
+                None => return Ok(ExitStatus::NothingFound),
             },
         },
     };
@@ -52,7 +53,7 @@ pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<En
                 break;
             }
         }
-        return Ok(if is_empty { Ending::NothingFound } else { Ending::Done });
+        return Ok(if is_empty { ExitStatus::NothingFound } else { ExitStatus::Done });
     }
     filter.seconds = Some(REACH.as_secs_f64());
     let mut seen: HashMap<i64, Instant> = HashMap::new();
@@ -60,7 +61,7 @@ pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<En
         for event in events.iter().rev() {
             let is_new = seen.insert(event.id, Instant::now()).is_none();
             if is_new && !out::is_heard(&line(event, wanted.json)) {
-                return Ok(Ending::Done);
+                return Ok(ExitStatus::Done);
             }
         }
         tokio::time::sleep(EVERY).await;
@@ -73,7 +74,7 @@ fn line(event: &Entry, json: bool) -> String {
     if json {
         return json!({
             "id": event.id,
-            "at": ago::iso(event.occurred_at),
+            "at": relative_time::iso(event.occurred_at),
             "event": event.event,
             "user_id": event.user_id,
             "email": event.email,
@@ -88,11 +89,11 @@ fn line(event: &Entry, json: bool) -> String {
     }
     let id = event.user_id.map(|id| id.to_string());
     let who = event.email.as_deref().or(id.as_deref()).unwrap_or("-");
-    let device = event.user_agent.as_deref().map(|agent| device::describe(Some(agent)).title);
+    let device = event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title);
     let empty = event.details.as_object().is_none_or(serde_json::Map::is_empty);
     let details = if empty { String::new() } else { event.details.to_string() };
     let by = if event.actor == "user" { "" } else { event.actor.as_str() };
-    let mut text = format!("{}  {:<20}  {who}", ago::iso(event.occurred_at), event.event);
+    let mut text = format!("{}  {:<20}  {who}", relative_time::iso(event.occurred_at), event.event);
     let rest = [
         by,
         event.ip_address.as_deref().unwrap_or_default(),

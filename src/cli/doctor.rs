@@ -7,11 +7,13 @@ use serde::Serialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use super::{Ending, out, sentence};
+use super::exit::ExitStatus;
+use super::out;
+use super::out::sentence;
 use crate::config::{Config, Database as Location, SecretKeys};
 use crate::db::{self, migrations};
 use crate::mail::Transport;
-use crate::session::feed;
+use crate::session::cache::invalidation;
 
 /// Sessions live by the database's clock; what pages show is by ours, so a difference is seen by people.
 const CLOCKS_MAY_DIFFER_BY: f64 = 2.0;
@@ -40,7 +42,7 @@ impl Findings {
     }
 }
 
-pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<Ending> {
+pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitStatus> {
     let mut findings = Findings::default();
     findings.add(
         Verdict::Ok,
@@ -85,7 +87,7 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<Ending> {
             (false, false) => "All is well.",
         });
     }
-    Ok(if problem { Ending::Problems } else { Ending::Done })
+    Ok(if problem { ExitStatus::Problems } else { ExitStatus::Done })
 }
 
 /// Whether what is announced comes back: without it no page is served from memory.
@@ -96,7 +98,7 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
     }
     let heard = async {
         let options = database.listen_options(config)?;
-        if feed::shares_backends(&options).await? {
+        if invalidation::shares_backends(&options).await? {
             anyhow::bail!("a pooler in transaction mode stands between");
         }
         let pool =
@@ -129,7 +131,7 @@ const QUEUE_PROBLEM: f64 = 0.9;
 
 /// Whether something keeps PostgreSQL's notification queue from being emptied.
 async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
-    let usage = feed::notification_queue_usage(pool).await?;
+    let usage = invalidation::notification_queue_usage(pool).await?;
     let percent = usage * 100.0;
     if usage < QUEUE_WARNING {
         findings.add(
@@ -219,7 +221,7 @@ fn cookies(config: &Config, findings: &mut Findings) {
 fn keys(config: &Config, findings: &mut Findings) {
     match &config.secret_keys {
         Some(keys) => {
-            let count = keys.iter().count();
+            let count = keys.as_slice().len();
             findings.add(
                 Verdict::Ok,
                 "keys",

@@ -5,19 +5,20 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::arguments::Mail as Action;
-use super::{Ending, out};
+use super::exit::ExitStatus;
+use super::out;
 use crate::db::Database;
-use crate::kit::ago;
 use crate::mail::outbox::{self, Entry, Retried};
+use crate::web::relative_time;
 
-pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<Ending> {
+pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
     match action {
         Action::List { state, limit, json } => list(database, state.as_deref(), limit, json).await,
         Action::Retry { id: Some(id), .. } => retry(database, &id).await,
         Action::Retry { .. } => {
             let count = outbox::retry_failed(&database.pool).await?;
             out::line(&format!("{count} mail(s) that failed wait to be sent again."));
-            Ok(if count == 0 { Ending::NothingFound } else { Ending::Done })
+            Ok(if count == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
         }
     }
 }
@@ -27,7 +28,7 @@ async fn list(
     state: Option<&str>,
     limit: i64,
     json: bool,
-) -> anyhow::Result<Ending> {
+) -> anyhow::Result<ExitStatus> {
     let entries = outbox::list(&database.pool, state, limit).await?;
     if json {
         let data = entries.iter().map(|entry| {
@@ -37,14 +38,14 @@ async fn list(
                 "recipient": entry.recipient,
                 "state": entry.state,
                 "attempts": entry.attempts,
-                "created_at": ago::iso(entry.created_at),
-                "next_attempt_at": (entry.state == "waiting").then(|| ago::iso(entry.next_attempt_at)),
-                "finished_at": entry.finished_at.map(ago::iso),
+                "created_at": relative_time::iso(entry.created_at),
+                "next_attempt_at": (entry.state == "waiting").then(|| relative_time::iso(entry.next_attempt_at)),
+                "finished_at": entry.finished_at.map(relative_time::iso),
                 "last_error": entry.last_error,
             })
         });
         out::json(&data.collect::<Vec<_>>())?;
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     }
     let now = OffsetDateTime::now_utc();
     let rows: Vec<[String; 7]> = entries
@@ -56,20 +57,20 @@ async fn list(
                 entry.recipient.clone(),
                 entry.state.clone(),
                 entry.attempts.to_string(),
-                ago::relative(entry.created_at, now),
+                relative_time::relative(entry.created_at, now),
                 what_next(entry, now),
             ]
         })
         .collect();
     out::table(["ID", "KIND", "TO", "STATE", "TRIES", "WRITTEN", "NOTE"], &rows);
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
     let error = entry.last_error.as_deref().unwrap_or_default();
     match entry.state.as_str() {
         "waiting" if entry.attempts > 0 => {
-            let next = ago::relative(entry.next_attempt_at, now);
+            let next = relative_time::relative(entry.next_attempt_at, now);
             let said = if error.is_empty() { String::new() } else { format!("; {error}") };
             format!("next try {next}{said}")
         }
@@ -77,7 +78,7 @@ fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
     }
 }
 
-async fn retry(database: &Database, id: &str) -> anyhow::Result<Ending> {
+async fn retry(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
     let retried = match id.parse::<Uuid>() {
         Ok(id) => outbox::retry(&database.pool, id).await?,
         Err(_) => Retried::NotFound,
@@ -85,15 +86,15 @@ async fn retry(database: &Database, id: &str) -> anyhow::Result<Ending> {
     Ok(match retried {
         Retried::Done => {
             out::line(&format!("Mail {id} is sent again as soon as a server runs."));
-            Ending::Done
+            ExitStatus::Done
         }
         Retried::NotNeeded => {
             out::problem(&format!("Mail {id} is sent, or about to be."));
-            Ending::NothingFound
+            ExitStatus::NothingFound
         }
         Retried::NotFound => {
             out::problem(&format!("There is no mail {id}."));
-            Ending::NothingFound
+            ExitStatus::NothingFound
         }
     })
 }

@@ -1,11 +1,12 @@
 //! `frontdesk migrate`: the same files and the same ledger as `sqlx migrate`.
 
 use super::arguments::Migrate;
-use super::{Ending, out};
+use super::exit::ExitStatus;
+use super::out;
 use crate::db::{Database, migrations};
-use crate::kit::ago;
+use crate::web::relative_time;
 
-pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<Ending> {
+pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<ExitStatus> {
     let pool = &database.pool;
     match action {
         Migrate::Run => {
@@ -15,22 +16,22 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
                 0 => "The schema is up to date.".to_owned(),
                 count => format!("Applied {count} migration(s). The schema is up to date."),
             });
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Migrate::Revert { all } => {
             let taken_back = migrations::revert(pool, all).await?;
             if taken_back.is_empty() {
                 out::line("There is no migration to take back.");
-                return Ok(Ending::NothingFound);
+                return Ok(ExitStatus::NothingFound);
             }
             for version in taken_back {
                 out::line(&format!("Took back {version}."));
             }
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Migrate::Roles { print: true } => {
             out::line(migrations::ROLES.trim_end());
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Migrate::Roles { print: false } => {
             migrations::check(pool).await??;
@@ -38,7 +39,7 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             out::line(
                 "The roles frontdesk_app and frontdesk_reader may do what they need, and no more.",
             );
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Migrate::Info { json } => {
             let steps = migrations::info(pool).await?;
@@ -48,15 +49,16 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
                 let rows: Vec<[String; 3]> = steps
                     .iter()
                     .map(|step| {
-                        let applied =
-                            step.applied_at.map_or_else(|| "pending".to_owned(), ago::iso);
+                        let applied = step
+                            .applied_at
+                            .map_or_else(|| "pending".to_owned(), relative_time::iso);
                         [step.version.to_string(), step.description.clone(), applied]
                     })
                     .collect();
                 out::table(["VERSION", "DESCRIPTION", "APPLIED"], &rows);
             }
             migrations::check(pool).await??;
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
     }
 }

@@ -4,13 +4,14 @@
 mod arguments;
 mod audit;
 mod doctor;
+mod exit;
 mod mail;
 mod migrate;
 mod out;
-mod people;
 mod prompt;
 mod session;
 mod user;
+mod user_files;
 
 use std::process::ExitCode;
 
@@ -20,25 +21,11 @@ use crate::config::Config;
 use crate::db::{self, Database, migrations};
 use crate::log;
 use arguments::{Arguments, Command};
+use exit::ExitStatus;
+use out::sentence;
 
 /// What the server logs unless `RUST_LOG` is set. The pool of sqlx would log each refused connection; `db` logs the first.
 const LOG_OF_SERVER: &str = "info,actix_server=warn,sqlx=warn,sqlx_core::pool=off";
-
-/// What a command ends with, as the help documents it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Done = 0,
-    Failed = 1,
-    WrongUse = 2,
-    NothingFound = 3,
-    Problems = 4,
-}
-
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        ExitCode::from(ending as u8)
-    }
-}
 
 /// Reads the arguments, does what they say, and answers the exit code.
 pub fn main() -> ExitCode {
@@ -48,14 +35,14 @@ pub fn main() -> ExitCode {
         Ok(config) => config,
         Err(errors) => {
             out::problem(&errors.to_string());
-            return Ending::WrongUse.into();
+            return ExitStatus::WrongUse.into();
         }
     };
     let serves = matches!(command, Command::Serve);
     let filter = if serves { LOG_OF_SERVER } else { "warn" };
     if let Err(error) = log::start(config.log, filter) {
         out::problem(&format!("The log cannot be started: {error}."));
-        return Ending::Failed.into();
+        return ExitStatus::Failed.into();
     }
     let done = actix_web::rt::System::new().block_on(run(config, command));
     let done = done.and_then(|ending| match out::failure() {
@@ -66,15 +53,15 @@ pub fn main() -> ExitCode {
         // The server must end although its log may not be read; a command waits for its reader.
         let say = if serves { log::print } else { out::problem };
         say(&sentence(&error));
-        Ending::Failed
+        ExitStatus::Failed
     });
     log::flush();
     ending.into()
 }
 
-async fn run(config: Config, command: Command) -> anyhow::Result<Ending> {
+async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Serve => crate::server::run(config).await.map(|()| Ending::Done),
+        Command::Serve => crate::server::run(config).await.map(|()| ExitStatus::Done),
         Command::Doctor { json } => doctor::run(&config, json).await,
         Command::Migrate { action } => {
             let database = db::connect(&config, true).await?;
@@ -115,16 +102,4 @@ async fn closing<T>(done: anyhow::Result<T>, database: Database) -> anyhow::Resu
     let done = done?;
     closed?;
     Ok(done)
-}
-
-/// The causes of an error as one sentence.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut text = format!("{error:#}");
-    if let Some(first) = text.get(..1).map(str::to_uppercase) {
-        text.replace_range(..1, &first);
-    }
-    if !text.ends_with(['.', '!', '?', '\n']) {
-        text.push('.');
-    }
-    text
 }

@@ -115,3 +115,15 @@ impl Progress {
         }
     }
 }
+
+/// The causes of an error as one sentence.
+pub(super) fn sentence(error: &anyhow::Error) -> String {
+    let mut text = format!("{error:#}");
+    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+        text.replace_range(..1, &first);
+    }
+    if !text.ends_with(['.', '!', '?', '\n']) {
+        text.push('.');
+    }
+    text
+}

@@ -3,15 +3,16 @@
 use serde_json::json;
 
 use super::arguments::{Session as Action, Who};
-use super::{Ending, out, prompt, user};
+use super::exit::ExitStatus;
+use super::{out, prompt, user};
 use crate::audit::Origin;
 use crate::db::{self, Database};
 use crate::id::SessionId;
-use crate::kit::ago;
 use crate::session::revoke::{self, Cause};
-use crate::session::{device, list, purge, settle, stats};
+use crate::session::{list, purge, settle, stats, user_agent};
+use crate::web::relative_time;
 
-pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<Ending> {
+pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
     match action {
         Action::List { user, limit, json } => list(database, user, limit, json).await,
         Action::Revoke { id: Some(id), .. } => revoke_one(database, &id).await,
@@ -27,11 +28,11 @@ async fn list(
     who: Option<String>,
     limit: i64,
     json: bool,
-) -> anyhow::Result<Ending> {
+) -> anyhow::Result<ExitStatus> {
     let user = match who {
         None => None,
         Some(who) => match user::find(database, &Who { who }).await? {
-            None => return Ok(Ending::NothingFound),
+            None => return Ok(ExitStatus::NothingFound),
             found => found.map(|user| user.id()),
         },
     };
@@ -42,17 +43,17 @@ async fn list(
                 "id": entry.id,
                 "user_id": entry.user_id,
                 "email": entry.email,
-                "device": device::describe(entry.user_agent.as_deref()).title,
+                "device": user_agent::describe(entry.user_agent.as_deref()).title,
                 "ip_address": entry.ip_address,
                 "user_agent": entry.user_agent,
                 "remembered": entry.remembered,
-                "created_at": ago::iso(entry.created_at),
-                "last_seen_at": ago::iso(entry.last_seen_at),
-                "expires_at": ago::iso(entry.expires_at),
+                "created_at": relative_time::iso(entry.created_at),
+                "last_seen_at": relative_time::iso(entry.last_seen_at),
+                "expires_at": relative_time::iso(entry.expires_at),
             })
         });
         out::json(&data.collect::<Vec<_>>())?;
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     }
     let rows: Vec<[String; 6]> = entries
         .iter()
@@ -60,18 +61,18 @@ async fn list(
             [
                 entry.id.to_string(),
                 entry.email.clone().unwrap_or_else(|| "(not signed in)".to_owned()),
-                device::describe(entry.user_agent.as_deref()).title,
+                user_agent::describe(entry.user_agent.as_deref()).title,
                 entry.ip_address.clone().unwrap_or_default(),
-                ago::relative(entry.created_at, entry.now),
-                ago::relative(entry.last_seen_at, entry.now),
+                relative_time::relative(entry.created_at, entry.now),
+                relative_time::relative(entry.last_seen_at, entry.now),
             ]
         })
         .collect();
     out::table(["ID", "EMAIL", "DEVICE", "ADDRESS", "SIGNED IN", "LAST SEEN"], &rows);
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
-async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<Ending> {
+async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
     let ended = match id.parse::<SessionId>() {
         Ok(session) => {
             db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
@@ -84,16 +85,16 @@ async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<Ending> {
     if ended {
         settle(&database.pool, None).await;
         out::line(&format!("Session {id} is over."));
-        Ok(Ending::Done)
+        Ok(ExitStatus::Done)
     } else {
         out::problem(&format!("There is no session {id}."));
-        Ok(Ending::NothingFound)
+        Ok(ExitStatus::NothingFound)
     }
 }
 
-async fn revoke_user(database: &Database, who: String) -> anyhow::Result<Ending> {
+async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitStatus> {
     let Some(user) = user::find(database, &Who { who }).await? else {
-        return Ok(Ending::NothingFound);
+        return Ok(ExitStatus::NothingFound);
     };
     let id = user.id();
     let ended = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
@@ -104,13 +105,13 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<Ending>
     .await?;
     settle(&database.pool, None).await;
     out::line(&format!("Ended {ended} session(s) of {}.", user.email));
-    Ok(if ended == 0 { Ending::NothingFound } else { Ending::Done })
+    Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
 
-async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<Ending> {
+async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus> {
     if !yes && !prompt::is_sure("This signs everybody out.") {
         out::problem("Nothing was done. Say --yes when there is no terminal.");
-        return Ok(Ending::WrongUse);
+        return Ok(ExitStatus::WrongUse);
     }
     let ended = db::long_transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
         Box::pin(async move { revoke::everybody(connection, &Origin::operator()).await })
@@ -118,14 +119,14 @@ async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<Ending> {
     .await?;
     settle(&database.pool, None).await;
     out::line(&format!("Ended {ended} session(s)."));
-    Ok(if ended == 0 { Ending::NothingFound } else { Ending::Done })
+    Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
 
-async fn stats(database: &Database, json: bool) -> anyhow::Result<Ending> {
+async fn stats(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
     let stats = stats::collect(&database.pool).await?;
     if json {
         out::json(&stats)?;
-        return Ok(Ending::Done);
+        return Ok(ExitStatus::Done);
     }
     let mebibytes = |bytes: i64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
     let hot = stats.hot_share.map_or_else(
@@ -152,14 +153,14 @@ async fn stats(database: &Database, json: bool) -> anyhow::Result<Ending> {
     out::histogram("Last seen", &rows(&stats.last_seen));
     out::histogram("Signed in since", &rows(&stats.age));
     out::histogram("Device", &rows(&stats.devices));
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn rows(buckets: &[stats::Bucket]) -> Vec<(&str, i64)> {
     buckets.iter().map(|bucket| (bucket.label.as_str(), bucket.count)).collect()
 }
 
-async fn purge(database: &Database, json: bool) -> anyhow::Result<Ending> {
+async fn purge(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
     let expired = purge::count_expired(&database.pool).await?;
     let progress = out::Progress::new(expired.unsigned_abs());
     let purged =
@@ -177,5 +178,5 @@ async fn purge(database: &Database, json: bool) -> anyhow::Result<Ending> {
         let seconds = purged.took.as_secs_f64();
         out::line(&format!("Deleted {} expired session(s) in {seconds:.1} s.", purged.rows));
     }
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }

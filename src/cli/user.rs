@@ -4,30 +4,29 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::arguments::{User as Action, Who};
-use super::{Ending, out, people, prompt};
+use super::exit::ExitStatus;
+use super::{out, prompt, user_files};
 use crate::app::hash_parameters;
 use crate::audit::Origin;
 use crate::config::Config;
+use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::id::UserId;
-use crate::kit::ago;
-use crate::seal::Sealer;
 use crate::session::{list, settle};
-use crate::user::User;
-use crate::user::deletion;
 use crate::user::display_name::DisplayName;
-use crate::user::email_address::EmailAddress;
-use crate::user::hasher::{Hasher, PasswordHash};
-use crate::user::password::{PasswordContext, PasswordPolicy};
-use crate::user::record::{self, Inserted, Role};
-use crate::user::set_password::set_by_operator;
-use crate::user::throttle;
+use crate::user::email::address::EmailAddress;
+use crate::user::password::change::set_by_operator;
+use crate::user::password::hasher::{Hasher, PasswordHash};
+use crate::user::password::policy::{PasswordContext, PasswordPolicy};
+use crate::user::users::{self, Inserted, Role};
+use crate::user::{User, deletion, rate_limit};
+use crate::web::relative_time;
 
 pub(super) async fn run(
     config: &Config,
     database: &Database,
     action: Action,
-) -> anyhow::Result<Ending> {
+) -> anyhow::Result<ExitStatus> {
     let pool = &database.pool;
     match action {
         Action::Create { email, name, admin } => {
@@ -36,18 +35,18 @@ pub(super) async fn run(
             let hash = ask_password(config, &email, &name).await?;
             let role = if admin { Role::Admin } else { Role::User };
             let made =
-                record::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
+                users::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
             match made {
                 Inserted::Done(user) => out::line(&format!("Made {email} ({}).", user.id())),
                 Inserted::EmailTaken => anyhow::bail!("there is an account with {email} already"),
             }
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Action::List { limit, json } => {
-            let users = record::list(pool, limit).await?;
+            let users = users::list(pool, limit).await?;
             if json {
                 out::json(&users.iter().map(data).collect::<Vec<_>>())?;
-                return Ok(Ending::Done);
+                return Ok(ExitStatus::Done);
             }
             let now = OffsetDateTime::now_utc();
             let rows: Vec<[String; 5]> = users
@@ -58,84 +57,95 @@ pub(super) async fn run(
                         user.display_name.clone(),
                         user.role.clone(),
                         state(user).to_owned(),
-                        ago::relative(user.created_at, now),
+                        relative_time::relative(user.created_at, now),
                     ]
                 })
                 .collect();
             out::table(["EMAIL", "NAME", "ROLE", "STATE", "SINCE"], &rows);
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Action::Show { who, json } => {
-            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let Some(user) = find(database, &who).await? else {
+                return Ok(ExitStatus::NothingFound);
+            };
             let sessions = list::count_for_user(pool, user.id()).await?;
             if json {
                 let mut shown = data(&user);
                 shown["sessions"] = json!(sessions);
                 out::json(&shown)?;
-                return Ok(Ending::Done);
+                return Ok(ExitStatus::Done);
             }
-            let changed = user.password_changed_at.map_or_else(|| "never".to_owned(), ago::exact);
+            let changed =
+                user.password_changed_at.map_or_else(|| "never".to_owned(), relative_time::exact);
             for (label, value) in [
                 ("Id", user.id.to_string()),
                 ("Email", user.email.clone()),
                 ("Name", user.display_name.clone()),
                 ("Role", user.role.clone()),
                 ("State", state(&user).to_owned()),
-                ("Since", ago::exact(user.created_at)),
+                ("Since", relative_time::exact(user.created_at)),
                 ("Password", format!("changed {changed}")),
                 ("Sessions", sessions.to_string()),
             ] {
                 out::line(&format!("{label:<10}{value}"));
             }
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Action::Delete { who, yes } => {
-            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let Some(user) = find(database, &who).await? else {
+                return Ok(ExitStatus::NothingFound);
+            };
             let question = format!("This deletes the account of {} for good.", user.email);
             if !yes && !prompt::is_sure(&question) {
                 out::problem("Nothing was done. Say --yes when there is no terminal.");
-                return Ok(Ending::WrongUse);
+                return Ok(ExitStatus::WrongUse);
             }
-            let sealer = Sealer::new(&config.secret_keys()?);
+            let sealer = Sealer::new(config.secret_keys()?.as_slice());
             let deleted =
                 deletion::delete_now(pool, &sealer, user.id(), Origin::operator()).await?;
             settle(pool, None).await;
             let word = if deleted { "is deleted" } else { "was deleted already" };
             out::line(&format!("{} {word}.", user.email));
-            Ok(if deleted { Ending::Done } else { Ending::NothingFound })
+            Ok(if deleted { ExitStatus::Done } else { ExitStatus::NothingFound })
         }
         Action::Disable { who } => set_disabled(database, &who, true).await,
         Action::Enable { who } => set_disabled(database, &who, false).await,
         Action::SetPassword { who } => {
-            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let Some(user) = find(database, &who).await? else {
+                return Ok(ExitStatus::NothingFound);
+            };
             let hash = ask_password(config, &user.email, &user.display_name).await?;
-            let sealer = Sealer::new(&config.secret_keys()?);
+            let sealer = Sealer::new(config.secret_keys()?.as_slice());
             set_by_operator(pool, sealer, user.id(), hash, Origin::operator()).await?;
             settle(pool, None).await;
             out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
-            Ok(Ending::Done)
+            Ok(ExitStatus::Done)
         }
         Action::Unlock { who } => {
-            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
-            let forgotten = throttle::unlock(pool, &user, Origin::operator()).await?;
+            let Some(user) = find(database, &who).await? else {
+                return Ok(ExitStatus::NothingFound);
+            };
+            let forgotten = rate_limit::unlock(pool, &user, Origin::operator()).await?;
             let said = if forgotten > 0 { "may be tried again" } else { "had nothing to wait for" };
             out::line(&format!("{} {said}.", user.email));
-            Ok(if forgotten > 0 { Ending::Done } else { Ending::NothingFound })
+            Ok(if forgotten > 0 { ExitStatus::Done } else { ExitStatus::NothingFound })
         }
         Action::Promote { who, demote } => {
-            let Some(user) = find(database, &who).await? else { return Ok(Ending::NothingFound) };
+            let Some(user) = find(database, &who).await? else {
+                return Ok(ExitStatus::NothingFound);
+            };
             let role = if demote { Role::User } else { Role::Admin };
-            let changed = record::set_role(pool, user.id(), role, Origin::operator()).await?;
+            let changed = users::set_role(pool, user.id(), role, Origin::operator()).await?;
             settle(pool, None).await;
             let said = match changed {
                 true => format!("is now {} and is signed out everywhere", role.as_str()),
                 false => format!("was already {}", role.as_str()),
             };
             out::line(&format!("{} {said}.", user.email));
-            Ok(if changed { Ending::Done } else { Ending::NothingFound })
+            Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
         }
-        Action::Import(asked) => people::import(pool, asked).await,
-        Action::Export(asked) => people::export(pool, asked).await,
+        Action::Import(asked) => user_files::import(pool, asked).await,
+        Action::Export(asked) => user_files::export(pool, asked).await,
     }
 }
 
@@ -143,8 +153,8 @@ pub(super) async fn run(
 pub(super) async fn find(database: &Database, who: &Who) -> anyhow::Result<Option<User>> {
     let pool = &database.pool;
     let user = match (who.who.parse::<UserId>(), EmailAddress::parse(&who.who)) {
-        (Ok(id), _) => record::find(pool, id).await?,
-        (_, Ok(email)) => record::find_by_email(pool, &email).await?,
+        (Ok(id), _) => users::find(pool, id).await?,
+        (_, Ok(email)) => users::find_by_email(pool, &email).await?,
         _ => None,
     };
     if user.is_none() {
@@ -153,10 +163,14 @@ pub(super) async fn find(database: &Database, who: &Who) -> anyhow::Result<Optio
     Ok(user)
 }
 
-async fn set_disabled(database: &Database, who: &Who, disabled: bool) -> anyhow::Result<Ending> {
-    let Some(user) = find(database, who).await? else { return Ok(Ending::NothingFound) };
+async fn set_disabled(
+    database: &Database,
+    who: &Who,
+    disabled: bool,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
     let changed =
-        record::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
+        users::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
     settle(&database.pool, None).await;
     let said = match (disabled, changed) {
         (true, true) => "is disabled and signed out everywhere",
@@ -165,7 +179,7 @@ async fn set_disabled(database: &Database, who: &Who, disabled: bool) -> anyhow:
         (false, false) => "was enabled already",
     };
     out::line(&format!("{} {said}.", user.email));
-    Ok(if changed { Ending::Done } else { Ending::NothingFound })
+    Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
 }
 
 async fn ask_password(config: &Config, email: &str, name: &str) -> anyhow::Result<PasswordHash> {
@@ -192,9 +206,9 @@ fn data(user: &User) -> Value {
         "email": user.email,
         "display_name": user.display_name,
         "role": user.role,
-        "created_at": ago::iso(user.created_at),
-        "password_changed_at": user.password_changed_at.map(ago::iso),
-        "disabled_at": user.disabled_at.map(ago::iso),
-        "deletion_due_at": user.deletion_due_at.map(ago::iso),
+        "created_at": relative_time::iso(user.created_at),
+        "password_changed_at": user.password_changed_at.map(relative_time::iso),
+        "disabled_at": user.disabled_at.map(relative_time::iso),
+        "deletion_due_at": user.deletion_due_at.map(relative_time::iso),
     })
 }

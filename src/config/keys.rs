@@ -10,8 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
+use crate::crypto::secret::{Secret, SecretText};
 use crate::durable;
-use crate::secret::{Secret, SecretText};
 
 /// Characters of a key at least: 32 of base64 carry 192 bits.
 const SHORTEST: usize = 32;
@@ -75,9 +75,9 @@ impl SecretKeys {
         Self::parse(text.trim()).map_err(|weak| anyhow::anyhow!("{} {weak}", path.display()))
     }
 
-    /// The keys; the first seals.
-    pub fn iter(&self) -> impl Iterator<Item = &SecretText> {
-        self.0.iter()
+    /// The keys. The first one encrypts.
+    pub fn as_slice(&self) -> &[SecretText] {
+        &self.0
     }
 }
 

@@ -6,7 +6,7 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::parse::Reader;
-use crate::secret::SecretText;
+use crate::crypto::secret::SecretText;
 
 /// How mail leaves the house.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::ConfigErrors;
-use crate::secret::SecretText;
+use super::error::ConfigErrors;
+use crate::crypto::secret::SecretText;
 
 /// Names and values, and what was wrong so far.
 pub(super) struct Reader<'a> {

@@ -4,7 +4,6 @@
 //! sqlx asks whether it lives and would wait for the answer for ever.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
-use super::shed;
+use super::error::{is_notification_queue_full, is_of_the_connection, silence};
+use super::pool::shed;
 
 /// Nothing that a page waits for takes longer: a few statements of at most 2.5 s.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -39,40 +39,6 @@ impl Failure for anyhow::Error {
     fn of_database(&self) -> Option<&sqlx::Error> {
         self.downcast_ref()
     }
-}
-
-/// Nothing came back.
-pub(super) fn silence() -> sqlx::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not answer in time").into()
-}
-
-/// Whether `error` says that a connection prepared its statements for another schema ("cached plan must not change
-/// result type"). It says so for ever.
-pub fn is_of_a_former_schema(error: &sqlx::Error) -> bool {
-    has_code(error, "0A000")
-}
-
-/// Whether `error` is that of a function that only a primary has (`pg_current_wal_insert_lsn`): this connection leads to a
-/// standby.
-pub fn is_in_recovery(error: &sqlx::Error) -> bool {
-    has_code(error, "55000")
-}
-
-/// Whether `error` says that PostgreSQL's notification queue is full: a commit that notifies is refused.
-pub fn is_notification_queue_full(error: &sqlx::Error) -> bool {
-    has_code(error, "54000")
-}
-
-/// Whether `error` says that a connection is of no more use: nothing comes back, or its server takes no writes any more
-/// (a demoted primary, a standby), or it remembers a former schema. sqlx would keep the last two.
-fn is_of_the_connection(error: &sqlx::Error) -> bool {
-    let is_silence =
-        matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
-    is_silence || has_code(error, "25006") || is_in_recovery(error) || is_of_a_former_schema(error)
-}
-
-fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
 }
 
 /// The answer to one statement, for a loop that must go on. The pool gives up the connection of one that got none.

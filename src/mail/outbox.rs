@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Message;
+use crate::crypto::seal::Sealer;
 use crate::id::UserId;
-use crate::seal::Sealer;
 
 /// Without a word from the server that sends a mail, another may take it over after this long.
 pub const LEASE: Duration = Duration::from_secs(60);

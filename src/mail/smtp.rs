@@ -16,7 +16,7 @@ use lettre::transport::smtp::{Error, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::compose::Composed;
+use super::mime::Composed;
 
 /// Connecting, and each command.
 const COMMAND: Duration = Duration::from_secs(20);

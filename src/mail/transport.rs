@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::compose::Composed;
+use super::mime::Composed;
 use super::smtp::{Failure, Smtp, Stage};
 use crate::config::{Mail, MailTransport};
 use crate::durable;

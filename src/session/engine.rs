@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
-use super::feed::Feed;
-use super::purge::Pace;
-use super::{PgSessionStore, purge, touch};
+use super::cache::invalidation::Feed;
+use super::purge::{self, Pace};
+use super::{PgSessionStore, last_seen};
 use crate::background::{Jobs, Loops};
 
 /// The running loops of a [`PgSessionStore`].
@@ -30,7 +30,7 @@ impl Engine {
     ) -> Self {
         let mut loops = Loops::new(jobs.clone());
         let touched = store.clone();
-        loops.spawn("last_seen", touch::FLUSH_EVERY, move || {
+        loops.spawn("last_seen", last_seen::FLUSH_EVERY, move || {
             let store = touched.clone();
             async move {
                 if let Err(error) = store.touch().flush().await {

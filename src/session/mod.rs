@@ -4,7 +4,7 @@
 //! * The cookie carries a random secret; the row is keyed by its SHA-256. Nothing in the database
 //!   signs anybody in.
 //! * A session that ended stays ended: no statement here inserts but the one that begins a session.
-//! * Two windows a session, on its row, by the database's clock ([`Windows`]).
+//! * Each session has an idle and an absolute timeout, on its row, by the clock of the database ([`Timeouts`]).
 //! * Reading writes nothing; "last seen" is written by [`touch`], at most once a minute.
 //! * What a request changed is written key by key: two requests at once do not undo each other.
 //! * Expired rows are deleted by [`purge`].
@@ -21,16 +21,11 @@
 #![doc = include_str!("../../examples/minimal.rs")]
 //! ```
 
-mod barrier;
-mod birth;
-mod cache;
-mod conversation;
-pub mod device;
+pub mod cache;
+mod create;
 mod engine;
-pub mod feed;
+pub mod last_seen;
 pub mod list;
-mod lookup;
-pub mod moment;
 mod new_device;
 pub mod purge;
 mod requester;
@@ -39,18 +34,12 @@ pub mod state;
 mod state_write;
 pub mod stats;
 mod store;
-pub mod touch;
-mod windows;
+mod timeouts;
+pub mod user_agent;
 
-/// What `cache.rs` is made of; its model test puts loom's in the place of these.
-mod sync {
-    pub(super) use std::sync::Mutex;
-    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
-}
-
-pub use barrier::{LEASE, settle};
+pub use cache::barrier::{LEASE, settle};
 pub use engine::Engine;
 pub use requester::{Requester, SessionEnded};
 pub use state::{Birth, Current, Person};
 pub use store::{Created, PgSessionStore, Replaced};
-pub use windows::Windows;
+pub use timeouts::Timeouts;

@@ -3,11 +3,11 @@
 
 use sqlx::PgConnection;
 
-use super::device;
+use super::user_agent;
 use crate::audit::Origin;
+use crate::crypto::seal::Sealer;
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
-use crate::seal::Sealer;
 
 /// Enqueues the mail, unless this is the first sign-in of all: then there is nobody to be warned. To be called before the
 /// sign-in itself is recorded.
@@ -32,7 +32,7 @@ pub(super) async fn tell(
     let Some(owner) = owner else { return Ok(()) };
     let message = Message::NewDevice {
         display_name: owner.display_name,
-        device: device::describe(origin.user_agent.as_deref()).title,
+        device: user_agent::describe(origin.user_agent.as_deref()).title,
         ip_address: origin.ip_address.map(|address| address.to_string()),
         at: owner.now,
     };

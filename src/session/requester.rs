@@ -28,9 +28,9 @@
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use crate::audit::Origin;
+use crate::crypto::secret::Digest;
 use crate::db::{self, Failure, Work};
 use crate::id::{SessionId, UserId};
-use crate::secret::Digest;
 
 /// Who requests a change: a user, in one of their sessions. Commands of an operator have no requester.
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::requester::{self, Requester};
 use crate::audit::{self, Event, Origin};
+use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::{SessionId, UserId};
-use crate::secret::{Digest, Secret};
 
 /// Why a session ended, as `audit_events.details` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::moment::Moment;
+use super::cache::clock::Moment;
 use crate::audit::Origin;
 use crate::id::{SessionId, UserId};
 

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
 
+use crate::crypto::secret::Digest;
 use crate::db;
-use crate::secret::Digest;
 
 /// What a request changed in the state of a session.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-use super::device;
+use super::user_agent;
 use crate::db;
 
 /// What `frontdesk session stats` says.
@@ -127,7 +127,7 @@ async fn count(connection: &mut PgConnection) -> sqlx::Result<Stats> {
     .await?;
     let mut devices: Vec<Bucket> = Vec::new();
     for agent in agents {
-        let label = device::describe(agent.user_agent.as_deref()).title;
+        let label = user_agent::describe(agent.user_agent.as_deref()).title;
         match devices.iter_mut().find(|known| known.label == label) {
             Some(known) => known.count += agent.count,
             None => devices.push(Bucket { label, count: agent.count }),

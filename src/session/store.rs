@@ -13,21 +13,23 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::birth::Inserted;
-use super::cache::{Cache, Entry, Stamp, Stripe};
-use super::feed::{Feed, State, Status};
-use super::lookup::{Lookup, Row};
-use super::moment::Moment;
+use super::cache::barrier;
+use super::cache::clock::Moment;
+use super::cache::entries::{Cache, Entry, Stamp, Stripe};
+use super::cache::invalidation::{Feed, State, Status};
+use super::cache::lookup::{Lookup, Row};
+use super::cache::{Loaded, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
+use super::create::{self, Inserted};
+use super::last_seen::{Activity, Touch};
 use super::purge::Tally;
+use super::revoke;
 use super::state::{self, Ages, Birth, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
 use super::state_write::StateWrite;
-use super::touch::{Activity, Touch};
-use super::windows::Windows;
-use super::{barrier, birth, revoke};
+use super::timeouts::Timeouts;
+use crate::crypto::seal::Sealer;
+use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::{SessionId, UserId};
-use crate::seal::Sealer;
-use crate::secret::{Digest, Secret};
 
 /// Why the session of a sign-in that a host application announced with [`Birth`] was not saved.
 #[derive(Debug, thiserror::Error)]
@@ -38,19 +40,6 @@ struct Overtaken;
 
 /// An entry is asked for again after this long, for another server may have lengthened the life.
 const LONGEST_ENTRY: Duration = Duration::from_secs(60);
-/// Every two bytes there are: as the trigger names them.
-const STRIPES: usize = 1 << 16;
-const SHARDS: usize = 64;
-
-/// What this server knows of sessions.
-pub(super) type SessionCache = Cache<Digest, Loaded>;
-
-/// A session as it was loaded.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    known: Arc<Known>,
-    activity: Arc<Activity>,
-}
 
 /// A session that [`PgSessionStore::create`] inserted.
 #[derive(Debug)]
@@ -69,7 +58,7 @@ pub struct Replaced(Stripe);
 #[derive(Clone)]
 pub struct PgSessionStore {
     pool: PgPool,
-    windows: Windows,
+    timeouts: Timeouts,
     touch: Touch,
     cache: Arc<SessionCache>,
     lookup: Lookup,
@@ -82,17 +71,17 @@ pub struct PgSessionStore {
 }
 
 impl PgSessionStore {
-    /// A store on `pool` whose new sessions get `windows`. With `cached`, up to so many sessions are kept in
+    /// A store on `pool` whose new sessions get `timeouts`. With `cached`, up to so many sessions are kept in
     /// memory, about a kilobyte each, and believed while [`PgSessionStore::feed`] runs; without, every
     /// page asks the database.
-    pub fn new(pool: PgPool, windows: Windows, cached: Option<usize>) -> Self {
+    pub fn new(pool: PgPool, timeouts: Timeouts, cached: Option<usize>) -> Self {
         let touch = Touch::new(pool.clone());
         let (stripes, shards) = if cached.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
         let cache = Arc::new(Cache::new(cached.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
         let server = cached.map(|_| Uuid::now_v7());
         let (status, purged, sealer) = (Arc::default(), Arc::default(), None);
-        Self { pool, windows, touch, cache, lookup, status, purged, server, sealer }
+        Self { pool, timeouts, touch, cache, lookup, status, purged, server, sealer }
     }
 
     /// The same, which tells people by mail of sign-ins with a new device.
@@ -186,7 +175,7 @@ impl PgSessionStore {
         let incoming = Incoming { user: Some(user), birth, rest: Value::Object(Map::new()) };
         let sealer = self.sealer.as_ref();
         let former = former.as_ref();
-        let inserted = birth::insert(connection, &self.windows, sealer, incoming, former).await?;
+        let inserted = create::insert(connection, &self.timeouts, sealer, incoming, former).await?;
         Ok(inserted.map(|Inserted { secret, has_replaced }| Created {
             secret,
             replaced: former
@@ -275,7 +264,7 @@ impl SessionStore for PgSessionStore {
         self.keep(digest, &row, activity, stamp, asked).map(Some)
     }
 
-    /// Begins a session. The windows are the store's own; actix-session's `ttl` is one for all and not
+    /// Begins a session. The timeouts are the store's own; actix-session's `ttl` is one for all and not
     /// used. What was loaded begins no other: it may have ended meanwhile, and its absolute timeout would begin anew.
     async fn save(
         &self,
@@ -289,11 +278,12 @@ impl SessionStore for PgSessionStore {
         }
         let incoming =
             state::take_apart(state).map_err(|error| SaveError::Serialization(error.into()))?;
-        let (windows, sealer) = (self.windows, self.sealer.clone());
+        let (timeouts, sealer) = (self.timeouts, self.sealer.clone());
         let saved = db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
             Box::pin(async move {
                 let sealer = sealer.as_ref();
-                let inserted = birth::insert(connection, &windows, sealer, incoming, None).await?;
+                let inserted =
+                    create::insert(connection, &timeouts, sealer, incoming, None).await?;
                 Ok(inserted.ok_or(Overtaken)?.secret)
             })
         });
@@ -358,16 +348,4 @@ impl SessionStore for PgSessionStore {
         self.settle().await;
         Ok(())
     }
-}
-
-/// The first two bytes of the digest, as the trigger on `sessions` names them.
-fn session_stripe(digest: &Digest) -> Stripe {
-    let bytes = digest.as_bytes();
-    Stripe::from_be_bytes([bytes[0], bytes[1]])
-}
-
-/// The last two bytes of the id, which are random in a UUID of version 7, as the trigger on `users` names them.
-fn user_stripe(user: UserId) -> Stripe {
-    let bytes = user.uuid().into_bytes();
-    Stripe::from_be_bytes([bytes[14], bytes[15]])
 }

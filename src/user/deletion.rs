@@ -6,12 +6,12 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::rules::{self, Occasion};
+use super::session_rules::{self, Occasion};
 use crate::audit::{self, Event, Origin};
+use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::seal::Sealer;
 use crate::session::{Requester, SessionEnded};
 
 /// Between asking and the end. As long as the undo link of a changed address lives, so that somebody whose account was
@@ -53,7 +53,7 @@ pub async fn request(
                 }
             };
             let (occasion, current) = (Occasion::DeletionRequested, Some(session));
-            let ended = rules::apply(connection, occasion, user, current, &origin).await?;
+            let ended = session_rules::apply(connection, occasion, user, current, &origin).await?;
             let Some(scheduled) = scheduled else { return Ok(due_at) };
             let message =
                 Message::DeletionScheduled { display_name: scheduled.display_name, due_at };
@@ -215,7 +215,7 @@ async fn erase(
     origin: &Origin,
 ) -> sqlx::Result<()> {
     let user = UserId::from(leaving.id);
-    rules::apply(connection, Occasion::Deleted, user, None, origin).await?;
+    session_rules::apply(connection, Occasion::Deleted, user, None, origin).await?;
     outbox::forget(connection, user, &leaving.email).await?;
     for statement in [
         sqlx::query!(

@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::display_name::DisplayName;
-use super::email_address::EmailAddress;
-use super::hasher::PasswordHash;
-use super::record::Role;
+use super::email::address::EmailAddress;
+use super::password::hasher::PasswordHash;
+use super::users::Role;
 use crate::audit::{self, Origin};
 use crate::db;
 use crate::id::UserId;

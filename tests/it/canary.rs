@@ -2,8 +2,8 @@
 //! the log of a PostgreSQL that writes down every statement with its parameters.
 
 use actix_web::cookie::{Cookie, CookieJar, Key};
-use frontdesk::db::cluster::Cluster as PostgreSql;
 use frontdesk::db::migrations;
+use frontdesk::db::private_cluster::Cluster as PostgreSql;
 
 use crate::support::folder::new_folder;
 use crate::support::mail::{db_forget_tries, db_mail, db_mails};

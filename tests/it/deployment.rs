@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use frontdesk::db::cluster::Cluster as PostgreSql;
 use frontdesk::db::migrations;
+use frontdesk::db::private_cluster::Cluster as PostgreSql;
 
 use crate::support::folder::new_folder;
 use crate::support::port::free_port;

@@ -7,7 +7,7 @@ use actix_session::storage::{SessionKey, SessionStore as _};
 use actix_web::cookie::{Cookie, CookieJar, Key};
 use frontdesk::db;
 use frontdesk::session::purge::{self, Pace};
-use frontdesk::session::{PgSessionStore, Windows};
+use frontdesk::session::{PgSessionStore, Timeouts};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::support::kill::until;
@@ -176,7 +176,7 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
         let touches = scope.spawn(move || {
             runtime().block_on(async {
                 let options: PgConnectOptions = url.parse().unwrap();
-                let store = PgSessionStore::new(db::pool(options, 2), Windows::default(), None);
+                let store = PgSessionStore::new(db::pool(options, 2), Timeouts::default(), None);
                 let mut touched = 0;
                 // Each was seen two minutes ago, so each is due.
                 for some in cookies.chunks(10).take_while(|_| !done.load(Ordering::SeqCst)) {

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use frontdesk::db::cluster::Cluster as PostgreSql;
 use frontdesk::db::migrations;
+use frontdesk::db::private_cluster::Cluster as PostgreSql;
 
 use crate::support::browser::encode;
 use crate::support::folder::new_folder;

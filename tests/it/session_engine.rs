@@ -8,7 +8,7 @@ use actix_session::{Session, SessionMiddleware};
 use actix_web::cookie::Key;
 use actix_web::test as in_process;
 use actix_web::{App, HttpResponse, web};
-use frontdesk::session::{PgSessionStore, Windows};
+use frontdesk::session::{PgSessionStore, Timeouts};
 
 use crate::support::kill::until;
 use crate::support::port::free_address;
@@ -39,7 +39,7 @@ fn fifty_requests_at_once_that_set_fifty_keys_leave_fifty_keys() {
     actix_web::rt::System::new().block_on(async {
         // Connections of this runtime, which is gone when the rows are looked at.
         let pool = sqlx::PgPool::connect_lazy(&database.url).expect("an address of ours");
-        let store = PgSessionStore::new(pool, Windows::default(), None);
+        let store = PgSessionStore::new(pool, Timeouts::default(), None);
         let app = in_process::init_service(
             App::new()
                 .wrap(SessionMiddleware::builder(store, Key::from(&[7; 64])).build())

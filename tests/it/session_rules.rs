@@ -5,11 +5,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use frontdesk::audit::Origin;
+use frontdesk::crypto::secret::Secret;
 use frontdesk::db;
 use frontdesk::id::{SessionId, UserId};
-use frontdesk::secret::Secret;
 use frontdesk::session::settle;
-use frontdesk::user::rules::{self, Fate, Occasion, Pending, RULES};
+use frontdesk::user::session_rules;
+use frontdesk::user::session_rules::Fate;
+use frontdesk::user::session_rules::Occasion;
+use frontdesk::user::session_rules::Pending;
+use frontdesk::user::session_rules::RULES;
 
 use crate::command_line::run;
 use crate::support::database::sealed;
@@ -81,7 +85,7 @@ fn engine(occasion: Occasion, database: &Database) -> Option<Secret> {
                 )
                 .execute(&mut *connection)
                 .await?;
-                rules::apply(connection, occasion, user, Some(current), &Origin::default()).await
+                session_rules::apply(connection, occasion, user, Some(current), &Origin::default()).await
             })
         })
         .await
@@ -211,7 +215,7 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
 #[test]
 fn the_rule_table_in_the_document_is_the_one_in_the_code() {
     let document = std::fs::read_to_string("docs/SECURITY.md").unwrap();
-    let table = rules::markdown();
+    let table = session_rules::markdown();
     assert_eq!(table.lines().count(), RULES.len() + 2);
     assert!(document.contains(&table), "docs/SECURITY.md should have:\n{table}");
 }

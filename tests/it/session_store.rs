@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_session::storage::{SaveError, SessionKey, SessionStore};
 use actix_web::cookie::time::Duration;
-use frontdesk::session::{PgSessionStore, Windows};
+use frontdesk::session::{PgSessionStore, Timeouts};
 
 use crate::support::Database;
 
@@ -67,7 +67,7 @@ pub async fn contract(store: &impl SessionStore) {
 #[test]
 fn our_store_keeps_the_contract() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    let store = PgSessionStore::new(database.pool.clone(), Timeouts::default(), None);
     database.runtime.block_on(contract(&store));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
 }
@@ -76,8 +76,8 @@ fn our_store_keeps_the_contract() {
 fn an_update_racing_a_delete_never_wins_it_back() {
     let database = Database::new();
     let stores = [
-        PgSessionStore::new(database.pool.clone(), Windows::default(), None),
-        PgSessionStore::new(database.pool.clone(), Windows::default(), None),
+        PgSessionStore::new(database.pool.clone(), Timeouts::default(), None),
+        PgSessionStore::new(database.pool.clone(), Timeouts::default(), None),
     ];
     database.runtime.block_on(async {
         for round in 0..1000 {
@@ -103,7 +103,7 @@ fn an_update_racing_a_delete_never_wins_it_back() {
 #[test]
 fn a_session_that_was_loaded_never_begins_another() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    let store = PgSessionStore::new(database.pool.clone(), Timeouts::default(), None);
     database.runtime.block_on(async {
         let session = store.save(state(&[("user", "1")]), &TTL).await.unwrap();
         let loaded = store.load(&session).await.unwrap().unwrap();
@@ -124,7 +124,7 @@ fn a_request_that_outlives_the_account_being_disabled_writes_no_state() {
         "INSERT INTO users (id, email, email_canonical, display_name)
          VALUES ('{USER}', 'ada@example.com', 'ada@example.com', 'Ada')"
     ));
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    let store = PgSessionStore::new(database.pool.clone(), Timeouts::default(), None);
     let (session, loaded) = database.runtime.block_on(async {
         let user = format!("\"{USER}\"");
         let new = state(&[("actix_identity.user_id", &user), ("cart", "1")]);
@@ -146,7 +146,7 @@ fn a_request_that_outlives_the_account_being_disabled_writes_no_state() {
 #[test]
 fn state_is_real_json_and_columns_are_not_repeated_in_it() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    let store = PgSessionStore::new(database.pool.clone(), Timeouts::default(), None);
     database.runtime.block_on(async {
         let session = store.save(state(&[("cart", r#"["bell"]"#)]), &TTL).await.unwrap();
         let mut loaded = store.load(&session).await.unwrap().unwrap();
@@ -162,7 +162,7 @@ fn state_is_real_json_and_columns_are_not_repeated_in_it() {
 #[test]
 fn rows_of_the_next_format_are_read_and_those_beyond_are_left_alone() {
     let database = Database::new();
-    let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
+    let store = PgSessionStore::new(database.pool.clone(), Timeouts::default(), None);
     database.runtime.block_on(async {
         let session = store.save(state(&[("a", "1")]), &TTL).await.unwrap();
         database_format(&database, 2).await;

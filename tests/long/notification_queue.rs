@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use frontdesk::db::cluster::Cluster;
 use frontdesk::db::migrations;
+use frontdesk::db::private_cluster::Cluster;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 

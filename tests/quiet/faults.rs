@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use frontdesk::db::cluster::Cluster;
+use frontdesk::db::private_cluster::Cluster;
 
 use crate::bystander::Bystander;
 use crate::support::browser::encode;

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use frontdesk::db::cluster::{Cluster, ClusterError};
+use frontdesk::db::private_cluster::Cluster;
+use frontdesk::db::private_cluster::ClusterError;
 
 use super::*;
 

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use actix_web::cookie::{Cookie, CookieJar, Key};
-use frontdesk::db::cluster::Cluster;
+use frontdesk::crypto::secret::Secret;
 use frontdesk::db::migrations;
-use frontdesk::secret::Secret;
+use frontdesk::db::private_cluster::Cluster;
 use frontdesk::session::settle;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};

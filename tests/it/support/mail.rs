@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use frontdesk::config::SecretKeys;
-use frontdesk::seal::Sealer;
+use frontdesk::crypto::seal::Sealer;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ impl Mail {
 
 /// Every mail so far, oldest first.
 pub fn db_mails(database: &Database) -> Vec<Mail> {
-    let sealer = Sealer::new(&SecretKeys::parse(KEY).unwrap());
+    let sealer = Sealer::new(SecretKeys::parse(KEY).unwrap().as_slice());
     let rows: Vec<(Uuid, String, String, Vec<u8>)> = database
         .runtime
         .block_on(

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use frontdesk::config::SecretKeys;
+use frontdesk::crypto::seal::Sealer;
 use frontdesk::mail::{Message, outbox};
-use frontdesk::seal::Sealer;
 use serde_json::Value;
 
 use super::Database;
@@ -167,7 +167,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// What opens and seals the messages of servers that tests start.
 pub fn sealer() -> Sealer {
-    Sealer::new(&SecretKeys::parse(KEY).unwrap())
+    Sealer::new(SecretKeys::parse(KEY).unwrap().as_slice())
 }
 
 impl Database {

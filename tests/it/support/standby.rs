@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use frontdesk::db::cluster::Cluster;
 use frontdesk::db::migrations;
+use frontdesk::db::private_cluster::Cluster;
 use tokio::runtime::Runtime;
 
 use super::folder::new_folder;

@@ -1,0 +1,150 @@
+//! `frontdesk user export`: everybody, in the form that `import` reads. Hashes only when they are asked for: whoever has
+//! the file can guess passwords at leisure.
+
+use std::fs::{File, OpenOptions, remove_file};
+use std::io::{self, BufWriter, IsTerminal as _, Write, stdout};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::{Map, Value};
+use sqlx::PgPool;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+use super::columns::{COLUMNS, Column};
+use super::csv;
+use crate::cli::arguments::{Export, FileFormat};
+use crate::cli::exit::ExitStatus;
+use crate::cli::out;
+use crate::durable;
+use crate::user::{User, users};
+
+const PAGE: i64 = 1_000;
+
+pub(in crate::cli) async fn run(pool: &PgPool, asked: Export) -> anyhow::Result<ExitStatus> {
+    let path = asked.file.as_deref().filter(|path| path.as_os_str() != "-");
+    let format = asked.format.unwrap_or_else(|| {
+        let ending = path.and_then(|path| path.extension()).and_then(|ending| ending.to_str());
+        match ending {
+            Some("jsonl" | "ndjson" | "json") => FileFormat::Jsonl,
+            _ => FileFormat::Csv,
+        }
+    });
+    if asked.with_hashes && path.is_none() && stdout().is_terminal() {
+        out::problem("These are password hashes: keep them from the scrollback of your terminal.");
+    }
+    let Some(path) = path else {
+        let count = write(pool, stdout().lock(), format, asked.with_hashes).await;
+        return match count {
+            // Whoever read it has enough (`| head`).
+            Err(error) if is_broken_pipe(&error) => Ok(ExitStatus::Done),
+            Err(error) => Err(error),
+            Ok(0) => Ok(ExitStatus::NothingFound),
+            Ok(_) => Ok(ExitStatus::Done),
+        };
+    };
+    // Never over a file that is there, and never for others to read.
+    let made: io::Result<File> =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = made.context("the file cannot be made")?;
+    let written = match write(pool, &file, format, asked.with_hashes).await {
+        Ok(count) => synced(&file, path).map(|()| count),
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(count) => {
+            let hashes = if asked.with_hashes { "with" } else { "without" };
+            out::line(&format!("Wrote {count} account(s), {hashes} password hashes."));
+            Ok(if count == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
+        }
+        Err(error) => {
+            remove_file(path).ok();
+            Err(error)
+        }
+    }
+}
+
+/// A full disk or quota may be reported only when the file is synced.
+fn synced(file: &File, path: &Path) -> anyhow::Result<()> {
+    file.sync_all()?;
+    Ok(durable::sync_folder(durable::parent(path))?)
+}
+
+async fn write(
+    pool: &PgPool,
+    output: impl Write,
+    format: FileFormat,
+    with_hashes: bool,
+) -> anyhow::Result<u64> {
+    let mut output = BufWriter::new(output);
+    let columns: Vec<(Column, &str)> = COLUMNS
+        .into_iter()
+        .filter(|(column, _)| match column {
+            Column::PasswordHash => with_hashes,
+            Column::HashFormat => false,
+            _ => true,
+        })
+        .collect();
+    if format == FileFormat::Csv {
+        let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
+        writeln!(output, "{}", names.join(","))?;
+    }
+    let (mut after, mut count) = (Uuid::nil(), 0);
+    loop {
+        let users = users::list_after(pool, after, PAGE).await?;
+        for user in &users {
+            let values =
+                columns.iter().map(|(column, name)| (*column, *name, value(user, *column)));
+            match format {
+                FileFormat::Csv => {
+                    let cells: Vec<String> = values
+                        .map(|(column, _, value)| {
+                            csv::written(column, value.as_deref().unwrap_or_default())
+                        })
+                        .collect();
+                    writeln!(output, "{}", cells.join(","))?;
+                }
+                FileFormat::Jsonl => {
+                    let object: Map<String, Value> = values
+                        .filter_map(|(_, name, value)| Some((name.to_owned(), value?.into())))
+                        .collect();
+                    writeln!(output, "{}", Value::Object(object))?;
+                }
+            }
+        }
+        count += users.len() as u64;
+        match users.last() {
+            Some(last) => after = last.id,
+            None => break,
+        }
+    }
+    output.flush()?;
+    Ok(count)
+}
+
+fn value(user: &User, column: Column) -> Option<String> {
+    match column {
+        Column::Email => Some(user.email.clone()),
+        Column::DisplayName => Some(user.display_name.clone()),
+        Column::Role => Some(user.role.clone()),
+        Column::EmailVerified => user.email_verified_at.map(exact),
+        Column::CreatedAt => Some(exact(user.created_at)),
+        Column::Disabled => user.disabled_at.map(exact),
+        Column::DeletionDueAt => user.deletion_due_at.map(exact),
+        Column::PasswordChangedAt => user.password_changed_at.map(exact),
+        Column::PasswordHash => user.password_hash.clone(),
+        Column::HashFormat => None,
+    }
+}
+
+/// To the microsecond, as the database has it.
+fn exact(then: OffsetDateTime) -> String {
+    then.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,149 @@
+//! From the values of a line to somebody who is to have an account, by the rules that the pages have too.
+
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use super::columns::{Column, Fields};
+
+use crate::user::display_name::{DisplayName, DisplayNameProblem};
+use crate::user::email::address::EmailAddress;
+use crate::user::import::{Newcomer, Since};
+use crate::user::password::hasher::{HashFormat, PasswordHash};
+use crate::user::users::Role;
+
+/// What was said on the command line.
+pub(super) struct Rules {
+    pub(super) allow_admins: bool,
+    pub(super) hash_format: HashFormat,
+    pub(super) now: OffsetDateTime,
+}
+
+/// `Err` is the reason for people.
+pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<Newcomer, &'static str> {
+    let address = fields.get(Column::Email).ok_or("the address is missing")?;
+    let email = EmailAddress::parse(address).map_err(|_| "the address is no email address")?;
+    let name = match fields.get(Column::DisplayName) {
+        Some(name) => name,
+        None => email.as_typed().rsplit_once('@').map_or("", |(local, _)| local),
+    };
+    let display_name = DisplayName::parse(name).map_err(|problem| match problem {
+        DisplayNameProblem::Empty => "the name is empty",
+        DisplayNameProblem::TooLong => "the name is longer than 64 characters",
+        DisplayNameProblem::Unshowable => "the name has a character that cannot be shown",
+    })?;
+    let role = match fields.get(Column::Role) {
+        None | Some("user") => Role::User,
+        Some("admin") if rules.allow_admins => Role::Admin,
+        Some("admin") => return Err("an admin; say --allow-admins if that is meant"),
+        Some(_) => return Err("the role is neither user nor admin"),
+    };
+    let past = |column| moment(fields, column, Some(rules.now));
+    let newcomer = Newcomer {
+        role,
+        password_hash: hash(fields, rules)?,
+        password_changed_at: past(Column::PasswordChangedAt)?,
+        verified: since(fields, Column::EmailVerified, rules)?,
+        created_at: past(Column::CreatedAt)?,
+        disabled: since(fields, Column::Disabled, rules)?,
+        deletion_due_at: moment(fields, Column::DeletionDueAt, None)?,
+        email,
+        display_name,
+    };
+    Ok(newcomer)
+}
+
+fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static str> {
+    use crate::user::password::hasher::HashProblem::Broken;
+    use crate::user::password::hasher::HashProblem::TooCostly;
+    use crate::user::password::hasher::HashProblem::Unknown;
+    let Some(text) = fields.get(Column::PasswordHash) else { return Ok(None) };
+    // Django's way to say that there is no password.
+    if text.starts_with('!') {
+        return Ok(None);
+    }
+    let format = match fields.get(Column::HashFormat) {
+        None => rules.hash_format,
+        Some("named") => HashFormat::Named,
+        Some("better-auth") => HashFormat::BetterAuth,
+        Some("node-scrypt") => HashFormat::NodeScrypt,
+        Some(_) => return Err("the hash format is none that is known"),
+    };
+    let adopted = PasswordHash::adopt(text, format).map_err(|problem| match problem {
+        Unknown => "the password hash is of no format that is known",
+        Broken => "the password hash is not whole",
+        TooCostly => "the password hash asks for more work than a sign-in may take",
+    });
+    adopted.map(Some)
+}
+
+/// `true`, `false`, or since when.
+fn since(fields: &Fields, column: Column, rules: &Rules) -> Result<Since, &'static str> {
+    match fields.get(column).map(str::to_ascii_lowercase).as_deref() {
+        None | Some("false" | "f" | "no" | "0") => Ok(Since::Never),
+        Some("true" | "t" | "yes" | "1") => Ok(Since::Now),
+        Some(_) => Ok(moment(fields, column, Some(rules.now))?.map_or(Since::Never, Since::At)),
+    }
+}
+
+/// RFC 3339, or as PostgreSQL and MySQL print a moment; without a zone it is UTC.
+fn moment(
+    fields: &Fields,
+    column: Column,
+    latest: Option<OffsetDateTime>,
+) -> Result<Option<OffsetDateTime>, &'static str> {
+    const NONE: &str = "a moment is not like 2026-11-23T21:27:00Z";
+    let Some(text) = fields.get(column) else { return Ok(None) };
+    let mut text = text.trim().replacen(' ', "T", 1);
+    if text.len() > 40 || !text.is_ascii() {
+        return Err(NONE);
+    }
+    if !text.contains('T') {
+        text.push_str("T00:00:00");
+    }
+    let (day, clock) = text.split_once('T').ok_or(NONE)?;
+    let clock = match clock.find(['+', '-', 'Z', 'z']) {
+        None => format!("{clock}Z"),
+        // PostgreSQL writes +00.
+        Some(zone) if clock.len() - zone == 3 => format!("{clock}:00"),
+        Some(_) => clock.to_owned(),
+    };
+    let then = OffsetDateTime::parse(&format!("{day}T{clock}"), &Rfc3339).map_err(|_| NONE)?;
+    if then < OffsetDateTime::UNIX_EPOCH {
+        return Err("a moment is before 1970");
+    }
+    match latest {
+        // Clocks of two systems never agree.
+        Some(latest) if then > latest + Duration::DAY => Err("a moment is in the future"),
+        _ => Ok(Some(then)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn moments_of_many_systems_are_read() {
+        let read = |text: &str| {
+            let mut fields = Fields::default();
+            fields.set(Column::CreatedAt, text.to_owned());
+            moment(&fields, Column::CreatedAt, Some(datetime!(2026-11-24 00:00 UTC)))
+        };
+        let then = datetime!(2026-11-23 21:27:00 UTC);
+        for text in [
+            "2026-11-23T21:27:00Z",
+            "2026-11-23 21:27:00",
+            "2026-11-23 21:27:00+00",
+            "2026-11-23 23:27:00.000000+02:00",
+        ] {
+            assert_eq!(read(text), Ok(Some(then)), "{text}");
+        }
+        assert_eq!(read("2026-11-23"), Ok(Some(datetime!(2026-11-23 00:00 UTC))));
+        for text in
+            ["yesterday", "2027-01-01", "1969-12-31", "2026-11-23Tnoon", "é", "T", "1764000000"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}

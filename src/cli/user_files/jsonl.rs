@@ -1,0 +1,47 @@
+//! JSON lines: an object on each.
+
+use std::io::{self, BufRead};
+
+use serde_json::{Map, Value};
+
+use super::columns::{Column, Fields, Record};
+use super::lines::Lines;
+
+pub(super) struct Jsonl<R>(Lines<R>);
+
+impl<R: BufRead> Jsonl<R> {
+    pub(super) fn new(lines: Lines<R>) -> Self {
+        Self(lines)
+    }
+
+    pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
+        while let Some(line) = self.0.next()? {
+            let fields = match line.text {
+                None => Err("the line is longer than 64 KiB".to_owned()),
+                Some(text) if text.trim_ascii().is_empty() => continue,
+                Some(text) => read(&text),
+            };
+            return Ok(Some(Record { line: line.number, fields }));
+        }
+        Ok(None)
+    }
+}
+
+fn read(text: &[u8]) -> Result<Fields, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "the line is not UTF-8".to_owned())?;
+    // The error of the parser would quote what it found.
+    let object: Map<String, Value> =
+        serde_json::from_str(text).map_err(|_| "the line is no JSON object".to_owned())?;
+    let mut fields = Fields::default();
+    for (key, value) in object {
+        let Some(column) = Column::named(&key) else { continue };
+        let value = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Bool(yes) => yes.to_string(),
+            _ => return Err("a value is neither text nor true nor false".to_owned()),
+        };
+        fields.set(column, value);
+    }
+    Ok(fields)
+}

@@ -1,0 +1,272 @@
+//! The loop that empties the outbox. Several servers share the work; each sends a few mails at a time, outside any
+//! transaction, and says afterwards what became of them. Killed in between, it leaves a lease that runs out, and the
+//! mail goes a second time with the same Message-ID: never lost, at most one duplicate for a crash. Must never log an
+//! address, or what a mail server says of one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+
+use super::mime::compose;
+use super::outbox::{self, Claim};
+use super::smtp::{Failure, Stage};
+use super::{Transport, Writer};
+use crate::background::{Jobs, Loops, StopSignal, jitter};
+use crate::crypto::seal::Sealer;
+use crate::db;
+
+/// Mails in flight at a time, for each server: some may stall without holding up the rest.
+const LANES: usize = 8;
+/// How soon a new mail is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The same while the database is away.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// A third of the lease.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+/// How long mails in flight may take once we are told to stop. What is cut off is sent by another server, or at the
+/// next start.
+const GRACE: Duration = Duration::from_secs(5);
+/// After each attempt but the last: ten attempts over two days. Greylisting wants five minutes or so.
+const WAITS: [Duration; 9] = [
+    Duration::from_secs(30),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(3_600),
+    Duration::from_secs(3 * 3_600),
+    Duration::from_secs(6 * 3_600),
+    Duration::from_secs(12 * 3_600),
+    Duration::from_secs(24 * 3_600),
+];
+
+/// What this server did since it began.
+#[derive(Clone, Default)]
+pub struct Tally(Arc<(AtomicU64, AtomicU64)>);
+
+impl Tally {
+    /// Mails sent.
+    pub fn sent(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Mails given up.
+    pub fn failed(&self) -> u64 {
+        self.0.1.load(Ordering::Relaxed)
+    }
+}
+
+/// What is needed to send.
+pub struct Post {
+    /// Connections of its own, that no worker of the site drives.
+    pub pool: PgPool,
+    /// Opens messages.
+    pub sealer: Sealer,
+    /// Writes them.
+    pub writer: Arc<Writer>,
+    /// Lets them go.
+    pub transport: Transport,
+    /// Who they are from.
+    pub from: Mailbox,
+    /// The host of the public URL.
+    pub host: String,
+    /// Counts them.
+    pub tally: Tally,
+}
+
+/// The running loop.
+pub struct Delivery(Loops);
+
+impl Delivery {
+    /// Starts it on this runtime. Its status is kept in `jobs`.
+    pub fn start(post: Post, jobs: &Jobs) -> Self {
+        let post = Arc::new(post);
+        let mut loops = Loops::new(jobs.clone());
+        loops.run("mail_delivery", move |stop| run(Arc::clone(&post), stop));
+        Self(loops)
+    }
+
+    /// Takes no more mail, lets what is in flight arrive for some seconds, and returns whatever the mail server does.
+    pub async fn stop(self) {
+        self.0.stop().await;
+    }
+}
+
+async fn run(post: Arc<Post>, mut stop: StopSignal) {
+    let mut sending = JoinSet::new();
+    let mut is_away = false;
+    loop {
+        match take(&post, &mut sending).await {
+            Ok(()) => is_away = false,
+            Err(error) => {
+                if !is_away {
+                    tracing::warn!(%error, "the outbox cannot be read; mail waits");
+                }
+                is_away = true;
+            }
+        }
+        let wait = if is_away { LOOK_AGAIN } else { LOOK_EVERY };
+        tokio::select! {
+            () = stop.received() => break,
+            Some(done) = sending.join_next() => note(done),
+            () = tokio::time::sleep(wait.mul_f64(1.0 + jitter() / 10.0)) => {}
+        }
+    }
+    let arrived = async {
+        while let Some(done) = sending.join_next().await {
+            note(done);
+        }
+    };
+    if tokio::time::timeout(GRACE, arrived).await.is_err() {
+        tracing::info!("mail in flight is cut off; it is sent again after the next start");
+    }
+}
+
+/// Takes as many mails as there are lanes free.
+async fn take(post: &Arc<Post>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
+    if matches!(post.transport, Transport::Kept) {
+        return db::in_time(outbox::keep(&post.pool)).await.map(|_| ());
+    }
+    let free = LANES.saturating_sub(sending.len());
+    if free > 0 {
+        for claim in db::in_time(outbox::claim(&post.pool, free as i64)).await? {
+            sending.spawn(deliver(Arc::clone(post), claim));
+        }
+    }
+    Ok(())
+}
+
+fn note(done: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = done {
+        tracing::error!(%error, "sending a mail broke off; it is tried again");
+    }
+}
+
+/// Sends one mail and says what became of it.
+async fn deliver(post: Arc<Post>, claim: Claim) {
+    let sending = send(&post, &claim);
+    tokio::pin!(sending);
+    let mut renewal = tokio::time::interval(RENEW_EVERY);
+    renewal.tick().await;
+    let sent = loop {
+        tokio::select! {
+            sent = &mut sending => break sent,
+            _ = renewal.tick() => {
+                if let Err(error) = db::in_time(outbox::renew(&post.pool, &claim)).await {
+                    tracing::warn!(%error, mail = %claim.id, "the lease of a mail could not be renewed");
+                }
+            }
+        }
+    };
+    let (id, kind, attempt) = (claim.id, claim.kind.as_str(), claim.attempts);
+    match sent {
+        Ok(()) => {
+            post.tally.0.0.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(mail = %id, kind, attempt, "mail is sent");
+            insist(|| outbox::mark_sent(&post.pool, id)).await;
+        }
+        Err(Failure { is_permanent, stage, code, said }) => {
+            let wait = WAITS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
+            // What is said about the connection names nobody; the rest may name the recipient.
+            let about = match stage {
+                Stage::Connection | Stage::Encryption if code.is_none() => said.as_str(),
+                _ => "",
+            };
+            match wait.filter(|_| !is_permanent) {
+                Some(wait) => {
+                    let wait = wait.mul_f64(0.8 + 0.4 * jitter());
+                    tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is put off");
+                    insist(|| outbox::put_off(&post.pool, &claim, wait, &said)).await;
+                }
+                None => {
+                    post.tally.0.1.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail is given up; see `frontdesk mail list --state failed`");
+                    insist(|| outbox::give_up(&post.pool, &claim, &said)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn send(post: &Post, claim: &Claim) -> Result<(), Failure> {
+    let never = |said: &str| Failure {
+        is_permanent: true,
+        stage: Stage::Content,
+        code: None,
+        said: said.to_owned(),
+    };
+    // Only crashes bring it here: each began an attempt and left no word.
+    if usize::try_from(claim.attempts).unwrap_or(usize::MAX) > WAITS.len() + 1 {
+        return Err(never("the last attempts came to no end"));
+    }
+    let sealed = claim.sealed.as_deref().ok_or_else(|| never("what it says is gone"))?;
+    let message = outbox::open(&post.sealer, claim.id, sealed).ok_or_else(|| {
+        never("it was sealed with a key that is not in FRONTDESK_SECRET_KEYS any more")
+    })?;
+    let letter = post.writer.write(&message).map_err(|error| never(&format!("{error:#}")))?;
+    let (from, host) = (&post.from, post.host.as_str());
+    let mail = compose(claim.id, claim.created_at, from, &claim.recipient, host, &letter)
+        .map_err(|error| never(&error.to_string()))?;
+    post.transport.send(claim.id, &mail).await.map_err(|mut failure| {
+        failure.said = without(&failure.said, &message.secrets());
+        failure
+    })
+}
+
+/// What a server said, without what opens something: it may repeat what it read, or the half that was on one line.
+fn without(said: &str, secrets: &[&str]) -> String {
+    /// Shorter pieces of a link lead nowhere.
+    const PIECE: usize = 8;
+    let mut clean = said.to_owned();
+    for secret in secrets {
+        clean = clean.replace(secret, "…");
+    }
+    let is_of_a_word = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    let words: Vec<String> = clean
+        .split(|letter| !is_of_a_word(letter))
+        .filter(|word| word.len() >= PIECE && secrets.iter().any(|secret| secret.contains(word)))
+        .map(str::to_owned)
+        .collect();
+    words.iter().fold(clean, |clean, word| clean.replace(word.as_str(), "…"))
+}
+
+/// Says what became of a mail, and again while the database is away: what is not said is sent twice.
+async fn insist<F: Future<Output = sqlx::Result<()>>>(mut say: impl FnMut() -> F) {
+    while let Err(error) = db::in_time(say()).await {
+        if !db::is_unavailable(&error) {
+            tracing::error!(%error, "what became of a mail cannot be written; it may go twice");
+            return;
+        }
+        tracing::warn!(%error, "what became of a mail could not be written; trying again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_repeats_is_taken_out() {
+        let secrets = ["Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl", "407318"];
+        for (said, clean) in [
+            ("550 no such user", "550 no such user"),
+            ("554 http://a/Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl bad", "554 http://a/… bad"),
+            ("554 http://a/Zx8Kq2nVb5Lw1Rt7Ym4= bad", "554 http://a/…= bad"),
+            ("554 code 407318 bad", "554 code … bad"),
+        ] {
+            assert_eq!(without(said, &secrets), clean);
+        }
+    }
+
+    #[test]
+    fn ten_attempts_take_about_two_days() {
+        let hours = WAITS.iter().sum::<Duration>().as_secs() / 3_600;
+        assert_eq!(WAITS.len() + 1, 10);
+        assert!((44..=50).contains(&hours), "{hours}");
+        assert!(WAITS.is_sorted());
+    }
+}

@@ -1,0 +1,86 @@
+//! `GET /account/activity`: what happened to your account, in plain words, newest first. Shows only events of whoever
+//! asks, and nothing that opens anything.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use super::event_words;
+use crate::app::App;
+use crate::audit::{self, Entry};
+use crate::auth::CurrentUser;
+use crate::session::user_agent;
+use crate::web::error::HttpError;
+use crate::web::page::Page;
+use crate::web::relative_time::Time;
+
+/// Events on a page.
+const PAGE: usize = 30;
+
+#[derive(Serialize)]
+struct Data {
+    events: Vec<Line>,
+    /// For the link to older ones.
+    older: Option<i64>,
+    is_first_page: bool,
+}
+
+#[derive(Serialize)]
+struct Line {
+    words: String,
+    /// Worth a second look.
+    is_odd: bool,
+    at: Time,
+    by: Option<&'static str>,
+    device: Option<String>,
+    address: Option<String>,
+    is_here: bool,
+}
+
+/// What the address bar brings along.
+#[derive(serde::Deserialize)]
+pub struct Query {
+    before: Option<String>,
+}
+
+/// `GET /account/activity`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, HttpError> {
+    let before = query.and_then(|query| query.into_inner().before);
+    let before = before.and_then(|text| text.parse::<i64>().ok());
+    let mut events =
+        audit::list_for_user(&app.pool, user.person.id, before, PAGE as i64 + 1).await?;
+    let has_more = events.len() > PAGE;
+    events.truncate(PAGE);
+    let older = events.last().filter(|_| has_more).map(|last| last.id);
+    let here = user.session.id.uuid();
+    let data = Data {
+        older,
+        is_first_page: before.is_none(),
+        events: events
+            .into_iter()
+            .map(|entry| Line { is_here: entry.session_id == Some(here), ..line(entry) })
+            .collect(),
+    };
+    page.show("account/activity.html", &data)
+}
+
+fn line(entry: Entry) -> Line {
+    let (words, is_odd) = event_words::say(&entry.event, &entry.details);
+    Line {
+        words,
+        is_odd,
+        at: Time::new(entry.occurred_at, entry.now),
+        by: match entry.actor.as_str() {
+            "operator" => Some("done by the people who run this site"),
+            "system" => Some("done by the site itself"),
+            _ => None,
+        },
+        device: entry.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title),
+        address: entry.ip_address,
+        is_here: false,
+    }
+}

@@ -1,0 +1,94 @@
+//! `GET`, `POST /account/delete` and the way back, `POST /account/delete/cancel`. The page says exactly what will happen
+//! and to what; the button asks for a fresh proof and signs out everywhere. Within the days of grace signing in leads
+//! here, where one button keeps the account.
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::app::App;
+use crate::auth::{Confirmed, CurrentUser};
+use crate::session::list;
+use crate::user::deletion::{self, GRACE_DAYS};
+use crate::user::users;
+use crate::web::cookie_guard::{self, CookieChange};
+use crate::web::error::HttpError;
+use crate::web::flash::Notice;
+use crate::web::form::Form;
+use crate::web::page::Page;
+use crate::web::relative_time::{self, Time};
+
+#[derive(Serialize)]
+struct Data {
+    email: String,
+    display_name: String,
+    session_count: i64,
+    grace_days: i32,
+    /// Set: it was asked for already.
+    due: Option<Time>,
+    /// When it would be, if asked for now.
+    would_be: Time,
+    asks_first: bool,
+}
+
+/// `GET /account/delete`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+) -> Result<HttpResponse, HttpError> {
+    let now = OffsetDateTime::now_utc();
+    let account = users::find(&app.pool, user.person.id).await?.ok_or(HttpError::NotFound)?;
+    let session_count = list::count_for_user(&app.pool, user.person.id).await?;
+    let data = Data {
+        email: account.email,
+        display_name: account.display_name,
+        session_count,
+        grace_days: GRACE_DAYS,
+        due: account.deletion_due_at.map(|due| Time::new(due, now)),
+        would_be: Time::new(now + time::Duration::days(GRACE_DAYS.into()), now),
+        asks_first: !Confirmed::is_fresh(&user.session),
+    };
+    page.show("account/delete.html", &data)
+}
+
+/// `POST /account/delete`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    Confirmed(user): Confirmed,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    let requester = user.requester(page.request());
+    let due_at = deletion::request(&app.pool, &app.sealer, &requester).await??;
+    app.sessions.settle_user(requester.user).await;
+    cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+    let notice = Notice::good(format!(
+        "You are signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
+        relative_time::exact(due_at)
+    ));
+    let mut response = page.redirect_with("/", &notice);
+    // Pages of the account must not come back by the back button (ASVS 5.0 V14.3.1).
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
+    Ok(response)
+}
+
+/// `POST /account/delete/cancel`.
+pub async fn cancel(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    let requester = user.requester(page.request());
+    let kept = deletion::cancel(&app.pool, &app.sealer, &requester).await??;
+    let text = if kept {
+        "Your account stays. Everything is as it was."
+    } else {
+        "Your account was not going to be deleted. Everything is as it was."
+    };
+    Ok(page.redirect_with("/account", &Notice::good(text)))
+}

@@ -1,0 +1,185 @@
+//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: the address of the account, whether
+//! it is confirmed, and another one. Nothing changes before the new address is proven; whether it has an account already
+//! is not told here, but to its owner.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::{self, Confirmed, CurrentUser};
+use crate::user::email::address::EmailAddress;
+use crate::user::email::code::Code;
+use crate::user::email::token::Purpose;
+use crate::user::email::verification::Sent;
+use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::{email, users};
+use crate::web::error::HttpError;
+use crate::web::flash::Notice;
+use crate::web::form::{Form, FormView};
+use crate::web::page::Page;
+
+const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
+const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
+const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
+
+#[derive(Serialize)]
+struct Data {
+    form: FormView,
+    email: String,
+    is_verified: bool,
+    mail_is_on: bool,
+    /// A mail to confirm the own address is on its way.
+    asked: bool,
+    /// The address that waits to be proven.
+    new_email: Option<String>,
+}
+
+/// `GET /account/email`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+) -> Result<HttpResponse, HttpError> {
+    let form = FormView::with_values([("email", "")]);
+    page.show("account/email.html", &data(&app, &user, form).await?)
+}
+
+/// `POST /account/email`: a link and a code go to the new address.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    user: Confirmed,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let Confirmed(user) = user;
+    let mut form = FormView::default();
+    let email = form.take(&mut sent, "email", "The new address");
+    form.values.insert("email", email.clone());
+    let address =
+        EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
+    if address.as_ref().is_ok_and(|address| address.as_typed() == user.person.email) {
+        form.refuse("email", "This is the address you have now. Enter another.");
+    }
+    if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
+        if let Admission::Refused { retry_after } =
+            count(&app, &page, &user, Action::Resend).await?
+        {
+            return throttled(&app, &page, &user, form, retry_after).await;
+        }
+        let to = address.as_typed().to_owned();
+        let requester = user.requester(page.request());
+        email::change::begin(&app.pool, app.sealer.clone(), &requester, address).await??;
+        let notice = Notice::good(format!("An email is on its way to {to}."));
+        return Ok(page.redirect_with("/account/email", &notice));
+    }
+    page.show_refused("account/email.html", &data(&app, &user, form).await?)
+}
+
+/// `POST /account/email/verify`: another mail to the address of the account.
+pub async fn verify(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    if let Admission::Refused { retry_after } = count(&app, &page, &user, Action::Resend).await? {
+        return throttled(&app, &page, &user, FormView::default(), retry_after).await;
+    }
+    let requester = user.requester(page.request());
+    let notice =
+        match email::verification::send(&app.pool, app.sealer.clone(), &requester).await?? {
+            Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.person.email)),
+            Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
+        };
+    Ok(page.redirect_with("/account/email", &notice))
+}
+
+/// `POST /account/email/code`: the code of a mail, for the own address or for the new one.
+pub async fn code(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    mut sent: Form,
+) -> Result<HttpResponse, HttpError> {
+    let mut form = FormView::default();
+    let (field, purpose, typed) = match sent.take_optional("change_code") {
+        Some(typed) => ("change_code", Purpose::ChangeEmail, typed),
+        None => {
+            let typed = form.take(&mut sent, "verify_code", "The code");
+            ("verify_code", Purpose::VerifyEmail, typed)
+        }
+    };
+    let code = Code::parse(&typed);
+    if form.is_good() && code.is_none() {
+        form.refuse(field, UNREADABLE);
+    }
+    if let (true, Some(code)) = (form.is_good(), code) {
+        let granted = match count(&app, &page, &user, Action::Verify).await? {
+            Admission::Granted(granted) => granted,
+            Admission::Refused { retry_after } => {
+                return throttled(&app, &page, &user, form, retry_after).await;
+            }
+        };
+        let (pool, sealer) = (&app.pool, app.sealer.clone());
+        let requester = user.requester(page.request());
+        match email::verification::confirm_by_code(pool, sealer, &requester, purpose, code)
+            .await??
+        {
+            email::verification::Confirmed::Done { email, secret, changed, .. } => {
+                rate_limit::refund(&app.pool, granted).await?;
+                app.sessions.settle_user(requester.user).await;
+                if changed {
+                    auth::go_on(page.request(), secret);
+                }
+                let notice = Notice::good(if changed {
+                    format!("Your email is now {email}, and you are signed out everywhere else.")
+                } else {
+                    format!("{email} is confirmed.")
+                });
+                return Ok(page.redirect_with("/account/email", &notice));
+            }
+            email::verification::Confirmed::WrongCode => form.refuse(field, WRONG),
+            email::verification::Confirmed::Gone => form.refuse(field, DEAD),
+        }
+    }
+    page.show_refused("account/email.html", &data(&app, &user, form).await?)
+}
+
+async fn count(
+    app: &App,
+    page: &Page,
+    user: &CurrentUser,
+    action: Action,
+) -> Result<Admission, HttpError> {
+    let own = EmailAddress::parse(&user.person.email).ok();
+    let account = own.as_ref().map(EmailAddress::canonical);
+    auth::count_in_session(page.request(), app, user, action, account).await
+}
+
+/// The page again, to be sent later.
+async fn throttled(
+    app: &App,
+    page: &Page,
+    user: &CurrentUser,
+    mut form: FormView,
+    retry_after: Duration,
+) -> Result<HttpResponse, HttpError> {
+    form.throttle("That was a lot at once.", retry_after);
+    page.show_throttled("account/email.html", &data(app, user, form).await?, retry_after)
+}
+
+async fn data(app: &App, user: &CurrentUser, form: FormView) -> Result<Data, HttpError> {
+    let account = users::find(&app.pool, user.person.id).await?.ok_or(HttpError::NotFound)?;
+    let waiting = email::token::list_for_user(&app.pool, user.person.id).await?;
+    let new_email = waiting.iter().find(|one| one.purpose == Purpose::ChangeEmail);
+    Ok(Data {
+        form,
+        email: account.email,
+        is_verified: account.email_verified_at.is_some(),
+        mail_is_on: app.mail_is_on(),
+        asked: waiting.iter().any(|one| one.purpose == Purpose::VerifyEmail),
+        new_email: new_email.map(|one| one.email.clone()),
+    })
+}

@@ -1,0 +1,52 @@
+//! `GET`, `POST /account/export`: everything we hold about you, as one file. The page says what is in it; the button asks
+//! for a fresh proof. The file is never shown as a page of ours.
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::{self, Confirmed, CurrentUser};
+use crate::user::email::address::EmailAddress;
+use crate::user::export::export;
+use crate::user::rate_limit::Action;
+use crate::web::error::HttpError;
+use crate::web::form::Form;
+use crate::web::page::Page;
+
+#[derive(Serialize)]
+struct Data {
+    asks_first: bool,
+}
+
+/// `GET /account/export`.
+pub async fn show(page: Page, user: CurrentUser) -> Result<HttpResponse, HttpError> {
+    page.show("account/export.html", &Data { asks_first: !Confirmed::is_fresh(&user.session) })
+}
+
+/// `POST /account/export`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    Confirmed(user): Confirmed,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    if let Ok(email) = EmailAddress::parse(&user.person.email) {
+        let (request, account) = (page.request(), Some(email.canonical()));
+        auth::admit_in_session(request, &app, &user, Action::Export, account).await?;
+    }
+    let data = export(&app.pool, &user.requester(page.request())).await??;
+    let text = serde_json::to_string_pretty(&data).map_err(|error| {
+        HttpError::Internal(anyhow::Error::new(error).context("an export could not be written"))
+    })?;
+    let mut response = HttpResponse::Ok()
+        .content_type("application/json; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"your-account.json\""))
+        .body(text);
+    // Names and agents in it are what people typed: nothing of it may ever run, whoever opens it as a page.
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),
+    );
+    Ok(response)
+}

@@ -1,0 +1,116 @@
+//! `GET /account/sessions` and what can be done there: every place where you are signed in, and the way
+//! to end each. Ids on the page are public; the secrets are nowhere.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::{self, CurrentUser};
+use crate::id::SessionId;
+use crate::session::revoke::{self, Cause};
+use crate::session::{list, user_agent};
+use crate::user::session_rules::{self, Occasion};
+use crate::web::error::HttpError;
+use crate::web::flash::Notice;
+use crate::web::form::Form;
+use crate::web::page::Page;
+use crate::web::relative_time::Time;
+
+#[derive(Serialize)]
+struct Data {
+    sessions: Vec<Place>,
+    others: usize,
+}
+
+#[derive(Serialize)]
+struct Place {
+    id: String,
+    title: String,
+    kind: &'static str,
+    address: Option<String>,
+    signed_in: Time,
+    last_seen: Time,
+    is_current: bool,
+    remembered: bool,
+}
+
+/// `GET /account/sessions`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+) -> Result<HttpResponse, HttpError> {
+    let entries = list::for_user(&app.pool, user.person.id).await?;
+    let mut sessions: Vec<Place> =
+        entries.into_iter().map(|entry| place(entry, user.session.id)).collect();
+    // This device first; the rest as they come, last seen first.
+    sessions.sort_by_key(|place| !place.is_current);
+    let others = sessions.iter().filter(|place| !place.is_current).count();
+    page.show("account/sessions.html", &Data { sessions, others })
+}
+
+/// `POST /account/sessions/{id}/revoke`.
+pub async fn revoke(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    path: web::Path<String>,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    let id: SessionId = path.parse().map_err(|_| HttpError::NotFound)?;
+    if id == user.session.id {
+        auth::sign_out(page.request(), &app, Some(user)).await??;
+        return Ok(page.redirect_with("/", &Notice::good("You are signed out.")));
+    }
+    let requester = user.requester(page.request());
+    let by = requester.clone();
+    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+        Box::pin(async move { revoke::one(connection, &by, id, Cause::Revoked).await })
+    });
+    let ended = ended.await??.ok_or(HttpError::NotFound)?;
+    app.sessions.settle_user(requester.user).await;
+    let title = user_agent::describe(ended.user_agent.as_deref()).title;
+    Ok(page.redirect_with("/account/sessions", &Notice::good(format!("Signed out of {title}."))))
+}
+
+/// `POST /account/sessions/revoke-others`.
+pub async fn revoke_others(
+    app: web::Data<App>,
+    page: Page,
+    user: CurrentUser,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    let requester = user.requester(page.request());
+    let by = requester.clone();
+    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+        Box::pin(async move {
+            let (user, keep) = (by.user, Some(by.session));
+            session_rules::apply(connection, Occasion::OthersEnded, user, keep, &by.origin).await
+        })
+    });
+    let ended = ended.await??;
+    app.sessions.settle_user(requester.user).await;
+    let notice = match ended.sessions {
+        0 => "You were signed in only here.".to_owned(),
+        1 => "Signed out at 1 other place.".to_owned(),
+        many => format!("Signed out at {many} other places."),
+    };
+    Ok(page.redirect_with("/account/sessions", &Notice::good(notice)))
+}
+
+fn place(entry: list::Entry, current: SessionId) -> Place {
+    let device = user_agent::describe(entry.user_agent.as_deref());
+    let is_current = entry.id == current.uuid();
+    // This request is the last that was seen of this device; its row may be a minute behind.
+    let last_seen = if is_current { entry.now } else { entry.last_seen_at };
+    Place {
+        id: entry.id.to_string(),
+        title: device.title,
+        kind: device.kind.as_str(),
+        address: entry.ip_address,
+        signed_in: Time::new(entry.created_at, entry.now),
+        last_seen: Time::new(last_seen, entry.now),
+        is_current,
+        remembered: entry.remembered,
+    }
+}

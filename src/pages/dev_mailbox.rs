@@ -1,0 +1,163 @@
+//! `GET /dev/mailbox` and `/dev/mailbox/{id}`: the mail that was not sent, for whoever develops on this machine. Links
+//! in it open accounts, so it exists only where no mail server is set, the public URL is this machine's, whoever asks
+//! sits at it, and asked for it by a name of it (a page elsewhere whose name is pointed here, DNS rebinding, did not).
+//! Shows text, never the HTML of a mail: that would be a page of ours.
+
+use actix_web::guard::GuardContext;
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use time::OffsetDateTime;
+use url::Host;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::config::MailTransport;
+use crate::mail::outbox::{self, Kept};
+use crate::web::error::HttpError;
+use crate::web::page::Page;
+use crate::web::relative_time::Time;
+
+/// On the page that lists them.
+const MOST: i64 = 100;
+
+#[derive(Serialize)]
+struct List {
+    mails: Vec<Summary>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    id: Uuid,
+    recipient: String,
+    subject: String,
+    written: Time,
+}
+
+#[derive(Serialize)]
+struct Data {
+    mail: Summary,
+    from: String,
+    parts: Vec<Part>,
+}
+
+/// A piece of text; `link` when it is one.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Part {
+    text: String,
+    link: bool,
+}
+
+/// Whether there is a mailbox for whoever asks.
+pub fn is_there(context: &GuardContext<'_>) -> bool {
+    let Some(app) = context.app_data::<web::Data<App>>() else { return false };
+    let config = &app.config;
+    let asked_for = context.head().headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    matches!(config.mail.transport, MailTransport::Kept)
+        && config.public_url.is_loopback()
+        && context.head().peer_addr.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+        && asked_for.is_some_and(is_this_machine)
+}
+
+/// A `Host` header that no other machine answers to.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    match Host::parse(name) {
+        Ok(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Ok(Host::Ipv4(address)) => address.is_loopback(),
+        Ok(Host::Ipv6(address)) => address.is_loopback(),
+        Err(_) => false,
+    }
+}
+
+/// `GET /dev/mailbox`.
+pub async fn list(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
+    let kept = outbox::list_kept(&app.pool, None, MOST).await?;
+    let mails = kept.iter().map(|kept| read(&app, kept).map(|(mail, _)| mail));
+    page.show("mailbox/list.html", &List { mails: mails.collect::<Result<_, _>>()? })
+}
+
+/// `GET /dev/mailbox/{id}`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    path: web::Path<String>,
+) -> Result<HttpResponse, HttpError> {
+    let id: Uuid = path.parse().map_err(|_| HttpError::NotFound)?;
+    let kept = outbox::list_kept(&app.pool, Some(id), 1).await?;
+    let (mail, text) = read(&app, kept.first().ok_or(HttpError::NotFound)?)?;
+    let parts = parts(&text, app.config.public_url.origin().as_str());
+    page.show("mailbox/show.html", &Data { mail, from: app.config.mail.from.to_string(), parts })
+}
+
+/// What is on the envelope, and what the letter says.
+fn read(app: &App, kept: &Kept) -> Result<(Summary, String), HttpError> {
+    let sealed = kept.sealed.as_deref();
+    let message = sealed.and_then(|sealed| outbox::open(&app.sealer, kept.id, sealed));
+    let (subject, text) = match message {
+        Some(message) => {
+            let letter = app.writer.write(&message).map_err(HttpError::Internal)?;
+            (letter.subject, letter.text)
+        }
+        None => {
+            let why = "This mail was sealed with a key that is not set any more.";
+            ("Cannot be opened".to_owned(), why.to_owned())
+        }
+    };
+    let summary = Summary {
+        id: kept.id,
+        recipient: kept.recipient.clone(),
+        subject,
+        written: Time::new(kept.created_at, OffsetDateTime::now_utc()),
+    };
+    Ok((summary, text))
+}
+
+/// `text` in pieces; what begins with the public URL is a link, nothing else is.
+fn parts(text: &str, public: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(public) {
+        let (before, from) = rest.split_at(at);
+        let end = from.find(char::is_whitespace).unwrap_or(from.len());
+        let (link, after) = from.split_at(end);
+        if !before.is_empty() {
+            parts.push(Part { text: before.to_owned(), link: false });
+        }
+        parts.push(Part { text: link.to_owned(), link: true });
+        rest = after;
+    }
+    if !rest.is_empty() {
+        parts.push(Part { text: rest.to_owned(), link: false });
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_count() {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "a.localhost"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "127.0.0.1.evil.example:80", "localhost@evil.example", "10.0.0.1"]
+        {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn links_of_ours_are_links_and_nothing_else_is() {
+        let found = parts("See http://a/x?y\nor javascript:z http://b/", "http://a/");
+        let links: Vec<_> = found.iter().filter(|part| part.link).map(|part| &part.text).collect();
+        assert_eq!(links, ["http://a/x?y"]);
+        let all: String = found.iter().map(|part| part.text.as_str()).collect();
+        assert_eq!(all, "See http://a/x?y\nor javascript:z http://b/");
+    }
+}

@@ -1,0 +1,13 @@
+//! Pages for visitors who are not signed in: register, sign in, sign out, and the links sent by email.
+
+pub mod forgot_password;
+pub mod login;
+pub mod logout;
+pub mod register;
+pub mod registration_cookie;
+pub mod reset_password;
+pub mod undo_email_change;
+pub mod verify_code;
+pub mod verify_email;
+
+mod link_gone;

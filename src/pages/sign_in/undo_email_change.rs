@@ -1,0 +1,108 @@
+//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, when someone else changed it. Looking does
+//! nothing. The account gets that email back, its password stops working and every session ends; the answer leads to the
+//! form for a new password. A second click, or the link once more, leads to the same form until the password is chosen.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use super::link_gone::{self, Instead};
+use crate::app::App;
+use crate::auth::{self, Visitor};
+use crate::crypto::secret::Secret;
+use crate::user::email;
+use crate::user::email::undo_change::{UndoLink, Undone};
+use crate::user::rate_limit::{self, Action};
+use crate::web::cookie_guard::{self, CookieChange};
+use crate::web::error::HttpError;
+use crate::web::flash::Notice;
+use crate::web::form::Form;
+use crate::web::headers::without_referrer;
+use crate::web::page::Page;
+
+const GONE: Instead = Instead {
+    text: "Email changes can be undone for 7 days. If this is your account's email, you can still reset your password.",
+    href: "/forgot-password",
+    label: "Reset your password",
+};
+
+#[derive(Serialize)]
+struct Data {
+    email: String,
+    is_taken: bool,
+}
+
+/// `GET /undo-email-change/{token}`.
+pub async fn show(
+    app: web::Data<App>,
+    page: Page,
+    path: web::Path<String>,
+) -> Result<HttpResponse, HttpError> {
+    match find(&app, &path).await? {
+        None => link_gone::show(&page, GONE),
+        Some((token, UndoLink::Used)) => Ok(page.redirect(&form(&token))),
+        Some((_, UndoLink::Open { email })) => {
+            let data = Data { email, is_taken: false };
+            page.show("entrance/undo_email_change.html", &data)
+        }
+    }
+    .map(without_referrer)
+}
+
+/// `POST /undo-email-change/{token}`.
+pub async fn submit(
+    app: web::Data<App>,
+    page: Page,
+    visitor: Visitor,
+    path: web::Path<String>,
+    _form: Form,
+) -> Result<HttpResponse, HttpError> {
+    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
+    let Some((token, link)) = find(&app, &path).await? else {
+        return link_gone::show(&page, GONE);
+    };
+    let UndoLink::Open { email } = link else { return again(&app, &page, &token).await };
+    let (sealer, origin) = (app.sealer.clone(), auth::origin(page.request()));
+    match email::undo_change::undo(&app.pool, sealer, &token, origin).await? {
+        Undone::Gone => again(&app, &page, &token).await,
+        Undone::Taken => {
+            let data = Data { email, is_taken: true };
+            page.show_with(StatusCode::CONFLICT, "entrance/undo_email_change.html", &data)
+                .map(without_referrer)
+        }
+        Undone::Done(user) => {
+            rate_limit::refund(&app.pool, granted).await?;
+            app.sessions.settle_user(user).await;
+            if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
+                cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+            }
+            let notice = Notice::good(format!(
+                "Your email is {email} again and all devices are signed out. Now choose a new password."
+            ));
+            Ok(without_referrer(page.redirect_with(&form(&token), &notice)))
+        }
+    }
+}
+
+/// The answer to a second click: the form that the first one led to, once no server accepts what the first one ended.
+async fn again(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, HttpError> {
+    let Some(UndoLink::Used) = email::undo_change::find(&app.pool, token).await? else {
+        return link_gone::show(page, GONE);
+    };
+    app.sessions.settle().await;
+    let notice = Notice::good(
+        "Your email is restored and all devices are signed out. Now choose a new password.",
+    );
+    Ok(without_referrer(page.redirect_with(&form(token), &notice)))
+}
+
+/// The page where the new password is chosen after the change of `undo` was undone.
+fn form(undo: &Secret) -> String {
+    format!("/reset-password/{}", email::undo_change::reset_after(undo).reveal())
+}
+
+async fn find(app: &App, token: &str) -> Result<Option<(Secret, UndoLink)>, HttpError> {
+    let Some(token) = Secret::parse(token) else { return Ok(None) };
+    let link = email::undo_change::find(&app.pool, &token).await?;
+    Ok(link.map(|link| (token, link)))
+}

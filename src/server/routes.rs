@@ -1,0 +1,158 @@
+//! THE table: which URLs exist, who answers them, who may ask.
+//!
+//! `account` pages take `CurrentUser`, or `Confirmed` where much is at stake, and so send strangers to sign in; the rest
+//! is for everybody.
+//! What stands outside the last scope costs no look-up of a session.
+
+use actix_identity::IdentityMiddleware;
+use actix_session::SessionMiddleware;
+use actix_web::guard::{Any, Get, Head, fn_guard};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Resource, Route};
+
+use crate::auth;
+use crate::pages::{account, dev_mailbox, health, home, sign_in};
+use crate::session::PgSessionStore;
+use crate::web::outer::method_not_allowed;
+use crate::web::{assets, cookie_guard, cross_site};
+
+/// Registers every route. `sessions` and `identity` are the layers of the last scope.
+pub fn configure(
+    config: &mut ServiceConfig,
+    sessions: SessionMiddleware<PgSessionStore>,
+    identity: IdentityMiddleware,
+) {
+    config
+        .service(read_only("/healthz").route(get().to(health::live)))
+        .service(read_only("/readyz").route(get().to(health::ready)))
+        // Scopes, so that pages are not held against the patterns inside.
+        .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
+        // In development alone: elsewhere it does not exist.
+        .service(
+            web::scope("/dev/mailbox")
+                .guard(fn_guard(dev_mailbox::is_there))
+                .service(read_only("").route(get().to(dev_mailbox::list)))
+                .service(read_only("/{id}").route(get().to(dev_mailbox::show))),
+        )
+        .service(
+            web::scope("")
+                // Innermost first: a request passes them from the last to the first.
+                .wrap(from_fn(cross_site::refuse))
+                .wrap(from_fn(auth::recognize))
+                .wrap(identity)
+                .wrap(sessions)
+                .wrap(from_fn(cookie_guard::guard))
+                // ── everybody
+                .service(read_only("/").route(get().to(home::show)))
+                .service(
+                    form("/register")
+                        .route(get().to(sign_in::register::show))
+                        .route(web::post().to(sign_in::register::submit)),
+                )
+                .service(
+                    form("/login")
+                        .route(get().to(sign_in::login::show))
+                        .route(web::post().to(sign_in::login::submit)),
+                )
+                .service(
+                    form("/verify-email")
+                        .route(get().to(sign_in::verify_code::show))
+                        .route(web::post().to(sign_in::verify_code::submit)),
+                )
+                .service(
+                    form("/forgot-password")
+                        .route(get().to(sign_in::forgot_password::show))
+                        .route(web::post().to(sign_in::forgot_password::submit)),
+                )
+                .service(button("/logout").route(web::post().to(sign_in::logout::submit)))
+                // ── signed in
+                .service(read_only("/account").route(get().to(account::overview::show)))
+                .service(
+                    form("/account/profile")
+                        .route(get().to(account::profile::show))
+                        .route(web::post().to(account::profile::submit)),
+                )
+                .service(
+                    form("/account/password")
+                        .route(get().to(account::password::show))
+                        .route(web::post().to(account::password::submit)),
+                )
+                .service(
+                    form("/account/email")
+                        .route(get().to(account::email::show))
+                        .route(web::post().to(account::email::submit)),
+                )
+                .service(
+                    button("/account/email/verify").route(web::post().to(account::email::verify)),
+                )
+                .service(button("/account/email/code").route(web::post().to(account::email::code)))
+                .service(read_only("/account/sessions").route(get().to(account::sessions::show)))
+                .service(
+                    button("/account/sessions/revoke-others")
+                        .route(web::post().to(account::sessions::revoke_others)),
+                )
+                .service(read_only("/account/activity").route(get().to(account::activity::show)))
+                .service(
+                    form("/account/confirm")
+                        .route(get().to(account::confirm::show))
+                        .route(web::post().to(account::confirm::submit)),
+                )
+                // Sending these asks for a fresh proof.
+                .service(
+                    form("/account/export")
+                        .route(get().to(account::export::show))
+                        .route(web::post().to(account::export::submit)),
+                )
+                .service(
+                    form("/account/delete")
+                        .route(get().to(account::delete::show))
+                        .route(web::post().to(account::delete::submit)),
+                )
+                .service(
+                    button("/account/delete/cancel").route(web::post().to(account::delete::cancel)),
+                )
+                // ── addresses with something in them: last, for they are matched by a regular expression, which
+                // every page behind them would wait for
+                .service(
+                    button("/account/sessions/{id}/revoke")
+                        .route(web::post().to(account::sessions::revoke)),
+                )
+                .service(
+                    form("/verify-email/{token}")
+                        .route(get().to(sign_in::verify_email::show))
+                        .route(web::post().to(sign_in::verify_email::submit)),
+                )
+                .service(
+                    form("/reset-password/{token}")
+                        .route(get().to(sign_in::reset_password::show))
+                        .route(web::post().to(sign_in::reset_password::submit)),
+                )
+                .service(
+                    form("/undo-email-change/{token}")
+                        .route(get().to(sign_in::undo_email_change::show))
+                        .route(web::post().to(sign_in::undo_email_change::submit)),
+                )
+                .default_service(web::to(|| async { HttpResponse::NotFound().finish() })),
+        );
+}
+
+/// A page that is only looked at.
+fn read_only(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { method_not_allowed("GET, HEAD") }))
+}
+
+/// A page with a form.
+fn form(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { method_not_allowed("GET, HEAD, POST") }))
+}
+
+/// A button without a page.
+fn button(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async { method_not_allowed("POST") }))
+}
+
+/// GET, and HEAD, which is GET without the body.
+fn get() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}

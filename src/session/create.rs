@@ -1,0 +1,120 @@
+//! How a session begins: the one statement that inserts into `sessions`, in one transaction with the look at whether the
+//! account still is what it was when its password was compared, with its audit event, with the mail to the owner
+//! about a new device, and with the end of the session that it replaces.
+
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::state::{Birth, FORMAT_VERSION, Incoming};
+use super::timeouts::{self, Timeouts};
+use super::{new_device, revoke};
+use crate::audit::{self, Event};
+use crate::crypto::seal::Sealer;
+use crate::crypto::secret::{Digest, Secret};
+use crate::id::{SessionId, UserId};
+
+/// A session that was inserted.
+pub(super) struct Inserted {
+    /// For its cookie.
+    pub(super) secret: Secret,
+    /// It replaced the session that the browser had.
+    pub(super) has_replaced: bool,
+}
+
+/// Begins a session in the caller's transaction, and ends `former`, that of the cookie that the browser had. `None`: the
+/// account is not what it was when its password was compared; nothing was written.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    timeouts: &Timeouts,
+    sealer: Option<&Sealer>,
+    incoming: Incoming,
+    former: Option<&Digest>,
+) -> sqlx::Result<Option<Inserted>> {
+    let Incoming { user, birth, rest } = incoming;
+    if let Some(user) = user {
+        if !is_as_proven(connection, user, &birth).await? {
+            return Ok(None);
+        }
+        if let Some(sealer) = sealer.filter(|_| birth.on_new_device) {
+            new_device::tell(connection, sealer, user, &birth.origin).await?;
+        }
+    }
+    let has_replaced = match former {
+        Some(former) => revoke::replaced_by_sign_in(connection, former, &birth.origin).await?,
+        None => false,
+    };
+    let (secret, id) = (Secret::generate(), SessionId::generate());
+    let digest = secret.digest();
+    let (idle, absolute) = timeouts::seconds(timeouts, birth.remembered);
+    sqlx::query!(
+        r#"
+        INSERT INTO sessions
+               (token_digest, id, user_id, state, authenticated_at, remembered,
+                auth_methods, ip_address, user_agent, format_version,
+                idle_timeout, expires_at, absolute_expires_at)
+        VALUES ($1, $2, $3, $4, CASE WHEN $3::uuid IS NULL THEN NULL ELSE now() END, $5,
+                $6, CAST($7::text AS inet), $8, $9,
+                make_interval(secs => $10),
+                now() + make_interval(secs => $10),
+                now() + make_interval(secs => $11))
+        "#,
+        digest.as_bytes(),
+        id.uuid(),
+        user.map(UserId::uuid),
+        rest,
+        birth.remembered,
+        &birth.auth_methods,
+        birth.origin.ip_address.map(|address| address.to_string()),
+        birth.origin.user_agent,
+        FORMAT_VERSION,
+        idle,
+        absolute,
+    )
+    .execute(&mut *connection)
+    .await?;
+    if user.is_some() {
+        audit::record(
+            connection,
+            Event {
+                name: "signed_in",
+                user,
+                session: Some(id),
+                origin: &birth.origin,
+                details: json!({ "methods": birth.auth_methods, "remembered": birth.remembered }),
+            },
+        )
+        .await?;
+    }
+    Ok(Some(Inserted { secret, has_replaced }))
+}
+
+/// Whether `user` still is what it was when its password was compared. The row stays locked until the commit: a later
+/// password change sees the session and ends it; an earlier one is seen here, and no session is inserted (`pending` in
+/// user/rules.rs). Without `account_of` only the date of the password is compared, and only if there is one. With it,
+/// email, role and date must all be equal; no date equals only no date.
+async fn is_as_proven(
+    connection: &mut PgConnection,
+    user: UserId,
+    birth: &Birth,
+) -> sqlx::Result<bool> {
+    let (email, role) = birth.account_of.clone().unzip();
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT true AS "found!"
+          FROM users
+         WHERE id = $1
+           AND disabled_at IS NULL
+           AND CASE WHEN $3::text IS NULL THEN $2::timestamptz IS NULL OR password_changed_at = $2
+                    ELSE password_changed_at IS NOT DISTINCT FROM $2 AND email = $3 AND role = $4
+               END
+           FOR SHARE
+        "#,
+        user.uuid(),
+        birth.credential_of,
+        email,
+        role,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.is_some())
+}

@@ -1,0 +1,160 @@
+//! Another address for an account: proven before it counts, told to the old one, and to be undone from there for a week.
+//! All of a change happens in one transaction: the address, the links that die, the mails, the line in the trail.
+//!
+//! What a change ends: the links that confirm an address, and every other session; the own one has a new secret. How it is
+//! undone is in `undo_email_change.rs`.
+
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use super::address::EmailAddress;
+use super::token::{Consumed, Owner, Purpose};
+use crate::audit::{self, Event, Origin};
+use crate::crypto::seal::Sealer;
+use crate::db;
+use crate::id::{SessionId, UserId};
+use crate::mail::{Message, outbox};
+use crate::session::{Requester, SessionEnded};
+use crate::user::email;
+use crate::user::session_rules::{self, Ended, Occasion};
+
+/// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
+/// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
+/// nobody has the link.
+pub async fn begin(
+    pool: &PgPool,
+    sealer: Sealer,
+    requester: &Requester,
+    new: EmailAddress,
+) -> sqlx::Result<Result<(), SessionEnded>> {
+    let Requester { user, origin, .. } = requester.clone();
+    let request = requester.transaction(pool, move |connection| {
+        Box::pin(async move {
+            let Some(owner) = email::token::lock_owner(connection, user).await? else {
+                return Ok(());
+            };
+            let other = sqlx::query!(
+                "SELECT id, email, display_name FROM users WHERE email_canonical = $1 AND id <> $2",
+                new.canonical(),
+                user.uuid(),
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            let about = (new.as_typed(), new.canonical());
+            let purpose = Purpose::ChangeEmail;
+            let issued = email::token::issue(connection, &sealer, user, purpose, about).await?;
+            let (whose, recipient, message) = match other {
+                Some(other) => (
+                    UserId::from(other.id),
+                    other.email,
+                    Message::AlreadyRegistered { display_name: other.display_name },
+                ),
+                None => (
+                    user,
+                    new.as_typed().to_owned(),
+                    Message::ChangeEmail {
+                        display_name: owner.display_name,
+                        token: issued.token,
+                        code: issued.code,
+                    },
+                ),
+            };
+            outbox::enqueue(connection, &sealer, Some(whose), &recipient, &message).await?;
+            audit::record(
+                connection,
+                Event {
+                    name: "email_change_requested",
+                    user: Some(user),
+                    session: None,
+                    origin: &origin,
+                    details: json!({}),
+                },
+            )
+            .await
+        })
+    });
+    request.await
+}
+
+/// Makes the address of a used link the one of its account, with all that this ends; `None` when another account has it by
+/// now. `session` is the one in which it happens, if it does in one.
+pub(in crate::user) async fn apply(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: Owner,
+    new: &Consumed,
+    session: Option<SessionId>,
+    origin: &Origin,
+    by: &'static str,
+) -> sqlx::Result<Option<Ended>> {
+    let user = owner.id();
+    if !set_address(connection, user, &new.email, &new.email_canonical).await? {
+        return Ok(None);
+    }
+    let ended =
+        session_rules::apply(connection, Occasion::EmailChanged, user, session, origin).await?;
+    // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
+    if owner.email_verified_at.is_none() {
+        outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)
+            .await?;
+    } else {
+        let about = (owner.email.as_str(), owner.email_canonical.as_str());
+        let purpose = Purpose::UndoEmailChange;
+        let issued = email::token::issue(connection, sealer, user, purpose, about).await?;
+        let message = Message::EmailChanged {
+            display_name: owner.display_name.clone(),
+            new_email: new.email.clone(),
+            undo_token: issued.token,
+        };
+        outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
+    }
+    let display_name = owner.display_name;
+    let (restored, deletion_canceled) = (false, false);
+    let message = Message::EmailConfirmed { display_name, restored, deletion_canceled };
+    outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
+    let details = json!({ "by": by, "ended_sessions": ended.sessions });
+    record(connection, "email_changed", user, details, origin).await?;
+    Ok(Some(ended))
+}
+
+/// Writes an address that was proven just now; `false` when another account has it.
+pub(in crate::user) async fn set_address(
+    connection: &mut PgConnection,
+    user: UserId,
+    email: &str,
+    email_canonical: &str,
+) -> sqlx::Result<bool> {
+    let set = sqlx::query!(
+        r#"
+        UPDATE users
+           SET email = $2,
+               email_canonical = $3,
+               email_verified_at = now()
+         WHERE id = $1
+           AND NOT EXISTS (
+               SELECT FROM users WHERE email_canonical = $3 AND id <> $1)
+        "#,
+        user.uuid(),
+        email,
+        email_canonical,
+    )
+    .execute(connection)
+    .await?;
+    Ok(set.rows_affected() == 1)
+}
+
+/// Another account took the address in the very same moment: the transaction is rolled back.
+pub(in crate::user) fn is_taken(error: &sqlx::Error) -> bool {
+    db::violated_constraint(error) == Some("users_email_canonical_key")
+}
+
+pub(in crate::user) async fn record(
+    connection: &mut PgConnection,
+    name: &'static str,
+    user: UserId,
+    details: serde_json::Value,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    let user = Some(user);
+    audit::record(connection, Event { name, user, session: None, origin, details }).await
+}

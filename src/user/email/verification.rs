@@ -1,0 +1,209 @@
+//! The address of somebody who has an account: shown to be theirs by a link or a code that was mailed to it. A link for
+//! another address makes that one the account's. It takes the owner of the account, by their session or their password
+//! ([`Authorization`]): the link alone, read by a stranger, confirms nothing.
+
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use super::code::Code;
+use super::token::{CodeTry, Owner, Purpose};
+use crate::audit::Origin;
+use crate::crypto::seal::Sealer;
+use crate::crypto::secret::Secret;
+use crate::db;
+use crate::id::{SessionId, UserId};
+use crate::mail::{Message, outbox};
+use crate::session::{Requester, SessionEnded};
+use crate::user::email;
+use crate::user::session_rules::Ended;
+
+/// What came of [`send`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// A link and a code are on their way to the address of the account.
+    Sent,
+    /// It is shown already.
+    AlreadyVerified,
+}
+
+/// Sends a link and a code to the address that the account has; an older one is dead.
+pub async fn send(
+    pool: &PgPool,
+    sealer: Sealer,
+    requester: &Requester,
+) -> sqlx::Result<Result<Sent, SessionEnded>> {
+    let user = requester.user;
+    let send = requester.transaction(pool, move |connection| {
+        Box::pin(async move {
+            let owner = email::token::lock_owner(connection, user).await?;
+            let Some(owner) = owner.filter(|owner| owner.email_verified_at.is_none()) else {
+                return Ok(Sent::AlreadyVerified);
+            };
+            let about = (owner.email.as_str(), owner.email_canonical.as_str());
+            let purpose = Purpose::VerifyEmail;
+            let issued = email::token::issue(connection, &sealer, user, purpose, about).await?;
+            let message = Message::VerifyEmail {
+                display_name: owner.display_name.clone(),
+                token: issued.token,
+                code: issued.code,
+            };
+            outbox::enqueue(connection, &sealer, Some(user), &owner.email, &message).await?;
+            Ok(Sent::Sent)
+        })
+    });
+    send.await
+}
+
+/// What came of a link or a code.
+#[derive(Debug)]
+pub enum Confirmed {
+    /// The address is shown, and is the one of the account.
+    Done {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        email: String,
+        /// The new secret of the session in which it was done, where the address became another one.
+        secret: Option<Secret>,
+        /// The address became another one: every session but that one is over.
+        changed: bool,
+    },
+    /// That was not the code; it was counted.
+    WrongCode,
+    /// There is no such link or code any more, or the address has become another account's.
+    Gone,
+}
+
+/// What shows that it is the owner of the account who uses a link.
+#[derive(Clone, Debug)]
+pub enum Authorization {
+    /// A session of the account. It continues if the email changes; the other sessions end.
+    Session(Requester),
+    /// The password of `user`, which the caller has just compared.
+    Password {
+        /// The account.
+        user: UserId,
+        /// Where the request comes from.
+        origin: Origin,
+    },
+}
+
+impl Authorization {
+    fn user(&self) -> UserId {
+        match self {
+            Self::Session(requester) => requester.user,
+            Self::Password { user, .. } => *user,
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Session(requester) => Some(requester.session),
+            Self::Password { .. } => None,
+        }
+    }
+
+    fn origin(&self) -> &Origin {
+        match self {
+            Self::Session(Requester { origin, .. }) | Self::Password { origin, .. } => origin,
+        }
+    }
+}
+
+/// Uses up a link that confirms an address of the authorized user.
+pub async fn confirm_by_link(
+    pool: &PgPool,
+    sealer: Sealer,
+    authorization: Authorization,
+    token: &Secret,
+) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
+    let token = token.digest();
+    let confirmed = db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            if let Authorization::Session(requester) = &authorization
+                && let Err(ended) = requester.lock(connection).await?
+            {
+                return Ok(Err(ended));
+            }
+            let user = authorization.user();
+            let Some(owner) = email::token::lock_owner(connection, user).await? else {
+                return Ok(Ok(Confirmed::Gone));
+            };
+            let digest = token.as_bytes();
+            use_up(connection, &sealer, owner, digest, &authorization, "link").await.map(Ok)
+        })
+    })
+    .await;
+    confirmed.or_else(gone_when_taken)
+}
+
+/// Uses up a code of the user who requests it. `purpose` is for which of the two addresses it was typed: the account's own
+/// ([`Purpose::VerifyEmail`]) or a new one ([`Purpose::ChangeEmail`]).
+pub async fn confirm_by_code(
+    pool: &PgPool,
+    sealer: Sealer,
+    requester: &Requester,
+    purpose: Purpose,
+    code: Code,
+) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
+    let user = requester.user;
+    let authorization = Authorization::Session(requester.clone());
+    let confirm = requester.transaction(pool, move |connection| {
+        Box::pin(async move {
+            let Some(owner) = email::token::lock_owner(connection, user).await? else {
+                return Ok(Confirmed::Gone);
+            };
+            match email::token::try_code(connection, &sealer, user, purpose, &code).await? {
+                CodeTry::Right(token) => {
+                    use_up(connection, &sealer, owner, &token, &authorization, "code").await
+                }
+                CodeTry::Wrong => Ok(Confirmed::WrongCode),
+                CodeTry::Dead => Ok(Confirmed::Gone),
+            }
+        })
+    });
+    confirm.await.or_else(gone_when_taken)
+}
+
+async fn use_up(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: Owner,
+    token: &[u8],
+    authorization: &Authorization,
+    by: &'static str,
+) -> sqlx::Result<Confirmed> {
+    let user = owner.id();
+    let (session, origin) = (authorization.session(), authorization.origin());
+    let own = email::token::consume(connection, &owner, Purpose::VerifyEmail, token).await?;
+    if own.is_some() {
+        verified(connection, user).await?;
+        email::change::record(connection, "email_verified", user, json!({ "by": by }), origin)
+            .await?;
+        let (secret, changed) = (None, false);
+        return Ok(Confirmed::Done { user, email: owner.email, secret, changed });
+    }
+    let new = email::token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
+    let Some(new) = new else { return Ok(Confirmed::Gone) };
+    let ended = email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
+    Ok(match ended {
+        Some(Ended { secret, .. }) => {
+            Confirmed::Done { user, email: new.email, secret, changed: true }
+        }
+        None => Confirmed::Gone,
+    })
+}
+
+async fn verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE users SET email_verified_at = COALESCE(email_verified_at, now()) WHERE id = $1",
+        user.uuid(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn gone_when_taken(error: sqlx::Error) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
+    if email::change::is_taken(&error) { Ok(Ok(Confirmed::Gone)) } else { Err(error) }
+}

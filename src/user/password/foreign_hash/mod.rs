@@ -1,0 +1,306 @@
+//! Password hashes of other systems, as their tables hold them: which are known, what each may cost, and how it is
+//! compared. Checked before anything is spent on it, so that an altered row is no bomb; replaced by argon2id at the
+//! next sign-in (`hasher.rs`). Makes none.
+
+use base64::Engine as _;
+use base64::alphabet::BCRYPT;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD_NO_PAD};
+use pbkdf2::pbkdf2_hmac;
+use pbkdf2::sha2::{Digest as _, Sha256, Sha512};
+use sha1::Sha1;
+use subtle::{Choice, ConstantTimeEq as _};
+use unicode_normalization::UnicodeNormalization as _;
+use zeroize::Zeroizing;
+
+use super::bounds::{LONGEST_TEXT, MOST_STORED_MEMORY_KIB};
+
+/// Rounds of one output block; Django 5.2 asks for 1,000,000 and adds a fifth with every release.
+const MOST_ROUNDS: u32 = 4_000_000;
+/// About a second; Devise, Laravel and Django take 12.
+const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=14;
+/// N × r × p: twice what OWASP asks of scrypt.
+const MOST_SCRYPT_WORK: u64 = 1 << 21;
+/// Shorter outputs are no proof; longer ones cost more than they prove.
+const OUTPUTS: std::ops::RangeInclusive<usize> = 16..=64;
+/// The last character of a bcrypt salt has bits that mean nothing; PHP left them as they came.
+const BCRYPT_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
+
+/// How a hash that does not say so itself was made. All others are known by their first characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFormat {
+    /// It says so itself.
+    #[default]
+    Named,
+    /// Better Auth: `salt:key` in hex, scrypt with N=16384, r=16, p=1 over the password in NFKC.
+    BetterAuth,
+    /// `salt:key` in hex by `crypto.scrypt` of Node with its defaults (N=16384, r=8, p=1), the salt as text.
+    NodeScrypt,
+}
+
+/// Why a hash is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HashProblem {
+    /// No format of ours begins like this.
+    #[error("the password hash is of no format that is known")]
+    Unknown,
+    /// It begins like one and goes on otherwise.
+    #[error("the password hash is not whole")]
+    Broken,
+    /// One sign-in with it would cost too much time or memory.
+    #[error("the password hash asks for more work than a sign-in may take")]
+    TooCostly,
+}
+
+/// A hash made by another system.
+pub(super) enum ForeignHash {
+    Pbkdf2 { digest: Digest, rounds: u32, salt: Vec<u8>, output: Vec<u8> },
+    Bcrypt { of_sha256: bool, cost: u32, salt: [u8; 16], output: Vec<u8> },
+    Scrypt { params: scrypt::Params, of_nfkc: bool, salt: Vec<u8>, output: Vec<u8> },
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Digest {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+impl ForeignHash {
+    /// Reads what the database or a file holds.
+    pub(super) fn read(text: &str) -> Result<Self, HashProblem> {
+        if text.len() > LONGEST_TEXT || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(HashProblem::Broken);
+        }
+        let rest_after = |prefix: &str| text.strip_prefix(prefix);
+        if let Some(rest) = rest_after("pbkdf2_sha256$") {
+            django_pbkdf2(Digest::Sha256, rest)
+        } else if let Some(rest) = rest_after("pbkdf2_sha1$") {
+            django_pbkdf2(Digest::Sha1, rest)
+        } else if let Some(rest) = rest_after("bcrypt_sha256$") {
+            bcrypt(true, rest)
+        } else if let Some(rest) = rest_after("bcrypt$") {
+            bcrypt(false, rest)
+        } else if text.starts_with("$2") {
+            bcrypt(false, text)
+        } else if let Some(rest) = rest_after("scrypt$") {
+            let [n, salt, r, p, output] = parts(rest, '$')?;
+            scrypt_of(power(n)?, r, p, salt.as_bytes(), base64(output)?)
+        } else if let Some(rest) = rest_after("$scrypt$") {
+            phc_scrypt(rest)
+        } else if let Some(rest) = rest_after("$pbkdf2-sha256$") {
+            phc_pbkdf2(Digest::Sha256, rest)
+        } else if let Some(rest) = rest_after("$pbkdf2-sha512$") {
+            phc_pbkdf2(Digest::Sha512, rest)
+        } else if let Some(rest) = rest_after("scrypt:") {
+            let [costs, salt, output] = parts(rest, '$')?;
+            let [n, r, p] = parts(costs, ':')?;
+            scrypt_of(power(n)?, r, p, salt.as_bytes(), hex(output)?)
+        } else if let Some(rest) = rest_after("pbkdf2:sha256:") {
+            let [rounds, salt, output] = parts(rest, '$')?;
+            pbkdf2_of(Digest::Sha256, rounds, salt.as_bytes(), hex(output)?)
+        } else if let Some(rest) = rest_after(HashFormat::BetterAuth.prefix()) {
+            let [salt, output] = parts(rest, ':')?;
+            let known = scrypt_of(14, "16", "1", salt.as_bytes(), hex(output)?)?;
+            let Self::Scrypt { params, salt, output, .. } = known else { return Ok(known) };
+            Ok(Self::Scrypt { params, of_nfkc: true, salt, output })
+        } else if let Some(rest) = rest_after(HashFormat::NodeScrypt.prefix()) {
+            let [salt, output] = parts(rest, ':')?;
+            scrypt_of(14, "8", "1", salt.as_bytes(), hex(output)?)
+        } else {
+            Err(HashProblem::Unknown)
+        }
+    }
+
+    /// Whether it is the hash of `password`. Takes as long either way.
+    pub(super) fn is_of(&self, password: &str) -> Choice {
+        match self {
+            Self::Pbkdf2 { digest, rounds, salt, output } => {
+                let mut made = vec![0; output.len()];
+                let derive = match digest {
+                    Digest::Sha1 => pbkdf2_hmac::<Sha1>,
+                    Digest::Sha256 => pbkdf2_hmac::<Sha256>,
+                    Digest::Sha512 => pbkdf2_hmac::<Sha512>,
+                };
+                derive(password.as_bytes(), salt, *rounds, &mut made);
+                made.ct_eq(output)
+            }
+            Self::Bcrypt { of_sha256, cost, salt, output } => {
+                let key = bcrypt_key(password, *of_sha256);
+                let made = ::bcrypt::bcrypt(*cost, *salt, &key);
+                made[..23].ct_eq(output)
+            }
+            Self::Scrypt { params, of_nfkc, salt, output } => {
+                let password = Zeroizing::new(if *of_nfkc {
+                    password.nfkc().collect()
+                } else {
+                    password.to_owned()
+                });
+                let mut made = vec![0; output.len()];
+                let done = scrypt::scrypt(password.as_bytes(), salt, params, &mut made);
+                Choice::from(u8::from(done.is_ok())) & made.ct_eq(output)
+            }
+        }
+    }
+}
+
+impl HashFormat {
+    /// What is written before such a hash, so that it says itself how it was made.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Named => "",
+            Self::BetterAuth => "better_auth$",
+            Self::NodeScrypt => "node_scrypt$",
+        }
+    }
+}
+
+/// As bcrypt's inventors have it: a NUL at the end, and of all that 72 bytes.
+fn bcrypt_key(password: &str, of_sha256: bool) -> Zeroizing<Vec<u8>> {
+    let mut key = Zeroizing::new(Vec::with_capacity(72));
+    if of_sha256 {
+        let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(password.as_bytes())));
+        for byte in digest.iter() {
+            key.extend([byte >> 4, byte & 15].map(|half| b"0123456789abcdef"[usize::from(half)]));
+        }
+    } else {
+        key.extend(password.bytes().take(72));
+    }
+    if key.len() < 72 {
+        key.push(0);
+    }
+    key
+}
+
+fn django_pbkdf2(digest: Digest, rest: &str) -> Result<ForeignHash, HashProblem> {
+    let [rounds, salt, output] = parts(rest, '$')?;
+    pbkdf2_of(digest, rounds, salt.as_bytes(), base64(output)?)
+}
+
+/// `i=…,l=…` of the PHC string format, or the number alone as passlib writes it.
+fn phc_pbkdf2(digest: Digest, rest: &str) -> Result<ForeignHash, HashProblem> {
+    let [costs, salt, output] = parts(rest, '$')?;
+    let rounds = costs.split(',').find_map(|cost| cost.strip_prefix("i=")).unwrap_or(costs);
+    pbkdf2_of(digest, rounds, &base64(salt)?, base64(output)?)
+}
+
+/// `ln=…` is the logarithm of the PHC string format, `n=…` the number itself as AdonisJS writes it.
+fn phc_scrypt(rest: &str) -> Result<ForeignHash, HashProblem> {
+    let [costs, salt, output] = parts(rest, '$')?;
+    let of =
+        |name: &str| costs.split(',').find_map(|cost| cost.strip_prefix(name)?.strip_prefix('='));
+    let log_n = match (of("ln"), of("n")) {
+        (Some(log_n), None) => number(log_n)?,
+        (None, Some(n)) => power(n)?,
+        _ => return Err(HashProblem::Broken),
+    };
+    let (Some(r), Some(p)) = (of("r"), of("p")) else { return Err(HashProblem::Broken) };
+    scrypt_of(log_n, r, p, &base64(salt)?, base64(output)?)
+}
+
+fn pbkdf2_of(
+    digest: Digest,
+    rounds: &str,
+    salt: &[u8],
+    output: Vec<u8>,
+) -> Result<ForeignHash, HashProblem> {
+    let rounds = number(rounds)?;
+    if rounds == 0 || salt.is_empty() || !OUTPUTS.contains(&output.len()) {
+        return Err(HashProblem::Broken);
+    }
+    let block = match digest {
+        Digest::Sha1 => 20,
+        Digest::Sha256 => 32,
+        Digest::Sha512 => 64,
+    };
+    let blocks = output.len().div_ceil(block) as u64;
+    if u64::from(rounds) * blocks > u64::from(MOST_ROUNDS) {
+        return Err(HashProblem::TooCostly);
+    }
+    Ok(ForeignHash::Pbkdf2 { digest, rounds, salt: salt.to_vec(), output })
+}
+
+fn scrypt_of(
+    log_n: u32,
+    r: &str,
+    p: &str,
+    salt: &[u8],
+    output: Vec<u8>,
+) -> Result<ForeignHash, HashProblem> {
+    let (r, p) = (number(r)?, number(p)?);
+    if log_n == 0 || r == 0 || p == 0 || salt.is_empty() || !OUTPUTS.contains(&output.len()) {
+        return Err(HashProblem::Broken);
+    }
+    if log_n > 24 || r > 64 || p > 64 {
+        return Err(HashProblem::TooCostly);
+    }
+    let memory = u64::from(r) << log_n;
+    if memory * 128 > u64::from(MOST_STORED_MEMORY_KIB) * 1024
+        || memory * u64::from(p) > MOST_SCRYPT_WORK
+    {
+        return Err(HashProblem::TooCostly);
+    }
+    let log_n = u8::try_from(log_n).map_err(|_| HashProblem::TooCostly)?;
+    let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashProblem::Broken)?;
+    Ok(ForeignHash::Scrypt { params, of_nfkc: false, salt: salt.to_vec(), output })
+}
+
+/// `$2a$`, `$2b$`, `$2y$`, all the same today. `$2x$` marks hashes that PHP made wrong; they are not taken.
+fn bcrypt(of_sha256: bool, text: &str) -> Result<ForeignHash, HashProblem> {
+    let [nothing, version, cost, data] = parts(text, '$')?;
+    if !nothing.is_empty() || version == "2x" {
+        return Err(HashProblem::Unknown);
+    }
+    if !matches!(version, "2a" | "2b" | "2y") || cost.len() != 2 || data.len() != 53 {
+        return Err(HashProblem::Broken);
+    }
+    let cost = number(cost)?;
+    if cost > *BCRYPT_COSTS.end() {
+        return Err(HashProblem::TooCostly);
+    }
+    let decode = |text: &str| BCRYPT_BASE64.decode(text).map_err(|_| HashProblem::Broken);
+    let salt = decode(&data[..22])?.try_into().map_err(|_| HashProblem::Broken)?;
+    let output = decode(&data[22..])?;
+    if !BCRYPT_COSTS.contains(&cost) || output.len() != 23 {
+        return Err(HashProblem::Broken);
+    }
+    Ok(ForeignHash::Bcrypt { of_sha256, cost, salt, output })
+}
+
+fn parts<const N: usize>(text: &str, between: char) -> Result<[&str; N], HashProblem> {
+    let parts: Vec<&str> = text.split(between).collect();
+    parts.try_into().map_err(|_| HashProblem::Broken)
+}
+
+/// Decimal figures alone, at most ten of them.
+fn number(text: &str) -> Result<u32, HashProblem> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(HashProblem::Broken);
+    }
+    text.parse().map_err(|_| HashProblem::TooCostly)
+}
+
+/// The logarithm of a power of two.
+fn power(text: &str) -> Result<u32, HashProblem> {
+    let n = number(text)?;
+    if n.is_power_of_two() { Ok(n.trailing_zeros()) } else { Err(HashProblem::Broken) }
+}
+
+/// With padding or without; passlib writes a dot for the plus.
+fn base64(text: &str) -> Result<Vec<u8>, HashProblem> {
+    let plain = text.trim_end_matches('=').replace('.', "+");
+    STANDARD_NO_PAD.decode(plain).map_err(|_| HashProblem::Broken)
+}
+
+fn hex(text: &str) -> Result<Vec<u8>, HashProblem> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(HashProblem::Broken);
+    }
+    let pairs = (0..text.len()).step_by(2);
+    pairs
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| HashProblem::Broken))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,366 @@
+//! The queue for password hashes: argon2id on threads of their own, one for each core, each with one
+//! block of memory that it keeps. So memory is bounded by construction, pages stay quick, and a
+//! client that goes away frees no place that its hash still takes.
+//!
+//! Three roads take the same time: a right password, a wrong one, and an account that does not exist. An account whose
+//! hash another system made takes longer, until its first sign-in.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use argon2::password_hash::phc::Salt;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use subtle::{Choice, ConstantTimeEq as _};
+use tokio::sync::oneshot;
+
+pub use super::foreign_hash::HashFormat;
+pub use super::foreign_hash::HashProblem;
+pub use super::phc::HashParameters;
+pub use super::phc::PasswordHash;
+use super::phc::{Argon2Hash, OUTPUT_BYTES, SALT_BYTES, Stored};
+use super::policy::Password;
+
+/// Waiting jobs for each thread. At about 25 ms a hash the last in the queue waits under a second.
+const QUEUE_FOR_EACH_THREAD: usize = 32;
+/// What a comparison says.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is the password; `rehash` is the same one with the parameters of today, when they moved.
+    Match {
+        /// To be stored in place of the old one.
+        rehash: Option<PasswordHash>,
+    },
+    /// It is not.
+    NoMatch,
+}
+
+/// Why there is no hash.
+#[derive(Debug, thiserror::Error)]
+pub enum HasherError {
+    /// The queue is full.
+    #[error("too many people are signing in at this moment")]
+    Busy {
+        /// When the queue of now will be done.
+        retry_after: Duration,
+    },
+    /// A surprise.
+    #[error("a password could not be hashed")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// The queue. Clones share it; the threads end with the last clone.
+#[derive(Clone)]
+pub struct Hasher {
+    queue: SyncSender<Job>,
+    runs: Arc<AtomicU64>,
+}
+
+struct Job {
+    password: Password,
+    task: Task,
+    answer: oneshot::Sender<Result<Answer, anyhow::Error>>,
+}
+
+enum Task {
+    Hash,
+    Verify(Option<String>),
+}
+
+enum Answer {
+    Hash(PasswordHash),
+    Verdict(Verdict),
+}
+
+impl Hasher {
+    /// One thread a core, a queue of 32 for each.
+    pub fn new(parameters: HashParameters) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_limits(parameters, threads, QUEUE_FOR_EACH_THREAD * threads)
+    }
+
+    /// With limits of one's own.
+    pub fn with_limits(parameters: HashParameters, threads: usize, queue: usize) -> Self {
+        let (sender, receiver) = sync_channel::<Job>(queue);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let runs = Arc::new(AtomicU64::new(0));
+        for number in 0..threads {
+            let (receiver, runs) = (Arc::clone(&receiver), Arc::clone(&runs));
+            std::thread::Builder::new()
+                .name(format!("hasher-{number}"))
+                .spawn(move || Worker::new(parameters, runs).work(&receiver))
+                .expect("the system starts a thread for each core at start");
+        }
+        Self { queue: sender, runs }
+    }
+
+    /// Hashes a new password.
+    pub async fn hash(&self, password: &Password) -> Result<PasswordHash, HasherError> {
+        match self.submit(password, Task::Hash).await? {
+            Answer::Hash(hash) => Ok(hash),
+            Answer::Verdict(_) => Err(mixed_up()),
+        }
+    }
+
+    /// Compares with what is stored. `None` (no such account, or one without a password) takes as long.
+    pub async fn verify(
+        &self,
+        password: &Password,
+        stored: Option<&str>,
+    ) -> Result<Verdict, HasherError> {
+        match self.submit(password, Task::Verify(stored.map(str::to_owned))).await? {
+            Answer::Verdict(verdict) => Ok(verdict),
+            Answer::Hash(_) => Err(mixed_up()),
+        }
+    }
+
+    /// How many passwords were compared or hashed since the start.
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    async fn submit(&self, password: &Password, task: Task) -> Result<Answer, HasherError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { password: password.clone(), task, answer };
+        match self.queue.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(HasherError::Busy { retry_after: Duration::from_secs(2) });
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                return Err(HasherError::Internal(anyhow::anyhow!("no hashing thread is left")));
+            }
+        }
+        answered
+            .await
+            .map_err(|_| HasherError::Internal(anyhow::anyhow!("a hashing thread gave up")))?
+            .map_err(HasherError::Internal)
+    }
+}
+
+fn mixed_up() -> HasherError {
+    HasherError::Internal(anyhow::anyhow!("a hashing thread answered another question"))
+}
+
+struct Worker {
+    parameters: HashParameters,
+    /// A hash of nothing with today's parameters, for accounts that do not exist.
+    dummy_salt: [u8; SALT_BYTES],
+    memory: Vec<Block>,
+    runs: Arc<AtomicU64>,
+}
+
+impl Worker {
+    fn new(parameters: HashParameters, runs: Arc<AtomicU64>) -> Self {
+        let memory = vec![Block::default(); parameters.params().block_count()];
+        Self { parameters, dummy_salt: [7; SALT_BYTES], memory, runs }
+    }
+
+    fn work(mut self, receiver: &Mutex<Receiver<Job>>) {
+        loop {
+            // The lock is held while waiting: one thread waits for the next job, the others for the lock.
+            let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(job) = next else { return };
+            // A client that went away has held its place until now; its hash helps nobody.
+            if job.answer.is_closed() {
+                continue;
+            }
+            // A panic fails this job only; the thread continues.
+            let done = catch_unwind(AssertUnwindSafe(|| self.run_task(&job)));
+            let panicked = |_| Err(anyhow::anyhow!("hashing panicked"));
+            job.answer.send(done.unwrap_or_else(panicked)).ok();
+        }
+    }
+
+    fn run_task(&mut self, job: &Job) -> anyhow::Result<Answer> {
+        match &job.task {
+            Task::Hash => self.hash(&job.password).map(Answer::Hash),
+            Task::Verify(stored) => {
+                self.verify(&job.password, stored.as_deref()).map(Answer::Verdict)
+            }
+        }
+    }
+
+    fn hash(&mut self, password: &Password) -> anyhow::Result<PasswordHash> {
+        let mut salt = [0; SALT_BYTES];
+        getrandom::fill(&mut salt)
+            .map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+        let output = self.run_today(password.reveal(), &salt)?;
+        let params = self.parameters.params();
+        let salt = Salt::new(&salt).map_err(|error| anyhow::anyhow!("no salt: {error}"))?;
+        let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
+        let encoded =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, &output);
+        Ok(PasswordHash(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${encoded}")))
+    }
+
+    fn verify(&mut self, password: &Password, stored: Option<&str>) -> anyhow::Result<Verdict> {
+        let known = match stored.map(|text| Stored::read(text, self.parameters)) {
+            Some(Ok(known)) => known,
+            nothing => {
+                if let Some(Err(problem)) = nothing {
+                    tracing::error!(%problem, "a stored password cannot be compared");
+                }
+                for _ in password.forms() {
+                    self.spend(password)?;
+                }
+                return Ok(Verdict::NoMatch);
+            }
+        };
+        // Every form, also when the first is right: what somebody learns from the time, they typed themselves.
+        let mut is_match = Choice::from(0);
+        let mut is_as_hashed = Choice::from(0);
+        for form in password.forms() {
+            let is_this = match &known {
+                Stored::Argon2(known) => self.run(known, form)?,
+                Stored::Foreign(known) => known.is_of(form),
+            };
+            is_match |= is_this;
+            is_as_hashed |= is_this & Choice::from(u8::from(form == password.reveal()));
+        }
+        let is_match = bool::from(is_match);
+        if known.is_of(self.parameters) {
+            if is_match && !bool::from(is_as_hashed) {
+                return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
+            }
+            return Ok(if is_match { Verdict::Match { rehash: None } } else { Verdict::NoMatch });
+        }
+        // An account with another hash than one of today costs one of today more, right or wrong alike.
+        if is_match {
+            return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
+        }
+        self.spend(password)?;
+        Ok(Verdict::NoMatch)
+    }
+
+    /// The time of one hash, for nothing.
+    fn spend(&mut self, password: &Password) -> anyhow::Result<()> {
+        let salt = self.dummy_salt;
+        self.run_today(password.reveal(), &salt).map(|_| ())
+    }
+
+    fn run_today(&mut self, password: &str, salt: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let params = self.parameters.params();
+        self.fill(Algorithm::Argon2id, Version::V0x13, &params, password, salt, OUTPUT_BYTES)
+    }
+
+    fn run(&mut self, known: &Argon2Hash, password: &str) -> anyhow::Result<Choice> {
+        let Argon2Hash { algorithm, version, params, salt, hash, .. } = known;
+        let made = self.fill(*algorithm, *version, params, password, salt, hash.len())?;
+        Ok(made.ct_eq(hash))
+    }
+
+    fn fill(
+        &mut self,
+        algorithm: Algorithm,
+        version: Version,
+        params: &Params,
+        password: &str,
+        salt: &[u8],
+        length: usize,
+    ) -> anyhow::Result<Vec<u8>> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let usual = self.parameters.params().block_count();
+        let wanted = params.block_count();
+        if self.memory.len() < wanted {
+            self.memory.resize(wanted, Block::default());
+        }
+        let mut output = vec![0; length];
+        let argon2 = Argon2::new(algorithm, version, params.clone());
+        let done = argon2.hash_password_into_with_memory(
+            password.as_bytes(),
+            salt,
+            &mut output,
+            &mut self.memory[..wanted],
+        );
+        if self.memory.len() > usual {
+            self.memory.truncate(usual);
+            self.memory.shrink_to_fit();
+        }
+        done.map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
+        Ok(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> Password {
+        Password::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_right_password_matches_and_no_other() {
+        let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
+        let hash = hasher.hash(&password("a quiet room")).await.unwrap();
+        assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_str());
+        let right = hasher.verify(&password("a quiet room"), Some(hash.as_str())).await.unwrap();
+        assert!(matches!(right, Verdict::Match { rehash: None }));
+        for wrong in ["a quiet roo", "a quiet room ", "A quiet room"] {
+            let verdict = hasher.verify(&password(wrong), Some(hash.as_str())).await.unwrap();
+            assert!(matches!(verdict, Verdict::NoMatch));
+        }
+    }
+
+    #[tokio::test]
+    async fn unknown_wrong_and_right_cost_the_same_number_of_hashes() {
+        let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
+        let hash = hasher.hash(&password("a quiet room")).await.unwrap();
+        let mut spent = Vec::new();
+        for (typed, stored) in [
+            ("a quiet room", Some(hash.as_str())),
+            ("something else", Some(hash.as_str())),
+            ("a quiet room", None),
+            ("a quiet room", Some("no hash at all")),
+        ] {
+            let before = hasher.runs();
+            hasher.verify(&password(typed), stored).await.unwrap();
+            spent.push(hasher.runs() - before);
+        }
+        assert_eq!(spent, [1, 1, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn moved_parameters_give_a_new_hash() {
+        let old = Hasher::with_limits(HashParameters::new(12_288, 3, 1).unwrap(), 1, 4);
+        let new = Hasher::with_limits(HashParameters::default(), 1, 4);
+        let hash = old.hash(&password("a quiet room")).await.unwrap();
+        let verdict = new.verify(&password("a quiet room"), Some(hash.as_str())).await.unwrap();
+        let Verdict::Match { rehash: Some(rehash) } = verdict else { panic!("{verdict:?}") };
+        assert!(rehash.as_str().contains("m=19456,t=2,p=1"));
+    }
+
+    #[tokio::test]
+    async fn an_altered_row_is_no_memory_bomb() {
+        let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
+        for bomb in [
+            "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
+            "$argon2id$v=19$m=19456,t=4000000,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
+            "$argon2id$v=19$m=131072,t=9,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
+            "$argon2x$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
+        ] {
+            let verdict = hasher.verify(&password("a quiet room"), Some(bomb)).await.unwrap();
+            assert!(matches!(verdict, Verdict::NoMatch));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_says_so_at_once() {
+        let hasher = Hasher::with_limits(HashParameters::default(), 1, 1);
+        let tries = (0..8).map(|_| {
+            let hasher = hasher.clone();
+            tokio::spawn(async move { hasher.verify(&password("a quiet room"), None).await })
+        });
+        let mut busy = 0;
+        for tried in tries.collect::<Vec<_>>() {
+            if matches!(tried.await.unwrap(), Err(HasherError::Busy { .. })) {
+                busy += 1;
+            }
+        }
+        assert!((5..=7).contains(&busy), "{busy}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Passwords: which are accepted, how they are hashed, verified and changed.
+
+mod bounds;
+pub mod change;
+mod foreign_hash;
+pub mod hasher;
+mod phc;
+pub mod policy;
+pub mod verify;

@@ -1,0 +1,15 @@
+//! What any HTTP room needs. Knows no room, no table and no user.
+
+pub mod assets;
+pub mod client;
+pub mod cookie_guard;
+pub mod cross_site;
+pub mod error;
+pub mod flash;
+pub mod form;
+pub mod headers;
+pub mod outer;
+pub mod page;
+pub mod relative_time;
+pub mod resumed_form;
+pub mod return_to;
