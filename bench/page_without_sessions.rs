@@ -9,7 +9,7 @@ use frontdesk::web::error::HttpError;
 use frontdesk::web::flash::Flash;
 use frontdesk::web::form::FormView;
 use frontdesk::web::outer;
-use frontdesk::web::outer::Envelope;
+use frontdesk::web::outer::Outer;
 use frontdesk::web::page::Page;
 use frontdesk::web::page::Viewer;
 
@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
     let tera = web::Data::new(tera);
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));
-    let envelope = web::Data::new(Envelope { https: false });
+    let envelope = web::Data::new(Outer { https: false });
     HttpServer::new(move || {
         App::new()
             .app_data(tera.clone())

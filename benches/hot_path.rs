@@ -36,7 +36,7 @@ mod sync {
 /// Imported by `state.rs`.
 mod cache {
     pub mod clock {
-        pub use frontdesk::session::cache::clock::Moment;
+        pub use frontdesk::session::cache::clock::MonotonicInstant;
     }
 }
 mod audit {
@@ -135,31 +135,31 @@ fn cache_hit(criterion: &mut Criterion) {
 
 /// The map that actix-session gets of a hit, and what a handler reads from it.
 fn state_map(criterion: &mut Criterion) {
-    let facts = state::Facts {
+    let facts = state::SessionRow {
         id: SessionId::generate(),
         remembered: false,
         created_at: OffsetDateTime::UNIX_EPOCH,
         authenticated_at: Some(OffsetDateTime::UNIX_EPOCH),
         absolute_seconds: 86_400,
         ages: state::Ages::default(),
-        user: Some(Arc::new(state::Person {
+        user: Some(Arc::new(state::Account {
             id: UserId::generate(),
             email: "ada@example.com".to_owned(),
             display_name: "Ada".to_owned(),
             role: "user".to_owned(),
         })),
     };
-    let known = state::Known::new(facts, serde_json::json!({})).expect("facts are JSON");
+    let known = state::CachedSession::new(facts, serde_json::json!({})).expect("facts are JSON");
     criterion.bench_function("state map of a hit", |bencher| {
-        bencher.iter(|| black_box(&known).hand_out());
+        bencher.iter(|| black_box(&known).to_map());
     });
-    let map: HashMap<String, String> = known.hand_out();
+    let map: HashMap<String, String> = known.to_map();
     criterion.bench_function(
         "who it is, read out of its JSON (no longer done for a hit)",
         |bencher| {
             bencher.iter(|| {
                 let text = black_box(&map).get("frontdesk.current")?;
-                serde_json::from_str::<state::Current>(text).ok()
+                serde_json::from_str::<state::SessionInfo>(text).ok()
             });
         },
     );

@@ -29,9 +29,9 @@ pub struct App {
     /// Seals what is stored and read again.
     pub sealer: Sealer,
     /// Writes mail.
-    pub writer: Arc<mail::Writer>,
+    pub writer: Arc<mail::MailRenderer>,
     /// Mail that this server sent.
-    pub mail_tally: mail::Tally,
+    pub mail_counters: mail::Counters,
     /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
     pub answers: Arc<Notify>,
     /// The background jobs of this process.
@@ -48,11 +48,11 @@ impl App {
             hasher: Hasher::new(hash_parameters(&config)?),
             passwords: PasswordPolicy { min_length: config.password_min_length },
             sessions: PgSessionStore::new(pool.clone(), config.session, config.session_cache)
-                .telling(sealer.clone()),
+                .notifying(sealer.clone()),
             pool,
             sealer,
-            writer: Arc::new(mail::Writer::new(&config.site_name, &config.public_url)?),
-            mail_tally: mail::Tally::default(),
+            writer: Arc::new(mail::MailRenderer::new(&config.site_name, &config.public_url)?),
+            mail_counters: mail::Counters::default(),
             answers: Arc::default(),
             jobs: Jobs::default(),
             config,
@@ -91,7 +91,12 @@ pub fn hash_parameters(config: &Config) -> anyhow::Result<HashParameters> {
 }
 
 /// Where a handler's page goes after what it did: `next` when it is ours, else `otherwise`.
-pub fn onward(page: &Page, app: &App, next: &str, otherwise: &str) -> actix_web::HttpResponse {
+pub fn redirect_to_next(
+    page: &Page,
+    app: &App,
+    next: &str,
+    otherwise: &str,
+) -> actix_web::HttpResponse {
     let to = crate::web::return_to::checked(next, app.config.public_url.origin());
     page.redirect(to.as_deref().unwrap_or(otherwise))
 }

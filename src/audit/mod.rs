@@ -129,7 +129,7 @@ pub async fn record_many(
 
 /// Something that happened by itself to a session, before anybody looked.
 #[derive(Debug)]
-pub struct Lapse {
+pub struct Expiry {
     /// Whose session.
     pub user: UserId,
     /// Which.
@@ -139,10 +139,10 @@ pub struct Lapse {
 }
 
 /// Appends the same event for many sessions, each at its own time, in the caller's transaction.
-pub async fn record_lapses(
+pub async fn record_expired(
     connection: &mut PgConnection,
     name: &'static str,
-    lapses: &[Lapse],
+    lapses: &[Expiry],
     details: Value,
 ) -> sqlx::Result<()> {
     let users: Vec<Uuid> = lapses.iter().map(|lapse| lapse.user.uuid()).collect();

@@ -1,4 +1,4 @@
-//! [`Confirmed`]: somebody who proved who they are a moment ago, in this very session. For pages that risk something.
+//! [`RecentlyAuthenticated`]: somebody who proved who they are a moment ago, in this very session. For pages that risk something.
 //! A page is asked for again afterwards; a form is carried along, sealed, and completes. Must stand before the `Form`
 //! of a handler: whoever comes first takes the body.
 
@@ -13,23 +13,23 @@ use serde::Serialize;
 
 use super::CurrentUser;
 use crate::crypto::seal::Sealer;
-use crate::session::Current;
+use crate::session::SessionInfo;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
-use crate::web::resumed_form::{self, Holder};
+use crate::web::resumed_form::{self, SessionBinding};
 
 /// A proof counts as fresh for so long (ASVS 5.0 V7.5.1).
-pub const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
+pub const RECENT_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// Somebody who is signed in and proved it lately. Others are asked to say who they are again.
 #[derive(Clone, Debug)]
-pub struct Confirmed(pub CurrentUser);
+pub struct RecentlyAuthenticated(pub CurrentUser);
 
-impl Confirmed {
+impl RecentlyAuthenticated {
     /// Whether the last proof in `session` is fresh, by the database's clock.
-    pub fn is_fresh(session: &Current) -> bool {
-        session.proof_age().is_some_and(|age| age < FRESH_FOR)
+    pub fn is_fresh(session: &SessionInfo) -> bool {
+        session.authentication_age().is_some_and(|age| age < RECENT_FOR)
     }
 }
 
@@ -48,7 +48,7 @@ pub fn ask(
     form: FormView,
     original: &str,
 ) -> Result<HttpResponse, HttpError> {
-    let data = Data { form, email: &user.person.email, original_request: original };
+    let data = Data { form, email: &user.account.email, original_request: original };
     page.show_with(status, "account/confirm.html", &data)
 }
 
@@ -61,11 +61,11 @@ pub fn ask_later(
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
     form.throttle("Too many tries.", retry_after);
-    let data = Data { form, email: &user.person.email, original_request: original };
+    let data = Data { form, email: &user.account.email, original_request: original };
     page.show_throttled("account/confirm.html", &data, retry_after)
 }
 
-impl FromRequest for Confirmed {
+impl FromRequest for RecentlyAuthenticated {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
@@ -75,18 +75,20 @@ impl FromRequest for Confirmed {
             Err(error) => return Box::pin(async move { Err(error.into()) }),
         };
         if Self::is_fresh(&user.session) {
-            return Box::pin(async move { Ok(Confirmed(user)) });
+            return Box::pin(async move { Ok(RecentlyAuthenticated(user)) });
         }
         let target = resumed_form::target(request);
         if request.method().is_safe() {
-            return Box::pin(async move { Err(HttpError::ConfirmFirst { next: target }.into()) });
+            return Box::pin(
+                async move { Err(HttpError::ReauthenticateFirst { next: target }.into()) },
+            );
         }
         let form = Form::from_request(request, payload);
         let request = request.clone();
         Box::pin(async move {
             let page = Page::extract(&request).await?;
             let sealer = request.app_data::<web::Data<Sealer>>();
-            let (Some(sealer), Some(holder)) = (sealer, Holder::of(&request)) else {
+            let (Some(sealer), Some(holder)) = (sealer, SessionBinding::of(&request)) else {
                 return Err(HttpError::Internal(anyhow::anyhow!("sealing is not set up")).into());
             };
             let original = holder.seal(sealer, &target, &form.await?)?;

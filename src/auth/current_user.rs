@@ -14,19 +14,19 @@ use super::known_device;
 use super::origin::origin;
 use crate::app::App;
 use crate::crypto::secret::Secret;
-use crate::session::{Current, Person, Requester};
+use crate::session::{Account, Requester, SessionInfo};
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 use crate::web::page::Viewer;
-use crate::web::resumed_form::Holder;
+use crate::web::resumed_form::SessionBinding;
 
 /// Somebody who is signed in. A stranger is sent to sign in and comes back afterwards.
 #[derive(Clone, Debug)]
 pub struct CurrentUser {
     /// Who.
-    pub person: Arc<Person>,
+    pub account: Arc<Account>,
     /// In which session.
-    pub session: Arc<Current>,
+    pub session: Arc<SessionInfo>,
 }
 
 impl CurrentUser {
@@ -36,7 +36,7 @@ impl CurrentUser {
         // A session is loaded by its cookie, so there is one. A random secret is that of no session.
         let secret = cookie_guard::secret(request).unwrap_or_else(Secret::generate);
         Requester {
-            user: self.person.id,
+            user: self.account.id,
             session: self.session.id,
             token_digest: Some(secret.digest()),
             origin: origin(request),
@@ -54,25 +54,27 @@ pub async fn recognize(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let current = Current::of(&request.get_session());
+    let current = SessionInfo::of(&request.get_session());
     if let Some(current) = current {
         if current.remembered {
             let left = std::time::Duration::from_secs(current.absolute_seconds.max(0) as u64);
-            cookie_guard::wish(request.request(), |wish| wish.max_age = Some(left));
+            cookie_guard::override_cookie(request.request(), |override_cookie| {
+                override_cookie.max_age = Some(left)
+            });
         }
         // actix-identity says who it is; the store says what we know of them. They must agree.
         let identity = request.get_identity().ok().and_then(|identity| identity.id().ok());
-        if let Some(person) = current.user.clone()
-            && identity.as_deref() == Some(person.id.to_string().as_str())
+        if let Some(account) = current.user.clone()
+            && identity.as_deref() == Some(account.id.to_string().as_str())
         {
             let viewer =
-                Viewer { display_name: person.display_name.clone(), email: person.email.clone() };
+                Viewer { display_name: account.display_name.clone(), email: account.email.clone() };
             if !request.method().is_safe() {
-                let holder = Holder { session: current.id.uuid(), age: current.age() };
+                let holder = SessionBinding { session: current.id.uuid(), age: current.age() };
                 request.extensions_mut().insert(holder);
             }
             request.extensions_mut().insert(viewer);
-            request.extensions_mut().insert(CurrentUser { person, session: current });
+            request.extensions_mut().insert(CurrentUser { account, session: current });
         }
     }
     let form_of = match request.method().is_safe() {

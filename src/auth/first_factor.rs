@@ -8,7 +8,7 @@ use super::known_device;
 use super::origin::origin;
 use crate::app::App;
 use crate::db;
-use crate::session::Birth;
+use crate::session::NewSession;
 use crate::user::User;
 use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
@@ -42,18 +42,18 @@ pub async fn first_factor(
     remembered: bool,
 ) -> Result<SignIn, HttpError> {
     let FirstFactor { user, method } = proven;
-    let birth = Birth {
+    let new_session = NewSession {
         remembered,
         auth_methods: vec![method.to_owned()],
         origin: origin(request),
-        credential_of: user.password_changed_at,
+        password_changed_at: user.password_changed_at,
         on_new_device: !known_device::is_known(request, app, &user),
-        account_of: Some((user.email.clone(), user.role.clone())),
+        verified_account: Some((user.email.clone(), user.role.clone())),
     };
     let former = cookie_guard::secret(request).map(|secret| secret.digest());
     let (store, id) = (app.sessions.clone(), user.id());
     let created = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move { store.create(connection, id, birth, former).await })
+        Box::pin(async move { store.create(connection, id, new_session, former).await })
     })
     .await?;
     let Some(created) = created else {
@@ -61,12 +61,12 @@ pub async fn first_factor(
         return Ok(SignIn::Overtaken);
     };
     if let Some(replaced) = created.replaced {
-        app.sessions.settle_replaced(replaced).await;
+        app.sessions.invalidate_replaced(replaced).await;
     }
     known_device::remember(request, app, id, user.password_changed_at);
-    cookie_guard::wish(request, |wish| {
-        wish.change = CookieChange::Replace(created.secret.reveal());
-        wish.max_age = remembered.then_some(app.config.session.remembered_absolute);
+    cookie_guard::override_cookie(request, |override_cookie| {
+        override_cookie.change = CookieChange::Replace(created.secret.reveal());
+        override_cookie.max_age = remembered.then_some(app.config.session.remembered_absolute);
     });
     Ok(SignIn::SignedIn)
 }

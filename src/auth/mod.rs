@@ -13,9 +13,9 @@ mod sign_out;
 pub use admission::{
     admit, admit_about, admit_in_session, count, count_about, count_in_session, who,
 };
-pub use confirmed::{Confirmed, FRESH_FOR, ask, ask_later};
+pub use confirmed::{RECENT_FOR, RecentlyAuthenticated, ask, ask_later};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use first_factor::{FirstFactor, SignIn, first_factor};
 pub use origin::origin;
-pub use proof::{Proof, prove};
-pub use sign_out::{go_on, sign_out};
+pub use proof::{Reauthentication, reauthenticate};
+pub use sign_out::{rotate_cookie, sign_out};

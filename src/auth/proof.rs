@@ -17,7 +17,7 @@ use crate::web::error::HttpError;
 
 /// What came of it.
 #[derive(Debug)]
-pub enum Proof {
+pub enum Reauthentication {
     /// It is them; the stored hash that was compared.
     Given(String),
     /// That is not the password.
@@ -30,23 +30,25 @@ pub enum Proof {
 }
 
 /// Compares `password` with that of `user`.
-pub async fn prove(
+pub async fn reauthenticate(
     request: &HttpRequest,
     app: &App,
     user: &CurrentUser,
     password: &Password,
-) -> Result<Proof, HttpError> {
-    let address = EmailAddress::parse(&user.person.email).ok();
+) -> Result<Reauthentication, HttpError> {
+    let address = EmailAddress::parse(&user.account.email).ok();
     let account = address.as_ref().map(EmailAddress::canonical);
     let admission = super::count_in_session(request, app, user, Action::Confirm, account).await?;
     let granted = match admission {
         Admission::Granted(granted) => granted,
-        Admission::Refused { retry_after } => return Ok(Proof::Throttled { retry_after }),
+        Admission::Refused { retry_after } => {
+            return Ok(Reauthentication::Throttled { retry_after });
+        }
     };
-    match password::verify::confirm(&app.pool, &app.hasher, user.person.id, password).await? {
+    match password::verify::confirm(&app.pool, &app.hasher, user.account.id, password).await? {
         Some(stored) => {
             rate_limit::refund(&app.pool, granted).await?;
-            Ok(Proof::Given(stored))
+            Ok(Reauthentication::Given(stored))
         }
         None => {
             let requester = user.requester(request);
@@ -65,7 +67,7 @@ pub async fn prove(
                     })
                 });
             record.await??;
-            Ok(Proof::Wrong)
+            Ok(Reauthentication::Wrong)
         }
     }
 }

@@ -7,7 +7,7 @@ use super::CurrentUser;
 use crate::app::App;
 use crate::crypto::secret::Secret;
 use crate::session::SessionEnded;
-use crate::user::session_rules::{self, Occasion};
+use crate::user::session_rules::{self, AccountEvent};
 use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
 
@@ -26,24 +26,32 @@ pub async fn sign_out(
             requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
                 Box::pin(async move {
                     let (user, session) = (by.user, Some(by.session));
-                    session_rules::apply(connection, Occasion::SignedOut, user, session, &by.origin)
-                        .await
+                    session_rules::apply(
+                        connection,
+                        AccountEvent::SignedOut,
+                        user,
+                        session,
+                        &by.origin,
+                    )
+                    .await
                 })
             });
         outcome = ended.await?.map(|_| ());
-        app.sessions.settle_user(requester.user).await;
+        app.sessions.invalidate_user(requester.user).await;
     } else if cookie_guard::is_ours(request) {
         // The second click: the first deleted the row, and may still wait for a server that knows it. A request without
         // our cookie does not wait.
-        app.sessions.settle().await;
+        app.sessions.await_invalidation().await;
     }
-    cookie_guard::wish(request, |wish| wish.change = CookieChange::Clear);
+    cookie_guard::override_cookie(request, |override_cookie| {
+        override_cookie.change = CookieChange::Clear
+    });
     Ok(outcome)
 }
 
 /// Continues the session of this browser under `secret`. `None`: the session has ended, and the cookie is cleared.
-pub fn go_on(request: &HttpRequest, secret: Option<Secret>) {
+pub fn rotate_cookie(request: &HttpRequest, secret: Option<Secret>) {
     let change =
         secret.map_or(CookieChange::Clear, |secret| CookieChange::Replace(secret.reveal()));
-    cookie_guard::wish(request, |wish| wish.change = change);
+    cookie_guard::override_cookie(request, |override_cookie| override_cookie.change = change);
 }

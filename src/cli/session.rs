@@ -9,7 +9,7 @@ use crate::audit::Origin;
 use crate::db::{self, Database};
 use crate::id::SessionId;
 use crate::session::revoke::{self, Cause};
-use crate::session::{list, purge, settle, stats, user_agent};
+use crate::session::{await_invalidation, list, purge, stats, user_agent};
 use crate::web::relative_time;
 
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
@@ -83,7 +83,7 @@ async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus>
         Err(_) => false,
     };
     if ended {
-        settle(&database.pool, None).await;
+        await_invalidation(&database.pool, None).await;
         out::line(&format!("Session {id} is over."));
         Ok(ExitStatus::Done)
     } else {
@@ -103,7 +103,7 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitSta
         })
     })
     .await?;
-    settle(&database.pool, None).await;
+    await_invalidation(&database.pool, None).await;
     out::line(&format!("Ended {ended} session(s) of {}.", user.email));
     Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
@@ -117,7 +117,7 @@ async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus
         Box::pin(async move { revoke::everybody(connection, &Origin::operator()).await })
     })
     .await?;
-    settle(&database.pool, None).await;
+    await_invalidation(&database.pool, None).await;
     out::line(&format!("Ended {ended} session(s)."));
     Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }

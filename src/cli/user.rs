@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::id::UserId;
-use crate::session::{list, settle};
+use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
 use crate::user::email::address::EmailAddress;
 use crate::user::password::change::set_by_operator;
@@ -103,7 +103,7 @@ pub(super) async fn run(
             let sealer = Sealer::new(config.secret_keys()?.as_slice());
             let deleted =
                 deletion::delete_now(pool, &sealer, user.id(), Origin::operator()).await?;
-            settle(pool, None).await;
+            await_invalidation(pool, None).await;
             let word = if deleted { "is deleted" } else { "was deleted already" };
             out::line(&format!("{} {word}.", user.email));
             Ok(if deleted { ExitStatus::Done } else { ExitStatus::NothingFound })
@@ -117,7 +117,7 @@ pub(super) async fn run(
             let hash = ask_password(config, &user.email, &user.display_name).await?;
             let sealer = Sealer::new(config.secret_keys()?.as_slice());
             set_by_operator(pool, sealer, user.id(), hash, Origin::operator()).await?;
-            settle(pool, None).await;
+            await_invalidation(pool, None).await;
             out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
             Ok(ExitStatus::Done)
         }
@@ -136,7 +136,7 @@ pub(super) async fn run(
             };
             let role = if demote { Role::User } else { Role::Admin };
             let changed = users::set_role(pool, user.id(), role, Origin::operator()).await?;
-            settle(pool, None).await;
+            await_invalidation(pool, None).await;
             let said = match changed {
                 true => format!("is now {} and is signed out everywhere", role.as_str()),
                 false => format!("was already {}", role.as_str()),
@@ -171,7 +171,7 @@ async fn set_disabled(
     let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
     let changed =
         users::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
-    settle(&database.pool, None).await;
+    await_invalidation(&database.pool, None).await;
     let said = match (disabled, changed) {
         (true, true) => "is disabled and signed out everywhere",
         (true, false) => "was disabled already",

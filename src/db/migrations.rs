@@ -69,7 +69,7 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     if check(pool).await?.is_ok() {
         return Ok(());
     }
-    let mut connection = patient(pool).await?;
+    let mut connection = without_timeout(pool).await?;
     // Asked again and again, not waited for: a statement that waits holds up CREATE INDEX CONCURRENTLY of
     // the one that it waits for.
     let mine = "SELECT pg_try_advisory_lock($1)";
@@ -126,7 +126,7 @@ pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
         (false, [.., previous, _]) => *previous,
         _ => 0,
     };
-    let mut connection = patient(pool).await?;
+    let mut connection = without_timeout(pool).await?;
     let result = MIGRATOR.undo(&mut connection, target).await;
     connection.close().await.ok();
     result.context("the migration could not be taken back")?;
@@ -197,7 +197,7 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
 
 /// A connection of its own without the pages' statement timeout: a migration may take its time, and
 /// two servers that start together wait for each other.
-async fn patient(pool: &PgPool) -> anyhow::Result<PgConnection> {
+async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
     let mut connection = super::connect_to_primary(&pool.connect_options()).await?;
     // A file that builds an index concurrently can not set its own, and nobody waits behind it: it waits for older
     // transactions, however long, for what it leaves when it gives up is an invalid index. All others set theirs.

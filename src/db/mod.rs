@@ -24,9 +24,10 @@ pub use error::{
     is_in_recovery, is_notification_queue_full, is_of_a_former_schema, is_unavailable,
     violated_constraint,
 };
-pub use pool::{ConnectError, NotPrimary, connect_to_primary, pool, require_primary, shed};
+pub use pool::{ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary};
 pub use transaction::{
-    Failure, Work, in_time, lend, long_transaction, transaction, transaction_within,
+    Failure, Work, long_transaction, transaction, transaction_within, with_connection,
+    with_deadline,
 };
 
 /// How long connections that are still at work may take when everything ends.

@@ -134,7 +134,7 @@ async fn accept_or_refuse(
 /// Closes the connections that rest just now. To be called when there is a sign that the server behind them is
 /// not what it was: a demoted primary lets connections be and goes on answering questions, with what it
 /// knew.
-pub async fn shed(pool: &PgPool) {
+pub async fn close_idle(pool: &PgPool) {
     for _ in 0..pool.size() {
         let Some(connection) = pool.try_acquire() else { return };
         connection.close().await.ok();

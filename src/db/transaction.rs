@@ -12,7 +12,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::error::{is_notification_queue_full, is_of_the_connection, silence};
-use super::pool::shed;
+use super::pool::close_idle;
 
 /// Nothing that a page waits for takes longer: a few statements of at most 2.5 s.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -42,14 +42,14 @@ impl Failure for anyhow::Error {
 }
 
 /// The answer to one statement, for a loop that must go on. The pool gives up the connection of one that got none.
-pub async fn in_time<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+pub async fn with_deadline<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(silence()))
 }
 
 /// Runs `work` on `connection` of `pool`, for `deadline` at most, and answers the connection too, for whoever has more to
 /// do; after an error it went back or is closed. What came of it when nothing came back is not known. Must not itself be
 /// dropped half-way: run it on a task.
-pub async fn lend<T, E, F>(
+pub async fn with_connection<T, E, F>(
     pool: &PgPool,
     mut connection: PoolConnection<Postgres>,
     deadline: Duration,
@@ -67,7 +67,7 @@ where
                 connection.close_on_drop();
                 drop(connection);
                 // Those that rest beside it go the same way.
-                shed(pool).await;
+                close_idle(pool).await;
             }
             Err(error)
         }
@@ -153,7 +153,7 @@ where
     E: Failure,
 {
     let connection = pool.acquire().await?;
-    let (value, _) = lend::<T, E, _>(pool, connection, deadline, |connection| {
+    let (value, _) = with_connection::<T, E, _>(pool, connection, deadline, |connection| {
         Box::pin(async move {
             let mut transaction = connection.begin().await?;
             if notifications == Notifications::Counted {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::mime::compose;
 use super::outbox::{self, Claim};
 use super::smtp::{Failure, Stage};
-use super::{Transport, Writer};
+use super::{MailRenderer, Transport};
 use crate::background::{Jobs, Loops, StopSignal, jitter};
 use crate::crypto::seal::Sealer;
 use crate::db;
@@ -45,9 +45,9 @@ const WAITS: [Duration; 9] = [
 
 /// What this server did since it began.
 #[derive(Clone, Default)]
-pub struct Tally(Arc<(AtomicU64, AtomicU64)>);
+pub struct Counters(Arc<(AtomicU64, AtomicU64)>);
 
-impl Tally {
+impl Counters {
     /// Mails sent.
     pub fn sent(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
@@ -60,13 +60,13 @@ impl Tally {
 }
 
 /// What is needed to send.
-pub struct Post {
+pub struct Mailer {
     /// Connections of its own, that no worker of the site drives.
     pub pool: PgPool,
     /// Opens messages.
     pub sealer: Sealer,
     /// Writes them.
-    pub writer: Arc<Writer>,
+    pub writer: Arc<MailRenderer>,
     /// Lets them go.
     pub transport: Transport,
     /// Who they are from.
@@ -74,7 +74,7 @@ pub struct Post {
     /// The host of the public URL.
     pub host: String,
     /// Counts them.
-    pub tally: Tally,
+    pub tally: Counters,
 }
 
 /// The running loop.
@@ -82,7 +82,7 @@ pub struct Delivery(Loops);
 
 impl Delivery {
     /// Starts it on this runtime. Its status is kept in `jobs`.
-    pub fn start(post: Post, jobs: &Jobs) -> Self {
+    pub fn start(post: Mailer, jobs: &Jobs) -> Self {
         let post = Arc::new(post);
         let mut loops = Loops::new(jobs.clone());
         loops.run("mail_delivery", move |stop| run(Arc::clone(&post), stop));
@@ -95,7 +95,7 @@ impl Delivery {
     }
 }
 
-async fn run(post: Arc<Post>, mut stop: StopSignal) {
+async fn run(post: Arc<Mailer>, mut stop: StopSignal) {
     let mut sending = JoinSet::new();
     let mut is_away = false;
     loop {
@@ -126,13 +126,13 @@ async fn run(post: Arc<Post>, mut stop: StopSignal) {
 }
 
 /// Takes as many mails as there are lanes free.
-async fn take(post: &Arc<Post>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
+async fn take(post: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
     if matches!(post.transport, Transport::Kept) {
-        return db::in_time(outbox::keep(&post.pool)).await.map(|_| ());
+        return db::with_deadline(outbox::keep(&post.pool)).await.map(|_| ());
     }
     let free = LANES.saturating_sub(sending.len());
     if free > 0 {
-        for claim in db::in_time(outbox::claim(&post.pool, free as i64)).await? {
+        for claim in db::with_deadline(outbox::claim(&post.pool, free as i64)).await? {
             sending.spawn(deliver(Arc::clone(post), claim));
         }
     }
@@ -146,7 +146,7 @@ fn note(done: Result<(), tokio::task::JoinError>) {
 }
 
 /// Sends one mail and says what became of it.
-async fn deliver(post: Arc<Post>, claim: Claim) {
+async fn deliver(post: Arc<Mailer>, claim: Claim) {
     let sending = send(&post, &claim);
     tokio::pin!(sending);
     let mut renewal = tokio::time::interval(RENEW_EVERY);
@@ -155,7 +155,7 @@ async fn deliver(post: Arc<Post>, claim: Claim) {
         tokio::select! {
             sent = &mut sending => break sent,
             _ = renewal.tick() => {
-                if let Err(error) = db::in_time(outbox::renew(&post.pool, &claim)).await {
+                if let Err(error) = db::with_deadline(outbox::renew(&post.pool, &claim)).await {
                     tracing::warn!(%error, mail = %claim.id, "the lease of a mail could not be renewed");
                 }
             }
@@ -166,7 +166,7 @@ async fn deliver(post: Arc<Post>, claim: Claim) {
         Ok(()) => {
             post.tally.0.0.fetch_add(1, Ordering::Relaxed);
             tracing::info!(mail = %id, kind, attempt, "mail is sent");
-            insist(|| outbox::mark_sent(&post.pool, id)).await;
+            retry_once(|| outbox::mark_sent(&post.pool, id)).await;
         }
         Err(Failure { is_permanent, stage, code, said }) => {
             let wait = WAITS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
@@ -179,19 +179,19 @@ async fn deliver(post: Arc<Post>, claim: Claim) {
                 Some(wait) => {
                     let wait = wait.mul_f64(0.8 + 0.4 * jitter());
                     tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is put off");
-                    insist(|| outbox::put_off(&post.pool, &claim, wait, &said)).await;
+                    retry_once(|| outbox::put_off(&post.pool, &claim, wait, &said)).await;
                 }
                 None => {
                     post.tally.0.1.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail is given up; see `frontdesk mail list --state failed`");
-                    insist(|| outbox::give_up(&post.pool, &claim, &said)).await;
+                    retry_once(|| outbox::give_up(&post.pool, &claim, &said)).await;
                 }
             }
         }
     }
 }
 
-async fn send(post: &Post, claim: &Claim) -> Result<(), Failure> {
+async fn send(post: &Mailer, claim: &Claim) -> Result<(), Failure> {
     let never = |said: &str| Failure {
         is_permanent: true,
         stage: Stage::Content,
@@ -234,8 +234,8 @@ fn without(said: &str, secrets: &[&str]) -> String {
 }
 
 /// Says what became of a mail, and again while the database is away: what is not said is sent twice.
-async fn insist<F: Future<Output = sqlx::Result<()>>>(mut say: impl FnMut() -> F) {
-    while let Err(error) = db::in_time(say()).await {
+async fn retry_once<F: Future<Output = sqlx::Result<()>>>(mut say: impl FnMut() -> F) {
+    while let Err(error) = db::with_deadline(say()).await {
         if !db::is_unavailable(&error) {
             tracing::error!(%error, "what became of a mail cannot be written; it may go twice");
             return;

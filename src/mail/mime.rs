@@ -8,7 +8,7 @@ use lettre::{Address, Message as Mail};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Letter;
+use super::RenderedMail;
 
 /// A mail, ready to go.
 pub struct Composed {
@@ -38,7 +38,7 @@ pub fn compose(
     from: &Mailbox,
     recipient: &str,
     host: &str,
-    letter: &Letter,
+    letter: &RenderedMail,
 ) -> Result<Composed, NotComposed> {
     let to = address(recipient).ok_or(NotComposed::Recipient)?;
     if letter.subject.chars().any(char::is_control) {
@@ -86,7 +86,7 @@ mod tests {
     use time::macros::datetime;
 
     fn mail(recipient: &str, subject: &str, text: &str) -> Result<String, NotComposed> {
-        let letter = Letter {
+        let letter = RenderedMail {
             subject: subject.to_owned(),
             text: text.to_owned(),
             html: "<p>Hello</p>\n".to_owned(),

@@ -9,7 +9,7 @@ pub mod render;
 pub mod smtp;
 pub mod transport;
 
-pub use delivery::{Delivery, Tally};
+pub use delivery::{Counters, Delivery};
 pub use message::Message;
-pub use render::{Letter, Writer};
+pub use render::{MailRenderer, RenderedMail};
 pub use transport::Transport;

@@ -13,7 +13,7 @@ use crate::web::relative_time;
 
 /// A message, written.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct RenderedMail {
     /// One line.
     pub subject: String,
     /// Plain text.
@@ -23,13 +23,13 @@ pub struct Letter {
 }
 
 /// Writes messages.
-pub struct Writer {
+pub struct MailRenderer {
     templates: MailTemplates,
     site_name: String,
     base: Url,
 }
 
-impl Writer {
+impl MailRenderer {
     /// In the name of the site, with links to its public URL.
     pub fn new(site_name: &str, public_url: &PublicUrl) -> anyhow::Result<Self> {
         Ok(Self {
@@ -40,11 +40,11 @@ impl Writer {
     }
 
     /// The letter of `message`.
-    pub fn write(&self, message: &Message) -> anyhow::Result<Letter> {
+    pub fn write(&self, message: &Message) -> anyhow::Result<RenderedMail> {
         let [subject, text, html] = self.templates.render(message.kind(), &self.data(message))?;
         let subject = subject.trim().to_owned();
         ensure!(!subject.chars().any(char::is_control), "the subject of a mail has a line break");
-        Ok(Letter { subject, text: tidy(&text), html: html.trim().to_owned() + "\n" })
+        Ok(RenderedMail { subject, text: tidy(&text), html: html.trim().to_owned() + "\n" })
     }
 
     /// What the templates may name.
@@ -159,13 +159,13 @@ mod tests {
     use crate::config::Config;
     use crate::mail::message::samples;
 
-    fn writer(site_name: &str) -> Writer {
+    fn writer(site_name: &str) -> MailRenderer {
         let settings = BTreeMap::from([
             ("FRONTDESK_PUBLIC_URL".to_owned(), "http://127.0.0.1:8080".to_owned()),
             ("FRONTDESK_SITE_NAME".to_owned(), site_name.to_owned()),
         ]);
         let config = Config::from_map(&settings).unwrap();
-        Writer::new(&config.site_name, &config.public_url).unwrap()
+        MailRenderer::new(&config.site_name, &config.public_url).unwrap()
     }
 
     #[test]

@@ -120,7 +120,7 @@ async fn batch(app: &App, kept: Kept) -> sqlx::Result<Option<u64>> {
 async fn delete_accounts(app: &App) -> sqlx::Result<u64> {
     let mut deleted = 0;
     while let Some(user) = deletion::delete_next_due(&app.pool, &app.sealer).await? {
-        app.sessions.settle_user(user).await;
+        app.sessions.invalidate_user(user).await;
         deleted += 1;
     }
     Ok(deleted)

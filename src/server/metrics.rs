@@ -90,7 +90,7 @@ fn registry(app: &App, asked: &Asked) -> Registry {
     let sessions = &app.sessions;
     let now = sessions.state();
     let state = Family::<[(&str, &str); 1], Gauge>::default();
-    for each in [State::Off, State::Disconnected, State::Doubtful, State::Trusted] {
+    for each in [State::Off, State::Disconnected, State::Stale, State::Live] {
         state.get_or_create(&[("state", each.as_str())]).set(i64::from(each == now));
     }
     registry.register(
@@ -161,12 +161,12 @@ fn registry(app: &App, asked: &Asked) -> Registry {
     registry.register(
         "mail_sent",
         "Mails that this server sent",
-        ConstCounter::new(app.mail_tally.sent()),
+        ConstCounter::new(app.mail_counters.sent()),
     );
     registry.register(
         "mail_failed",
         "Mails that this server gave up",
-        ConstCounter::new(app.mail_tally.failed()),
+        ConstCounter::new(app.mail_counters.failed()),
     );
     registry.register(
         "password_hashes",

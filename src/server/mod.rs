@@ -35,7 +35,7 @@ use crate::web::client::TrustedProxies;
 use crate::web::cookie_guard::SessionCookie;
 use crate::web::cross_site::OwnOrigin;
 use crate::web::flash::Flash;
-use crate::web::outer::{self, Envelope};
+use crate::web::outer::{self, Outer};
 
 /// Head of a request: nobody honest needs longer.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -148,16 +148,16 @@ async fn start(
 /// The loop that sends mail, on connections of its own.
 fn deliver(app: &App, database: &Database) -> anyhow::Result<Delivery> {
     let (settings, host) = (&app.config.mail, app.config.public_url.host());
-    let post = mail::delivery::Post {
+    let mailer = mail::delivery::Mailer {
         pool: database.pool_of(2),
         sealer: app.sealer.clone(),
         writer: app.writer.clone(),
         transport: mail::Transport::new(settings, host)?,
         from: settings.from.clone(),
         host: host.to_owned(),
-        tally: app.mail_tally.clone(),
+        tally: app.mail_counters.clone(),
     };
-    Ok(Delivery::start(post, &app.jobs))
+    Ok(Delivery::start(mailer, &app.jobs))
 }
 
 /// The HTTP server on `listener`, not yet polled.
@@ -179,7 +179,7 @@ fn server(
     let assets = web::Data::new(Assets::load()?);
     let tera = web::Data::new(pages(&assets, &app.config)?);
     let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
-    let envelope = web::Data::new(Envelope { https });
+    let envelope = web::Data::new(Outer { https });
     let workers = app.config.workers;
     let server = HttpServer::new(move || {
         let sessions = SessionMiddleware::builder(app.sessions.clone(), first.clone())

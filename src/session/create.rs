@@ -5,7 +5,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::state::{Birth, FORMAT_VERSION, Incoming};
+use super::state::{FORMAT_VERSION, Incoming, NewSession};
 use super::timeouts::{self, Timeouts};
 use super::{new_device, revoke};
 use crate::audit::{self, Event};
@@ -30,22 +30,24 @@ pub(super) async fn insert(
     incoming: Incoming,
     former: Option<&Digest>,
 ) -> sqlx::Result<Option<Inserted>> {
-    let Incoming { user, birth, rest } = incoming;
+    let Incoming { user, new_session, rest } = incoming;
     if let Some(user) = user {
-        if !is_as_proven(connection, user, &birth).await? {
+        if !is_as_proven(connection, user, &new_session).await? {
             return Ok(None);
         }
-        if let Some(sealer) = sealer.filter(|_| birth.on_new_device) {
-            new_device::tell(connection, sealer, user, &birth.origin).await?;
+        if let Some(sealer) = sealer.filter(|_| new_session.on_new_device) {
+            new_device::tell(connection, sealer, user, &new_session.origin).await?;
         }
     }
     let has_replaced = match former {
-        Some(former) => revoke::replaced_by_sign_in(connection, former, &birth.origin).await?,
+        Some(former) => {
+            revoke::replaced_by_sign_in(connection, former, &new_session.origin).await?
+        }
         None => false,
     };
     let (secret, id) = (Secret::generate(), SessionId::generate());
     let digest = secret.digest();
-    let (idle, absolute) = timeouts::seconds(timeouts, birth.remembered);
+    let (idle, absolute) = timeouts::seconds(timeouts, new_session.remembered);
     sqlx::query!(
         r#"
         INSERT INTO sessions
@@ -62,10 +64,10 @@ pub(super) async fn insert(
         id.uuid(),
         user.map(UserId::uuid),
         rest,
-        birth.remembered,
-        &birth.auth_methods,
-        birth.origin.ip_address.map(|address| address.to_string()),
-        birth.origin.user_agent,
+        new_session.remembered,
+        &new_session.auth_methods,
+        new_session.origin.ip_address.map(|address| address.to_string()),
+        new_session.origin.user_agent,
         FORMAT_VERSION,
         idle,
         absolute,
@@ -79,8 +81,8 @@ pub(super) async fn insert(
                 name: "signed_in",
                 user,
                 session: Some(id),
-                origin: &birth.origin,
-                details: json!({ "methods": birth.auth_methods, "remembered": birth.remembered }),
+                origin: &new_session.origin,
+                details: json!({ "methods": new_session.auth_methods, "remembered": new_session.remembered }),
             },
         )
         .await?;
@@ -90,14 +92,14 @@ pub(super) async fn insert(
 
 /// Whether `user` still is what it was when its password was compared. The row stays locked until the commit: a later
 /// password change sees the session and ends it; an earlier one is seen here, and no session is inserted (`pending` in
-/// user/rules.rs). Without `account_of` only the date of the password is compared, and only if there is one. With it,
+/// user/rules.rs). Without `verified_account` only the date of the password is compared, and only if there is one. With it,
 /// email, role and date must all be equal; no date equals only no date.
 async fn is_as_proven(
     connection: &mut PgConnection,
     user: UserId,
-    birth: &Birth,
+    new_session: &NewSession,
 ) -> sqlx::Result<bool> {
-    let (email, role) = birth.account_of.clone().unzip();
+    let (email, role) = new_session.verified_account.clone().unzip();
     let found = sqlx::query_scalar!(
         r#"
         SELECT true AS "found!"
@@ -110,7 +112,7 @@ async fn is_as_proven(
            FOR SHARE
         "#,
         user.uuid(),
-        birth.credential_of,
+        new_session.password_changed_at,
         email,
         role,
     )

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
-use super::cache::invalidation::Feed;
+use super::cache::invalidation::InvalidationListener;
 use super::purge::{self, Pace};
 use super::{PgSessionStore, last_seen};
 use crate::background::{Jobs, Loops};
@@ -16,7 +16,7 @@ use crate::background::{Jobs, Loops};
 pub struct Engine {
     store: PgSessionStore,
     loops: Loops,
-    feed: Option<(Arc<Feed>, Loops)>,
+    feed: Option<(Arc<InvalidationListener>, Loops)>,
 }
 
 impl Engine {

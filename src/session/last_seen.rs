@@ -14,29 +14,29 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::cache::clock::Moment;
+use super::cache::clock::MonotonicInstant;
 use crate::crypto::secret::Digest;
 use crate::db;
 
 /// The longest touch interval.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the loop should call [`Touch::flush`].
+/// How often the loop should call [`LastSeen::flush`].
 pub const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// Rows in one statement.
 const BATCH: usize = 1000;
 
 /// Marks that wait to be written. Clones share them.
 #[derive(Clone)]
-pub struct Touch {
+pub struct LastSeen {
     pool: PgPool,
-    marks: Arc<Mutex<HashMap<Digest, Mark>>>,
+    marks: Arc<Mutex<HashMap<Digest, PendingUpdate>>>,
 }
 
 /// When a session was last seen here. Shared by its entry in the cache and its mark, so that a page served
 /// from memory costs one store.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// Milliseconds of [`Moment`].
+    /// Milliseconds of [`MonotonicInstant`].
     seen: AtomicU64,
     /// There is a mark for it.
     is_marked: AtomicBool,
@@ -44,24 +44,24 @@ pub(super) struct Activity {
 }
 
 #[derive(Clone)]
-struct Mark {
+struct PendingUpdate {
     activity: Arc<Activity>,
-    due: Moment,
+    due: MonotonicInstant,
     /// A write found nothing to do: the row is gone or held, or another server was quicker. Tried once more.
     missed: bool,
 }
 
 impl Activity {
-    fn new(seen: Moment, interval: Duration) -> Arc<Self> {
+    fn new(seen: MonotonicInstant, interval: Duration) -> Arc<Self> {
         Arc::new(Self { seen: AtomicU64::new(seen.0), is_marked: AtomicBool::new(true), interval })
     }
 
-    fn seen(&self) -> Moment {
-        Moment(self.seen.load(Ordering::SeqCst))
+    fn seen(&self) -> MonotonicInstant {
+        MonotonicInstant(self.seen.load(Ordering::SeqCst))
     }
 }
 
-impl Touch {
+impl LastSeen {
     pub(super) fn new(pool: PgPool) -> Self {
         Self { pool, marks: Arc::default() }
     }
@@ -74,12 +74,13 @@ impl Touch {
         idle: f64,
         left: f64,
     ) -> Arc<Activity> {
-        let now = Moment::now();
+        let now = MonotonicInstant::now();
         let span = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let interval = LONGEST_INTERVAL.min(span(idle / 20.0));
         let wait = interval.saturating_sub(span(since_seen));
         let activity = Activity::new(now, interval);
-        let mark = Mark { activity: Arc::clone(&activity), due: now + wait, missed: false };
+        let mark =
+            PendingUpdate { activity: Arc::clone(&activity), due: now + wait, missed: false };
         // Could the row run out before the loop comes to it?
         if span(left) < wait + 3 * FLUSH_EVERY && wait.is_zero() {
             activity.is_marked.store(false, Ordering::SeqCst);
@@ -95,11 +96,16 @@ impl Touch {
     }
 
     /// Marks a session that was found in memory.
-    pub(super) fn seen_again(&self, digest: &Digest, activity: &Arc<Activity>, now: Moment) {
+    pub(super) fn seen_again(
+        &self,
+        digest: &Digest,
+        activity: &Arc<Activity>,
+        now: MonotonicInstant,
+    ) {
         activity.seen.fetch_max(now.0, Ordering::SeqCst);
         if !activity.is_marked.swap(true, Ordering::SeqCst) {
             let due = now + activity.interval;
-            self.mark(digest, Mark { activity: Arc::clone(activity), due, missed: false });
+            self.mark(digest, PendingUpdate { activity: Arc::clone(activity), due, missed: false });
         }
     }
 
@@ -110,7 +116,7 @@ impl Touch {
 
     /// One mark a session. Two requests that loaded it at once hold an activity each: the newer mark takes over what the
     /// older one knew, and whoever still holds that one marks it anew when the session is seen again.
-    fn mark(&self, digest: &Digest, mut mark: Mark) {
+    fn mark(&self, digest: &Digest, mut mark: PendingUpdate) {
         mark.activity.is_marked.store(true, Ordering::SeqCst);
         let mut marks = self.marks();
         if let Some(other) = marks.get(digest) {
@@ -136,8 +142,8 @@ impl Touch {
     }
 
     async fn write_marks(&self, pool: &PgPool, all: bool) -> sqlx::Result<()> {
-        let now = Moment::now();
-        let due: Vec<(Digest, Mark)> = {
+        let now = MonotonicInstant::now();
+        let due: Vec<(Digest, PendingUpdate)> = {
             let mut marks = self.marks();
             marks.extract_if(|_, mark| all || mark.due <= now).collect()
         };
@@ -160,7 +166,7 @@ impl Touch {
     async fn write(
         &self,
         pool: &PgPool,
-        batch: Vec<(Digest, Mark)>,
+        batch: Vec<(Digest, PendingUpdate)>,
         early: bool,
     ) -> sqlx::Result<()> {
         // Another server may have written meanwhile: what is written of one session lies about an interval apart, whoever
@@ -214,15 +220,15 @@ impl Touch {
             let written: HashSet<&[u8]> = written.iter().map(Vec::as_slice).collect();
             for (digest, mark) in &batch {
                 if !mark.missed && !written.contains(digest.as_bytes()) {
-                    let due = Moment::now() + mark.activity.interval;
-                    self.mark(digest, Mark { due, missed: true, ..mark.clone() });
+                    let due = MonotonicInstant::now() + mark.activity.interval;
+                    self.mark(digest, PendingUpdate { due, missed: true, ..mark.clone() });
                 }
             }
         }
         Ok(())
     }
 
-    fn marks(&self) -> MutexGuard<'_, HashMap<Digest, Mark>> {
+    fn marks(&self) -> MutexGuard<'_, HashMap<Digest, PendingUpdate>> {
         // A map of marks is whole after every operation, so a poisoned lock holds a good map.
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,32 +243,32 @@ mod tests {
 
     #[tokio::test]
     async fn two_requests_that_load_one_session_at_once_leave_no_activity_behind() {
-        let touch = Touch::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
+        let touch = LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
         let digest = Secret::generate().digest();
         // Due at once, and a minute later.
         let one = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
         let other = touch.seen(&digest, 0.0, 7200.0, 7200.0).await;
-        let later = Moment::now() + Duration::from_secs(5);
+        let later = MonotonicInstant::now() + Duration::from_secs(5);
         for held in [&one, &other, &one] {
             touch.seen_again(&digest, held, later);
             let marks = touch.marks();
             let mark = &marks[&digest];
             assert_eq!(mark.activity.seen(), later, "the mark knows of the last request");
-            assert!(mark.due <= Moment::now(), "and is due as early as any");
+            assert!(mark.due <= MonotonicInstant::now(), "and is due as early as any");
         }
         assert_eq!(touch.waiting(), 1);
     }
 
     #[tokio::test]
     async fn what_is_marked_while_it_is_written_is_not_lost_when_the_write_fails() {
-        let touch = Touch::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
+        let touch = LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
         let digest = Secret::generate().digest();
         let one = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
         let taken = touch.marks().remove(&digest).unwrap();
         one.is_marked.store(false, Ordering::SeqCst);
         let other = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
         touch.mark(&digest, taken);
-        let later = Moment::now() + Duration::from_secs(5);
+        let later = MonotonicInstant::now() + Duration::from_secs(5);
         touch.seen_again(&digest, &other, later);
         assert_eq!(touch.marks()[&digest].activity.seen(), later);
     }

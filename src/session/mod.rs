@@ -37,9 +37,9 @@ mod store;
 mod timeouts;
 pub mod user_agent;
 
-pub use cache::barrier::{LEASE, settle};
+pub use cache::barrier::{LEASE, await_invalidation};
 pub use engine::Engine;
 pub use requester::{Requester, SessionEnded};
-pub use state::{Birth, Current, Person};
+pub use state::{Account, NewSession, SessionInfo};
 pub use store::{Created, PgSessionStore, Replaced};
 pub use timeouts::Timeouts;

@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::revoke::Cause;
-use crate::audit::{self, Lapse};
+use crate::audit::{self, Expiry};
 use crate::db;
 
 /// Rows in one statement at full pace: short enough that no sign-in waits.
@@ -52,7 +52,7 @@ pub struct Purged {
 
 /// What the runs of this process did so far, for metrics.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Counters {
     /// Rows deleted.
     pub rows: AtomicU64,
     /// Runs that came to their end.
@@ -63,7 +63,7 @@ pub struct Tally {
     pub milliseconds: AtomicU64,
 }
 
-impl Tally {
+impl Counters {
     /// Adds a batch: at once, for a run may take long, and may fail or be cut off later.
     pub(super) fn count_rows(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
@@ -151,16 +151,16 @@ async fn batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
             .fetch_all(&mut *connection)
             .await?;
             // They ended when they expired, not when they are swept up.
-            let lapses: Vec<Lapse> = deleted
+            let lapses: Vec<Expiry> = deleted
                 .iter()
                 .filter_map(|row| {
                     let (user, session) = (row.user_id?.into(), row.id.into());
-                    Some(Lapse { user, session, at: row.expires_at })
+                    Some(Expiry { user, session, at: row.expires_at })
                 })
                 .collect();
             if !lapses.is_empty() {
                 let details = json!({ "cause": Cause::Expired.as_str() });
-                audit::record_lapses(connection, "session_ended", &lapses, details).await?;
+                audit::record_expired(connection, "session_ended", &lapses, details).await?;
             }
             Ok(Some(deleted.len() as u64))
         })

@@ -12,23 +12,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::cache::clock::Moment;
+use super::cache::clock::MonotonicInstant;
 use crate::audit::Origin;
 use crate::id::{SessionId, UserId};
 
 /// Where actix-identity keeps the id of who is signed in (its default).
 const IDENTITY: &str = "actix_identity.user_id";
 /// Out of the store: what the row says of a loaded session.
-const CURRENT: &str = "frontdesk.current";
+const SESSION_INFO: &str = "frontdesk.current";
 /// Into the store: what the row shall say of a session that begins.
-const BIRTH: &str = "frontdesk.birth";
+const NEW_SESSION: &str = "frontdesk.new_session";
 
 /// How state is written in `sessions.state`; see `sessions.format_version`.
 pub(super) const FORMAT_VERSION: i16 = 1;
 
 /// A loaded session as requests see it. Its names are short in the text that the cache keeps of each session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Current {
+pub struct SessionInfo {
     /// Its public id.
     #[serde(rename = "i")]
     pub id: SessionId,
@@ -48,7 +48,7 @@ pub struct Current {
     pub absolute_seconds: i64,
     /// Who is signed in.
     #[serde(rename = "u")]
-    pub user: Option<Arc<Person>>,
+    pub user: Option<Arc<Account>>,
     /// How old it was when it was loaded.
     #[serde(default)]
     #[serde(rename = "g")]
@@ -74,22 +74,22 @@ pub(super) struct Ages {
 /// A loaded session as the cache keeps it, small: what the application keeps as JSON texts, what the row says, and that
 /// as a text too.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct CachedSession {
     state: Box<[(Box<str>, Box<str>)]>,
-    current: Arc<Current>,
-    /// `current` under [`CURRENT`].
+    current: Arc<SessionInfo>,
+    /// `current` under [`SESSION_INFO`].
     text: Box<str>,
 }
 
 thread_local! {
     /// What this thread handed to actix-session last: the request that it was for asks for it next, and need
     /// not read it out of its JSON again.
-    static HANDED_OUT: RefCell<Option<Arc<Known>>> = const { RefCell::new(None) };
+    static LAST_SERVED: RefCell<Option<Arc<CachedSession>>> = const { RefCell::new(None) };
 }
 
 /// Who is signed in, as loaded with the session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Person {
+pub struct Account {
     /// `users.id`.
     #[serde(rename = "i")]
     pub id: UserId,
@@ -106,7 +106,7 @@ pub struct Person {
 
 /// What a sign-in wants of the session that it begins.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Birth {
+pub struct NewSession {
     /// The person asked to stay signed in.
     pub remembered: bool,
     /// How they proved who they are (RFC 8176: `pwd`).
@@ -116,21 +116,21 @@ pub struct Birth {
     /// `users.password_changed_at` as it was when the password was verified: a sign-in that was
     /// overtaken by a change of password begins nothing.
     #[serde(with = "time::serde::rfc3339::option")]
-    pub credential_of: Option<OffsetDateTime>,
+    pub password_changed_at: Option<OffsetDateTime>,
     /// This browser is not known to be theirs: the owner is told by mail, when there was a sign-in before.
     #[serde(default)]
     pub on_new_device: bool,
     /// `users.email` and `users.role` as they were then: a change of address or role overtakes it too. With it,
-    /// `credential_of: None` means that there was no date, not that it is not compared.
+    /// `password_changed_at: None` means that there was no date, not that it is not compared.
     #[serde(default)]
-    pub account_of: Option<(String, String)>,
+    pub verified_account: Option<(String, String)>,
 }
 
 /// What the store was given to save as a new session.
 #[derive(Clone)]
 pub(super) struct Incoming {
     pub(super) user: Option<UserId>,
-    pub(super) birth: Birth,
+    pub(super) new_session: NewSession,
     pub(super) rest: Value,
 }
 
@@ -149,22 +149,22 @@ pub(super) enum Change {
 }
 
 /// What the row says of a session, besides its state.
-pub(super) struct Facts {
+pub(super) struct SessionRow {
     pub(super) id: SessionId,
     pub(super) remembered: bool,
     pub(super) created_at: OffsetDateTime,
     pub(super) authenticated_at: Option<OffsetDateTime>,
     pub(super) absolute_seconds: i64,
     pub(super) ages: Ages,
-    pub(super) user: Option<Arc<Person>>,
+    pub(super) user: Option<Arc<Account>>,
 }
 
-impl Current {
+impl SessionInfo {
     /// What the store knows of the session of this request; `None` for a stranger.
-    pub fn of(session: &Session) -> Option<Arc<Current>> {
+    pub fn of(session: &Session) -> Option<Arc<SessionInfo>> {
         let entries = session.entries();
-        let text = entries.get(CURRENT)?;
-        let handed_out = HANDED_OUT.with_borrow(|known| {
+        let text = entries.get(SESSION_INFO)?;
+        let handed_out = LAST_SERVED.with_borrow(|known| {
             // The same text says the same, whomever it was handed out for.
             let known = known.as_ref().filter(|known| *known.text == **text)?;
             Some(Arc::clone(&known.current))
@@ -173,7 +173,7 @@ impl Current {
     }
 
     /// How long ago this person last proved who they are in this session, by the database's clock.
-    pub fn proof_age(&self) -> Option<Duration> {
+    pub fn authentication_age(&self) -> Option<Duration> {
         self.ages.proof.map(|age| self.grown(age))
     }
 
@@ -183,22 +183,30 @@ impl Current {
     }
 
     fn grown(&self, age: f64) -> Duration {
-        Duration::try_from_secs_f64(age).unwrap_or_default() + Moment(self.ages.loaded).elapsed()
+        Duration::try_from_secs_f64(age).unwrap_or_default()
+            + MonotonicInstant(self.ages.loaded).elapsed()
     }
 }
 
-impl Known {
+impl CachedSession {
     /// What actix-session gets of a session whose row says `facts` and `state`.
-    pub(super) fn new(facts: Facts, state: Value) -> Result<Arc<Self>, serde_json::Error> {
+    pub(super) fn new(facts: SessionRow, state: Value) -> Result<Arc<Self>, serde_json::Error> {
         let Value::Object(state) = state else {
             return Self::new(facts, Value::Object(Map::new()));
         };
         let state: Box<[(Box<str>, Box<str>)]> =
             state.into_iter().map(|(key, value)| (key.into(), value.to_string().into())).collect();
         let base = state.iter().map(|(key, text)| (key.to_string(), hash(text))).collect();
-        let Facts { id, remembered, created_at, authenticated_at, absolute_seconds, ages, user } =
-            facts;
-        let current = Current {
+        let SessionRow {
+            id,
+            remembered,
+            created_at,
+            authenticated_at,
+            absolute_seconds,
+            ages,
+            user,
+        } = facts;
+        let current = SessionInfo {
             id,
             remembered,
             created_at,
@@ -213,14 +221,14 @@ impl Known {
     }
 
     /// The pairs as actix-session takes them.
-    pub(super) fn hand_out(self: &Arc<Self>) -> HashMap<String, String> {
-        HANDED_OUT.set(Some(Arc::clone(self)));
+    pub(super) fn to_map(self: &Arc<Self>) -> HashMap<String, String> {
+        LAST_SERVED.set(Some(Arc::clone(self)));
         let mut map = HashMap::with_capacity(self.state.len() + 2);
         map.extend(self.state.iter().map(|(key, text)| (key.to_string(), text.to_string())));
         if let Some(user) = &self.current.user {
             map.insert(IDENTITY.to_owned(), format!("\"{}\"", user.id));
         }
-        map.insert(CURRENT.to_owned(), self.text.to_string());
+        map.insert(SESSION_INFO.to_owned(), self.text.to_string());
         map
     }
 }
@@ -232,36 +240,43 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-impl Birth {
+impl NewSession {
     /// Empties the session and leaves word for the store: nothing from before a sign-in survives it.
     pub fn announce(&self, session: &Session) -> Result<(), actix_session::SessionInsertError> {
         session.clear();
-        session.insert(BIRTH, self)
+        session.insert(NEW_SESSION, self)
     }
 }
 
 /// Takes apart what actix-session hands over for a new session: columns here, the rest for
 /// `sessions.state`.
-pub(super) fn take_apart(mut map: HashMap<String, String>) -> Result<Incoming, serde_json::Error> {
+pub(super) fn split_columns(
+    mut map: HashMap<String, String>,
+) -> Result<Incoming, serde_json::Error> {
     let user = map.remove(IDENTITY).map(|text| serde_json::from_str(&text)).transpose()?;
-    let birth = map.remove(BIRTH).map(|text| serde_json::from_str(&text)).transpose()?;
-    Ok(Incoming { user, birth: birth.unwrap_or_default(), rest: Value::Object(parse(map)?) })
+    let new_session =
+        map.remove(NEW_SESSION).map(|text| serde_json::from_str(&text)).transpose()?;
+    Ok(Incoming {
+        user,
+        new_session: new_session.unwrap_or_default(),
+        rest: Value::Object(parse(map)?),
+    })
 }
 
 /// Whether the map is of a session that was loaded, and not emptied since.
 pub(super) fn is_loaded(map: &HashMap<String, String>) -> bool {
-    map.contains_key(CURRENT)
+    map.contains_key(SESSION_INFO)
 }
 
 /// What of the map that actix-session hands back differs from what it was given: two requests that
 /// change different keys must not undo each other.
 pub(super) fn difference(mut map: HashMap<String, String>) -> Result<Change, serde_json::Error> {
     map.remove(IDENTITY);
-    map.remove(BIRTH);
-    let Some(current) = map.remove(CURRENT) else {
+    map.remove(NEW_SESSION);
+    let Some(current) = map.remove(SESSION_INFO) else {
         return Ok(Change::Everything(parse(map)?));
     };
-    let base = serde_json::from_str::<Current>(&current)?.base;
+    let base = serde_json::from_str::<SessionInfo>(&current)?.base;
     let removed = base.keys().filter(|key| !map.contains_key(*key)).cloned().collect();
     map.retain(|key, text| base.get(key) != Some(&hash(text)));
     Ok(Change::Keys { set: parse(map)?, removed })
@@ -277,7 +292,7 @@ mod tests {
     use serde_json::json;
 
     fn loaded(state: Value) -> HashMap<String, String> {
-        let facts = Facts {
+        let facts = SessionRow {
             id: SessionId::generate(),
             remembered: false,
             created_at: OffsetDateTime::UNIX_EPOCH,
@@ -286,7 +301,7 @@ mod tests {
             ages: Ages::default(),
             user: None,
         };
-        Known::new(facts, state).unwrap().hand_out()
+        CachedSession::new(facts, state).unwrap().to_map()
     }
 
     #[test]
@@ -306,19 +321,23 @@ mod tests {
 
     #[test]
     fn the_age_of_a_proof_goes_on_while_the_session_is_in_memory() {
-        let facts = Facts {
+        let facts = SessionRow {
             id: SessionId::generate(),
             remembered: false,
             // Clocks that are told here do not matter.
             created_at: OffsetDateTime::UNIX_EPOCH,
             authenticated_at: Some(OffsetDateTime::UNIX_EPOCH),
             absolute_seconds: 60,
-            ages: Ages { session: 1000.0, proof: Some(100.0), loaded: Moment::now().0 - 50_000 },
+            ages: Ages {
+                session: 1000.0,
+                proof: Some(100.0),
+                loaded: MonotonicInstant::now().0 - 50_000,
+            },
             user: None,
         };
-        let pairs = Known::new(facts, json!({})).unwrap().hand_out();
-        let current: Current = serde_json::from_str(&pairs[CURRENT]).unwrap();
-        assert_eq!(current.proof_age().unwrap().as_secs(), 150);
+        let pairs = CachedSession::new(facts, json!({})).unwrap().to_map();
+        let current: SessionInfo = serde_json::from_str(&pairs[SESSION_INFO]).unwrap();
+        assert_eq!(current.authentication_age().unwrap().as_secs(), 150);
         assert_eq!(current.age().as_secs(), 1050);
     }
 

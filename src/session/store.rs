@@ -14,16 +14,18 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::cache::barrier;
-use super::cache::clock::Moment;
+use super::cache::clock::MonotonicInstant;
 use super::cache::entries::{Cache, Entry, Stamp, Stripe};
-use super::cache::invalidation::{Feed, State, Status};
+use super::cache::invalidation::{InvalidationListener, State, Status};
 use super::cache::lookup::{Lookup, Row};
 use super::cache::{Loaded, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
 use super::create::{self, Inserted};
-use super::last_seen::{Activity, Touch};
-use super::purge::Tally;
+use super::last_seen::{Activity, LastSeen};
+use super::purge::Counters;
 use super::revoke;
-use super::state::{self, Ages, Birth, Change, FORMAT_VERSION, Facts, Incoming, Known, Person};
+use super::state::{
+    self, Account, Ages, CachedSession, Change, FORMAT_VERSION, Incoming, NewSession, SessionRow,
+};
 use super::state_write::StateWrite;
 use super::timeouts::Timeouts;
 use crate::crypto::seal::Sealer;
@@ -31,7 +33,7 @@ use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::{SessionId, UserId};
 
-/// Why the session of a sign-in that a host application announced with [`Birth`] was not saved.
+/// Why the session of a sign-in that a host application announced with [`NewSession`] was not saved.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the account was disabled, deleted or got another password, email or role since its password was verified"
@@ -46,7 +48,7 @@ const LONGEST_ENTRY: Duration = Duration::from_secs(60);
 pub struct Created {
     /// For its cookie, once the transaction is committed.
     pub secret: Secret,
-    /// The session that it replaced: for [`PgSessionStore::settle_replaced`], once the transaction is committed.
+    /// The session that it replaced: for [`PgSessionStore::invalidate_replaced`], once the transaction is committed.
     pub replaced: Option<Replaced>,
 }
 
@@ -59,11 +61,11 @@ pub struct Replaced(Stripe);
 pub struct PgSessionStore {
     pool: PgPool,
     timeouts: Timeouts,
-    touch: Touch,
+    touch: LastSeen,
     cache: Arc<SessionCache>,
     lookup: Lookup,
     status: Arc<Status>,
-    purged: Arc<Tally>,
+    purged: Arc<Counters>,
     /// This server among those that serve from memory; `None`: the cache is off.
     server: Option<Uuid>,
     /// Seals mail; `None`: nobody is told of sign-ins.
@@ -75,7 +77,7 @@ impl PgSessionStore {
     /// memory, about a kilobyte each, and believed while [`PgSessionStore::feed`] runs; without, every
     /// page asks the database.
     pub fn new(pool: PgPool, timeouts: Timeouts, cached: Option<usize>) -> Self {
-        let touch = Touch::new(pool.clone());
+        let touch = LastSeen::new(pool.clone());
         let (stripes, shards) = if cached.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
         let cache = Arc::new(Cache::new(cached.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
@@ -85,7 +87,7 @@ impl PgSessionStore {
     }
 
     /// The same, which tells people by mail of sign-ins with a new device.
-    pub fn telling(self, sealer: Sealer) -> Self {
+    pub fn notifying(self, sealer: Sealer) -> Self {
         Self { sealer: Some(sealer), ..self }
     }
 
@@ -93,15 +95,15 @@ impl PgSessionStore {
         &self.pool
     }
 
-    /// What is still to be written about activity; a loop must call [`Touch::flush`].
-    pub fn touch(&self) -> &Touch {
+    /// What is still to be written about activity; a loop must call [`LastSeen::flush`].
+    pub fn touch(&self) -> &LastSeen {
         &self.touch
     }
 
     /// The connection that keeps the cache honest, made with `options`: not through a pooler in
     /// transaction mode. `None` when the cache is off.
-    pub fn feed(&self, options: PgConnectOptions) -> Option<Feed> {
-        self.server.map(|id| Feed {
+    pub fn feed(&self, options: PgConnectOptions) -> Option<InvalidationListener> {
+        self.server.map(|id| InvalidationListener {
             id,
             cache: Arc::clone(&self.cache),
             status: Arc::clone(&self.status),
@@ -115,10 +117,10 @@ impl PgSessionStore {
     pub fn state(&self) -> State {
         if self.server.is_none() {
             State::Off
-        } else if Moment::now().0 < self.cache.trusted_until() {
-            State::Trusted
+        } else if MonotonicInstant::now().0 < self.cache.trusted_until() {
+            State::Live
         } else if self.status.is_connected() {
-            State::Doubtful
+            State::Stale
         } else {
             State::Disconnected
         }
@@ -130,7 +132,7 @@ impl PgSessionStore {
     }
 
     /// What the purge did so far in this process.
-    pub fn purged(&self) -> &Tally {
+    pub fn purged(&self) -> &Counters {
         &self.purged
     }
 
@@ -141,7 +143,7 @@ impl PgSessionStore {
 
     /// How long memory may still be believed without a word from the database.
     pub fn trusted_for(&self) -> Duration {
-        let left = self.cache.trusted_until().saturating_sub(Moment::now().0);
+        let left = self.cache.trusted_until().saturating_sub(MonotonicInstant::now().0);
         Duration::from_millis(left)
     }
 
@@ -153,26 +155,26 @@ impl PgSessionStore {
     /// To be called after the commit that ended sessions of `user` or changed who they are, before the
     /// answer goes out: when it returns, no server accepts what ended, and none shows what changed. Takes a
     /// lease at most.
-    pub async fn settle_user(&self, user: UserId) {
+    pub async fn invalidate_user(&self, user: UserId) {
         self.cache.forget_user(user_stripe(user));
-        self.settle().await;
+        self.await_invalidation().await;
     }
 
     /// The same for a session that this server no longer finds, whoever ended it.
-    pub async fn settle(&self) {
-        barrier::settle(&self.pool, self.server).await;
+    pub async fn await_invalidation(&self) {
+        barrier::await_invalidation(&self.pool, self.server).await;
     }
 
     /// Creates a session of `user` in the caller's transaction and ends `former`, the session of the cookie that the browser had. Locks
-    /// the account and compares it with `birth`. `None`: it has changed, and nothing was written. For pages that sign in in a transaction of their own, where the session middleware has nothing to save.
+    /// the account and compares it with `new_session`. `None`: it has changed, and nothing was written. For pages that sign in in a transaction of their own, where the session middleware has nothing to save.
     pub async fn create(
         &self,
         connection: &mut PgConnection,
         user: UserId,
-        birth: Birth,
+        new_session: NewSession,
         former: Option<Digest>,
     ) -> sqlx::Result<Option<Created>> {
-        let incoming = Incoming { user: Some(user), birth, rest: Value::Object(Map::new()) };
+        let incoming = Incoming { user: Some(user), new_session, rest: Value::Object(Map::new()) };
         let sealer = self.sealer.as_ref();
         let former = former.as_ref();
         let inserted = create::insert(connection, &self.timeouts, sealer, incoming, former).await?;
@@ -186,9 +188,9 @@ impl PgSessionStore {
 
     /// To be called after the commit of a sign-in that replaced a session, before the answer goes out: when it returns, no
     /// server accepts the former cookie.
-    pub async fn settle_replaced(&self, replaced: Replaced) {
+    pub async fn invalidate_replaced(&self, replaced: Replaced) {
         self.cache.forget_session(replaced.0);
-        self.settle().await;
+        self.await_invalidation().await;
     }
 
     /// Keeps what was read, and gives it to actix-session.
@@ -198,10 +200,10 @@ impl PgSessionStore {
         row: &Row,
         activity: Arc<Activity>,
         stamp: Stamp,
-        asked: Moment,
+        asked: MonotonicInstant,
     ) -> Result<HashMap<String, String>, LoadError> {
         let user = match (row.user_id, &row.email, &row.display_name, &row.role) {
-            (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Person {
+            (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Account {
                 id: UserId::from(id),
                 email: email.clone(),
                 display_name: display_name.clone(),
@@ -210,7 +212,7 @@ impl PgSessionStore {
             _ => None,
         };
         let stripe = user.as_ref().map(|user| user_stripe(user.id));
-        let facts = Facts {
+        let facts = SessionRow {
             id: SessionId::from(row.id),
             remembered: row.remembered,
             created_at: row.created_at,
@@ -219,9 +221,9 @@ impl PgSessionStore {
             ages: Ages { session: row.age_seconds, proof: row.proof_seconds, loaded: asked.0 },
             user,
         };
-        let known = Known::new(facts, row.state.clone())
+        let known = CachedSession::new(facts, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
-        let map = known.hand_out();
+        let map = known.to_map();
         if self.cache.trusted_until() > 0 && self.status.comes_from(row.server) {
             let life = LONGEST_ENTRY
                 .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
@@ -239,10 +241,10 @@ impl SessionStore for PgSessionStore {
             return Ok(None);
         };
         let digest = secret.digest();
-        let asked = Moment::now();
+        let asked = MonotonicInstant::now();
         if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), asked.0) {
             self.touch.seen_again(&digest, &entry.value.activity, asked);
-            return Ok(Some(entry.value.known.hand_out()));
+            return Ok(Some(entry.value.known.to_map()));
         }
         let (row, stamp) = self
             .lookup
@@ -277,7 +279,7 @@ impl SessionStore for PgSessionStore {
             )));
         }
         let incoming =
-            state::take_apart(state).map_err(|error| SaveError::Serialization(error.into()))?;
+            state::split_columns(state).map_err(|error| SaveError::Serialization(error.into()))?;
         let (timeouts, sealer) = (self.timeouts, self.sealer.clone());
         let saved = db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
             Box::pin(async move {
@@ -330,7 +332,7 @@ impl SessionStore for PgSessionStore {
         Ok(key)
     }
 
-    /// Nothing: sessions slide by [`Touch`], in batches.
+    /// Nothing: sessions slide by [`LastSeen`], in batches.
     async fn update_ttl(&self, _key: &SessionKey, _ttl: &Ttl) -> Result<(), anyhow::Error> {
         Ok(())
     }
@@ -345,7 +347,7 @@ impl SessionStore for PgSessionStore {
         let stripe = session_stripe(&digest);
         revoke::replaced(&self.pool, digest).await?;
         self.cache.forget_session(stripe);
-        self.settle().await;
+        self.await_invalidation().await;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::session_rules::{self, Occasion};
+use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
@@ -52,7 +52,7 @@ pub async fn request(
                     due_at.fetch_one(&mut *connection).await?
                 }
             };
-            let (occasion, current) = (Occasion::DeletionRequested, Some(session));
+            let (occasion, current) = (AccountEvent::DeletionRequested, Some(session));
             let ended = session_rules::apply(connection, occasion, user, current, &origin).await?;
             let Some(scheduled) = scheduled else { return Ok(due_at) };
             let message =
@@ -154,7 +154,7 @@ pub async fn delete_now(
     db::long_transaction(pool, move |connection| {
         Box::pin(async move {
             let found = sqlx::query_as!(
-                Leaving,
+                ScheduledDeletion,
                 "SELECT id, email, email_canonical, display_name FROM users WHERE id = $1 FOR UPDATE",
                 user.uuid(),
             )
@@ -177,7 +177,7 @@ pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Opt
     db::long_transaction(pool, move |connection| {
         Box::pin(async move {
             let found = sqlx::query_as!(
-                Leaving,
+                ScheduledDeletion,
                 r#"
                 SELECT id, email, email_canonical, display_name
                   FROM users
@@ -199,7 +199,7 @@ pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Opt
 }
 
 /// Somebody whose row is locked and about to go.
-struct Leaving {
+struct ScheduledDeletion {
     id: Uuid,
     email: String,
     email_canonical: String,
@@ -211,11 +211,11 @@ struct Leaving {
 async fn erase(
     connection: &mut PgConnection,
     sealer: &Sealer,
-    leaving: Leaving,
+    leaving: ScheduledDeletion,
     origin: &Origin,
 ) -> sqlx::Result<()> {
     let user = UserId::from(leaving.id);
-    session_rules::apply(connection, Occasion::Deleted, user, None, origin).await?;
+    session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
     outbox::forget(connection, user, &leaving.email).await?;
     for statement in [
         sqlx::query!(

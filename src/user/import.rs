@@ -30,7 +30,7 @@ pub enum Since {
 
 /// Somebody who is to have an account.
 #[derive(Clone, Debug)]
-pub struct Newcomer {
+pub struct ImportRow {
     /// The address to sign in with.
     pub email: EmailAddress,
     /// What pages call this person.
@@ -65,14 +65,14 @@ impl Since {
 /// was made.
 pub async fn insert_many(
     pool: &PgPool,
-    newcomers: Vec<Newcomer>,
+    newcomers: Vec<ImportRow>,
     origin: Origin,
 ) -> sqlx::Result<Vec<bool>> {
     let ids: Vec<Uuid> = newcomers.iter().map(|one| id_of(one.created_at)).collect();
     let asked = ids.clone();
     let made = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
-            let column = |of: fn(&Newcomer) -> &str| newcomers.iter().map(of).collect::<Vec<_>>();
+            let column = |of: fn(&ImportRow) -> &str| newcomers.iter().map(of).collect::<Vec<_>>();
             let emails = column(|one| one.email.as_typed());
             let canonical = column(|one| one.email.canonical());
             let names = column(|one| one.display_name.as_str());
@@ -81,10 +81,10 @@ pub async fn insert_many(
                 .iter()
                 .map(|one| one.password_hash.as_ref().map(PasswordHash::as_str))
                 .collect();
-            let moments = |of: fn(&Newcomer) -> Option<OffsetDateTime>| {
+            let moments = |of: fn(&ImportRow) -> Option<OffsetDateTime>| {
                 newcomers.iter().map(of).collect::<Vec<_>>()
             };
-            let flags = |of: fn(&Newcomer) -> bool| newcomers.iter().map(of).collect::<Vec<_>>();
+            let flags = |of: fn(&ImportRow) -> bool| newcomers.iter().map(of).collect::<Vec<_>>();
             let inserted: Vec<Uuid> = sqlx::query_scalar!(
                 r#"
                 INSERT INTO users

@@ -11,13 +11,13 @@ use crate::session::revoke::{self, Cause, Selection};
 
 /// What happens to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
+pub enum AccountEvent {
     /// The person signed out in this browser.
     SignedOut,
     /// The person signed out everywhere else.
     OthersEnded,
     /// The person said who they are again.
-    Confirmed,
+    Reauthenticated,
     /// The person changed the password, signed in.
     PasswordChanged,
     /// The password was set by a mailed link, or by an operator.
@@ -38,7 +38,7 @@ pub enum Occasion {
 
 /// What becomes of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum SessionEffect {
     /// Nothing.
     Stays,
     /// It goes on under a new secret; copies of the old cookie are dead.
@@ -49,7 +49,7 @@ pub enum Fate {
 
 /// What becomes of a sign-in whose password was accepted and whose session is not yet written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pending {
+pub enum SignInInProgress {
     /// The session begins.
     Begins,
     /// No session begins. Enforced where a session is written (`session/birth.rs`): the row of the account must still
@@ -61,17 +61,17 @@ pub enum Pending {
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// What happens.
-    pub occasion: Occasion,
+    pub occasion: AccountEvent,
     /// The same in words.
     pub words: &'static str,
     /// The session in which it happens, if it does in one.
-    pub current: Fate,
+    pub current: SessionEffect,
     /// The other sessions that go with the browser.
-    pub others: Fate,
+    pub others: SessionEffect,
     /// The other sessions that are remembered.
-    pub remembered: Fate,
+    pub remembered: SessionEffect,
     /// Sign-ins under way.
-    pub pending: Pending,
+    pub pending: SignInInProgress,
     /// Mailed links.
     pub links: Links,
     /// What the trail gives as the cause.
@@ -131,15 +131,15 @@ const PURPOSES: [&str; 4] = ["verify_email", "reset_password", "change_email", "
 
 /// The table.
 pub const RULES: [Rule; 11] = {
-    use Fate::{Ends, Renewed, Stays};
+    use AccountEvent as On;
     use Links::{All, AllButUndo, Confirming, Elsewhere, Stay};
-    use Occasion as On;
-    use Pending::{Begins, Refused};
+    use SessionEffect::{Ends, Renewed, Stays};
+    use SignInInProgress::{Begins, Refused};
     const fn rule(
         occasion: On,
         words: &'static str,
-        [current, others, remembered]: [Fate; 3],
-        pending: Pending,
+        [current, others, remembered]: [SessionEffect; 3],
+        pending: SignInInProgress,
         links: Links,
         cause: Cause,
     ) -> Rule {
@@ -149,7 +149,7 @@ pub const RULES: [Rule; 11] = {
     let rules = [
         rule(On::SignedOut,         "sign out",                             [Ends,    Stays, Stays], Begins,  Stay,       Cause::SignedOut),
         rule(On::OthersEnded,       "sign out everywhere else",             [Stays,   Ends,  Ends],  Begins,  Stay,       Cause::Revoked),
-        rule(On::Confirmed,         "fresh proof",                          [Renewed, Stays, Stays], Begins,  Stay,       Cause::Replaced),
+        rule(On::Reauthenticated,   "fresh proof",                          [Renewed, Stays, Stays], Begins,  Stay,       Cause::Replaced),
         rule(On::PasswordChanged,   "password changed",                     [Renewed, Ends,  Ends],  Refused, AllButUndo, Cause::PasswordChanged),
         rule(On::PasswordReset,     "password set by link or by operator",  [Ends,    Ends,  Ends],  Refused, AllButUndo, Cause::PasswordReset),
         rule(On::EmailChanged,      "email changed",                        [Renewed, Ends,  Ends],  Refused, Confirming, Cause::EmailChanged),
@@ -171,7 +171,7 @@ pub struct Ended {
     pub secret: Option<Secret>,
 }
 
-impl Occasion {
+impl AccountEvent {
     /// Its row.
     pub fn rule(self) -> &'static Rule {
         RULES.iter().find(|rule| rule.occasion == self).expect("every occasion has a row")
@@ -179,7 +179,7 @@ impl Occasion {
 
     /// Whether the person gave the password in it. What was mailed is no proof of who is at the browser.
     fn is_proof(self) -> bool {
-        matches!(self, Occasion::Confirmed | Occasion::PasswordChanged)
+        matches!(self, AccountEvent::Reauthenticated | AccountEvent::PasswordChanged)
     }
 }
 
@@ -188,23 +188,23 @@ impl Occasion {
 /// commit the caller settles.
 pub async fn apply(
     connection: &mut PgConnection,
-    occasion: Occasion,
+    occasion: AccountEvent,
     user: UserId,
     current: Option<SessionId>,
     origin: &Origin,
 ) -> sqlx::Result<Ended> {
     let rule = occasion.rule();
     let which = Selection {
-        current: rule.current == Fate::Ends,
-        others: rule.others == Fate::Ends,
-        remembered: rule.remembered == Fate::Ends,
+        current: rule.current == SessionEffect::Ends,
+        others: rule.others == SessionEffect::Ends,
+        remembered: rule.remembered == SessionEffect::Ends,
     };
     let mut ended = Ended::default();
     if which.current || which.others || which.remembered {
         ended.sessions =
             revoke::selected(connection, user, current, which, rule.cause, origin).await?;
     }
-    if let (Fate::Renewed, Some(session)) = (rule.current, current) {
+    if let (SessionEffect::Renewed, Some(session)) = (rule.current, current) {
         ended.secret = revoke::rotate(connection, session, occasion.is_proof()).await?;
     }
     let of = |elsewhere| {
@@ -237,9 +237,9 @@ pub async fn apply(
 /// The table as `docs/SECURITY.md` shows it.
 pub fn markdown() -> String {
     let fate = |fate| match fate {
-        Fate::Stays => "stays",
-        Fate::Renewed => "new secret",
-        Fate::Ends => "ends",
+        SessionEffect::Stays => "stays",
+        SessionEffect::Renewed => "new secret",
+        SessionEffect::Ends => "ends",
     };
     let mut text = String::from(
         "| when | this session | the others | remembered ones | sign-ins under way | mailed links that die |\n\
@@ -247,8 +247,8 @@ pub fn markdown() -> String {
     );
     for rule in &RULES {
         let pending = match rule.pending {
-            Pending::Begins => "begin",
-            Pending::Refused => "are refused",
+            SignInInProgress::Begins => "begin",
+            SignInInProgress::Refused => "are refused",
         };
         text += &format!(
             "| {} | {} | {} | {} | {pending} | {} |\n",

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::display_name::DisplayName;
 use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
-use super::session_rules::{self, Occasion};
+use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::UserId;
@@ -265,7 +265,7 @@ pub async fn set_disabled(
                 return Ok(false);
             }
             if disabled {
-                session_rules::apply(connection, Occasion::Disabled, id, None, &origin).await?;
+                session_rules::apply(connection, AccountEvent::Disabled, id, None, &origin).await?;
             }
             let name = if disabled { "account_disabled" } else { "account_enabled" };
             changed_event(connection, name, id, &origin, json!({})).await?;
@@ -290,7 +290,7 @@ pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> 
             if changed.rows_affected() == 0 {
                 return Ok(false);
             }
-            session_rules::apply(connection, Occasion::RoleChanged, id, None, &origin).await?;
+            session_rules::apply(connection, AccountEvent::RoleChanged, id, None, &origin).await?;
             let details = json!({ "role": role.as_str() });
             changed_event(connection, "role_changed", id, &origin, details).await?;
             Ok(true)

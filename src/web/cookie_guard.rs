@@ -36,7 +36,7 @@ pub struct SessionCookie {
 
 /// What a handler, or the loaded session, wants of the session cookie on the way out.
 #[derive(Clone, Debug, Default)]
-pub struct CookieWish {
+pub struct CookieOverride {
     /// How long the browser shall keep it; `None`: until the browser is closed.
     pub max_age: Option<std::time::Duration>,
     /// What shall become of it.
@@ -146,15 +146,15 @@ impl SessionCookie {
 }
 
 /// Changes what becomes of the session cookie.
-pub fn wish(request: &HttpRequest, change: impl FnOnce(&mut CookieWish)) {
+pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOverride)) {
     let mut extensions = request.extensions_mut();
-    if let Some(wish) = extensions.get_mut::<CookieWish>() {
-        change(wish);
+    if let Some(override_cookie) = extensions.get_mut::<CookieOverride>() {
+        change(override_cookie);
         return;
     }
-    let mut wish = CookieWish::default();
-    change(&mut wish);
-    extensions.insert(wish);
+    let mut override_cookie = CookieOverride::default();
+    change(&mut override_cookie);
+    extensions.insert(override_cookie);
 }
 
 /// Whether the request brings a session cookie that we sealed, of a session that is there or of one that is over. Only
@@ -224,12 +224,15 @@ pub async fn guard(
         }
     }
     let mut response = next.call(request).await?;
-    let wish = response.request().extensions_mut().remove::<CookieWish>().unwrap_or_default();
+    let override_cookie =
+        response.request().extensions_mut().remove::<CookieOverride>().unwrap_or_default();
     let others = take_others(response.headers_mut(), &settings.name);
-    let last = match wish.change {
-        CookieChange::Replace(value) => settings.seal(value, wish.max_age),
+    let last = match override_cookie.change {
+        CookieChange::Replace(value) => settings.seal(value, override_cookie.max_age),
         CookieChange::Clear => Some(settings.removal()),
-        CookieChange::Keep => resealed.and_then(|value| settings.seal(value, wish.max_age)),
+        CookieChange::Keep => {
+            resealed.and_then(|value| settings.seal(value, override_cookie.max_age))
+        }
     };
     if let Some(cookie) = last
         && let Ok(value) = HeaderValue::from_str(&cookie.encoded().to_string())
@@ -243,7 +246,7 @@ pub async fn guard(
 }
 
 /// Takes the cookies out of the response and answers those that are not the session's: what becomes of that one is a
-/// [`CookieWish`] alone, never what the session middleware set.
+/// [`CookieOverride`] alone, never what the session middleware set.
 fn take_others(headers: &mut HeaderMap, name: &str) -> Vec<HeaderValue> {
     if !headers.contains_key(SET_COOKIE) {
         return Vec::new();

@@ -25,7 +25,7 @@ pub enum HttpError {
     SignInAgain,
     /// 303 to the page that asks to say who you are again, and on to `next` from there.
     #[error("confirm first")]
-    ConfirmFirst {
+    ReauthenticateFirst {
         /// Path and query that were asked for.
         next: String,
     },
@@ -92,7 +92,7 @@ impl ResponseError for HttpError {
         match self {
             HttpError::SignInFirst { .. }
             | HttpError::SignInAgain
-            | HttpError::ConfirmFirst { .. } => StatusCode::SEE_OTHER,
+            | HttpError::ReauthenticateFirst { .. } => StatusCode::SEE_OTHER,
             HttpError::BadRequest => StatusCode::BAD_REQUEST,
             HttpError::Forbidden => StatusCode::FORBIDDEN,
             HttpError::NotFound => StatusCode::NOT_FOUND,
@@ -115,7 +115,7 @@ impl ResponseError for HttpError {
             HttpError::SignInAgain => {
                 response.insert_header((header::LOCATION, "/login"));
             }
-            HttpError::ConfirmFirst { next } => {
+            HttpError::ReauthenticateFirst { next } => {
                 response.insert_header((header::LOCATION, with_next("/account/confirm", next)));
             }
             HttpError::SlowDown { retry_after } => {

@@ -31,7 +31,7 @@ const FORM_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the envelope needs to know.
 #[derive(Clone, Copy, Debug)]
-pub struct Envelope {
+pub struct Outer {
     /// The public URL is https.
     pub https: bool,
 }
@@ -44,7 +44,7 @@ pub async fn wrap(
     let began = Instant::now();
     let id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(id));
-    let https = request.app_data::<web::Data<Envelope>>().is_some_and(|envelope| envelope.https);
+    let https = request.app_data::<web::Data<Outer>>().is_some_and(|envelope| envelope.https);
     let tera = request.app_data::<web::Data<Tera>>().cloned();
     let path = request.path().to_owned();
     let method = request.method().clone();

@@ -94,7 +94,7 @@ impl Page {
     }
 
     /// 307 to a path of ours: the browser sends there what it sent here.
-    pub fn send_on(&self, to: &str) -> HttpResponse {
+    pub fn redirect_preserving_method(&self, to: &str) -> HttpResponse {
         HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, to)).finish()
     }
 

@@ -26,14 +26,14 @@ const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 /// In which session a request comes, and how old that session is by the database's clock: a clock that all servers
 /// share.
 #[derive(Clone, Copy, Debug)]
-pub struct Holder {
+pub struct SessionBinding {
     /// Its public id.
     pub session: Uuid,
     /// Since it began.
     pub age: Duration,
 }
 
-impl Holder {
+impl SessionBinding {
     /// What [`crate::web`] was told of the session of this request.
     pub fn of(request: &HttpRequest) -> Option<Self> {
         request.extensions().get::<Self>().copied()
@@ -50,7 +50,7 @@ impl Holder {
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// What [`Holder::seal`] sealed here for `target` a while ago.
+    /// What [`SessionBinding::seal`] sealed here for `target` a while ago.
     pub fn open(self, sealer: &Sealer, target: &str, text: &str) -> Option<Form> {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let plain = sealer.open(&self.purpose(target), &sealed)?;
@@ -75,7 +75,7 @@ pub fn target(request: &HttpRequest) -> String {
 pub(super) fn opened(
     mut form: Form,
     sealer: Option<&web::Data<Sealer>>,
-    holder: Option<Holder>,
+    holder: Option<SessionBinding>,
     target: &str,
 ) -> Result<Form, HttpError> {
     if !form.has(FIELD) {
@@ -88,15 +88,15 @@ pub(super) fn opened(
 
 /// A form as it was sent, with a sealed original in it left sealed: for the page that passes it on.
 #[derive(Debug)]
-pub struct Unopened(pub Form);
+pub struct RawForm(pub Form);
 
-impl FromRequest for Unopened {
+impl FromRequest for RawForm {
     type Error = HttpError;
     type Future = LocalBoxFuture<'static, Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let form = form::read(request, payload);
-        Box::pin(async move { form.await.map(Unopened) })
+        Box::pin(async move { form.await.map(RawForm) })
     }
 }
 
@@ -107,7 +107,7 @@ impl FromRequest for Form {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let form = form::read(request, payload);
         let sealer = request.app_data::<web::Data<Sealer>>().cloned();
-        let (holder, target) = (Holder::of(request), target(request));
+        let (holder, target) = (SessionBinding::of(request), target(request));
         Box::pin(async move { opened(form.await?, sealer.as_ref(), holder, &target) })
     }
 }
@@ -121,11 +121,12 @@ mod tests {
     fn an_original_opens_in_its_session_for_its_path_and_for_a_quarter_of_an_hour() {
         let keys = SecretKeys::parse("tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM").unwrap();
         let sealer = Sealer::new(keys.as_slice());
-        let at = |session, seconds| Holder { session, age: Duration::from_secs(seconds) };
+        let at = |session, seconds| SessionBinding { session, age: Duration::from_secs(seconds) };
         let (mine, other) = (Uuid::now_v7(), Uuid::now_v7());
         let form = Form::parse(b"email=a%26b&note=x+y&note=z&current_password=hush");
         let text = at(mine, 100).seal(&sealer, "/a?b", &form).unwrap();
-        let opens = |holder: Holder, target: &str, text: &str| holder.open(&sealer, target, text);
+        let opens =
+            |holder: SessionBinding, target: &str, text: &str| holder.open(&sealer, target, text);
         for seconds in [100, 101, 1000] {
             let mut form = opens(at(mine, seconds), "/a?b", &text).unwrap();
             assert_eq!(form.take("email").unwrap(), "a&b");

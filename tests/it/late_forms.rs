@@ -40,7 +40,7 @@ type Send = fn(&Account) -> Sent;
 
 /// A form and what it answers while its session lives.
 struct Form {
-    /// As `src/routes.rs` spells it.
+    /// As `src/server/routes.rs` spells it.
     route: &'static str,
     what: &'static str,
     send: Send,
@@ -354,7 +354,7 @@ fn nothing_happens_after(end: impl Fn(&Site, &mut Account)) {
 
 #[test]
 fn every_form_of_a_session_is_begun_late_in_these_tests() {
-    let routes = std::fs::read_to_string("src/routes.rs").unwrap();
+    let routes = std::fs::read_to_string("src/server/routes.rs").unwrap();
     let mut path = None;
     let mut posts = Vec::new();
     for line in routes.lines() {

@@ -8,12 +8,12 @@ use frontdesk::audit::Origin;
 use frontdesk::crypto::secret::Secret;
 use frontdesk::db;
 use frontdesk::id::{SessionId, UserId};
-use frontdesk::session::settle;
+use frontdesk::session::await_invalidation;
 use frontdesk::user::session_rules;
-use frontdesk::user::session_rules::Fate;
-use frontdesk::user::session_rules::Occasion;
-use frontdesk::user::session_rules::Pending;
+use frontdesk::user::session_rules::AccountEvent;
 use frontdesk::user::session_rules::RULES;
+use frontdesk::user::session_rules::SessionEffect;
+use frontdesk::user::session_rules::SignInInProgress;
 
 use crate::command_line::run;
 use crate::support::database::sealed;
@@ -40,7 +40,7 @@ fn id_of(database: &Database, condition: &str) -> String {
 }
 
 /// Makes it happen, in `current`'s browser where it happens in one.
-fn happen(occasion: Occasion, database: &Database, current: &mut Browser) {
+fn happen(occasion: AccountEvent, database: &Database, current: &mut Browser) {
     let command = |arguments: &[&str], input: &str| {
         let said = run(database, arguments, input);
         assert_eq!(said.code, 0, "{arguments:?}: {}", said.error);
@@ -50,21 +50,21 @@ fn happen(occasion: Occasion, database: &Database, current: &mut Browser) {
         assert_eq!(answer.status, 303, "{path}: {}", answer.body);
     };
     match occasion {
-        Occasion::SignedOut => post("/logout", &[]),
-        Occasion::OthersEnded => post("/account/sessions/revoke-others", &[]),
-        Occasion::Confirmed => post("/account/confirm", &[("password", PASSWORD)]),
-        Occasion::PasswordChanged => post(
+        AccountEvent::SignedOut => post("/logout", &[]),
+        AccountEvent::OthersEnded => post("/account/sessions/revoke-others", &[]),
+        AccountEvent::Reauthenticated => post("/account/confirm", &[("password", PASSWORD)]),
+        AccountEvent::PasswordChanged => post(
             "/account/password",
             &[("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)],
         ),
-        Occasion::PasswordReset => {
+        AccountEvent::PasswordReset => {
             command(&["user", "set-password", EMAIL], &format!("{OTHER_PASSWORD}\n"));
         }
-        Occasion::RoleChanged => command(&["user", "promote", EMAIL], ""),
-        Occasion::Disabled => command(&["user", "disable", EMAIL], ""),
-        Occasion::DeletionRequested => post("/account/delete", &[]),
-        Occasion::Deleted => command(&["user", "delete", EMAIL, "--yes"], ""),
-        Occasion::EmailChanged | Occasion::EmailChangeUndone => {
+        AccountEvent::RoleChanged => command(&["user", "promote", EMAIL], ""),
+        AccountEvent::Disabled => command(&["user", "disable", EMAIL], ""),
+        AccountEvent::DeletionRequested => post("/account/delete", &[]),
+        AccountEvent::Deleted => command(&["user", "delete", EMAIL, "--yes"], ""),
+        AccountEvent::EmailChanged | AccountEvent::EmailChangeUndone => {
             if let Some(secret) = engine(occasion, database) {
                 current.cookies.insert("session".to_owned(), sealed(&secret));
             }
@@ -73,7 +73,7 @@ fn happen(occasion: Occasion, database: &Database, current: &mut Browser) {
 }
 
 /// A change of the row and what it ends, in one transaction, without a page.
-fn engine(occasion: Occasion, database: &Database) -> Option<Secret> {
+fn engine(occasion: AccountEvent, database: &Database) -> Option<Secret> {
     let user: UserId = database.db_texts("SELECT id::text FROM users").remove(0).parse().unwrap();
     let current: SessionId = id_of(database, "ip_address IS NULL").parse().unwrap();
     let pool = database.pool.clone();
@@ -90,7 +90,7 @@ fn engine(occasion: Occasion, database: &Database) -> Option<Secret> {
         })
         .await
         .unwrap();
-        settle(&pool, None).await;
+        await_invalidation(&pool, None).await;
         ended.secret
     })
 }
@@ -133,22 +133,22 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
                 assert_eq!(is, expected, "{}: {what}", rule.words);
             }
         };
-        let has_row = |id: &str, fate: Fate| {
+        let has_row = |id: &str, fate: SessionEffect| {
             let rows =
                 database.db_count(&format!("SELECT count(*) FROM sessions WHERE id = '{id}'"));
-            assert_eq!(rows, i64::from(fate != Fate::Ends), "{}: row of {id}", rule.words);
+            assert_eq!(rows, i64::from(fate != SessionEffect::Ends), "{}: row of {id}", rule.words);
         };
-        on_both(&copy, "a copy of the old cookie", rule.current == Fate::Stays);
-        on_both(&current, "the session that asked", rule.current != Fate::Ends);
-        on_both(&other, "another session", rule.others != Fate::Ends);
-        on_both(&remembered, "a remembered session", rule.remembered != Fate::Ends);
+        on_both(&copy, "a copy of the old cookie", rule.current == SessionEffect::Stays);
+        on_both(&current, "the session that asked", rule.current != SessionEffect::Ends);
+        on_both(&other, "another session", rule.others != SessionEffect::Ends);
+        on_both(&remembered, "a remembered session", rule.remembered != SessionEffect::Ends);
         for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.remembered]) {
             has_row(id, fate);
         }
         let left = database
             .db_texts("SELECT purpose || ' ' || email FROM email_tokens ORDER BY purpose, email");
         let own = match rule.occasion {
-            Occasion::EmailChanged | Occasion::EmailChangeUndone => NEW_EMAIL,
+            AccountEvent::EmailChanged | AccountEvent::EmailChangeUndone => NEW_EMAIL,
             _ => EMAIL,
         };
         let stays = |(purpose, email): &(&str, &str)| !rule.links.ends(purpose, *email != own);
@@ -202,7 +202,7 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
             happens.join().unwrap();
             signs_in.join().unwrap()
         });
-        let begins = rule.pending == Pending::Begins;
+        let begins = rule.pending == SignInInProgress::Begins;
         assert_eq!(answer.status, if begins { 303 } else { 422 }, "{}: {answer:?}", rule.words);
         for server in &servers {
             assert_eq!(pending.at(&server.address).is_signed_in(), begins, "{}", rule.words);
@@ -231,13 +231,13 @@ fn sessions_of_a_person_are_ended_by_the_rule_table_alone() {
     let mut files: Vec<&str> = found.lines().collect();
     files.sort_unstable();
     // The command that ends all sessions of an account is not about the account.
-    assert_eq!(files, ["src/cli/session.rs", "src/user/rules.rs"]);
+    assert_eq!(files, ["src/cli/session.rs", "src/user/session_rules.rs"]);
 }
 
 #[test]
 fn sessions_of_a_person_are_created_by_the_first_factor_alone() {
     let found = Command::new("grep")
-        .args(["-rlE", r"\bBirth\b|sessions\.create\(|store\.create\(", "src"])
+        .args(["-rlE", r"\bNewSession\b|sessions\.create\(|store\.create\(", "src"])
         .output()
         .unwrap();
     let found = String::from_utf8(found.stdout).unwrap();

@@ -108,7 +108,7 @@ fn the_wait_for_other_servers_fails_on_a_standby_instead_of_finding_none() {
     let pool = &site.standby.database.pool;
     let waited = site.standby.database.runtime.block_on(async {
         let began = std::time::Instant::now();
-        frontdesk::session::settle(pool, None).await;
+        frontdesk::session::await_invalidation(pool, None).await;
         began.elapsed()
     });
     assert!(waited >= frontdesk::session::LEASE, "{waited:?}: it believed the standby");

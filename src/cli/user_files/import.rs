@@ -20,7 +20,7 @@ use crate::audit::Origin;
 use crate::cli::arguments::{FileFormat, Import};
 use crate::cli::exit::ExitStatus;
 use crate::cli::out;
-use crate::user::import::{Newcomer, are_there, insert_many};
+use crate::user::import::{ImportRow, are_there, insert_many};
 
 /// Accounts of one transaction: many for a round trip, few for a lock.
 const BATCH: usize = 500;
@@ -39,7 +39,7 @@ struct Counts {
 struct Waiting {
     line: u64,
     is_repeated: bool,
-    newcomer: Newcomer,
+    newcomer: ImportRow,
 }
 
 enum Reader {

@@ -7,7 +7,7 @@ use super::columns::{Column, Fields};
 
 use crate::user::display_name::{DisplayName, DisplayNameProblem};
 use crate::user::email::address::EmailAddress;
-use crate::user::import::{Newcomer, Since};
+use crate::user::import::{ImportRow, Since};
 use crate::user::password::hasher::{HashFormat, PasswordHash};
 use crate::user::users::Role;
 
@@ -19,7 +19,7 @@ pub(super) struct Rules {
 }
 
 /// `Err` is the reason for people.
-pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<Newcomer, &'static str> {
+pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static str> {
     let address = fields.get(Column::Email).ok_or("the address is missing")?;
     let email = EmailAddress::parse(address).map_err(|_| "the address is no email address")?;
     let name = match fields.get(Column::DisplayName) {
@@ -38,7 +38,7 @@ pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<Newcomer, &'static 
         Some(_) => return Err("the role is neither user nor admin"),
     };
     let past = |column| moment(fields, column, Some(rules.now));
-    let newcomer = Newcomer {
+    let newcomer = ImportRow {
         role,
         password_hash: hash(fields, rules)?,
         password_changed_at: past(Column::PasswordChangedAt)?,

@@ -28,7 +28,7 @@ struct Data {
 struct Line {
     words: String,
     /// Worth a second look.
-    is_odd: bool,
+    is_suspicious: bool,
     at: Time,
     by: Option<&'static str>,
     device: Option<String>,
@@ -52,7 +52,7 @@ pub async fn show(
     let before = query.and_then(|query| query.into_inner().before);
     let before = before.and_then(|text| text.parse::<i64>().ok());
     let mut events =
-        audit::list_for_user(&app.pool, user.person.id, before, PAGE as i64 + 1).await?;
+        audit::list_for_user(&app.pool, user.account.id, before, PAGE as i64 + 1).await?;
     let has_more = events.len() > PAGE;
     events.truncate(PAGE);
     let older = events.last().filter(|_| has_more).map(|last| last.id);
@@ -69,10 +69,10 @@ pub async fn show(
 }
 
 fn line(entry: Entry) -> Line {
-    let (words, is_odd) = event_words::say(&entry.event, &entry.details);
+    let (words, is_suspicious) = event_words::say(&entry.event, &entry.details);
     Line {
         words,
-        is_odd,
+        is_suspicious,
         at: Time::new(entry.occurred_at, entry.now),
         by: match entry.actor.as_str() {
             "operator" => Some("done by the people who run this site"),

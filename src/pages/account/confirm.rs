@@ -7,16 +7,16 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::audit::{self, Event};
-use crate::auth::{self, Confirmed, CurrentUser, Proof};
+use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
 use crate::session::Requester;
 use crate::user::password;
 use crate::user::password::policy::Password;
-use crate::user::session_rules::{self, Occasion};
+use crate::user::session_rules::{self, AccountEvent};
 use crate::web::error::HttpError;
 use crate::web::flash::{Kind, Notice};
 use crate::web::form::FormView;
 use crate::web::page::Page;
-use crate::web::resumed_form::{self, Holder, Unopened};
+use crate::web::resumed_form::{self, RawForm, SessionBinding};
 use crate::web::return_to;
 
 const OWN_PATH: &str = "/account/confirm";
@@ -36,7 +36,7 @@ pub async fn show(
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, HttpError> {
     let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
-    if Confirmed::is_fresh(&user.session) {
+    if RecentlyAuthenticated::is_fresh(&user.session) {
         return Ok(page.redirect(&onward(&app, &next).unwrap_or_else(|| "/account".to_owned())));
     }
     let form = FormView { next, ..FormView::default() };
@@ -48,7 +48,7 @@ pub async fn submit(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
-    Unopened(mut sent): Unopened,
+    RawForm(mut sent): RawForm,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
     let password = form.take(&mut sent, "password", "Your password");
@@ -59,14 +59,14 @@ pub async fn submit(
     }
     let password = Password::parse(&password).map_err(|_| form.refuse("password", WRONG));
     if let (true, Ok(password)) = (form.is_good(), password) {
-        match auth::prove(page.request(), &app, &user, &password).await? {
-            Proof::Wrong => form.refuse("password", WRONG),
-            Proof::Throttled { retry_after } => {
+        match auth::reauthenticate(page.request(), &app, &user, &password).await? {
+            Reauthentication::Wrong => form.refuse("password", WRONG),
+            Reauthentication::Throttled { retry_after } => {
                 return auth::ask_later(&page, &user, form, &original, retry_after);
             }
-            Proof::Given(verified) => {
+            Reauthentication::Given(verified) => {
                 if renew(&app, &page, &user, verified).await? {
-                    return Ok(go_on(&app, &page, &form.next, &original));
+                    return Ok(rotate_cookie(&app, &page, &form.next, &original));
                 }
                 form.refuse("password", WRONG);
             }
@@ -91,9 +91,14 @@ async fn renew(
                 return Ok(None);
             }
             let current = Some(session);
-            let renewed =
-                session_rules::apply(connection, Occasion::Confirmed, user, current, &origin)
-                    .await?;
+            let renewed = session_rules::apply(
+                connection,
+                AccountEvent::Reauthenticated,
+                user,
+                current,
+                &origin,
+            )
+            .await?;
             let event = Event {
                 name: "confirmed",
                 user: Some(user),
@@ -106,20 +111,20 @@ async fn renew(
         })
     });
     let Some(renewed) = renewed.await?? else { return Ok(false) };
-    app.sessions.settle_user(requester.user).await;
-    auth::go_on(page.request(), renewed.secret);
+    app.sessions.invalidate_user(requester.user).await;
+    auth::rotate_cookie(page.request(), renewed.secret);
     Ok(true)
 }
 
-fn go_on(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
+fn rotate_cookie(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
     let next = onward(app, next);
     if original.is_empty() {
         return page.redirect(next.as_deref().unwrap_or("/account"));
     }
-    let holder = Holder::of(page.request());
+    let holder = SessionBinding::of(page.request());
     match (next, holder) {
         (Some(next), Some(holder)) if holder.open(&app.sealer, &next, original).is_some() => {
-            page.send_on(&next)
+            page.redirect_preserving_method(&next)
         }
         _ => {
             let text = "Too much time passed, so nothing was done. Please start again.";

@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::app::App;
-use crate::auth::{Confirmed, CurrentUser};
+use crate::auth::{CurrentUser, RecentlyAuthenticated};
 use crate::session::list;
 use crate::user::deletion::{self, GRACE_DAYS};
 use crate::user::users;
@@ -39,8 +39,8 @@ pub async fn show(
     user: CurrentUser,
 ) -> Result<HttpResponse, HttpError> {
     let now = OffsetDateTime::now_utc();
-    let account = users::find(&app.pool, user.person.id).await?.ok_or(HttpError::NotFound)?;
-    let session_count = list::count_for_user(&app.pool, user.person.id).await?;
+    let account = users::find(&app.pool, user.account.id).await?.ok_or(HttpError::NotFound)?;
+    let session_count = list::count_for_user(&app.pool, user.account.id).await?;
     let data = Data {
         email: account.email,
         display_name: account.display_name,
@@ -48,7 +48,7 @@ pub async fn show(
         grace_days: GRACE_DAYS,
         due: account.deletion_due_at.map(|due| Time::new(due, now)),
         would_be: Time::new(now + time::Duration::days(GRACE_DAYS.into()), now),
-        asks_first: !Confirmed::is_fresh(&user.session),
+        asks_first: !RecentlyAuthenticated::is_fresh(&user.session),
     };
     page.show("account/delete.html", &data)
 }
@@ -57,13 +57,15 @@ pub async fn show(
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    Confirmed(user): Confirmed,
+    RecentlyAuthenticated(user): RecentlyAuthenticated,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     let requester = user.requester(page.request());
     let due_at = deletion::request(&app.pool, &app.sealer, &requester).await??;
-    app.sessions.settle_user(requester.user).await;
-    cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+    app.sessions.invalidate_user(requester.user).await;
+    cookie_guard::override_cookie(page.request(), |override_cookie| {
+        override_cookie.change = CookieChange::Clear
+    });
     let notice = Notice::good(format!(
         "You are signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
         relative_time::exact(due_at)

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, Confirmed, CurrentUser};
+use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::user::email::address::EmailAddress;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
@@ -50,16 +50,16 @@ pub async fn show(
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    user: Confirmed,
+    user: RecentlyAuthenticated,
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let Confirmed(user) = user;
+    let RecentlyAuthenticated(user) = user;
     let mut form = FormView::default();
     let email = form.take(&mut sent, "email", "The new address");
     form.values.insert("email", email.clone());
     let address =
         EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
-    if address.as_ref().is_ok_and(|address| address.as_typed() == user.person.email) {
+    if address.as_ref().is_ok_and(|address| address.as_typed() == user.account.email) {
         form.refuse("email", "This is the address you have now. Enter another.");
     }
     if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
@@ -88,11 +88,12 @@ pub async fn verify(
         return throttled(&app, &page, &user, FormView::default(), retry_after).await;
     }
     let requester = user.requester(page.request());
-    let notice =
-        match email::verification::send(&app.pool, app.sealer.clone(), &requester).await?? {
-            Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.person.email)),
-            Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
-        };
+    let notice = match email::verification::send(&app.pool, app.sealer.clone(), &requester)
+        .await??
+    {
+        Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.account.email)),
+        Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
+    };
     Ok(page.redirect_with("/account/email", &notice))
 }
 
@@ -127,11 +128,11 @@ pub async fn code(
         match email::verification::confirm_by_code(pool, sealer, &requester, purpose, code)
             .await??
         {
-            email::verification::Confirmed::Done { email, secret, changed, .. } => {
+            email::verification::ConfirmationOutcome::Done { email, secret, changed, .. } => {
                 rate_limit::refund(&app.pool, granted).await?;
-                app.sessions.settle_user(requester.user).await;
+                app.sessions.invalidate_user(requester.user).await;
                 if changed {
-                    auth::go_on(page.request(), secret);
+                    auth::rotate_cookie(page.request(), secret);
                 }
                 let notice = Notice::good(if changed {
                     format!("Your email is now {email}, and you are signed out everywhere else.")
@@ -140,8 +141,8 @@ pub async fn code(
                 });
                 return Ok(page.redirect_with("/account/email", &notice));
             }
-            email::verification::Confirmed::WrongCode => form.refuse(field, WRONG),
-            email::verification::Confirmed::Gone => form.refuse(field, DEAD),
+            email::verification::ConfirmationOutcome::WrongCode => form.refuse(field, WRONG),
+            email::verification::ConfirmationOutcome::Gone => form.refuse(field, DEAD),
         }
     }
     page.show_refused("account/email.html", &data(&app, &user, form).await?)
@@ -153,7 +154,7 @@ async fn count(
     user: &CurrentUser,
     action: Action,
 ) -> Result<Admission, HttpError> {
-    let own = EmailAddress::parse(&user.person.email).ok();
+    let own = EmailAddress::parse(&user.account.email).ok();
     let account = own.as_ref().map(EmailAddress::canonical);
     auth::count_in_session(page.request(), app, user, action, account).await
 }
@@ -171,8 +172,8 @@ async fn throttled(
 }
 
 async fn data(app: &App, user: &CurrentUser, form: FormView) -> Result<Data, HttpError> {
-    let account = users::find(&app.pool, user.person.id).await?.ok_or(HttpError::NotFound)?;
-    let waiting = email::token::list_for_user(&app.pool, user.person.id).await?;
+    let account = users::find(&app.pool, user.account.id).await?.ok_or(HttpError::NotFound)?;
+    let waiting = email::token::list_for_user(&app.pool, user.account.id).await?;
     let new_email = waiting.iter().find(|one| one.purpose == Purpose::ChangeEmail);
     Ok(Data {
         form,

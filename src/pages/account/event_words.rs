@@ -62,7 +62,7 @@ const REFUSALS: [(&str, &str); 5] = [
 
 /// The sentence of an event, and whether it is worth a second look.
 pub(super) fn say(event: &str, details: &Value) -> (String, bool) {
-    let Some((_, words, is_odd)) = EVENTS.iter().find(|(name, ..)| *name == event) else {
+    let Some((_, words, is_suspicious)) = EVENTS.iter().find(|(name, ..)| *name == event) else {
         return ("Something about the account changed".to_owned(), false);
     };
     let find = |table: &[(&'static str, &'static str)], key: &str| {
@@ -70,7 +70,7 @@ pub(super) fn say(event: &str, details: &Value) -> (String, bool) {
         table.iter().find(|(name, _)| *name == said).map(|(_, words)| *words)
     };
     let why = find(&CAUSES, "cause").or_else(|| find(&REFUSALS, "why")).unwrap_or_default();
-    (words.replace("{why}", why).trim_end_matches([' ', ':']).to_owned(), *is_odd)
+    (words.replace("{why}", why).trim_end_matches([' ', ':']).to_owned(), *is_suspicious)
 }
 
 #[cfg(test)]

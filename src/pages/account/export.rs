@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, Confirmed, CurrentUser};
+use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::user::email::address::EmailAddress;
 use crate::user::export::export;
 use crate::user::rate_limit::Action;
@@ -21,17 +21,20 @@ struct Data {
 
 /// `GET /account/export`.
 pub async fn show(page: Page, user: CurrentUser) -> Result<HttpResponse, HttpError> {
-    page.show("account/export.html", &Data { asks_first: !Confirmed::is_fresh(&user.session) })
+    page.show(
+        "account/export.html",
+        &Data { asks_first: !RecentlyAuthenticated::is_fresh(&user.session) },
+    )
 }
 
 /// `POST /account/export`.
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    Confirmed(user): Confirmed,
+    RecentlyAuthenticated(user): RecentlyAuthenticated,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    if let Ok(email) = EmailAddress::parse(&user.person.email) {
+    if let Ok(email) = EmailAddress::parse(&user.account.email) {
         let (request, account) = (page.request(), Some(email.canonical()));
         auth::admit_in_session(request, &app, &user, Action::Export, account).await?;
     }

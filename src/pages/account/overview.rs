@@ -53,9 +53,9 @@ pub async fn show(
     user: CurrentUser,
 ) -> Result<HttpResponse, HttpError> {
     let now = OffsetDateTime::now_utc();
-    let account = users::find(&app.pool, user.person.id).await?.ok_or(HttpError::NotFound)?;
-    let before = audit::find_previous_sign_in(&app.pool, user.person.id, user.session.id).await?;
-    let session_count = list::count_for_user(&app.pool, user.person.id).await?;
+    let account = users::find(&app.pool, user.account.id).await?.ok_or(HttpError::NotFound)?;
+    let before = audit::find_previous_sign_in(&app.pool, user.account.id, user.session.id).await?;
+    let session_count = list::count_for_user(&app.pool, user.account.id).await?;
     let mut improvements = Vec::new();
     if account.email_verified_at.is_none() && app.mail_is_on() {
         improvements.push(Improvement {

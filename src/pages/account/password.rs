@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, CurrentUser, Proof, known_device};
+use crate::auth::{self, CurrentUser, Reauthentication, known_device};
 use crate::user::password;
 use crate::user::password::change::PasswordSet;
 use crate::user::password::policy::Password;
@@ -45,7 +45,7 @@ pub async fn submit(
     if form.is_good() && current.is_empty() {
         form.refuse("current_password", "Enter your current password.");
     }
-    let context = app.password_context(&user.person.email, &user.person.display_name);
+    let context = app.password_context(&user.account.email, &user.account.display_name);
     let checked = app
         .passwords
         .check(&new, &context)
@@ -55,22 +55,22 @@ pub async fn submit(
     }
     let current = Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
     if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
-        match auth::prove(page.request(), &app, &user, &current).await? {
-            Proof::Wrong => form.refuse("current_password", WRONG),
-            Proof::Throttled { retry_after } => {
+        match auth::reauthenticate(page.request(), &app, &user, &current).await? {
+            Reauthentication::Wrong => form.refuse("current_password", WRONG),
+            Reauthentication::Throttled { retry_after } => {
                 form.throttle("Too many tries.", retry_after);
                 let data = data(&app, &user, form);
                 return page.show_throttled("account/password.html", &data, retry_after);
             }
-            Proof::Given(verified) => {
+            Reauthentication::Given(verified) => {
                 let hash = app.hasher.hash(&new).await?;
                 let (sealer, requester) = (app.sealer.clone(), user.requester(page.request()));
                 let set = password::change::change(&app.pool, sealer, &requester, verified, hash);
                 match set.await?? {
                     PasswordSet::Done { ended, secret, at } => {
-                        app.sessions.settle_user(user.person.id).await;
-                        known_device::remember(page.request(), &app, user.person.id, Some(at));
-                        auth::go_on(page.request(), secret);
+                        app.sessions.invalidate_user(user.account.id).await;
+                        known_device::remember(page.request(), &app, user.account.id, Some(at));
+                        auth::rotate_cookie(page.request(), secret);
                         return Ok(page.redirect_with("/account/password", &done(ended)));
                     }
                     PasswordSet::Overtaken => form.refuse("current_password", WRONG),
@@ -90,5 +90,5 @@ fn done(ended: usize) -> Notice {
 }
 
 fn data(app: &App, user: &CurrentUser, form: FormView) -> Data {
-    Data { form, password_min: app.config.password_min_length, email: user.person.email.clone() }
+    Data { form, password_min: app.config.password_min_length, email: user.account.email.clone() }
 }

@@ -20,8 +20,8 @@ struct Data {
 
 /// `GET /account/profile`.
 pub async fn show(page: Page, user: CurrentUser) -> Result<HttpResponse, HttpError> {
-    let form = FormView::with_values([("display_name", &user.person.display_name)]);
-    page.show("account/profile.html", &Data { form, email: user.person.email.clone() })
+    let form = FormView::with_values([("display_name", &user.account.display_name)]);
+    page.show("account/profile.html", &Data { form, email: user.account.email.clone() })
 }
 
 /// `POST /account/profile`.
@@ -40,9 +40,9 @@ pub async fn submit(
             let notice = Notice::good(format!("Your name is now {}.", name.as_str()));
             let requester = user.requester(page.request());
             users::set_display_name(&app.pool, &requester, name).await??;
-            app.sessions.settle_user(requester.user).await;
+            app.sessions.invalidate_user(requester.user).await;
             return Ok(page.redirect_with("/account/profile", &notice));
         }
     }
-    page.show_refused("account/profile.html", &Data { form, email: user.person.email.clone() })
+    page.show_refused("account/profile.html", &Data { form, email: user.account.email.clone() })
 }

@@ -9,7 +9,7 @@ use crate::auth::{self, CurrentUser};
 use crate::id::SessionId;
 use crate::session::revoke::{self, Cause};
 use crate::session::{list, user_agent};
-use crate::user::session_rules::{self, Occasion};
+use crate::user::session_rules::{self, AccountEvent};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -40,7 +40,7 @@ pub async fn show(
     page: Page,
     user: CurrentUser,
 ) -> Result<HttpResponse, HttpError> {
-    let entries = list::for_user(&app.pool, user.person.id).await?;
+    let entries = list::for_user(&app.pool, user.account.id).await?;
     let mut sessions: Vec<Place> =
         entries.into_iter().map(|entry| place(entry, user.session.id)).collect();
     // This device first; the rest as they come, last seen first.
@@ -68,7 +68,7 @@ pub async fn revoke(
         Box::pin(async move { revoke::one(connection, &by, id, Cause::Revoked).await })
     });
     let ended = ended.await??.ok_or(HttpError::NotFound)?;
-    app.sessions.settle_user(requester.user).await;
+    app.sessions.invalidate_user(requester.user).await;
     let title = user_agent::describe(ended.user_agent.as_deref()).title;
     Ok(page.redirect_with("/account/sessions", &Notice::good(format!("Signed out of {title}."))))
 }
@@ -85,11 +85,12 @@ pub async fn revoke_others(
     let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move {
             let (user, keep) = (by.user, Some(by.session));
-            session_rules::apply(connection, Occasion::OthersEnded, user, keep, &by.origin).await
+            session_rules::apply(connection, AccountEvent::OthersEnded, user, keep, &by.origin)
+                .await
         })
     });
     let ended = ended.await??;
-    app.sessions.settle_user(requester.user).await;
+    app.sessions.invalidate_user(requester.user).await;
     let notice = match ended.sessions {
         0 => "You were signed in only here.".to_owned(),
         1 => "Signed out at 1 other place.".to_owned(),

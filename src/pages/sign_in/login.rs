@@ -45,7 +45,7 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
     if visitor.0.is_some() {
-        return Ok(app::onward(&page, &app, &next, "/account"));
+        return Ok(app::redirect_to_next(&page, &app, &next, "/account"));
     }
     let form = FormView { next, ..FormView::with_values([("email", "")]) };
     page.show("entrance/login.html", &Data { form, registration_open: app.registration_is_open() })
@@ -111,7 +111,7 @@ pub async fn submit(
                         match auth::first_factor(page.request(), &app, proven, remember_me).await? {
                             SignIn::SignedIn => {
                                 rate_limit::refund(&app.pool, granted).await?;
-                                return Ok(app::onward(&page, &app, next, "/account"));
+                                return Ok(app::redirect_to_next(&page, &app, next, "/account"));
                             }
                             SignIn::Overtaken => form.message = Some(OVERTAKEN.to_owned()),
                         }

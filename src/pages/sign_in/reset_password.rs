@@ -72,10 +72,12 @@ pub async fn submit(
         let reset = password::change::reset(pool, sealer, &token, hash, origin).await?;
         let Some((user, at)) = reset else { return link_gone::show(&page, GONE) };
         rate_limit::refund(&app.pool, granted).await?;
-        app.sessions.settle_user(user).await;
+        app.sessions.invalidate_user(user).await;
         known_device::remember(page.request(), &app, user, Some(at));
-        if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
-            cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+        if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
+            cookie_guard::override_cookie(page.request(), |override_cookie| {
+                override_cookie.change = CookieChange::Clear
+            });
         }
         let notice = Notice::good(
             "Your password is changed, and you are signed out everywhere. Sign in with the new one.",

@@ -72,9 +72,11 @@ pub async fn submit(
         }
         Undone::Done(user) => {
             rate_limit::refund(&app.pool, granted).await?;
-            app.sessions.settle_user(user).await;
-            if visitor.0.is_some_and(|visitor| visitor.person.id == user) {
-                cookie_guard::wish(page.request(), |wish| wish.change = CookieChange::Clear);
+            app.sessions.invalidate_user(user).await;
+            if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
+                cookie_guard::override_cookie(page.request(), |override_cookie| {
+                    override_cookie.change = CookieChange::Clear
+                });
             }
             let notice = Notice::good(format!(
                 "Your email is {email} again and all devices are signed out. Now choose a new password."
@@ -89,7 +91,7 @@ async fn again(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, H
     let Some(UndoLink::Used) = email::undo_change::find(&app.pool, token).await? else {
         return link_gone::show(page, GONE);
     };
-    app.sessions.settle().await;
+    app.sessions.await_invalidation().await;
     let notice = Notice::good(
         "Your email is restored and all devices are signed out. Now choose a new password.",
     );

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::verify_email::{GONE, welcome};
 use super::{link_gone, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, FRESH_FOR, Visitor};
+use crate::auth::{self, RECENT_FOR, Visitor};
 use crate::user::email::code::Code;
 use crate::user::rate_limit::{self, Action};
 use crate::user::sign_up::registration::{self, Registered};
@@ -81,7 +81,7 @@ pub async fn submit(
         match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
             Registered::Done { user, password_age } => {
                 rate_limit::refund(&app.pool, granted).await?;
-                if password_age < FRESH_FOR {
+                if password_age < RECENT_FOR {
                     return welcome(&app, &page, *user).await;
                 }
                 let notice = Notice::good("Your address is confirmed. Sign in with your password.");

@@ -12,11 +12,11 @@ use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor};
 use crate::crypto::secret::Secret;
 use crate::user::email::address::EmailAddress;
 use crate::user::email::token::{Pending, Purpose};
-use crate::user::email::verification::{Authorization, Confirmed};
+use crate::user::email::verification::{Authorization, ConfirmationOutcome};
 use crate::user::password::hasher::Verdict;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{self, Action, Granted};
-use crate::user::sign_up::registration::{self, Registered, Waiting};
+use crate::user::sign_up::registration::{self, PendingRegistration, Registered};
 use crate::user::{Authentication, User, authenticate, email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -44,7 +44,7 @@ struct Data {
 
 /// What a link is for.
 enum Link {
-    Registration(Waiting),
+    Registration(PendingRegistration),
     /// `own`: the visitor, if this is a session of the account.
     Account {
         pending: Pending,
@@ -107,10 +107,10 @@ pub async fn submit(
             }
             Link::Account { pending, address, own } => {
                 let proof = match own {
-                    Some(user) => Proof::Session(user),
+                    Some(user) => Reauthentication::Session(user),
                     None => {
                         let password = password.as_ref().ok_or(HttpError::BadRequest)?;
-                        Proof::Password(address.as_ref(), password)
+                        Reauthentication::Password(address.as_ref(), password)
                     }
                 };
                 confirm(&app, &page, &token, pending, proof).await?
@@ -167,7 +167,7 @@ async fn register(
     app: &App,
     page: &Page,
     token: &Secret,
-    waiting: &Waiting,
+    waiting: &PendingRegistration,
     password: &Password,
 ) -> Result<Done, HttpError> {
     let verdict = app.hasher.verify(password, Some(&waiting.password_hash)).await?;
@@ -197,7 +197,7 @@ pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpRe
 }
 
 /// What shows that it is the owner who uses a link.
-enum Proof<'a> {
+enum Reauthentication<'a> {
     /// A session of the account.
     Session(&'a CurrentUser),
     /// The email that the account has now, and a password to compare.
@@ -210,13 +210,13 @@ async fn confirm(
     page: &Page,
     token: &Secret,
     pending: &Pending,
-    proof: Proof<'_>,
+    proof: Reauthentication<'_>,
 ) -> Result<Done, HttpError> {
     let request = page.request();
     let mut proved = None;
     let authorization = match proof {
-        Proof::Session(user) => Authorization::Session(user.requester(request)),
-        Proof::Password(address, password) => {
+        Reauthentication::Session(user) => Authorization::Session(user.requester(request)),
+        Reauthentication::Password(address, password) => {
             let origin = auth::origin(request);
             let found = authenticate(&app.pool, &app.hasher, address, password, &origin).await?;
             match found {
@@ -232,10 +232,10 @@ async fn confirm(
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let confirmed =
         email::verification::confirm_by_link(pool, sealer, authorization, token).await??;
-    let Confirmed::Done { user, email, secret, changed } = confirmed else {
+    let ConfirmationOutcome::Done { user, email, secret, changed } = confirmed else {
         return Ok(Done::Gone);
     };
-    app.sessions.settle_user(user).await;
+    app.sessions.invalidate_user(user).await;
     match proved {
         Some(proved) => {
             // The password is the one that was compared; the email is what this link just made it.
@@ -245,7 +245,7 @@ async fn confirm(
                 return login::show_overtaken(page, app, &email).map(Done::Good);
             }
         }
-        None if changed => auth::go_on(request, secret),
+        None if changed => auth::rotate_cookie(request, secret),
         None => {}
     }
     let notice = Notice::good(if changed {
@@ -271,7 +271,7 @@ async fn find(
     let Some(pending) = pending.filter(confirms) else { return Ok(None) };
     let owner = users::find(&app.pool, pending.user).await?;
     let address = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
-    let own = visitor.0.clone().filter(|own| own.person.id == pending.user);
+    let own = visitor.0.clone().filter(|own| own.account.id == pending.user);
     Ok(Some((token, Link::Account { pending, address, own })))
 }
 

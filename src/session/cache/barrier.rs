@@ -60,7 +60,7 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 
 /// Returns once no server can accept a session whose end was committed before the call. `own` is this server, which has
 /// forgotten already; `None` for a command. Takes a lease at most.
-pub async fn settle(pool: &PgPool, own: Option<Uuid>) {
+pub async fn await_invalidation(pool: &PgPool, own: Option<Uuid>) {
     let began = Instant::now();
     let asked = tokio::time::timeout(LEASE, ask(pool, own)).await;
     let until = match asked {
@@ -166,7 +166,7 @@ pub(in crate::session) async fn channel(at: impl PgExecutor<'_>) -> sqlx::Result
 }
 
 /// Sends `word` on the channel, as a page does that changes something: by a connection like those of pages.
-pub(in crate::session) async fn say(pages: &PgConnectOptions, word: &str) -> anyhow::Result<()> {
+pub(in crate::session) async fn notify(pages: &PgConnectOptions, word: &str) -> anyhow::Result<()> {
     let mut connection = db::connect_to_primary(pages).await?;
     let channel = channel(&mut connection).await?;
     sqlx::query!("SELECT pg_notify($1, $2)::text", channel, word)
@@ -177,7 +177,7 @@ pub(in crate::session) async fn say(pages: &PgConnectOptions, word: &str) -> any
 }
 
 /// What a heartbeat read.
-pub(in crate::session) struct Beat {
+pub(in crate::session) struct Heartbeat {
     /// The last question that has been drawn.
     pub(in crate::session) asked: i64,
     /// How many changes were committed without a notification.
@@ -186,13 +186,13 @@ pub(in crate::session) struct Beat {
 
 /// Sends a heartbeat: with it, others know that they have to wait for us. A new row has answered nothing; the heartbeat's
 /// own return answers every question that was drawn before it.
-pub(in crate::session) async fn beat(
+pub(in crate::session) async fn heartbeat(
     listener: &mut PgListener,
     channel: &str,
     own: Uuid,
     nonce: Uuid,
     lease: Duration,
-) -> sqlx::Result<Beat> {
+) -> sqlx::Result<Heartbeat> {
     let sent = sqlx::query!(
         r#"
         WITH beat AS (
@@ -212,7 +212,7 @@ pub(in crate::session) async fn beat(
     )
     .fetch_one(listener)
     .await?;
-    Ok(Beat { asked: sent.asked, resets: sent.resets })
+    Ok(Heartbeat { asked: sent.asked, resets: sent.resets })
 }
 
 /// Returns the number of the last question drawn, and sends a notification that only `own` recognizes.

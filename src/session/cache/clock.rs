@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Milliseconds of this machine's own forward clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub u64);
+pub struct MonotonicInstant(pub u64);
 
 /// On Linux the clock that counts suspended time as well: a machine that slept must not wake up believing
 /// what it knew.
@@ -16,7 +16,7 @@ const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-impl Moment {
+impl MonotonicInstant {
     /// Now.
     pub fn now() -> Self {
         let time = clock_gettime(CLOCK);
@@ -29,7 +29,7 @@ impl Moment {
     }
 }
 
-impl std::ops::Add<Duration> for Moment {
+impl std::ops::Add<Duration> for MonotonicInstant {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {

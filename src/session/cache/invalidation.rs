@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::SessionCache;
 use super::barrier;
-use super::messages::Conversation;
+use super::messages::MessageLoop;
 use crate::db;
 
 /// For the statements of this connection, a little longer than they are waited for, so that none outlives its connection
@@ -52,9 +52,9 @@ pub enum State {
     /// No connection; every page asks the database.
     Disconnected,
     /// Connected, and no beat has come back in time; every page asks the database.
-    Doubtful,
+    Stale,
     /// Served from memory.
-    Trusted,
+    Live,
 }
 
 impl State {
@@ -63,8 +63,8 @@ impl State {
         match self {
             State::Off => "off",
             State::Disconnected => "disconnected",
-            State::Doubtful => "doubtful",
-            State::Trusted => "trusted",
+            State::Stale => "doubtful",
+            State::Live => "trusted",
         }
     }
 }
@@ -133,8 +133,8 @@ pub async fn shares_backends(options: &PgConnectOptions) -> sqlx::Result<bool> {
 )]
 struct Pooler;
 
-/// Keeps `cache` honest until dropped or told to [`Feed::leave`].
-pub struct Feed {
+/// Keeps `cache` honest until dropped or told to [`InvalidationListener::leave`].
+pub struct InvalidationListener {
     pub(in crate::session) id: Uuid,
     pub(in crate::session) cache: Arc<SessionCache>,
     pub(in crate::session) status: Arc<Status>,
@@ -167,7 +167,7 @@ struct Listening {
     pool: PgPool,
 }
 
-impl Feed {
+impl InvalidationListener {
     /// Runs for ever: connects, listens, connects again. Drop it to stop.
     pub async fn run(&self) {
         // A panic ended the last run without these.
@@ -196,7 +196,7 @@ impl Feed {
             }
             if was_connected {
                 // What ended this connection may have happened to theirs as well.
-                db::shed(&self.pages).await;
+                db::close_idle(&self.pages).await;
             }
             let longest = if was_made { LONGEST_PAUSE_CONNECTED } else { LONGEST_PAUSE };
             tokio::time::sleep(if why.is::<Pooler>() { longest } else { pause.min(longest) }).await;
@@ -291,7 +291,7 @@ impl Feed {
     /// Sends a word as pages do, and waits until it is heard. What else is announced meanwhile is forgotten with everything.
     async fn hears_pages(&self, listener: &mut PgListener) -> anyhow::Result<()> {
         let word = format!("hello:{}", Uuid::new_v4());
-        barrier::say(&self.pages.connect_options(), &word).await?;
+        barrier::notify(&self.pages.connect_options(), &word).await?;
         while listener.try_recv().await?.context("the connection ended")?.payload() != word {}
         Ok(())
     }
@@ -311,10 +311,10 @@ impl Feed {
         self.status.connected.store(true, Ordering::Relaxed);
         if self.status.connections.fetch_add(1, Ordering::Relaxed) > 0 {
             // Pages went on meanwhile, perhaps with a server that is no primary any more.
-            db::shed(&self.pages).await;
+            db::close_idle(&self.pages).await;
         }
         let heard = &self.status.notifications;
-        Conversation::new(self.id, &self.cache, heard, listener, channel).run().await
+        MessageLoop::new(self.id, &self.cache, heard, listener, channel).run().await
     }
 }
 

@@ -198,18 +198,19 @@ impl Lookup {
             None => self.pool.acquire().await?,
         };
         let digests = Arc::clone(digests);
-        let (rows, connection) = db::lend(&self.pool, connection, DEADLINE, |connection| {
-            Box::pin(async move {
-                match rows(connection, &digests).await {
-                    Err(error) if db::is_of_a_former_schema(&error) => {
-                        connection.clear_cached_statements().await?;
-                        rows(connection, &digests).await
+        let (rows, connection) =
+            db::with_connection(&self.pool, connection, DEADLINE, |connection| {
+                Box::pin(async move {
+                    match rows(connection, &digests).await {
+                        Err(error) if db::is_of_a_former_schema(&error) => {
+                            connection.clear_cached_statements().await?;
+                            rows(connection, &digests).await
+                        }
+                        other => other,
                     }
-                    other => other,
-                }
+                })
             })
-        })
-        .await?;
+            .await?;
         *held = Some(connection);
         Ok(rows)
     }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::SessionCache;
 use super::barrier::{self, LEASE};
-use super::clock::Moment;
+use super::clock::MonotonicInstant;
 
 /// How often a heartbeat is sent.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -33,13 +33,13 @@ struct Echo {
     /// Counts what was sent on this connection.
     number: u64,
     /// For a heartbeat: when it was sent.
-    heartbeat: Option<Moment>,
+    heartbeat: Option<MonotonicInstant>,
     /// The last question that had been drawn before this was sent.
     asked: i64,
 }
 
 /// What is going on over one connection.
-pub(in crate::session) struct Conversation<'f> {
+pub(in crate::session) struct MessageLoop<'f> {
     /// This server, as heartbeats name it.
     id: Uuid,
     cache: &'f SessionCache,
@@ -68,7 +68,7 @@ enum Message {
     All,
 }
 
-impl<'f> Conversation<'f> {
+impl<'f> MessageLoop<'f> {
     /// Over `listener`, which listens on `channel`. Everything has been forgotten since it began to.
     pub(in crate::session) fn new(
         id: Uuid,
@@ -191,16 +191,17 @@ impl<'f> Conversation<'f> {
 
     /// Renews the lease once it comes back, and reads how much was changed without a notification.
     async fn send_heartbeat(&mut self) -> anyhow::Result<()> {
-        let (nonce, sent) = (Uuid::new_v4(), Moment::now());
-        let beat = barrier::beat(&mut self.listener, &self.channel, self.id, nonce, LEASE);
-        let beat = timeout(SEND_DEADLINE, beat)
+        let (nonce, sent) = (Uuid::new_v4(), MonotonicInstant::now());
+        let heartbeat =
+            barrier::heartbeat(&mut self.listener, &self.channel, self.id, nonce, LEASE);
+        let heartbeat = timeout(SEND_DEADLINE, heartbeat)
             .await
             .context("PostgreSQL did not take a heartbeat in time")??;
-        if self.resets != Some(beat.resets) {
+        if self.resets != Some(heartbeat.resets) {
             self.cache.forget_all();
-            self.resets = Some(beat.resets);
+            self.resets = Some(heartbeat.resets);
         }
-        self.expect(nonce, Some(sent), beat.asked);
+        self.expect(nonce, Some(sent), heartbeat.asked);
         Ok(())
     }
 
@@ -218,7 +219,7 @@ impl<'f> Conversation<'f> {
     }
 
     /// Notes a notification that was sent; it is read only after this.
-    fn expect(&mut self, nonce: Uuid, heartbeat: Option<Moment>, asked: i64) {
+    fn expect(&mut self, nonce: Uuid, heartbeat: Option<MonotonicInstant>, asked: i64) {
         self.sent += 1;
         self.echoes.insert(nonce, Echo { number: self.sent, heartbeat, asked });
     }

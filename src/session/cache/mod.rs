@@ -12,7 +12,7 @@ mod sync;
 use std::sync::Arc;
 
 use super::last_seen::Activity;
-use super::state::Known;
+use super::state::CachedSession;
 use crate::crypto::secret::Digest;
 use crate::id::UserId;
 use entries::{Cache, Stripe};
@@ -27,7 +27,7 @@ pub(super) type SessionCache = Cache<Digest, Loaded>;
 /// A session as it was loaded.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub(super) known: Arc<Known>,
+    pub(super) known: Arc<CachedSession>,
     pub(super) activity: Arc<Activity>,
 }
 

@@ -16,7 +16,7 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Requester, SessionEnded};
 use crate::user::email;
-use crate::user::session_rules::{self, Ended, Occasion};
+use crate::user::session_rules::{self, AccountEvent, Ended};
 
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
 /// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
@@ -92,7 +92,7 @@ pub(in crate::user) async fn apply(
         return Ok(None);
     }
     let ended =
-        session_rules::apply(connection, Occasion::EmailChanged, user, session, origin).await?;
+        session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
     // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
     if owner.email_verified_at.is_none() {
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)

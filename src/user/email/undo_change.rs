@@ -13,7 +13,7 @@ use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
-use crate::user::session_rules::{self, Occasion};
+use crate::user::session_rules::{self, AccountEvent};
 use crate::user::{deletion, email, password};
 
 /// The state of an undo link.
@@ -95,7 +95,8 @@ async fn undo_in(
     }
     password::change::invalidate(connection, user, origin).await?;
     let ended =
-        session_rules::apply(connection, Occasion::EmailChangeUndone, user, None, origin).await?;
+        session_rules::apply(connection, AccountEvent::EmailChangeUndone, user, None, origin)
+            .await?;
     end_links_since(connection, user, old.created_at).await?;
     let about = (old.email.as_str(), old.email_canonical.as_str());
     email::token::insert(connection, user, Purpose::ResetPassword, about, reset, None).await?;

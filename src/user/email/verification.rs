@@ -56,7 +56,7 @@ pub async fn send(
 
 /// What came of a link or a code.
 #[derive(Debug)]
-pub enum Confirmed {
+pub enum ConfirmationOutcome {
     /// The address is shown, and is the one of the account.
     Done {
         /// Whose.
@@ -116,7 +116,7 @@ pub async fn confirm_by_link(
     sealer: Sealer,
     authorization: Authorization,
     token: &Secret,
-) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
+) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
     let token = token.digest();
     let confirmed = db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -127,7 +127,7 @@ pub async fn confirm_by_link(
             }
             let user = authorization.user();
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
-                return Ok(Ok(Confirmed::Gone));
+                return Ok(Ok(ConfirmationOutcome::Gone));
             };
             let digest = token.as_bytes();
             use_up(connection, &sealer, owner, digest, &authorization, "link").await.map(Ok)
@@ -145,20 +145,20 @@ pub async fn confirm_by_code(
     requester: &Requester,
     purpose: Purpose,
     code: Code,
-) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
+) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
     let user = requester.user;
     let authorization = Authorization::Session(requester.clone());
     let confirm = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
-                return Ok(Confirmed::Gone);
+                return Ok(ConfirmationOutcome::Gone);
             };
             match email::token::try_code(connection, &sealer, user, purpose, &code).await? {
                 CodeTry::Right(token) => {
                     use_up(connection, &sealer, owner, &token, &authorization, "code").await
                 }
-                CodeTry::Wrong => Ok(Confirmed::WrongCode),
-                CodeTry::Dead => Ok(Confirmed::Gone),
+                CodeTry::Wrong => Ok(ConfirmationOutcome::WrongCode),
+                CodeTry::Dead => Ok(ConfirmationOutcome::Gone),
             }
         })
     });
@@ -172,7 +172,7 @@ async fn use_up(
     token: &[u8],
     authorization: &Authorization,
     by: &'static str,
-) -> sqlx::Result<Confirmed> {
+) -> sqlx::Result<ConfirmationOutcome> {
     let user = owner.id();
     let (session, origin) = (authorization.session(), authorization.origin());
     let own = email::token::consume(connection, &owner, Purpose::VerifyEmail, token).await?;
@@ -181,16 +181,16 @@ async fn use_up(
         email::change::record(connection, "email_verified", user, json!({ "by": by }), origin)
             .await?;
         let (secret, changed) = (None, false);
-        return Ok(Confirmed::Done { user, email: owner.email, secret, changed });
+        return Ok(ConfirmationOutcome::Done { user, email: owner.email, secret, changed });
     }
     let new = email::token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
-    let Some(new) = new else { return Ok(Confirmed::Gone) };
+    let Some(new) = new else { return Ok(ConfirmationOutcome::Gone) };
     let ended = email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
     Ok(match ended {
         Some(Ended { secret, .. }) => {
-            Confirmed::Done { user, email: new.email, secret, changed: true }
+            ConfirmationOutcome::Done { user, email: new.email, secret, changed: true }
         }
-        None => Confirmed::Gone,
+        None => ConfirmationOutcome::Gone,
     })
 }
 
@@ -204,6 +204,6 @@ async fn verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<(
     Ok(())
 }
 
-fn gone_when_taken(error: sqlx::Error) -> sqlx::Result<Result<Confirmed, SessionEnded>> {
-    if email::change::is_taken(&error) { Ok(Ok(Confirmed::Gone)) } else { Err(error) }
+fn gone_when_taken(error: sqlx::Error) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
+    if email::change::is_taken(&error) { Ok(Ok(ConfirmationOutcome::Gone)) } else { Err(error) }
 }

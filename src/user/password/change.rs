@@ -14,7 +14,7 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Requester, SessionEnded};
 use crate::user::email::token::Purpose;
-use crate::user::session_rules::{self, Ended, Occasion};
+use crate::user::session_rules::{self, AccountEvent, Ended};
 use crate::user::{email, rate_limit};
 
 /// What came of [`change`].
@@ -44,7 +44,7 @@ pub async fn change(
     let Requester { user, session, origin, .. } = requester.clone();
     let change = requester.transaction(pool, move |connection| {
         Box::pin(async move {
-            let (verified, occasion) = (Some(verified), Occasion::PasswordChanged);
+            let (verified, occasion) = (Some(verified), AccountEvent::PasswordChanged);
             let new = New { user, verified, hash, occasion, by_link: false };
             let Some((ended, at)) = apply(connection, &sealer, new, Some(session), &origin).await?
             else {
@@ -67,7 +67,7 @@ pub async fn set_by_operator(
 ) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let occasion = Occasion::PasswordReset;
+            let occasion = AccountEvent::PasswordReset;
             let new = New { user, verified: None, hash, occasion, by_link: false };
             Ok(apply(connection, &sealer, new, None, &origin).await?.is_some())
         })
@@ -97,7 +97,7 @@ pub async fn reset(
             if used.is_none() {
                 return Ok(None);
             }
-            let occasion = Occasion::PasswordReset;
+            let occasion = AccountEvent::PasswordReset;
             let new = New { user, verified: None, hash, occasion, by_link: true };
             let set = apply(connection, &sealer, new, None, &origin).await?;
             rate_limit::forget(connection, user, &owner.email_canonical).await?;
@@ -111,7 +111,7 @@ struct New {
     user: UserId,
     verified: Option<String>,
     hash: PasswordHash,
-    occasion: Occasion,
+    occasion: AccountEvent,
     by_link: bool,
 }
 

@@ -99,7 +99,7 @@ pub async fn begin(
 }
 
 /// A registration that can still become an account.
-pub struct Waiting {
+pub struct PendingRegistration {
     /// Its row.
     pub id: Uuid,
     /// As typed.
@@ -110,7 +110,7 @@ pub struct Waiting {
     pub password_hash: String,
 }
 
-impl Waiting {
+impl PendingRegistration {
     /// By what tries about it alone are counted.
     pub fn name(&self) -> String {
         row_name(self.id)
@@ -118,10 +118,13 @@ impl Waiting {
 }
 
 /// The one that this browser began. Changes nothing.
-pub async fn find_by_ticket(pool: &PgPool, ticket: &Secret) -> sqlx::Result<Option<Waiting>> {
+pub async fn find_by_ticket(
+    pool: &PgPool,
+    ticket: &Secret,
+) -> sqlx::Result<Option<PendingRegistration>> {
     let ticket = ticket.digest();
     sqlx::query_as!(
-        Waiting,
+        PendingRegistration,
         r#"
         SELECT id, email, email_canonical, password_hash
           FROM registrations
@@ -135,10 +138,13 @@ pub async fn find_by_ticket(pool: &PgPool, ticket: &Secret) -> sqlx::Result<Opti
 }
 
 /// The one of a link. Changes nothing.
-pub async fn find_by_token(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Waiting>> {
+pub async fn find_by_token(
+    pool: &PgPool,
+    token: &Secret,
+) -> sqlx::Result<Option<PendingRegistration>> {
     let token = token.digest();
     sqlx::query_as!(
-        Waiting,
+        PendingRegistration,
         r#"
         SELECT id, email, email_canonical, password_hash
           FROM registrations

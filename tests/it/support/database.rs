@@ -8,7 +8,7 @@ use actix_web::cookie::{Cookie, CookieJar, Key};
 use frontdesk::crypto::secret::Secret;
 use frontdesk::db::migrations;
 use frontdesk::db::private_cluster::Cluster;
-use frontdesk::session::settle;
+use frontdesk::session::await_invalidation;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::runtime::Runtime;
@@ -160,7 +160,7 @@ impl Database {
         let done = self.runtime.block_on(sqlx::query(AssertSqlSafe(sql)).execute(&self.pool));
         if sql.contains("sessions") || sql.contains("users") {
             // A change by hand reaches the servers in milliseconds; a test that asks sooner would race it.
-            self.runtime.block_on(settle(&self.pool, None));
+            self.runtime.block_on(await_invalidation(&self.pool, None));
         }
         done.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
     }
