@@ -20,7 +20,7 @@ use crate::user::password::Password;
 use crate::user::rules::{self, Occasion};
 
 const OWN_PATH: &str = "/account/confirm";
-const WRONG: &str = "That is not your password.";
+const WRONG: &str = "That password is incorrect.";
 
 /// What the address bar brings along.
 #[derive(serde::Deserialize)]
@@ -121,7 +121,7 @@ fn go_on(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
             page.send_on(&next)
         }
         _ => {
-            let text = "Too much time passed, so nothing was done. Please start again.";
+            let text = "Your request expired and nothing was changed. Please start again.";
             page.redirect_with("/account", &Notice { kind: Kind::Info, text: text.to_owned() })
         }
     }
