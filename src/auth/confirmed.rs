@@ -60,7 +60,7 @@ pub fn ask_later(
     original: &str,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.throttle("Too many tries.", retry_after);
+    form.throttle("Too many attempts.", retry_after);
     let data = Data { form, email: &user.account.email, original_request: original };
     page.show_throttled("account/confirm.html", &data, retry_after)
 }

@@ -77,7 +77,7 @@ fn is_this_machine(host: &str) -> bool {
 pub async fn list(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
     let kept = outbox::list_kept(&app.pool, None, MOST).await?;
     let mails = kept.iter().map(|kept| read(&app, kept).map(|(mail, _)| mail));
-    page.show("mailbox/list.html", &List { mails: mails.collect::<Result<_, _>>()? })
+    page.show("dev_mailbox/list.html", &List { mails: mails.collect::<Result<_, _>>()? })
 }
 
 /// `GET /dev/mailbox/{id}`.
@@ -90,7 +90,10 @@ pub async fn show(
     let kept = outbox::list_kept(&app.pool, Some(id), 1).await?;
     let (mail, text) = read(&app, kept.first().ok_or(HttpError::NotFound)?)?;
     let parts = parts(&text, app.config.public_url.origin().as_str());
-    page.show("mailbox/show.html", &Data { mail, from: app.config.mail.from.to_string(), parts })
+    page.show(
+        "dev_mailbox/show.html",
+        &Data { mail, from: app.config.mail.from.to_string(), parts },
+    )
 }
 
 /// What is on the envelope, and what the letter says.
@@ -103,8 +106,8 @@ fn read(app: &App, kept: &Kept) -> Result<(Summary, String), HttpError> {
             (letter.subject, letter.text)
         }
         None => {
-            let why = "This mail was sealed with a key that is not set any more.";
-            ("Cannot be opened".to_owned(), why.to_owned())
+            let why = "This email is encrypted with a key that is no longer configured.";
+            ("Email can't be decrypted".to_owned(), why.to_owned())
         }
     };
     let summary = Summary {

@@ -14,13 +14,13 @@ pub struct DisplayName(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DisplayNameProblem {
     /// Nothing visible.
-    #[error("Enter the name we should call you by.")]
+    #[error("Enter your name.")]
     Empty,
     /// Too long.
     #[error("Use at most 64 characters for your name.")]
     TooLong,
     /// Control characters, line breaks, text direction overrides.
-    #[error("Your name has a character that cannot be shown. Type it anew.")]
+    #[error("Your name contains a character we can't display. Please retype it.")]
     Unshowable,
 }
 

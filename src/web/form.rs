@@ -107,7 +107,7 @@ impl FieldProblem {
             FieldProblem::Missing => format!("{label} is missing."),
             FieldProblem::Repeated => format!("{label} was sent more than once."),
             FieldProblem::Unreadable => {
-                format!("{label} has a character that cannot be stored. Type it anew.")
+                format!("{label} contains a character we can't store. Please retype it.")
             }
         }
     }

@@ -183,33 +183,30 @@ pub(super) fn tries_again(status: StatusCode, method: &Method) -> bool {
 
 fn words(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>) {
     let (title, message) = match head.status.as_u16() {
-        400 => ("That request made no sense to us", "Go back and try once more."),
-        403 => (
-            "That did not come from our pages",
-            "Open the page here, on this site, and do it again.",
-        ),
-        404 => ("There is nothing here", "The page may have moved, or the address has a typo."),
-        405 => ("That cannot be done here", "Use the buttons and forms of the page."),
-        408 => ("That took too long to arrive", "Check your connection and send it again."),
-        413 => ("That is too much for one form", "Shorten it and send it again."),
-        415 => ("We cannot read that kind of data", "Send it with the form on the page."),
+        400 => ("We couldn't understand that request", "Go back and try again."),
+        403 => ("This request came from another site", "Open the page on this site and try again."),
+        404 => ("Page not found", "The page may have moved, or the URL has a typo."),
+        405 => ("This action isn't available here", "Use the buttons and forms on the page."),
+        408 => ("The request timed out", "Check your connection and try again."),
+        413 => ("That's too much data", "Shorten it and try again."),
+        415 => ("Unsupported format", "Use the form on the page."),
         429 => {
             let wait = error::retry_after(&head.headers)
-                .map_or_else(|| "a little".to_owned(), relative_time::wait);
-            let message = format!("That was a lot at once. Wait {wait}, then try again.");
-            return ("One moment, please", message.into());
+                .map_or_else(|| "a moment".to_owned(), relative_time::wait);
+            let message = format!("Too many requests. Wait {wait}, then try again.");
+            return ("Please wait a moment", message.into());
         }
         503 if is_safe => (
-            "The desk will be right back",
-            "Nobody was signed out by this. This page tries again by itself in a few seconds.",
+            "We'll be right back",
+            "You haven't been signed out. This page will reload automatically in a few seconds.",
         ),
         503 => (
-            "The desk will be right back",
-            "Nobody was signed out by this. What you sent may not have been done: go back, look, and send it again.",
+            "We'll be right back",
+            "You haven't been signed out. Your last change may not have been saved – go back, check, and try again.",
         ),
         _ => (
-            "Something broke on our side",
-            "It is not your fault, and it is in our log. Try again in a minute.",
+            "Something went wrong on our end",
+            "It's not your fault, and we've logged it. Try again in a minute.",
         ),
     };
     (title, message.into())

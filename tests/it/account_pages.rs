@@ -39,7 +39,7 @@ fn the_overview_tells_who_you_are_and_when_you_were_last_here() {
     let mut browser = registered(&server, "ada@example.com");
     let first = browser.get("/account").body;
     assert!(first.contains("ada@example.com"));
-    assert!(first.contains("No earlier sign-in is on record."));
+    assert!(first.contains("No earlier sign-ins."));
     browser.post("/logout", &[]);
     browser.login("ada@example.com", PASSWORD);
     let second = browser.get("/account").body;
@@ -58,7 +58,7 @@ fn a_name_is_changed_shown_as_text_and_said_so_once() {
     assert!(page.contains("&lt;b&gt;Ada") && !page.contains("<b>Ada") && !page.contains("49"));
     assert!(!browser.get("/account/profile").body.contains("Your name is now"));
     let long = "n".repeat(65);
-    for (typed, said) in [(" ", "Enter the name"), (long.as_str(), "Use at most 64 characters")] {
+    for (typed, said) in [(" ", "Enter your name."), (long.as_str(), "Use at most 64 characters")] {
         let answer = browser.post("/account/profile", &[("display_name", typed)]);
         assert_eq!(answer.status, 422);
         assert!(answer.body.contains(said), "{said}");

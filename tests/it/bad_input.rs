@@ -56,26 +56,26 @@ fn odd_cookies_make_a_stranger_and_nothing_else() {
 fn missing_repeated_and_unstorable_fields_are_named() {
     let (server, database) = site();
     for (body, said) in [
-        ("email=a%40b.example&display_name=A", "A password is missing."),
-        ("display_name=A&password=quiet+corner+lamp", "Your email is missing."),
+        ("email=a%40b.example&display_name=A", "Your password is missing."),
+        ("display_name=A&password=quiet+corner+lamp", "Your email address is missing."),
         (
             "email=a%40b.example&email=c%40d.example&display_name=A&password=quiet+corner+lamp",
-            "Your email was sent more than once.",
+            "Your email address was sent more than once.",
         ),
         (
             "email=a%40b.example&display_name=A%00B&password=quiet+corner+lamp",
-            "Your name has a character that cannot be stored.",
+            "Your name contains a character we can&#39;t store.",
         ),
         (
             "email=a%40b.example&display_name=A&password=quiet%00corner+lamp",
-            "A password has a character that cannot be stored.",
+            "Your password contains a character we can&#39;t store.",
         ),
         (
             "email=a%40b.example&display_name=%ff%fe&password=quiet+corner+lamp",
-            "Your name has a character that cannot be stored.",
+            "Your name contains a character we can&#39;t store.",
         ),
-        ("", "Your email is missing."),
-        ("%", "Your email is missing."),
+        ("", "Your email address is missing."),
+        ("%", "Your email address is missing."),
     ] {
         let answer = server.browser().send(
             "POST",
@@ -90,7 +90,7 @@ fn missing_repeated_and_unstorable_fields_are_named() {
     let fields = [("email", "a@b.example"), ("display_name", "A"), ("password", long.as_str())];
     let answer = server.browser().post("/register", &fields);
     assert_eq!(answer.status, 422);
-    assert!(answer.body.contains("at most 1,024 bytes"));
+    assert!(answer.body.contains("That password is too long."));
     assert_eq!(server.browser().login("a@b.example", &long).status, 422);
     assert_eq!(database.db_count("SELECT count(*) FROM users"), 0);
 }
@@ -130,7 +130,7 @@ fn what_is_not_there_and_what_can_not_be_done_get_their_pages() {
         assert_eq!(answer.status, status, "{method} {path}");
         let request = answer.header("x-request-id").unwrap().to_owned();
         assert!(answer.body.contains(&request), "{method} {path}: {}", answer.body);
-        assert!(answer.body.contains("Quote this if you write to us"));
+        assert!(answer.body.contains("Include this ID if you contact us"));
         assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}");
     }
     let head = browser.send("HEAD", "/login", &[], "");

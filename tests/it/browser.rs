@@ -36,13 +36,13 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     first.press("nav a[href='/account/sessions']");
     first.arrives_at("/account/sessions");
     assert_eq!(first.count(".session"), 1);
-    assert!(first.text("main").contains("You are signed in only here"));
+    assert!(first.text("main").contains("You're signed in only on this device"));
 
     // A second browser, a phone's width.
     let second = driver.window(&server.address, 500);
     sign_in(&second, OTHER_PASSWORD);
     second.arrives_at("/login");
-    assert!(second.text("[role=alert]").contains("That email and password do not match"));
+    assert!(second.text("[role=alert]").contains("That email or password is incorrect"));
     assert_eq!(second.focused(), "form-problems", "focus moves to what is wrong");
     second.fill("password", PASSWORD);
     second.press("form[action='/login'] button");
@@ -64,7 +64,7 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     let copied = second.session_cookie().expect("signed in");
     second.press("header form[action='/logout'] button");
     second.arrives_at("/");
-    assert!(second.text("[role=status]").contains("You are signed out."));
+    assert!(second.text("[role=status]").contains("You're signed out."));
     assert!(second.session_cookie().is_none());
     let mut thief = Browser::new(&server.address);
     thief.cookies.insert("session".to_owned(), copied);
@@ -75,7 +75,7 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     first.fill("current_password", PASSWORD);
     first.fill("new_password", OTHER_PASSWORD);
     first.press("form[action='/account/password'] button");
-    assert!(first.text("[role=status]").contains("Your password is changed"));
+    assert!(first.text("[role=status]").contains("Your password has been changed"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
 }
 
@@ -109,7 +109,7 @@ fn the_journey_works_in_a_text_browser() {
     assert!(visit("/login", Some(&fields)).contains("Hello, Ada"));
     let sessions = visit("/account/sessions", None);
     assert!(sessions.contains("w3m") && sessions.contains("This device"), "{sessions}");
-    assert!(visit("/logout", Some(&[])).contains("You are signed out."));
+    assert!(visit("/logout", Some(&[])).contains("You're signed out."));
     assert!(visit("/account", None).contains("Keep me signed in"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions WHERE remembered"), 0);
 }

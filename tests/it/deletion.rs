@@ -40,7 +40,8 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
     let mut there = servers[1].browser();
     there.login("ada@example.com", PASSWORD);
     let page = here.get("/account/delete");
-    for words in ["ada@example.com", "ADA", "at all 2 places", "In 7 days", "Delete my account"] {
+    for words in ["ada@example.com", "ADA", "on all 2 devices", "After 7 days", "Delete my account"]
+    {
         assert!(page.body.contains(words), "{words}: {}", page.body);
     }
     assert_eq!(
@@ -76,7 +77,7 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
     assert_eq!(here.login("ada@example.com", PASSWORD).status, 303);
     assert_eq!(there.post("/account/delete", &[]).status, 303);
     assert_eq!(database.db_count(days), 2);
-    assert!(there.get("/").body.contains("You are signed out everywhere."));
+    assert!(there.get("/").body.contains("You&#39;re signed out everywhere."));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "and so it is");
     for server in &servers {
         assert!(!here.at(&server.address).is_signed_in());
@@ -85,7 +86,7 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
 
     there.login("ada@example.com", PASSWORD);
     assert_eq!(there.post("/account/delete/cancel", &[]).location(), "/account");
-    assert!(there.get("/account").body.contains("Your account stays."));
+    assert!(there.get("/account").body.contains("Your account will not be deleted."));
     assert_eq!(database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NULL"), 1);
     assert_eq!(there.post("/account/delete/cancel", &[]).status, 303, "once more does no harm");
     assert_eq!(

@@ -176,11 +176,11 @@ fn the_sixth_try_of_a_code_for_an_address_is_dead_and_codes_count_for_their_own_
     for _ in 0..4 {
         db_forget_tries(&database);
         let answer = ada.post("/account/email/code", &[("change_code", "0000-0000")]);
-        assert!(answer.body.contains("That is not the code"));
+        assert!(answer.body.contains("That code doesn&#39;t match"));
     }
     db_forget_tries(&database);
     let answer = ada.post("/account/email/code", &[("change_code", &new)]);
-    assert!(answer.status == 422 && answer.body.contains("does not count any more"));
+    assert!(answer.status == 422 && answer.body.contains("That code no longer works."));
     assert_eq!(email(&database), ["ada@example.com"]);
     assert_eq!(ada.post("/account/email/code", &[("verify_code", &own)]).status, 303);
 }

@@ -92,7 +92,7 @@ fn an_undone_change_leaves_no_password_and_no_session_and_leads_to_a_new_passwor
     assert_eq!(restored.recipient, OLD);
     assert_eq!(db_mail(&database, "address_removed", 1).recipient, NEW);
     let page = ada.get("/account/activity").body;
-    assert!(page.contains("The password stopped working: the change of the email address was"));
+    assert!(page.contains("Password stopped working: email change undone"));
 }
 
 #[test]

@@ -80,8 +80,8 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     }
     window.open("/dev/mailbox");
     looker.look(&window, "mailbox");
-    window.press(".ways a");
-    window.text(".letter");
+    window.press(".links a");
+    window.text(".mail-text");
     looker.look(&window, "mailbox-mail");
     window.open("/register");
     window.fill("email", "ada");
@@ -98,7 +98,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     window.fill("password", "not the password");
     window.press("form[action='/login'] button");
     // The page before has an alert as well.
-    until(|| window.text("[role=alert]").contains("Too many tries"));
+    until(|| window.text("[role=alert]").contains("Too many attempts"));
     assert_eq!(window.run("return document.title.startsWith('Sign in')"), true);
     looker.look(&window, "login-throttled");
     database.db_execute("DELETE FROM throttles");

@@ -35,12 +35,12 @@ fn an_old_proof_asks_again_and_the_original_post_completes_afterwards() {
     database.db_execute(OLD);
     let asked = browser.post("/account/delete", &[]);
     assert_eq!(asked.status, 403);
-    assert!(asked.body.contains("<h1>Say who you are again</h1>"), "{}", asked.body);
+    assert!(asked.body.contains("<h1>Confirm it's you</h1>"), "{}", asked.body);
     assert!(!is_due(&database), "nothing is done yet");
 
     let wrong = confirm(&mut browser, &asked, "not the password");
     assert_eq!(wrong.status, 422);
-    assert!(wrong.body.contains("That is not your password."));
+    assert!(wrong.body.contains("That password is incorrect."));
     assert!(!wrong.body.contains("not the password"));
     assert!(!is_due(&database));
 
@@ -213,7 +213,7 @@ fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_
         [("password", PASSWORD), ("next", "/account/delete"), ("original_request", &original)];
     let on = ada.post("/account/confirm", &fields);
     assert_eq!((on.status, on.location()), (303, "/account"), "late");
-    assert!(ada.get("/account").body.contains("Too much time passed, so nothing was done."));
+    assert!(ada.get("/account").body.contains("Your request expired and nothing was changed."));
     database.db_execute("UPDATE sessions SET created_at = created_at + interval '16 minutes'");
     assert_eq!(
         send(&mut ada, "/account/delete", &original).status,

@@ -8,7 +8,7 @@ use crate::support::{Database, Server, site};
 fn without_a_mail_server_the_mailbox_shows_mail_with_links_that_can_be_clicked() {
     let (server, database) = site();
     let mut browser = server.browser();
-    assert!(browser.get("/dev/mailbox").body.contains("Nothing yet"));
+    assert!(browser.get("/dev/mailbox").body.contains("No emails yet"));
     database.db_enqueue("ada@example.com", &reset("<b>Ada</b> {{7*7}}"));
     database.db_enqueue("bob@example.com", &changed("Bob"));
     let list = browser.get("/dev/mailbox").body;

@@ -9,7 +9,7 @@ use crate::support::{
 
 const EMAIL: &str = "ada@example.com";
 const NEW_EMAIL: &str = "ada@new.example.com";
-const SENTENCE: &str = "Your account was changed while you were signing in.";
+const SENTENCE: &str = "Your account changed while you were signing in.";
 
 /// What may happen to the account meanwhile.
 const CHANGES: [(&str, &str); 6] = [

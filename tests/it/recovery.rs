@@ -142,7 +142,7 @@ fn a_reset_link_dies_after_half_an_hour_and_with_the_account() {
         .collect();
     for page in &pages {
         assert_eq!(page.status, 410);
-        assert!(page.body.contains("This link is used or too old"));
+        assert!(page.body.contains("This link no longer works"));
     }
     assert_eq!(set(&mut server.browser(), &path, NEW), 410);
     let again = link(&server, &database, "ada@example.com", 2);

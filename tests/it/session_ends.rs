@@ -150,10 +150,10 @@ fn a_password_change_ends_every_other_session_and_rotates_its_own() {
     );
     let mut before = here.clone();
     for (current, new, said) in [
-        (OTHER_PASSWORD, OTHER_PASSWORD, "Choose another."),
-        ("not my password", OTHER_PASSWORD, "That is not your current password."),
+        (OTHER_PASSWORD, OTHER_PASSWORD, "Choose a different one."),
+        ("not my password", OTHER_PASSWORD, "That password is incorrect."),
         (PASSWORD, "short", "Use at least 8 characters."),
-        (PASSWORD, PASSWORD, "This is the password you have now."),
+        (PASSWORD, PASSWORD, "That&#39;s already your password."),
         ("", OTHER_PASSWORD, "Enter your current password."),
     ] {
         let answer =

@@ -202,7 +202,7 @@ fn a_throttled_sign_in_is_the_same_for_accounts_that_exist_and_those_that_do_not
             );
             let mut answer = server.browser().login_from(&address, email, password);
             assert_eq!((answer.status, retry_after(&answer)), (429, 46));
-            assert!(answer.body.contains("Too many tries. Wait 46 seconds, then try again."));
+            assert!(answer.body.contains("Too many attempts. Wait 46 seconds, then try again."));
             assert!(answer.body.contains("reset your password"));
             assert!(!answer.body.contains(password));
             let id = answer.header("x-request-id").unwrap().to_owned();

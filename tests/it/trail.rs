@@ -28,12 +28,12 @@ fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
     let page = ada.get("/account/activity");
     assert_eq!(page.status, 200);
     let words = [
-        "The password was changed",
-        "A session ended: the password was changed",
+        "Password changed",
+        "Session ended: password changed",
         "Signed in",
-        "<span class=\"unseen\">Worth a look: </span>Somebody tried to sign in with a wrong password",
+        "<span class=\"unseen\">Please check: </span>Sign-in refused: wrong password",
         "Signed in",
-        "The account was made",
+        "Account created",
     ];
     let mut at = 0;
     for words in words {
@@ -47,8 +47,8 @@ fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
     assert!(!bob.is_signed_in());
     bob.login("bob@example.com", PASSWORD);
     let page = bob.get("/account/activity");
-    assert!(page.body.contains("The account was enabled again"));
-    assert!(page.body.contains("done by the people who run this site"));
+    assert!(page.body.contains("Account re-enabled"));
+    assert!(page.body.contains("by an administrator"));
     assert!(!page.body.contains("wrong password"));
 }
 
@@ -96,12 +96,12 @@ fn the_page_of_activity_goes_on_with_older_events_and_ends() {
         assert!(pages < 10, "it does not end");
     }
     assert_eq!((pages, lines), (3, 72), "each event once");
-    assert!(bob.get(&path).body.contains("There is nothing older."), "of somebody else: nothing");
+    assert!(bob.get(&path).body.contains("No older activity."), "of somebody else: nothing");
     for odd in ["0", "-1", "x", "9223372036854775808", "1;DROP", "%00", ""] {
         assert_eq!(ada.get(&format!("/account/activity?before={odd}")).status, 200, "{odd}");
     }
     database.db_execute("DELETE FROM audit_events");
-    assert!(ada.get("/account/activity").body.contains("Nothing has happened lately."));
+    assert!(ada.get("/account/activity").body.contains("No recent activity."));
 }
 
 #[test]

@@ -85,12 +85,12 @@ fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
     for _ in 0..5 {
         let answer = ada.post(WAITS, &[("code", "0000-0000")]);
         assert_eq!(answer.status, 422);
-        assert!(answer.body.contains("That is not the code"));
+        assert!(answer.body.contains("That code doesn&#39;t match"));
         db_forget_tries(&database);
     }
     let answer = ada.post(WAITS, &[("code", &code)]);
     assert_eq!(answer.status, 422);
-    assert!(answer.body.contains("does not count any more"));
+    assert!(answer.body.contains("That code no longer works."));
     assert_eq!(users(&database), 0);
     // Another mail brings another code, and ends the link of the first.
     let first = db_mail(&database, "verify_registration", 1);
@@ -112,13 +112,13 @@ fn codes_die_after_ten_minutes_and_links_after_a_day() {
     assert!((595..=600).contains(&database.db_count(left)));
     database.db_execute("UPDATE registrations SET code_expires_at = now() - interval '1 s'");
     let answer = ada.post(WAITS, &[("code", mail.text("code"))]);
-    assert!(answer.body.contains("does not count any more"));
+    assert!(answer.body.contains("That code no longer works."));
     assert_eq!(ada.get(&link(&mail)).status, 200, "the link lives longer");
     database.db_execute("UPDATE registrations SET expires_at = now()");
     for path in [WAITS, &link(&mail), "/verify-email/nothing-of-ours"] {
         let page = ada.get(path);
         assert_eq!(page.status, 410, "{path}");
-        assert!(page.body.contains("This link is used or too old"));
+        assert!(page.body.contains("This link no longer works"));
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     }
     assert_eq!(ada.post(&link(&mail), &[("password", PASSWORD)]).status, 410);
@@ -259,7 +259,7 @@ fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_cod
  {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
-    assert!(ada.get("/account").body.contains("Confirm your address"));
+    assert!(ada.get("/account").body.contains("Confirm your email address"));
     let mail = db_mail(&database, "verify_email", 1);
     assert_eq!(mail.recipient, "ada@example.com");
     assert!(!ada.get(&link(&mail)).body.contains("name=\"password\""), "signed in: a button");
@@ -273,7 +273,7 @@ fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_cod
     let answer = ada.post(&link(&mail), &[]);
     assert_eq!((answer.status, answer.location()), (303, "/account/email"));
     assert_eq!(database.db_count(verified), 1);
-    assert!(!ada.get("/account").body.contains("Confirm your address"));
+    assert!(!ada.get("/account").body.contains("Confirm your email address"));
     assert_eq!(ada.get(&link(&mail)).status, 410);
     // By the link and the password, elsewhere; it signs in there.
     let mut bob = registered(&server, "bob@example.com");

@@ -36,14 +36,18 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
         assert_eq!(answer.status, 503, "{path}");
         assert!(took < Duration::from_secs(3), "{path} took {took:?}");
         assert!(answer.header("retry-after").is_some() && answer.header("refresh").is_some());
-        assert!(answer.body.contains("The desk will be right back"));
-        assert!(answer.body.contains("Nobody was signed out by this. This page tries again"));
+        assert!(answer.body.contains("We&#39;ll be right back"));
+        assert!(
+            answer
+                .body
+                .contains("You haven&#39;t been signed out. This page will reload automatically")
+        );
         assert!(answer.cookies().is_empty(), "{:?}", answer.cookies());
     }
     let (sent, took) = bystander.timed(|| server.browser().login("ada@example.com", PASSWORD));
     assert_eq!((sent.status, sent.header("refresh")), (503, None), "nothing is sent twice");
     assert!(sent.header("retry-after").is_some() && !sent.body.contains("Try again"));
-    assert!(sent.body.contains("What you sent may not have been done"));
+    assert!(sent.body.contains("Your last change may not have been saved"));
     assert!(took < Duration::from_secs(3), "signing in took {took:?}");
     assert_eq!(server.browser().get("/").status, 200, "strangers still see the start page");
     assert_eq!(server.browser().get("/healthz").status, 200);

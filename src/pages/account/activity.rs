@@ -75,8 +75,8 @@ fn line(entry: Entry) -> Line {
         is_suspicious,
         at: Time::new(entry.occurred_at, entry.now),
         by: match entry.actor.as_str() {
-            "operator" => Some("done by the people who run this site"),
-            "system" => Some("done by the site itself"),
+            "operator" => Some("by an administrator"),
+            "system" => Some("automatically"),
             _ => None,
         },
         device: entry.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title),

@@ -20,7 +20,7 @@ use crate::web::resumed_form::{self, RawForm, SessionBinding};
 use crate::web::return_to;
 
 const OWN_PATH: &str = "/account/confirm";
-const WRONG: &str = "That is not your password.";
+const WRONG: &str = "That password is incorrect.";
 
 /// What the address bar brings along.
 #[derive(serde::Deserialize)]
@@ -127,7 +127,7 @@ fn rotate_cookie(app: &App, page: &Page, next: &str, original: &str) -> HttpResp
             page.redirect_preserving_method(&next)
         }
         _ => {
-            let text = "Too much time passed, so nothing was done. Please start again.";
+            let text = "Your request expired and nothing was changed. Please start again.";
             page.redirect_with("/account", &Notice { kind: Kind::Info, text: text.to_owned() })
         }
     }

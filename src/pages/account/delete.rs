@@ -67,7 +67,7 @@ pub async fn submit(
         override_cookie.change = CookieChange::Clear
     });
     let notice = Notice::good(format!(
-        "You are signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
+        "You're signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
         relative_time::exact(due_at)
     ));
     let mut response = page.redirect_with("/", &notice);
@@ -88,9 +88,9 @@ pub async fn cancel(
     let requester = user.requester(page.request());
     let kept = deletion::cancel(&app.pool, &app.sealer, &requester).await??;
     let text = if kept {
-        "Your account stays. Everything is as it was."
+        "Your account will not be deleted."
     } else {
-        "Your account was not going to be deleted. Everything is as it was."
+        "Your account wasn't scheduled for deletion."
     };
     Ok(page.redirect_with("/account", &Notice::good(text)))
 }

@@ -21,8 +21,8 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
-const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
-const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
+const WRONG: &str = "That code doesn't match the latest email. Check it and try again.";
+const DEAD: &str = "That code no longer works. Send another email to get a new one.";
 
 #[derive(Serialize)]
 struct Data {
@@ -55,12 +55,12 @@ pub async fn submit(
 ) -> Result<HttpResponse, HttpError> {
     let RecentlyAuthenticated(user) = user;
     let mut form = FormView::default();
-    let email = form.take(&mut sent, "email", "The new address");
+    let email = form.take(&mut sent, "email", "The new email address");
     form.values.insert("email", email.clone());
     let address =
         EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
     if address.as_ref().is_ok_and(|address| address.as_typed() == user.account.email) {
-        form.refuse("email", "This is the address you have now. Enter another.");
+        form.refuse("email", "That's already your email address. Enter a different one.");
     }
     if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
         if let Admission::Refused { retry_after } =
@@ -71,7 +71,7 @@ pub async fn submit(
         let to = address.as_typed().to_owned();
         let requester = user.requester(page.request());
         email::change::begin(&app.pool, app.sealer.clone(), &requester, address).await??;
-        let notice = Notice::good(format!("An email is on its way to {to}."));
+        let notice = Notice::good(format!("We've sent an email to {to}."));
         return Ok(page.redirect_with("/account/email", &notice));
     }
     page.show_refused("account/email.html", &data(&app, &user, form).await?)
@@ -88,12 +88,11 @@ pub async fn verify(
         return throttled(&app, &page, &user, FormView::default(), retry_after).await;
     }
     let requester = user.requester(page.request());
-    let notice = match email::verification::send(&app.pool, app.sealer.clone(), &requester)
-        .await??
-    {
-        Sent::Sent => Notice::good(format!("An email is on its way to {}.", user.account.email)),
-        Sent::AlreadyVerified => Notice::good("Your address is confirmed already."),
-    };
+    let notice =
+        match email::verification::send(&app.pool, app.sealer.clone(), &requester).await?? {
+            Sent::Sent => Notice::good(format!("We've sent an email to {}.", user.account.email)),
+            Sent::AlreadyVerified => Notice::good("Your email address is already confirmed."),
+        };
     Ok(page.redirect_with("/account/email", &notice))
 }
 
@@ -135,7 +134,9 @@ pub async fn code(
                     auth::rotate_cookie(page.request(), secret);
                 }
                 let notice = Notice::good(if changed {
-                    format!("Your email is now {email}, and you are signed out everywhere else.")
+                    format!(
+                        "Your email address is now {email}, and you've been signed out everywhere else."
+                    )
                 } else {
                     format!("{email} is confirmed.")
                 });
@@ -167,7 +168,7 @@ async fn throttled(
     mut form: FormView,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.throttle("That was a lot at once.", retry_after);
+    form.throttle("Too many requests.", retry_after);
     page.show_throttled("account/email.html", &data(app, user, form).await?, retry_after)
 }
 

@@ -5,65 +5,61 @@ use serde_json::Value;
 
 /// Name, sentence, and whether it is worth a second look. `{why}` is filled from the details.
 const EVENTS: [(&str, &str, bool); 24] = [
-    ("registered", "The account was made", false),
+    ("registered", "Account created", false),
     ("signed_in", "Signed in", false),
-    ("sign_in_refused", "Somebody tried to sign in {why}", true),
-    ("session_ended", "A session ended: {why}", false),
-    ("all_sessions_ended", "Everybody was signed out", false),
-    ("password_changed", "The password was changed", false),
-    ("password_reset", "The password was set anew by a mailed link", false),
-    ("password_invalidated", "The password stopped working: {why}", true),
-    ("password_reset_requested", "Somebody asked for a link to set a new password", true),
-    ("confirmed", "You said who you are again", false),
-    (
-        "confirm_refused",
-        "Somebody who was signed in was asked for the password and gave a wrong one",
-        true,
-    ),
-    ("email_verified", "The email address was verified", false),
-    ("email_change_requested", "Another email address was asked for", false),
-    ("email_changed", "The email address was changed", false),
-    ("email_change_undone", "The change of the email address was undone", true),
-    ("role_changed", "The rights of the account were changed", false),
-    ("account_disabled", "The account was disabled", false),
-    ("account_enabled", "The account was enabled again", false),
-    ("account_unlocked", "Failed tries were forgotten, so that nobody has to wait", false),
-    ("imported", "The account was brought over from another system", false),
-    ("deletion_requested", "Deletion of the account was asked for", true),
-    ("deletion_canceled", "The account was kept after all", false),
-    ("account_deleted", "The account was deleted", false),
-    ("data_exported", "A copy of your data was downloaded", false),
+    ("sign_in_refused", "Sign-in refused: {why}", true),
+    ("session_ended", "Session ended: {why}", false),
+    ("all_sessions_ended", "Signed out everywhere", false),
+    ("password_changed", "Password changed", false),
+    ("password_reset", "Password reset by email link", false),
+    ("password_invalidated", "Password stopped working: {why}", true),
+    ("password_reset_requested", "Password reset requested", true),
+    ("confirmed", "Password confirmed", false),
+    ("confirm_refused", "Wrong password entered in a signed-in session", true),
+    ("email_verified", "Email address confirmed", false),
+    ("email_change_requested", "Email change requested", false),
+    ("email_changed", "Email address changed", false),
+    ("email_change_undone", "Email change undone", true),
+    ("role_changed", "Role changed", false),
+    ("account_disabled", "Account disabled", false),
+    ("account_enabled", "Account re-enabled", false),
+    ("account_unlocked", "Sign-in limit lifted", false),
+    ("imported", "Account imported", false),
+    ("deletion_requested", "Account deletion requested", true),
+    ("deletion_canceled", "Account deletion canceled", false),
+    ("account_deleted", "Account deleted", false),
+    ("data_exported", "Data exported", false),
 ];
 
 /// Causes of the end of a session (`details.cause`).
 const CAUSES: [(&str, &str); 12] = [
     ("signed_out", "signed out"),
-    ("revoked", "signed out from another place"),
-    ("password_changed", "the password was changed"),
-    ("password_reset", "the password was set anew"),
-    ("email_changed", "the email address was changed"),
-    ("email_change_undone", "the change of the email address was undone"),
-    ("role_changed", "the rights of the account were changed"),
-    ("deletion_requested", "deletion of the account was asked for"),
-    ("deleted", "the account was deleted"),
-    ("disabled", "the account was disabled"),
-    ("replaced", "the same browser signed in anew"),
-    ("expired", "its time was over"),
+    ("revoked", "signed out remotely"),
+    ("password_changed", "password changed"),
+    ("password_reset", "password reset"),
+    ("email_changed", "email address changed"),
+    ("email_change_undone", "email change undone"),
+    ("role_changed", "role changed"),
+    ("deletion_requested", "account deletion requested"),
+    ("deleted", "account deleted"),
+    ("disabled", "account disabled"),
+    ("replaced", "signed in again in the same browser"),
+    ("expired", "expired"),
 ];
 
 /// Why a sign-in was refused, or a password invalidated (`details.why`).
 const REFUSALS: [(&str, &str); 5] = [
-    ("wrong_password", "with a wrong password"),
-    ("disabled", "while the account was disabled"),
-    ("throttled", "too often, and has to wait"),
-    ("unknown_account", "with an address that has no account"),
-    ("undo", "the change of the email address was undone"),
+    ("wrong_password", "wrong password"),
+    ("disabled", "account disabled"),
+    ("throttled", "too many attempts; new ones are delayed"),
+    ("unknown_account", "no account with this email"),
+    ("undo", "email change undone"),
 ];
 
 /// The sentence of an event, and whether it is worth a second look.
 pub(super) fn say(event: &str, details: &Value) -> (String, bool) {
     let Some((_, words, is_suspicious)) = EVENTS.iter().find(|(name, ..)| *name == event) else {
-        return ("Something about the account changed".to_owned(), false);
+        return ("Other account activity".to_owned(), false);
     };
     let find = |table: &[(&'static str, &'static str)], key: &str| {
         let said = details.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -139,16 +135,13 @@ mod tests {
         }
         for cause in Cause::ALL {
             let (words, _) = say("session_ended", &json!({ "cause": cause.as_str() }));
-            assert!(words.starts_with("A session ended: "), "{cause:?}: {words}");
+            assert!(words.starts_with("Session ended: "), "{cause:?}: {words}");
         }
     }
 
     #[test]
     fn what_is_not_known_is_still_a_sentence() {
-        assert_eq!(say("session_ended", &json!({})).0, "A session ended");
-        assert_eq!(
-            say("nobody_knows", &json!({ "x": "<b>" })).0,
-            "Something about the account changed"
-        );
+        assert_eq!(say("session_ended", &json!({})).0, "Session ended");
+        assert_eq!(say("nobody_knows", &json!({ "x": "<b>" })).0, "Other account activity");
     }
 }

@@ -59,17 +59,19 @@ pub async fn show(
     let mut improvements = Vec::new();
     if account.email_verified_at.is_none() && app.mail_is_on() {
         improvements.push(Improvement {
-            text: "Confirm your address, so that we know our mail reaches you.".to_owned(),
+            text: "Confirm your email address so we can reach you.".to_owned(),
             href: "/account/email/verify",
-            label: "Send me an email",
+            label: "Send confirmation email",
             does: true,
         });
     }
     if session_count > 5 {
         improvements.push(Improvement {
-            text: format!("You are signed in at {session_count} places. End those you do not use."),
+            text: format!(
+                "You're signed in on {session_count} devices. Sign out the ones you don't use."
+            ),
             href: "/account/sessions",
-            label: "See your sessions",
+            label: "View sessions",
             does: false,
         });
     }

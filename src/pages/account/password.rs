@@ -14,7 +14,7 @@ use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
-const WRONG: &str = "That is not your current password.";
+const WRONG: &str = "That password is incorrect.";
 
 #[derive(Serialize)]
 struct Data {
@@ -41,7 +41,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
     let current = form.take(&mut sent, "current_password", "Your current password");
-    let new = form.take(&mut sent, "new_password", "A new password");
+    let new = form.take(&mut sent, "new_password", "Your new password");
     if form.is_good() && current.is_empty() {
         form.refuse("current_password", "Enter your current password.");
     }
@@ -51,14 +51,14 @@ pub async fn submit(
         .check(&new, &context)
         .map_err(|problem| form.refuse("new_password", problem.to_string()));
     if form.is_good() && current == new {
-        form.refuse("new_password", "This is the password you have now. Choose another.");
+        form.refuse("new_password", "That's already your password. Choose a different one.");
     }
     let current = Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
     if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
         match auth::reauthenticate(page.request(), &app, &user, &current).await? {
             Reauthentication::Wrong => form.refuse("current_password", WRONG),
             Reauthentication::Throttled { retry_after } => {
-                form.throttle("Too many tries.", retry_after);
+                form.throttle("Too many attempts.", retry_after);
                 let data = data(&app, &user, form);
                 return page.show_throttled("account/password.html", &data, retry_after);
             }
@@ -83,9 +83,12 @@ pub async fn submit(
 
 fn done(ended: usize) -> Notice {
     Notice::good(match ended {
-        0 => "Your password is changed.".to_owned(),
-        1 => "Your password is changed, and you are signed out on your other device.".to_owned(),
-        many => format!("Your password is changed, and you are signed out at {many} other places."),
+        0 => "Your password has been changed.".to_owned(),
+        1 => "Your password has been changed, and you've been signed out on your other device."
+            .to_owned(),
+        many => format!(
+            "Your password has been changed, and you've been signed out on {many} other devices."
+        ),
     })
 }
 

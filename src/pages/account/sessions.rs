@@ -60,7 +60,7 @@ pub async fn revoke(
     let id: SessionId = path.parse().map_err(|_| HttpError::NotFound)?;
     if id == user.session.id {
         auth::sign_out(page.request(), &app, Some(user)).await??;
-        return Ok(page.redirect_with("/", &Notice::good("You are signed out.")));
+        return Ok(page.redirect_with("/", &Notice::good("You're signed out.")));
     }
     let requester = user.requester(page.request());
     let by = requester.clone();
@@ -92,9 +92,9 @@ pub async fn revoke_others(
     let ended = ended.await??;
     app.sessions.invalidate_user(requester.user).await;
     let notice = match ended.sessions {
-        0 => "You were signed in only here.".to_owned(),
-        1 => "Signed out at 1 other place.".to_owned(),
-        many => format!("Signed out at {many} other places."),
+        0 => "You weren't signed in anywhere else.".to_owned(),
+        1 => "Signed out on 1 other device.".to_owned(),
+        many => format!("Signed out on {many} other devices."),
     };
     Ok(page.redirect_with("/account/sessions", &Notice::good(notice)))
 }

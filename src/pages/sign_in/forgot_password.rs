@@ -35,7 +35,7 @@ pub async fn show(
     let sent = query.is_some_and(|query| query.into_inner().sent.is_some());
     let form = FormView::with_values([("email", "")]);
     let data = Data { form, sent, mail_is_on: app.mail_is_on() };
-    page.show("entrance/forgot_password.html", &data)
+    page.show("sign_in/forgot_password.html", &data)
 }
 
 /// `POST /forgot-password`.
@@ -45,7 +45,7 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
-    let email = form.take(&mut sent, "email", "Your email");
+    let email = form.take(&mut sent, "email", "Your email address");
     form.values.insert("email", email.clone());
     let address =
         EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
@@ -54,9 +54,9 @@ pub async fn submit(
         if let Admission::Refused { retry_after } =
             auth::count_about(request, &app, Action::Recover, &address).await?
         {
-            form.throttle("That was a lot at once.", retry_after);
+            form.throttle("Too many requests.", retry_after);
             let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
-            return page.show_throttled("entrance/forgot_password.html", &data, retry_after);
+            return page.show_throttled("sign_in/forgot_password.html", &data, retry_after);
         }
         if app.mail_is_on() {
             recovery::request(&app.pool, &address, &auth::origin(request)).await?;
@@ -65,5 +65,5 @@ pub async fn submit(
         return Ok(page.redirect("/forgot-password?sent"));
     }
     let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
-    page.show_refused("entrance/forgot_password.html", &data)
+    page.show_refused("sign_in/forgot_password.html", &data)
 }

@@ -24,5 +24,5 @@ pub(super) fn show(page: &Page, instead: Instead) -> Result<HttpResponse, HttpEr
         instead: Instead,
     }
     let data = Data { instead };
-    page.show_with(StatusCode::GONE, "entrance/link_gone.html", &data).map(without_referrer)
+    page.show_with(StatusCode::GONE, "sign_in/link_gone.html", &data).map(without_referrer)
 }

@@ -19,10 +19,10 @@ use crate::web::page::Page;
 use crate::web::relative_time;
 
 /// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
-const REFUSED: &str = "That email and password do not match. Check both, or reset your password.";
+const REFUSED: &str = "That email or password is incorrect. Check both, or reset your password.";
 
 /// The account changed after its password was verified: one sentence for every change.
-const OVERTAKEN: &str = "Your account was changed while you were signing in. Sign in again.";
+const OVERTAKEN: &str = "Your account changed while you were signing in. Please sign in again.";
 
 #[derive(Serialize)]
 struct Data {
@@ -48,7 +48,7 @@ pub async fn show(
         return Ok(app::redirect_to_next(&page, &app, &next, "/account"));
     }
     let form = FormView { next, ..FormView::with_values([("email", "")]) };
-    page.show("entrance/login.html", &Data { form, registration_open: app.registration_is_open() })
+    page.show("sign_in/login.html", &Data { form, registration_open: app.registration_is_open() })
 }
 
 /// `POST /login`.
@@ -58,7 +58,7 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
-    let email = form.take(&mut sent, "email", "Your email");
+    let email = form.take(&mut sent, "email", "Your email address");
     let password = form.take(&mut sent, "password", "Your password");
     let remember_me = sent.take_optional("remember_me").as_deref() == Some("on");
     form.next = sent.take_optional("next").unwrap_or_default();
@@ -83,11 +83,11 @@ pub async fn submit(
                     Admission::Granted(granted) => granted,
                     Admission::Refused { retry_after } => {
                         form.message = Some(format!(
-                            "Too many tries. Wait {}, then try again. You can also use a device that you have signed in with before, or reset your password.",
+                            "Too many attempts. Wait {}, then try again. You can also use a device you've signed in on before, or reset your password.",
                             relative_time::wait(retry_after)
                         ));
                         let data = Data { form, registration_open: app.registration_is_open() };
-                        return page.show_throttled("entrance/login.html", &data, retry_after);
+                        return page.show_throttled("sign_in/login.html", &data, retry_after);
                     }
                 };
                 let tried =
@@ -126,7 +126,7 @@ pub async fn submit(
         }
     }
     let data = Data { form, registration_open: app.registration_is_open() };
-    page.show_refused("entrance/login.html", &data)
+    page.show_refused("sign_in/login.html", &data)
 }
 
 /// The sign-in form for a sign-in that was overtaken on another page than this one (422), with `email` filled in.
@@ -138,5 +138,5 @@ pub(super) fn show_overtaken(
     let mut form = FormView::with_values([("email", email)]);
     form.message = Some(OVERTAKEN.to_owned());
     let data = Data { form, registration_open: app.registration_is_open() };
-    page.show_refused("entrance/login.html", &data)
+    page.show_refused("sign_in/login.html", &data)
 }

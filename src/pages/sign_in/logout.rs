@@ -20,7 +20,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, HttpError> {
     // Signing out of a session that has ended is no error.
     auth::sign_out(page.request(), &app, visitor.0).await?.ok();
-    let mut response = page.redirect_with("/", &Notice::good("You are signed out."));
+    let mut response = page.redirect_with("/", &Notice::good("You're signed out."));
     // Pages of the account must not come back by the back button (ASVS 5.0 V14.3.1).
     response
         .headers_mut()

@@ -39,7 +39,7 @@ pub async fn show(
         return Ok(page.redirect("/account"));
     }
     let form = FormView::with_values([("email", ""), ("display_name", "")]);
-    page.show("entrance/register.html", &data(&app, form))
+    page.show("sign_in/register.html", &data(&app, form))
 }
 
 /// `POST /register`.
@@ -50,12 +50,12 @@ pub async fn submit(
 ) -> Result<HttpResponse, HttpError> {
     if !app.registration_is_open() {
         let form = FormView::with_values([("email", ""), ("display_name", "")]);
-        return page.show_with(StatusCode::FORBIDDEN, "entrance/register.html", &data(&app, form));
+        return page.show_with(StatusCode::FORBIDDEN, "sign_in/register.html", &data(&app, form));
     }
     let mut form = FormView::default();
-    let email = form.take(&mut sent, "email", "Your email");
+    let email = form.take(&mut sent, "email", "Your email address");
     let display_name = form.take(&mut sent, "display_name", "Your name");
-    let password = form.take(&mut sent, "password", "A password");
+    let password = form.take(&mut sent, "password", "Your password");
     form.values.insert("email", email.clone());
     form.values.insert("display_name", display_name.clone());
     let address =
@@ -77,11 +77,11 @@ pub async fn submit(
             Admission::Granted(granted) => granted,
             Admission::Refused { retry_after } => {
                 form.message = Some(format!(
-                    "That was a lot of new accounts at once. Wait {}, then try again.",
+                    "Too many new accounts from your network. Wait {}, then try again.",
                     relative_time::wait(retry_after)
                 ));
                 return page.show_throttled(
-                    "entrance/register.html",
+                    "sign_in/register.html",
                     &data(&app, form),
                     retry_after,
                 );
@@ -117,11 +117,11 @@ pub async fn submit(
             }
             Inserted::EmailTaken => form.refuse(
                 "email",
-                "There is an account with this email already. Sign in, or use another address.",
+                "An account with this email already exists. Sign in, or use a different email.",
             ),
         }
     }
-    page.show_refused("entrance/register.html", &data(&app, form))
+    page.show_refused("sign_in/register.html", &data(&app, form))
 }
 
 fn data(app: &App, form: FormView) -> Data {

@@ -20,9 +20,9 @@ use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
 const GONE: Instead = Instead {
-    text: "Ask for a new one. It works for half an hour, and only the newest counts.",
+    text: "Request a new one. It works for 30 minutes, and only the latest link is valid.",
     href: "/forgot-password",
-    label: "Send a new link",
+    label: "Request a new link",
 };
 
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ pub async fn show(
         None => link_gone::show(&page, GONE),
         Some((_, user)) => {
             let data = data(&app, &user, FormView::default());
-            page.show("entrance/reset_password.html", &data).map(without_referrer)
+            page.show("sign_in/reset_password.html", &data).map(without_referrer)
         }
     }
 }
@@ -60,7 +60,7 @@ pub async fn submit(
         return link_gone::show(&page, GONE);
     };
     let mut form = FormView::default();
-    let new = form.take(&mut sent, "new_password", "A new password");
+    let new = form.take(&mut sent, "new_password", "Your new password");
     let checked = app
         .passwords
         .check(&new, &app.password_context(&user.email, &user.display_name))
@@ -80,12 +80,11 @@ pub async fn submit(
             });
         }
         let notice = Notice::good(
-            "Your password is changed, and you are signed out everywhere. Sign in with the new one.",
+            "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.",
         );
         return Ok(without_referrer(page.redirect_with("/login", &notice)));
     }
-    page.show_refused("entrance/reset_password.html", &data(&app, &user, form))
-        .map(without_referrer)
+    page.show_refused("sign_in/reset_password.html", &data(&app, &user, form)).map(without_referrer)
 }
 
 async fn find(app: &App, token: &str) -> Result<Option<(Secret, User)>, HttpError> {

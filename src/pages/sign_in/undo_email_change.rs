@@ -43,7 +43,7 @@ pub async fn show(
         Some((token, UndoLink::Used)) => Ok(page.redirect(&form(&token))),
         Some((_, UndoLink::Open { email })) => {
             let data = Data { email, is_taken: false };
-            page.show("entrance/undo_email_change.html", &data)
+            page.show("sign_in/undo_email_change.html", &data)
         }
     }
     .map(without_referrer)
@@ -67,7 +67,7 @@ pub async fn submit(
         Undone::Gone => again(&app, &page, &token).await,
         Undone::Taken => {
             let data = Data { email, is_taken: true };
-            page.show_with(StatusCode::CONFLICT, "entrance/undo_email_change.html", &data)
+            page.show_with(StatusCode::CONFLICT, "sign_in/undo_email_change.html", &data)
                 .map(without_referrer)
         }
         Undone::Done(user) => {

@@ -19,8 +19,8 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
-const WRONG: &str = "That is not the code of the newest email. Check it and try again.";
-const DEAD: &str = "That code does not count any more. Send another email to get a new one.";
+const WRONG: &str = "That code doesn't match the latest email. Check it and try again.";
+const DEAD: &str = "That code no longer works. Send another email to get a new one.";
 
 #[derive(Serialize)]
 struct Data {
@@ -44,7 +44,7 @@ pub async fn show(
         return link_gone::show(&page, GONE);
     };
     let data = Data { form: FormView::default(), email: waiting.email };
-    page.show("entrance/verify_code.html", &data)
+    page.show("sign_in/verify_code.html", &data)
 }
 
 /// `POST /verify-email`.
@@ -66,7 +66,7 @@ pub async fn submit(
         registration::ask_again(&app.pool, &ticket).await?;
         app.answers.notify_one();
         let notice =
-            Notice::good("Another email is on its way. Only its code and its link count now.");
+            Notice::good("We've sent a new email. Earlier codes and links no longer work.");
         return Ok(page.redirect_with("/verify-email", &notice));
     }
     let mut form = FormView::default();
@@ -84,7 +84,8 @@ pub async fn submit(
                 if password_age < RECENT_FOR {
                     return welcome(&app, &page, *user).await;
                 }
-                let notice = Notice::good("Your address is confirmed. Sign in with your password.");
+                let notice =
+                    Notice::good("Your email address is confirmed. Sign in with your password.");
                 return Ok(registration_cookie::take_back(
                     page.redirect_with("/login", &notice),
                     &app,
@@ -95,5 +96,5 @@ pub async fn submit(
             Registered::Gone => return link_gone::show(&page, GONE),
         }
     }
-    page.show_refused("entrance/verify_code.html", &Data { form, email: waiting.email })
+    page.show_refused("sign_in/verify_code.html", &Data { form, email: waiting.email })
 }

@@ -25,11 +25,11 @@ use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
 pub(super) const GONE: Instead = Instead {
-    text: "Sign in to see whether your address is confirmed, or to get another email. If you never finished registering, register again.",
+    text: "Sign in to see whether your email address is confirmed, or to get another email. If you never finished signing up, create your account again.",
     href: "/login",
     label: "Sign in",
 };
-const WRONG: &str = "That is not the password. Check it and try again.";
+const WRONG: &str = "That password is incorrect.";
 
 #[derive(Serialize)]
 struct Data {
@@ -64,7 +64,7 @@ pub async fn show(
         None => link_gone::show(&page, GONE),
         Some((_, link)) => {
             let data = data(&link, FormView::default());
-            page.show("entrance/verify_email.html", &data).map(without_referrer)
+            page.show("sign_in/verify_email.html", &data).map(without_referrer)
         }
     }
 }
@@ -131,7 +131,7 @@ pub async fn submit(
             }
         }
     }
-    page.show_refused("entrance/verify_email.html", &data(&link, form)).map(without_referrer)
+    page.show_refused("sign_in/verify_email.html", &data(&link, form)).map(without_referrer)
 }
 
 /// Counts a try, by what is guessed: the password of an account is guessed at here as at the sign-in page, that of a
@@ -188,7 +188,7 @@ pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpRe
     let proven = FirstFactor { user, method: "pwd" };
     let response = match auth::first_factor(page.request(), app, proven, false).await? {
         SignIn::SignedIn => {
-            let notice = Notice::good("Your address is confirmed. This is your account.");
+            let notice = Notice::good("Your email address is confirmed. This is your account.");
             page.redirect_with("/account", &notice)
         }
         SignIn::Overtaken => login::show_overtaken(page, app, &email)?,
@@ -249,7 +249,7 @@ async fn confirm(
         None => {}
     }
     let notice = Notice::good(if changed {
-        format!("Your email is now {email}, and you are signed out everywhere else.")
+        format!("Your email address is now {email}, and you've been signed out everywhere else.")
     } else {
         format!("{email} is confirmed.")
     });

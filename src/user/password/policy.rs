@@ -37,7 +37,7 @@ pub struct Password {
 
 /// More than [`LONGEST`] bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("A password has at most 1,024 bytes. Use a shorter one.")]
+#[error("That password is too long. Use a shorter one.")]
 pub struct TooLong;
 
 impl Password {
@@ -94,7 +94,7 @@ pub enum PasswordProblem {
     #[error("Choose a password.")]
     Empty,
     /// Too few characters.
-    #[error("Use at least {0} characters. A few words in a row are easy to remember.")]
+    #[error("Use at least {0} characters. Several words together are easy to remember.")]
     TooShort(usize),
     /// Too many bytes.
     #[error(transparent)]
@@ -103,13 +103,13 @@ pub enum PasswordProblem {
     #[error("This is one of the most common passwords. Choose something only you would think of.")]
     Common,
     /// `aaaaaaaa`, `12345678`, `abcabcabc`.
-    #[error("This is a simple pattern that is quickly guessed. Choose something less regular.")]
+    #[error("This is a simple pattern that's easy to guess. Choose something less predictable.")]
     Pattern,
     /// The address is in it.
-    #[error("This contains your email address. Choose something that is not about you.")]
+    #[error("This contains your email address. Choose something that isn't about you.")]
     ContainsEmail,
     /// The name is in it.
-    #[error("This contains your name. Choose something that is not about you.")]
+    #[error("This contains your name. Choose something that isn't about you.")]
     ContainsName,
     /// The site is in it.
     #[error("This contains the name of this site. Choose something else.")]

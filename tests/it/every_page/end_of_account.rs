@@ -52,7 +52,7 @@ pub(super) fn look_at_the_end_of_an_account(
     db_exhaust(database);
     window.fill("password", "not the password");
     window.press("form[action='/account/confirm'] button");
-    assert!(window.text("[role=alert][autofocus]").contains("Too many tries. Wait 40 minutes"));
+    assert!(window.text("[role=alert][autofocus]").contains("Too many attempts. Wait 40 minutes"));
     looker.look(window, "confirm-throttled");
     database.db_execute("DELETE FROM throttles");
     // A real browser sends on what it was about to send.

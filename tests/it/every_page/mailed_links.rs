@@ -69,7 +69,7 @@ pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
     database.db_execute("UPDATE users SET email_verified_at = NULL");
     window.open("/account");
     looker.look(&window, "overview-unconfirmed");
-    window.press(".improve button");
+    window.press(".recommendations button");
     window.text("#verify_code-hint");
     looker.look(&window, "email-unconfirmed");
     window.fill("verify_code", "x");

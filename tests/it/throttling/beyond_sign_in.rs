@@ -22,7 +22,7 @@ fn registration_is_counted_by_address_and_by_what_is_registered() {
     let refused = register("198.51.100.1", "late@example.com");
     assert_eq!(refused.status, 429);
     assert!((1..=30).contains(&retry_after(&refused)));
-    assert!(refused.body.contains("That was a lot of new accounts at once."));
+    assert!(refused.body.contains("Too many new accounts from your network."));
     assert!(refused.body.contains("value=\"late@example.com\""));
     assert_eq!(database.db_count("SELECT count(*) FROM users"), 31);
     assert_eq!(register("198.51.100.2", "late@example.com").status, 303);
@@ -44,7 +44,7 @@ fn a_session_left_open_is_no_place_to_guess_the_password() {
     let refused = guess(PASSWORD);
     assert_eq!(refused.status, 429, "the right one is not looked at");
     assert!((1..=30).contains(&retry_after(&refused)));
-    assert!(refused.body.contains("Too many tries. Wait "));
+    assert!(refused.body.contains("Too many attempts. Wait "));
     assert!(refused.body.contains("name=\"current_password\""), "the form is still there");
     assert!(ada.is_signed_in());
     assert_eq!(server.browser().login(ADA, PASSWORD).status, 303, "counted apart from sign-in");
@@ -75,5 +75,5 @@ fn whoever_asks_for_too_many_mails_keeps_the_form_and_hears_how_long_to_wait() {
     );
     let refused = server.browser().post("/verify-email/x", &[("password", PASSWORD)]);
     assert_eq!(refused.status, 429);
-    assert!(refused.body.contains("That was a lot at once. Wait 10 minutes, then try again."));
+    assert!(refused.body.contains("Too many requests. Wait 10 minutes, then try again."));
 }
