@@ -1,14 +1,14 @@
-//! Links to PostgreSQL on which nothing comes back any more.
+//! Black-holed connections to PostgreSQL: they stay open, but no data arrives.
 
 use std::time::{Duration, Instant};
 
 use crate::support::proxy::{Proxy, Wire};
 use crate::support::{Database, Server, registered};
-use crate::{alone, until};
+use crate::{exclusive, wait_until};
 
 #[test]
-fn a_link_that_swallows_everything_is_left_for_new_connections() {
-    let _alone = alone();
+fn black_holed_connections_are_replaced_by_new_ones() {
+    let _exclusive = exclusive();
     let database = Database::new();
     let wire = Proxy::start(database.socket());
     let url = database.url_through(&wire);
@@ -16,16 +16,17 @@ fn a_link_that_swallows_everything_is_left_for_new_connections() {
     let server = Server::start(&database, &settings);
     let mut browser = registered(&server, "ada@example.com");
     let age = "UPDATE sessions SET last_seen_at = last_seen_at - interval '5 minutes'";
-    let is_seen = "SELECT count(*) FROM sessions WHERE last_seen_at > now() - interval '2 minutes'";
+    let recently_seen =
+        "SELECT count(*) FROM sessions WHERE last_seen_at > now() - interval '2 minutes'";
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     database.db_execute(age);
     assert!(browser.is_signed_in());
-    // First the writing of activity waits, then as many look-ups as there may be.
+    // First the flush of last-seen times waits for a lock, then as many lookups as the pool allows.
     let mut held = database.db_hold("LOCK TABLE sessions IN EXCLUSIVE MODE");
-    until(|| database.db_count(waiting) == 1);
+    wait_until(|| database.db_count(waiting) == 1);
     held.db_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
     let back = std::thread::scope(|scope| {
-        until(|| {
+        wait_until(|| {
             let mut browser = browser.clone();
             scope.spawn(move || assert_eq!(browser.get("/account/profile").status, 503));
             database.db_count(waiting) == 5
@@ -36,18 +37,18 @@ fn a_link_that_swallows_everything_is_left_for_new_connections() {
         assert_eq!(browser.get("/account/profile").status, 503);
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
         wire.strand();
-        until(|| browser.get("/account/profile").status == 200)
+        wait_until(|| browser.get("/account/profile").status == 200)
     });
-    println!("pages are back {back:?} after the link");
+    println!("pages were served again {back:?} after the outage");
     assert!(back < Duration::from_secs(3), "{back:?}");
     database.db_execute(age);
-    let written = until(|| browser.is_signed_in() && database.db_count(is_seen) == 1);
-    println!("activity is written again {written:?} later");
+    let written = wait_until(|| browser.is_signed_in() && database.db_count(recently_seen) == 1);
+    println!("last-seen times were written again {written:?} later");
 }
 
 #[test]
-fn a_connection_on_which_nothing_comes_back_keeps_no_place_in_the_pool() {
-    let _alone = alone();
+fn a_dead_connection_does_not_keep_its_slot_in_the_pool() {
+    let _exclusive = exclusive();
     let database = Database::new();
     let wire = Proxy::start(database.socket());
     database.runtime.block_on(async {
@@ -57,27 +58,30 @@ fn a_connection_on_which_nothing_comes_back_keeps_no_place_in_the_pool() {
         drop(connection);
         let began = Instant::now();
         while pool.acquire().await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "its place is taken for ever");
+            assert!(began.elapsed() < Duration::from_secs(10), "the pool slot is never freed");
         }
     });
 }
 
 #[test]
-fn a_feed_that_can_not_connect_tries_less_and_less_and_leaves_the_pages_their_connections() {
-    let _alone = alone();
+fn a_listen_connection_that_cannot_connect_backs_off_and_leaves_the_pool_alone() {
+    let _exclusive = exclusive();
     let database = Database::new();
     let wire = Proxy::start(database.socket());
-    let nobody = database.url_through(&wire).replacen("desk@", "nobody@", 1);
+    let unknown_role = database.url_through(&wire).replacen("desk@", "nobody@", 1);
     let began = Instant::now();
-    let server = Server::start(&database, &[("FRONTDESK_LISTEN_URL", &nobody)]);
+    let server = Server::start(&database, &[("FRONTDESK_LISTEN_URL", &unknown_role)]);
     registered(&server, "ada@example.com");
     let connections = "SELECT pid::text FROM pg_stat_activity
                         WHERE datname = current_database() AND application_name = 'frontdesk' ORDER BY pid";
     let before = database.db_texts(connections);
     assert!(!before.is_empty());
     let so_far = wire.connections();
-    until(|| wire.connections() >= so_far.max(1) + 3);
+    wait_until(|| wire.connections() >= so_far.max(1) + 3);
     let after = database.db_texts(connections);
     assert!(before.iter().all(|pid| after.contains(pid)), "{before:?} {after:?}");
-    assert!(began.elapsed() > Duration::from_millis(1300), "200, 400 and 800 ms lie between four");
+    assert!(
+        began.elapsed() > Duration::from_millis(1300),
+        "four attempts are 200, 400 and 800 ms apart"
+    );
 }
