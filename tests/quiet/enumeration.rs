@@ -2,8 +2,10 @@
 
 use crate::alone;
 use crate::median::{Act, take_the_same_time};
-use crate::support::classes::{CLASSES, db_classes, recover, register};
-use crate::support::mail::db_forget_tries;
+use crate::support::account_states::{
+    ACCOUNT_STATES, db_account_states, register, request_password_reset,
+};
+use crate::support::mail::db_clear_rate_limits;
 use crate::support::{Browser, OTHER_PASSWORD};
 
 /// Every try of each class comes from a browser without cookies, and no try before it counts.
@@ -13,15 +15,15 @@ fn take_the_same_time_for_every_class(
     ask: impl Fn(&mut Browser, &str, usize) -> u16,
 ) {
     let _alone = alone();
-    let (server, database) = db_classes();
+    let (server, database) = db_account_states();
     let (server, ask) = (&server, &ask);
-    let mut acts = CLASSES.map(|class| -> Act<'_> {
+    let mut acts = ACCOUNT_STATES.map(|class| -> Act<'_> {
         let act = move |number| {
             assert_eq!(ask(&mut server.browser(), class, number), status);
         };
         (class, Box::new(act))
     });
-    take_the_same_time(what, 400, &mut || db_forget_tries(&database), &mut acts);
+    take_the_same_time(what, 400, &mut || db_clear_rate_limits(&database), &mut acts);
 }
 
 #[test]
@@ -43,6 +45,6 @@ fn registration_takes_the_same_time_for_every_class_of_account() {
 #[test]
 fn recovery_takes_the_same_time_for_every_class_of_account() {
     take_the_same_time_for_every_class("recovery", 303, |browser, class, _| {
-        recover(browser, &format!("{class}@example.com")).status
+        request_password_reset(browser, &format!("{class}@example.com")).status
     });
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use frontdesk::db::cluster::Cluster;
 
 use crate::bystander::Bystander;
+use crate::support::breakpoint::{Breakpoint, db_kill_at};
 use crate::support::browser::encode;
 use crate::support::folder::new_folder;
-use crate::support::kill::{Hold, db_killed_at};
 use crate::support::mail::db_mail;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
@@ -25,7 +25,7 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
     let cluster = start();
     let url = cluster.url().to_owned();
     let server =
-        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+        Server::start_with(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let mut browser = server.browser();
     browser.register("ada@example.com");
     let cookies = browser.cookies.clone();
@@ -93,7 +93,7 @@ fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
     let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
     let url = cluster.url().to_owned();
     let server =
-        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+        Server::start_with(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let mut browser = server.browser();
     browser.register("ada@example.com");
     let pid_file = cluster.data_dir().join("database/postgres/postmaster.pid");
@@ -150,7 +150,7 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
             )[0].clone()
         };
         let old = fingerprint(&database);
-        db_killed_at(&database, &mut server, (table, moment), here, |browser| {
+        db_kill_at(&database, &mut server, (table, moment), here, |browser| {
             let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
             let form = [("Content-Type", "application/x-www-form-urlencoded")];
             browser.try_send("POST", "/account/password", &form, &encode(&fields)).ok()
@@ -164,7 +164,7 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
         let links = "SELECT count(*) FROM email_tokens WHERE purpose = 'reset_password'";
         assert_eq!(database.db_count(links), 1 - changed, "{table} {moment}");
         let anew = Server::start(&database, &[]);
-        own.address = anew.address.clone();
+        own.addr = anew.addr.clone();
         if changed == 0 {
             before += 1;
             assert_eq!(now, old, "{table} {moment}");
@@ -209,7 +209,7 @@ fn killed_at_any_statement_of_a_sign_in_all_of_it_happened_or_nothing() {
             "DELETE FROM sessions s USING users u WHERE u.id = s.user_id AND u.email = 'ada@example.com'",
         );
         let mut own = bob.clone();
-        db_killed_at(&database, &mut server, (table, moment), bob, |browser| {
+        db_kill_at(&database, &mut server, (table, moment), bob, |browser| {
             let fields = [("email", "ada@example.com"), ("password", PASSWORD)];
             let form = [("Content-Type", "application/x-www-form-urlencoded")];
             browser.try_send("POST", "/login", &form, &encode(&fields)).ok()
@@ -224,7 +224,7 @@ fn killed_at_any_statement_of_a_sign_in_all_of_it_happened_or_nothing() {
         assert_eq!(count("audit_events WHERE event = 'signed_in'"), 2 + new, "{table} {moment}");
         assert_eq!(count("mail_outbox WHERE kind = 'new_device'"), new, "{table} {moment}");
         let anew = Server::start(&database, &[]);
-        own.address = anew.address.clone();
+        own.addr = anew.addr.clone();
         assert_eq!(own.is_signed_in(), new == 0, "{table} {moment}");
         assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
         if new == 0 { before += 1 } else { after += 1 }
@@ -247,10 +247,10 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
         assert!(browser.is_signed_in());
         assert!(database.db_count(seen) >= 30, "not yet due");
         // Told when it has every request and can finish none: what still waits to be taken may be reset.
-        let hold = Hold::db_at(&database, ("sessions", "BEFORE INSERT"));
+        let hold = Breakpoint::db_at(&database, ("sessions", "BEFORE INSERT"));
         let in_flight: Vec<_> = (0..8)
             .map(|number| {
-                let mut other = Browser::new(&server.address);
+                let mut other = Browser::new(&server.addr);
                 // More at once from one address would be told to slow down.
                 let address = format!("203.0.113.{number}");
                 std::thread::spawn(move || {
@@ -258,7 +258,7 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
                 })
             })
             .collect();
-        hold.until_waiting(8);
+        hold.until_reached(8);
         server.signal(signal);
         hold.release();
         let code = server.ended();
@@ -302,7 +302,7 @@ fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
     let _alone = alone();
     let (mut server, database) = site();
     registered(&server, "ada@example.com");
-    let held = database.db_hold("LOCK TABLE users IN ACCESS EXCLUSIVE MODE");
+    let held = database.db_begin("LOCK TABLE users IN ACCESS EXCLUSIVE MODE");
     let mut browser = server.browser();
     let asked = std::thread::spawn(move || {
         let fields = crate::support::browser::encode(&[
@@ -325,13 +325,13 @@ fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
     assert_eq!(server.ended(), Some(0));
     assert!(server.log().contains("stopping at once"), "{}", server.log());
     asked.join().unwrap().ok();
-    held.let_go();
+    held.rollback();
 }
 
 #[test]
 fn settings_that_are_wrong_are_said_at_once_and_nothing_starts() {
     let _alone = alone();
-    let said = Server::start_bare(&[
+    let said = Server::start_with(&[
         ("FRONTDESK_PUBLIC_URL", "http://desk.example.com"),
         ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),
         ("FRONTDESK_LOG", "xml"),
@@ -345,7 +345,7 @@ fn settings_that_are_wrong_are_said_at_once_and_nothing_starts() {
     ] {
         assert!(said.contains(word), "{said}");
     }
-    let away = Server::start_bare(&[
+    let away = Server::start_with(&[
         ("DATABASE_URL", "postgres://desk:hunter2@127.0.0.1:1/desk"),
         ("FRONTDESK_SECRET_KEYS", KEY),
     ])

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::proxy::{Proxy, Wire};
+use crate::support::proxy::{Link, Proxy};
 use crate::support::{Database, Server, registered};
 use crate::{alone, until};
 
@@ -21,7 +21,7 @@ fn a_link_that_swallows_everything_is_left_for_new_connections() {
     database.db_execute(age);
     assert!(browser.is_signed_in());
     // First the writing of activity waits, then as many look-ups as there may be.
-    let mut held = database.db_hold("LOCK TABLE sessions IN EXCLUSIVE MODE");
+    let mut held = database.db_begin("LOCK TABLE sessions IN EXCLUSIVE MODE");
     until(|| database.db_count(waiting) == 1);
     held.db_execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
     let back = std::thread::scope(|scope| {
@@ -30,12 +30,12 @@ fn a_link_that_swallows_everything_is_left_for_new_connections() {
             scope.spawn(move || assert_eq!(browser.get("/account/profile").status, 503));
             database.db_count(waiting) == 5
         });
-        wire.set(Wire::Swallows);
-        held.let_go();
+        wire.set(Link::BlackHole);
+        held.rollback();
         let began = Instant::now();
         assert_eq!(browser.get("/account/profile").status, 503);
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-        wire.strand();
+        wire.black_hole_open();
         until(|| browser.get("/account/profile").status == 200)
     });
     println!("pages are back {back:?} after the link");
@@ -53,7 +53,7 @@ fn a_connection_on_which_nothing_comes_back_keeps_no_place_in_the_pool() {
     database.runtime.block_on(async {
         let pool = frontdesk::db::pool(database.url_through(&wire).parse().unwrap(), 1);
         let connection = pool.acquire().await.unwrap();
-        wire.strand();
+        wire.black_hole_open();
         drop(connection);
         let began = Instant::now();
         while pool.acquire().await.is_err() {
