@@ -33,14 +33,14 @@ fn odd_cookies_make_a_stranger_and_nothing_else() {
         let request = format!(
             "GET /account HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"
         );
-        let answer = raw(&server.address, request.as_bytes()).unwrap();
+        let answer = raw(&server.addr, request.as_bytes()).unwrap();
         assert_eq!(answer.status, 303, "{cookie}");
         assert!(answer.cookies().is_empty(), "{cookie}");
     }
     let twice = format!(
         "GET /account HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: session={sealed}\r\nCookie: session={sealed}\r\n\r\n"
     );
-    assert_eq!(raw(&server.address, twice.as_bytes()).unwrap().status, 303);
+    assert_eq!(raw(&server.addr, twice.as_bytes()).unwrap().status, 303);
     assert!(browser.is_signed_in(), "the good one still works");
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
     // Nothing but the cookie carries a session.
@@ -108,7 +108,7 @@ fn bodies_that_are_no_forms_or_too_large_are_refused() {
     // The same without saying so beforehand.
     let head = "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunked = format!("{head}{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
-    assert_eq!(raw(&server.address, chunked.as_bytes()).unwrap().status, 413);
+    assert_eq!(raw(&server.addr, chunked.as_bytes()).unwrap().status, 413);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn broken_requests_get_400() {
         "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "\u{0}\u{1}\u{2}\r\n\r\n",
     ] {
-        let answer = raw(&server.address, request.as_bytes());
+        let answer = raw(&server.addr, request.as_bytes());
         assert!(
             answer.as_ref().is_ok_and(|answer| answer.status == 400),
             "{request:?}: {answer:?}"
@@ -157,7 +157,7 @@ fn broken_requests_get_400() {
 #[test]
 fn a_body_that_does_not_arrive_closes_the_connection() {
     let (server, _database) = site();
-    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let mut stream = TcpStream::connect(&server.addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nemail=";
     stream.write_all(head.as_bytes()).unwrap();

@@ -6,8 +6,8 @@ use frontdesk::db::cluster::Cluster as PostgreSql;
 use frontdesk::db::migrations;
 
 use crate::support::folder::new_folder;
-use crate::support::mail::{db_forget_tries, db_mail, db_mails};
-use crate::support::port::free_address;
+use crate::support::mail::{db_clear_rate_limits, db_mail, db_mails};
+use crate::support::port::free_addr;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server};
 
@@ -38,9 +38,9 @@ fn no_password_link_code_or_cookie_is_in_a_log_an_event_a_mail_of_another_a_metr
         ("log_parameter_max_length_on_error", "-1"),
     ];
     let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
-    let database = Database::at(postgresql.url());
+    let database = Database::connect(postgresql.url());
     database.runtime.block_on(migrations::run(&database.pool)).unwrap();
-    let metrics = free_address();
+    let metrics = free_addr();
     let server = Server::start(
         &database,
         &[
@@ -86,7 +86,7 @@ fn no_password_link_code_or_cookie_is_in_a_log_an_event_a_mail_of_another_a_metr
     let code = [("change_code", change.text("code"))];
     assert_eq!(ada.post("/account/email/code", &code).status, 303);
     keep(&mut secrets, &ada);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     server.browser().post("/forgot-password", &[("email", "ada@new.example.com")]);
     let reset = db_mail(&database, "reset_password", 1);
     let path = format!("/reset-password/{}", reset.text("token"));
@@ -107,12 +107,12 @@ fn no_password_link_code_or_cookie_is_in_a_log_an_event_a_mail_of_another_a_metr
         (&undo, "undo_token", "an undo link"),
     ] {
         let secret = mail.text(name).to_owned();
-        let own = mails.iter().filter(|mail| mail.says.to_string().contains(&secret)).count();
+        let own = mails.iter().filter(|mail| mail.data.to_string().contains(&secret)).count();
         assert_eq!(own, 1, "{what} is in its own mail only");
         secrets.push((what, secret));
     }
     for (what, secret) in &secrets[..secrets.len() - 8] {
-        let said = mails.iter().any(|mail| mail.says.to_string().contains(secret.as_str()));
+        let said = mails.iter().any(|mail| mail.data.to_string().contains(secret.as_str()));
         assert!(!said, "{what} is in a mail");
     }
 
@@ -128,7 +128,7 @@ fn no_password_link_code_or_cookie_is_in_a_log_an_event_a_mail_of_another_a_metr
         .map(|table| database.db_texts(&format!("SELECT t::text FROM {table} AS t")).join("\n"))
         .collect();
     let metrics = Browser::new(&metrics).get("/metrics").body;
-    let said = server.stopped();
+    let said = server.stop();
     let log = postgresql.data_dir().join("postgres.log");
     runtime.block_on(postgresql.stop()).unwrap();
     let log = std::fs::read_to_string(log).unwrap();

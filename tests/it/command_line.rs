@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::support::mail::db_mail;
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
@@ -70,7 +70,7 @@ fn an_operator_makes_disables_and_enables_an_account() {
     assert!(!browser.is_signed_in());
     let told = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.says["by_reset"].as_bool(), told.says["by_operator"].as_bool()),
+        (told.data["by_reset"].as_bool(), told.data["by_operator"].as_bool()),
         (Some(false), Some(true))
     );
     assert_eq!(browser.login("ada@example.com", OTHER_PASSWORD).status, 303);
@@ -182,7 +182,7 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
 fn the_statistics_of_sessions_are_drawn_and_told_to_machines() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
-    database.db_sessions_seen("ada@example.com", 20, "10 minutes");
+    database.db_create_sessions_seen("ada@example.com", 20, "10 minutes");
     let said = run(&database, &["session", "stats"], "");
     for part in ["Signed in 21", "5 to 30 minutes", "█", "Firefox on Linux", "MiB"] {
         assert!(said.out.contains(part), "{part}: {}", said.out);
@@ -223,14 +223,14 @@ fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
         &["session", "revoke", "--all", "--yes"],
         &["user", "delete", "ada@example.com", "--yes"],
     ] {
-        let slow = database.db_hold("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
+        let slow = database.db_begin("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
         std::thread::scope(|scope| {
             let said = scope.spawn(|| run(&database, arguments, ""));
             // Longer than a page would wait.
             while database.db_count(waiting) == 0 {
                 assert!(!said.is_finished(), "{arguments:?} gave up");
             }
-            slow.let_go();
+            slow.rollback();
             let said = said.join().unwrap();
             assert_eq!(said.code, 0, "{arguments:?}: {}", said.error);
         });
@@ -240,8 +240,8 @@ fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
 #[test]
 fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
     let database = Database::new();
-    let bind = free_address();
-    let server = Server::start(&database, &[("FRONTDESK_METRICS_BIND", &bind)]).trusts();
+    let bind = free_addr();
+    let server = Server::start(&database, &[("FRONTDESK_METRICS_BIND", &bind)]).until_live();
     registered(&server, "ada@example.com").get("/account");
     let told = Browser::new(&bind).get("/metrics").body;
     for line in [

@@ -32,7 +32,7 @@ fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
                         out.store(true, Ordering::SeqCst);
                     });
                 }
-                let mut writer = kept.at(&servers[number % 2].address);
+                let mut writer = kept.on_server(&servers[number % 2].addr);
                 let out = &out;
                 writers.push(scope.spawn(move || {
                     let began_after = out.load(Ordering::SeqCst);
@@ -47,7 +47,7 @@ fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
         });
         assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "round {round}");
         for server in &servers {
-            assert!(!kept.at(&server.address).is_signed_in(), "round {round}");
+            assert!(!kept.on_server(&server.addr).is_signed_in(), "round {round}");
         }
     }
     println!("1,000 rounds: {written} of 10,000 writes came before the logout");
@@ -60,7 +60,7 @@ fn rotating_the_key_twice_under_load_signs_nobody_out() {
     let mut keys = vec![KEY.to_owned()];
     let mut server = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", KEY)]);
     let mut crowd: Vec<Browser> =
-        (0..8).map(|number| registered(&server, &format!("guest{number}@example.com"))).collect();
+        (0..8).map(|number| registered(&server, &format!("user{number}@example.com"))).collect();
     for fresh in [
         "Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf",
         "Mn3Bv7Cx1Zl5Kj9Hg2Fd6Sa4Po8Iu0YtReWqAzSxDcFvGbHn",
@@ -77,13 +77,13 @@ fn rotating_the_key_twice_under_load_signs_nobody_out() {
                 let (out, leaving, coming) = (&out, &leaving, &coming);
                 scope.spawn(move || {
                     for turn in 0..25 {
-                        let at = if turn % 2 == 0 { &coming.address } else { &leaving.address };
-                        browser.address = at.clone();
+                        let at = if turn % 2 == 0 { &coming.addr } else { &leaving.addr };
+                        browser.addr = at.clone();
                         if !browser.is_signed_in() {
                             out.fetch_add(1, Ordering::SeqCst);
                         }
                     }
-                    browser.address = coming.address.clone();
+                    browser.addr = coming.addr.clone();
                     assert!(browser.is_signed_in());
                 });
             }
@@ -96,7 +96,7 @@ fn rotating_the_key_twice_under_load_signs_nobody_out() {
     let alone = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &last)]);
     drop(server);
     for browser in &crowd {
-        assert!(browser.at(&alone.address).is_signed_in(), "sealed by the last key by now");
+        assert!(browser.on_server(&alone.addr).is_signed_in(), "sealed by the last key by now");
     }
 }
 
@@ -109,7 +109,7 @@ fn three_hundred_sign_ins_at_once_stay_in_bounds() {
     // A crowd of people, each from an address of their own: one person or one address would be told to slow down.
     let server = Server::start(&database, &[("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")]);
     registered(&server, "ada@example.com");
-    database.db_guests("ada@example.com", crowd);
+    database.db_create_users("ada@example.com", crowd);
     database.db_execute("DELETE FROM sessions");
     let memory = |what: &str| {
         let status =
@@ -135,7 +135,7 @@ fn three_hundred_sign_ins_at_once_stay_in_bounds() {
                 let server = &server;
                 scope.spawn(move || {
                     let address = std::net::Ipv4Addr::from(0xc612_0000 + number);
-                    let email = format!("guest{number}@example.com");
+                    let email = format!("user{number}@example.com");
                     server.browser().login_from(&address.to_string(), &email, PASSWORD)
                 })
             })

@@ -1,6 +1,6 @@
 //! What a page costs the database, counted by the database itself.
 
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::{Database, PASSWORD, Server, registered, site};
 
 fn statements(database: &Database, like: &str) -> i64 {
@@ -37,7 +37,7 @@ fn without_the_cache_a_thousand_pages_are_a_thousand_selects_and_at_most_two_upd
 #[test]
 fn from_memory_a_thousand_pages_are_a_select_or_two_and_at_most_two_updates() {
     let database = Database::new();
-    let server = Server::start(&database, &[]).trusts();
+    let server = Server::start(&database, &[]).until_live();
     let mut browser = registered(&server, "ada@example.com");
     let (selects, updates) =
         ("%FROM sessions s%LEFT JOIN LATERAL%token_digest%", "%UPDATE sessions AS s%");

@@ -1,13 +1,13 @@
 //! A server killed (-9) between any two statements of registration, verification, reset and change of address: all of it
 //! happened, or nothing.
 
-use crate::support::kill::{db_killed_at, until};
+use crate::support::breakpoint::{db_kill_at, until};
 use crate::support::mail::{db_mail, db_mails};
-use crate::support::{Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered};
 
 const VERIFIED: [(&str, &str); 1] = [("FRONTDESK_REGISTRATION", "verified")];
 
-fn post(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Option<Answer> {
+fn post(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Option<Response> {
     let body = crate::support::browser::encode(fields);
     let kind = [("Content-Type", "application/x-www-form-urlencoded")];
     browser.try_send("POST", path, &kind, &body).ok()
@@ -21,7 +21,7 @@ fn killed_everywhere<P: Send + Clone + 'static>(
     settings: &[(&str, &str)],
     stops: &[(&str, &str)],
     prepare: impl Fn(&Server, &Database) -> (Browser, P),
-    act: fn(&mut Browser, &P) -> Option<Answer>,
+    act: fn(&mut Browser, &P) -> Option<Response>,
     judge: impl Fn(&Database, &P) -> bool,
 ) {
     let (mut nothing, mut all) = (0, 0);
@@ -30,7 +30,7 @@ fn killed_everywhere<P: Send + Clone + 'static>(
         let mut server = Server::start(&database, settings);
         let (browser, prepared) = prepare(&server, &database);
         let given = prepared.clone();
-        db_killed_at(&database, &mut server, *stop, browser, move |browser| act(browser, &given));
+        db_kill_at(&database, &mut server, *stop, browser, move |browser| act(browser, &given));
         if judge(&database, &prepared) {
             all += 1;
         } else {

@@ -35,7 +35,8 @@ fn naming(database: &Database, text: &str) -> Vec<String> {
 #[test]
 fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back() {
     let database = Database::new();
-    let servers = [Server::start(&database, &[]).trusts(), Server::start(&database, &[]).trusts()];
+    let servers =
+        [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
     let mut here = registered(&servers[0], "ada@example.com");
     let mut there = servers[1].browser();
     there.login("ada@example.com", PASSWORD);
@@ -54,8 +55,8 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
     assert!(here.session().is_none(), "the cookie is gone");
     assert!(here.get("/").body.contains("To keep it, sign in before then."));
     for server in &servers {
-        assert!(!here.at(&server.address).is_signed_in());
-        assert!(!there.at(&server.address).is_signed_in());
+        assert!(!here.on_server(&server.addr).is_signed_in());
+        assert!(!there.on_server(&server.addr).is_signed_in());
     }
     let days =
         "SELECT round(EXTRACT(EPOCH FROM deletion_due_at - now()) / 86400)::bigint FROM users";
@@ -79,8 +80,8 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
     assert!(there.get("/").body.contains("You are signed out everywhere."));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "and so it is");
     for server in &servers {
-        assert!(!here.at(&server.address).is_signed_in());
-        assert!(!there.at(&server.address).is_signed_in());
+        assert!(!here.on_server(&server.addr).is_signed_in());
+        assert!(!there.on_server(&server.addr).is_signed_in());
     }
 
     there.login("ada@example.com", PASSWORD);
@@ -101,7 +102,7 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
 #[test]
 fn a_deleted_account_leaves_nothing_but_anonymous_events() {
     let database = Database::new();
-    let server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]).trusts();
+    let server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]).until_live();
     let mut ada = registered(&server, "Ada.Lovelace@example.com");
     let mut bob = registered(&server, "bob@example.com");
     server.browser().login("ada.lovelace@example.com", "not the password");
@@ -200,7 +201,7 @@ fn an_account_is_deleted_when_it_is_due_and_never_when_it_was_kept() {
 #[test]
 fn an_operator_deletes_an_account_at_once_when_sure() {
     let (server, database) = site();
-    let server = server.trusts();
+    let server = server.until_live();
     let mut ada = registered(&server, "ada@example.com");
     assert!(ada.is_signed_in());
     let unsure = run(&database, &["user", "delete", "ada@example.com"], "");

@@ -95,9 +95,9 @@ fn through_pgbouncer_in_transaction_mode_with_and_without_a_way_to_listen() {
     let common = [("DATABASE_URL", url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
     let server = |more: &[(&str, &str)]| {
         let settings: Vec<(&str, &str)> = common.iter().chain(more).copied().collect();
-        Server::start_bare(&settings).unwrap_or_else(|log| panic!("{log}"))
+        Server::start_with(&settings).unwrap_or_else(|log| panic!("{log}"))
     };
-    let listening = server(&[("FRONTDESK_LISTEN_URL", &direct)]).trusts();
+    let listening = server(&[("FRONTDESK_LISTEN_URL", &direct)]).until_live();
     let off = server(&[("FRONTDESK_SESSION_CACHE", "off")]);
     let deaf = server(&[]);
     let mut ada = registered(&listening, "ada@example.com");
@@ -107,11 +107,11 @@ fn through_pgbouncer_in_transaction_mode_with_and_without_a_way_to_listen() {
         let answer = browser.login("ada@example.com", PASSWORD);
         assert_eq!(answer.status, 303, "{}", at.log());
         let everywhere = [&listening, &off, &deaf];
-        assert!(everywhere.iter().all(|server| browser.at(&server.address).is_signed_in()));
+        assert!(everywhere.iter().all(|server| browser.on_server(&server.addr).is_signed_in()));
         let copy = browser.clone();
         let answer = browser.post("/logout", &[]);
         assert_eq!(answer.status, 303, "{}", at.log());
-        assert!(everywhere.iter().all(|server| !copy.at(&server.address).is_signed_in()));
+        assert!(everywhere.iter().all(|server| !copy.on_server(&server.addr).is_signed_in()));
     }
     assert!(ada.is_signed_in());
     soon("the deaf server says so", Duration::from_secs(10), || {
@@ -123,10 +123,10 @@ fn through_pgbouncer_in_transaction_mode_with_and_without_a_way_to_listen() {
 #[test]
 fn three_servers_behind_nginx_without_stickiness_are_one_site() {
     let database = Database::new();
-    let servers = [0, 1, 2].map(|_| Server::start(&database, &[]).trusts());
+    let servers = [0, 1, 2].map(|_| Server::start(&database, &[]).until_live());
     let (folder, port) = (folder("nginx"), free_port());
     let upstream: String =
-        servers.iter().map(|server| format!("server {};", server.address)).collect();
+        servers.iter().map(|server| format!("server {};", server.addr)).collect();
     fs::write(
         folder.join("nginx.conf"),
         format!(
@@ -193,9 +193,9 @@ fn a_primary_that_is_demoted_under_open_connections_is_left_for_the_new_one() {
     let settings = [("fsync", "off")];
     let folder = folder("demoted");
     let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
-    let primary = Database::at(postgresql.url());
+    let primary = Database::connect(postgresql.url());
     primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
-    let servers = [0, 1].map(|_| Server::start(&primary, &[]).trusts());
+    let servers = [0, 1].map(|_| Server::start(&primary, &[]).until_live());
     let mut ada = registered(&servers[0], "ada@example.com");
     let demoted = |yes: bool| {
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {yes}");
@@ -220,7 +220,7 @@ fn a_primary_that_is_demoted_under_open_connections_is_left_for_the_new_one() {
         });
         println!("round {round}: {took:?} after the new primary was there");
         for server in &servers {
-            ada = ada.at(&server.address);
+            ada = ada.on_server(&server.addr);
             assert!(ada.is_signed_in());
         }
     }

@@ -38,7 +38,7 @@ fn without_a_mail_server_the_mailbox_shows_mail_with_links_that_can_be_clicked()
 #[test]
 fn the_mailbox_does_not_exist_elsewhere() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let nowhere = Server::start(&database, &[]).browser().get("/nowhere");
     for server in [
         mailing(&database, &smtp, &[]),
@@ -60,7 +60,7 @@ fn a_page_elsewhere_whose_name_is_pointed_here_does_not_get_the_mailbox() {
     {
         let head =
             format!("GET /dev/mailbox HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let answer = crate::support::raw(&server.address, head.as_bytes()).unwrap();
+        let answer = crate::support::raw(&server.addr, head.as_bytes()).unwrap();
         assert_eq!(answer.status, status, "{host}");
     }
 }

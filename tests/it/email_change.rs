@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
+use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 /// An account whose address is confirmed.
@@ -47,7 +47,7 @@ fn a_new_address_counts_once_it_is_proven_and_both_addresses_are_told() {
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(server.browser().post(&link(&mail), &[("password", OTHER_PASSWORD)]).status, 422);
     assert_eq!(email(&database), ["ada@example.com"]);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     assert_eq!(ada.post(&link(&mail), &[]).status, 303);
     assert_eq!(email(&database), ["Ada@New.example.com"]);
     assert!(ada.is_signed_in() && !elsewhere.is_signed_in());
@@ -85,7 +85,7 @@ fn two_changes_in_flight_never_confirm_the_wrong_address() {
     assert_eq!(email(&database), ["two@example.com"]);
     // At once, many times: whatever is confirmed is what its own mail was sent to.
     for round in 0..20 {
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         let before = db_mails(&database).len();
         let addresses = [format!("a{round}@example.com"), format!("b{round}@example.com")];
         std::thread::scope(|scope| {
@@ -160,7 +160,7 @@ fn thirty_uses_of_one_change_at_once_change_it_once_by_link_and_by_code() {
         ada = winners[0].2.clone();
         assert_eq!(email(&database), [format!("ada{round}@example.com")]);
         db_mail(&database, "email_changed", round + 1);
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
 }
 
@@ -174,11 +174,11 @@ fn the_sixth_try_of_a_code_for_an_address_is_dead_and_codes_count_for_their_own_
     assert_eq!(ada.post("/account/email/code", &[("change_code", &own)]).status, 422);
     assert_eq!(ada.post("/account/email/code", &[("verify_code", &new)]).status, 422);
     for _ in 0..4 {
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         let answer = ada.post("/account/email/code", &[("change_code", "0000-0000")]);
         assert!(answer.body.contains("That is not the code"));
     }
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     let answer = ada.post("/account/email/code", &[("change_code", &new)]);
     assert!(answer.status == 422 && answer.body.contains("does not count any more"));
     assert_eq!(email(&database), ["ada@example.com"]);
@@ -246,7 +246,7 @@ fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends(
     let form = thief.post(&undo(told[1]), &[]).location().to_owned();
     assert_eq!(thief.post(&form, &[("new_password", OTHER_PASSWORD)]).location(), "/login");
     assert_eq!(email(&database), ["thief@example.com"]);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     // Six days and 23 hours later.
     database.db_execute(
         "UPDATE email_tokens SET expires_at = expires_at - interval '6 days 23 hours', created_at = created_at - interval '6 days 23 hours'",
@@ -279,7 +279,7 @@ fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends(
     assert_eq!(thief.post(&reset, &[("new_password", OTHER_PASSWORD)]).status, 410);
     // And Ada sets a new password.
     assert_eq!(thief.login("ada@example.com", OTHER_PASSWORD).status, 422);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     assert_eq!(ada.post(&form, &[("new_password", "a third password of hers")]).status, 303);
     assert_eq!(server.browser().post(&undo(told[0]), &[]).status, 410);
     assert_eq!(thief.login("ada@example.com", OTHER_PASSWORD).status, 422);
@@ -291,7 +291,7 @@ fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     for round in 0..2 {
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         ask(&mut ada, &format!("new{round}@example.com"));
         let code = db_mail(&database, "change_email", round + 1).text("code").to_owned();
         ada.post("/account/email/code", &[("change_code", &code)]);
@@ -327,7 +327,7 @@ fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
                 .db_count("SELECT count(*) FROM audit_events WHERE event = 'email_change_undone'"),
             1
         );
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         assert_eq!(ada.post(&form, &[("new_password", PASSWORD)]).status, 303);
         ada.login("ada@example.com", PASSWORD);
     }
@@ -382,7 +382,7 @@ fn two_accounts_that_ask_for_each_others_email_at_once_do_not_wait_for_each_othe
     let emails = ["ada@example.com", "bob@example.com"];
     let browsers = emails.map(|email| registered(&server, email));
     for round in 0..30 {
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         let barrier = Barrier::new(2);
         std::thread::scope(|scope| {
             for (browser, email) in browsers.iter().zip(emails.iter().rev()) {

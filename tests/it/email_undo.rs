@@ -1,9 +1,9 @@
 //! Undoing a change of email takes the account back: what ends, what stays, and how the owner goes on.
 
-use crate::support::kill::Hold;
-use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
+use crate::support::breakpoint::Breakpoint;
+use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
 const OLD: &str = "ada@example.com";
@@ -29,7 +29,7 @@ fn change(database: &Database, browser: &mut Browser, email: &str) -> String {
     let code = db_mail(database, "change_email", asked + 1).text("code").to_owned();
     let answer = browser.post("/account/email/code", &[("change_code", &code)]);
     assert_eq!(answer.status, 303, "{}", answer.body);
-    db_forget_tries(database);
+    db_clear_rate_limits(database);
     format!(
         "/undo-email-change/{}",
         db_mail(database, "email_changed", changed + 1).text("undo_token")
@@ -37,7 +37,7 @@ fn change(database: &Database, browser: &mut Browser, email: &str) -> String {
 }
 
 /// Presses the button of an undo link; answers the form for the new password, opened in the same browser.
-fn undone(browser: &mut Browser, undo: &str) -> (String, Answer) {
+fn undone(browser: &mut Browser, undo: &str) -> (String, Response) {
     let answer = browser.post(undo, &[]);
     assert_eq!(answer.status, 303, "{}", answer.body);
     let form = answer.location().to_owned();
@@ -76,7 +76,7 @@ fn an_undone_change_leaves_no_password_and_no_session_and_leads_to_a_new_passwor
     for (email, password) in
         [(OLD, PASSWORD), (OLD, OTHER_PASSWORD), (NEW, PASSWORD), (NEW, OTHER_PASSWORD)]
     {
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         assert_eq!(thief.login(email, password).status, 422, "{email} {password}");
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
@@ -88,7 +88,7 @@ fn an_undone_change_leaves_no_password_and_no_session_and_leads_to_a_new_passwor
     assert_eq!(ada.login(OLD, LAST).status, 303);
     assert!(ada.is_signed_in());
     let restored = db_mails(&database);
-    let restored = restored.iter().find(|mail| mail.says["restored"] == true).unwrap();
+    let restored = restored.iter().find(|mail| mail.data["restored"] == true).unwrap();
     assert_eq!(restored.recipient, OLD);
     assert_eq!(db_mail(&database, "address_removed", 1).recipient, NEW);
     let page = ada.get("/account/activity").body;
@@ -101,14 +101,14 @@ fn a_sign_in_under_way_with_the_password_of_before_begins_no_session() {
     let undo = change(&database, &mut thief, NEW);
     let mut pending = server.browser();
     // The thief's password is right until the undo commits.
-    let hold = Hold::db_at(&database, ("users", "CONSTRAINT AFTER UPDATE"));
+    let hold = Breakpoint::db_at(&database, ("users", "CONSTRAINT AFTER UPDATE"));
     let answer = std::thread::scope(|scope| {
         let undoes = scope.spawn(|| server.browser().post(&undo, &[]));
-        hold.until_waiting(1);
+        hold.until_reached(1);
         let signs_in = scope.spawn(|| pending.login(NEW, PASSWORD));
         let waiting = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '%FOR SHARE%'";
-        crate::support::kill::until(|| database.db_count(waiting) == 1);
+        crate::support::breakpoint::until(|| database.db_count(waiting) == 1);
         hold.release();
         assert_eq!(undoes.join().unwrap().status, 303);
         signs_in.join().unwrap()
@@ -186,7 +186,7 @@ fn every_link_of_the_account_lives_or_dies_by_an_undo_as_its_email_says() {
     let later = change(&database, &mut thief, "last@example.com");
     thief.post("/account/email", &[("email", "other@example.com")]);
     let pending = link("change_email", 4, "token");
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
 
     undone(&mut server.browser(), &undo);
     assert_eq!(email(&database), "first@example.com");
@@ -242,7 +242,7 @@ fn chains_of_changes_are_undone_in_any_order_and_the_earliest_owner_has_the_last
             emails[1..].iter().map(|email| change(&database, &mut thief, email)).collect();
         let mut forms = Vec::new();
         for (index, expected) in order {
-            db_forget_tries(&database);
+            db_clear_rate_limits(&database);
             let mut owner = server.browser();
             match expected {
                 Some(expected) => {
@@ -284,7 +284,7 @@ fn an_undo_cancels_a_deletion_that_was_asked_for_after_the_change_and_no_other()
         assert_eq!(database.db_count(events), i64::from(after));
         let mails = db_mails(&database);
         // One mail says both: that the email is restored, and that the deletion is canceled.
-        let told = mails.iter().filter(|mail| mail.says["deletion_canceled"] == true);
+        let told = mails.iter().filter(|mail| mail.data["deletion_canceled"] == true);
         let told: Vec<&str> = told.map(|mail| mail.recipient.as_str()).collect();
         assert_eq!(told, if after { vec![OLD] } else { vec![] });
         assert!(mails.iter().all(|mail| mail.kind != "deletion_canceled"));

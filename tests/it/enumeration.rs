@@ -1,12 +1,14 @@
 //! Whether an address has an account: sign-in, registration and recovery say the same of every class of account. That they
 //! take the same time is in tests/quiet.
 
-use crate::support::classes::{CLASSES, db_classes, recover, register};
-use crate::support::mail::db_forget_tries;
-use crate::support::{Answer, OTHER_PASSWORD, PASSWORD};
+use crate::support::account_states::{
+    ACCOUNT_STATES, db_account_states, register, request_password_reset,
+};
+use crate::support::mail::db_clear_rate_limits;
+use crate::support::{OTHER_PASSWORD, PASSWORD, Response};
 
 /// Everything of an answer but what differs between any two.
-fn bare(answer: &Answer, email: &str) -> String {
+fn bare(answer: &Response, email: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
     let mut head: Vec<String> = answer
         .headers
@@ -32,12 +34,12 @@ fn bare(answer: &Answer, email: &str) -> String {
 
 #[test]
 fn sign_in_answers_every_class_of_account_byte_for_byte_the_same() {
-    let (server, database) = db_classes();
-    let wrong = CLASSES.map(|class| (class, OTHER_PASSWORD));
+    let (server, database) = db_account_states();
+    let wrong = ACCOUNT_STATES.map(|class| (class, OTHER_PASSWORD));
     let right = ["unknown", "disabled", "no-password", "disabled-unverified"];
     let answers =
         wrong.into_iter().chain(right.map(|class| (class, PASSWORD))).map(|(class, password)| {
-            db_forget_tries(&database);
+            db_clear_rate_limits(&database);
             let email = format!("{class}@example.com");
             let mut browser = server.browser();
             let answer = browser.login(&email, password);
@@ -53,12 +55,12 @@ fn sign_in_answers_every_class_of_account_byte_for_byte_the_same() {
 
 #[test]
 fn registration_and_recovery_answer_every_class_of_account_byte_for_byte_the_same() {
-    let (server, database) = db_classes();
-    for what in [register, recover] {
-        let answers: Vec<String> = CLASSES
+    let (server, database) = db_account_states();
+    for what in [register, request_password_reset] {
+        let answers: Vec<String> = ACCOUNT_STATES
             .iter()
             .map(|class| {
-                db_forget_tries(&database);
+                db_clear_rate_limits(&database);
                 let email = format!("{class}@example.com");
                 let mut browser = server.browser();
                 let answer = what(&mut browser, &email);
@@ -68,23 +70,23 @@ fn registration_and_recovery_answer_every_class_of_account_byte_for_byte_the_sam
                 bare(&answer, &email) + &bare(&next, &email)
             })
             .collect();
-        for (class, answer) in CLASSES.iter().zip(&answers) {
+        for (class, answer) in ACCOUNT_STATES.iter().zip(&answers) {
             assert_eq!(answer, &answers[0], "{class}");
         }
     }
     // And what a code says there.
-    let said: Vec<String> = CLASSES
+    let said: Vec<String> = ACCOUNT_STATES
         .iter()
         .map(|class| {
-            db_forget_tries(&database);
+            db_clear_rate_limits(&database);
             let email = format!("{class}@example.com");
             let mut browser = server.browser();
             let waits = register(&mut browser, &email).location().to_owned();
             let until = "SELECT count(*) FROM registrations WHERE mailed_at IS NULL";
-            crate::support::kill::until(|| database.db_count(until) == 0);
+            crate::support::breakpoint::until(|| database.db_count(until) == 0);
             let mut said = String::new();
             for _ in 0..7 {
-                db_forget_tries(&database);
+                db_clear_rate_limits(&database);
                 let answer = browser.post(&waits, &[("code", "0000-0000")]);
                 said += &bare(&answer, &email);
             }
@@ -93,7 +95,7 @@ fn registration_and_recovery_answer_every_class_of_account_byte_for_byte_the_sam
             said
         })
         .collect();
-    for (class, one) in CLASSES.iter().zip(&said) {
+    for (class, one) in ACCOUNT_STATES.iter().zip(&said) {
         assert_eq!(one, &said[0], "{class}");
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::webdriver::{Driver, Window};
 use crate::support::{Browser, Database, PASSWORD, Server, site};
 
@@ -39,7 +39,7 @@ impl Looker {
         for (width, scheme) in
             [(360, "light"), (360, "dark"), (768, "light"), (1600, "light"), (1600, "dark")]
         {
-            window.looks_like(width, scheme == "dark");
+            window.emulate(width, scheme == "dark");
             let what = format!("{name}-{width}-{scheme}");
             fs::write(self.folder.join(format!("{what}.png")), window.screenshot()).unwrap();
             let wide =
@@ -60,7 +60,7 @@ impl Looker {
 fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     let (server, database) = site();
     let driver = Driver::start();
-    let window = driver.scripted_window(&server.address);
+    let window = driver.scripted_window(&server.addr);
     let mut looker = Looker::new("pages");
     for (path, name) in [
         ("/", "home"),
@@ -80,23 +80,23 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     }
     window.open("/dev/mailbox");
     looker.look(&window, "mailbox");
-    window.press(".ways a");
+    window.click(".ways a");
     window.text(".letter");
     looker.look(&window, "mailbox-mail");
     window.open("/register");
     window.fill("email", "ada");
-    window.press("form button");
+    window.click("form button");
     window.text("#email-problem");
     looker.look(&window, "register-errors");
     window.open("/login?next=/account/sessions");
     window.fill("email", "ada@example.com");
     window.fill("password", "not the password");
-    window.press("form[action='/login'] button");
+    window.click("form[action='/login'] button");
     window.text("[role=alert]");
     looker.look(&window, "login-refused");
     database.db_execute("UPDATE throttles SET free_at = now() + interval '40 minutes'");
     window.fill("password", "not the password");
-    window.press("form[action='/login'] button");
+    window.click("form[action='/login'] button");
     // The page before has an alert as well.
     until(|| window.text("[role=alert]").contains("Too many tries"));
     assert_eq!(window.run("return document.title.startsWith('Sign in')"), true);
@@ -108,8 +108,8 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     window.fill("email", &long);
     window.fill("display_name", &"W".repeat(64));
     window.fill("password", PASSWORD);
-    window.press("form[action='/register'] button");
-    window.arrives_at("/account");
+    window.click("form[action='/register'] button");
+    window.wait_for_path("/account");
     looker.look(&window, "overview-first");
     window.open("/account/sessions");
     looker.look(&window, "sessions-one");
@@ -120,7 +120,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         "curl/8.14.1",
         "something else",
     ] {
-        let mut other = Browser::new(&server.address);
+        let mut other = Browser::new(&server.addr);
         other.agent = agent.to_owned();
         other.post("/login", &[("email", &long), ("password", PASSWORD), ("remember_me", "on")]);
     }
@@ -129,7 +129,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     );
     window.open("/account/sessions");
     looker.look(&window, "sessions-many");
-    window.press(".session:not(.current) button");
+    window.click(".session:not(.current) button");
     window.text("[role=status]");
     looker.look(&window, "sessions-notice");
     for (path, name) in [
@@ -145,23 +145,23 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     }
     window.open("/account/profile");
     window.fill("display_name", "عائشة بنت محمد");
-    window.press("form[action='/account/profile'] button");
+    window.click("form[action='/account/profile'] button");
     window.text("[role=status]");
     looker.look(&window, "profile-right-to-left");
     window.open("/account/password");
     window.fill("current_password", "not it");
     window.fill("new_password", "12345678");
-    window.press("form[action='/account/password'] button");
+    window.click("form[action='/account/password'] button");
     window.text("#new_password-problem");
     looker.look(&window, "password-errors");
     window.fill("current_password", "not it");
     window.fill("new_password", "a few words in a row");
-    window.press("form[action='/account/password'] button");
+    window.click("form[action='/account/password'] button");
     window.text("#current_password-problem");
     db_exhaust(&database);
     window.fill("current_password", "not it");
     window.fill("new_password", "a few words in a row");
-    window.press("form[action='/account/password'] button");
+    window.click("form[action='/account/password'] button");
     window.text("[role=alert][autofocus]");
     assert_eq!(window.focused(), "form-problems", "focus moves to what is wrong");
     looker.look(&window, "password-throttled");
@@ -188,7 +188,7 @@ fn a_site_with_a_long_name_has_room_for_it() {
     assert_eq!(name.len(), 64);
     let server = Server::start(&database, &[("FRONTDESK_SITE_NAME", name)]);
     let driver = Driver::start();
-    let window = driver.scripted_window(&server.address);
+    let window = driver.scripted_window(&server.addr);
     let mut looker = Looker::new("pages-long-name");
     for (path, name) in [("/", "long-name-home"), ("/login", "long-name-login")] {
         window.open(path);
@@ -198,8 +198,8 @@ fn a_site_with_a_long_name_has_room_for_it() {
     window.fill("email", "ada@example.com");
     window.fill("display_name", "Ada");
     window.fill("password", PASSWORD);
-    window.press("form[action='/register'] button");
-    window.arrives_at("/account");
+    window.click("form[action='/register'] button");
+    window.wait_for_path("/account");
     looker.look(&window, "long-name-overview");
     window.open("/nowhere");
     looker.look(&window, "long-name-error");
@@ -213,7 +213,7 @@ fn every_page_in_every_state_is_valid_html() {
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
     let mut count = 0;
-    let mut keep = |answer: crate::support::Answer| {
+    let mut keep = |answer: crate::support::Response| {
         assert!(answer.body.starts_with("<!DOCTYPE html>"), "{} {}", answer.status, answer.body);
         count += 1;
         fs::write(folder.join(format!("{count}-{}.html", answer.status)), answer.body).unwrap();

@@ -7,8 +7,8 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::revocation::{Cluster, EMAIL, with_cookie};
-use crate::support::kill::until;
-use crate::support::proxy::Wire;
+use crate::support::breakpoint::until;
+use crate::support::proxy::Link;
 use crate::support::{Database, registered, site};
 
 /// A login that may connect and nothing else.
@@ -49,18 +49,18 @@ fn a_forged_question_makes_no_server_say_that_it_has_forgotten() {
         foreigner.says(database, &[format!("ask:{number}"), format!("ask:{number}")]);
         // Everything that the servers hear is processed in order.
         foreigner.says(database, &["all".to_owned()]);
-        let cookie = database.db_sessions(EMAIL, 1).remove(0);
+        let cookie = database.db_create_sessions(EMAIL, 1).remove(0);
         for server in &cluster.servers {
             until(|| with_cookie(server, &cookie).is_signed_in());
         }
         assert!(database.db_count(answered) <= database.db_count(asked), "round {round}");
         // From now on the second server hears nothing.
-        cluster.wires[1].set(Wire::Swallows);
+        cluster.proxies[1].set(Link::BlackHole);
         assert_eq!(with_cookie(&cluster.servers[0], &cookie).post("/logout", &[]).status, 303);
         let status = with_cookie(&cluster.servers[1], &cookie).get("/account/profile").status;
         assert_eq!(status, 303, "round {round}: it ended before that");
-        cluster.wires[1].set(Wire::Good);
-        cluster.wires[1].reset();
+        cluster.proxies[1].set(Link::Up);
+        cluster.proxies[1].reset();
     }
 }
 
@@ -102,7 +102,7 @@ fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
     assert!(cluster.servers.iter().all(|server| !server.log().contains("panicked")));
 
     // Heartbeats of the servers are blocked. What was heard of them before is sent again, for longer than a lease.
-    let held = database.db_hold("LOCK TABLE session_caches IN EXCLUSIVE MODE");
+    let held = database.db_begin("LOCK TABLE session_caches IN EXCLUSIVE MODE");
     database.runtime.block_on(async {
         let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(foreigner.0.clone());
         let mut listener = PgListener::connect_with(&pool).await.unwrap();
@@ -126,7 +126,7 @@ fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
         let ready = server.browser().get("/readyz").body;
         assert!(!ready.contains("trusted"), "{ready}");
     }
-    held.let_go();
+    held.rollback();
     cluster.trusted();
 }
 
@@ -134,7 +134,7 @@ fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
 fn a_lease_far_in_the_future_is_corrected_by_the_first_sign_out_that_waits_for_it() {
     let (server, database) = site();
     registered(&server, EMAIL);
-    let cookies = database.db_sessions(EMAIL, 2);
+    let cookies = database.db_create_sessions(EMAIL, 2);
     let ahead = "SELECT count(*) FROM session_caches
                   WHERE trusted_until > clock_timestamp() + interval '3 seconds'";
     for (cookie, until) in cookies.iter().zip(["infinity", "3000-01-01"]) {

@@ -1,9 +1,9 @@
 //! The headers of every response.
 
 use crate::support::server::KEY;
-use crate::support::{Answer, Database, PASSWORD, Server, registered, site};
+use crate::support::{Database, PASSWORD, Response, Server, registered, site};
 
-fn fixed(answer: &Answer, what: &str) {
+fn fixed(answer: &Response, what: &str) {
     let csp = answer.header("content-security-policy").unwrap_or_default();
     for part in
         ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
@@ -113,13 +113,13 @@ fn a_previous_key_still_opens_and_the_cookie_is_sealed_anew() {
     let second_key = "Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf";
     let keys = format!("{second_key},{KEY}");
     let second = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &keys)]);
-    let mut moved = browser.at(&second.address);
+    let mut moved = browser.on_server(&second.addr);
     let answer = moved.get("/account");
     assert_eq!(answer.status, 200);
     assert_ne!(moved.session(), browser.session(), "sealed anew");
     let third_key = "Mn3Bv7Cx1Zl5Kj9Hg2Fd6Sa4Po8Iu0YtReWqAzSxDcFvGbHn";
     let keys = format!("{third_key},{second_key}");
     let third = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &keys)]);
-    assert!(moved.at(&third.address).is_signed_in());
-    assert!(!browser.at(&third.address).is_signed_in(), "the first key is gone");
+    assert!(moved.on_server(&third.addr).is_signed_in());
+    assert!(!browser.on_server(&third.addr).is_signed_in(), "the first key is gone");
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::kill::{Hold, db_until_gone, until};
+use crate::support::breakpoint::{Breakpoint, db_until_disconnected, until};
 use crate::support::server::KEY;
 use crate::support::{Database, PASSWORD, Server, site};
 
@@ -232,13 +232,13 @@ fn killed_three_times_half_way_nobody_is_missing_and_nobody_is_there_twice() {
     for kill in 1..=3 {
         // In the middle of a batch.
         let row = format!("NEW.email = '{}@example.com'", kill * 6_000 + 250);
-        let hold = Hold::db_where(&database, ("users", "BEFORE INSERT"), &row);
+        let hold = Breakpoint::db_where(&database, ("users", "BEFORE INSERT"), &row);
         let mut child = start(&database, &["user", "import", path.to_str().unwrap()]);
-        hold.until_waiting(1);
+        hold.until_reached(1);
         child.kill().unwrap();
         child.wait().unwrap();
         hold.release();
-        db_until_gone(&database);
+        db_until_disconnected(&database);
         assert_eq!(people(&database), kill * 6_000, "whole batches");
         let events = "SELECT count(*) FROM audit_events WHERE event = 'imported'";
         assert_eq!(database.db_count(events), kill * 6_000, "a person and the event are one");

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 
 use crate::command_line::run;
-use crate::support::browser::{Begun, encode};
-use crate::support::kill::{Hold, until};
-use crate::support::mail::{db_forget_tries, db_mails};
+use crate::support::breakpoint::{Breakpoint, until};
+use crate::support::browser::{PartialRequest, encode};
+use crate::support::mail::{db_clear_rate_limits, db_mails};
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -197,8 +197,8 @@ impl Site {
 
     fn account(&self, number: usize) -> Account {
         let (server, database) = (&self.server, &self.database);
-        let email = format!("guest{number}@example.com");
-        db_forget_tries(database);
+        let email = format!("user{number}@example.com");
+        db_clear_rate_limits(database);
         let mut here = registered(server, &email);
         let mut there = server.browser();
         assert_eq!(there.login(&email, PASSWORD).status, 303);
@@ -230,7 +230,7 @@ impl Site {
     fn mail(&self, kind: &str, recipient: &str) -> Option<(String, String)> {
         let mails = db_mails(&self.database);
         let mail = mails.iter().find(|mail| mail.kind == kind && mail.recipient == recipient)?;
-        let code = mail.says["code"].as_str().unwrap_or_default();
+        let code = mail.data["code"].as_str().unwrap_or_default();
         Some((mail.text("token").to_owned(), code.to_owned()))
     }
 
@@ -245,18 +245,18 @@ impl Site {
         if !form.is_due() {
             database.db_execute("UPDATE users SET deletion_due_at = NULL");
         }
-        db_forget_tries(database);
+        db_clear_rate_limits(database);
     }
 
     /// Begins `form` in `here`; returns when the server has loaded the session and waits for the rest of the body.
-    fn begun(&self, form: &Form, account: &Account) -> Begun {
+    fn begun(&self, form: &Form, account: &Account) -> PartialRequest {
         let (path, fields) = (form.send)(account);
         let mut fields: Vec<(&str, &str)> =
             fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         // What is left to send, for a button too. No form reads it.
         fields.push(("nothing", "or something that is long enough to be cut in two"));
         let before = self.db_loaded();
-        let begun = account.here.begin(&path, form.kind, &encode(&fields));
+        let begun = account.here.send_partial(&path, form.kind, &encode(&fields));
         until(|| self.db_loaded() > before);
         begun
     }
@@ -297,7 +297,7 @@ impl Site {
 }
 
 /// What is wrong with the answer to a form after the end of its session.
-fn faults(form: &Form, account: &Account, answer: &Answer) -> Vec<String> {
+fn faults(form: &Form, account: &Account, answer: &Response) -> Vec<String> {
     let mut faults = Vec::new();
     let to = if form.route == "/logout" { "/" } else { "/login" };
     if (answer.status, answer.location()) != (303, to) {
@@ -332,7 +332,8 @@ fn nothing_happens_after(end: impl Fn(&Site, &mut Account)) {
     for (number, group) in groups.enumerate() {
         let mut account = site.account(number);
         site.db_prepare(&group[0], &account);
-        let begun: Vec<Begun> = group.iter().map(|form| site.begun(form, &account)).collect();
+        let begun: Vec<PartialRequest> =
+            group.iter().map(|form| site.begun(form, &account)).collect();
         end(&site, &mut account);
         site.db_settled();
         let mut before = site.db_rows();
@@ -551,10 +552,10 @@ fn the_end_of_a_session_is_answered_after_the_form_that_is_being_carried_out() {
             let count = || database.db_count(&format!("SELECT count(*) FROM {done}"));
             let before = count();
             let begun = site.begun(&form, &account);
-            let hold = Hold::db_at(database, stop);
+            let hold = Breakpoint::db_at(database, stop);
             std::thread::scope(|scope| {
                 let sent = scope.spawn(|| begun.finish());
-                hold.until_waiting(1);
+                hold.until_reached(1);
                 let account = &mut account;
                 let ended = scope.spawn(move || end(database, account));
                 until_it_waits(database, || ended.is_finished());
@@ -594,7 +595,7 @@ fn of_two_sessions_that_end_each_other_at_once_one_stays() {
     registered(server, EMAIL);
     for round in 0..50 {
         database.db_execute("DELETE FROM sessions");
-        let cookies = database.db_sessions(EMAIL, 2);
+        let cookies = database.db_create_sessions(EMAIL, 2);
         let ids: Vec<String> = cookies
             .iter()
             .map(|cookie| {
@@ -654,9 +655,9 @@ fn all_forms_of_one_account_at_once_from_several_sessions_never_fail() {
     let hash = "SELECT password_hash FROM users";
     let hash = database.db_texts(hash).remove(0);
     for round in 0..10 {
-        db_forget_tries(database);
+        db_clear_rate_limits(database);
         database.db_execute(&format!("UPDATE users SET password_hash = '{hash}'"));
-        let cookies = database.db_sessions(EMAIL, 4);
+        let cookies = database.db_create_sessions(EMAIL, 4);
         std::thread::scope(|scope| {
             for (number, (path, fields)) in forms.into_iter().enumerate() {
                 let mut browser = with_cookie(server, &cookies[(number + round) % cookies.len()]);

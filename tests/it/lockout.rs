@@ -1,8 +1,8 @@
 //! What strangers do to an address that is not theirs keeps its owner from nothing, and where a password may be guessed it
 //! is counted.
 
-use crate::support::kill::until;
-use crate::support::mail::{db_forget_tries, db_mail, db_mails};
+use crate::support::breakpoint::until;
+use crate::support::mail::{db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server};
 
 const ADA: &str = "ada@example.com";
@@ -30,7 +30,7 @@ fn account(server: &Server, database: &Database) -> Browser {
     let mut browser = register(server, HOME, ADA, PASSWORD);
     let code = db_mail(database, "verify_registration", 1).text("code").to_owned();
     assert_eq!(browser.post("/verify-email", &[("code", &code)]).status, 303);
-    db_forget_tries(database);
+    db_clear_rate_limits(database);
     browser
 }
 
@@ -229,7 +229,7 @@ fn the_password_beside_a_link_is_guessed_at_as_at_the_sign_in_page() {
     let mut ada = server.browser();
     ada.register(ADA);
     let link = format!("/verify-email/{}", db_mail(&database, "verify_email", 1).text("token"));
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     let guess = |address: &str| {
         server.browser().post_from(address, &link, &[("password", OTHER_PASSWORD)]).status
     };

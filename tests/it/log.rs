@@ -11,10 +11,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::mail::changed;
+use crate::support::breakpoint::until;
 use crate::support::folder::new_folder;
-use crate::support::kill::until;
 use crate::support::lines::lines;
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, Server, registered};
 
@@ -28,7 +28,7 @@ struct Traffic(Vec<JoinHandle<usize>>);
 impl Traffic {
     fn start(server: &Server, requests: usize) -> Self {
         let connection = |_| {
-            let address = server.address.clone();
+            let address = server.addr.clone();
             std::thread::spawn(move || answers(&address, requests / CONNECTIONS))
         };
         Self((0..CONNECTIONS).map(connection).collect())
@@ -92,7 +92,7 @@ fn full_pipe() -> (std::io::PipeReader, PipeWriter) {
 fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes_on() {
     let database = Database::new();
     let (reader, stderr) = pipe().unwrap();
-    let (bind, folder) = (free_address(), new_folder("reader-exits"));
+    let (bind, folder) = (free_addr(), new_folder("reader-exits"));
     let server = Server::start_logging_to(
         &database,
         stderr,
@@ -102,7 +102,7 @@ fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes
             ("FRONTDESK_PURGE_INTERVAL", "1s"),
         ],
     );
-    let mut server = server.trusts();
+    let mut server = server.until_live();
     let mut browser = registered(&server, "ada@example.com");
 
     let traffic = Traffic::start(&server, 4_000);
@@ -148,7 +148,7 @@ fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes
 fn while_the_disk_of_the_log_is_full_every_request_is_answered_and_dropped_lines_are_counted() {
     let database = Database::new();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let bind = free_address();
+    let bind = free_addr();
     let settings = [("FRONTDESK_METRICS_BIND", bind.as_str())];
     let mut server = Server::start_logging_to(&database, full, &settings);
     assert_eq!(Traffic::start(&server, 4_000).answered(), 4_000);
@@ -166,7 +166,7 @@ fn a_log_file_that_reaches_its_size_limit_does_not_end_the_server() {
     let database = Database::new();
     let folder = new_folder("log-limit");
     create_dir(&folder).unwrap();
-    let bind = free_address();
+    let bind = free_addr();
     let settings = [("FRONTDESK_METRICS_BIND", bind.as_str())];
     let file = File::create(folder.join("log")).unwrap();
     let mut server = Server::start_logging_to(&database, file, &settings);
@@ -189,7 +189,7 @@ fn a_log_that_can_be_written_again_reports_how_many_lines_were_dropped() {
         // Opened for both, so that neither end waits for the other.
         let both = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let stderr = OpenOptions::new().write(true).open(&path).unwrap();
-        let bind = free_address();
+        let bind = free_addr();
         let settings = [("FRONTDESK_METRICS_BIND", bind.as_str()), ("FRONTDESK_LOG", format)];
         let mut server = Server::start_logging_to(&database, stderr, &settings);
         drop(both);
@@ -220,7 +220,7 @@ fn a_log_that_can_be_written_again_reports_how_many_lines_were_dropped() {
 fn while_the_log_is_not_read_every_request_is_answered_and_every_line_is_written_or_counted() {
     let database = Database::new();
     let (reader, stderr) = pipe().unwrap();
-    let bind = free_address();
+    let bind = free_addr();
     let settings = [("FRONTDESK_METRICS_BIND", bind.as_str()), ("FRONTDESK_LOG", "json")];
     let mut server = Server::start_logging_to(&database, stderr, &settings);
     let requests = 16_000;
@@ -303,7 +303,7 @@ fn a_job_that_panics_is_restarted_and_reported_by_log_readiness_and_metrics() {
         database.db_enqueue("ada@example.com", &changed("Ada"));
         let unreadable = "UPDATE mail_outbox SET created_at = 'infinity', next_attempt_at = now()";
         database.db_execute(unreadable);
-        let (bind, folder) = (free_address(), new_folder("panics"));
+        let (bind, folder) = (free_addr(), new_folder("panics"));
         let settings = [
             ("FRONTDESK_METRICS_BIND", bind.as_str()),
             ("FRONTDESK_MAIL_DIR", folder.to_str().unwrap()),
@@ -332,7 +332,7 @@ fn a_job_that_panics_is_restarted_and_reported_by_log_readiness_and_metrics() {
         until(|| database.db_count("SELECT count(*) FROM mail_outbox WHERE state = 'sent'") == 1);
         let restarts = restarts() as usize;
 
-        let log = server.stopped();
+        let log = server.stop();
         let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).collect();
         assert_eq!(panics.len(), 2 * restarts, "a panic, and a line that names the job:\n{log}");
         for line in panics {

@@ -9,7 +9,7 @@ use frontdesk::mail::{Message, outbox};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::server::{KEY, Setting};
 use crate::support::smtp::{Smtp, Tls, sealer, until};
 use crate::support::{Browser, Database, Server};
@@ -59,7 +59,7 @@ pub fn frontdesk(
 
 #[test]
 fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgotten() {
-    for tls in [Tls::Upgraded, Tls::Implicit] {
+    for tls in [Tls::StartTls, Tls::Implicit] {
         let database = Database::new();
         let smtp = Smtp::start(tls);
         let url = smtp.settings()[0].1.replace("://", "://desk:p%40ss%3Aword%2F@");
@@ -76,7 +76,7 @@ fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgo
         );
         database.db_enqueue("Ada@Bücher.example", &reset("Ada"));
         until("the mail is marked as sent", || database.db_mails("sent") == 1);
-        let arrived = smtp.arrived();
+        let arrived = smtp.received();
         assert_eq!(arrived.len(), 1);
         let mail = &arrived[0];
         assert!(mail.encrypted, "{tls:?}");
@@ -111,7 +111,7 @@ fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgo
 #[test]
 fn a_mail_is_sent_if_and_only_if_what_it_tells_of_was_committed() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     database.runtime.block_on(async {
         let mut connection = database.pool.acquire().await.unwrap();
@@ -124,14 +124,14 @@ fn a_mail_is_sent_if_and_only_if_what_it_tells_of_was_committed() {
     });
     database.db_enqueue("done@example.com", &changed("Ada"));
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
-    assert_eq!(smtp.arrived().len(), 1);
-    assert_eq!(smtp.arrived_for("done@example.com").len(), 1);
+    assert_eq!(smtp.received().len(), 1);
+    assert_eq!(smtp.received_by("done@example.com").len(), 1);
 }
 
 #[test]
 fn what_people_type_reaches_no_header_and_is_never_read_as_a_template() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     let name = "Ada\r\nBcc: eve@example.com\r\n\r\n{{7*7}} {% raw %} <script>";
     // The name is stored by no page of ours; what an engine hands over is hostile all the same.
@@ -145,7 +145,7 @@ fn what_people_type_reaches_no_header_and_is_never_read_as_a_template() {
     until("one is sent, two are refused", || {
         database.db_mails("sent") == 1 && database.db_mails("failed") == 2
     });
-    let arrived = smtp.arrived();
+    let arrived = smtp.received();
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0].to, ["ada@example.com"]);
     let (head, body) = arrived[0].content.split_once("\r\n\r\n").unwrap();
@@ -158,17 +158,17 @@ fn what_people_type_reaches_no_header_and_is_never_read_as_a_template() {
 #[test]
 fn two_servers_share_two_hundred_mails_and_send_each_once() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let servers = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
     for number in 0..200 {
-        database.db_enqueue(&format!("guest{number}@example.com"), &changed("Ada"));
+        database.db_enqueue(&format!("user{number}@example.com"), &changed("Ada"));
     }
     until("all are sent", || database.db_mails("sent") == 200);
     let mut recipients: Vec<String> =
-        smtp.arrived().iter().flat_map(|mail| mail.to.clone()).collect();
+        smtp.received().iter().flat_map(|mail| mail.to.clone()).collect();
     recipients.sort();
     recipients.dedup();
-    assert_eq!((smtp.arrived().len(), recipients.len()), (200, 200));
+    assert_eq!((smtp.received().len(), recipients.len()), (200, 200));
     let shares = servers.each_ref().map(|server| server.log().matches("mail is sent").count());
     println!("200 mails over two servers: {shares:?}");
     assert!(shares.iter().all(|share| *share > 20), "{shares:?}");
@@ -198,7 +198,7 @@ fn a_folder_gets_an_eml_file_each_that_others_can_not_read() {
 #[test]
 fn operators_list_mail_without_what_it_says_and_send_again_what_failed() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
     database.db_enqueue("bob@example.com", &reset("Bob"));
@@ -225,7 +225,7 @@ fn operators_list_mail_without_what_it_says_and_send_again_what_failed() {
         .db_execute("UPDATE mail_outbox SET recipient = 'ada@example.com' WHERE state = 'failed'");
     assert_eq!(run(&["mail", "retry", failed]).0, 0);
     until("it arrives after all", || database.db_mails("sent") == 2);
-    assert_eq!(smtp.arrived_for("ada@example.com").len(), 1);
+    assert_eq!(smtp.received_by("ada@example.com").len(), 1);
     assert_eq!(run(&["mail", "retry", "--failed"]).0, 3, "none failed");
     drop(server);
 }
@@ -233,7 +233,7 @@ fn operators_list_mail_without_what_it_says_and_send_again_what_failed() {
 #[test]
 fn the_doctor_and_the_metrics_tell_about_mail() {
     let database = Database::new();
-    let good = Smtp::start(Tls::Upgraded);
+    let good = Smtp::start(Tls::StartTls);
     let wrong = Smtp::start(Tls::WrongName("implicit"));
     let plain = Smtp::start(Tls::None);
     let ask = |settings: &[(&'static str, String)]| {
@@ -255,10 +255,10 @@ fn the_doctor_and_the_metrics_tell_about_mail() {
         assert!(line.starts_with("problem") && line.contains(word), "{word}: {line}");
         assert!(!line.contains("wrong@"), "{line}");
     }
-    assert_eq!(good.arrived().len() + plain.arrived().len(), 0, "the doctor sent mail");
+    assert_eq!(good.received().len() + plain.received().len(), 0, "the doctor sent mail");
     assert!(ask(&[]).contains("/dev/mailbox"));
 
-    let bind = free_address();
+    let bind = free_addr();
     let _server = mailing(&database, &good, &[("FRONTDESK_METRICS_BIND", &bind)]);
     database.db_enqueue("ada@example.com", &changed("Ada"));
     database.db_enqueue("refuse-ada@example.com", &changed("Ada"));

@@ -24,8 +24,8 @@ fn without_tls_or_with_a_wrong_certificate_nothing_is_said_and_mail_waits() {
         (Tls::None, "STARTTLS is not supported"),
         (Tls::WrongName("starttls"), "not valid for name"),
         (Tls::WrongName("implicit"), "not valid for name"),
-        (Tls::Unknown("starttls"), "UnknownIssuer"),
-        (Tls::Unknown("implicit"), "UnknownIssuer"),
+        (Tls::UnknownIssuer("starttls"), "UnknownIssuer"),
+        (Tls::UnknownIssuer("implicit"), "UnknownIssuer"),
     ] {
         let database = Database::new();
         let smtp = Smtp::start(tls);
@@ -38,7 +38,7 @@ fn without_tls_or_with_a_wrong_certificate_nothing_is_said_and_mail_waits() {
         });
         assert!(said.contains(word), "{tls:?}: {said}");
         assert_eq!(database.db_mails("waiting"), 1, "{tls:?}");
-        assert_eq!(smtp.arrived().len(), 0, "{tls:?}");
+        assert_eq!(smtp.received().len(), 0, "{tls:?}");
         assert!(server.log().contains(word), "{tls:?}: {}", server.log());
     }
 }
@@ -46,7 +46,7 @@ fn without_tls_or_with_a_wrong_certificate_nothing_is_said_and_mail_waits() {
 #[test]
 fn a_greylisted_mail_waits_half_a_minute_or_so_and_arrives_once() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     database.db_enqueue("greylist-ada@example.com", &reset("Ada"));
     until("the mail is put off", || error(&database).contains("451"));
@@ -56,20 +56,20 @@ fn a_greylisted_mail_waits_half_a_minute_or_so_and_arrives_once() {
     assert_eq!(database.db_count(soon), 1);
     database.db_execute(DUE);
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
-    assert_eq!((smtp.said("451"), smtp.arrived().len()), (1, 1));
+    assert_eq!((smtp.replies("451"), smtp.received().len()), (1, 1));
     assert_eq!(database.db_count("SELECT attempts::bigint FROM mail_outbox"), 2);
 }
 
 #[test]
 fn a_recipient_who_is_refused_for_good_is_not_tried_again_and_others_still_get_mail() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
     until("the mail is given up", || database.db_mails("failed") == 1);
     database.db_enqueue("bob@example.com", &reset("Bob"));
     until("the other is sent", || database.db_mails("sent") == 1);
-    assert_eq!((smtp.said("550"), smtp.arrived().len()), (1, 1));
+    assert_eq!((smtp.replies("550"), smtp.received().len()), (1, 1));
     let log = server.log();
     assert!(log.contains("mail is given up") && log.contains("550"), "{log}");
     assert!(!log.contains("refuse-ada") && !log.contains("is unknown here"), "{log}");
@@ -78,7 +78,7 @@ fn a_recipient_who_is_refused_for_good_is_not_tried_again_and_others_still_get_m
 #[test]
 fn a_mail_server_that_repeats_a_link_does_not_bring_it_into_the_table_or_the_log() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("reject-ada@example.com", &reset("Ada"));
     until("the mail is given up", || database.db_mails("failed") == 1);
@@ -93,7 +93,7 @@ fn a_mail_server_that_repeats_a_link_does_not_bring_it_into_the_table_or_the_log
 #[test]
 fn a_wrong_password_or_a_refused_sender_is_our_mistake_and_mail_waits_for_it_to_be_mended() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let url = smtp.settings()[0].1.replace("://", "://desk:wrong@");
     for (name, value, word) in [
         ("FRONTDESK_SMTP_URL", url.as_str(), "535"),
@@ -114,7 +114,7 @@ fn a_wrong_password_or_a_refused_sender_is_our_mistake_and_mail_waits_for_it_to_
 #[test]
 fn a_mail_is_given_up_after_ten_attempts_and_not_before() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     database.db_enqueue("unknown-ada@example.com", &reset("Ada"));
     let tried = |times: i64| {
@@ -132,18 +132,18 @@ fn a_mail_is_given_up_after_ten_attempts_and_not_before() {
         database.db_execute(DUE);
     }
     tried(10);
-    assert_eq!((database.db_mails("failed"), smtp.said("451")), (1, 10));
+    assert_eq!((database.db_mails("failed"), smtp.replies("451")), (1, 10));
 }
 
 #[test]
 fn a_stalled_mail_server_holds_up_no_page_no_other_mail_and_no_stop() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let mut server = mailing(&database, &smtp, &[]);
     for number in 0..3 {
         database.db_enqueue(&format!("stall-{number}@example.com"), &reset("Ada"));
     }
-    until("three mails stall", || smtp.arrived().len() == 3);
+    until("three mails stall", || smtp.received().len() == 3);
     let began = Instant::now();
     database.db_enqueue("bob@example.com", &reset("Bob"));
     until("another mail is sent", || database.db_mails("sent") == 1);
@@ -159,11 +159,11 @@ fn a_stalled_mail_server_holds_up_no_page_no_other_mail_and_no_stop() {
     // They were not given up meanwhile, and arrive once when the server wakes.
     smtp.release("stalled-enough");
     until("the stalled ones are sent", || database.db_mails("sent") == 4);
-    assert_eq!(smtp.arrived().len(), 4);
+    assert_eq!(smtp.received().len(), 4);
 
     std::fs::remove_file(smtp.folder.join("stalled-enough")).unwrap();
     database.db_enqueue("stall-last@example.com", &reset("Ada"));
-    until("it stalls", || smtp.arrived().len() == 5);
+    until("it stalls", || smtp.received().len() == 5);
     let began = Instant::now();
     server.signal("TERM");
     assert_eq!(server.ended(), Some(0));
@@ -178,22 +178,22 @@ fn a_stalled_mail_server_holds_up_no_page_no_other_mail_and_no_stop() {
 #[test]
 fn a_mail_server_that_takes_thirty_seconds_after_data_gets_the_mail_once() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let _servers = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
     database.db_enqueue("stall-ada@example.com", &reset("Ada"));
     let began = Instant::now();
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
     assert!(began.elapsed() > Duration::from_secs(29), "{:?}", began.elapsed());
-    assert_eq!(smtp.arrived().len(), 1);
+    assert_eq!(smtp.received().len(), 1);
 }
 
 #[test]
 fn killed_between_sending_and_marking_a_mail_goes_twice_at_most_with_the_same_id() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let mut server = mailing(&database, &smtp, &[]);
     database.db_enqueue("hold-ada@example.com", &reset("Ada"));
-    until("the mail server has it", || smtp.arrived().len() == 1);
+    until("the mail server has it", || smtp.received().len() == 1);
     // Whoever marks it now waits for this lock; then the mail server says that it took it.
     let locked = database.runtime.block_on(async {
         let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
@@ -215,7 +215,7 @@ fn killed_between_sending_and_marking_a_mail_goes_twice_at_most_with_the_same_id
           WHERE datname = current_database() AND application_name LIKE 'frontdesk%'",
     );
     database.runtime.block_on(async { locked.close().await.unwrap() });
-    assert_eq!((smtp.said("250"), database.db_mails("waiting")), (1, 1));
+    assert_eq!((smtp.replies("250"), database.db_mails("waiting")), (1, 1));
 
     // Its lease holds for a minute; then another server takes over.
     let leased = "SELECT count(*) FROM mail_outbox WHERE next_attempt_at > now()";
@@ -223,7 +223,7 @@ fn killed_between_sending_and_marking_a_mail_goes_twice_at_most_with_the_same_id
     let _others = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
     database.db_execute(DUE);
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
-    let arrived = smtp.arrived();
+    let arrived = smtp.received();
     assert_eq!(arrived.len(), 2);
     assert_eq!(arrived[0].header("Message-ID"), arrived[1].header("Message-ID"));
     assert_eq!(arrived[0].content, arrived[1].content);
@@ -235,25 +235,25 @@ fn killed_six_times_among_six_hundred_mails_none_is_lost_and_each_crash_doubles_
     // More than are sent in any stall between a look and the kill.
     const MAILS: usize = 600;
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     for number in 0..MAILS {
-        database.db_enqueue(&format!("guest{number}@example.com"), &reset("Ada"));
+        database.db_enqueue(&format!("user{number}@example.com"), &reset("Ada"));
     }
     for round in 0..KILLS {
         let mut server = mailing(&database, &smtp, &[]);
-        let before = smtp.arrived().len();
+        let before = smtp.received().len();
         // Somewhere among the mails in flight; the exact place is chance.
-        until("some are sent", || smtp.arrived().len() > before + round);
+        until("some are sent", || smtp.received().len() > before + round);
         server.signal("KILL");
         server.ended();
         database.db_execute(DUE);
     }
     let _last = mailing(&database, &smtp, &[]);
     until("all are sent", || database.db_mails("sent") == MAILS as i64);
-    let arrived = smtp.arrived();
+    let arrived = smtp.received();
     let mut most = 0;
     for number in 0..MAILS {
-        let guest = format!("guest{number}@example.com");
+        let guest = format!("user{number}@example.com");
         let copies: Vec<_> = arrived.iter().filter(|mail| mail.to == [guest.as_str()]).collect();
         assert!(!copies.is_empty(), "mail {number} is lost");
         assert!(
@@ -273,7 +273,7 @@ fn killed_six_times_among_six_hundred_mails_none_is_lost_and_each_crash_doubles_
 #[test]
 fn without_a_mail_server_that_answers_the_site_starts_and_mail_waits_for_it() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let mut settings = smtp.settings();
     let gone = free_port();
     settings[0].1 = format!("smtp://localhost:{gone}");
@@ -320,7 +320,7 @@ fn a_mail_that_does_not_fit_on_a_full_disk_waits_and_arrives_whole_when_there_is
     let (code, out, _) = frontdesk(&database, &settings, &["doctor"]);
     assert!(code == 4 && out.contains("cannot be written to: No space left"), "{code} {out}");
 
-    disk.make_room();
+    disk.free_space();
     database.db_execute(DUE);
     until("the mail is sent", || database.db_mails("sent") == 2);
     let id = database.db_texts("SELECT id::text FROM mail_outbox WHERE recipient LIKE 'bob%'");

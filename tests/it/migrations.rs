@@ -160,7 +160,7 @@ fn before_the_index() -> Database {
 fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
     let database = before_the_index();
     database.db_execute("DROP INDEX users_deletion_due_at_idx");
-    let older = database.db_hold("LOCK TABLE users IN ROW EXCLUSIVE MODE");
+    let older = database.db_begin("LOCK TABLE users IN ROW EXCLUSIVE MODE");
     let pool = database.pool.clone();
     let migrated = database.runtime.spawn(async move { migrations::run(&pool).await });
     let waiting = "SELECT count(*) FROM pg_stat_activity
@@ -169,7 +169,7 @@ fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
     while database.db_count(waiting) == 0 {
         assert!(!migrated.is_finished(), "it gave up");
     }
-    older.let_go();
+    older.rollback();
     database.runtime.block_on(migrated).unwrap().unwrap();
     let valid = "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = 'users_deletion_due_at_idx'::regclass";
     assert_eq!(database.db_count(valid), 1);
@@ -193,7 +193,7 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
     let refused = |database: &Database, settings: &[(&str, &str)]| {
         let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
         all.extend_from_slice(settings);
-        Server::start_bare(&all).err().expect("it must not start")
+        Server::start_with(&all).err().expect("it must not start")
     };
     let off = [("FRONTDESK_MIGRATE", "off")];
     let empty = Database::empty();

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::command_line;
 use crate::revocation::with_cookie;
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered};
 
 const EMAIL: &str = "ada@example.com";
@@ -55,9 +55,9 @@ fn trusted(server: &Server) -> bool {
 #[test]
 fn while_the_notification_queue_is_full_everything_works_and_every_end_is_final() {
     let database = new_database();
-    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     let mut ada = registered(&servers[0], EMAIL);
-    let cookies = database.db_sessions(EMAIL, 3);
+    let cookies = database.db_create_sessions(EMAIL, 3);
     for cookie in &cookies {
         assert!(servers.iter().all(|server| with_cookie(server, cookie).is_signed_in()));
     }
@@ -94,9 +94,9 @@ fn server_login(server: &Server, password: &str) -> u16 {
 #[test]
 fn a_change_without_a_notification_is_known_to_every_server_when_it_is_answered() {
     let database = new_database();
-    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     registered(&servers[0], EMAIL);
-    let cookies = database.db_sessions(EMAIL, 40);
+    let cookies = database.db_create_sessions(EMAIL, 40);
     refuse(&database, "sessions:%");
     for (number, cookie) in cookies.iter().enumerate() {
         assert!(servers.iter().all(|server| with_cookie(server, cookie).is_signed_in()));

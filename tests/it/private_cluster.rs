@@ -18,7 +18,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn start(folder: &Path) -> Server {
-    Server::start_bare(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())])
+    Server::start_with(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())])
         .unwrap_or_else(|log| panic!("it did not start:\n{log}"))
 }
 
@@ -116,7 +116,7 @@ fn people_and_sessions_survive_a_restart_and_a_kill_and_no_postgresql_is_left_be
 
     for kill in ["frontdesk", "postgresql"] {
         let mut server = start(&folder);
-        ada = ada.at(&server.address);
+        ada = ada.on_server(&server.addr);
         assert!(ada.is_signed_in());
         let second = postmaster(&folder).unwrap();
         if kill == "frontdesk" {
@@ -130,7 +130,7 @@ fn people_and_sessions_survive_a_restart_and_a_kill_and_no_postgresql_is_left_be
     let began = Instant::now();
     let mut server = start(&folder);
     println!("started again in {:?}", began.elapsed());
-    assert!(ada.at(&server.address).is_signed_in());
+    assert!(ada.on_server(&server.addr).is_signed_in());
     server.signal("INT");
     assert_eq!(server.ended(), Some(0));
     fs::remove_dir_all(&folder).ok();
@@ -157,12 +157,12 @@ fn a_second_site_on_the_same_folder_is_told_what_to_do() {
     let folder = folder("twice");
     let first = start(&folder);
     let said =
-        Server::start_bare(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())]).err().unwrap();
+        Server::start_with(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())]).err().unwrap();
     assert!(
         said.contains("Another Frontdesk is already running") && said.contains("DATABASE_URL"),
         "{said}"
     );
-    assert_eq!(Browser::new(&first.address).get("/readyz").status, 200);
+    assert_eq!(Browser::new(&first.addr).get("/readyz").status, 200);
     drop(first);
     if let Some(pid) = postmaster(&folder) {
         until_gone(pid);

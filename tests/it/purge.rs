@@ -10,7 +10,7 @@ use frontdesk::session::purge::{self, Pace};
 use frontdesk::session::{PgSessionStore, Windows};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::server::KEY;
 use crate::support::{Database, PASSWORD, Server, registered};
 
@@ -120,13 +120,13 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
     // A statement of its that waits for a lock longer than this fails, and so does the test. It has purged when it starts.
     let url = format!("{}&options=-c lock_timeout=100ms", database.server_url);
     let settings = [("DATABASE_URL", url.as_str()), ("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")];
-    let server = Server::start(&database, &settings).trusts();
+    let server = Server::start(&database, &settings).until_live();
     registered(&server, "ada@example.com");
-    database.db_guests("ada@example.com", 1000);
+    database.db_create_users("ada@example.com", 1000);
     let rows = rows();
     fill(&database, rows, true);
     fill(&database, rows / 100, false);
-    let cookies = database.db_sessions_seen("ada@example.com", 10_000, "2 minutes");
+    let cookies = database.db_create_sessions_seen("ada@example.com", 10_000, "2 minutes");
     database.db_execute("VACUUM ANALYZE sessions");
     database.db_execute("CREATE TABLE mistakes (expired_at timestamptz, deleted_at timestamptz)");
     database.db_execute(
@@ -165,7 +165,7 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
             while !done.load(Ordering::SeqCst) {
                 let number = times.len();
                 let address = std::net::Ipv4Addr::from(0xc612_0000 + number as u32).to_string();
-                let email = format!("guest{}@example.com", number % 1000);
+                let email = format!("user{}@example.com", number % 1000);
                 let began = Instant::now();
                 let answer = server.browser().login_from(&address, &email, PASSWORD);
                 assert_eq!(answer.status, 303, "{}", server.log());

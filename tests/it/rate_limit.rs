@@ -6,9 +6,9 @@ mod known_devices;
 use frontdesk::user::purge;
 
 use crate::command_line::run;
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
 const ADA: &str = "ada@example.com";
@@ -45,21 +45,21 @@ fn hashes(metrics: &str) -> u64 {
     line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
 }
 
-fn retry_after(answer: &Answer) -> u64 {
+fn retry_after(answer: &Response) -> u64 {
     answer.header("retry-after").unwrap().parse().unwrap()
 }
 
 #[test]
 fn two_hundred_wrong_passwords_at_once_over_two_servers_are_five_checks() {
     let database = Database::new();
-    let metrics = [free_address(), free_address()];
+    let metrics = [free_addr(), free_addr()];
     let start = |bind: &str| Server::start(&database, &[("FRONTDESK_METRICS_BIND", bind)]);
     let servers = [start(&metrics[0]), start(&metrics[1])];
     registered(&servers[0], ADA);
     for email in [ADA, "nobody@example.com"] {
         let sum = || metrics.iter().map(|bind| hashes(bind)).sum::<u64>();
         let before = sum();
-        let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let answers: Vec<Response> = std::thread::scope(|scope| {
             let crowd: Vec<_> = (0..200)
                 .map(|number| {
                     let server = &servers[number % 2];
@@ -146,7 +146,7 @@ fn one_password_against_many_accounts_is_counted_by_the_address() {
     let (server, _database) = behind_a_proxy();
     let statuses: Vec<u16> = (0..53)
         .map(|number| {
-            let email = format!("guest{number}@example.com");
+            let email = format!("user{number}@example.com");
             server.browser().login_from("203.0.113.7", &email, OTHER_PASSWORD).status
         })
         .collect();
@@ -272,13 +272,13 @@ fn a_success_gives_back_its_own_and_nothing_else() {
 fn a_crowd_that_signs_in_from_one_address_does_not_use_it_up() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
-    database.db_guests(ADA, 60);
+    database.db_create_users(ADA, 60);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let crowd: Vec<_> = (0..60)
             .map(|number| {
                 let server = &server;
                 scope.spawn(move || {
-                    let email = format!("guest{number}@example.com");
+                    let email = format!("user{number}@example.com");
                     server.browser().login_from("203.0.113.1", &email, PASSWORD).status
                 })
             })
@@ -288,7 +288,7 @@ fn a_crowd_that_signs_in_from_one_address_does_not_use_it_up() {
     println!("60 at once from one address: {} in", statuses.iter().filter(|s| **s == 303).count());
     // Some may have come while fifty others were being looked at; none of that lasts.
     for number in 0..60 {
-        let email = format!("guest{number}@example.com");
+        let email = format!("user{number}@example.com");
         let answer = server.browser().login_from("203.0.113.1", &email, PASSWORD);
         assert_eq!(answer.status, 303, "{number}");
     }

@@ -5,20 +5,20 @@ use serde_json::Value;
 use crate::support::browser::encode;
 use crate::support::mail::db_mail;
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
 const OLD: &str = "UPDATE sessions SET authenticated_at = now() - interval '15 minutes'";
 
 /// The value of a hidden field.
-fn hidden(answer: &Answer, name: &str) -> String {
+fn hidden(answer: &Response, name: &str) -> String {
     let rest = answer.body.split(&format!("name=\"{name}\" value=\"")).nth(1);
     let value = rest.and_then(|rest| rest.split('"').next()).unwrap_or_default();
     value.replace("&amp;", "&").replace("&#x2F;", "/")
 }
 
 /// Fills the page that asks, as a browser does.
-fn confirm(browser: &mut Browser, asked: &Answer, password: &str) -> Answer {
+fn confirm(browser: &mut Browser, asked: &Response, password: &str) -> Response {
     let (next, original) = (hidden(asked, "next"), hidden(asked, "original_request"));
     let fields = [("password", password), ("next", &next), ("original_request", &original)];
     browser.post("/account/confirm", &fields)
@@ -170,7 +170,7 @@ fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_
     let original = hidden(&asked, "original_request");
     assert!(original.len() > 40);
     database.db_execute("UPDATE sessions SET authenticated_at = now()");
-    let nothing = |what: &str, answer: Answer| {
+    let nothing = |what: &str, answer: Response| {
         assert_eq!(answer.status, 400, "{what}: {}", answer.body);
         assert_eq!(
             database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL"),
@@ -240,18 +240,19 @@ fn a_request_that_is_too_large_to_be_carried_is_refused() {
 #[test]
 fn saying_who_you_are_gives_a_new_secret_and_the_old_cookie_is_dead_on_every_server() {
     let database = Database::new();
-    let servers = [Server::start(&database, &[]).trusts(), Server::start(&database, &[]).trusts()];
+    let servers =
+        [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
     let mut browser = registered(&servers[0], "ada@example.com");
     let old = browser.clone();
     for server in &servers {
-        assert!(old.at(&server.address).is_signed_in());
+        assert!(old.on_server(&server.addr).is_signed_in());
     }
     database.db_execute(OLD);
     let asked = browser.get("/account/confirm?next=/account");
     assert_eq!(confirm(&mut browser, &asked, PASSWORD).status, 303);
     for server in &servers {
-        assert!(!old.at(&server.address).is_signed_in(), "the old cookie");
-        let mut here = browser.at(&server.address);
+        assert!(!old.on_server(&server.addr).is_signed_in(), "the old cookie");
+        let mut here = browser.on_server(&server.addr);
         assert_eq!(here.post("/account/export", &[]).status, 200, "fresh here too");
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::breakpoint::until;
 use crate::support::browser::encode;
-use crate::support::kill::until;
-use crate::support::mail::{db_forget_tries, db_mail, db_mails};
+use crate::support::mail::{db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, raw, registered, site};
 
 const NEW: &str = "a third password of theirs";
@@ -15,7 +15,7 @@ const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded")
 fn link(server: &Server, database: &Database, email: &str, count: usize) -> String {
     let answer = server.browser().post("/forgot-password", &[("email", email)]);
     assert_eq!((answer.status, answer.location()), (303, "/forgot-password?sent"));
-    db_forget_tries(database);
+    db_clear_rate_limits(database);
     let mail = db_mail(database, "reset_password", count);
     format!("/reset-password/{}", mail.text("token"))
 }
@@ -44,7 +44,7 @@ fn a_reset_ends_every_session_signs_nobody_in_and_tells_the_owner() {
     assert!(here.get("/login").body.contains("signed out everywhere"));
     let told = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.recipient.as_str(), told.says["by_reset"].as_bool()),
+        (told.recipient.as_str(), told.data["by_reset"].as_bool()),
         ("ada@example.com", Some(true))
     );
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
@@ -83,7 +83,7 @@ fn thirty_uses_of_one_reset_link_at_once_set_one_password() {
     let good: Vec<_> = statuses.iter().filter(|(_, status)| *status == 303).collect();
     assert_eq!(good.len(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|(_, status)| [303, 410, 429].contains(status)), "{statuses:?}");
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     let password = format!("password of guest {}", good[0].0);
     assert_eq!(server.browser().login("ada@example.com", &password).status, 303);
     assert_eq!(
@@ -165,7 +165,7 @@ fn a_link_for_one_thing_does_nothing_else() {
     ] {
         assert_eq!(ada.get(&path).status, 410, "{path}");
         assert_eq!(ada.post(&path, &fields).status, 410, "{path}");
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     assert!(ada.is_signed_in());
     assert_eq!(set(&mut server.browser(), &format!("/reset-password/{reset}"), NEW), 303);
@@ -194,7 +194,7 @@ fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
             body.len()
         )
     };
-    let own = server.address.as_str();
+    let own = server.addr.as_str();
     for (number, request) in [
         head("/forgot-password", own, ""),
         head("/forgot-password", "evil.example", ""),
@@ -210,9 +210,9 @@ fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
     .into_iter()
     .enumerate()
     {
-        let answer = raw(&server.address, request.as_bytes()).unwrap();
+        let answer = raw(&server.addr, request.as_bytes()).unwrap();
         assert_eq!((answer.status, answer.location()), (303, "/forgot-password?sent"), "{request}");
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         let mut mails = Vec::new();
         until(|| {
             mails = letters(&folder);
@@ -257,7 +257,7 @@ fn a_change_of_password_is_told_to_the_owner() {
     ada.post("/account/password", &fields);
     let told = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.recipient.as_str(), told.says["by_reset"].as_bool()),
+        (told.recipient.as_str(), told.data["by_reset"].as_bool()),
         ("ada@example.com", Some(false))
     );
 }

@@ -90,7 +90,7 @@ fn a_code_signs_in_whoever_typed_the_password_a_moment_ago_and_nobody_later() {
     let (server, database) = verified_site();
     for (number, (age, signed_in)) in [("14 min", true), ("16 min", false)].into_iter().enumerate()
     {
-        let email = format!("guest{number}@example.com");
+        let email = format!("user{number}@example.com");
         let mut browser = server.browser();
         register(&mut browser, &email, PASSWORD);
         let code = db_mail(&database, "verify_registration", number + 1).text("code").to_owned();

@@ -9,8 +9,8 @@ use frontdesk::db::migrations;
 
 use crate::support::browser::encode;
 use crate::support::folder::new_folder;
-use crate::support::history::{Event, History, Outcome, Verdict};
-use crate::support::proxy::{Proxy, Wire};
+use crate::support::history::{Event, History, Outcome, Report};
+use crate::support::proxy::{Link, Proxy};
 use crate::support::{Browser, Database, Server, registered, site};
 
 pub const EMAIL: &str = "ada@example.com";
@@ -27,7 +27,7 @@ const BY_HAND: [&str; 2] = [
 pub struct Cluster {
     pub database: Database,
     pub servers: Vec<Server>,
-    pub wires: Vec<Proxy>,
+    pub proxies: Vec<Proxy>,
 }
 
 impl Cluster {
@@ -36,16 +36,16 @@ impl Cluster {
     }
 
     fn on(database: Database, count: usize) -> Self {
-        let wires: Vec<Proxy> = (0..count).map(|_| Proxy::start(database.socket())).collect();
-        let servers = wires
+        let proxies: Vec<Proxy> = (0..count).map(|_| Proxy::start(database.socket())).collect();
+        let servers = proxies
             .iter()
             .map(|wire| {
                 let url = database.url_through(wire);
-                Server::start(&database, &[("FRONTDESK_LISTEN_URL", &url)]).trusts()
+                Server::start(&database, &[("FRONTDESK_LISTEN_URL", &url)]).until_live()
             })
             .collect::<Vec<Server>>();
         registered(&servers[0], EMAIL);
-        Self { database, servers, wires }
+        Self { database, servers, proxies }
     }
 
     fn browsers(&self, cookie: &str) -> Vec<Browser> {
@@ -73,7 +73,7 @@ impl Cluster {
         then: &dyn Fn(),
     ) -> Duration {
         self.trusted();
-        let cookie = self.database.db_sessions(EMAIL, 1).remove(0);
+        let cookie = self.database.db_create_sessions(EMAIL, 1).remove(0);
         let mut browsers = self.browsers(&cookie);
         assert!(browsers.iter_mut().all(Browser::is_signed_in));
         fault();
@@ -98,7 +98,7 @@ impl Cluster {
         let mut browser = with_cookie(&self.servers[server], cookie);
         let began = Instant::now();
         let outcome = match browser.try_send("GET", "/account/profile", &[], "") {
-            Ok(answer) if answer.status == 200 => Outcome::LetIn,
+            Ok(answer) if answer.status == 200 => Outcome::Accepted,
             Ok(answer) if answer.location().starts_with("/login") => Outcome::Refused,
             _ => Outcome::Unavailable,
         };
@@ -109,10 +109,10 @@ impl Cluster {
     fn end(&self, history: &History, session: usize, server: usize, by: &Way<'_>) {
         let first = Instant::now();
         let mut outcome = Outcome::Unavailable;
-        while outcome != Outcome::Ended && first.elapsed() < Duration::from_secs(30) {
+        while outcome != Outcome::Revoked && first.elapsed() < Duration::from_secs(30) {
             let began = Instant::now();
             if by(server) {
-                outcome = Outcome::Ended;
+                outcome = Outcome::Revoked;
             }
             history.record(Event { session, server, began, ended: Instant::now(), outcome });
         }
@@ -166,7 +166,7 @@ impl Cluster {
     fn crowd_during(&self, name: &str, fault: impl Fn(&Self), mend: impl Fn(&Self)) -> String {
         let (stop, history) = (AtomicBool::new(false), History::default());
         // Made before anything breaks; more than can end in that time.
-        let cookies = self.database.db_sessions(EMAIL, 10_000);
+        let cookies = self.database.db_create_sessions(EMAIL, 10_000);
         let window = std::thread::scope(|scope| {
             let crowd = scope.spawn(|| self.crowd(&history, &cookies, &stop));
             std::thread::sleep(Duration::from_secs(1));
@@ -180,13 +180,13 @@ impl Cluster {
             crowd.join().expect("the crowd comes home");
             broken..mended
         });
-        let verdict = history.judge();
+        let report = history.check();
         let (ends, refused) = history.during(window, self.servers.len());
-        let said = judged(name, &verdict);
-        assert!(verdict.sessions < cookies.len(), "{name}: nobody was left to be ended");
+        let said = judged(name, &report);
+        assert!(report.sessions < cookies.len(), "{name}: nobody was left to be ended");
         // One for each of the eight at least; a lease is the longest that an end waits.
-        assert!(ends >= 8, "{name}: too few ended meanwhile to say anything: {ends}, {verdict:?}");
-        assert!(refused.iter().all(|refused| *refused >= ends), "{name}: {refused:?}, {verdict:?}");
+        assert!(ends >= 8, "{name}: too few ended meanwhile to say anything: {ends}, {report:?}");
+        assert!(refused.iter().all(|refused| *refused >= ends), "{name}: {refused:?}, {report:?}");
         // Whoever could not hear hears again.
         self.trusted();
         format!("{said}; {ends} ended while it lasted, then refused {refused:?} times")
@@ -210,22 +210,22 @@ pub fn posts(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> bool
     answer.is_ok_and(|answer| answer.status == 303)
 }
 
-pub fn judged(name: &str, verdict: &Verdict) -> String {
+pub fn judged(name: &str, report: &Report) -> String {
     let said = format!(
         "{name}: {} sessions, {} ends (p50 {:?}, p99 {:?}, slowest {:?}), {} let in, {} refused, {} unavailable, {} began after an end: {} violations",
-        verdict.sessions,
-        verdict.ends,
-        verdict.ends_p50,
-        verdict.ends_p99,
-        verdict.slowest_end,
-        verdict.let_in,
-        verdict.refused,
-        verdict.unavailable,
-        verdict.after,
-        verdict.violations.len()
+        report.sessions,
+        report.revocations,
+        report.revocation_p50,
+        report.revocation_p99,
+        report.slowest_revocation,
+        report.accepted,
+        report.refused,
+        report.unavailable,
+        report.after_revocation,
+        report.violations.len()
     );
-    assert!(verdict.violations.is_empty(), "{name}: {:#?}", verdict.violations);
-    assert!(verdict.after > 0 && verdict.let_in > 0, "{name}: {verdict:?}");
+    assert!(report.violations.is_empty(), "{name}: {:#?}", report.violations);
+    assert!(report.after_revocation > 0 && report.accepted > 0, "{name}: {report:?}");
     said
 }
 
@@ -233,12 +233,12 @@ pub fn judged(name: &str, verdict: &Verdict) -> String {
 fn ten_thousand_logouts_are_final_on_two_and_three_servers() {
     for servers in [2, 3] {
         let cluster = Cluster::new(servers);
-        let cookies = cluster.database.db_sessions(EMAIL, 5000);
+        let cookies = cluster.database.db_create_sessions(EMAIL, 5000);
         let history = History::default();
         cluster.crowd(&history, &cookies, &AtomicBool::new(false));
-        let verdict = history.judge();
-        println!("{}", judged(&format!("{servers} healthy servers"), &verdict));
-        assert_eq!(verdict.ends, 5000);
+        let report = history.check();
+        println!("{}", judged(&format!("{servers} healthy servers"), &report));
+        assert_eq!(report.revocations, 5000);
     }
 }
 
@@ -260,19 +260,20 @@ fn a_logout_is_final_while_a_listener_is_cut_off_reset_half_open_or_stalled() {
     println!("{said}");
     let said = cluster.crowd_during(
         "listener reset",
-        |cluster| each_second(&|| cluster.wires[1].reset()),
+        |cluster| each_second(&|| cluster.proxies[1].reset()),
         |_| {},
     );
     println!("{said}");
     assert!(cluster.servers[1].log().contains("reset by peer"), "{}", cluster.servers[1].log());
-    for (name, wire) in [("listener half-open", Wire::Swallows), ("listener stalled", Wire::Stalls)]
+    for (name, wire) in
+        [("listener half-open", Link::BlackHole), ("listener stalled", Link::Stalled)]
     {
         let said = cluster.crowd_during(
             name,
-            |cluster| cluster.wires[1].set(wire),
+            |cluster| cluster.proxies[1].set(wire),
             |cluster| {
-                cluster.wires[1].set(Wire::Good);
-                cluster.wires[1].reset();
+                cluster.proxies[1].set(Link::Up);
+                cluster.proxies[1].reset();
             },
         );
         println!("{said}");
@@ -284,7 +285,7 @@ fn a_logout_is_final_while_a_listener_is_cut_off_reset_half_open_or_stalled() {
 #[test]
 fn a_logout_is_final_while_a_server_is_stopped_for_ten_seconds() {
     let (cluster, history) = (Cluster::new(2), History::default());
-    let cookies = cluster.database.db_sessions(EMAIL, 200);
+    let cookies = cluster.database.db_create_sessions(EMAIL, 200);
     for (session, cookie) in cookies.iter().enumerate() {
         (0..2).for_each(|server| cluster.look(&history, session, server, cookie));
     }
@@ -307,7 +308,7 @@ fn a_logout_is_final_while_a_server_is_stopped_for_ten_seconds() {
         cluster.servers[1].signal("CONT");
         continued
     });
-    println!("{}", judged("server stopped and continued", &history.judge()));
+    println!("{}", judged("server stopped and continued", &history.check()));
     assert_eq!(history.during(stopped..continued, 2), (200, vec![200, 200]));
 }
 
@@ -315,15 +316,15 @@ fn a_logout_is_final_while_a_server_is_stopped_for_ten_seconds() {
 #[test]
 fn a_row_deleted_or_changed_by_hand_is_refused_within_the_lease_whatever_happens_to_a_listener() {
     let cluster = Cluster::new(2);
-    let (wire, deaf) = (&cluster.wires[1], &cluster.servers[1]);
+    let (wire, deaf) = (&cluster.proxies[1], &cluster.servers[1]);
     for (name, rounds, fault) in [
         ("healthy", 50, &(|| ()) as &dyn Fn()),
         ("listener killed by pg_terminate_backend", 5, &|| {
             drop(cluster.database.db_texts(TERMINATE))
         }),
         ("listener reset", 5, &|| wire.reset()),
-        ("listener half-open", 3, &|| wire.set(Wire::Swallows)),
-        ("listener stalled", 3, &|| wire.set(Wire::Stalls)),
+        ("listener half-open", 3, &|| wire.set(Link::BlackHole)),
+        ("listener stalled", 3, &|| wire.set(Link::Stalled)),
         ("server stopped for 10 s", 1, &|| deaf.signal("STOP")),
     ] {
         for by_hand in BY_HAND {
@@ -334,7 +335,7 @@ fn a_row_deleted_or_changed_by_hand_is_refused_within_the_lease_whatever_happens
                         deaf.signal("CONT");
                     }
                 });
-                wire.set(Wire::Good);
+                wire.set(Link::Up);
                 wire.reset();
                 took
             };
@@ -354,12 +355,12 @@ fn a_row_deleted_or_changed_by_hand_is_refused_within_the_lease_whatever_happens
 #[test]
 fn a_second_click_on_sign_out_answers_no_sooner_than_the_session_is_over_everywhere() {
     let cluster = Cluster::new(3);
-    let cookie = cluster.database.db_sessions(EMAIL, 1).remove(0);
+    let cookie = cluster.database.db_create_sessions(EMAIL, 1).remove(0);
     let mut browsers = cluster.browsers(&cookie);
     assert!(browsers.iter_mut().all(Browser::is_signed_in));
     let rows = "SELECT count(*) FROM sessions";
     let before = cluster.database.db_count(rows);
-    cluster.wires[2].set(Wire::Swallows);
+    cluster.proxies[2].set(Link::BlackHole);
     let (mut first, mut second) = (browsers[0].clone(), browsers[1].clone());
     std::thread::scope(|scope| {
         let first = scope.spawn(move || first.post("/logout", &[]).status);
@@ -397,7 +398,7 @@ fn a_logout_is_final_while_postgresql_restarts() {
     let start = || runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
     let running = std::sync::Mutex::new(Some(start()));
     let url = running.lock().unwrap().as_ref().unwrap().url().to_owned();
-    let database = Database::at(&url);
+    let database = Database::connect(&url);
     database.runtime.block_on(migrations::run(&database.pool)).unwrap();
     let cluster = Cluster::on(database, 2);
     let restart = || {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::command_line::run;
 use crate::revocation::{Cluster, EMAIL, TERMINATE, judged, posts, with_cookie};
 use crate::support::history::History;
-use crate::support::proxy::Wire;
+use crate::support::proxy::Link;
 use crate::support::{OTHER_PASSWORD, PASSWORD};
 
 /// Each by two people at a time, who end so many.
@@ -19,14 +19,14 @@ fn ending_others_a_new_password_and_disabling_are_final_whatever_happens_to_a_li
     let faults: [(&str, &dyn Fn()); 3] = [
         ("healthy", &|| ()),
         ("listener killed by pg_terminate_backend", &|| drop(database.db_texts(TERMINATE))),
-        ("listener half-open", &|| cluster.wires[1].set(Wire::Swallows)),
+        ("listener half-open", &|| cluster.proxies[1].set(Link::BlackHole)),
     ];
     let people = 2 * ways * EACH;
-    database.db_guests(EMAIL, faults.len() * people);
+    database.db_create_users(EMAIL, faults.len() * people);
     for (round, (name, fault)) in faults.into_iter().enumerate() {
         let sessions: Vec<(String, Vec<String>)> = (round * people..(round + 1) * people)
-            .map(|guest| format!("guest{guest}@example.com"))
-            .map(|email| (email.clone(), database.db_sessions(&email, 2)))
+            .map(|guest| format!("user{guest}@example.com"))
+            .map(|email| (email.clone(), database.db_create_sessions(&email, 2)))
             .collect();
         cluster.trusted();
         let (history, sessions) = (&History::default(), &sessions);
@@ -55,11 +55,11 @@ fn ending_others_a_new_password_and_disabling_are_final_whatever_happens_to_a_li
                 });
             }
         });
-        println!("{}", judged(name, &history.judge()));
+        println!("{}", judged(name, &history.check()));
         let (ends, refused) = history.during(began..Instant::now(), 2);
         assert_eq!(ends, people, "{name}");
         assert!(refused.iter().all(|refused| *refused >= people / 2), "{name}: {refused:?}");
-        cluster.wires[1].set(Wire::Good);
-        cluster.wires[1].reset();
+        cluster.proxies[1].set(Link::Up);
+        cluster.proxies[1].reset();
     }
 }

@@ -60,7 +60,7 @@ fn changing_the_setting_does_not_lengthen_an_existing_session() {
     database.db_execute(
         "UPDATE sessions SET last_seen_at = now() - interval '595 seconds', expires_at = now() + interval '5 seconds'",
     );
-    assert!(browser.at(&long.address).is_signed_in());
+    assert!(browser.on_server(&long.addr).is_signed_in());
     let left =
         database.db_count("SELECT EXTRACT(EPOCH FROM expires_at - now())::bigint FROM sessions");
     assert!((590..=600).contains(&left), "{left}");

@@ -10,8 +10,8 @@ use actix_web::test as in_process;
 use actix_web::{App, HttpResponse, web};
 use frontdesk::session::{PgSessionStore, Windows};
 
-use crate::support::kill::until;
-use crate::support::port::free_address;
+use crate::support::breakpoint::until;
+use crate::support::port::free_addr;
 use crate::support::{Browser, Database, Server, registered, site};
 
 const EMAIL: &str = "ada@example.com";
@@ -74,11 +74,11 @@ fn fifty_requests_at_once_that_set_fifty_keys_leave_fifty_keys() {
 #[test]
 fn a_change_by_hand_acts_on_every_server_in_milliseconds() {
     let database = Database::new();
-    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     registered(&servers[0], EMAIL);
     let mut took = Vec::new();
     for _ in 0..300 {
-        let cookie = database.db_sessions(EMAIL, 1).remove(0);
+        let cookie = database.db_create_sessions(EMAIL, 1).remove(0);
         let mut browsers = [0, 1].map(|at| with_cookie(&servers[at], &cookie));
         assert!(browsers.iter_mut().all(Browser::is_signed_in));
         // Not by db_execute, which waits until it is known everywhere.
@@ -97,7 +97,7 @@ fn a_change_by_hand_acts_on_every_server_in_milliseconds() {
     took.sort();
     println!("DELETE in psql, refused by both servers: p50 {:?}, p99 {:?}", took[150], took[297]);
 
-    let mut browser = with_cookie(&servers[1], &database.db_sessions(EMAIL, 1)[0]);
+    let mut browser = with_cookie(&servers[1], &database.db_create_sessions(EMAIL, 1)[0]);
     assert!(browser.get("/account").body.contains("ADA"));
     for (by_hand, shows) in [
         ("UPDATE users SET display_name = 'Countess'", "Countess"),
@@ -109,7 +109,8 @@ fn a_change_by_hand_acts_on_every_server_in_milliseconds() {
     database.db_execute("UPDATE sessions SET expires_at = now() + interval '1 second'");
     std::thread::sleep(Duration::from_millis(1100));
     assert!(!browser.is_signed_in(), "a life that was shortened by hand");
-    let mut browser = with_cookie(&servers[0], &database.db_sessions("countess@example.com", 1)[0]);
+    let mut browser =
+        with_cookie(&servers[0], &database.db_create_sessions("countess@example.com", 1)[0]);
     assert!(browser.is_signed_in());
     database.db_execute("TRUNCATE sessions");
     assert!(!browser.is_signed_in());
@@ -121,13 +122,13 @@ fn a_server_hears_of_changes_although_a_schema_of_its_own_name_comes_first() {
     // The search path is "$user", public, and the tables are in public.
     database.db_execute("CREATE SCHEMA desk");
     database.db_execute("GRANT USAGE ON SCHEMA desk TO PUBLIC");
-    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     let browser = registered(&servers[0], EMAIL);
-    let mut there = browser.at(&servers[1].address);
+    let mut there = browser.on_server(&servers[1].addr);
     assert!(there.is_signed_in());
     assert_eq!(browser.clone().post("/logout", &[]).status, 303);
     assert!(!there.is_signed_in(), "the barrier asks where the servers listen");
-    let mut browser = with_cookie(&servers[1], &database.db_sessions(EMAIL, 1)[0]);
+    let mut browser = with_cookie(&servers[1], &database.db_create_sessions(EMAIL, 1)[0]);
     assert!(browser.is_signed_in());
     database.db_execute("DELETE FROM sessions");
     assert!(!browser.is_signed_in(), "the triggers tell where the servers listen");
@@ -152,10 +153,10 @@ fn a_server_that_listens_to_another_database_asks_its_own_for_every_page() {
 #[test]
 fn activity_is_written_seldom_in_place_and_never_backwards() {
     let database = Database::new();
-    let servers = [0, 1].map(|_| Server::start(&database, &[]).trusts());
+    let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     registered(&servers[0], EMAIL);
     // A table as they are: many rows on each page, a few of them active at a time.
-    let all = database.db_sessions_seen(EMAIL, 10_000, "2 minutes");
+    let all = database.db_create_sessions_seen(EMAIL, 10_000, "2 minutes");
     let cookies: Vec<String> = all.into_iter().step_by(20).collect();
     // Anew, with an interval of five seconds. (Not by an UPDATE, which PostgreSQL would count among those that are judged.)
     let columns = "token_digest, id, user_id, authenticated_at, auth_methods, last_seen_at, absolute_expires_at";
@@ -238,7 +239,7 @@ fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
     let mut free = registered(&server, "grace@example.com");
     let row_of = |email: &str| format!("user_id = (SELECT id FROM users WHERE email = '{email}')");
     database.db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '5 minutes'");
-    let open = database.db_hold(&format!("DELETE FROM sessions WHERE {}", row_of(EMAIL)));
+    let open = database.db_begin(&format!("DELETE FROM sessions WHERE {}", row_of(EMAIL)));
     assert!(held.is_signed_in(), "not committed");
     let written = format!(
         "SELECT count(*) FROM sessions WHERE last_seen_at > now() - interval '2 minutes' AND {}",
@@ -249,7 +250,7 @@ fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
         assert!(began.elapsed() < Duration::from_secs(20), "{}", server.log());
         std::thread::sleep(Duration::from_millis(10));
     }
-    open.let_go();
+    open.rollback();
     assert!(held.is_signed_in());
 }
 
@@ -257,12 +258,12 @@ fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
 fn a_session_in_steady_use_outlives_its_idle_timeout_and_dies_when_left_alone() {
     let database = Database::new();
     let settings = [("FRONTDESK_SESSION_IDLE_TIMEOUT", "10s")];
-    let servers = [0, 1].map(|_| Server::start(&database, &settings).trusts());
+    let servers = [0, 1].map(|_| Server::start(&database, &settings).until_live());
     let mut browser = registered(&servers[0], EMAIL);
     let began = Instant::now();
     let mut requests = 0;
     while began.elapsed() < Duration::from_secs(25) {
-        browser = browser.at(&servers[requests % 2].address);
+        browser = browser.on_server(&servers[requests % 2].addr);
         assert!(browser.is_signed_in(), "after {:?}", began.elapsed());
         requests += 1;
         std::thread::sleep(Duration::from_millis(100));
@@ -287,20 +288,20 @@ fn a_server_whose_clock_is_an_hour_wrong_signs_nobody_out_and_keeps_nobody_in() 
     let (right, database) = site();
     for (offset, email) in [("+1h", "early@example.com"), ("-1h", "late@example.com")] {
         let wrong =
-            Server::start(&database, &[("LD_PRELOAD", library), ("FAKETIME", offset)]).trusts();
+            Server::start(&database, &[("LD_PRELOAD", library), ("FAKETIME", offset)]).until_live();
         let mut born_wrong = registered(&wrong, email);
         let mut born_right = right.browser();
         assert_eq!(born_right.login(email, crate::support::PASSWORD).status, 303);
         for browser in [&mut born_wrong, &mut born_right] {
             for server in [&right, &wrong] {
-                *browser = browser.at(&server.address);
+                *browser = browser.on_server(&server.addr);
                 assert!(browser.is_signed_in(), "{offset}");
             }
         }
         database.db_execute("UPDATE sessions SET expires_at = now() - interval '1 second'");
         for browser in [&mut born_wrong, &mut born_right] {
             for server in [&right, &wrong] {
-                assert!(!browser.at(&server.address).is_signed_in(), "{offset}");
+                assert!(!browser.on_server(&server.addr).is_signed_in(), "{offset}");
             }
         }
     }
@@ -311,7 +312,7 @@ fn the_minimal_example_keeps_its_tables_beside_those_of_its_host() {
     let database = Database::empty();
     database.db_execute("CREATE TABLE users (mine int)");
     database.db_execute("CREATE TABLE _sqlx_migrations (mine int)");
-    let free = free_address();
+    let free = free_addr();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_frontdesk"))
         .with_file_name("examples")
         .join("minimal");

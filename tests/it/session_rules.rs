@@ -12,7 +12,7 @@ use frontdesk::session::settle;
 use frontdesk::user::rules::{self, Fate, Occasion, Pending, RULES};
 
 use crate::command_line::run;
-use crate::support::database::sealed;
+use crate::support::database::session_cookie;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
 
 const EMAIL: &str = "ada@example.com";
@@ -26,7 +26,7 @@ fn links() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn servers(database: &Database) -> [Server; 2] {
-    [Server::start(database, &[]).trusts(), Server::start(database, &[]).trusts()]
+    [Server::start(database, &[]).until_live(), Server::start(database, &[]).until_live()]
 }
 
 fn id_of(database: &Database, condition: &str) -> String {
@@ -62,7 +62,7 @@ fn happen(occasion: Occasion, database: &Database, current: &mut Browser) {
         Occasion::Deleted => command(&["user", "delete", EMAIL, "--yes"], ""),
         Occasion::EmailChanged | Occasion::EmailChangeUndone => {
             if let Some(secret) = engine(occasion, database) {
-                current.cookies.insert("session".to_owned(), sealed(&secret));
+                current.cookies.insert("session".to_owned(), session_cookie(&secret));
             }
         }
     }
@@ -119,13 +119,13 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         let copy = current.clone();
         for server in &servers {
             for browser in [&current, &other, &remembered] {
-                assert!(browser.at(&server.address).is_signed_in());
+                assert!(browser.on_server(&server.addr).is_signed_in());
             }
         }
         happen(rule.occasion, &database, &mut current);
         let on_both = |browser: &Browser, what: &str, expected: bool| {
             for server in &servers {
-                let is = browser.at(&server.address).is_signed_in();
+                let is = browser.on_server(&server.addr).is_signed_in();
                 assert_eq!(is, expected, "{}: {what}", rule.words);
             }
         };
@@ -201,7 +201,7 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
         let begins = rule.pending == Pending::Begins;
         assert_eq!(answer.status, if begins { 303 } else { 422 }, "{}: {answer:?}", rule.words);
         for server in &servers {
-            assert_eq!(pending.at(&server.address).is_signed_in(), begins, "{}", rule.words);
+            assert_eq!(pending.on_server(&server.addr).is_signed_in(), begins, "{}", rule.words);
         }
         let rows = database.db_count("SELECT count(*) FROM sessions WHERE ip_address IS NOT NULL");
         assert_eq!(rows, i64::from(begins), "{}", rule.words);

@@ -1,10 +1,10 @@
 //! A sign-in whose account changes after its credential was verified and before its session is inserted: no session, and
 //! the sign-in form with a sentence, on every way in. The statements are held in between by locks, never by time.
 
-use crate::support::kill::{Hold, until};
+use crate::support::breakpoint::{Breakpoint, until};
 use crate::support::mail::db_mail;
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site, verified_site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site, verified_site,
 };
 
 const EMAIL: &str = "ada@example.com";
@@ -33,7 +33,7 @@ const CHANGES: [(&str, &str); 6] = [
 /// A form on its way in: the browser, the path, and what it sends.
 type Form = (Browser, String, Vec<(&'static str, String)>);
 
-fn post((mut browser, path, fields): Form) -> (Answer, Browser) {
+fn post((mut browser, path, fields): Form) -> (Response, Browser) {
     let fields: Vec<(&str, &str)> =
         fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
     (browser.post(&path, &fields), browser)
@@ -47,7 +47,7 @@ fn is_waiting(database: &Database, like: &str) -> bool {
 }
 
 /// Refused without a session: the form for `email`, and nothing of a sign-in in the database or the browser.
-fn is_refused(what: &str, database: &Database, answer: &Answer, email: &str) {
+fn is_refused(what: &str, database: &Database, answer: &Response, email: &str) {
     assert_eq!(answer.status, 422, "{what}: {answer:?}");
     assert!(answer.body.contains(SENTENCE), "{what}: {}", answer.body);
     assert!(answer.body.contains("action=\"/login\""), "{what}");
@@ -66,13 +66,13 @@ fn overtaken_after(
     commit: &str,
     form: Form,
     change: &str,
-) -> (Answer, Browser) {
-    let hold = Hold::db_at(database, ("users", commit));
+) -> (Response, Browser) {
+    let hold = Breakpoint::db_at(database, ("users", commit));
     std::thread::scope(|scope| {
         let sent = scope.spawn(move || post(form));
-        hold.until_waiting(1);
+        hold.until_reached(1);
         // Waits behind the transaction that is held, and before every statement that comes after it.
-        let lock = scope.spawn(|| database.db_hold("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"));
+        let lock = scope.spawn(|| database.db_begin("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"));
         until(|| is_waiting(database, "LOCK TABLE users"));
         hold.release();
         let mut held = lock.join().unwrap();
@@ -98,9 +98,9 @@ fn password() -> (&'static str, String) {
 }
 
 /// Sends `form` to `/login` and makes `change` after the password was compared.
-fn overtaken_at_login(database: &Database, form: Form, change: &str) -> (Answer, Browser) {
+fn overtaken_at_login(database: &Database, form: Form, change: &str) -> (Response, Browser) {
     // Reading passes; locking the row of the account waits.
-    let mut held = database.db_hold("LOCK TABLE users IN EXCLUSIVE MODE");
+    let mut held = database.db_begin("LOCK TABLE users IN EXCLUSIVE MODE");
     std::thread::scope(|scope| {
         let sent = scope.spawn(move || post(form));
         until(|| is_waiting(database, "FOR SHARE"));
@@ -219,20 +219,21 @@ fn a_link_that_changes_an_email_signs_in_with_the_password_that_was_compared() {
 #[test]
 fn a_session_that_a_sign_in_replaced_is_over_on_every_server_when_it_is_answered() {
     let database = Database::new();
-    let servers = [Server::start(&database, &[]).trusts(), Server::start(&database, &[]).trusts()];
+    let servers =
+        [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
     registered(&servers[0], EMAIL);
     let mut browser = registered(&servers[0], "bob@example.com");
     for _ in 0..10 {
         let former = browser.clone();
         for server in &servers {
-            assert!(former.at(&server.address).is_signed_in());
+            assert!(former.on_server(&server.addr).is_signed_in());
         }
         let fields = [("email", EMAIL), ("password", PASSWORD), ("remember_me", "on")];
         let answer = browser.post("/login", &fields);
         assert_eq!(answer.status, 303, "{}", answer.body);
         for server in &servers {
-            assert!(!former.at(&server.address).is_signed_in());
-            assert!(browser.at(&server.address).is_signed_in());
+            assert!(!former.on_server(&server.addr).is_signed_in());
+            assert!(browser.on_server(&server.addr).is_signed_in());
         }
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2, "one of each browser");

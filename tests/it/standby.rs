@@ -3,7 +3,7 @@
 //! cover.
 
 use crate::command_line;
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::server::KEY;
 use crate::support::standby::Site;
 use crate::support::{Browser, PASSWORD, Server, registered};
@@ -14,15 +14,15 @@ const EMAIL: &str = "ada@example.com";
 fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
     let site = Site::new("behind");
     let ada = registered(&site.server, EMAIL);
-    let cookies = site.primary.db_sessions(EMAIL, 8);
-    site.standby.db_fall_behind(&site.primary);
+    let cookies = site.primary.db_create_sessions(EMAIL, 8);
+    site.standby.db_pause_replay(&site.primary);
     // Ended on the primary; the standby will never hear of it.
     let ended = "DELETE FROM sessions WHERE id NOT IN (SELECT id FROM sessions ORDER BY created_at LIMIT 1)";
     assert_eq!(site.primary.db_execute(ended), 8);
 
-    site.switch_over();
+    site.fail_over();
     for cookie in &cookies {
-        assert_eq!(site.visits(cookie), 503, "nobody can say");
+        assert_eq!(site.profile_status(cookie), 503, "nobody can say");
     }
     let mut registering = site.server.browser();
     let fields = [("email", "bob@example.com"), ("password", PASSWORD), ("display_name", "Bob")];
@@ -32,11 +32,11 @@ fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
     assert!(site.readyz().contains("\"database\":\"standby\""), "{}", site.readyz());
     assert_eq!(site.server.browser().get("/healthz").status, 200);
 
-    site.heal();
+    site.fail_back();
     let mut ada = ada;
     until(|| ada.get("/account").status == 200);
     for cookie in &cookies {
-        assert_eq!(site.visits(cookie), 303, "memory kept nothing of it");
+        assert_eq!(site.profile_status(cookie), 303, "memory kept nothing of it");
     }
     assert_eq!(site.server.browser().get("/readyz").status, 200);
     let log = site.server.log();
@@ -47,45 +47,45 @@ fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
 fn somebody_who_signed_in_a_moment_ago_is_not_signed_out_by_a_standby_that_is_behind() {
     let site = Site::new("ahead");
     registered(&site.server, EMAIL);
-    site.standby.db_fall_behind(&site.primary);
-    let cookie = site.primary.db_sessions(EMAIL, 1).remove(0);
-    site.switch_over();
+    site.standby.db_pause_replay(&site.primary);
+    let cookie = site.primary.db_create_sessions(EMAIL, 1).remove(0);
+    site.fail_over();
     for _ in 0..8 {
-        assert_eq!(site.visits(&cookie), 503, "not sent to sign in");
+        assert_eq!(site.profile_status(&cookie), 503, "not sent to sign in");
     }
     let signing_in = site.server.browser().login(EMAIL, PASSWORD);
     assert_eq!(signing_in.status, 503);
     assert!(signing_in.cookies().is_empty());
-    site.heal();
-    until(|| site.visits(&cookie) == 200);
+    site.fail_back();
+    until(|| site.profile_status(&cookie) == 200);
 }
 
 #[test]
 fn what_was_read_from_another_server_than_the_notifications_come_from_is_not_cached() {
     let site = Site::new("promoted");
     registered(&site.server, EMAIL);
-    let cookie = site.primary.db_sessions(EMAIL, 1).remove(0);
-    site.standby.db_fall_behind(&site.primary);
+    let cookie = site.primary.db_create_sessions(EMAIL, 1).remove(0);
+    site.standby.db_pause_replay(&site.primary);
     let new_primary = &site.standby.database;
     new_primary.db_texts("SELECT pg_wal_replay_resume()::text");
     assert_eq!(new_primary.db_texts("SELECT pg_promote()::text"), ["true"]);
-    site.switch_over();
+    site.fail_over();
     // Read from the new primary; the notifications still come from the former one, which goes on.
-    until(|| site.visits(&cookie) == 200);
+    until(|| site.profile_status(&cookie) == 200);
     until(|| site.readyz().contains("trusted"));
     for _ in 0..3 {
-        assert_eq!(site.visits(&cookie), 200);
+        assert_eq!(site.profile_status(&cookie), 200);
     }
     // Not by db_execute: the new primary knows of no server that has to be waited for.
     assert_eq!(new_primary.db_texts("DELETE FROM sessions RETURNING 'gone'").len(), 2);
-    assert_eq!(site.visits(&cookie), 303, "asked of the server that pages use, each time");
+    assert_eq!(site.profile_status(&cookie), 303, "asked of the server that pages use, each time");
 }
 
 #[test]
 fn a_standby_is_a_problem_for_the_start_and_for_the_doctor_by_its_name() {
     let site = Site::new("named");
     let settings = [("DATABASE_URL", site.standby.url()), ("FRONTDESK_SECRET_KEYS", KEY)];
-    let said = Server::start_bare(&settings).err().unwrap();
+    let said = Server::start_with(&settings).err().unwrap();
     assert!(said.contains("is a standby") && said.contains("DATABASE_URL"), "{said}");
     let said = command_line::run(&site.standby.database, &["doctor"], "");
     assert_eq!(said.code, 4);
@@ -101,7 +101,7 @@ fn the_wait_for_other_servers_fails_on_a_standby_instead_of_finding_none() {
     let site = Site::new("waits");
     let mut browser: Browser = registered(&site.server, EMAIL);
     assert!(browser.is_signed_in());
-    site.standby.db_fall_behind(&site.primary);
+    site.standby.db_pause_replay(&site.primary);
     // As the standby knows it, every lease is over.
     let leases = "SELECT count(*) FROM session_caches WHERE trusted_until > clock_timestamp()";
     until(|| site.standby.database.db_count(leases) == 0);

@@ -1,9 +1,9 @@
 //! Addresses that have to be shown: links and codes at registration, in verified and in open mode.
 
 use crate::support::browser::encode;
-use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
+use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site, verified_site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site, verified_site,
 };
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -23,7 +23,7 @@ fn link(mail: &Mail) -> String {
 }
 
 /// Sends the same form from thirty copies of a browser at once.
-fn thirty(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> Vec<Answer> {
+fn thirty(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> Vec<Response> {
     let body = encode(fields);
     std::thread::scope(|scope| {
         let crowd: Vec<_> = (0..30)
@@ -86,7 +86,7 @@ fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
         let answer = ada.post(WAITS, &[("code", "0000-0000")]);
         assert_eq!(answer.status, 422);
         assert!(answer.body.contains("That is not the code"));
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     let answer = ada.post(WAITS, &[("code", &code)]);
     assert_eq!(answer.status, 422);
@@ -94,7 +94,7 @@ fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
     assert_eq!(users(&database), 0);
     // Another mail brings another code, and ends the link of the first.
     let first = db_mail(&database, "verify_registration", 1);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     assert_eq!(ada.post(WAITS, &[("again", "on")]).status, 303);
     let second = db_mail(&database, "verify_registration", 2);
     assert_eq!(ada.get(&link(&first)).status, 410);
@@ -129,7 +129,7 @@ fn codes_die_after_ten_minutes_and_links_after_a_day() {
 fn thirty_uses_of_one_link_or_one_code_at_once_make_one_account() {
     let (server, database) = verified_site();
     for round in 0..4 {
-        let email = format!("guest{round}@example.com");
+        let email = format!("user{round}@example.com");
         let mut browser = server.browser();
         register(&mut browser, &email, PASSWORD);
         let mail = db_mail(&database, "verify_registration", round + 1);
@@ -146,7 +146,7 @@ fn thirty_uses_of_one_link_or_one_code_at_once_make_one_account() {
             "{statuses:?}"
         );
         assert_eq!(users(&database), round as i64 + 1);
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 4);
 }
@@ -155,7 +155,7 @@ fn thirty_uses_of_one_link_or_one_code_at_once_make_one_account() {
 fn two_registrations_of_one_address_finished_at_once_make_one_account() {
     let (server, database) = verified_site();
     for round in 0..10 {
-        let email = format!("guest{round}@example.com");
+        let email = format!("user{round}@example.com");
         let mut links = Vec::new();
         for (number, password) in [PASSWORD, OTHER_PASSWORD].into_iter().enumerate() {
             register(&mut server.browser(), &email, password);
@@ -177,7 +177,7 @@ fn two_registrations_of_one_address_finished_at_once_make_one_account() {
         assert_eq!(sorted, [303, 410], "round {round}");
         let winner = links[statuses.iter().position(|status| *status == 303).unwrap()].1;
         assert_eq!(server.browser().login(&email, winner).status, 303);
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     assert_eq!(users(&database), 10);
 }
@@ -238,7 +238,7 @@ fn who_registered_with_the_address_of_another_keeps_nothing_in_open_mode() {
         database.db_count("SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL"),
         0
     );
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     ada.post("/forgot-password", &[("email", "ada@example.com")]);
     let reset =
         format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
@@ -281,7 +281,7 @@ fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_cod
     let mut phone = server.browser();
     assert_eq!(phone.post(&link(&mail), &[("password", OTHER_PASSWORD)]).status, 422);
     assert_eq!(ada.post(&link(&mail), &[]).status, 422, "somebody else's session is none");
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     assert_eq!(phone.post(&link(&mail), &[("password", PASSWORD)]).status, 303);
     assert!(phone.is_signed_in() && bob.is_signed_in());
     assert_eq!(database.db_count(verified), 2);

@@ -32,14 +32,14 @@ fn revocation_works_with_a_full_notification_queue_and_caching_resumes_afterward
     let settings = [("fsync", "off"), ("max_connections", "60")];
     let folder = new_folder("full-queue");
     let postgresql = runtime.block_on(Cluster::start_with(&folder, &settings)).unwrap();
-    let database = Database::at(postgresql.url());
+    let database = Database::connect(postgresql.url());
     database.runtime.block_on(migrations::run(&database.pool)).unwrap();
     let servers = [0, 1].map(|_| {
         let settings = [("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
-        Server::start_bare(&settings).unwrap_or_else(|log| panic!("{log}")).trusts()
+        Server::start_with(&settings).unwrap_or_else(|log| panic!("{log}")).until_live()
     });
     let mut ada = registered(&servers[0], EMAIL);
-    let cookies = database.db_sessions(EMAIL, 8);
+    let cookies = database.db_create_sessions(EMAIL, 8);
     let signed_in_with = |server: &Server, cookie: &str| {
         let mut browser: Browser = server.browser();
         browser.cookies.insert("session".to_owned(), cookie.to_owned());

@@ -1,8 +1,8 @@
 //! Sign-in, registration and recovery take the same time for every class of account.
 
 use crate::exclusive;
-use crate::support::classes::{CLASSES, db_classes, recover, register};
-use crate::support::mail::db_forget_tries;
+use crate::support::account_states::{ACCOUNT_STATES, db_account_states, recover, register};
+use crate::support::mail::db_clear_rate_limits;
 use crate::support::{Browser, OTHER_PASSWORD};
 use crate::timing::{Action, assert_same_median};
 
@@ -13,15 +13,15 @@ fn assert_same_median_for_every_class(
     request: impl Fn(&mut Browser, &str, usize) -> u16,
 ) {
     let _exclusive = exclusive();
-    let (server, database) = db_classes();
+    let (server, database) = db_account_states();
     let (server, request) = (&server, &request);
-    let mut actions = CLASSES.map(|class| -> Action<'_> {
+    let mut actions = ACCOUNT_STATES.map(|class| -> Action<'_> {
         let action = move |number| {
             assert_eq!(request(&mut server.browser(), class, number), status);
         };
         (class, Box::new(action))
     });
-    assert_same_median(what, 400, &mut || db_forget_tries(&database), &mut actions);
+    assert_same_median(what, 400, &mut || db_clear_rate_limits(&database), &mut actions);
 }
 
 #[test]

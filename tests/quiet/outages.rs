@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use frontdesk::db::cluster::Cluster;
 
 use crate::idle_server::IdleServer;
+use crate::support::breakpoint::{Breakpoint, db_kill_at};
 use crate::support::browser::encode;
 use crate::support::folder::new_folder;
-use crate::support::kill::{Hold, db_killed_at};
 use crate::support::mail::db_mail;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
@@ -25,7 +25,7 @@ fn a_postgresql_outage_is_answered_with_503_and_signs_no_one_out() {
     let cluster = start();
     let url = cluster.url().to_owned();
     let server =
-        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+        Server::start_with(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let mut browser = server.browser();
     browser.register("ada@example.com");
     let cookies = browser.cookies.clone();
@@ -97,7 +97,7 @@ fn a_hanging_postgresql_is_answered_with_503_within_three_seconds() {
     let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
     let url = cluster.url().to_owned();
     let server =
-        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+        Server::start_with(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let mut browser = server.browser();
     browser.register("ada@example.com");
     let pid_file = cluster.data_dir().join("database/postgres/postmaster.pid");
@@ -154,7 +154,7 @@ fn a_password_change_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
             )[0].clone()
         };
         let old = fingerprint(&database);
-        db_killed_at(&database, &mut server, (table, moment), here, |browser| {
+        db_kill_at(&database, &mut server, (table, moment), here, |browser| {
             let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
             let form = [("Content-Type", "application/x-www-form-urlencoded")];
             browser.try_send("POST", "/account/password", &form, &encode(&fields)).ok()
@@ -168,7 +168,7 @@ fn a_password_change_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
         let links = "SELECT count(*) FROM email_tokens WHERE purpose = 'reset_password'";
         assert_eq!(database.db_count(links), 1 - changed, "{table} {moment}");
         let restarted = Server::start(&database, &[]);
-        copy.address = restarted.address.clone();
+        copy.addr = restarted.addr.clone();
         if changed == 0 {
             before += 1;
             assert_eq!(now, old, "{table} {moment}");
@@ -213,7 +213,7 @@ fn a_sign_in_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
             "DELETE FROM sessions s USING users u WHERE u.id = s.user_id AND u.email = 'ada@example.com'",
         );
         let mut copy = bob.clone();
-        db_killed_at(&database, &mut server, (table, moment), bob, |browser| {
+        db_kill_at(&database, &mut server, (table, moment), bob, |browser| {
             let fields = [("email", "ada@example.com"), ("password", PASSWORD)];
             let form = [("Content-Type", "application/x-www-form-urlencoded")];
             browser.try_send("POST", "/login", &form, &encode(&fields)).ok()
@@ -228,7 +228,7 @@ fn a_sign_in_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
         assert_eq!(count("audit_events WHERE event = 'signed_in'"), 2 + new, "{table} {moment}");
         assert_eq!(count("mail_outbox WHERE kind = 'new_device'"), new, "{table} {moment}");
         let restarted = Server::start(&database, &[]);
-        copy.address = restarted.address.clone();
+        copy.addr = restarted.addr.clone();
         assert_eq!(copy.is_signed_in(), new == 0, "{table} {moment}");
         assert_eq!(restarted.browser().login("ada@example.com", PASSWORD).status, 303);
         if new == 0 { before += 1 } else { after += 1 }
@@ -255,10 +255,10 @@ fn a_graceful_stop_finishes_requests_in_flight_and_flushes_pending_updates() {
         assert!(database.db_count(seen) >= 30, "the update is still pending");
         // The signal is sent while all eight requests wait for the lock: a connection that is not yet accepted may be
         // reset.
-        let hold = Hold::db_at(&database, ("sessions", "BEFORE INSERT"));
+        let hold = Breakpoint::db_at(&database, ("sessions", "BEFORE INSERT"));
         let in_flight: Vec<_> = (0..8)
             .map(|number| {
-                let mut other = Browser::new(&server.address);
+                let mut other = Browser::new(&server.addr);
                 // So many sign-ins from one IP address at the same time would be rate-limited.
                 let ip = format!("203.0.113.{number}");
                 std::thread::spawn(move || {
@@ -266,7 +266,7 @@ fn a_graceful_stop_finishes_requests_in_flight_and_flushes_pending_updates() {
                 })
             })
             .collect();
-        hold.until_waiting(8);
+        hold.until_reached(8);
         server.signal(signal);
         hold.release();
         let code = server.ended();
@@ -310,7 +310,7 @@ fn a_second_signal_stops_without_waiting_for_requests_in_flight() {
     let _exclusive = exclusive();
     let (mut server, database) = site();
     registered(&server, "ada@example.com");
-    let held = database.db_hold("LOCK TABLE users IN ACCESS EXCLUSIVE MODE");
+    let held = database.db_begin("LOCK TABLE users IN ACCESS EXCLUSIVE MODE");
     let mut browser = server.browser();
     let asked = std::thread::spawn(move || {
         let fields = crate::support::browser::encode(&[
@@ -333,13 +333,13 @@ fn a_second_signal_stops_without_waiting_for_requests_in_flight() {
     assert_eq!(server.ended(), Some(0));
     assert!(server.log().contains("stopping at once"), "{}", server.log());
     asked.join().unwrap().ok();
-    held.let_go();
+    held.rollback();
 }
 
 #[test]
 fn wrong_settings_are_all_reported_and_the_server_does_not_start() {
     let _exclusive = exclusive();
-    let log = Server::start_bare(&[
+    let log = Server::start_with(&[
         ("FRONTDESK_PUBLIC_URL", "http://desk.example.com"),
         ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),
         ("FRONTDESK_LOG", "xml"),
@@ -353,7 +353,7 @@ fn wrong_settings_are_all_reported_and_the_server_does_not_start() {
     ] {
         assert!(log.contains(word), "{log}");
     }
-    let log = Server::start_bare(&[
+    let log = Server::start_with(&[
         ("DATABASE_URL", "postgres://desk:hunter2@127.0.0.1:1/desk"),
         ("FRONTDESK_SECRET_KEYS", KEY),
     ])

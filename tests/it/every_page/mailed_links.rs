@@ -1,31 +1,31 @@
 //! What links from mails lead to, and what leads to such mails.
 
 use super::{Looker, db_exhaust};
-use crate::support::mail::{db_forget_tries, db_mail};
+use crate::support::mail::{db_clear_rate_limits, db_mail};
 use crate::support::webdriver::Driver;
-use crate::support::{Answer, Database, OTHER_PASSWORD, PASSWORD, verified_site};
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Response, verified_site};
 
 /// What links from mails lead to, and what leads to such mails.
 pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
     let (server, database) = verified_site();
-    let window = driver.scripted_window(&server.address);
+    let window = driver.scripted_window(&server.addr);
     let long = format!("{}@example.com", "m".repeat(60));
     window.open("/forgot-password");
     looker.look(&window, "forgot-password");
     window.fill("email", "ada");
-    window.press("form button");
+    window.click("form button");
     window.text("#email-problem");
     looker.look(&window, "forgot-password-errors");
     window.fill("email", "ada@example.com");
-    window.press("form button");
-    window.arrives_at("/forgot-password?sent");
+    window.click("form button");
+    window.wait_for_path("/forgot-password?sent");
     db_exhaust(&database);
     window.open("/forgot-password");
     window.fill("email", "ada@example.com");
-    window.press("form button");
+    window.click("form button");
     window.text("[role=alert][autofocus]");
     looker.look(&window, "forgot-password-throttled");
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     window.open("/forgot-password?sent");
     looker.look(&window, "forgot-password-sent");
     window.open("/verify-email/nothing-of-ours");
@@ -34,33 +34,33 @@ pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
     window.fill("email", &long);
     window.fill("display_name", "Ada");
     window.fill("password", PASSWORD);
-    window.press("form[action='/register'] button");
+    window.click("form[action='/register'] button");
     window.text("#code-hint");
     looker.look(&window, "verify-code");
     window.fill("code", "0000-0000");
-    window.press("form button");
+    window.click("form button");
     window.text("#code-problem");
     looker.look(&window, "verify-code-wrong");
     db_mail(&database, "verify_registration", 1);
-    window.press(".again button");
+    window.click(".again button");
     window.text("[role=status]");
     looker.look(&window, "verify-code-again");
     let token = db_mail(&database, "verify_registration", 2).text("token").to_owned();
     window.open(&format!("/verify-email/{token}"));
     looker.look(&window, "verify-link");
     window.fill("password", "not the password");
-    window.press("main form button");
+    window.click("main form button");
     window.text("#password-problem");
     looker.look(&window, "verify-link-wrong");
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     window.fill("password", PASSWORD);
-    window.press("main form button");
-    window.arrives_at("/account");
+    window.click("main form button");
+    window.wait_for_path("/account");
     looker.look(&window, "overview-confirmed");
     window.open("/account/email");
     looker.look(&window, "email");
     window.fill("email", "ada@new.example.com");
-    window.press("form[action='/account/email'] button");
+    window.click("form[action='/account/email'] button");
     window.text("#change_code-hint");
     looker.look(&window, "email-waiting");
     let change = db_mail(&database, "change_email", 1);
@@ -69,18 +69,18 @@ pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
     database.db_execute("UPDATE users SET email_verified_at = NULL");
     window.open("/account");
     looker.look(&window, "overview-unconfirmed");
-    window.press(".improve button");
+    window.click(".improve button");
     window.text("#verify_code-hint");
     looker.look(&window, "email-unconfirmed");
     window.fill("verify_code", "x");
-    window.press("form[action='/account/email/code'] button");
+    window.click("form[action='/account/email/code'] button");
     window.text("#verify_code-problem");
     looker.look(&window, "email-errors");
     db_exhaust(&database);
-    window.press("form[action='/account/email/verify'] button");
+    window.click("form[action='/account/email/verify'] button");
     window.text("[role=alert][autofocus]");
     looker.look(&window, "email-throttled");
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     let token = db_mail(&database, "verify_email", 1).text("token").to_owned();
     window.open(&format!("/verify-email/{token}"));
     looker.look(&window, "verify-link-signed-in");
@@ -89,13 +89,13 @@ pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
     window.open(&format!("/reset-password/{token}"));
     looker.look(&window, "reset-password");
     window.fill("new_password", "12345678");
-    window.press("main form button");
+    window.click("main form button");
     window.text("#new_password-problem");
     looker.look(&window, "reset-password-errors");
     database.db_execute("UPDATE users SET email_verified_at = now()");
     window.open("/account/email");
     window.fill("change_code", change.text("code"));
-    window.press("form[action='/account/email/code'] button");
+    window.click("form[action='/account/email/code'] button");
     window.text("[role=status]");
     looker.look(&window, "email-changed");
     let token = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
@@ -103,25 +103,25 @@ pub(super) fn look_at_mailed_links(looker: &mut Looker, driver: &Driver) {
     looker.look(&window, "undo-email-change");
     // Someone else has the email meanwhile: the page says so, and the link works once they have another one.
     db_take(&database, &long);
-    window.press("main form button");
+    window.click("main form button");
     window.text("[role=alert]");
     looker.look(&window, "undo-email-change-taken");
     database.db_execute("DELETE FROM users WHERE display_name = 'Other'");
-    window.press("main form button");
+    window.click("main form button");
     window.text("#new_password-hint");
     assert!(window.text("[role=status]").contains("Your email is"));
     looker.look(&window, "undo-email-change-done");
     window.fill("new_password", "12345678");
-    window.press("main form button");
+    window.click("main form button");
     window.text("#new_password-problem");
     window.fill("new_password", OTHER_PASSWORD);
-    window.press("main form button");
-    window.arrives_at("/login");
+    window.click("main form button");
+    window.wait_for_path("/login");
     looker.look(&window, "undo-email-change-password-set");
 }
 
 /// Keeps the pages of links from mails.
-pub(super) fn keep_mailed_links(keep: &mut impl FnMut(Answer)) {
+pub(super) fn keep_mailed_links(keep: &mut impl FnMut(Response)) {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     for path in ["/forgot-password", "/forgot-password?sent", "/reset-password/x", "/verify-email"]

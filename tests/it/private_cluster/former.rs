@@ -43,7 +43,7 @@ fn a_copy_of_a_serving_data_folder_is_served_beside_the_original() {
     println!("the copy started in {:?}", began.elapsed());
     let copy_pid = postmaster(&copy_folder).unwrap();
     assert_ne!(copy_pid, pid);
-    assert!(ada.clone().at(&copy.address).is_signed_in(), "the copy has her session");
+    assert!(ada.clone().on_server(&copy.addr).is_signed_in(), "the copy has her session");
     registered(&copy, "bob@example.com");
     let users = |folder: &Path| said(&mut command(folder, &["user", "list"]));
     assert!(users(&copy_folder).contains("bob@example.com"));

@@ -51,7 +51,7 @@ fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signe
         }
         // The lock was kept: no other Frontdesk serves from this folder.
         let settings = [("FRONTDESK_DATA_DIR", folder.to_str().unwrap())];
-        let other = Server::start_bare(&settings).err().unwrap();
+        let other = Server::start_with(&settings).err().unwrap();
         assert!(other.contains("Another Frontdesk is already running"), "{other}");
         drop(over);
         for browser in traffic {

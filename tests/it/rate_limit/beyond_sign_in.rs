@@ -16,7 +16,7 @@ fn registration_is_counted_by_address_and_by_what_is_registered() {
     let pair: Vec<u16> = (0..6).map(|_| register("203.0.113.0", ADA).status).collect();
     assert_eq!(pair, [422, 422, 422, 422, 429, 429]);
     let many: Vec<u16> = (0..32)
-        .map(|number| register("198.51.100.1", &format!("guest{number}@example.com")).status)
+        .map(|number| register("198.51.100.1", &format!("user{number}@example.com")).status)
         .collect();
     assert_eq!(many.iter().filter(|status| **status == 303).count(), 30, "{many:?}");
     let refused = register("198.51.100.1", "late@example.com");

@@ -80,13 +80,13 @@ fn the_owner_is_told_of_a_sign_in_with_a_new_device_and_of_no_other() {
     // Five accounts fit; the first makes room for the sixth.
     let mut shared = server.browser();
     for number in 0..6 {
-        shared.register(&format!("guest{number}@example.com"));
+        shared.register(&format!("user{number}@example.com"));
         shared.post("/logout", &[]);
     }
-    assert_eq!(shared.login("guest5@example.com", PASSWORD).status, 303);
-    assert_eq!(shared.login("guest1@example.com", PASSWORD).status, 303);
+    assert_eq!(shared.login("user5@example.com", PASSWORD).status, 303);
+    assert_eq!(shared.login("user1@example.com", PASSWORD).status, 303);
     assert_eq!(mails(), 6);
-    assert_eq!(shared.login("guest0@example.com", PASSWORD).status, 303);
+    assert_eq!(shared.login("user0@example.com", PASSWORD).status, 303);
     assert_eq!(mails(), 7);
 }
 
