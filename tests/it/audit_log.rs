@@ -11,7 +11,7 @@ use crate::support::server::KEY;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 #[test]
-fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
+fn users_see_their_own_audit_events_in_plain_words_newest_first() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -53,7 +53,7 @@ fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
 }
 
 #[test]
-fn a_session_that_ran_out_ends_in_the_trail_when_it_ran_out() {
+fn an_expired_session_is_logged_with_the_time_of_its_expiry() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     drop(server);
@@ -71,7 +71,7 @@ fn a_session_that_ran_out_ends_in_the_trail_when_it_ran_out() {
 }
 
 #[test]
-fn the_page_of_activity_goes_on_with_older_events_and_ends() {
+fn the_activity_page_pages_through_older_events_to_the_end() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -105,7 +105,7 @@ fn the_page_of_activity_goes_on_with_older_events_and_ends() {
 }
 
 #[test]
-fn an_operator_filters_the_trail_and_reads_it_as_lines_of_json() {
+fn an_operator_can_filter_the_audit_log_and_read_it_as_json_lines() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     registered(&server, "bob@example.com");
@@ -140,7 +140,7 @@ fn an_operator_filters_the_trail_and_reads_it_as_lines_of_json() {
 }
 
 #[test]
-fn following_the_trail_shows_each_event_once_also_those_of_transactions_that_end_late() {
+fn following_the_audit_log_shows_each_event_once_even_if_committed_late() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
@@ -195,7 +195,7 @@ fn fill(database: &Database) {
 }
 
 #[test]
-fn what_is_over_goes_by_itself_and_nothing_else_does() {
+fn expired_rows_of_every_table_are_purged_automatically_and_no_others() {
     let database = Database::new();
     {
         let server = Server::start(&database, &[]);
@@ -223,7 +223,7 @@ fn what_is_over_goes_by_itself_and_nothing_else_does() {
 }
 
 #[test]
-fn the_trail_is_never_shortened_below_a_week_and_only_one_server_purges_at_a_time() {
+fn the_audit_log_keeps_at_least_a_week_and_one_server_purges_it_at_a_time() {
     let database = Database::new();
     for sql in [
         "INSERT INTO audit_events (event, occurred_at) VALUES ('six_days', now() - interval '6 days')",

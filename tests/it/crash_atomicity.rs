@@ -59,7 +59,7 @@ fn counts(database: &Database) -> Vec<i64> {
 }
 
 #[test]
-fn killed_while_somebody_registers_the_account_and_its_mail_are_there_or_neither() {
+fn a_kill_during_an_open_registration_leaves_the_account_and_its_mail_or_neither() {
     let stops = [
         ("users", "BEFORE INSERT"),
         ("users", "AFTER INSERT"),
@@ -91,7 +91,7 @@ fn killed_while_somebody_registers_the_account_and_its_mail_are_there_or_neither
 }
 
 #[test]
-fn killed_while_a_registration_is_noted_it_is_answered_or_was_never_made() {
+fn a_kill_while_a_registration_is_stored_leaves_it_pending_or_absent() {
     let stops = [
         ("throttles", "BEFORE INSERT"),
         // One statement, which PostgreSQL ends by itself when nobody waits for it any more.
@@ -129,7 +129,7 @@ fn killed_while_a_registration_is_noted_it_is_answered_or_was_never_made() {
 }
 
 #[test]
-fn killed_while_a_registration_is_answered_it_is_answered_by_the_next_server_once() {
+fn a_kill_before_a_registration_mail_makes_the_next_server_send_it_once() {
     let stops = [
         ("registrations", "BEFORE UPDATE"),
         ("registrations", "AFTER UPDATE"),
@@ -162,7 +162,7 @@ fn killed_while_a_registration_is_answered_it_is_answered_by_the_next_server_onc
 }
 
 #[test]
-fn killed_while_an_address_is_shown_the_account_is_there_or_the_link_is_still_good() {
+fn a_kill_during_verification_leaves_the_account_or_a_valid_link() {
     let stops = [
         ("registrations", "BEFORE DELETE"),
         ("registrations", "AFTER DELETE"),
@@ -206,7 +206,7 @@ fn killed_while_an_address_is_shown_the_account_is_there_or_the_link_is_still_go
 }
 
 #[test]
-fn killed_while_a_forgotten_password_is_answered_it_is_answered_by_the_next_server_once() {
+fn a_kill_before_a_password_reset_mail_makes_the_next_server_send_it_once() {
     let stops = [
         ("recovery_requests", "BEFORE DELETE"),
         ("recovery_requests", "AFTER DELETE"),
@@ -249,7 +249,7 @@ fn killed_while_a_forgotten_password_is_answered_it_is_answered_by_the_next_serv
 }
 
 #[test]
-fn killed_while_a_password_is_reset_all_of_it_happened_or_the_link_is_still_good() {
+fn a_kill_during_a_password_reset_leaves_all_of_it_or_a_valid_link() {
     let stops = [
         ("email_tokens", "BEFORE DELETE"),
         ("email_tokens", "AFTER DELETE"),
@@ -301,7 +301,7 @@ fn killed_while_a_password_is_reset_all_of_it_happened_or_the_link_is_still_good
 }
 
 #[test]
-fn killed_while_an_address_is_changed_all_of_it_happened_or_the_link_is_still_good() {
+fn a_kill_during_an_email_change_leaves_all_of_it_or_a_valid_link() {
     let stops = [
         ("email_tokens", "BEFORE DELETE"),
         ("email_tokens", "AFTER DELETE"),
@@ -350,7 +350,7 @@ fn killed_while_an_address_is_changed_all_of_it_happened_or_the_link_is_still_go
 }
 
 #[test]
-fn killed_while_a_change_of_address_is_undone_all_of_it_happened_or_the_link_is_still_good() {
+fn a_kill_during_the_undo_of_an_email_change_leaves_all_of_it_or_a_valid_link() {
     let stops = [
         ("email_tokens", "BEFORE DELETE"),
         ("users", "BEFORE UPDATE"),

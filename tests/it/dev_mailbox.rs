@@ -5,7 +5,7 @@ use crate::support::smtp::{Smtp, Tls, until};
 use crate::support::{Database, Server, site};
 
 #[test]
-fn without_a_mail_server_the_mailbox_shows_mail_with_links_that_can_be_clicked() {
+fn the_dev_mailbox_shows_mail_with_clickable_links_without_a_mail_server() {
     let (server, database) = site();
     let mut browser = server.browser();
     assert!(browser.get("/dev/mailbox").body.contains("Nothing yet"));
@@ -36,7 +36,7 @@ fn without_a_mail_server_the_mailbox_shows_mail_with_links_that_can_be_clicked()
 }
 
 #[test]
-fn the_mailbox_does_not_exist_elsewhere() {
+fn the_dev_mailbox_does_not_exist_with_a_mail_server_or_a_public_url() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let nowhere = Server::start(&database, &[]).browser().get("/nowhere");
@@ -53,7 +53,7 @@ fn the_mailbox_does_not_exist_elsewhere() {
 }
 
 #[test]
-fn a_page_elsewhere_whose_name_is_pointed_here_does_not_get_the_mailbox() {
+fn dns_rebinding_does_not_reach_the_dev_mailbox() {
     let (server, _database) = site();
     for (host, status) in
         [("evil.example", 404), ("127.0.0.1.evil.example:8080", 404), ("localhost:8080", 200)]

@@ -89,7 +89,7 @@ fn full_pipe() -> (std::io::PipeReader, PipeWriter) {
 }
 
 #[test]
-fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes_on() {
+fn requests_are_answered_and_jobs_run_after_the_reader_of_the_log_exits() {
     let database = Database::new();
     let (reader, stderr) = pipe().unwrap();
     let (bind, folder) = (free_addr(), new_folder("reader-exits"));
@@ -145,7 +145,7 @@ fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes
 }
 
 #[test]
-fn while_the_disk_of_the_log_is_full_every_request_is_answered_and_dropped_lines_are_counted() {
+fn requests_are_answered_and_dropped_lines_counted_while_the_log_disk_is_full() {
     let database = Database::new();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let bind = free_addr();
@@ -217,7 +217,7 @@ fn a_log_that_can_be_written_again_reports_how_many_lines_were_dropped() {
 }
 
 #[test]
-fn while_the_log_is_not_read_every_request_is_answered_and_every_line_is_written_or_counted() {
+fn every_log_line_is_written_or_counted_as_dropped_while_the_log_is_not_read() {
     let database = Database::new();
     let (reader, stderr) = pipe().unwrap();
     let bind = free_addr();
@@ -254,7 +254,7 @@ fn a_log_that_is_not_read_delays_neither_start_nor_stop() {
 }
 
 #[test]
-fn a_server_that_cannot_start_ends_although_its_log_is_not_read() {
+fn a_server_that_cannot_start_exits_although_its_log_is_not_read() {
     let (_reader, stderr) = full_pipe();
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .env_clear()
@@ -276,7 +276,7 @@ fn a_server_that_cannot_start_ends_although_its_log_is_not_read() {
 }
 
 #[test]
-fn a_command_whose_output_is_not_read_ends_without_a_panic() {
+fn a_command_whose_output_is_not_read_exits_without_a_panic() {
     let database = Database::new();
     for arguments in [&["--help"][..], &["user", "list"], &["audit"], &["migrate", "info"]] {
         let (stdout_reader, stdout) = pipe().unwrap();

@@ -58,7 +58,7 @@ pub fn frontdesk(
 }
 
 #[test]
-fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgotten() {
+fn mail_is_sent_over_starttls_and_tls_authenticated_and_its_content_is_deleted() {
     for tls in [Tls::StartTls, Tls::Implicit] {
         let database = Database::new();
         let smtp = Smtp::start(tls);
@@ -109,7 +109,7 @@ fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgo
 }
 
 #[test]
-fn a_mail_is_sent_if_and_only_if_what_it_tells_of_was_committed() {
+fn a_mail_is_sent_if_and_only_if_its_transaction_was_committed() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
@@ -129,7 +129,7 @@ fn a_mail_is_sent_if_and_only_if_what_it_tells_of_was_committed() {
 }
 
 #[test]
-fn what_people_type_reaches_no_header_and_is_never_read_as_a_template() {
+fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
@@ -175,7 +175,7 @@ fn two_servers_share_two_hundred_mails_and_send_each_once() {
 }
 
 #[test]
-fn a_folder_gets_an_eml_file_each_that_others_can_not_read() {
+fn a_mail_folder_gets_one_eml_file_per_mail_readable_only_by_its_owner() {
     let database = Database::new();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail-folder");
     fs::remove_dir_all(&folder).ok();
@@ -196,7 +196,7 @@ fn a_folder_gets_an_eml_file_each_that_others_can_not_read() {
 }
 
 #[test]
-fn operators_list_mail_without_what_it_says_and_send_again_what_failed() {
+fn operators_list_mail_without_its_content_and_retry_failed_mail() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
@@ -231,7 +231,7 @@ fn operators_list_mail_without_what_it_says_and_send_again_what_failed() {
 }
 
 #[test]
-fn the_doctor_and_the_metrics_tell_about_mail() {
+fn the_doctor_command_and_the_metrics_report_mail_problems() {
     let database = Database::new();
     let good = Smtp::start(Tls::StartTls);
     let wrong = Smtp::start(Tls::WrongName("implicit"));

@@ -19,7 +19,7 @@ fn error(database: &Database) -> String {
 }
 
 #[test]
-fn without_tls_or_with_a_wrong_certificate_nothing_is_said_and_mail_waits() {
+fn mail_waits_unsent_without_tls_or_with_an_invalid_certificate() {
     for (tls, word) in [
         (Tls::None, "STARTTLS is not supported"),
         (Tls::WrongName("starttls"), "not valid for name"),
@@ -44,7 +44,7 @@ fn without_tls_or_with_a_wrong_certificate_nothing_is_said_and_mail_waits() {
 }
 
 #[test]
-fn a_greylisted_mail_waits_half_a_minute_or_so_and_arrives_once() {
+fn a_greylisted_mail_is_retried_after_about_half_a_minute_and_arrives_once() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
@@ -61,7 +61,7 @@ fn a_greylisted_mail_waits_half_a_minute_or_so_and_arrives_once() {
 }
 
 #[test]
-fn a_recipient_who_is_refused_for_good_is_not_tried_again_and_others_still_get_mail() {
+fn a_permanently_rejected_recipient_is_not_retried_and_others_still_get_mail() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
@@ -76,7 +76,7 @@ fn a_recipient_who_is_refused_for_good_is_not_tried_again_and_others_still_get_m
 }
 
 #[test]
-fn a_mail_server_that_repeats_a_link_does_not_bring_it_into_the_table_or_the_log() {
+fn a_link_repeated_in_a_mail_servers_reply_is_not_stored_or_logged() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
@@ -91,7 +91,7 @@ fn a_mail_server_that_repeats_a_link_does_not_bring_it_into_the_table_or_the_log
 }
 
 #[test]
-fn a_wrong_password_or_a_refused_sender_is_our_mistake_and_mail_waits_for_it_to_be_mended() {
+fn mail_waits_while_the_smtp_password_or_the_sender_is_rejected() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let url = smtp.settings()[0].1.replace("://", "://desk:wrong@");
@@ -112,7 +112,7 @@ fn a_wrong_password_or_a_refused_sender_is_our_mistake_and_mail_waits_for_it_to_
 }
 
 #[test]
-fn a_mail_is_given_up_after_ten_attempts_and_not_before() {
+fn a_mail_fails_after_ten_attempts_and_not_before() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
@@ -136,7 +136,7 @@ fn a_mail_is_given_up_after_ten_attempts_and_not_before() {
 }
 
 #[test]
-fn a_stalled_mail_server_holds_up_no_page_no_other_mail_and_no_stop() {
+fn a_stalled_mail_server_delays_no_page_no_other_mail_and_no_shutdown() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let mut server = mailing(&database, &smtp, &[]);
@@ -176,7 +176,7 @@ fn a_stalled_mail_server_holds_up_no_page_no_other_mail_and_no_stop() {
 }
 
 #[test]
-fn a_mail_server_that_takes_thirty_seconds_after_data_gets_the_mail_once() {
+fn a_mail_server_that_answers_data_after_thirty_seconds_gets_the_mail_once() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let _servers = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
@@ -188,7 +188,7 @@ fn a_mail_server_that_takes_thirty_seconds_after_data_gets_the_mail_once() {
 }
 
 #[test]
-fn killed_between_sending_and_marking_a_mail_goes_twice_at_most_with_the_same_id() {
+fn a_mail_sent_but_not_marked_before_a_kill_is_sent_once_more_with_the_same_id() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let mut server = mailing(&database, &smtp, &[]);
@@ -230,7 +230,7 @@ fn killed_between_sending_and_marking_a_mail_goes_twice_at_most_with_the_same_id
 }
 
 #[test]
-fn killed_six_times_among_six_hundred_mails_none_is_lost_and_each_crash_doubles_one_at_most_once() {
+fn six_kills_lose_none_of_six_hundred_mails_and_each_duplicates_a_mail_at_most_once() {
     const KILLS: usize = 6;
     // More than are sent in any stall between a look and the kill.
     const MAILS: usize = 600;
@@ -271,7 +271,7 @@ fn killed_six_times_among_six_hundred_mails_none_is_lost_and_each_crash_doubles_
 }
 
 #[test]
-fn without_a_mail_server_that_answers_the_site_starts_and_mail_waits_for_it() {
+fn the_server_starts_and_mail_waits_while_the_mail_server_is_unreachable() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let mut settings = smtp.settings();
@@ -293,7 +293,7 @@ fn without_a_mail_server_that_answers_the_site_starts_and_mail_waits_for_it() {
 }
 
 #[test]
-fn a_mail_that_does_not_fit_on_a_full_disk_waits_and_arrives_whole_when_there_is_room() {
+fn a_mail_waits_while_the_disk_is_full_and_is_then_written_completely() {
     let Some(disk) = SmallDisk::mount("full-mail-folder") else { return };
     let database = Database::new();
     let folder = disk.folder.join("mail");

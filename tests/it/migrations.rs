@@ -31,7 +31,7 @@ fn ups() -> usize {
 }
 
 #[test]
-fn run_revert_all_run_gives_an_identical_schema() {
+fn running_reverting_and_running_all_migrations_gives_an_identical_schema() {
     let database = Database::empty();
     let run = || database.runtime.block_on(migrations::run(&database.pool)).unwrap();
     run();
@@ -75,7 +75,7 @@ fn every_table_column_index_view_and_function_is_commented() {
 }
 
 #[test]
-fn every_query_of_the_dbas_page_runs() {
+fn every_query_in_the_dba_document_runs() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let page = fs::read_to_string("docs/DBA.md").unwrap();
@@ -89,7 +89,7 @@ fn every_query_of_the_dbas_page_runs() {
 }
 
 #[test]
-fn a_reader_sees_no_digest_no_state_and_no_hash_and_the_app_can_not_rewrite_the_trail() {
+fn the_reader_role_sees_no_secrets_and_the_app_role_cannot_change_the_audit_log() {
     let database = Database::new();
     let may = |role: &str, what: &str| {
         let sql = format!("BEGIN; SET LOCAL ROLE {role}; {what}; ROLLBACK");
@@ -130,7 +130,7 @@ fn a_reader_sees_no_digest_no_state_and_no_hash_and_the_app_can_not_rewrite_the_
 }
 
 #[test]
-fn the_application_role_can_not_blank_the_trail_of_somebody_who_is_there() {
+fn the_app_role_cannot_anonymize_the_audit_events_of_an_existing_user() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let told = "SELECT count(*) FROM audit_events WHERE ip_address IS NOT NULL";
@@ -157,7 +157,7 @@ fn before_the_index() -> Database {
 }
 
 #[test]
-fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
+fn a_concurrent_index_build_waits_for_older_transactions() {
     let database = before_the_index();
     database.db_execute("DROP INDEX users_deletion_due_at_idx");
     let older = database.db_begin("LOCK TABLE users IN ROW EXCLUSIVE MODE");
@@ -176,7 +176,7 @@ fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
 }
 
 #[test]
-fn an_index_that_is_half_built_is_named_with_what_to_do() {
+fn an_invalid_index_is_reported_with_the_statement_that_drops_it() {
     let database = before_the_index();
     database.db_execute(
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_deletion_due_at_idx'::regclass",
@@ -189,7 +189,7 @@ fn an_index_that_is_half_built_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
+fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
     let refused = |database: &Database, settings: &[(&str, &str)]| {
         let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
         all.extend_from_slice(settings);
@@ -228,7 +228,7 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn two_servers_that_start_at_once_on_an_empty_database_both_serve() {
+fn servers_starting_at_the_same_time_on_an_empty_database_all_serve() {
     let database = Database::empty();
     std::thread::scope(|scope| {
         let starts: Vec<_> =

@@ -53,7 +53,7 @@ fn trusted(server: &Server) -> bool {
 }
 
 #[test]
-fn while_the_notification_queue_is_full_everything_works_and_every_end_is_final() {
+fn everything_works_and_revocation_is_final_while_the_notification_queue_is_full() {
     let database = new_database();
     let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     let mut ada = registered(&servers[0], EMAIL);
@@ -92,7 +92,7 @@ fn server_login(server: &Server, password: &str) -> u16 {
 /// The queue is full for one commit only: heartbeats and questions go through, so the other server serves from memory all
 /// the time.
 #[test]
-fn a_change_without_a_notification_is_known_to_every_server_when_it_is_answered() {
+fn a_change_without_a_notification_is_visible_on_every_server_once_answered() {
     let database = new_database();
     let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     registered(&servers[0], EMAIL);

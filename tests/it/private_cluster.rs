@@ -105,7 +105,7 @@ fn clean(server: Server, folder: &Path) {
 }
 
 #[test]
-fn people_and_sessions_survive_a_restart_and_a_kill_and_no_postgresql_is_left_behind() {
+fn users_and_sessions_survive_restarts_and_kills_and_no_postgresql_is_left_running() {
     let folder = folder("restart");
     let mut server = start(&folder);
     let mut ada = registered(&server, "ada@example.com");
@@ -137,7 +137,7 @@ fn people_and_sessions_survive_a_restart_and_a_kill_and_no_postgresql_is_left_be
 }
 
 #[test]
-fn two_checkouts_side_by_side_do_not_meet() {
+fn two_data_folders_run_separate_postgresql_servers() {
     let (left, right) = (folder("left"), folder("right ünd / long ".replace('/', "-").as_str()));
     let (one, two) = (start(&left), start(&right));
     registered(&one, "ada@example.com");
@@ -153,7 +153,7 @@ fn two_checkouts_side_by_side_do_not_meet() {
 }
 
 #[test]
-fn a_second_site_on_the_same_folder_is_told_what_to_do() {
+fn a_second_server_on_the_same_data_folder_exits_with_a_helpful_message() {
     let folder = folder("twice");
     let first = start(&folder);
     let said =
@@ -171,7 +171,7 @@ fn a_second_site_on_the_same_folder_is_told_what_to_do() {
 }
 
 #[test]
-fn a_creation_that_was_killed_is_made_anew() {
+fn an_interrupted_creation_of_the_database_is_started_again() {
     let folder = folder("halfway");
     fs::create_dir_all(folder.join("database/unfinished")).unwrap();
     fs::write(folder.join("database/unfinished/PG_VERSION"), "15").unwrap();
@@ -186,7 +186,7 @@ fn a_creation_that_was_killed_is_made_anew() {
 }
 
 #[test]
-fn nobody_reaches_it_by_the_network_or_past_the_folder() {
+fn the_private_postgresql_is_not_reachable_by_network_or_by_other_users() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = folder("closed");
     let server = start(&folder);

@@ -24,7 +24,7 @@ fn fill(database: &Database, count: u32, expired: bool) {
 }
 
 #[test]
-fn expired_rows_disappear_by_themselves_and_live_ones_stay() {
+fn expired_sessions_are_purged_automatically_and_live_ones_stay() {
     let database = Database::new();
     fill(&database, 12_000, true);
     fill(&database, 100, false);
@@ -61,7 +61,7 @@ fn a_row_that_is_being_extended_is_never_deleted() {
 }
 
 #[test]
-fn one_purger_works_at_a_time_and_progress_is_told() {
+fn one_purge_runs_at_a_time_and_reports_its_progress() {
     let database = Database::new();
     fill(&database, 11_000, true);
     let _on = database.runtime.enter();
@@ -115,7 +115,7 @@ fn key(cookie: &str) -> SessionKey {
 }
 
 #[test]
-fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
+fn a_large_purge_deletes_no_live_session_and_blocks_no_sign_in() {
     let database = Database::new();
     // A statement of its that waits for a lock longer than this fails, and so does the test. It has purged when it starts.
     let url = format!("{}&options=-c lock_timeout=100ms", database.server_url);

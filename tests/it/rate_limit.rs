@@ -50,7 +50,7 @@ fn retry_after(answer: &Response) -> u64 {
 }
 
 #[test]
-fn two_hundred_wrong_passwords_at_once_over_two_servers_are_five_checks() {
+fn two_hundred_concurrent_guesses_over_two_servers_get_five_password_checks() {
     let database = Database::new();
     let metrics = [free_addr(), free_addr()];
     let start = |bind: &str| Server::start(&database, &[("FRONTDESK_METRICS_BIND", bind)]);
@@ -99,7 +99,7 @@ fn two_hundred_wrong_passwords_at_once_over_two_servers_are_five_checks() {
 }
 
 #[test]
-fn an_address_that_a_stranger_forwards_changes_nothing() {
+fn forwarding_headers_from_untrusted_clients_are_ignored() {
     let (server, database) = site();
     registered(&server, ADA);
     let seen = guesses(&server, ADA, 8, |number| format!("203.0.113.{number}"));
@@ -121,7 +121,7 @@ fn an_address_that_a_stranger_forwards_changes_nothing() {
 }
 
 #[test]
-fn from_a_proxy_of_ours_ipv4_counts_whole_and_ipv6_by_64() {
+fn behind_a_trusted_proxy_ipv4_is_limited_by_address_and_ipv6_by_64_prefix() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
     let inside = guesses(&server, ADA, 7, |number| format!("2001:db8:1:2:{number}::{number}"));
@@ -142,7 +142,7 @@ fn from_a_proxy_of_ours_ipv4_counts_whole_and_ipv6_by_64() {
 }
 
 #[test]
-fn one_password_against_many_accounts_is_counted_by_the_address() {
+fn password_spraying_is_limited_by_ip() {
     let (server, _database) = behind_a_proxy();
     let statuses: Vec<u16> = (0..53)
         .map(|number| {
@@ -156,7 +156,7 @@ fn one_password_against_many_accounts_is_counted_by_the_address() {
 }
 
 #[test]
-fn upper_case_spaces_and_unicode_variants_of_an_address_count_as_one() {
+fn case_space_and_unicode_variants_of_an_email_count_as_one() {
     let (server, database) = site();
     registered(&server, ADA);
     let spellings = [
@@ -186,7 +186,7 @@ fn upper_case_spaces_and_unicode_variants_of_an_address_count_as_one() {
 }
 
 #[test]
-fn a_throttled_sign_in_is_the_same_for_accounts_that_exist_and_those_that_do_not() {
+fn a_rate_limited_sign_in_looks_the_same_with_and_without_an_account() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
     registered(&server, "bob@example.com");
@@ -225,7 +225,7 @@ fn a_throttled_sign_in_is_the_same_for_accounts_that_exist_and_those_that_do_not
 }
 
 #[test]
-fn a_success_gives_back_its_own_and_nothing_else() {
+fn a_successful_sign_in_resets_only_its_own_counters() {
     let (server, database) = behind_a_proxy();
     let bob = "bob@example.com";
     registered(&server, ADA);
@@ -269,7 +269,7 @@ fn a_success_gives_back_its_own_and_nothing_else() {
 }
 
 #[test]
-fn a_crowd_that_signs_in_from_one_address_does_not_use_it_up() {
+fn many_successful_sign_ins_from_one_ip_do_not_exhaust_its_limit() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
     database.db_create_users(ADA, 60);
@@ -299,7 +299,7 @@ fn a_crowd_that_signs_in_from_one_address_does_not_use_it_up() {
 }
 
 #[test]
-fn waits_double_up_to_an_hour_a_refused_try_adds_nothing_and_a_day_forgets() {
+fn waits_double_up_to_an_hour_refused_attempts_do_not_count_and_a_day_resets() {
     let (server, database) = site();
     let seconds = "SELECT round(extract(epoch FROM free_at - tried_at))::bigint FROM throttles WHERE action = 'sign_in_pair'";
     let row = "SELECT xmin::text || ' ' || ctid::text || ' ' || throttles::text FROM throttles ORDER BY 1";
@@ -333,7 +333,7 @@ fn waits_double_up_to_an_hour_a_refused_try_adds_nothing_and_a_day_forgets() {
 }
 
 #[test]
-fn the_table_is_unlogged_holds_nothing_typed_and_purges_what_is_forgotten() {
+fn the_rate_limit_table_is_unlogged_stores_no_plain_text_and_is_purged() {
     let (server, database) = site();
     registered(&server, ADA);
     server.browser().login(ADA, OTHER_PASSWORD);
@@ -370,7 +370,7 @@ fn the_table_is_unlogged_holds_nothing_typed_and_purges_what_is_forgotten() {
 }
 
 #[test]
-fn an_operator_lets_an_account_be_tried_again() {
+fn an_operator_can_unlock_a_rate_limited_account() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
     guesses(&server, "eve@example.com", 5, |_| "203.0.113.1".to_owned());

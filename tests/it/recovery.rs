@@ -25,7 +25,7 @@ fn set(browser: &mut Browser, link: &str, password: &str) -> u16 {
 }
 
 #[test]
-fn a_reset_ends_every_session_signs_nobody_in_and_tells_the_owner() {
+fn a_password_reset_revokes_every_session_signs_no_one_in_and_notifies_the_owner() {
     let (server, database) = site();
     let mut here = registered(&server, "ada@example.com");
     let mut there = server.browser();
@@ -65,7 +65,7 @@ fn a_reset_ends_every_session_signs_nobody_in_and_tells_the_owner() {
 }
 
 #[test]
-fn thirty_uses_of_one_reset_link_at_once_set_one_password() {
+fn thirty_concurrent_uses_of_a_reset_link_set_one_password() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let link = link(&server, &database, "ada@example.com", 1);
@@ -93,7 +93,7 @@ fn thirty_uses_of_one_reset_link_at_once_set_one_password() {
 }
 
 #[test]
-fn a_reset_link_fetched_ten_times_by_get_and_head_is_still_good() {
+fn a_reset_link_still_works_after_ten_get_and_head_requests() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let link = link(&server, &database, "ada@example.com", 1);
@@ -107,7 +107,7 @@ fn a_reset_link_fetched_ten_times_by_get_and_head_is_still_good() {
 }
 
 #[test]
-fn a_newer_link_a_new_password_and_a_new_address_end_the_links_before() {
+fn a_newer_link_a_new_password_or_a_new_email_invalidates_older_reset_links() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let first = link(&server, &database, "ada@example.com", 1);
@@ -126,7 +126,7 @@ fn a_newer_link_a_new_password_and_a_new_address_end_the_links_before() {
 }
 
 #[test]
-fn a_reset_link_dies_after_half_an_hour_and_with_the_account() {
+fn a_reset_link_expires_after_thirty_minutes_or_with_its_account() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let path = link(&server, &database, "ada@example.com", 1);
@@ -151,7 +151,7 @@ fn a_reset_link_dies_after_half_an_hour_and_with_the_account() {
 }
 
 #[test]
-fn a_link_for_one_thing_does_nothing_else() {
+fn a_mailed_link_works_only_for_its_own_purpose() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let verify = db_mail(&database, "verify_email", 1).text("token").to_owned();
@@ -172,7 +172,7 @@ fn a_link_for_one_thing_does_nothing_else() {
 }
 
 #[test]
-fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
+fn host_headers_of_a_request_do_not_reach_mailed_links() {
     let database = Database::new();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail-of-hosts");
     fs::remove_dir_all(&folder).ok();
@@ -237,7 +237,7 @@ fn letters(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn one_address_is_asked_for_and_only_the_stored_one_is_written_to() {
+fn a_reset_takes_one_email_and_mails_only_the_stored_spelling() {
     let (server, database) = site();
     registered(&server, "Ada@Example.com");
     let body = "email=ada%40example.com&email=eve%40example.com";
@@ -250,7 +250,7 @@ fn one_address_is_asked_for_and_only_the_stored_one_is_written_to() {
 }
 
 #[test]
-fn a_change_of_password_is_told_to_the_owner() {
+fn a_password_change_is_mailed_to_the_owner() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];

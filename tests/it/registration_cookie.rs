@@ -9,7 +9,7 @@ fn users(database: &Database) -> i64 {
 }
 
 #[test]
-fn the_code_is_enough_in_the_browser_that_registered_and_nowhere_else() {
+fn a_registration_code_works_only_in_the_browser_that_registered() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -33,7 +33,7 @@ fn the_code_is_enough_in_the_browser_that_registered_and_nowhere_else() {
 }
 
 #[test]
-fn the_code_makes_nothing_in_a_browser_that_was_only_led_to_the_page() {
+fn a_registration_code_creates_no_account_in_a_browser_without_the_cookie() {
     let (server, database) = verified_site();
     let mut eve = server.browser();
     // The mail and its code are ours, and go to Ada; Eve knows the password and hopes that Ada types the code.
@@ -65,7 +65,7 @@ fn the_code_makes_nothing_in_a_browser_that_was_only_led_to_the_page() {
 }
 
 #[test]
-fn the_cookie_of_a_registration_lives_a_day_and_no_script_reads_it() {
+fn the_registration_cookie_lasts_a_day_and_is_http_only() {
     let database = Database::new();
     let settings = [
         ("FRONTDESK_PUBLIC_URL", "https://desk.example.com"),
@@ -86,7 +86,7 @@ fn the_cookie_of_a_registration_lives_a_day_and_no_script_reads_it() {
 }
 
 #[test]
-fn a_code_signs_in_whoever_typed_the_password_a_moment_ago_and_nobody_later() {
+fn a_code_signs_in_only_shortly_after_the_password_was_entered() {
     let (server, database) = verified_site();
     for (number, (age, signed_in)) in [("14 min", true), ("16 min", false)].into_iter().enumerate()
     {

@@ -230,7 +230,7 @@ pub fn judged(name: &str, report: &Report) -> String {
 }
 
 #[test]
-fn ten_thousand_logouts_are_final_on_two_and_three_servers() {
+fn ten_thousand_sign_outs_are_final_on_two_and_three_servers() {
     for servers in [2, 3] {
         let cluster = Cluster::new(servers);
         let cookies = cluster.database.db_create_sessions(EMAIL, 5000);
@@ -243,7 +243,7 @@ fn ten_thousand_logouts_are_final_on_two_and_three_servers() {
 }
 
 #[test]
-fn a_logout_is_final_while_a_listener_is_cut_off_reset_half_open_or_stalled() {
+fn sign_out_is_final_while_a_listen_connection_is_killed_reset_half_open_or_stalled() {
     let cluster = Cluster::new(2);
     // Each time it is trusted again.
     let each_second = |fault: &dyn Fn()| {
@@ -283,7 +283,7 @@ fn a_logout_is_final_while_a_listener_is_cut_off_reset_half_open_or_stalled() {
 /// Nobody who waits for a stopped server does anything else: sessions are ended at the other, and whoever was ended asks
 /// the stopped one, which answers when it goes on.
 #[test]
-fn a_logout_is_final_while_a_server_is_stopped_for_ten_seconds() {
+fn sign_out_is_final_while_a_server_is_paused_for_ten_seconds() {
     let (cluster, history) = (Cluster::new(2), History::default());
     let cookies = cluster.database.db_create_sessions(EMAIL, 200);
     for (session, cookie) in cookies.iter().enumerate() {
@@ -314,7 +314,7 @@ fn a_logout_is_final_while_a_server_is_stopped_for_ten_seconds() {
 
 /// A row that is deleted or changed in psql: nobody waits for anybody then, so each server has its lease to learn of it.
 #[test]
-fn a_row_deleted_or_changed_by_hand_is_refused_within_the_lease_whatever_happens_to_a_listener() {
+fn a_session_revoked_in_psql_is_refused_within_the_lease_despite_listener_failures() {
     let cluster = Cluster::new(2);
     let (wire, deaf) = (&cluster.proxies[1], &cluster.servers[1]);
     for (name, rounds, fault) in [
@@ -353,7 +353,7 @@ fn a_row_deleted_or_changed_by_hand_is_refused_within_the_lease_whatever_happens
 }
 
 #[test]
-fn a_second_click_on_sign_out_answers_no_sooner_than_the_session_is_over_everywhere() {
+fn a_second_sign_out_is_answered_only_after_the_session_is_refused_everywhere() {
     let cluster = Cluster::new(3);
     let cookie = cluster.database.db_create_sessions(EMAIL, 1).remove(0);
     let mut browsers = cluster.browsers(&cookie);
@@ -377,7 +377,7 @@ fn a_second_click_on_sign_out_answers_no_sooner_than_the_session_is_over_everywh
 }
 
 #[test]
-fn a_clock_of_the_database_that_was_set_back_makes_no_logout_wait_longer_than_a_lease() {
+fn sign_out_waits_at_most_one_lease_after_the_database_clock_was_set_back() {
     let (server, database) = site();
     let mut browser = registered(&server, EMAIL);
     // A server that was killed an hour ahead of this clock.
@@ -391,7 +391,7 @@ fn a_clock_of_the_database_that_was_set_back_makes_no_logout_wait_longer_than_a_
 }
 
 #[test]
-fn a_logout_is_final_while_postgresql_restarts() {
+fn sign_out_is_final_while_postgresql_restarts() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = new_folder("restarts");
     let settings = [("fsync", "off"), ("max_connections", "200")];

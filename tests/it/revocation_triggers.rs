@@ -13,7 +13,7 @@ use crate::support::{OTHER_PASSWORD, PASSWORD};
 const EACH: usize = 10;
 
 #[test]
-fn ending_others_a_new_password_and_disabling_are_final_whatever_happens_to_a_listener() {
+fn revoking_others_a_new_password_and_disabling_are_final_despite_listener_failures() {
     let cluster = &Cluster::new(2);
     let (ways, database) = (3, &cluster.database);
     let faults: [(&str, &dyn Fn()); 3] = [

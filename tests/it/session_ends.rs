@@ -4,7 +4,7 @@ use crate::support::server::KEY;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 #[test]
-fn a_session_dies_at_its_idle_limit_by_the_databases_clock() {
+fn a_session_expires_at_its_idle_timeout_by_the_database_clock() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(
@@ -19,7 +19,7 @@ fn a_session_dies_at_its_idle_limit_by_the_databases_clock() {
 }
 
 #[test]
-fn a_session_dies_at_its_absolute_limit_however_busy() {
+fn a_session_expires_at_its_absolute_timeout_even_while_in_use() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(
@@ -39,7 +39,7 @@ fn a_session_dies_at_its_absolute_limit_however_busy() {
 }
 
 #[test]
-fn a_late_touch_is_written_before_the_session_runs_out() {
+fn activity_shortly_before_the_idle_timeout_extends_the_session() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(
@@ -52,7 +52,7 @@ fn a_late_touch_is_written_before_the_session_runs_out() {
 }
 
 #[test]
-fn changing_the_setting_does_not_lengthen_an_existing_session() {
+fn a_longer_timeout_setting_does_not_extend_existing_sessions() {
     let database = Database::new();
     let short = Server::start(&database, &[("FRONTDESK_SESSION_IDLE_TIMEOUT", "10m")]);
     let browser = registered(&short, "ada@example.com");
@@ -67,7 +67,7 @@ fn changing_the_setting_does_not_lengthen_an_existing_session() {
 }
 
 #[test]
-fn a_deleted_row_signs_that_browser_out_on_its_next_request() {
+fn deleting_a_session_row_signs_the_browser_out_on_its_next_request() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute("DELETE FROM sessions");
@@ -75,7 +75,7 @@ fn a_deleted_row_signs_that_browser_out_on_its_next_request() {
 }
 
 #[test]
-fn disabling_or_deleting_an_account_ends_its_sessions() {
+fn disabling_or_deleting_an_account_revokes_its_sessions() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -86,7 +86,7 @@ fn disabling_or_deleting_an_account_ends_its_sessions() {
 }
 
 #[test]
-fn ending_one_session_leaves_the_others() {
+fn revoking_one_session_keeps_the_others() {
     let (server, database) = site();
     let mut here = registered(&server, "ada@example.com");
     let (mut there, mut elsewhere) = (server.browser(), server.browser());
@@ -104,7 +104,7 @@ fn ending_one_session_leaves_the_others() {
 }
 
 #[test]
-fn somebody_elses_malformed_and_gone_session_ids_are_the_same_404() {
+fn foreign_malformed_and_deleted_session_ids_get_the_same_404() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -123,7 +123,7 @@ fn somebody_elses_malformed_and_gone_session_ids_are_the_same_404() {
 }
 
 #[test]
-fn the_page_of_sessions_holds_no_credential() {
+fn the_sessions_page_contains_no_credential() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let page = browser.get("/account/sessions").body;
@@ -139,7 +139,7 @@ fn the_page_of_sessions_holds_no_credential() {
 }
 
 #[test]
-fn a_password_change_ends_every_other_session_and_rotates_its_own() {
+fn a_password_change_revokes_every_other_session_and_rotates_its_own() {
     let (server, database) = site();
     let mut here = registered(&server, "ada@example.com");
     let (mut there, mut remembered) = (server.browser(), server.browser());
@@ -178,7 +178,7 @@ fn a_password_change_ends_every_other_session_and_rotates_its_own() {
 }
 
 #[test]
-fn nothing_in_a_full_dump_signs_anybody_in() {
+fn no_value_in_a_full_database_dump_signs_in() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut other = server.browser();

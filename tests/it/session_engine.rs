@@ -34,7 +34,7 @@ async fn remove(session: Session, path: web::Path<String>) -> HttpResponse {
 }
 
 #[test]
-fn fifty_requests_at_once_that_set_fifty_keys_leave_fifty_keys() {
+fn fifty_concurrent_requests_that_set_fifty_keys_leave_fifty_keys() {
     let database = Database::new();
     actix_web::rt::System::new().block_on(async {
         // Connections of this runtime, which is gone when the rows are looked at.
@@ -72,7 +72,7 @@ fn fifty_requests_at_once_that_set_fifty_keys_leave_fifty_keys() {
 }
 
 #[test]
-fn a_change_by_hand_acts_on_every_server_in_milliseconds() {
+fn a_change_in_psql_takes_effect_on_every_server_in_milliseconds() {
     let database = Database::new();
     let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     registered(&servers[0], EMAIL);
@@ -117,7 +117,7 @@ fn a_change_by_hand_acts_on_every_server_in_milliseconds() {
 }
 
 #[test]
-fn a_server_hears_of_changes_although_a_schema_of_its_own_name_comes_first() {
+fn a_schema_named_like_the_role_does_not_hide_changes_from_servers() {
     let database = Database::new();
     // The search path is "$user", public, and the tables are in public.
     database.db_execute("CREATE SCHEMA desk");
@@ -135,7 +135,7 @@ fn a_server_hears_of_changes_although_a_schema_of_its_own_name_comes_first() {
 }
 
 #[test]
-fn a_server_that_listens_to_another_database_asks_its_own_for_every_page() {
+fn a_server_that_listens_on_the_wrong_database_does_not_use_its_cache() {
     let (database, other) = (Database::new(), Database::new());
     let server = Server::start(&database, &[("FRONTDESK_LISTEN_URL", &other.server_url)]);
     let began = Instant::now();
@@ -151,7 +151,7 @@ fn a_server_that_listens_to_another_database_asks_its_own_for_every_page() {
 }
 
 #[test]
-fn activity_is_written_seldom_in_place_and_never_backwards() {
+fn last_seen_times_are_written_rarely_as_hot_updates_and_never_go_backwards() {
     let database = Database::new();
     let servers = [0, 1].map(|_| Server::start(&database, &[]).until_live());
     registered(&servers[0], EMAIL);
@@ -233,7 +233,7 @@ fn activity_is_written_seldom_in_place_and_never_backwards() {
 }
 
 #[test]
-fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
+fn an_open_transaction_in_psql_does_not_block_the_activity_of_other_sessions() {
     let (server, database) = site();
     let mut held = registered(&server, EMAIL);
     let mut free = registered(&server, "grace@example.com");
@@ -255,7 +255,7 @@ fn a_transaction_left_open_in_psql_holds_up_nobody_elses_activity() {
 }
 
 #[test]
-fn a_session_in_steady_use_outlives_its_idle_timeout_and_dies_when_left_alone() {
+fn a_session_in_use_outlives_its_idle_timeout_and_expires_when_idle() {
     let database = Database::new();
     let settings = [("FRONTDESK_SESSION_IDLE_TIMEOUT", "10s")];
     let servers = [0, 1].map(|_| Server::start(&database, &settings).until_live());
@@ -276,7 +276,7 @@ fn a_session_in_steady_use_outlives_its_idle_timeout_and_dies_when_left_alone() 
 }
 
 #[test]
-fn a_server_whose_clock_is_an_hour_wrong_signs_nobody_out_and_keeps_nobody_in() {
+fn a_server_clock_that_is_an_hour_off_neither_ends_nor_extends_sessions() {
     let library = [
         "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
         "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
@@ -308,7 +308,7 @@ fn a_server_whose_clock_is_an_hour_wrong_signs_nobody_out_and_keeps_nobody_in() 
 }
 
 #[test]
-fn the_minimal_example_keeps_its_tables_beside_those_of_its_host() {
+fn the_minimal_example_keeps_its_tables_in_a_schema_of_its_own() {
     let database = Database::empty();
     database.db_execute("CREATE TABLE users (mine int)");
     database.db_execute("CREATE TABLE _sqlx_migrations (mine int)");

@@ -165,7 +165,7 @@ fn until(what: &str, mut wished: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
+fn a_sign_in_in_progress_succeeds_or_is_refused_as_the_rule_table_says() {
     for rule in &RULES {
         let database = Database::new();
         let servers = servers(&database);
@@ -209,7 +209,7 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
 }
 
 #[test]
-fn the_rule_table_in_the_document_is_the_one_in_the_code() {
+fn the_rule_table_in_the_document_matches_the_code() {
     let document = std::fs::read_to_string("docs/SECURITY.md").unwrap();
     let table = rules::markdown();
     assert_eq!(table.lines().count(), RULES.len() + 2);
@@ -217,7 +217,7 @@ fn the_rule_table_in_the_document_is_the_one_in_the_code() {
 }
 
 #[test]
-fn sessions_of_a_person_are_ended_by_the_rule_table_alone() {
+fn only_the_rule_table_revokes_the_sessions_of_a_user() {
     // Whoever calls what ends several sessions of a person by another road would pass the table by.
     let found = Command::new("grep")
         .args(["-rlE", r"revoke::(others|selected|rotate)\(", "src"])
@@ -231,7 +231,7 @@ fn sessions_of_a_person_are_ended_by_the_rule_table_alone() {
 }
 
 #[test]
-fn sessions_of_a_person_are_created_by_the_first_factor_alone() {
+fn only_the_first_factor_creates_sessions_of_a_user() {
     let found = Command::new("grep")
         .args(["-rlE", r"\bBirth\b|sessions\.create\(|store\.create\(", "src"])
         .output()

@@ -65,7 +65,7 @@ pub async fn contract(store: &impl SessionStore) {
 }
 
 #[test]
-fn our_store_keeps_the_contract() {
+fn our_store_fulfills_the_contract() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(contract(&store));
@@ -73,7 +73,7 @@ fn our_store_keeps_the_contract() {
 }
 
 #[test]
-fn an_update_racing_a_delete_never_wins_it_back() {
+fn an_update_racing_a_delete_never_restores_the_session() {
     let database = Database::new();
     let stores = [
         PgSessionStore::new(database.pool.clone(), Windows::default(), None),
@@ -101,7 +101,7 @@ fn an_update_racing_a_delete_never_wins_it_back() {
 }
 
 #[test]
-fn a_session_that_was_loaded_never_begins_another() {
+fn a_deleted_session_cannot_be_renewed_from_its_loaded_state() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {
@@ -117,7 +117,7 @@ fn a_session_that_was_loaded_never_begins_another() {
 }
 
 #[test]
-fn a_request_that_outlives_the_account_being_disabled_writes_no_state() {
+fn a_request_still_running_after_its_account_was_disabled_writes_no_state() {
     const USER: &str = "01a20ac9-362c-7088-badc-46d695f6783a";
     let database = Database::new();
     database.db_execute(&format!(
@@ -144,7 +144,7 @@ fn a_request_that_outlives_the_account_being_disabled_writes_no_state() {
 }
 
 #[test]
-fn state_is_real_json_and_columns_are_not_repeated_in_it() {
+fn state_is_json_and_does_not_repeat_columns() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {
@@ -160,7 +160,7 @@ fn state_is_real_json_and_columns_are_not_repeated_in_it() {
 }
 
 #[test]
-fn rows_of_the_next_format_are_read_and_those_beyond_are_left_alone() {
+fn rows_of_the_next_format_are_read_and_later_formats_are_ignored() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {

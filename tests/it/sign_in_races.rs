@@ -111,7 +111,7 @@ fn overtaken_at_login(database: &Database, form: Form, change: &str) -> (Respons
 }
 
 #[test]
-fn a_sign_in_that_was_overtaken_is_the_form_again() {
+fn a_sign_in_shows_the_form_again_if_the_account_changes_during_it() {
     for (name, change) in CHANGES {
         let (server, database) = site();
         account(&server, &database);
@@ -125,7 +125,7 @@ fn a_sign_in_that_was_overtaken_is_the_form_again() {
 }
 
 #[test]
-fn a_sign_in_that_was_overtaken_leaves_the_session_that_the_browser_had() {
+fn a_sign_in_refused_by_an_account_change_keeps_the_browsers_existing_session() {
     let (server, database) = site();
     registered(&server, EMAIL);
     let bob = registered(&server, "bob@example.com");
@@ -138,7 +138,7 @@ fn a_sign_in_that_was_overtaken_leaves_the_session_that_the_browser_had() {
 }
 
 #[test]
-fn a_password_without_a_date_is_overtaken_by_one_with_a_date() {
+fn a_password_without_a_change_time_counts_as_older_than_one_with_a_change_time() {
     let (server, database) = site();
     account(&server, &database);
     database.db_execute("UPDATE users SET password_changed_at = NULL");
@@ -149,7 +149,7 @@ fn a_password_without_a_date_is_overtaken_by_one_with_a_date() {
 }
 
 #[test]
-fn a_registration_that_was_overtaken_is_the_form_to_sign_in() {
+fn a_registration_leads_to_sign_in_if_the_account_changes_during_it() {
     for (name, change) in CHANGES {
         let (server, database) = site();
         let fields = vec![("email", EMAIL.to_owned()), ("display_name", "Ada".into()), password()];
@@ -160,7 +160,7 @@ fn a_registration_that_was_overtaken_is_the_form_to_sign_in() {
 }
 
 #[test]
-fn a_registration_by_code_or_link_that_was_overtaken_is_the_form_to_sign_in() {
+fn a_verified_registration_leads_to_sign_in_if_the_account_changes_during_it() {
     for (name, change) in CHANGES {
         for by_link in [false, true] {
             let (server, database) = verified_site();
@@ -185,7 +185,7 @@ fn a_registration_by_code_or_link_that_was_overtaken_is_the_form_to_sign_in() {
 }
 
 #[test]
-fn a_link_that_confirms_or_changes_an_email_and_was_overtaken_is_the_form_to_sign_in() {
+fn an_email_link_leads_to_sign_in_if_the_account_changes_during_it() {
     for (name, change) in CHANGES {
         for (kind, email) in [("verify_email", EMAIL), ("change_email", NEW_EMAIL)] {
             let (server, database) = site();
@@ -204,7 +204,7 @@ fn a_link_that_confirms_or_changes_an_email_and_was_overtaken_is_the_form_to_sig
 }
 
 #[test]
-fn a_link_that_changes_an_email_signs_in_with_the_password_that_was_compared() {
+fn an_email_change_link_signs_in_with_the_verified_password() {
     let (server, database) = site();
     let mut ada = registered(&server, EMAIL);
     ada.post("/account/email", &[("email", NEW_EMAIL)]);
@@ -217,7 +217,7 @@ fn a_link_that_changes_an_email_signs_in_with_the_password_that_was_compared() {
 }
 
 #[test]
-fn a_session_that_a_sign_in_replaced_is_over_on_every_server_when_it_is_answered() {
+fn a_session_replaced_by_a_sign_in_is_refused_everywhere_once_that_is_answered() {
     let database = Database::new();
     let servers =
         [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
@@ -240,7 +240,7 @@ fn a_session_that_a_sign_in_replaced_is_over_on_every_server_when_it_is_answered
 }
 
 #[test]
-fn a_device_is_known_under_the_password_that_was_set_in_it_and_no_later_one() {
+fn a_device_is_known_for_the_password_set_on_it_and_not_for_a_later_one() {
     let (server, database) = site();
     registered(&server, EMAIL);
     server.browser().post("/forgot-password", &[("email", EMAIL)]);

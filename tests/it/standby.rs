@@ -11,7 +11,7 @@ use crate::support::{Browser, PASSWORD, Server, registered};
 const EMAIL: &str = "ada@example.com";
 
 #[test]
-fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
+fn a_lagging_standby_does_not_accept_a_revoked_session() {
     let site = Site::new("behind");
     let ada = registered(&site.server, EMAIL);
     let cookies = site.primary.db_create_sessions(EMAIL, 8);
@@ -44,7 +44,7 @@ fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
 }
 
 #[test]
-fn somebody_who_signed_in_a_moment_ago_is_not_signed_out_by_a_standby_that_is_behind() {
+fn a_lagging_standby_does_not_sign_out_a_user_who_just_signed_in() {
     let site = Site::new("ahead");
     registered(&site.server, EMAIL);
     site.standby.db_pause_replay(&site.primary);
@@ -61,7 +61,7 @@ fn somebody_who_signed_in_a_moment_ago_is_not_signed_out_by_a_standby_that_is_be
 }
 
 #[test]
-fn what_was_read_from_another_server_than_the_notifications_come_from_is_not_cached() {
+fn rows_read_from_a_server_that_sends_no_notifications_are_not_cached() {
     let site = Site::new("promoted");
     registered(&site.server, EMAIL);
     let cookie = site.primary.db_create_sessions(EMAIL, 1).remove(0);
@@ -82,7 +82,7 @@ fn what_was_read_from_another_server_than_the_notifications_come_from_is_not_cac
 }
 
 #[test]
-fn a_standby_is_a_problem_for_the_start_and_for_the_doctor_by_its_name() {
+fn startup_and_doctor_name_a_standby_as_the_problem() {
     let site = Site::new("named");
     let settings = [("DATABASE_URL", site.standby.url()), ("FRONTDESK_SECRET_KEYS", KEY)];
     let said = Server::start_with(&settings).err().unwrap();
@@ -97,7 +97,7 @@ fn a_standby_is_a_problem_for_the_start_and_for_the_doctor_by_its_name() {
 
 /// A statement that leaves memory out of it: the wait for servers must not take a standby's word either.
 #[test]
-fn the_wait_for_other_servers_fails_on_a_standby_instead_of_finding_none() {
+fn awaiting_invalidation_on_a_standby_waits_for_a_whole_lease() {
     let site = Site::new("waits");
     let mut browser: Browser = registered(&site.server, EMAIL);
     assert!(browser.is_signed_in());

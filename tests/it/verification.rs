@@ -41,7 +41,7 @@ fn users(database: &Database) -> i64 {
 }
 
 #[test]
-fn who_registers_has_no_account_before_the_address_is_shown_and_is_signed_in_then() {
+fn a_registration_creates_the_account_and_signs_in_only_after_verification() {
     let (server, database) = verified_site();
     let mut browser = server.browser();
     register(&mut browser, " Ada@Example.com ", PASSWORD);
@@ -77,7 +77,7 @@ fn who_registers_has_no_account_before_the_address_is_shown_and_is_signed_in_the
 }
 
 #[test]
-fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
+fn the_sixth_attempt_at_a_code_fails_even_if_it_is_correct() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -103,7 +103,7 @@ fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
 }
 
 #[test]
-fn codes_die_after_ten_minutes_and_links_after_a_day() {
+fn codes_expire_after_ten_minutes_and_links_after_a_day() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -126,7 +126,7 @@ fn codes_die_after_ten_minutes_and_links_after_a_day() {
 }
 
 #[test]
-fn thirty_uses_of_one_link_or_one_code_at_once_make_one_account() {
+fn thirty_concurrent_uses_of_a_link_or_code_create_one_account() {
     let (server, database) = verified_site();
     for round in 0..4 {
         let email = format!("user{round}@example.com");
@@ -152,7 +152,7 @@ fn thirty_uses_of_one_link_or_one_code_at_once_make_one_account() {
 }
 
 #[test]
-fn two_registrations_of_one_address_finished_at_once_make_one_account() {
+fn two_registrations_of_an_email_verified_concurrently_create_one_account() {
     let (server, database) = verified_site();
     for round in 0..10 {
         let email = format!("user{round}@example.com");
@@ -183,7 +183,7 @@ fn two_registrations_of_one_address_finished_at_once_make_one_account() {
 }
 
 #[test]
-fn a_link_that_scanners_fetched_ten_times_by_get_and_head_is_still_good() {
+fn a_verification_link_still_works_after_ten_get_and_head_requests_by_scanners() {
     let (server, database) = verified_site();
     let mut browser = server.browser();
     register(&mut browser, "ada@example.com", PASSWORD);
@@ -205,7 +205,7 @@ fn a_link_that_scanners_fetched_ten_times_by_get_and_head_is_still_good() {
 }
 
 #[test]
-fn who_registered_with_the_address_of_another_keeps_nothing_in_verified_mode() {
+fn registering_the_email_of_another_person_gives_no_access_in_verified_mode() {
     let (server, database) = verified_site();
     let mut squatter = server.browser();
     register(&mut squatter, "ada@example.com", OTHER_PASSWORD);
@@ -225,7 +225,7 @@ fn who_registered_with_the_address_of_another_keeps_nothing_in_verified_mode() {
 }
 
 #[test]
-fn who_registered_with_the_address_of_another_keeps_nothing_in_open_mode() {
+fn registering_the_email_of_another_person_gives_no_access_in_open_mode() {
     let (server, database) = site();
     let mut squatter = registered(&server, "ada@example.com");
     squatter.post("/account/email", &[("email", "squatter@example.com")]);
@@ -255,8 +255,7 @@ fn who_registered_with_the_address_of_another_keeps_nothing_in_open_mode() {
 }
 
 #[test]
-fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_code_needs_the_session()
- {
+fn in_open_mode_a_link_needs_the_session_or_the_password_and_a_code_the_session() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     assert!(ada.get("/account").body.contains("Confirm your address"));
@@ -294,7 +293,7 @@ fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_cod
 }
 
 #[test]
-fn another_mail_to_confirm_an_address_ends_the_link_of_the_one_before() {
+fn a_new_verification_mail_invalidates_the_link_of_the_previous_one() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let first = db_mail(&database, "verify_email", 1);
@@ -309,7 +308,7 @@ fn another_mail_to_confirm_an_address_ends_the_link_of_the_one_before() {
 }
 
 #[test]
-fn no_link_and_no_code_can_be_read_in_the_database() {
+fn no_link_or_code_is_readable_in_the_database() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -340,7 +339,7 @@ fn no_link_and_no_code_can_be_read_in_the_database() {
 }
 
 #[test]
-fn what_has_expired_is_purged_and_what_still_counts_is_not() {
+fn expired_registrations_tokens_and_requests_are_purged_and_valid_ones_stay() {
     use frontdesk::user::purge;
 
     let (server, database) = verified_site();

@@ -28,7 +28,7 @@ fn slow_postgresql(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn killed_while_it_creates_the_data_it_leaves_nothing_running_and_the_next_start_works() {
+fn a_kill_during_initdb_leaves_no_process_and_the_next_start_works() {
     let (folder, programs) = (folder("creation"), super::folder("creation-programs"));
     let path = std::env::var("PATH").unwrap();
     let mut creating = command(&folder, &["serve"])
@@ -59,7 +59,7 @@ fn killed_while_it_creates_the_data_it_leaves_nothing_running_and_the_next_start
 }
 
 #[test]
-fn an_attempt_is_removed_only_when_no_process_of_it_is_alive() {
+fn the_folder_of_an_attempt_is_removed_only_when_none_of_its_processes_is_alive() {
     let folder = folder("attempts");
     let used = folder.join("database/unfinished-used");
     fs::create_dir_all(&used).unwrap();

@@ -28,7 +28,7 @@ fn url(folder: &Path) -> String {
 }
 
 #[test]
-fn a_copy_of_a_serving_data_folder_is_served_beside_the_original() {
+fn a_copy_of_a_data_folder_in_use_runs_beside_the_original() {
     let original_folder = folder("original");
     let original = start(&original_folder);
     let mut ada = registered(&original, "ada@example.com");
@@ -73,7 +73,7 @@ fn a_copy_of_a_serving_data_folder_is_served_beside_the_original() {
 }
 
 #[test]
-fn a_command_does_not_join_the_original_through_the_hard_link_of_its_socket() {
+fn a_command_on_a_copy_does_not_connect_to_the_original_through_a_linked_socket() {
     let original_folder = folder("linked-original");
     let original = start(&original_folder);
     let copy_folder = copied(&original_folder, "linked-copy");
@@ -111,7 +111,7 @@ fn a_command_does_not_join_the_original_through_the_hard_link_of_its_socket() {
 }
 
 #[test]
-fn a_stale_lock_file_does_no_harm_to_the_process_that_has_its_number_now() {
+fn a_stale_lock_file_never_harms_a_process_that_reuses_its_pid() {
     let (mine, other_folder) = (folder("stale"), folder("stale-other"));
     let other = start(&other_folder);
     let mut ada = registered(&other, "ada@example.com");
@@ -164,7 +164,7 @@ fn a_stale_lock_file_does_no_harm_to_the_process_that_has_its_number_now() {
 }
 
 #[test]
-fn a_server_that_was_left_behind_is_stopped_before_another_is_started() {
+fn a_postgresql_left_by_a_former_run_is_stopped_before_another_is_started() {
     let folder = folder("left-behind");
     let is_root = rustix::process::geteuid().is_root();
     // Root in a container has no CAP_SYS_PTRACE, and may not look at the processes of other users.
@@ -189,7 +189,7 @@ fn a_server_that_was_left_behind_is_stopped_before_another_is_started() {
 }
 
 #[test]
-fn a_folder_that_was_moved_and_replaced_is_left_to_its_new_server() {
+fn a_server_whose_data_folder_was_moved_does_not_touch_the_folder_in_its_place() {
     let (here, there) = (folder("moved"), folder("moved-away"));
     let old = start(&here);
     let old_pid = postmaster(&here).unwrap();

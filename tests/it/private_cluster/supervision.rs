@@ -24,7 +24,7 @@ fn break_settings(folder: &Path) {
 }
 
 #[test]
-fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signed_out() {
+fn a_killed_postgresql_is_restarted_under_traffic_and_no_one_is_signed_out() {
     let folder = folder("restarted");
     let mut server = start(&folder);
     let ada = registered(&server, "ada@example.com");
@@ -76,7 +76,7 @@ fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signe
 }
 
 #[test]
-fn a_postgresql_whose_shell_is_killed_is_stopped_and_restarted() {
+fn a_postgresql_whose_supervising_shell_is_killed_is_stopped_and_restarted() {
     let folder = folder("shell");
     let server = start(&folder);
     let mut ada = registered(&server, "ada@example.com");
@@ -101,7 +101,7 @@ fn a_postgresql_whose_shell_is_killed_is_stopped_and_restarted() {
 }
 
 #[test]
-fn a_postgresql_that_cannot_start_says_why_in_the_log_and_is_back_when_that_is_repaired() {
+fn the_log_says_why_postgresql_cannot_start_and_it_runs_again_once_repaired() {
     let folder = folder("repaired");
     let server = start(&folder);
     let mut ada = registered(&server, "ada@example.com");
@@ -121,7 +121,7 @@ fn a_postgresql_that_cannot_start_says_why_in_the_log_and_is_back_when_that_is_r
 
 /// The clock of this runtime runs ahead whenever only timers are waited for.
 #[tokio::test(start_paused = true)]
-async fn after_minutes_of_failing_restarts_it_is_given_up_with_its_last_words() {
+async fn restarts_that_fail_for_five_minutes_end_with_postgresqls_last_log_lines() {
     let folder = folder("given-up");
     let cluster = Cluster::start(&folder).await.unwrap();
     let pid = postmaster(&folder).unwrap();

@@ -4,7 +4,7 @@ use super::{ADA, behind_a_proxy, counters, pass, retry_after};
 use crate::support::{Browser, OTHER_PASSWORD, PASSWORD, registered, site, verified_site};
 
 #[test]
-fn registration_is_counted_by_address_and_by_what_is_registered() {
+fn registration_is_limited_by_ip_and_by_email() {
     let (server, database) = behind_a_proxy();
     let register = |from: &str, email: &str| {
         let fields = [("email", email), ("display_name", "Guest"), ("password", PASSWORD)];
@@ -29,7 +29,7 @@ fn registration_is_counted_by_address_and_by_what_is_registered() {
 }
 
 #[test]
-fn a_session_left_open_is_no_place_to_guess_the_password() {
+fn guessing_the_current_password_in_an_open_session_is_rate_limited() {
     let (server, database) = site();
     let mut ada = registered(&server, ADA);
     let mut there = server.browser();
@@ -54,7 +54,7 @@ fn a_session_left_open_is_no_place_to_guess_the_password() {
 }
 
 #[test]
-fn whoever_asks_for_too_many_mails_keeps_the_form_and_hears_how_long_to_wait() {
+fn a_rate_limited_mail_request_keeps_the_form_and_says_how_long_to_wait() {
     let (server, database) = verified_site();
     let asks = |from: &mut Browser, path: &str, email: &str| from.post(path, &[("email", email)]);
     for email in [ADA, "nobody@example.com"] {

@@ -5,7 +5,7 @@ use crate::command_line::run;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 #[test]
-fn the_owner_gets_in_from_a_known_device_while_an_attacker_hammers_and_sessions_go_on() {
+fn the_owner_can_sign_in_from_a_known_device_while_the_account_is_under_attack() {
     let (server, database) = behind_a_proxy();
     let mut home = server.browser();
     home.register(ADA);
@@ -43,7 +43,7 @@ fn the_owner_gets_in_from_a_known_device_while_an_attacker_hammers_and_sessions_
 }
 
 #[test]
-fn the_owner_is_told_of_a_sign_in_with_a_new_device_and_of_no_other() {
+fn the_owner_is_notified_of_sign_ins_on_new_devices_only() {
     let (server, database) = site();
     let mails = || database.db_count("SELECT count(*) FROM mail_outbox WHERE kind = 'new_device'");
     let mut home = registered(&server, ADA);
@@ -91,7 +91,7 @@ fn the_owner_is_told_of_a_sign_in_with_a_new_device_and_of_no_other() {
 }
 
 #[test]
-fn the_first_sign_in_to_an_account_that_an_operator_made_is_no_news() {
+fn the_first_sign_in_to_an_account_created_by_an_operator_is_not_notified() {
     let (server, database) = site();
     let create = ["user", "create", ADA, "--name", "Ada"];
     assert_eq!(run(&database, &create, &format!("{PASSWORD}\n")).code, 0);
@@ -102,7 +102,7 @@ fn the_first_sign_in_to_an_account_that_an_operator_made_is_no_news() {
 }
 
 #[test]
-fn the_cookie_of_a_known_device_lives_a_year_and_signs_nobody_in() {
+fn the_known_device_cookie_lasts_a_year_and_does_not_sign_in() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_PUBLIC_URL", "https://desk.example.com")]);
     let mut browser = server.browser();
