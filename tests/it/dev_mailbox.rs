@@ -1,4 +1,4 @@
-//! `/dev/mailbox`: there for whoever develops on this machine, and for nobody else.
+//! `/dev/mailbox` exists only on a development machine.
 
 use crate::mail::{TOKEN, changed, mailing, reset};
 use crate::support::smtp::{Smtp, Tls, until};

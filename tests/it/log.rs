@@ -18,7 +18,7 @@ use crate::support::port::free_addr;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, Server, registered};
 
-/// What fits into a pipe.
+/// The capacity of a pipe in bytes.
 const PIPE: usize = 64 * 1024;
 const CONNECTIONS: usize = 4;
 
@@ -28,8 +28,8 @@ struct Traffic(Vec<JoinHandle<usize>>);
 impl Traffic {
     fn start(server: &Server, requests: usize) -> Self {
         let connection = |_| {
-            let address = server.addr.clone();
-            std::thread::spawn(move || answers(&address, requests / CONNECTIONS))
+            let addr = server.addr.clone();
+            std::thread::spawn(move || answers(&addr, requests / CONNECTIONS))
         };
         Self((0..CONNECTIONS).map(connection).collect())
     }
@@ -41,10 +41,10 @@ impl Traffic {
 }
 
 /// Sends `requests` one after the other over one connection; returns how many got a 200 before the first failure.
-fn answers(address: &str, requests: usize) -> usize {
-    let mut stream = TcpStream::connect(address).unwrap();
+fn answers(addr: &str, requests: usize) -> usize {
+    let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {addr}\r\n\r\n");
     let mut chunk = [0; 4096];
     for number in 0..requests {
         let mut answer = Vec::new();
@@ -64,7 +64,6 @@ fn answers(address: &str, requests: usize) -> usize {
     requests
 }
 
-/// The value of a metric.
 fn metric(bind: &str, name: &str) -> u64 {
     let text = Browser::new(bind).get("/metrics").body;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -111,16 +110,16 @@ fn requests_are_answered_and_jobs_run_after_the_reader_of_the_log_exits() {
     assert_eq!(traffic.answered(), 4_000);
     assert_eq!(browser.get("/account").status, 200);
 
-    // The connection for notifications.
+    // The LISTEN connection.
     let ended = database.db_execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE datname = current_database() AND application_name = 'frontdesk feed'",
     );
-    assert!(ended > 0, "it listens");
+    assert!(ended > 0, "there is a LISTEN connection");
     until(|| metric(&bind, "frontdesk_session_feed_connections_total") >= 2);
-    let server_trusts = || server.browser().get("/readyz").body.contains("\"trusted\"");
-    until(server_trusts);
-    // Last activity.
+    let is_live = || server.browser().get("/readyz").body.contains("\"trusted\"");
+    until(is_live);
+    // Last-seen times.
     database.db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '10 minutes'");
     let old = "SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '5 minutes'";
     until(|| browser.is_signed_in() && database.db_count(old) == 0);
@@ -128,7 +127,7 @@ fn requests_are_answered_and_jobs_run_after_the_reader_of_the_log_exits() {
     server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
     let sent = "SELECT count(*) FROM mail_outbox WHERE kind = 'reset_password' AND state = 'sent'";
     until(|| database.db_count(sent) == 1);
-    // The purge of sessions, and of everything else.
+    // The purge of sessions, and that of the other tables.
     database.db_execute(
         "INSERT INTO sessions (token_digest, id, expires_at, absolute_expires_at, idle_timeout)
          VALUES (sha256('old'), gen_random_uuid(), now() - interval '2 hours', now(), interval '2 hours')",
@@ -186,7 +185,7 @@ fn a_log_that_can_be_written_again_reports_how_many_lines_were_dropped() {
         create_dir(&folder).unwrap();
         let path = folder.join("log");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-        // Opened for both, so that neither end waits for the other.
+        // Opened for reading and writing, so that neither end waits for the other.
         let both = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let stderr = OpenOptions::new().write(true).open(&path).unwrap();
         let bind = free_addr();
@@ -289,8 +288,8 @@ fn a_command_whose_output_is_not_read_exits_without_a_panic() {
             .stdout(stdout)
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(said, "", "{arguments:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, "", "{arguments:?}");
         assert!(matches!(output.status.code(), Some(0 | 3)), "{arguments:?}: {}", output.status);
     }
 }
@@ -312,7 +311,7 @@ fn a_job_that_panics_is_restarted_and_reported_by_log_readiness_and_metrics() {
         let server = Server::start(&database, &settings);
         let jobs = || {
             let ready = server.browser().get("/readyz");
-            assert_eq!(ready.status, 200, "the site goes on: {}", ready.body);
+            assert_eq!(ready.status, 200, "the server keeps serving: {}", ready.body);
             serde_json::from_str::<Value>(&ready.body).unwrap()["jobs"].as_str().unwrap().to_owned()
         };
         let restarts =
@@ -339,8 +338,8 @@ fn a_job_that_panics_is_restarted_and_reported_by_log_readiness_and_metrics() {
             if format == "json" {
                 serde_json::from_str::<Value>(line).unwrap();
             }
-            let says = if line.contains("has_panicked") { "mail_delivery" } else { ".rs:" };
-            assert!(line.contains(says) && line.contains("ERROR"), "{line}");
+            let part = if line.contains("has_panicked") { "mail_delivery" } else { ".rs:" };
+            assert!(line.contains(part) && line.contains("ERROR"), "{line}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mail that arrives: over a real mail server, into a folder, what is in it, and what operators see of it.
+//! Delivered mail: over a real mail server and into a folder, its content, and what operators see of it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,22 +14,22 @@ use crate::support::server::{KEY, Setting};
 use crate::support::smtp::{Smtp, Tls, sealer, until};
 use crate::support::{Browser, Database, Server};
 
-/// A link like those of engines.
+/// A token like those in mailed links.
 pub const TOKEN: &str = "Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl";
 
-/// A message that opens something.
+/// A message with a credential.
 pub fn reset(name: &str) -> Message {
     Message::ResetPassword { display_name: name.to_owned(), token: TOKEN.to_owned() }
 }
 
-/// A message that opens nothing.
+/// A message without a credential.
 pub fn changed(name: &str) -> Message {
     let at = OffsetDateTime::UNIX_EPOCH;
     let (by_reset, by_operator) = (false, false);
     Message::PasswordChanged { display_name: name.to_owned(), by_reset, by_operator, at }
 }
 
-/// A server that sends to `smtp`.
+/// A server that sends its mail to `smtp`.
 pub fn mailing(database: &Database, smtp: &Smtp, more: &[Setting<'_>]) -> Server {
     let settings = smtp.settings();
     let mut all: Vec<Setting<'_>> = vec![("FRONTDESK_REGISTRATION", "open")];
@@ -38,7 +38,7 @@ pub fn mailing(database: &Database, smtp: &Smtp, more: &[Setting<'_>]) -> Server
     Server::start(database, &all)
 }
 
-/// `frontdesk …` with these settings; exit code, standard output, standard error.
+/// Runs `frontdesk …` with these settings; returns exit code, standard output, standard error.
 pub fn frontdesk(
     database: &Database,
     settings: &[Setting<'_>],
@@ -76,9 +76,9 @@ fn mail_is_sent_over_starttls_and_tls_authenticated_and_its_content_is_deleted()
         );
         database.db_enqueue("Ada@Bücher.example", &reset("Ada"));
         until("the mail is marked as sent", || database.db_mails("sent") == 1);
-        let arrived = smtp.received();
-        assert_eq!(arrived.len(), 1);
-        let mail = &arrived[0];
+        let received = smtp.received();
+        assert_eq!(received.len(), 1);
+        let mail = &received[0];
         assert!(mail.encrypted, "{tls:?}");
         assert_eq!(mail.user.as_deref(), Some("desk"), "{tls:?}");
         assert_eq!(
@@ -134,7 +134,7 @@ fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     let name = "Ada\r\nBcc: eve@example.com\r\n\r\n{{7*7}} {% raw %} <script>";
-    // The name is stored by no page of ours; what an engine hands over is hostile all the same.
+    // No page would store this name, but the mail code must handle hostile input anyway.
     let name = name.replace("eve@example.com", "eve");
     database.db_enqueue("ada@example.com", &changed(&name));
     for recipient in
@@ -142,13 +142,13 @@ fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     {
         database.db_enqueue(recipient, &changed("Ada"));
     }
-    until("one is sent, two are refused", || {
+    until("one is sent, two have failed", || {
         database.db_mails("sent") == 1 && database.db_mails("failed") == 2
     });
-    let arrived = smtp.received();
-    assert_eq!(arrived.len(), 1);
-    assert_eq!(arrived[0].to, ["ada@example.com"]);
-    let (head, body) = arrived[0].content.split_once("\r\n\r\n").unwrap();
+    let received = smtp.received();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].to, ["ada@example.com"]);
+    let (head, body) = received[0].content.split_once("\r\n\r\n").unwrap();
     assert!(!head.contains("Bcc") && !head.contains("eve"), "{head}");
     assert_eq!(head.matches("\r\nTo: ").count() + usize::from(head.starts_with("To: ")), 1);
     assert!(body.contains("Hello Ada Bcc: eve {{7*7}} {% raw %} <script>,"), "{body}");
@@ -202,7 +202,7 @@ fn operators_list_mail_without_its_content_and_retry_failed_mail() {
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
     database.db_enqueue("bob@example.com", &reset("Bob"));
-    until("one is sent, one is given up", || {
+    until("one is sent, one has failed", || {
         database.db_mails("sent") == 1 && database.db_mails("failed") == 1
     });
     let run = |arguments: &[&str]| frontdesk(&database, &[], arguments);
@@ -218,13 +218,13 @@ fn operators_list_mail_without_its_content_and_retry_failed_mail() {
 
     let failed = listed[1]["id"].as_str().unwrap();
     let sent = listed[0]["id"].as_str().unwrap();
-    assert_eq!(run(&["mail", "retry", sent]).0, 3, "it is sent");
+    assert_eq!(run(&["mail", "retry", sent]).0, 3, "it was already sent");
     assert_eq!(run(&["mail", "retry", "nonsense"]).0, 3);
     assert_eq!(run(&["mail", "retry"]).0, 2);
     database
         .db_execute("UPDATE mail_outbox SET recipient = 'ada@example.com' WHERE state = 'failed'");
     assert_eq!(run(&["mail", "retry", failed]).0, 0);
-    until("it arrives after all", || database.db_mails("sent") == 2);
+    until("it is sent", || database.db_mails("sent") == 2);
     assert_eq!(smtp.received_by("ada@example.com").len(), 1);
     assert_eq!(run(&["mail", "retry", "--failed"]).0, 3, "none failed");
     drop(server);
@@ -236,13 +236,13 @@ fn the_doctor_command_and_the_metrics_report_mail_problems() {
     let good = Smtp::start(Tls::StartTls);
     let wrong = Smtp::start(Tls::WrongName("implicit"));
     let plain = Smtp::start(Tls::None);
-    let ask = |settings: &[(&'static str, String)]| {
+    let doctor = |settings: &[(&'static str, String)]| {
         let settings: Vec<Setting<'_>> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let (_, out, _) = frontdesk(&database, &settings, &["doctor"]);
         out.lines().find(|line| line.contains(" mail ")).unwrap().to_owned()
     };
-    let line = ask(&good.settings());
+    let line = doctor(&good.settings());
     assert!(line.starts_with("ok") && line.contains("STARTTLS"), "{line}");
     let mut refused = good.settings();
     refused[0].1 = refused[0].1.replace("://", "://desk:wrong@");
@@ -251,22 +251,22 @@ fn the_doctor_command_and_the_metrics_report_mail_problems() {
         (plain.settings(), "STARTTLS is not supported"),
         (refused, "Check user and password"),
     ] {
-        let line = ask(&settings);
+        let line = doctor(&settings);
         assert!(line.starts_with("problem") && line.contains(word), "{word}: {line}");
         assert!(!line.contains("wrong@"), "{line}");
     }
     assert_eq!(good.received().len() + plain.received().len(), 0, "the doctor sent mail");
-    assert!(ask(&[]).contains("/dev/mailbox"));
+    assert!(doctor(&[]).contains("/dev/mailbox"));
 
     let bind = free_addr();
     let _server = mailing(&database, &good, &[("FRONTDESK_METRICS_BIND", &bind)]);
     database.db_enqueue("ada@example.com", &changed("Ada"));
     database.db_enqueue("refuse-ada@example.com", &changed("Ada"));
     database.db_enqueue("unknown-ada@example.com", &changed("Ada"));
-    until("all are told", || {
-        let told = Browser::new(&bind).get("/metrics").body;
+    until("the metrics count all", || {
+        let metrics = Browser::new(&bind).get("/metrics").body;
         ["frontdesk_mail_waiting 1", "frontdesk_mail_sent_total 1", "frontdesk_mail_failed_total 1"]
             .iter()
-            .all(|line| told.contains(line))
+            .all(|line| metrics.contains(line))
     });
 }

@@ -1,5 +1,5 @@
-//! Mail servers that refuse, stall, speak without TLS or lie about who they are, and servers of ours that are killed
-//! at the worst moment: mail is never lost, never in the clear, and sent twice at most where a crash left no word.
+//! Mail servers that reject mail, stall, offer no TLS or have the wrong certificate, and Frontdesk servers that are killed
+//! while sending. Mail is never lost, never sent in clear text, and sent at most twice if a crash hides the result.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::small_disk::SmallDisk;
 use crate::support::smtp::{Smtp, Tls, until};
 use crate::support::{Database, Server, registered};
 
-/// Mail that waits is due now.
+/// Makes waiting mail due immediately.
 const DUE: &str = "UPDATE mail_outbox SET next_attempt_at = now() WHERE state = 'waiting'";
 
 fn error(database: &Database) -> String {
@@ -31,12 +31,12 @@ fn mail_waits_unsent_without_tls_or_with_an_invalid_certificate() {
         let smtp = Smtp::start(tls);
         let server = mailing(&database, &smtp, &[]);
         database.db_enqueue("ada@example.com", &reset("Ada"));
-        let mut said = String::new();
-        until("the mail is put off", || {
-            said = error(&database);
-            !said.is_empty()
+        let mut last_error = String::new();
+        until("the mail is deferred", || {
+            last_error = error(&database);
+            !last_error.is_empty()
         });
-        assert!(said.contains(word), "{tls:?}: {said}");
+        assert!(last_error.contains(word), "{tls:?}: {last_error}");
         assert_eq!(database.db_mails("waiting"), 1, "{tls:?}");
         assert_eq!(smtp.received().len(), 0, "{tls:?}");
         assert!(server.log().contains(word), "{tls:?}: {}", server.log());
@@ -49,7 +49,7 @@ fn a_greylisted_mail_is_retried_after_about_half_a_minute_and_arrives_once() {
     let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     database.db_enqueue("greylist-ada@example.com", &reset("Ada"));
-    until("the mail is put off", || error(&database).contains("451"));
+    until("the mail is deferred", || error(&database).contains("451"));
     assert_eq!(database.db_mails("waiting"), 1);
     let soon = "SELECT count(*) FROM mail_outbox
                  WHERE next_attempt_at BETWEEN now() + interval '15 s' AND now() + interval '40 s'";
@@ -66,7 +66,7 @@ fn a_permanently_rejected_recipient_is_not_retried_and_others_still_get_mail() {
     let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
-    until("the mail is given up", || database.db_mails("failed") == 1);
+    until("the mail has failed", || database.db_mails("failed") == 1);
     database.db_enqueue("bob@example.com", &reset("Bob"));
     until("the other is sent", || database.db_mails("sent") == 1);
     assert_eq!((smtp.replies("550"), smtp.received().len()), (1, 1));
@@ -81,10 +81,10 @@ fn a_link_repeated_in_a_mail_servers_reply_is_not_stored_or_logged() {
     let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("reject-ada@example.com", &reset("Ada"));
-    until("the mail is given up", || database.db_mails("failed") == 1);
+    until("the mail has failed", || database.db_mails("failed") == 1);
     let error = error(&database);
     assert!(error.contains("we do not like http://127.0.0.1:8080/reset-password/…"), "{error}");
-    // Not even the half of it that stood on one line of the mail.
+    // A line of the mail contains only half of the link; that half must not be stored either.
     for text in [error, server.log()] {
         assert!(!text.contains(&TOKEN[..8]) && !text.contains(&TOKEN[20..30]), "{text}");
     }
@@ -102,11 +102,11 @@ fn mail_waits_while_the_smtp_password_or_the_sender_is_rejected() {
         database.db_execute("DELETE FROM mail_outbox");
         let _server = mailing(&database, &smtp, &[(name, value)]);
         database.db_enqueue("ada@example.com", &reset("Ada"));
-        until("the mail is put off", || !error(&database).is_empty());
+        until("the mail is deferred", || !error(&database).is_empty());
         assert!(error(&database).contains(word), "{}", error(&database));
         assert_eq!(database.db_mails("waiting"), 1);
     }
-    let _mended = mailing(&database, &smtp, &[]);
+    let _repaired = mailing(&database, &smtp, &[]);
     database.db_execute(DUE);
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
 }
@@ -117,9 +117,9 @@ fn a_mail_fails_after_ten_attempts_and_not_before() {
     let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     database.db_enqueue("unknown-ada@example.com", &reset("Ada"));
-    let tried = |times: i64| {
-        until("it was tried", || {
-            // An attempt is over when the row is put off beyond a lease, or given up.
+    let wait_for_attempt = |times: i64| {
+        until("the attempt is over", || {
+            // An attempt is over when the next one is further away than a lease, or the mail has failed.
             database.db_count(&format!(
                 "SELECT count(*) FROM mail_outbox WHERE attempts = {times} AND last_error IS NOT NULL
                     AND (state = 'failed' OR next_attempt_at > now() + interval '61 s' OR attempts = 1)"
@@ -127,11 +127,11 @@ fn a_mail_fails_after_ten_attempts_and_not_before() {
         });
     };
     for times in 1..10 {
-        tried(times);
+        wait_for_attempt(times);
         assert_eq!(database.db_mails("waiting"), 1, "{times}");
         database.db_execute(DUE);
     }
-    tried(10);
+    wait_for_attempt(10);
     assert_eq!((database.db_mails("failed"), smtp.replies("451")), (1, 10));
 }
 
@@ -156,7 +156,7 @@ fn a_stalled_mail_server_delays_no_page_no_other_mail_and_no_shutdown() {
     let pages = began.elapsed();
     assert!(other < Duration::from_secs(5), "{other:?}");
     assert!(pages < Duration::from_secs(10), "{pages:?}");
-    // They were not given up meanwhile, and arrive once when the server wakes.
+    // The stalled mails have not failed meanwhile, and arrive once when the mail server answers.
     smtp.release("stalled-enough");
     until("the stalled ones are sent", || database.db_mails("sent") == 4);
     assert_eq!(smtp.received().len(), 4);
@@ -169,9 +169,9 @@ fn a_stalled_mail_server_delays_no_page_no_other_mail_and_no_shutdown() {
     assert_eq!(server.ended(), Some(0));
     let stop = began.elapsed();
     assert!(stop < Duration::from_secs(12), "{stop:?}");
-    assert_eq!(database.db_mails("waiting"), 1, "it is still to be sent");
+    assert_eq!(database.db_mails("waiting"), 1, "the mail is still waiting");
     println!(
-        "while three mails stall: another in {other:?}, 22 pages in {pages:?}; stopped in {stop:?}"
+        "while three mails stall: another is sent in {other:?}, 22 pages in {pages:?}; stopped in {stop:?}"
     );
 }
 
@@ -194,7 +194,7 @@ fn a_mail_sent_but_not_marked_before_a_kill_is_sent_once_more_with_the_same_id()
     let mut server = mailing(&database, &smtp, &[]);
     database.db_enqueue("hold-ada@example.com", &reset("Ada"));
     until("the mail server has it", || smtp.received().len() == 1);
-    // Whoever marks it now waits for this lock; then the mail server says that it took it.
+    // The server must wait for this lock to mark the mail as sent; then the mail server accepts the mail.
     let locked = database.runtime.block_on(async {
         let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
         sqlx::query("BEGIN").execute(&mut connection).await.unwrap();
@@ -207,7 +207,7 @@ fn a_mail_sent_but_not_marked_before_a_kill_is_sent_once_more_with_the_same_id()
     smtp.release("go");
     let blocked = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%''sent''%'";
-    until("the server wants to mark it", || database.db_count(blocked) == 1);
+    until("the server waits to mark it", || database.db_count(blocked) == 1);
     server.signal("KILL");
     server.ended();
     database.db_count(
@@ -217,22 +217,22 @@ fn a_mail_sent_but_not_marked_before_a_kill_is_sent_once_more_with_the_same_id()
     database.runtime.block_on(async { locked.close().await.unwrap() });
     assert_eq!((smtp.replies("250"), database.db_mails("waiting")), (1, 1));
 
-    // Its lease holds for a minute; then another server takes over.
+    // The lease of the killed server lasts a minute; then another server reclaims the mail.
     let leased = "SELECT count(*) FROM mail_outbox WHERE next_attempt_at > now()";
     assert_eq!(database.db_count(leased), 1);
     let _others = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
     database.db_execute(DUE);
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
-    let arrived = smtp.received();
-    assert_eq!(arrived.len(), 2);
-    assert_eq!(arrived[0].header("Message-ID"), arrived[1].header("Message-ID"));
-    assert_eq!(arrived[0].content, arrived[1].content);
+    let received = smtp.received();
+    assert_eq!(received.len(), 2);
+    assert_eq!(received[0].header("Message-ID"), received[1].header("Message-ID"));
+    assert_eq!(received[0].content, received[1].content);
 }
 
 #[test]
 fn six_kills_lose_none_of_six_hundred_mails_and_each_duplicates_a_mail_at_most_once() {
     const KILLS: usize = 6;
-    // More than are sent in any stall between a look and the kill.
+    // More than can be sent between a poll and the kill, however long the machine stalls there.
     const MAILS: usize = 600;
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
@@ -242,7 +242,7 @@ fn six_kills_lose_none_of_six_hundred_mails_and_each_duplicates_a_mail_at_most_o
     for round in 0..KILLS {
         let mut server = mailing(&database, &smtp, &[]);
         let before = smtp.received().len();
-        // Somewhere among the mails in flight; the exact place is chance.
+        // The kill hits a random point among the mails in flight.
         until("some are sent", || smtp.received().len() > before + round);
         server.signal("KILL");
         server.ended();
@@ -250,11 +250,11 @@ fn six_kills_lose_none_of_six_hundred_mails_and_each_duplicates_a_mail_at_most_o
     }
     let _last = mailing(&database, &smtp, &[]);
     until("all are sent", || database.db_mails("sent") == MAILS as i64);
-    let arrived = smtp.received();
+    let received = smtp.received();
     let mut most = 0;
     for number in 0..MAILS {
-        let guest = format!("user{number}@example.com");
-        let copies: Vec<_> = arrived.iter().filter(|mail| mail.to == [guest.as_str()]).collect();
+        let email = format!("user{number}@example.com");
+        let copies: Vec<_> = received.iter().filter(|mail| mail.to == [email.as_str()]).collect();
         assert!(!copies.is_empty(), "mail {number} is lost");
         assert!(
             copies.iter().all(|copy| copy.header("Message-ID") == copies[0].header("Message-ID"))
@@ -262,12 +262,12 @@ fn six_kills_lose_none_of_six_hundred_mails_and_each_duplicates_a_mail_at_most_o
         most = most.max(copies.len());
     }
     println!(
-        "{MAILS} mails, {KILLS} kills: {} arrived, the most often {most} times",
-        arrived.len()
+        "{MAILS} mails, {KILLS} kills: {} received, one mail at most {most} times",
+        received.len()
     );
     assert!(most <= 1 + KILLS, "{most}");
-    // Eight at a time are in flight.
-    assert!(arrived.len() <= MAILS + 8 * KILLS, "{}", arrived.len());
+    // Eight mails at a time are in flight.
+    assert!(received.len() <= MAILS + 8 * KILLS, "{}", received.len());
 }
 
 #[test]
@@ -275,18 +275,18 @@ fn the_server_starts_and_mail_waits_while_the_mail_server_is_unreachable() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::StartTls);
     let mut settings = smtp.settings();
-    let gone = free_port();
-    settings[0].1 = format!("smtp://localhost:{gone}");
+    let unused = free_port();
+    settings[0].1 = format!("smtp://localhost:{unused}");
     let mut all = vec![("FRONTDESK_REGISTRATION", "open")];
     all.extend(settings.iter().map(|(name, value)| (*name, value.as_str())));
     let server = Server::start(&database, &all);
     database.db_enqueue("ada@example.com", &reset("Ada"));
-    until("the mail is put off", || !error(&database).is_empty());
+    until("the mail is deferred", || !error(&database).is_empty());
     registered(&server, "ada@example.com");
     drop(server);
     let _server = mailing(&database, &smtp, &[]);
     let id = database.db_texts("SELECT id::text FROM mail_outbox").remove(0);
-    // Put off by less than a lease it comes by itself; later than that an operator can hurry it.
+    // A mail deferred for a short time is retried automatically; an operator can retry one that is due much later.
     database.db_execute("UPDATE mail_outbox SET next_attempt_at = now() + interval '1 hour'");
     assert_eq!(frontdesk(&database, &[], &["mail", "retry", &id]).0, 0);
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
@@ -299,19 +299,19 @@ fn a_mail_waits_while_the_disk_is_full_and_is_then_written_completely() {
     let folder = disk.folder.join("mail");
     let settings = [("FRONTDESK_MAIL_DIR", folder.to_str().unwrap())];
     let server = Server::start(&database, &settings);
-    // The folder exists and has room for names, but not for a byte.
+    // The folder exists and has space for directory entries, but not for data.
     database.db_enqueue("ada@example.com", &reset("Ada"));
     until("the first mail is sent", || database.db_mails("sent") == 1);
     disk.fill();
 
     database.db_enqueue("bob@example.com", &reset("Bob"));
-    until("the mail is put off", || {
+    until("the mail is deferred", || {
         database.db_count("SELECT count(*) FROM mail_outbox WHERE last_error IS NOT NULL") == 1
     });
     let kept = "SELECT count(*) FROM mail_outbox WHERE state = 'waiting' AND sealed IS NOT NULL";
     assert_eq!(database.db_count(kept), 1);
-    let said = database.db_texts("SELECT last_error FROM mail_outbox WHERE state = 'waiting'");
-    assert!(said[0].contains("No space left on device"), "{said:?}");
+    let errors = database.db_texts("SELECT last_error FROM mail_outbox WHERE state = 'waiting'");
+    assert!(errors[0].contains("No space left on device"), "{errors:?}");
     let names = || -> Vec<String> {
         let entries = std::fs::read_dir(&folder).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -330,7 +330,7 @@ fn a_mail_waits_while_the_disk_is_full_and_is_then_written_completely() {
     let lengths: Vec<u64> = delivered
         .map(|id| std::fs::metadata(folder.join(format!("{id}.eml"))).unwrap().len())
         .collect();
-    assert!(lengths[0].abs_diff(lengths[1]) < 64, "both are whole: {lengths:?}");
+    assert!(lengths[0].abs_diff(lengths[1]) < 64, "both are complete: {lengths:?}");
     assert_eq!(names().len(), 2, "{:?}", names());
     let (_, out, _) = frontdesk(&database, &settings, &["doctor"]);
     assert!(out.contains("an .eml file each"), "{out}");

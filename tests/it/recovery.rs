@@ -1,4 +1,4 @@
-//! Forgotten passwords: what the link does, what ends it, and what does not move it.
+//! Password reset: the effects of the link, and when it becomes invalid.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, raw, r
 const NEW: &str = "a third password of theirs";
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// Asks for a link; answers its path. `count` links were asked for by then.
+/// Requests a link and returns its path; it is the `count`th requested link.
 fn link(server: &Server, database: &Database, email: &str, count: usize) -> String {
     let answer = server.browser().post("/forgot-password", &[("email", email)]);
     assert_eq!((answer.status, answer.location()), (303, "/forgot-password?sent"));
@@ -35,16 +35,16 @@ fn a_password_reset_revokes_every_session_signs_no_one_in_and_notifies_the_owner
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert!(page.body.contains("ada@example.com"));
     let weak = here.post(&link, &[("new_password", "12345678")]);
-    assert_eq!(weak.status, 422, "the rules for new passwords count here too");
+    assert_eq!(weak.status, 422, "the rules for new passwords apply here too");
     assert!(here.is_signed_in());
     let answer = here.post(&link, &[("new_password", OTHER_PASSWORD)]);
     assert_eq!((answer.status, answer.location()), (303, "/login"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
     assert!(!here.is_signed_in() && !there.is_signed_in());
     assert!(here.get("/login").body.contains("signed out everywhere"));
-    let told = db_mail(&database, "password_changed", 1);
+    let mail = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.recipient.as_str(), told.data["by_reset"].as_bool()),
+        (mail.recipient.as_str(), mail.data["by_reset"].as_bool()),
         ("ada@example.com", Some(true))
     );
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
@@ -70,21 +70,21 @@ fn thirty_concurrent_uses_of_a_reset_link_set_one_password() {
     registered(&server, "ada@example.com");
     let link = link(&server, &database, "ada@example.com", 1);
     let statuses: Vec<(usize, u16)> = std::thread::scope(|scope| {
-        let crowd: Vec<_> = (0..30)
+        let threads: Vec<_> = (0..30)
             .map(|number| {
                 let (mut browser, link) = (server.browser(), link.as_str());
                 scope.spawn(move || {
-                    (number, set(&mut browser, link, &format!("password of guest {number}")))
+                    (number, set(&mut browser, link, &format!("password of user {number}")))
                 })
             })
             .collect();
-        crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let good: Vec<_> = statuses.iter().filter(|(_, status)| *status == 303).collect();
     assert_eq!(good.len(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|(_, status)| [303, 410, 429].contains(status)), "{statuses:?}");
     db_clear_rate_limits(&database);
-    let password = format!("password of guest {}", good[0].0);
+    let password = format!("password of user {}", good[0].0);
     assert_eq!(server.browser().login("ada@example.com", &password).status, 303);
     assert_eq!(
         db_mails(&database).iter().filter(|mail| mail.kind == "password_changed").count(),
@@ -121,7 +121,7 @@ fn a_newer_link_a_new_password_or_a_new_email_invalidates_older_reset_links() {
     ada.post("/account/email", &[("email", "ada@new.example.com")]);
     let code = db_mail(&database, "change_email", 1).text("code").to_owned();
     assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
-    assert_eq!(set(&mut server.browser(), &third, NEW), 410, "a new address");
+    assert_eq!(set(&mut server.browser(), &third, NEW), 410, "a new email");
     assert_eq!(server.browser().login("ada@new.example.com", OTHER_PASSWORD).status, 303);
 }
 
@@ -195,7 +195,7 @@ fn host_headers_of_a_request_do_not_reach_mailed_links() {
         )
     };
     let own = server.addr.as_str();
-    for (number, request) in [
+    for (index, request) in [
         head("/forgot-password", own, ""),
         head("/forgot-password", "evil.example", ""),
         head(
@@ -215,9 +215,9 @@ fn host_headers_of_a_request_do_not_reach_mailed_links() {
         db_clear_rate_limits(&database);
         let mut mails = Vec::new();
         until(|| {
-            mails = letters(&folder);
+            mails = written_mails(&folder);
             mails.retain(|mail| mail.contains("/reset-password/"));
-            mails.len() == number + 1
+            mails.len() == index + 1
         });
         for mail in &mails {
             assert!(mail.contains("To: ada@example.com\r\n"), "{mail}");
@@ -229,11 +229,11 @@ fn host_headers_of_a_request_do_not_reach_mailed_links() {
     }
 }
 
-/// What was written there, with its lines as they were meant.
-fn letters(folder: &Path) -> Vec<String> {
+/// The mails in this folder, with quoted-printable soft line breaks removed.
+fn written_mails(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    let whole = files.filter(|path| path.extension().is_some_and(|ending| ending == "eml"));
-    whole.map(|path| fs::read_to_string(path).unwrap().replace("=\r\n", "")).collect()
+    let complete = files.filter(|path| path.extension().is_some_and(|ending| ending == "eml"));
+    complete.map(|path| fs::read_to_string(path).unwrap().replace("=\r\n", "")).collect()
 }
 
 #[test]
@@ -255,9 +255,9 @@ fn a_password_change_is_mailed_to_the_owner() {
     let mut ada = registered(&server, "ada@example.com");
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
     ada.post("/account/password", &fields);
-    let told = db_mail(&database, "password_changed", 1);
+    let mail = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.recipient.as_str(), told.data["by_reset"].as_bool()),
+        (mail.recipient.as_str(), mail.data["by_reset"].as_bool()),
         ("ada@example.com", Some(false))
     );
 }

@@ -1,5 +1,5 @@
-//! A sign-in whose account changes after its credential was verified and before its session is inserted: no session, and
-//! the sign-in form with a sentence, on every way in. The statements are held in between by locks, never by time.
+//! The account changes after a sign-in has verified the credential and before it inserts the session: every way to sign in
+//! then creates no session and shows the sign-in form with an error. Locks, not sleeps, hold the statements in between.
 
 use crate::support::breakpoint::{Breakpoint, until};
 use crate::support::mail::db_mail;
@@ -11,7 +11,7 @@ const EMAIL: &str = "ada@example.com";
 const NEW_EMAIL: &str = "ada@new.example.com";
 const SENTENCE: &str = "Your account was changed while you were signing in.";
 
-/// What may happen to the account meanwhile.
+/// Changes of the account during the sign-in.
 const CHANGES: [(&str, &str); 6] = [
     (
         "password changed",
@@ -30,7 +30,7 @@ const CHANGES: [(&str, &str); 6] = [
     ("deleted", "DELETE FROM users"),
 ];
 
-/// A form on its way in: the browser, the path, and what it sends.
+/// A form to be submitted: the browser, the path and the fields.
 type Form = (Browser, String, Vec<(&'static str, String)>);
 
 fn post((mut browser, path, fields): Form) -> (Response, Browser) {
@@ -46,8 +46,9 @@ fn is_waiting(database: &Database, like: &str) -> bool {
     )) > 0
 }
 
-/// Refused without a session: the form for `email`, and nothing of a sign-in in the database or the browser.
-fn is_refused(what: &str, database: &Database, answer: &Response, email: &str) {
+/// Asserts that the response is the sign-in form for `email`, and that no session, audit event or cookie of a sign-in
+/// exists.
+fn assert_refused(what: &str, database: &Database, answer: &Response, email: &str) {
     assert_eq!(answer.status, 422, "{what}: {answer:?}");
     assert!(answer.body.contains(SENTENCE), "{what}: {}", answer.body);
     assert!(answer.body.contains("action=\"/login\""), "{what}");
@@ -59,9 +60,9 @@ fn is_refused(what: &str, database: &Database, answer: &Response, email: &str) {
     assert_eq!(database.db_count(signed_in), 0, "{what}");
 }
 
-/// Sends `form`, makes `change` after the transaction that the form commits first (which ends with `commit` on `users`)
-/// and before anything reads the account again, and answers what came back.
-fn overtaken_after(
+/// Submits `form`, and applies `change` after the first transaction of the form has committed (the trigger `commit` on
+/// `users` fires there) and before the account is read again. Returns the response.
+fn change_after_commit(
     database: &Database,
     commit: &str,
     form: Form,
@@ -71,7 +72,7 @@ fn overtaken_after(
     std::thread::scope(|scope| {
         let sent = scope.spawn(move || post(form));
         hold.until_reached(1);
-        // Waits behind the transaction that is held, and before every statement that comes after it.
+        // This lock waits for the stopped transaction, and every later statement waits for this lock.
         let lock = scope.spawn(|| database.db_begin("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"));
         until(|| is_waiting(database, "LOCK TABLE users"));
         hold.release();
@@ -82,7 +83,7 @@ fn overtaken_after(
     })
 }
 
-/// An account that nobody is signed in to.
+/// An account without sessions.
 fn account(server: &Server, database: &Database) {
     registered(server, EMAIL);
     db_forget_sign_in(database);
@@ -97,9 +98,9 @@ fn password() -> (&'static str, String) {
     ("password", PASSWORD.to_owned())
 }
 
-/// Sends `form` to `/login` and makes `change` after the password was compared.
-fn overtaken_at_login(database: &Database, form: Form, change: &str) -> (Response, Browser) {
-    // Reading passes; locking the row of the account waits.
+/// Submits `form` to `/login`, and applies `change` after the password was verified.
+fn change_during_login(database: &Database, form: Form, change: &str) -> (Response, Browser) {
+    // Reads pass; locking the row of the account waits.
     let mut held = database.db_begin("LOCK TABLE users IN EXCLUSIVE MODE");
     std::thread::scope(|scope| {
         let sent = scope.spawn(move || post(form));
@@ -118,9 +119,12 @@ fn a_sign_in_shows_the_form_again_if_the_account_changes_during_it() {
         let fields =
             vec![("email", EMAIL.to_owned()), password(), ("next", "/account/email".into())];
         let form = (server.browser(), "/login".to_owned(), fields);
-        let (answer, _) = overtaken_at_login(&database, form, change);
-        is_refused(name, &database, &answer, EMAIL);
-        assert!(answer.body.contains("value=\"/account/email\""), "{name}: where it leads is kept");
+        let (answer, _) = change_during_login(&database, form, change);
+        assert_refused(name, &database, &answer, EMAIL);
+        assert!(
+            answer.body.contains("value=\"/account/email\""),
+            "{name}: the target of the sign-in is kept"
+        );
     }
 }
 
@@ -132,7 +136,7 @@ fn a_sign_in_refused_by_an_account_change_keeps_the_browsers_existing_session() 
     let fields = vec![("email", EMAIL.to_owned()), password()];
     let change = format!("UPDATE users SET role = 'admin' WHERE email = '{EMAIL}'");
     let form = (bob, "/login".to_owned(), fields);
-    let (answer, mut bob) = overtaken_at_login(&database, form, &change);
+    let (answer, mut bob) = change_during_login(&database, form, &change);
     assert_eq!(answer.status, 422);
     assert!(bob.get("/account/profile").body.contains("bob@example.com"));
 }
@@ -144,8 +148,8 @@ fn a_password_without_a_change_time_counts_as_older_than_one_with_a_change_time(
     database.db_execute("UPDATE users SET password_changed_at = NULL");
     let fields = vec![("email", EMAIL.to_owned()), password()];
     let form = (server.browser(), "/login".to_owned(), fields);
-    let (answer, _) = overtaken_at_login(&database, form, CHANGES[0].1);
-    is_refused("password changed", &database, &answer, EMAIL);
+    let (answer, _) = change_during_login(&database, form, CHANGES[0].1);
+    assert_refused("password changed", &database, &answer, EMAIL);
 }
 
 #[test]
@@ -154,8 +158,8 @@ fn a_registration_leads_to_sign_in_if_the_account_changes_during_it() {
         let (server, database) = site();
         let fields = vec![("email", EMAIL.to_owned()), ("display_name", "Ada".into()), password()];
         let form = (server.browser(), "/register".to_owned(), fields);
-        let (answer, _) = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
-        is_refused(name, &database, &answer, EMAIL);
+        let (answer, _) = change_after_commit(&database, "CONSTRAINT AFTER INSERT", form, change);
+        assert_refused(name, &database, &answer, EMAIL);
     }
 }
 
@@ -174,8 +178,9 @@ fn a_verified_registration_leads_to_sign_in_if_the_account_changes_during_it() {
                 let code = vec![("code", mail.text("code").to_owned())];
                 (browser, "/verify-email".to_owned(), code)
             };
-            let (answer, _) = overtaken_after(&database, "CONSTRAINT AFTER INSERT", form, change);
-            is_refused(&format!("{name}, by link: {by_link}"), &database, &answer, EMAIL);
+            let (answer, _) =
+                change_after_commit(&database, "CONSTRAINT AFTER INSERT", form, change);
+            assert_refused(&format!("{name}, by link: {by_link}"), &database, &answer, EMAIL);
             assert!(
                 answer.cookies().iter().any(|cookie| cookie.starts_with("registration=;")),
                 "{name}: the registration is over"
@@ -196,8 +201,9 @@ fn an_email_link_leads_to_sign_in_if_the_account_changes_during_it() {
             let link = format!("/verify-email/{}", db_mail(&database, kind, 1).text("token"));
             db_forget_sign_in(&database);
             let form = (server.browser(), link, vec![password()]);
-            let (answer, _) = overtaken_after(&database, "CONSTRAINT AFTER UPDATE", form, change);
-            is_refused(&format!("{name}, {kind}"), &database, &answer, email);
+            let (answer, _) =
+                change_after_commit(&database, "CONSTRAINT AFTER UPDATE", form, change);
+            assert_refused(&format!("{name}, {kind}"), &database, &answer, email);
             assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
         }
     }
@@ -236,7 +242,7 @@ fn a_session_replaced_by_a_sign_in_is_refused_everywhere_once_that_is_answered()
             assert!(browser.on_server(&server.addr).is_signed_in());
         }
     }
-    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2, "one of each browser");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2, "one session per browser");
 }
 
 #[test]
@@ -246,11 +252,12 @@ fn a_device_is_known_for_the_password_set_on_it_and_not_for_a_later_one() {
     server.browser().post("/forgot-password", &[("email", EMAIL)]);
     let link = format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
     let form = (server.browser(), link, vec![("new_password", OTHER_PASSWORD.to_owned())]);
-    // Someone sets the password again, to the same, right after it was set here.
+    // The same password is set again elsewhere, right after it was set here.
     let change = "UPDATE users SET password_changed_at = clock_timestamp()";
-    let (answer, mut browser) = overtaken_after(&database, "CONSTRAINT AFTER UPDATE", form, change);
+    let (answer, mut browser) =
+        change_after_commit(&database, "CONSTRAINT AFTER UPDATE", form, change);
     assert_eq!(answer.status, 303, "{}", answer.body);
     assert_eq!(browser.login(EMAIL, OTHER_PASSWORD).status, 303);
-    let told = "SELECT count(*) FROM mail_outbox WHERE kind = 'new_device'";
-    assert_eq!(database.db_count(told), 1, "it is a new device under that one");
+    let mails = "SELECT count(*) FROM mail_outbox WHERE kind = 'new_device'";
+    assert_eq!(database.db_count(mails), 1, "the device is new under the later password");
 }

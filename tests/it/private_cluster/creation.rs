@@ -1,18 +1,18 @@
-//! Attempts to create the data that were killed.
+//! Attempts to create the data folder that were interrupted by a kill.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use super::*;
 
-/// The folders of attempts.
+/// The folders of unfinished attempts.
 fn attempts(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.join("database")).into_iter().flatten();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.to_string_lossy().contains("/unfinished")).collect()
 }
 
-/// A newer PostgreSQL than is installed, whose `initdb` takes ten minutes. Answers the folder for the search path.
+/// A fake PostgreSQL, newer than the installed one, whose `initdb` takes ten minutes. Returns the folder for PATH.
 fn slow_postgresql(folder: &Path) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     for (name, script) in [
