@@ -100,7 +100,7 @@ fn the_purge_uses_its_index() {
     assert!(plan.contains("sessions_purge_after_idx"), "{plan}");
 }
 
-/// The number of expired rows; FRONTDESK_TEST_ROWS can raise it.
+/// The number of expired rows; FRONTDESK_TEST_ROWS raises it for larger measurements.
 fn rows() -> u32 {
     std::env::var("FRONTDESK_TEST_ROWS").map_or(100_000, |text| text.parse().unwrap())
 }

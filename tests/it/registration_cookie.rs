@@ -1,4 +1,4 @@
-//! What a browser holds that registered: the code of the mail counts there and nowhere else.
+//! The cookie of a pending registration: the code in the mail works only in the browser that has it.
 
 use crate::support::mail::db_mail;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, verified_site};
@@ -18,7 +18,7 @@ fn a_registration_code_works_only_in_the_browser_that_registered() {
     let mut eve = server.browser();
     register(&mut eve, "eve@example.com", PASSWORD);
     let eve_code = db_mail(&database, "verify_registration", 2).text("code").to_owned();
-    // Flow A's code in flow B, both ways, and the same address registered by somebody else.
+    // The code of one registration used in another, both ways, and the same email registered in another browser.
     assert_eq!(eve.post(WAITS, &[("code", &ada_code)]).status, 422);
     assert_eq!(ada.post(WAITS, &[("code", &eve_code)]).status, 422);
     register(&mut eve, "ada@example.com", OTHER_PASSWORD);
@@ -29,39 +29,39 @@ fn a_registration_code_works_only_in_the_browser_that_registered() {
     let answer = ada.post(WAITS, &[("code", &typed)]);
     assert_eq!((answer.status, answer.location()), (303, "/account"));
     assert!(ada.is_signed_in());
-    assert_eq!(eve.get(WAITS).status, 410, "what somebody else prepared for the address is gone");
+    assert_eq!(eve.get(WAITS).status, 410, "the other registration of this email is deleted");
 }
 
 #[test]
 fn a_registration_code_creates_no_account_in_a_browser_without_the_cookie() {
     let (server, database) = verified_site();
     let mut eve = server.browser();
-    // The mail and its code are ours, and go to Ada; Eve knows the password and hopes that Ada types the code.
+    // Attack: Eve registers Ada's email with a password she knows, and hopes that Ada enters the mailed code.
     register(&mut eve, "ada@example.com", PASSWORD);
     let code = db_mail(&database, "verify_registration", 1).text("code").to_owned();
-    let held = eve.cookies["registration"].clone();
+    let cookie = eve.cookies["registration"].clone();
     let mut ada = server.browser();
-    for led in [WAITS.to_owned(), format!("{WAITS}?ticket={held}"), format!("{WAITS}?{held}")] {
-        assert_eq!(ada.get(&led).status, 410, "{led}");
-        assert_eq!(ada.post(&led, &[("code", &code)]).status, 410, "{led}");
-        assert_eq!(ada.post(&led, &[("code", &code), ("ticket", &held)]).status, 410, "{led}");
+    for url in [WAITS.to_owned(), format!("{WAITS}?ticket={cookie}"), format!("{WAITS}?{cookie}")] {
+        assert_eq!(ada.get(&url).status, 410, "{url}");
+        assert_eq!(ada.post(&url, &[("code", &code)]).status, 410, "{url}");
+        assert_eq!(ada.post(&url, &[("code", &code), ("ticket", &cookie)]).status, 410, "{url}");
     }
-    // What is not whole, of another kind, or there twice is no ticket.
+    // A truncated cookie, one of another kind, and two cookies are invalid.
     let device =
         registered(&Server::start(&Database::new(), &[]), "eve@example.com").cookies["device"]
             .clone();
     for value in [
-        &held[1..],
-        &held[..held.len() - 1],
+        &cookie[1..],
+        &cookie[..cookie.len() - 1],
         device.as_str(),
-        &format!("{held}; registration={held}"),
+        &format!("{cookie}; registration={cookie}"),
     ] {
         ada.cookies.insert("registration".to_owned(), value.to_owned());
         assert_eq!(ada.post(WAITS, &[("code", &code)]).status, 410, "{value}");
     }
     assert_eq!(users(&database), 0);
     assert_eq!(eve.post(WAITS, &[("code", &code)]).status, 303);
-    assert!(!eve.cookies.contains_key("registration"), "it has served");
+    assert!(!eve.cookies.contains_key("registration"), "the cookie is removed after use");
 }
 
 #[test]

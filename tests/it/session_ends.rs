@@ -1,4 +1,4 @@
-//! What ends a session, and that it stays ended.
+//! Expiry and revocation of sessions; an ended session stays ended.
 
 use crate::support::server::KEY;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
@@ -15,7 +15,7 @@ fn a_session_expires_at_its_idle_timeout_by_the_database_clock() {
         "UPDATE sessions SET last_seen_at = now() - idle_timeout, expires_at = now() - interval '1 second'",
     );
     assert!(!browser.is_signed_in());
-    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1, "reading purges nothing");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1, "a read does not purge");
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_session_expires_at_its_absolute_timeout_even_while_in_use() {
                 absolute_expires_at = now() + interval '2 seconds', expires_at = now() + interval '2 seconds'",
     );
     assert!(browser.is_signed_in());
-    // The activity was recorded at once, since little life was left, and moved no limit.
+    // Close to expiry, the last-seen time was written immediately, and did not move the absolute timeout.
     assert_eq!(
         database.db_count("SELECT count(*) FROM sessions WHERE expires_at > absolute_expires_at"),
         0
@@ -149,7 +149,7 @@ fn a_password_change_revokes_every_other_session_and_rotates_its_own() {
         &[("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")],
     );
     let mut before = here.clone();
-    for (current, new, said) in [
+    for (current, new, error) in [
         (OTHER_PASSWORD, OTHER_PASSWORD, "Choose another."),
         ("not my password", OTHER_PASSWORD, "That is not your current password."),
         (PASSWORD, "short", "Use at least 8 characters."),
@@ -158,8 +158,8 @@ fn a_password_change_revokes_every_other_session_and_rotates_its_own() {
     ] {
         let answer =
             here.post("/account/password", &[("current_password", current), ("new_password", new)]);
-        assert_eq!(answer.status, 422, "{said}");
-        assert!(answer.body.contains(said), "{said}");
+        assert_eq!(answer.status, 422, "{error}");
+        assert!(answer.body.contains(error), "{error}");
     }
     assert!(there.is_signed_in());
     let answer = here.post(
@@ -172,9 +172,9 @@ fn a_password_change_revokes_every_other_session_and_rotates_its_own() {
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
     assert_eq!(server.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
-    let trail =
+    let events =
         database.db_texts("SELECT event FROM audit_events WHERE event = 'password_changed'");
-    assert_eq!(trail.len(), 1);
+    assert_eq!(events.len(), 1);
 }
 
 #[test]
@@ -209,8 +209,8 @@ fn no_value_in_a_full_database_dump_signs_in() {
         browser.cookies.insert("session".to_owned(), safe);
         assert!(!browser.is_signed_in(), "{value}");
     }
-    // Sealing a digest with the very key of the server opens nothing either: the row is keyed by the
-    // digest of the secret, not by the secret.
+    // A digest sealed with the server's own key is not a credential either: the server hashes the secret in the cookie to
+    // find the row.
     use actix_web::cookie::{Cookie, CookieJar, Key};
     for digest in digests {
         let text = digest.replace('+', "-").replace('/', "_");
