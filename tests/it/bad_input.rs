@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::{PASSWORD, raw, registered, site};
 
 #[test]
-fn odd_cookies_make_a_stranger_and_nothing_else() {
+fn malformed_cookies_are_treated_as_signed_out() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let sealed = browser.session().unwrap().to_owned();
@@ -53,7 +53,7 @@ fn odd_cookies_make_a_stranger_and_nothing_else() {
 }
 
 #[test]
-fn missing_repeated_and_unstorable_fields_are_named() {
+fn missing_repeated_and_invalid_fields_get_an_error_that_names_them() {
     let (server, database) = site();
     for (body, said) in [
         ("email=a%40b.example&display_name=A", "A password is missing."),
@@ -96,7 +96,7 @@ fn missing_repeated_and_unstorable_fields_are_named() {
 }
 
 #[test]
-fn bodies_that_are_no_forms_or_too_large_are_refused() {
+fn bodies_of_another_type_or_too_large_are_rejected() {
     let (server, _database) = site();
     for kind in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
         let answer = server.browser().send("POST", "/login", &[("Content-Type", kind)], "{}");
@@ -112,7 +112,7 @@ fn bodies_that_are_no_forms_or_too_large_are_refused() {
 }
 
 #[test]
-fn what_is_not_there_and_what_can_not_be_done_get_their_pages() {
+fn unknown_paths_get_404_and_wrong_methods_405_with_a_page() {
     let (server, _database) = site();
     let mut browser = server.browser();
     for (method, path, status) in [
@@ -138,7 +138,7 @@ fn what_is_not_there_and_what_can_not_be_done_get_their_pages() {
 }
 
 #[test]
-fn broken_requests_get_400() {
+fn malformed_http_requests_get_400() {
     let (server, _database) = site();
     for request in [
         "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -155,7 +155,7 @@ fn broken_requests_get_400() {
 }
 
 #[test]
-fn a_body_that_does_not_arrive_closes_the_connection() {
+fn an_incomplete_body_gets_408_and_the_connection_is_closed() {
     let (server, _database) = site();
     let mut stream = TcpStream::connect(&server.addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -170,7 +170,7 @@ fn a_body_that_does_not_arrive_closes_the_connection() {
 }
 
 #[test]
-fn what_other_sites_make_a_browser_send_is_refused_and_changes_nothing() {
+fn cross_site_posts_are_rejected_and_change_nothing() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     for headers in [
@@ -212,7 +212,7 @@ fn what_other_sites_make_a_browser_send_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn no_secret_and_nothing_typed_is_in_the_log() {
+fn the_log_contains_no_secrets_and_no_form_input() {
     let (server, _database) = site();
     let mut browser = registered(&server, "canary@example.com");
     let sealed = browser.session().unwrap().to_owned();

@@ -14,7 +14,7 @@ fn sign_in(window: &Window<'_>, password: &str) {
 }
 
 #[test]
-fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript() {
+fn registration_sign_in_revocation_and_sign_out_work_without_javascript() {
     let (server, database) = site();
     let driver = Driver::start();
     let first = driver.window(&server.addr, 1200);
@@ -80,7 +80,7 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
 }
 
 #[test]
-fn the_journey_works_in_a_text_browser() {
+fn registration_sign_in_and_sign_out_work_in_a_text_browser() {
     let (server, database) = site();
     let home = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("w3m");
     std::fs::remove_dir_all(&home).ok();

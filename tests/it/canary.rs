@@ -25,7 +25,7 @@ fn secrets_of(browser: &Browser) -> [String; 2] {
 }
 
 #[test]
-fn no_password_link_code_or_cookie_is_in_a_log_an_event_a_mail_of_another_a_metric_or_postgresqls_log()
+fn secrets_never_appear_in_logs_tables_metrics_or_other_mails()
  {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = new_folder("canary");

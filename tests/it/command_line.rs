@@ -43,7 +43,7 @@ fn json(said: &Said) -> Value {
 }
 
 #[test]
-fn an_operator_makes_disables_and_enables_an_account() {
+fn user_commands_create_disable_enable_and_change_an_account() {
     let (server, database) = site();
     let create = ["user", "create", "ada@example.com", "--name", "Ada", "--admin"];
     assert_eq!(run(&database, &create, "short\n").code, 1);
@@ -101,7 +101,7 @@ fn an_operator_makes_disables_and_enables_an_account() {
 }
 
 #[test]
-fn an_operator_lists_and_ends_sessions() {
+fn session_commands_list_revoke_and_purge_sessions() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -136,7 +136,7 @@ fn an_operator_lists_and_ends_sessions() {
 }
 
 #[test]
-fn the_doctor_says_what_is_wrong_and_what_to_do() {
+fn doctor_reports_problems_and_how_to_fix_them() {
     let database = Database::new();
     let well = json(&run(&database, &["doctor", "--json"], ""));
     // The tests' PostgreSQL runs without fsync, and the doctor must notice.
@@ -179,7 +179,7 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
-fn the_statistics_of_sessions_are_drawn_and_told_to_machines() {
+fn session_stats_prints_a_chart_and_json() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     database.db_create_sessions_seen("ada@example.com", 20, "10 minutes");
@@ -193,7 +193,7 @@ fn the_statistics_of_sessions_are_drawn_and_told_to_machines() {
 }
 
 #[test]
-fn help_reads_well_and_wrong_use_is_told() {
+fn help_exits_with_0_and_wrong_usage_with_2() {
     let database = Database::empty();
     for arguments in [
         &["--help"][..],
@@ -211,7 +211,7 @@ fn help_reads_well_and_wrong_use_is_told() {
 }
 
 #[test]
-fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
+fn commands_wait_for_locks_longer_than_pages_do() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     drop(server);
@@ -238,7 +238,7 @@ fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
 }
 
 #[test]
-fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
+fn metrics_report_the_cache_state_on_their_own_listener() {
     let database = Database::new();
     let bind = free_addr();
     let server = Server::start(&database, &[("FRONTDESK_METRICS_BIND", &bind)]).until_live();
@@ -265,7 +265,7 @@ fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
 }
 
 #[test]
-fn output_that_does_not_fit_on_a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
+fn a_failed_write_to_stdout_is_an_error_and_a_closed_pipe_is_not() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let list = |output: Stdio| {

@@ -7,7 +7,7 @@ use crate::support::server::KEY;
 use crate::support::{Browser, Database, PASSWORD, Server, registered};
 
 #[test]
-fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
+fn ten_writes_racing_a_sign_out_never_restore_the_session() {
     let database = Database::new();
     let servers = [Server::start(&database, &[]), Server::start(&database, &[])];
     registered(&servers[0], "ada@example.com");
@@ -55,7 +55,7 @@ fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
 }
 
 #[test]
-fn rotating_the_key_twice_under_load_signs_nobody_out() {
+fn rotating_the_key_twice_under_load_signs_no_user_out() {
     let database = Database::new();
     let mut keys = vec![KEY.to_owned()];
     let mut server = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", KEY)]);
@@ -101,7 +101,7 @@ fn rotating_the_key_twice_under_load_signs_nobody_out() {
 }
 
 #[test]
-fn three_hundred_sign_ins_at_once_stay_in_bounds() {
+fn three_hundred_simultaneous_sign_ins_stay_within_memory_limits() {
     let database = Database::new();
     let cores = std::thread::available_parallelism().unwrap().get();
     // Twice as many as hash and wait at a time, which is 32 and one for each core.

@@ -12,7 +12,7 @@ fn statements(database: &Database, like: &str) -> i64 {
 }
 
 #[test]
-fn without_the_cache_a_thousand_pages_are_a_thousand_selects_and_at_most_two_updates() {
+fn without_cache_1000_pages_run_1000_selects_and_at_most_2_updates() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_SESSION_CACHE", "off")]);
     let mut browser = registered(&server, "ada@example.com");
@@ -35,7 +35,7 @@ fn without_the_cache_a_thousand_pages_are_a_thousand_selects_and_at_most_two_upd
 }
 
 #[test]
-fn from_memory_a_thousand_pages_are_a_select_or_two_and_at_most_two_updates() {
+fn with_cache_1000_pages_run_at_most_5_selects_and_2_updates() {
     let database = Database::new();
     let server = Server::start(&database, &[]).until_live();
     let mut browser = registered(&server, "ada@example.com");
@@ -53,7 +53,7 @@ fn from_memory_a_thousand_pages_are_a_select_or_two_and_at_most_two_updates() {
 }
 
 #[test]
-fn a_page_of_the_account_takes_no_lock_and_a_form_takes_two() {
+fn an_account_page_takes_no_row_lock_and_a_form_takes_two() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let locks = || {
@@ -76,7 +76,7 @@ fn a_page_of_the_account_takes_no_lock_and_a_form_takes_two() {
 }
 
 #[test]
-fn a_sign_in_writes_its_session_once_and_ends_the_former_one_in_the_same_transaction() {
+fn a_sign_in_inserts_its_session_and_deletes_the_previous_one_in_one_transaction() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -101,7 +101,7 @@ fn a_sign_in_writes_its_session_once_and_ends_the_former_one_in_the_same_transac
 }
 
 #[test]
-fn a_thousand_anonymous_requests_are_no_row_and_no_statement() {
+fn anonymous_requests_run_no_session_statement_and_create_no_row() {
     let (server, database) = site();
     let mut browser = server.browser();
     browser.get("/");

@@ -33,7 +33,7 @@ fn naming(database: &Database, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back() {
+fn a_deletion_request_signs_out_everywhere_and_signing_in_leads_to_cancellation() {
     let database = Database::new();
     let servers =
         [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
@@ -100,7 +100,7 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
 }
 
 #[test]
-fn a_deleted_account_leaves_nothing_but_anonymous_events() {
+fn a_deleted_account_leaves_only_anonymous_audit_events() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]).until_live();
     let mut ada = registered(&server, "Ada.Lovelace@example.com");
@@ -163,7 +163,7 @@ fn a_deleted_account_leaves_nothing_but_anonymous_events() {
 }
 
 #[test]
-fn an_account_is_deleted_when_it_is_due_and_never_when_it_was_kept() {
+fn an_account_is_deleted_when_due_and_never_after_cancellation() {
     let database = Database::new();
     {
         let server = Server::start(&database, &[]);
@@ -199,7 +199,7 @@ fn an_account_is_deleted_when_it_is_due_and_never_when_it_was_kept() {
 }
 
 #[test]
-fn an_operator_deletes_an_account_at_once_when_sure() {
+fn user_delete_requires_yes_and_deletes_immediately() {
     let (server, database) = site();
     let server = server.until_live();
     let mut ada = registered(&server, "ada@example.com");
@@ -259,7 +259,7 @@ fn kill_at(
 }
 
 #[test]
-fn killed_at_any_statement_of_asking_for_the_end_all_of_it_happened_or_nothing() {
+fn a_deletion_request_is_atomic_when_the_server_is_killed_at_any_statement() {
     let stops = [
         ("users", "BEFORE UPDATE"),
         ("users", "AFTER UPDATE"),
@@ -309,7 +309,7 @@ fn killed_at_any_statement_of_asking_for_the_end_all_of_it_happened_or_nothing()
 }
 
 #[test]
-fn killed_at_any_statement_of_the_end_all_of_it_happened_or_nothing() {
+fn a_deletion_is_atomic_when_the_server_is_killed_at_any_statement() {
     let stops = [
         ("sessions", "BEFORE DELETE"),
         ("sessions", "AFTER DELETE"),

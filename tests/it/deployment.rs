@@ -85,7 +85,7 @@ fn name_of(database: &Database) -> String {
 }
 
 #[test]
-fn through_pgbouncer_in_transaction_mode_with_and_without_a_way_to_listen() {
+fn sessions_work_through_pgbouncer_with_and_without_a_listen_connection() {
     let database = Database::new();
     let wire = Proxy::start(database.socket());
     let name = name_of(&database);
@@ -121,7 +121,7 @@ fn through_pgbouncer_in_transaction_mode_with_and_without_a_way_to_listen() {
 }
 
 #[test]
-fn three_servers_behind_nginx_without_stickiness_are_one_site() {
+fn three_servers_behind_nginx_share_sessions_without_sticky_routing() {
     let database = Database::new();
     let servers = [0, 1, 2].map(|_| Server::start(&database, &[]).until_live());
     let (folder, port) = (folder("nginx"), free_port());
@@ -168,7 +168,7 @@ fn three_servers_behind_nginx_without_stickiness_are_one_site() {
 }
 
 #[test]
-fn a_column_that_gets_another_type_under_open_connections_costs_nobody_a_page() {
+fn a_column_type_change_under_open_connections_fails_no_request() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_SESSION_CACHE", "off")]);
     let browser = registered(&server, "ada@example.com");
@@ -188,7 +188,7 @@ fn a_column_that_gets_another_type_under_open_connections_costs_nobody_a_page() 
 }
 
 #[test]
-fn a_primary_that_is_demoted_under_open_connections_is_left_for_the_new_one() {
+fn servers_reconnect_when_their_primary_becomes_read_only() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = [("fsync", "off")];
     let folder = folder("demoted");

@@ -30,7 +30,7 @@ fn email(database: &Database) -> Vec<String> {
 }
 
 #[test]
-fn a_new_address_counts_once_it_is_proven_and_both_addresses_are_told() {
+fn a_new_email_takes_effect_after_verification_and_both_emails_are_notified() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     let mut elsewhere = server.browser();
@@ -70,7 +70,7 @@ fn a_new_address_counts_once_it_is_proven_and_both_addresses_are_told() {
 }
 
 #[test]
-fn two_changes_in_flight_never_confirm_the_wrong_address() {
+fn concurrent_changes_never_confirm_the_wrong_email() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     // One after the other: the link and the code of the first are dead, and neither confirms the second.
@@ -127,7 +127,7 @@ fn two_changes_in_flight_never_confirm_the_wrong_address() {
 }
 
 #[test]
-fn thirty_uses_of_one_change_at_once_change_it_once_by_link_and_by_code() {
+fn thirty_concurrent_uses_of_one_link_or_code_change_the_email_once() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     for (round, by_code) in [false, true].into_iter().enumerate() {
@@ -165,7 +165,7 @@ fn thirty_uses_of_one_change_at_once_change_it_once_by_link_and_by_code() {
 }
 
 #[test]
-fn the_sixth_try_of_a_code_for_an_address_is_dead_and_codes_count_for_their_own_address_only() {
+fn a_code_is_valid_for_five_attempts_and_only_for_its_own_email() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     ask(&mut ada, "ada@new.example.com");
@@ -186,7 +186,7 @@ fn the_sixth_try_of_a_code_for_an_address_is_dead_and_codes_count_for_their_own_
 }
 
 #[test]
-fn an_address_of_another_account_looks_the_same_and_its_owner_is_told() {
+fn an_email_of_another_account_gets_the_same_response_and_its_owner_is_notified() {
     let (server, database) = site();
     registered(&server, "bob@example.com");
     let mut seen = Vec::new();
@@ -212,7 +212,7 @@ fn an_address_of_another_account_looks_the_same_and_its_owner_is_told() {
 }
 
 #[test]
-fn an_address_that_got_an_account_meanwhile_is_not_taken_from_it() {
+fn an_email_registered_in_the_meantime_stays_with_its_account() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     ask(&mut ada, "bob@example.com");
@@ -223,7 +223,7 @@ fn an_address_that_got_an_account_meanwhile_is_not_taken_from_it() {
 }
 
 #[test]
-fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends() {
+fn the_old_email_can_undo_a_change_for_a_week_and_every_session_ends() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     // Somebody else has Ada's password and her browser, changes her address twice and her password.
@@ -287,7 +287,7 @@ fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends(
 }
 
 #[test]
-fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
+fn thirty_concurrent_undos_undo_once_and_an_expired_link_does_nothing() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     for round in 0..2 {
@@ -334,7 +334,7 @@ fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
 }
 
 #[test]
-fn an_address_that_nobody_proved_gets_no_way_back_into_the_account() {
+fn an_unverified_old_email_gets_no_undo_link() {
     let (server, database) = site();
     // A slip of the finger: the address is a stranger's.
     let mut ada = registered(&server, "adda@example.com");
@@ -350,7 +350,7 @@ fn an_address_that_nobody_proved_gets_no_way_back_into_the_account() {
 }
 
 #[test]
-fn an_address_that_may_come_back_is_not_given_to_whoever_registers_unproven() {
+fn an_email_with_an_undo_link_cannot_be_registered_without_verification() {
     let (server, database) = site();
     let mut ada = confirmed(&server, &database, "ada@example.com");
     ask(&mut ada, "new@example.com");
@@ -364,7 +364,7 @@ fn an_address_that_may_come_back_is_not_given_to_whoever_registers_unproven() {
 }
 
 #[test]
-fn a_new_address_asks_for_a_fresh_proof() {
+fn an_email_change_requires_recent_authentication() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     database.db_execute("UPDATE sessions SET authenticated_at = now() - interval '16 minutes'");
@@ -377,7 +377,7 @@ fn a_new_address_asks_for_a_fresh_proof() {
 }
 
 #[test]
-fn two_accounts_that_ask_for_each_others_email_at_once_do_not_wait_for_each_other() {
+fn two_accounts_requesting_each_others_email_do_not_deadlock() {
     let (server, database) = site();
     let emails = ["ada@example.com", "bob@example.com"];
     let browsers = emails.map(|email| registered(&server, email));

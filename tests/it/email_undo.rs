@@ -64,7 +64,7 @@ fn email(database: &Database) -> String {
 }
 
 #[test]
-fn an_undone_change_leaves_no_password_and_no_session_and_leads_to_a_new_password() {
+fn an_undo_invalidates_password_and_sessions_and_asks_for_a_new_password() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
@@ -96,7 +96,7 @@ fn an_undone_change_leaves_no_password_and_no_session_and_leads_to_a_new_passwor
 }
 
 #[test]
-fn a_sign_in_under_way_with_the_password_of_before_begins_no_session() {
+fn a_concurrent_sign_in_with_the_old_password_creates_no_session() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     let mut pending = server.browser();
@@ -118,7 +118,7 @@ fn a_sign_in_under_way_with_the_password_of_before_begins_no_session() {
 }
 
 #[test]
-fn a_second_click_leads_to_the_same_form_and_undoes_nothing_again() {
+fn a_second_click_opens_the_same_form_and_repeats_nothing() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     let mut ada = server.browser();
@@ -141,7 +141,7 @@ fn a_second_click_leads_to_the_same_form_and_undoes_nothing_again() {
 }
 
 #[test]
-fn after_the_form_is_closed_the_password_is_reset_at_the_old_email() {
+fn after_the_form_expires_the_password_can_be_reset_through_the_old_email() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     let (form, _) = undone(&mut server.browser(), &undo);
@@ -165,7 +165,7 @@ fn is_good(server: &Server, path: &str) -> bool {
 }
 
 #[test]
-fn every_link_of_the_account_lives_or_dies_by_an_undo_as_its_email_says() {
+fn an_undo_keeps_the_links_mailed_before_the_change_and_invalidates_the_rest() {
     let (server, database, mut thief) = taken_over();
     let link = |kind: &str, count: usize, name: &str| {
         format!("/verify-email/{}", db_mail(&database, kind, count).text(name))
@@ -207,7 +207,7 @@ fn every_link_of_the_account_lives_or_dies_by_an_undo_as_its_email_says() {
 }
 
 #[test]
-fn a_reset_link_that_someone_asks_for_at_the_new_email_does_not_end_the_one_at_the_old() {
+fn a_reset_link_to_the_new_email_does_not_replace_the_one_to_the_old_email() {
     let (server, database, mut thief) = taken_over();
     let before = reset_link(&database, &server, OLD, 1);
     let undo = change(&database, &mut thief, NEW);
@@ -225,7 +225,7 @@ fn a_reset_link_that_someone_asks_for_at_the_new_email_does_not_end_the_one_at_t
 }
 
 #[test]
-fn chains_of_changes_are_undone_in_any_order_and_the_earliest_owner_has_the_last_word() {
+fn chained_changes_can_be_undone_in_any_order_and_the_earliest_email_wins() {
     // By index: which of three changes are undone one after the other, and the email after each; none: the link is dead.
     type Chain<'a> = &'a [(usize, Option<&'a str>)];
     let emails = [OLD, "one@example.com", "two@example.com", "three@example.com"];
@@ -263,7 +263,7 @@ fn chains_of_changes_are_undone_in_any_order_and_the_earliest_owner_has_the_last
 }
 
 #[test]
-fn an_undo_cancels_a_deletion_that_was_asked_for_after_the_change_and_no_other() {
+fn an_undo_cancels_only_a_deletion_requested_after_the_change() {
     for after in [true, false] {
         let (server, database, mut thief) = taken_over();
         let ask = |thief: &mut Browser| {
@@ -292,7 +292,7 @@ fn an_undo_cancels_a_deletion_that_was_asked_for_after_the_change_and_no_other()
 }
 
 #[test]
-fn an_undo_whose_email_another_account_has_says_so_and_works_later() {
+fn an_undo_to_an_email_in_use_gets_409_and_works_later() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     let mut bob = registered(&server, "bob@example.com");
@@ -326,7 +326,7 @@ fn an_undo_in_a_browser_that_is_signed_in_to_the_account_signs_it_out() {
 }
 
 #[test]
-fn an_undo_of_a_change_that_was_changed_back_still_ends_the_password() {
+fn an_undo_of_a_change_that_was_changed_back_still_invalidates_the_password() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     change(&database, &mut thief, OLD);
@@ -338,7 +338,7 @@ fn an_undo_of_a_change_that_was_changed_back_still_ends_the_password() {
 }
 
 #[test]
-fn a_device_of_before_is_not_known_after_an_undo() {
+fn earlier_devices_are_not_known_after_an_undo() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     let mut ada = server.browser();
@@ -355,7 +355,7 @@ fn a_device_of_before_is_not_known_after_an_undo() {
 }
 
 #[test]
-fn a_disabled_account_is_not_given_back() {
+fn an_undo_does_nothing_for_a_disabled_account() {
     let (server, database, mut thief) = taken_over();
     let undo = change(&database, &mut thief, NEW);
     database.db_execute("UPDATE users SET disabled_at = now()");

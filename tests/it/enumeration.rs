@@ -33,7 +33,7 @@ fn bare(answer: &Response, email: &str) -> String {
 }
 
 #[test]
-fn sign_in_answers_every_class_of_account_byte_for_byte_the_same() {
+fn sign_in_responses_are_identical_for_every_account_state() {
     let (server, database) = db_account_states();
     let wrong = ACCOUNT_STATES.map(|class| (class, OTHER_PASSWORD));
     let right = ["unknown", "disabled", "no-password", "disabled-unverified"];
@@ -54,7 +54,7 @@ fn sign_in_answers_every_class_of_account_byte_for_byte_the_same() {
 }
 
 #[test]
-fn registration_and_recovery_answer_every_class_of_account_byte_for_byte_the_same() {
+fn registration_and_recovery_responses_are_identical_for_every_account_state() {
     let (server, database) = db_account_states();
     for what in [register, request_password_reset] {
         let answers: Vec<String> = ACCOUNT_STATES

@@ -57,7 +57,7 @@ impl Looker {
 }
 
 #[test]
-fn every_page_in_every_state_has_nothing_for_axe_to_find() {
+fn axe_finds_no_violation_on_any_page_in_any_state() {
     let (server, database) = site();
     let driver = Driver::start();
     let window = driver.scripted_window(&server.addr);
@@ -182,7 +182,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
 }
 
 #[test]
-fn a_site_with_a_long_name_has_room_for_it() {
+fn a_64_character_site_name_fits_the_pages() {
     let database = Database::new();
     let name = "The Royal Wittelsbach Residence and Conference Hotel at the Lake";
     assert_eq!(name.len(), 64);

@@ -38,7 +38,7 @@ impl Foreigner {
 }
 
 #[test]
-fn a_forged_question_makes_no_server_say_that_it_has_forgotten() {
+fn a_forged_barrier_request_is_confirmed_by_no_server() {
     let cluster = Cluster::new(2);
     let database = &cluster.database;
     let foreigner = Foreigner::new(database);
@@ -65,7 +65,7 @@ fn a_forged_question_makes_no_server_say_that_it_has_forgotten() {
 }
 
 #[test]
-fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
+fn notifications_from_another_role_renew_no_lease_and_break_no_server() {
     let cluster = Cluster::new(2);
     let database = &cluster.database;
     let foreigner = Foreigner::new(database);

@@ -29,7 +29,7 @@ fn fixed(answer: &Response, what: &str) {
 }
 
 #[test]
-fn every_response_carries_the_fixed_headers_errors_too() {
+fn every_response_including_errors_has_the_security_headers() {
     let (server, _database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut stranger = server.browser();
@@ -54,7 +54,7 @@ fn every_response_carries_the_fixed_headers_errors_too() {
 }
 
 #[test]
-fn over_https_the_cookie_is_host_bound_and_the_browser_is_told_to_stay() {
+fn over_https_the_cookie_has_the_host_prefix_and_hsts_is_sent() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_PUBLIC_URL", "https://desk.example.com")]);
     let mut browser = server.browser();
@@ -81,7 +81,7 @@ fn over_https_the_cookie_is_host_bound_and_the_browser_is_told_to_stay() {
 }
 
 #[test]
-fn assets_are_fingerprinted_compressed_and_kept_for_ever() {
+fn assets_are_fingerprinted_compressed_and_immutable() {
     let (server, database) = site();
     let mut browser = server.browser();
     let page = browser.get("/").body;
@@ -106,7 +106,7 @@ fn assets_are_fingerprinted_compressed_and_kept_for_ever() {
 }
 
 #[test]
-fn a_previous_key_still_opens_and_the_cookie_is_sealed_anew() {
+fn a_cookie_of_a_previous_key_is_accepted_and_resealed() {
     let database = Database::new();
     let first = Server::start(&database, &[]);
     let browser = registered(&first, "ada@example.com");

@@ -79,7 +79,7 @@ fn most_memory(pid: u32) -> Option<u64> {
 }
 
 #[test]
-fn a_hundred_thousand_people_of_each_system_come_and_sign_in() {
+fn a_hundred_thousand_users_of_each_system_are_imported_and_can_sign_in() {
     const SYSTEMS: [(&str, &[&str]); 10] = [
         ("django-pbkdf2-sha256-default", &[]),
         ("django-bcrypt-sha256", &[]),
@@ -162,7 +162,7 @@ fn hundred_thousand(database: &Database, name: &str, options: &[&str]) -> String
 }
 
 #[test]
-fn a_hash_of_every_system_signs_in_and_is_argon2id_then() {
+fn every_foreign_hash_signs_in_and_is_upgraded_to_argon2id() {
     let (server, database) = site();
     let mut text = String::new();
     for [name, _, _, hash] in fixtures() {
@@ -191,7 +191,7 @@ fn a_hash_of_every_system_signs_in_and_is_argon2id_then() {
 }
 
 #[test]
-fn a_change_of_password_between_wins_over_the_new_hash_of_the_old_one() {
+fn a_concurrent_password_change_is_not_overwritten_by_a_hash_upgrade() {
     let (server, database) = site();
     let [_, _, password, hash] = fixture("django-pbkdf2-sha256-default");
     let path = file("race", format!("email,password_hash\nada@example.com,{hash}\n"));
@@ -220,7 +220,7 @@ fn a_change_of_password_between_wins_over_the_new_hash_of_the_old_one() {
 }
 
 #[test]
-fn killed_three_times_half_way_nobody_is_missing_and_nobody_is_there_twice() {
+fn an_import_killed_three_times_and_rerun_creates_every_user_once() {
     const ALL: usize = 30_000;
     let database = Database::new();
     let [_, _, _, hash] = fixture("laravel-bcrypt");
@@ -262,7 +262,7 @@ fn killed_three_times_half_way_nobody_is_missing_and_nobody_is_there_twice() {
 }
 
 #[test]
-fn a_dry_run_tells_all_and_writes_nothing() {
+fn a_dry_run_reports_the_same_result_and_writes_nothing() {
     let (server, database) = site();
     server.browser().register("bob@example.com");
     let text = "email,role\nada@example.com,\nBOB@example.com,\nADA@EXAMPLE.com,\nnobody,\neve@example.com,admin\n";
@@ -290,7 +290,7 @@ fn a_dry_run_tells_all_and_writes_nothing() {
 }
 
 #[test]
-fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
+fn every_rejected_line_gets_a_reason_and_its_content_is_never_printed() {
     let database = Database::new();
     let secret = "canary-5up3r";
     let hash = fixture("laravel-bcrypt")[3];
@@ -383,7 +383,7 @@ fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
 }
 
 #[test]
-fn bad_json_lines_and_whole_files_that_are_none_are_told() {
+fn invalid_json_lines_and_invalid_files_are_reported() {
     let database = Database::new();
     let secret = "canary-5up3r";
     let text = format!(
@@ -422,7 +422,7 @@ fn bad_json_lines_and_whole_files_that_are_none_are_told() {
 }
 
 #[test]
-fn what_is_exported_is_imported_again_the_same() {
+fn an_export_imports_back_unchanged() {
     let (_server, database) = site();
     let text = "{\"email\":\"Ada@Example.com\",\"display_name\":\"=Ada, \\\"the\\\" first\",\"role\":\"admin\",\"email_verified\":\"2021-02-03T04:05:06.123456Z\",\"created_at\":\"2020-01-01\",\"password_hash\":\"HASH\"}\n{\"email\":\"josé@example.com\",\"display_name\":\"'=José 李\",\"disabled\":true,\"deletion_due_at\":\"2030-01-01\"}\n";
     let text = text.replace("HASH", fixture("django-pbkdf2-sha1")[3]);
@@ -464,7 +464,7 @@ fn what_is_exported_is_imported_again_the_same() {
 }
 
 #[test]
-fn the_time_of_a_sign_in_with_a_foreign_hash_is_the_same_right_or_wrong() {
+fn a_foreign_hash_takes_the_same_time_for_a_right_and_a_wrong_password() {
     let database = Database::new();
     let server = Server::start(&database, &[]);
     let [_, _, password, hash] = fixture("laravel-bcrypt");

@@ -354,7 +354,7 @@ fn nothing_happens_after(end: impl Fn(&Site, &mut Account)) {
 }
 
 #[test]
-fn every_form_of_a_session_is_begun_late_in_these_tests() {
+fn every_post_route_is_covered_by_these_tests() {
     let routes = std::fs::read_to_string("src/routes.rs").unwrap();
     let mut path = None;
     let mut posts = Vec::new();
@@ -383,7 +383,7 @@ fn every_form_of_a_session_is_begun_late_in_these_tests() {
 }
 
 #[test]
-fn a_form_that_arrives_late_in_a_session_that_lives_is_carried_out() {
+fn a_late_form_in_a_live_session_is_processed() {
     let site = Site::start();
     for (number, form) in forms().iter().enumerate() {
         let account = site.account(number);
@@ -428,7 +428,7 @@ fn a_form_begun_with_a_cookie_that_reauthentication_replaced_changes_nothing() {
 }
 
 #[test]
-fn a_sign_in_with_a_copy_of_a_former_cookie_does_not_end_the_session() {
+fn a_sign_in_with_a_replaced_cookie_does_not_end_the_session() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut thief = ada.clone();
@@ -503,7 +503,7 @@ fn until_it_waits(database: &Database, is_over: impl Fn() -> bool) {
 }
 
 #[test]
-fn the_end_of_a_session_is_answered_after_the_form_that_is_being_carried_out() {
+fn a_revocation_waits_for_a_form_that_is_being_processed() {
     let site = Site::start();
     let database = &site.database;
     // Where the form is held, after its check, and what shows that it was carried out.
@@ -588,7 +588,7 @@ fn assert_nothing_failed(server: &Server) {
 }
 
 #[test]
-fn of_two_sessions_that_end_each_other_at_once_one_stays() {
+fn of_two_sessions_that_revoke_each_other_one_survives() {
     const EMAIL: &str = "ada@example.com";
     let database = &Database::new();
     let server = &Server::start(database, &[]);
@@ -633,7 +633,7 @@ fn of_two_sessions_that_end_each_other_at_once_one_stays() {
 }
 
 #[test]
-fn all_forms_of_one_account_at_once_from_several_sessions_never_fail() {
+fn concurrent_forms_of_one_account_from_several_sessions_never_fail() {
     const EMAIL: &str = "ada@example.com";
     let database = &Database::new();
     let server = &Server::start(database, &[]);

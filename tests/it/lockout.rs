@@ -39,7 +39,7 @@ fn recover(browser: &mut Browser, address: &str) -> u16 {
 }
 
 #[test]
-fn no_tries_of_strangers_keep_the_owner_from_recovery() {
+fn attempts_by_others_never_block_the_owners_password_reset() {
     let (server, database) = behind_a_proxy();
     account(&server, &database);
     let all_answered = || {
@@ -87,7 +87,7 @@ fn no_tries_of_strangers_keep_the_owner_from_recovery() {
 }
 
 #[test]
-fn a_reset_lets_the_owner_in_whatever_strangers_try_before_and_after() {
+fn a_reset_lets_the_owner_sign_in_despite_attempts_by_others() {
     let (server, database) = behind_a_proxy();
     account(&server, &database);
     let hammer = |password: &str| {
@@ -118,7 +118,7 @@ fn a_reset_lets_the_owner_in_whatever_strangers_try_before_and_after() {
 }
 
 #[test]
-fn a_copy_of_a_known_device_keeps_the_owner_out_of_nothing() {
+fn a_stolen_known_device_cookie_does_not_lock_the_owner_out() {
     let (server, database) = behind_a_proxy();
     let mut home = account(&server, &database);
     let mut phone = server.browser();
@@ -144,7 +144,7 @@ fn a_copy_of_a_known_device_keeps_the_owner_out_of_nothing() {
 }
 
 #[test]
-fn a_new_password_ends_every_known_device_but_its_own() {
+fn a_new_password_invalidates_every_other_known_device() {
     let (server, database) = behind_a_proxy();
     let mut home = account(&server, &database);
     let mut phone = server.browser();
@@ -173,7 +173,7 @@ fn a_new_password_ends_every_known_device_but_its_own() {
 }
 
 #[test]
-fn a_known_device_recovers_where_the_address_has_to_wait() {
+fn a_known_device_can_request_a_reset_while_its_ip_is_rate_limited() {
     let (server, database) = behind_a_proxy();
     let mut home = account(&server, &database);
     home.post("/logout", &[]);
@@ -184,7 +184,7 @@ fn a_known_device_recovers_where_the_address_has_to_wait() {
 }
 
 #[test]
-fn no_tries_of_strangers_keep_the_owner_of_an_address_from_registering() {
+fn attempts_by_others_never_block_the_owner_of_an_email_from_registering() {
     let (server, database) = behind_a_proxy();
     let prepare = |number: usize| {
         let address = format!("203.0.113.{number}");
@@ -223,7 +223,7 @@ fn no_tries_of_strangers_keep_the_owner_of_an_address_from_registering() {
 }
 
 #[test]
-fn the_password_beside_a_link_is_guessed_at_as_at_the_sign_in_page() {
+fn password_guesses_on_a_link_page_share_the_sign_in_limits() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")]);
     let mut ada = server.browser();
@@ -253,7 +253,7 @@ fn the_password_beside_a_link_is_guessed_at_as_at_the_sign_in_page() {
 }
 
 #[test]
-fn the_password_of_a_registration_is_guessed_at_fifteen_times_from_wherever() {
+fn a_registration_allows_fifteen_password_guesses_from_all_ips_together() {
     let (server, database) = behind_a_proxy();
     let mut ada = register(&server, HOME, ADA, PASSWORD);
     let mail = db_mail(&database, "verify_registration", 1);

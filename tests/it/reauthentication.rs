@@ -29,7 +29,7 @@ fn is_due(database: &Database) -> bool {
 }
 
 #[test]
-fn an_old_proof_asks_again_and_the_original_post_completes_afterwards() {
+fn an_old_authentication_asks_again_and_then_completes_the_original_post() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(OLD);
@@ -62,7 +62,7 @@ fn an_old_proof_asks_again_and_the_original_post_completes_afterwards() {
 }
 
 #[test]
-fn a_page_that_was_asked_for_opens_afterwards_and_only_one_of_ours() {
+fn reauthentication_redirects_to_the_requested_page_and_never_to_another_site() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let fresh = browser.get("/account/confirm?next=/account/profile");
@@ -88,7 +88,7 @@ fn a_page_that_was_asked_for_opens_afterwards_and_only_one_of_ours() {
 }
 
 #[test]
-fn freshness_is_per_session_and_counts_reauthentication_not_creation() {
+fn recent_authentication_is_per_session_and_not_its_creation_time() {
     let (server, database) = site();
     let mut here = registered(&server, "ada@example.com");
     database.db_execute(OLD);
@@ -117,7 +117,7 @@ fn freshness_is_per_session_and_counts_reauthentication_not_creation() {
 }
 
 #[test]
-fn a_sixth_copy_of_ones_data_has_to_wait() {
+fn the_sixth_data_export_is_rate_limited() {
     let (server, _database) = site();
     let mut ada = registered(&server, "ada@example.com");
     for _ in 0..5 {
@@ -131,7 +131,7 @@ fn a_sixth_copy_of_ones_data_has_to_wait() {
 }
 
 #[test]
-fn what_was_mailed_is_no_fresh_proof_and_a_new_password_is() {
+fn mailed_codes_and_links_do_not_reauthenticate_and_a_password_change_does() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     for (number, by_code) in [true, false].into_iter().enumerate() {
@@ -159,7 +159,7 @@ fn what_was_mailed_is_no_fresh_proof_and_a_new_password_is() {
 }
 
 #[test]
-fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_late() {
+fn a_sealed_request_is_valid_only_unaltered_in_time_and_for_its_session_and_path() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut ada_elsewhere = server.browser();
@@ -223,7 +223,7 @@ fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_
 }
 
 #[test]
-fn a_request_that_is_too_large_to_be_carried_is_refused() {
+fn a_request_too_large_to_be_resumed_is_rejected() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(OLD);
@@ -238,7 +238,7 @@ fn a_request_that_is_too_large_to_be_carried_is_refused() {
 }
 
 #[test]
-fn saying_who_you_are_gives_a_new_secret_and_the_old_cookie_is_dead_on_every_server() {
+fn reauthentication_rotates_the_cookie_and_every_server_rejects_the_old_one() {
     let database = Database::new();
     let servers =
         [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
@@ -259,7 +259,7 @@ fn saying_who_you_are_gives_a_new_secret_and_the_old_cookie_is_dead_on_every_ser
 }
 
 #[test]
-fn a_wrong_password_proves_nothing_ends_nothing_and_is_in_the_trail() {
+fn a_wrong_password_changes_nothing_and_is_in_the_audit_log() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(OLD);
@@ -284,7 +284,7 @@ fn a_wrong_password_proves_nothing_ends_nothing_and_is_in_the_trail() {
 }
 
 #[test]
-fn an_export_holds_everything_about_the_person_and_nothing_that_opens_anything() {
+fn an_export_contains_all_data_of_the_user_and_no_credentials() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     registered(&server, "bob@example.com");

@@ -3,7 +3,7 @@
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 #[test]
-fn registering_signs_in_and_signing_out_ends_it_for_every_copy_of_the_cookie() {
+fn registering_signs_in_and_signing_out_invalidates_every_copy_of_the_cookie() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     assert!(browser.is_signed_in());
@@ -19,7 +19,7 @@ fn registering_signs_in_and_signing_out_ends_it_for_every_copy_of_the_cookie() {
 }
 
 #[test]
-fn unknown_wrong_and_disabled_look_the_same() {
+fn unknown_email_wrong_password_and_disabled_account_look_the_same() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     registered(&server, "bob@example.com");
@@ -47,7 +47,7 @@ fn unknown_wrong_and_disabled_look_the_same() {
 }
 
 #[test]
-fn signing_in_gives_a_new_id_and_a_new_secret_and_ends_the_former_session() {
+fn a_sign_in_creates_a_new_id_and_secret_and_ends_the_previous_session() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let mut before = browser.clone();
@@ -63,7 +63,7 @@ fn signing_in_gives_a_new_id_and_a_new_secret_and_ends_the_former_session() {
 }
 
 #[test]
-fn what_was_in_the_session_before_a_sign_in_is_dropped() {
+fn session_state_from_before_a_sign_in_is_discarded() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(r#"UPDATE sessions SET state = '{"planted": "by a stranger"}'"#);
@@ -72,7 +72,7 @@ fn what_was_in_the_session_before_a_sign_in_is_dropped() {
 }
 
 #[test]
-fn an_id_that_we_never_issued_is_never_adopted() {
+fn a_session_cookie_that_was_never_issued_is_not_adopted() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut browser = server.browser();
@@ -84,7 +84,7 @@ fn an_id_that_we_never_issued_is_never_adopted() {
 }
 
 #[test]
-fn a_remembered_session_has_its_own_windows_and_its_own_cookie() {
+fn a_remembered_session_has_longer_timeouts_and_a_persistent_cookie() {
     let (server, database) = site();
     let plain = registered(&server, "ada@example.com");
     drop(plain);
@@ -105,7 +105,7 @@ fn a_remembered_session_has_its_own_windows_and_its_own_cookie() {
 }
 
 #[test]
-fn next_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
+fn next_redirects_to_the_requested_page_and_never_to_another_site() {
     let (server, _database) = site();
     registered(&server, "ada@example.com");
     let mut browser = server.browser();
@@ -142,7 +142,7 @@ fn next_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
 }
 
 #[test]
-fn registration_names_what_is_wrong_with_each_field() {
+fn registration_shows_an_error_for_each_invalid_field() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     for (email, name, password, said) in [
@@ -169,7 +169,7 @@ fn registration_names_what_is_wrong_with_each_field() {
 }
 
 #[test]
-fn closed_registration_says_so_and_makes_nobody() {
+fn closed_registration_is_announced_and_creates_no_account() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "closed")]);
     assert!(server.browser().get("/register").body.contains("Registration is closed"));
@@ -179,7 +179,7 @@ fn closed_registration_says_so_and_makes_nobody() {
 }
 
 #[test]
-fn passwords_are_taken_exactly_but_for_unicode_normal_form() {
+fn passwords_are_compared_exactly_after_unicode_normalization() {
     let (server, _database) = site();
     let mut browser = server.browser();
     let password = "  Caf\u{e9} & <b>tea</b> 🛎  ";
@@ -196,7 +196,7 @@ fn passwords_are_taken_exactly_but_for_unicode_normal_form() {
 }
 
 #[test]
-fn a_hash_with_older_parameters_is_made_anew_at_sign_in() {
+fn a_hash_with_old_parameters_is_upgraded_at_sign_in() {
     let database = Database::new();
     let old = Server::start(
         &database,
