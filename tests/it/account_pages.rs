@@ -1,4 +1,4 @@
-//! The pages once you are signed in.
+//! The account pages of a signed-in user.
 
 use crate::support::{PASSWORD, registered, site};
 
@@ -15,9 +15,9 @@ fn every_account_page_requires_a_sign_in() {
         "/account/export",
         "/account/delete",
     ] {
-        let answer = server.browser().get(path);
-        assert_eq!(answer.status, 303, "{path}");
-        assert!(answer.location().starts_with("/login?next="), "{path}");
+        let response = server.browser().get(path);
+        assert_eq!(response.status, 303, "{path}");
+        assert!(response.location().starts_with("/login?next="), "{path}");
     }
     for path in [
         "/account/profile",
@@ -28,8 +28,8 @@ fn every_account_page_requires_a_sign_in() {
         "/account/delete",
         "/account/delete/cancel",
     ] {
-        let answer = server.browser().post(path, &[]);
-        assert_eq!((answer.status, answer.location()), (303, "/login"), "{path}");
+        let response = server.browser().post(path, &[]);
+        assert_eq!((response.status, response.location()), (303, "/login"), "{path}");
     }
 }
 
@@ -51,17 +51,17 @@ fn a_new_name_is_escaped_and_confirmed_once() {
     let (server, _database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let name = "<b>Ada</b> {{7*7}} & \"Co\"";
-    let answer = browser.post("/account/profile", &[("display_name", name)]);
-    assert_eq!((answer.status, answer.location()), (303, "/account/profile"));
+    let response = browser.post("/account/profile", &[("display_name", name)]);
+    assert_eq!((response.status, response.location()), (303, "/account/profile"));
     let page = browser.get("/account/profile").body;
     assert!(page.contains("Your name is now"), "{page}");
     assert!(page.contains("&lt;b&gt;Ada") && !page.contains("<b>Ada") && !page.contains("49"));
     assert!(!browser.get("/account/profile").body.contains("Your name is now"));
     let long = "n".repeat(65);
-    for (typed, said) in [(" ", "Enter the name"), (long.as_str(), "Use at most 64 characters")] {
-        let answer = browser.post("/account/profile", &[("display_name", typed)]);
-        assert_eq!(answer.status, 422);
-        assert!(answer.body.contains(said), "{said}");
+    for (typed, error) in [(" ", "Enter the name"), (long.as_str(), "Use at most 64 characters")] {
+        let response = browser.post("/account/profile", &[("display_name", typed)]);
+        assert_eq!(response.status, 422);
+        assert!(response.body.contains(error), "{error}");
     }
 }
 
