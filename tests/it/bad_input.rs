@@ -46,8 +46,12 @@ fn malformed_cookies_are_treated_as_signed_out() {
     // A session token in a query or another header is ignored.
     let copy = browser.clone();
     let mut signed_out = server.browser();
-    let response =
-        signed_out.send("GET", &format!("/account?session={sealed}"), &[("X-Session", &sealed)], "");
+    let response = signed_out.send(
+        "GET",
+        &format!("/account?session={sealed}"),
+        &[("X-Session", &sealed)],
+        "",
+    );
     assert_eq!(response.status, 303);
     drop(copy);
 }
@@ -99,7 +103,8 @@ fn missing_repeated_and_invalid_fields_get_an_error_that_names_them() {
 fn bodies_of_another_type_or_too_large_are_rejected() {
     let (server, _database) = site();
     for content_type in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
-        let response = server.browser().send("POST", "/login", &[("Content-Type", content_type)], "{}");
+        let response =
+            server.browser().send("POST", "/login", &[("Content-Type", content_type)], "{}");
         assert_eq!(response.status, 415, "{content_type}");
     }
     let large = "a".repeat(64 * 1024 + 1);

@@ -20,13 +20,15 @@ fn secrets_of(browser: &Browser) -> [String; 2] {
     let plain = percent_encoding::percent_decode_str(&cookie).decode_utf8().unwrap().into_owned();
     let mut jar = CookieJar::new();
     jar.add_original(Cookie::new("session", plain));
-    let opened = jar.private(&Key::derive_from(KEY.as_bytes())).get("session").expect("a cookie sealed with our key");
+    let opened = jar
+        .private(&Key::derive_from(KEY.as_bytes()))
+        .get("session")
+        .expect("a cookie sealed with our key");
     [cookie, opened.value().to_owned()]
 }
 
 #[test]
-fn secrets_never_appear_in_logs_tables_metrics_or_other_mails()
- {
+fn secrets_never_appear_in_logs_tables_metrics_or_other_mails() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = new_folder("canary");
     let settings = [
@@ -118,7 +120,8 @@ fn secrets_never_appear_in_logs_tables_metrics_or_other_mails()
 
     // A code may also be written without its dash.
     let without_dash = secrets.iter().filter(|(what, _)| *what == "a code");
-    let without_dash: Vec<_> = without_dash.map(|(what, code)| (*what, code.replace('-', ""))).collect();
+    let without_dash: Vec<_> =
+        without_dash.map(|(what, code)| (*what, code.replace('-', ""))).collect();
     secrets.extend(without_dash);
 
     // A word that each text must contain proves that the text was read.
