@@ -1,4 +1,4 @@
-//! Journeys in a real Chromium, with JavaScript turned off, and in a text browser.
+//! User journeys in Chromium with JavaScript disabled, and in a text browser.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn sign_in(window: &Window<'_>, password: &str) {
 }
 
 #[test]
-fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript() {
+fn registration_sign_in_revocation_and_sign_out_work_without_javascript() {
     let (server, database) = site();
     let driver = Driver::start();
     let first = driver.window(&server.addr, 1200);
@@ -38,12 +38,12 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     assert_eq!(first.count(".session"), 1);
     assert!(first.text("main").contains("You are signed in only here"));
 
-    // A second browser, a phone's width.
+    // A second browser as wide as a phone.
     let second = driver.window(&server.addr, 500);
     sign_in(&second, OTHER_PASSWORD);
     second.wait_for_path("/login");
     assert!(second.text("[role=alert]").contains("That email and password do not match"));
-    assert_eq!(second.focused(), "form-problems", "focus moves to what is wrong");
+    assert_eq!(second.focused(), "form-problems", "focus moves to the error summary");
     second.fill("password", PASSWORD);
     second.click("form[action='/login'] button");
     second.wait_for_path("/account");
@@ -51,7 +51,7 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     assert_eq!(second.count(".session"), 2);
     assert_eq!(second.count(".session.current"), 1);
 
-    // The second ends the first; the first is asked to sign in.
+    // The second browser signs the first one out; the first is redirected to sign-in.
     second.click(".session:not(.current) button");
     assert!(second.text("[role=status]").starts_with("Signed out of Chrome on Linux"));
     assert_eq!(second.count(".session"), 1);
@@ -60,7 +60,7 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     sign_in(&first, PASSWORD);
     first.wait_for_path("/account");
 
-    // The second signs out; a copy of its cookie is refused.
+    // The second browser signs out; a copy of its cookie is rejected.
     let copied = second.session_cookie().expect("signed in");
     second.click("header form[action='/logout'] button");
     second.wait_for_path("/");
@@ -70,7 +70,7 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
     thief.cookies.insert("session".to_owned(), copied);
     assert!(!thief.is_signed_in());
 
-    // The first changes the password and stays in.
+    // The first browser changes the password and stays signed in.
     first.open("/account/password");
     first.fill("current_password", PASSWORD);
     first.fill("new_password", OTHER_PASSWORD);
@@ -80,12 +80,12 @@ fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript()
 }
 
 #[test]
-fn the_journey_works_in_a_text_browser() {
+fn registration_sign_in_and_sign_out_work_in_a_text_browser() {
     let (server, database) = site();
     let home = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("w3m");
     std::fs::remove_dir_all(&home).ok();
     std::fs::create_dir_all(&home).unwrap();
-    let visit = |path: &str, fields: Option<&[(&str, &str)]>| {
+    let open = |path: &str, fields: Option<&[(&str, &str)]>| {
         let mut command = Command::new("w3m");
         command.env("HOME", &home).args(["-dump", "-o", "use_cookie=1", "-o", "accept_cookie=1"]);
         if let Some(fields) = fields {
@@ -96,20 +96,20 @@ fn the_journey_works_in_a_text_browser() {
         let output = command.arg(format!("http://{}{path}", server.addr)).output();
         String::from_utf8_lossy(&output.expect("w3m is installed").stdout).into_owned()
     };
-    assert!(visit("/", None).contains("Create an account"));
-    let form = visit("/register", None);
+    assert!(open("/", None).contains("Create an account"));
+    let form = open("/register", None);
     assert!(
         form.contains("Email") && form.contains("Your name") && form.contains("Password"),
         "{form}"
     );
     let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
-    assert!(visit("/register", Some(&fields)).contains("Hello, Ada"));
-    // w3m keeps between its runs what a browser keeps between its starts.
+    assert!(open("/register", Some(&fields)).contains("Hello, Ada"));
+    // Each w3m run is a new process: like a browser after a restart, it keeps persistent cookies only.
     let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")];
-    assert!(visit("/login", Some(&fields)).contains("Hello, Ada"));
-    let sessions = visit("/account/sessions", None);
+    assert!(open("/login", Some(&fields)).contains("Hello, Ada"));
+    let sessions = open("/account/sessions", None);
     assert!(sessions.contains("w3m") && sessions.contains("This device"), "{sessions}");
-    assert!(visit("/logout", Some(&[])).contains("You are signed out."));
-    assert!(visit("/account", None).contains("Keep me signed in"));
+    assert!(open("/logout", Some(&[])).contains("You are signed out."));
+    assert!(open("/account", None).contains("Keep me signed in"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions WHERE remembered"), 0);
 }
