@@ -1,5 +1,5 @@
-//! The rate of the password hash alone: argon2id with Frontdesk's default parameters on every core for the given
-//! number of seconds. Each thread reuses its memory. Prints one line of JSON.
+//! The rate of the password hash alone: argon2id with Frontdesk's default parameters on every core for the
+//! given number of seconds. Each thread reuses its memory. Prints one line of JSON.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! Generates the given number of session secrets and their sealed cookies, so that a benchmark can insert usable
-//! sessions without hashing a password for each. One line each: the digest for the row in hexadecimal, a tab, the
-//! cookie. Reads the key from FRONTDESK_SECRET_KEYS; never run it with a production key.
+//! Generates the given number of session secrets and their sealed cookies, so that a benchmark can insert
+//! usable sessions without hashing a password for each. One line each: the digest for the row in hexadecimal,
+//! a tab, the cookie. Reads the key from FRONTDESK_SECRET_KEYS; never run it with a production key.
 
 use std::io::Write as _;
 

@@ -1,8 +1,8 @@
 //! How fast last-seen times are written: inserts the given number of sessions, last seen 62 seconds ago, into
-//! DATABASE_URL, looks each up once through the store, as a page does, and measures the flush that writes them all.
-//! Prints one line of JSON; PostgreSQL's own counters say how many updates were HOT. The expiry times are spread over
-//! an hour. As in production, some updates therefore move a session to the next hour of the purge index and cannot
-//! be HOT: "crossed".
+//! DATABASE_URL, looks each up once through the store, as a page does, and measures the flush that writes
+//! them all. Prints one line of JSON; PostgreSQL's own counters say how many updates were HOT. The expiry
+//! times are spread over an hour. As in production, some updates therefore move a session to the next hour of
+//! the purge index and cannot be HOT: "crossed".
 
 use std::io::Write as _;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Model-checks the session cache with loom: every interleaving of its atomics and locks, and every order that the
-//! memory model allows. The source file is the server's own, with loom's types in place of std's.
+//! Model-checks the session cache with loom: every interleaving of its atomics and locks, and every order
+//! that the memory model allows. The source file is the server's own, with loom's types in place of std's.
 
 mod sync {
     pub use loom::sync::Mutex;
@@ -43,8 +43,8 @@ impl World {
     }
 }
 
-/// Asserts that no value from before the change is readable once `invalidate` has returned, while other threads fill
-/// and invalidate.
+/// Asserts that no value from before the change is readable once `invalidate` has returned, while other
+/// threads fill and invalidate.
 fn assert_nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy + 'static) {
     loom::model(move || {
         let world = World::new();
@@ -97,8 +97,8 @@ fn no_value_cached_before_a_reconnection_is_readable_after_it() {
         let listener = {
             let world = Arc::clone(&world);
             thread::spawn(move || {
-                // The notification was sent while the connection was down. On reconnection: LISTEN, invalidate
-                // everything, then mark the cache as live.
+                // The notification was sent while the connection was down. On reconnection: LISTEN,
+                // invalidate everything, then mark the cache as live.
                 world.database.store(1, Ordering::SeqCst);
                 world.cache.forget_all();
                 world.cache.trust_until(FAR);

@@ -1,4 +1,5 @@
-"""Single requests of a browser (sign in, get a page), and a keep-alive connection for measuring microseconds."""
+"""Single requests of a browser (sign in, get a page), and a keep-alive connection for measuring
+microseconds."""
 
 import http.cookiejar, socket, time, urllib.error, urllib.parse, urllib.request
 from concurrent.futures import ThreadPoolExecutor

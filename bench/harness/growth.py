@@ -1,4 +1,5 @@
-"""The same page while the table grows: cached sessions should be unaffected, and lookups almost unaffected."""
+"""The same page while the table grows: cached sessions should be unaffected, and lookups almost
+unaffected."""
 
 import statistics
 

@@ -1,9 +1,9 @@
-"""Load from wrk, which builds every request once before it starts and then only picks one per call. wrk must not be
-the bottleneck, so its own CPU time is measured too.
+"""Load from wrk, which builds every request once before it starts and then only picks one per call. wrk must
+not be the bottleneck, so its own CPU time is measured too.
 
-`check` inspects every response: 200, with the page of a signed-in user. `run` measures and inspects no response; each
-must be below 400, and their total length must match that of the checked responses (a redirect has a tenth of the
-length of a page)."""
+`check` inspects every response: 200, with the page of a signed-in user. `run` measures and inspects no
+response; each must be below 400, and their total length must match that of the checked responses (a redirect
+has a tenth of the length of a page)."""
 
 import json, os, subprocess
 

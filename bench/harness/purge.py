@@ -1,9 +1,9 @@
-"""Millions of expired rows: how pages slow down while a server deletes them in the background, and how fast the
-command deletes the rest.
+"""Millions of expired rows: how pages slow down while a server deletes them in the background, and how fast
+the command deletes the rest.
 
-One server, set to purge every second, is measured alternately: quiet, while this script holds the purge's advisory
-lock, so that the server believes another server is purging; and purging, with the lock released. Each time it serves
-pages once at a steady pace, about a thousand a second, and once as fast as possible."""
+One server, set to purge every second, is measured alternately: quiet, while this script holds the purge's
+advisory lock, so that the server believes another server is purging; and purging, with the lock released.
+Each time it serves pages once at a steady pace, about a thousand a second, and once as fast as possible."""
 
 import json, statistics
 

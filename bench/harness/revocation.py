@@ -1,6 +1,7 @@
-"""How soon a revoked session is refused by every server. Each round takes a session that every server has just served
-from its cache and revokes it (by POST /logout on one of them, or by DELETE in psql). From the response on, it sends
-requests to every server in turn until all have refused. After a logout, no server may accept the session even once."""
+"""How soon a revoked session is refused by every server. Each round takes a session that every server has
+just served from its cache and revokes it (by POST /logout on one of them, or by DELETE in psql). From the
+response on, it sends requests to every server in turn until all have refused. After a logout, no server may
+accept the session even once."""
 
 import time
 

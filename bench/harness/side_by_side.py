@@ -86,7 +86,8 @@ def start_peer(competitor, ground, redis_url, created):
 
 
 def sign_in(chosen):
-    """Signs every user in on every server, with a password. Requests for the page without sessions send the same cookies."""
+    """Signs every user in on every server, with a password. Requests for the page without sessions send the
+    same cookies."""
     emails = [f"user{n}@example.com" for n in range(USERS)]
     for competitor in chosen:
         if competitor.name != "page":

@@ -1,5 +1,6 @@
-"""Sign-ins per second compared with the bare hash, and the latency of signed-in pages meanwhile. Sixteen connections
-post the correct passwords of a thousand accounts; only 303 counts as a sign-in, and anything else fails the run."""
+"""Sign-ins per second compared with the bare hash, and the latency of signed-in pages meanwhile. Sixteen
+connections post the correct passwords of a thousand accounts; only 303 counts as a sign-in, and anything else
+fails the run."""
 
 import json, os, statistics, subprocess, urllib.parse
 

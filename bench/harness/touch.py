@@ -1,5 +1,5 @@
-"""Writing last-seen times: sessions are looked up once, then flushed, through the library as the server does it. Once
-an hour a session moves in the purge index; that update cannot be HOT, all others must be."""
+"""Writing last-seen times: sessions are looked up once, then flushed, through the library as the server does
+it. Once an hour a session moves in the purge index; that update cannot be HOT, all others must be."""
 
 import json, os, statistics, subprocess
 

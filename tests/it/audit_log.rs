@@ -244,8 +244,8 @@ fn the_audit_log_keeps_at_least_a_week_and_one_server_purges_it_at_a_time() {
     execute("SELECT pg_advisory_lock(('x66726f6e7464686b'::bit(64))::bigint)");
     let settings = [("FRONTDESK_PURGE_INTERVAL", "1s"), ("FRONTDESK_AUDIT_RETENTION", "7d")];
     let server = Server::start(&database, &settings);
-    // A round of the purge is over when the account due for deletion is deleted; the audit log was locked by another
-    // purger.
+    // A round of the purge is over when the account due for deletion is deleted; the audit log was locked by
+    // another purger.
     registered(&server, "ada@example.com");
     database.db_execute("UPDATE users SET deletion_due_at = now()");
     let began = std::time::Instant::now();

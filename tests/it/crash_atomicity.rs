@@ -1,5 +1,5 @@
-//! A server is killed with SIGKILL between any two statements of a registration, verification, password reset or email
-//! change: all of its effects are committed, or none.
+//! A server is killed with SIGKILL between any two statements of a registration, verification, password reset
+//! or email change: all of its effects are committed, or none.
 
 use crate::support::breakpoint::{db_kill_at, until};
 use crate::support::mail::{db_mail, db_mails};
@@ -13,7 +13,8 @@ fn post(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Option<Re
     browser.try_send("POST", path, &kind, &body).ok()
 }
 
-/// For each of `stops`: starts a new server, runs `prepare`, and kills the server at this statement while `act` runs.
+/// For each of `stops`: starts a new server, runs `prepare`, and kills the server at this statement while
+/// `act` runs.
 /// `is_complete` returns true if all effects were committed, false if none were, and panics otherwise.
 #[expect(clippy::print_stdout, reason = "figures of a test")]
 fn kill_at_each<P: Send + Clone + 'static>(

@@ -1,5 +1,5 @@
-//! A log that cannot be written (its reader exits, its disk is full, its pipe is not read) delays no request and stops no
-//! background job. A job that panics is restarted.
+//! A log that cannot be written (its reader exits, its disk is full, its pipe is not read) delays no request
+//! and stops no background job. A job that panics is restarted.
 
 use std::fs::{File, OpenOptions, create_dir};
 use std::io::{BufRead as _, BufReader, ErrorKind, PipeWriter, Read as _, Write as _, pipe};
@@ -40,7 +40,8 @@ impl Traffic {
     }
 }
 
-/// Sends `requests` one after the other over one connection; returns how many got a 200 before the first failure.
+/// Sends `requests` one after the other over one connection; returns how many got a 200 before the first
+/// failure.
 fn answers(addr: &str, requests: usize) -> usize {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

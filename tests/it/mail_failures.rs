@@ -1,5 +1,6 @@
-//! Mail servers that reject mail, stall, offer no TLS or have the wrong certificate, and Frontdesk servers that are killed
-//! while sending. Mail is never lost, never sent in clear text, and sent at most twice if a crash hides the result.
+//! Mail servers that reject mail, stall, offer no TLS or have the wrong certificate, and Frontdesk servers
+//! that are killed while sending. Mail is never lost, never sent in clear text, and sent at most twice if a
+//! crash hides the result.
 
 use std::time::{Duration, Instant};
 
@@ -286,7 +287,8 @@ fn the_server_starts_and_mail_waits_while_the_mail_server_is_unreachable() {
     drop(server);
     let _server = mailing(&database, &smtp, &[]);
     let id = database.db_texts("SELECT id::text FROM mail_outbox").remove(0);
-    // A mail deferred for a short time is retried automatically; an operator can retry one that is due much later.
+    // A mail deferred for a short time is retried automatically; an operator can retry one that is due much
+    // later.
     database.db_execute("UPDATE mail_outbox SET next_attempt_at = now() + interval '1 hour'");
     assert_eq!(frontdesk(&database, &[], &["mail", "retry", &id]).0, 0);
     until("the mail is marked as sent", || database.db_mails("sent") == 1);

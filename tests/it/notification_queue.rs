@@ -1,6 +1,6 @@
-//! PostgreSQL's notification queue is full: a listening connection of any application stays in a transaction, and every
-//! commit that notifies fails with 54000. Here a function in front of `pg_notify` simulates this; `tests/long` fills the
-//! real queue.
+//! PostgreSQL's notification queue is full: a listening connection of any application stays in a transaction,
+//! and every commit that notifies fails with 54000. Here a function in front of `pg_notify` simulates this;
+//! `tests/long` fills the real queue.
 
 use sqlx::AssertSqlSafe;
 
@@ -89,8 +89,8 @@ fn server_login(server: &Server, password: &str) -> u16 {
     server.browser().login(EMAIL, password).status
 }
 
-/// Only the notifications of sessions fail: heartbeats and the messages of the barrier get through, so the other server
-/// uses its cache all the time.
+/// Only the notifications of sessions fail: heartbeats and the messages of the barrier get through, so the
+/// other server uses its cache all the time.
 #[test]
 fn a_change_without_a_notification_is_visible_on_every_server_once_answered() {
     let database = new_database();

@@ -117,8 +117,8 @@ fn key(cookie: &str) -> SessionKey {
 #[test]
 fn a_large_purge_deletes_no_live_session_and_blocks_no_sign_in() {
     let database = Database::new();
-    // With this lock_timeout, a statement of the server that waits for the purge fails, and so does the test. The server's
-    // own purge at startup is over by then.
+    // With this lock_timeout, a statement of the server that waits for the purge fails, and so does the test.
+    // The server's own purge at startup is over by then.
     let url = format!("{}&options=-c lock_timeout=100ms", database.server_url);
     let settings = [("DATABASE_URL", url.as_str()), ("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")];
     let server = Server::start(&database, &settings).until_live();

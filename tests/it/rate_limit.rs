@@ -249,8 +249,8 @@ fn a_successful_sign_in_resets_only_its_own_counters() {
             "sign_in_pair 4",
         ]
     );
-    // Deleted: the counter of the account, and that of the account with this IP address. The failures of the IP address
-    // still count.
+    // Deleted: the counter of the account, and that of the account with this IP address. The failures of the
+    // IP address still count.
     assert_eq!(
         counters(&database),
         [

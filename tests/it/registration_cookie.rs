@@ -18,7 +18,8 @@ fn a_registration_code_works_only_in_the_browser_that_registered() {
     let mut eve = server.browser();
     register(&mut eve, "eve@example.com", PASSWORD);
     let eve_code = db_mail(&database, "verify_registration", 2).text("code").to_owned();
-    // The code of one registration used in another, both ways, and the same email registered in another browser.
+    // The code of one registration used in another, both ways, and the same email registered in another
+    // browser.
     assert_eq!(eve.post(WAITS, &[("code", &ada_code)]).status, 422);
     assert_eq!(ada.post(WAITS, &[("code", &eve_code)]).status, 422);
     register(&mut eve, "ada@example.com", OTHER_PASSWORD);

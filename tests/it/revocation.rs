@@ -1,5 +1,6 @@
-//! Once a sign-out has been answered, no server accepts that session: over thousands of sessions, with healthy and paused
-//! servers, and with LISTEN connections that are killed, reset, half-open or stalled. Every request is recorded, and
+//! Once a sign-out has been answered, no server accepts that session: over thousands of sessions, with
+//! healthy and paused servers, and with LISTEN connections that are killed, reset, half-open or stalled.
+//! Every request is recorded, and
 //! `History::check` searches the records for violations.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -64,8 +65,8 @@ impl Cluster {
         }
     }
 
-    /// Injects `fault`, revokes a session that every server has cached by `statement`, and calls `then`; returns how long
-    /// it took until every server refused the session.
+    /// Injects `fault`, revokes a session that every server has cached by `statement`, and calls `then`;
+    /// returns how long it took until every server refused the session.
     fn time_until_refused(
         &self,
         name: &str,
@@ -83,8 +84,8 @@ impl Cluster {
         let began = Instant::now();
         then();
         for browser in &mut browsers {
-            // A 503, while the connection to the database is down, does not accept the session. What counts is when the
-            // request was sent: the lease does not limit how long a response takes.
+            // A 503, while the connection to the database is down, does not accept the session. What counts
+            // is when the request was sent: the lease does not limit how long a response takes.
             let mut sent = began.elapsed();
             while browser.get("/account/profile").status == 200 {
                 assert!(sent < Duration::from_millis(3100), "{name}: longer than a lease");
@@ -168,7 +169,8 @@ impl Cluster {
         });
     }
 
-    /// Signs out of sessions while `fault` is injected after one second and repaired after five more; returns a summary.
+    /// Signs out of sessions while `fault` is injected after one second and repaired after five more; returns
+    /// a summary.
     fn sign_out_during(&self, name: &str, fault: impl Fn(&Self), repair: impl Fn(&Self)) -> String {
         let (stop, history) = (AtomicBool::new(false), History::default());
         // Created before the fault; more sessions than can be revoked in that time.
@@ -293,8 +295,8 @@ fn sign_out_is_final_while_a_listen_connection_is_killed_reset_half_open_or_stal
     }
 }
 
-/// A client that waits for the paused server is blocked. So sessions are revoked on the other server, and each is then
-/// used on the paused one, which answers once it continues.
+/// A client that waits for the paused server is blocked. So sessions are revoked on the other server, and
+/// each is then used on the paused one, which answers once it continues.
 #[test]
 fn sign_out_is_final_while_a_server_is_paused_for_ten_seconds() {
     let (cluster, history) = (Cluster::new(2), History::default());
@@ -325,7 +327,8 @@ fn sign_out_is_final_while_a_server_is_paused_for_ten_seconds() {
     assert_eq!(history.during(stopped..continued, 2), (200, vec![200, 200]));
 }
 
-/// A statement in psql does not wait for servers, so each server may take as long as its lease to learn of it.
+/// A statement in psql does not wait for servers, so each server may take as long as its lease to learn of
+/// it.
 #[test]
 fn a_session_revoked_in_psql_is_refused_within_the_lease_despite_listener_failures() {
     let cluster = Cluster::new(2);

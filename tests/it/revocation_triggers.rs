@@ -1,5 +1,5 @@
-//! Other revocations are as final as a sign-out (`revocation.rs`): revoking all other sessions, a password change, and an
-//! operator who disables an account. This also holds while a server receives no notifications.
+//! Other revocations are as final as a sign-out (`revocation.rs`): revoking all other sessions, a password
+//! change, and an operator who disables an account. This also holds while a server receives no notifications.
 
 use std::time::Instant;
 

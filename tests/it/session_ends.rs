@@ -209,8 +209,8 @@ fn no_value_in_a_full_database_dump_signs_in() {
         browser.cookies.insert("session".to_owned(), safe);
         assert!(!browser.is_signed_in(), "{value}");
     }
-    // A digest sealed with the server's own key is not a credential either: the server hashes the secret in the cookie to
-    // find the row.
+    // A digest sealed with the server's own key is not a credential either: the server hashes the secret in
+    // the cookie to find the row.
     use actix_web::cookie::{Cookie, CookieJar, Key};
     for digest in digests {
         let text = digest.replace('+', "-").replace('/', "_");

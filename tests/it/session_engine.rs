@@ -1,5 +1,6 @@
-//! Guarantees of the session engine besides final revocation: no lost updates, changes in psql take effect on every server,
-//! last-seen times are written rarely and never go backwards, and only the database's clock counts.
+//! Guarantees of the session engine besides final revocation: no lost updates, changes in psql take effect on
+//! every server, last-seen times are written rarely and never go backwards, and only the database's clock
+//! counts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -158,7 +159,8 @@ fn last_seen_times_are_written_rarely_as_hot_updates_and_never_go_backwards() {
     // A realistic table: many rows on each page, few of them active at the same time.
     let all = database.db_create_sessions_seen(EMAIL, 10_000, "2 minutes");
     let cookies: Vec<String> = all.into_iter().step_by(20).collect();
-    // Insert the sessions again, with a write interval of five seconds. An UPDATE would count among the checked updates.
+    // Insert the sessions again, with a write interval of five seconds. An UPDATE would count among the
+    // checked updates.
     let columns = "token_digest, id, user_id, authenticated_at, auth_methods, last_seen_at, absolute_expires_at";
     database.db_execute(&format!(
         "CREATE TABLE kept AS SELECT {columns} FROM sessions WHERE last_seen_at < now() - interval '1 minute'"
@@ -168,7 +170,8 @@ fn last_seen_times_are_written_rarely_as_hot_updates_and_never_go_backwards() {
         "INSERT INTO sessions ({columns}, idle_timeout, expires_at)
          SELECT {columns}, interval '100 s', now() + interval '100 s' FROM kept"
     ));
-    // purge_after is rounded to full hours; when it changes, once an hour, the index changes too and the update is not HOT.
+    // purge_after is rounded to full hours; when it changes, once an hour, the index changes too and the
+    // update is not HOT.
     database.db_execute(
         "CREATE TABLE writes (id uuid, before timestamptz, after timestamptz, across boolean, at timestamptz DEFAULT clock_timestamp())",
     );

@@ -1,5 +1,5 @@
-//! Every cell of the rule table, through real pages and commands, on two servers. A change of email and its undo are applied
-//! by the engine, in the transaction that changes the row.
+//! Every cell of the rule table, through real pages and commands, on two servers. A change of email and its
+//! undo are applied by the engine, in the transaction that changes the row.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -171,8 +171,9 @@ fn a_sign_in_in_progress_succeeds_or_is_refused_as_the_rule_table_says() {
         let servers = servers(&database);
         let mut current = registered(&servers[0], EMAIL);
         database.db_execute("UPDATE sessions SET ip_address = NULL");
-        // Until the lock is released, no one can change the row, and no session is written. Then the waiting statements run
-        // in the order of their arrival: first the event, then the sign-in whose password was verified before.
+        // Until the lock is released, no one can change the row, and no session is written. Then the waiting
+        // statements run in the order of their arrival: first the event, then the sign-in whose password was
+        // verified before.
         let _on = database.runtime.enter();
         let mut holder = database.runtime.block_on(database.pool.acquire()).unwrap();
         let mut hold = |sql: &'static str| {

@@ -107,7 +107,8 @@ fn a_deleted_session_cannot_be_renewed_from_its_loaded_state() {
     database.runtime.block_on(async {
         let session = store.save(state(&[("user", "1")]), &TTL).await.unwrap();
         let loaded = store.load(&session).await.unwrap().unwrap();
-        // The session is deleted elsewhere; then actix-session's renew() without a clear() saves the loaded state.
+        // The session is deleted elsewhere; then actix-session's renew() without a clear() saves the loaded
+        // state.
         store.delete(&session).await.unwrap();
         let renewed = store.save(loaded, &TTL).await;
         let error = renewed.map(|_| ()).unwrap_err();

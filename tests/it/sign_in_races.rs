@@ -1,5 +1,6 @@
-//! The account changes after a sign-in has verified the credential and before it inserts the session: every way to sign in
-//! then creates no session and shows the sign-in form with an error. Locks, not sleeps, hold the statements in between.
+//! The account changes after a sign-in has verified the credential and before it inserts the session: every
+//! way to sign in then creates no session and shows the sign-in form with an error. Locks, not sleeps, hold
+//! the statements in between.
 
 use crate::support::breakpoint::{Breakpoint, until};
 use crate::support::mail::db_mail;
@@ -46,8 +47,8 @@ fn is_waiting(database: &Database, like: &str) -> bool {
     )) > 0
 }
 
-/// Asserts that the response is the sign-in form for `email`, and that no session, audit event or cookie of a sign-in
-/// exists.
+/// Asserts that the response is the sign-in form for `email`, and that no session, audit event or cookie of a
+/// sign-in exists.
 fn assert_refused(what: &str, database: &Database, answer: &Response, email: &str) {
     assert_eq!(answer.status, 422, "{what}: {answer:?}");
     assert!(answer.body.contains(SENTENCE), "{what}: {}", answer.body);
@@ -60,7 +61,8 @@ fn assert_refused(what: &str, database: &Database, answer: &Response, email: &st
     assert_eq!(database.db_count(signed_in), 0, "{what}");
 }
 
-/// Submits `form`, and applies `change` after the first transaction of the form has committed (the trigger `commit` on
+/// Submits `form`, and applies `change` after the first transaction of the form has committed (the trigger
+/// `commit` on
 /// `users` fires there) and before the account is read again. Returns the response.
 fn change_after_commit(
     database: &Database,

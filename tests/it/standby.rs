@@ -1,6 +1,6 @@
-//! A proxy that directs new connections to a standby for some seconds, as during a switchover, while open connections stay
-//! with the primary. Servers must not rely on rows from a standby, and must not cache rows without notifications of their
-//! changes.
+//! A proxy that directs new connections to a standby for some seconds, as during a switchover, while open
+//! connections stay with the primary. Servers must not rely on rows from a standby, and must not cache rows
+//! without notifications of their changes.
 
 use crate::command_line;
 use crate::support::breakpoint::until;

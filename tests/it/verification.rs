@@ -210,7 +210,8 @@ fn registering_the_email_of_another_person_gives_no_access_in_verified_mode() {
     let mut squatter = server.browser();
     register(&mut squatter, "ada@example.com", OTHER_PASSWORD);
     let to_ada = db_mail(&database, "verify_registration", 1);
-    // Ada reads the mail. She does not know the password, so the link cannot complete the other person's registration.
+    // Ada reads the mail. She does not know the password, so the link cannot complete the other person's
+    // registration.
     let mut ada = server.browser();
     assert_eq!(ada.post(&link(&to_ada), &[("password", PASSWORD)]).status, 422);
     register(&mut ada, "ADA@example.com", PASSWORD);

@@ -1,4 +1,5 @@
-//! PostgreSQL's real notification queue, filled to its 8 GB by a listening connection that stays in a transaction.
+//! PostgreSQL's real notification queue, filled to its 8 GB by a listening connection that stays in a
+//! transaction.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,8 @@ fn revocation_works_with_a_full_notification_queue_and_caching_resumes_afterward
     assert!(most <= 2 * 4, "{most} backends");
 
     runtime.block_on(forgotten.close()).unwrap();
-    // Twice the longest pause between attempts: the first attempt waits while PostgreSQL deletes 8 GB of files.
+    // Twice the longest pause between attempts: the first attempt waits while PostgreSQL deletes 8 GB of
+    // files.
     let resumed = wait_until("the queue is empty", Duration::from_secs(90), || {
         servers.iter().all(|server| readyz(server).contains("\"sessions\":\"trusted\""))
     });

@@ -1,5 +1,5 @@
-//! Tests that measure time, and outages. Cargo runs test binaries one after another, so no other test runs beside
-//! these; a lock keeps them from running beside each other.
+//! Tests that measure time, and outages. Cargo runs test binaries one after another, so no other test runs
+//! beside these; a lock keeps them from running beside each other.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 

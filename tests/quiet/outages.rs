@@ -253,8 +253,8 @@ fn a_graceful_stop_finishes_requests_in_flight_and_flushes_pending_updates() {
         let seen = "SELECT EXTRACT(EPOCH FROM now() - last_seen_at)::bigint FROM sessions";
         assert!(browser.is_signed_in());
         assert!(database.db_count(seen) >= 30, "the update is still pending");
-        // The signal is sent while all eight requests wait for the lock: a connection that is not yet accepted may be
-        // reset.
+        // The signal is sent while all eight requests wait for the lock: a connection that is not yet
+        // accepted may be reset.
         let hold = Breakpoint::db_at(&database, ("sessions", "BEFORE INSERT"));
         let in_flight: Vec<_> = (0..8)
             .map(|number| {

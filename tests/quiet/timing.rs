@@ -1,4 +1,5 @@
-//! Compares durations fairly: the actions take turns, so that other load on the machine affects all of them alike.
+//! Compares durations fairly: the actions take turns, so that other load on the machine affects all of them
+//! alike.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Instant;
@@ -8,9 +9,9 @@ pub type Action<'a> = (&'a str, Box<dyn FnMut(usize) + 'a>);
 
 /// Asserts that the medians of `tries` durations of each action differ by less than two milliseconds.
 ///
-/// The medians are those of the durations or, on a busy machine, those of each duration's difference from the mean of
-/// its round; one of the two is enough. `before` runs before each try and is not measured. More tries reduce a random
-/// difference but not a real one, so `tries` more are added twice before the assertion fails.
+/// The medians are those of the durations or, on a busy machine, those of each duration's difference from the
+/// mean of its round; one of the two is enough. `before` runs before each try and is not measured. More tries
+/// reduce a random difference but not a real one, so `tries` more are added twice before the assertion fails.
 #[expect(clippy::print_stdout, reason = "figures of a test")]
 pub fn assert_same_median(
     what: &str,
@@ -52,8 +53,8 @@ pub fn assert_same_median(
     panic!("{what}: the medians differ by {spreads:?} ms");
 }
 
-/// Runs each action once and returns milliseconds. The order is shuffled in each round: in a fixed order, an action
-/// would always use the same one of the two hashing threads, or always follow the same other action.
+/// Runs each action once and returns milliseconds. The order is shuffled in each round: in a fixed order, an
+/// action would always use the same one of the two hashing threads, or always follow the same other action.
 fn round(number: usize, before: &mut dyn FnMut(), actions: &mut [Action<'_>]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..actions.len()).collect();
     order.sort_by_cached_key(|index| {

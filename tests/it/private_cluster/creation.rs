@@ -12,7 +12,8 @@ fn attempts(folder: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.to_string_lossy().contains("/unfinished")).collect()
 }
 
-/// A fake PostgreSQL, newer than the installed one, whose `initdb` takes ten minutes. Returns the folder for PATH.
+/// A fake PostgreSQL, newer than the installed one, whose `initdb` takes ten minutes. Returns the folder for
+/// PATH.
 fn slow_postgresql(folder: &Path) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     for (name, script) in [

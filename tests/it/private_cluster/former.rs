@@ -1,5 +1,5 @@
-//! Processes named by PostgreSQL's lock files: a start stops the PostgreSQL that a former run has left on the same data,
-//! and no other process.
+//! Processes named by PostgreSQL's lock files: a start stops the PostgreSQL that a former run has left on the
+//! same data, and no other process.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -123,8 +123,8 @@ fn a_stale_lock_file_never_harms_a_process_that_reuses_its_pid() {
     drop(server);
     until_gone(own);
 
-    // These processes run as PostgreSQL's user, so a start may signal them; one has the data folder as its working
-    // directory.
+    // These processes run as PostgreSQL's user, so a start may signal them; one has the data folder as its
+    // working directory.
     let owner = fs::metadata(&data).unwrap();
     let mut sleeping: Vec<_> = [Path::new("/"), &data]
         .map(|place| {

@@ -1,4 +1,5 @@
-//! Browsers that have signed in before have their own counters, and their sign-ins are not notified to the owner.
+//! Browsers that have signed in before have their own counters, and their sign-ins are not notified to the
+//! owner.
 
 use super::{ADA, behind_a_proxy, guesses};
 use crate::command_line::run;
@@ -25,7 +26,8 @@ fn the_owner_can_sign_in_from_a_known_device_while_the_account_is_under_attack()
         assert_eq!((answer.status, answer.location()), (303, "/account"));
         assert!(home.is_signed_in());
     }
-    // The device is known for this account only and has its own limit, and its use gives other browsers no attempts.
+    // The device is known for this account only and has its own limit, and its use gives other browsers no
+    // attempts.
     let mut thief = home.clone();
     thief.cookies.remove("session");
     let statuses: Vec<u16> =
