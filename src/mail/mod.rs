@@ -6,10 +6,12 @@ pub mod deliver;
 pub mod letter;
 pub mod message;
 pub mod outbox;
+#[cfg(test)]
+mod samples;
 pub mod smtp;
 pub mod transport;
 
 pub use deliver::{Delivery, Tally};
 pub use letter::{Letter, Writer};
-pub use message::Message;
+pub use message::{Message, Source};
 pub use transport::Transport;

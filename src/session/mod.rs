@@ -32,6 +32,7 @@ pub mod list;
 mod lookup;
 pub mod moment;
 mod new_device;
+pub mod notice;
 pub mod purge;
 mod requester;
 pub mod revoke;

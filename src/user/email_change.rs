@@ -6,6 +6,7 @@
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 
 use super::email_address::EmailAddress;
 use super::email_token::{self, Consumed, Owner, Purpose};
@@ -15,7 +16,7 @@ use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Requester, SessionEnded, notice};
 
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
 /// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
@@ -91,6 +92,7 @@ pub(super) async fn apply(
         return Ok(None);
     }
     let ended = rules::apply(connection, Occasion::EmailChanged, user, session, origin).await?;
+    let source = notice::source(origin, OffsetDateTime::now_utc());
     // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
     if owner.email_verified_at.is_none() {
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)
@@ -103,12 +105,13 @@ pub(super) async fn apply(
             display_name: owner.display_name.clone(),
             new_email: new.email.clone(),
             undo_token: issued.token,
+            source: source.clone(),
         };
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
     }
     let display_name = owner.display_name;
     let (restored, deletion_canceled) = (false, false);
-    let message = Message::EmailConfirmed { display_name, restored, deletion_canceled };
+    let message = Message::EmailConfirmed { display_name, restored, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
     let details = json!({ "by": by, "ended_sessions": ended.sessions });
     record(connection, "email_changed", user, details, origin).await?;

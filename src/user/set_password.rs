@@ -15,7 +15,7 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::seal::Sealer;
 use crate::secret::Secret;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Requester, SessionEnded, notice};
 
 /// What came of [`change`].
 pub enum PasswordSet {
@@ -160,7 +160,7 @@ async fn apply(
         display_name: owner.display_name,
         by_reset: by_link,
         by_operator: keep.is_none() && !by_link,
-        at: owner.at,
+        source: notice::source(origin, owner.at),
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
     Ok(Some((ended, owner.at)))
