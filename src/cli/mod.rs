@@ -40,6 +40,11 @@ impl From<Ending> for ExitCode {
     }
 }
 
+/// The commands with their arguments and help, for a test that compares every help text.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Reads the arguments, does what they say, and answers the exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -54,7 +59,7 @@ pub fn main() -> ExitCode {
     let serves = matches!(command, Command::Serve);
     let filter = if serves { LOG_OF_SERVER } else { "warn" };
     if let Err(error) = log::start(config.log, filter) {
-        out::problem(&format!("The log cannot be started: {error}."));
+        out::problem(&format!("Logging cannot be started: {error}."));
         return Ending::Failed.into();
     }
     let done = actix_web::rt::System::new().block_on(run(config, command));

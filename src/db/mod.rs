@@ -74,7 +74,7 @@ impl Database {
         let options = match &config.listen_url {
             None => self.options.clone(),
             Some(url) => url.reveal().parse().map_err(|_| {
-                anyhow::anyhow!("FRONTDESK_LISTEN_URL can not be read as a PostgreSQL address")
+                anyhow::anyhow!("FRONTDESK_LISTEN_URL is not a valid PostgreSQL URL")
             })?,
         };
         Ok(options
@@ -96,7 +96,7 @@ impl Database {
         // Who still holds a connection has had its time.
         timeout(CLOSE_DEADLINE, self.pool.close()).await.ok();
         if let Some(cluster) = self.cluster {
-            cluster.stop().await.context("the private PostgreSQL did not stop in order")?;
+            cluster.stop().await.context("the private PostgreSQL did not stop cleanly")?;
         }
         Ok(())
     }
@@ -116,9 +116,8 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
             (cluster.url().to_owned(), Some(cluster), Some("a private PostgreSQL".to_owned()))
         }
     };
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(|_| anyhow::anyhow!("DATABASE_URL can not be read as a PostgreSQL address"))?;
+    let options: PgConnectOptions =
+        url.parse().map_err(|_| anyhow::anyhow!("DATABASE_URL is not a valid PostgreSQL URL"))?;
     let described = described.unwrap_or_else(|| {
         format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
     });
@@ -141,13 +140,13 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
 fn unreachable(error: ConnectError, described: &str) -> anyhow::Error {
     match error {
         ConnectError::NotPrimary(reason @ NotPrimary::Standby) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
+            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Set DATABASE_URL to the primary, or to a host name that always points to it."
         ),
         ConnectError::NotPrimary(reason @ NotPrimary::ReadOnly) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Turn it off for the server, the database and the role."
+            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Turn that setting off for the server, the database and the role."
         ),
         ConnectError::Failed(error) => anyhow::Error::new(error).context(format!(
-            "PostgreSQL does not answer ({described}). Check that it runs and that DATABASE_URL is right."
+            "cannot connect to PostgreSQL ({described}). Check that it is running and that DATABASE_URL is correct."
         )),
     }
 }
@@ -156,10 +155,10 @@ fn unreachable(error: ConnectError, described: &str) -> anyhow::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPrimary {
     /// Its data may be behind, and nothing can be written.
-    #[error("is a standby: it is in recovery and takes no writes")]
+    #[error("is a standby: it is in recovery and accepts no writes")]
     Standby,
     /// `default_transaction_read_only` is on, for the server, the database or the role.
-    #[error("takes no writes: default_transaction_read_only is on")]
+    #[error("accepts no writes: default_transaction_read_only is on")]
     ReadOnly,
 }
 
@@ -167,7 +166,7 @@ pub enum NotPrimary {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The server was reached and is of no use.
-    #[error("the PostgreSQL behind this address {0}")]
+    #[error("the PostgreSQL behind this connection {0}")]
     NotPrimary(#[from] NotPrimary),
     /// Anything else.
     #[error(transparent)]
@@ -254,7 +253,7 @@ async fn accept_or_refuse(
     match tested {
         Ok(Ok(())) => {
             if was_refused.swap(false, Ordering::Relaxed) {
-                tracing::info!("connections lead to a primary again");
+                tracing::info!("connections reach a primary again");
             }
             Ok(())
         }

@@ -66,12 +66,12 @@ fn a_recipient_who_is_refused_for_good_is_not_tried_again_and_others_still_get_m
     let smtp = Smtp::start(Tls::Upgraded);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
-    until("the mail is given up", || database.db_mails("failed") == 1);
+    until("the mail failed permanently", || database.db_mails("failed") == 1);
     database.db_enqueue("bob@example.com", &reset("Bob"));
     until("the other is sent", || database.db_mails("sent") == 1);
     assert_eq!((smtp.said("550"), smtp.arrived().len()), (1, 1));
     let log = server.log();
-    assert!(log.contains("mail is given up") && log.contains("550"), "{log}");
+    assert!(log.contains("mail failed permanently") && log.contains("550"), "{log}");
     assert!(!log.contains("refuse-ada") && !log.contains("is unknown here"), "{log}");
 }
 
@@ -81,7 +81,7 @@ fn a_mail_server_that_repeats_a_link_does_not_bring_it_into_the_table_or_the_log
     let smtp = Smtp::start(Tls::Upgraded);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("reject-ada@example.com", &reset("Ada"));
-    until("the mail is given up", || database.db_mails("failed") == 1);
+    until("the mail failed permanently", || database.db_mails("failed") == 1);
     let error = error(&database);
     assert!(error.contains("we do not like http://127.0.0.1:8080/reset-password/…"), "{error}");
     // Not even the half of it that stood on one line of the mail.
@@ -333,6 +333,6 @@ fn a_mail_that_does_not_fit_on_a_full_disk_waits_and_arrives_whole_when_there_is
     assert!(lengths[0].abs_diff(lengths[1]) < 64, "both are whole: {lengths:?}");
     assert_eq!(names().len(), 2, "{:?}", names());
     let (_, out, _) = frontdesk(&database, &settings, &["doctor"]);
-    assert!(out.contains("an .eml file each"), "{out}");
+    assert!(out.contains("one .eml file per mail"), "{out}");
     drop(server);
 }

@@ -199,7 +199,7 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
     let empty = Database::empty();
     let said = refused(&empty, &off);
     assert!(
-        said.contains(&format!("{} step(s) behind", ups()))
+        said.contains(&format!("{} migration(s) are pending", ups()))
             && said.contains("frontdesk migrate run"),
         "{said}"
     );
@@ -211,7 +211,7 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
     );
     for settings in [&off[..], &[]] {
         let said = refused(&newer, settings);
-        assert!(said.contains("newer than this program"), "{said}");
+        assert!(said.contains("newer than this version of Frontdesk"), "{said}");
     }
     let dirty = Database::new();
     dirty.db_execute("UPDATE _sqlx_migrations SET success = false WHERE version = 20261123000003");
@@ -224,7 +224,7 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
         "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 20261123000001",
     );
     let said = refused(&changed, &[]);
-    assert!(said.contains("not the one this program carries"), "{said}");
+    assert!(said.contains("differs from the one in this version of Frontdesk"), "{said}");
 }
 
 #[test]

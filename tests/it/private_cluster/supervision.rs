@@ -6,7 +6,7 @@ use frontdesk::db::cluster::{Cluster, ClusterError};
 
 use super::*;
 
-const RESTARTS: &str = "the private PostgreSQL is down; it will be restarted";
+const RESTARTS: &str = "the private PostgreSQL is down and will be restarted";
 
 /// Ends the threads that look at it, also when the test fails.
 struct Over<'a>(&'a AtomicBool);
@@ -64,7 +64,7 @@ fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signe
     assert!(ada.clone().is_signed_in());
     let logged = |text: &str| server.log().matches(text).count();
     until("both restarts are logged", || logged("the private PostgreSQL is running again") == 2);
-    assert_eq!(logged("ended (signal 9)"), 2, "{}", server.log());
+    assert_eq!(logged("stopped unexpectedly (signal 9)"), 2, "{}", server.log());
     let failures = logged(RESTARTS);
     // A stop that was asked for is no failure.
     let last = postmaster(&folder).unwrap();
@@ -96,7 +96,7 @@ fn a_postgresql_whose_shell_is_killed_is_stopped_and_restarted() {
         pid = restarted;
         assert!(ada.is_signed_in());
     }
-    assert!(server.log().contains("the shell that runs it got signal 9"), "{}", server.log());
+    assert!(server.log().contains("its parent shell was ended by signal 9"), "{}", server.log());
     clean(server, &folder);
 }
 
