@@ -316,9 +316,9 @@ pub(super) enum Session {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Mail {
-    /// List mail and its delivery status, newest first; contents are never shown
+    /// List mail and its delivery state, newest first; contents are never shown
     List {
-        /// Only mail with this status
+        /// Only mail in this state
         #[arg(long, value_parser = ["waiting", "sent", "kept", "failed"])]
         state: Option<String>,
         /// Maximum number to list

@@ -61,7 +61,7 @@ async fn list(
             ]
         })
         .collect();
-    out::table(["ID", "KIND", "TO", "STATUS", "ATTEMPTS", "CREATED", "NOTE"], &rows);
+    out::table(["ID", "KIND", "TO", "STATE", "ATTEMPTS", "CREATED", "NOTE"], &rows);
     Ok(Ending::Done)
 }
 

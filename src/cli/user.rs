@@ -64,7 +64,7 @@ pub(super) async fn run(
                     ]
                 })
                 .collect();
-            out::table(["EMAIL", "NAME", "ROLE", "STATUS", "CREATED"], &rows);
+            out::table(["EMAIL", "NAME", "ROLE", "STATE", "CREATED"], &rows);
             Ok(Ending::Done)
         }
         Action::Show { who, json } => {
@@ -82,7 +82,7 @@ pub(super) async fn run(
                 ("Email", user.email.clone()),
                 ("Name", user.display_name.clone()),
                 ("Role", user.role.clone()),
-                ("Status", state(&user).to_owned()),
+                ("State", state(&user).to_owned()),
                 ("Created", ago::exact(user.created_at)),
                 ("Password", format!("changed {changed}")),
                 ("Sessions", sessions.to_string()),
