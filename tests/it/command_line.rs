@@ -78,7 +78,7 @@ fn an_operator_makes_disables_and_enables_an_account() {
     let demoted = run(&database, &["user", "promote", &id, "--demote"], "");
     assert_eq!(
         (demoted.code, demoted.out.as_str()),
-        (0, "ada@example.com is now user and is signed out everywhere.\n")
+        (0, "ada@example.com now has the role user and was signed out everywhere.\n")
     );
     assert!(!browser.is_signed_in());
     let nobody = run(&database, &["user", "show", "eve@example.com"], "");
