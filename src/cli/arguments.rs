@@ -1,4 +1,4 @@
-//! What can be typed: commands, their arguments, and their help.
+//! The commands, their arguments and their help.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::user::password;
 
 const EXIT_CODES: &str = "Exit codes:
-  0  done
-  1  it failed; the reason is on standard error
-  2  wrong use, or a setting that is wrong
-  3  there is no such account, session or mail, or nothing to do
-  4  doctor found a problem
+  0  Success
+  1  Failure; the reason is on standard error
+  2  Invalid arguments or invalid configuration
+  3  No such account, session or mail, or nothing to do
+  4  `doctor` found a problem
 
-Settings come from the environment and from .env; .env.example explains each.";
+Settings are read from the environment and from .env; .env.example describes them.";
 
 /// Sign-in, sessions and account pages for a website, on PostgreSQL.
 #[derive(Debug, Parser)]
@@ -25,20 +25,20 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Serve the site (what happens without a command)
+    /// Serve the site (the default command)
     Serve,
-    /// Look after the database schema
+    /// Manage the database schema
     Migrate {
         #[command(subcommand)]
         action: Migrate,
     },
-    /// Check settings, database, schema, clocks, keys, cookies and mail, and say what to fix
+    /// Check the configuration, the database and mail, and report problems
     Doctor {
-        /// One JSON object for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Look after accounts
+    /// Manage accounts
     #[command(
         after_help = "Examples:\n  frontdesk user create ada@example.com --name Ada\n  pass show ada | frontdesk user set-password ada@example.com\n  frontdesk user disable ada@example.com\n  frontdesk user import people.csv --dry-run"
     )]
@@ -46,12 +46,12 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: User,
     },
-    /// Read the trail: what happened to accounts and sessions, newest first
+    /// Show the audit log, newest first
     #[command(
         after_help = "Examples:\n  frontdesk audit --user ada@example.com --since 2h\n  frontdesk audit --event sign_in_refused --follow --json"
     )]
     Audit(Audit),
-    /// Look after sessions
+    /// Manage sessions
     #[command(
         after_help = "Examples:\n  frontdesk session list --user ada@example.com\n  frontdesk session revoke 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk session revoke --all --yes"
     )]
@@ -59,7 +59,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: Session,
     },
-    /// Look after the mail that is to be sent
+    /// Manage outgoing mail
     #[command(
         after_help = "Examples:\n  frontdesk mail list --state failed\n  frontdesk mail retry 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk mail retry --failed"
     )]
@@ -71,23 +71,23 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Migrate {
-    /// Apply what is pending; the same as `sqlx migrate run`
+    /// Apply pending migrations, like `sqlx migrate run`
     Run,
-    /// Take back the newest migration; the data in its tables goes with it
+    /// Revert the latest migration; the data in its tables is lost
     Revert {
-        /// Take back all of them
+        /// Revert all migrations
         #[arg(long)]
         all: bool,
     },
-    /// Make the roles frontdesk_app and frontdesk_reader, with the least they need; again after each migration
+    /// Create the roles frontdesk_app and frontdesk_reader with least privilege; rerun after each migration
     Roles {
-        /// Only show the SQL
+        /// Only print the SQL
         #[arg(long)]
         print: bool,
     },
-    /// List the migrations and when each was applied
+    /// List migrations and when each was applied
     Info {
-        /// A JSON array for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -95,23 +95,23 @@ pub(super) enum Migrate {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum User {
-    /// Make an account; the password is asked for, or read from standard input
+    /// Create an account; prompts for the password or reads it from standard input
     Create {
-        /// The address to sign in with
+        /// Email to sign in with
         email: String,
-        /// What pages call this person
+        /// Display name
         #[arg(long)]
         name: String,
-        /// Give it the role admin
+        /// Make the account an admin
         #[arg(long)]
         admin: bool,
     },
     /// List accounts, newest first
     List {
-        /// At most so many
+        /// Maximum number to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
-        /// A JSON array for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -119,98 +119,102 @@ pub(super) enum User {
     Show {
         #[command(flatten)]
         who: Who,
-        /// A JSON object for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Refuse sign-in and end all sessions of an account
+    /// Disable an account: refuse sign-in and revoke its sessions
     Disable {
         #[command(flatten)]
         who: Who,
     },
-    /// Allow sign-in again
+    /// Enable a disabled account
     Enable {
         #[command(flatten)]
         who: Who,
     },
-    /// Delete an account at once, without days of grace
+    /// Delete an account immediately, without the grace period
     Delete {
         #[command(flatten)]
         who: Who,
-        /// Do not ask
+        /// Skip the confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Set a new password and end all sessions; it is asked for, or read from standard input
+    /// Set a new password and revoke all sessions; prompts for it or reads it from standard input
     SetPassword {
         #[command(flatten)]
         who: Who,
     },
-    /// Forget the failed tries of an account, so that it may be tried again at once
+    /// Clear the failed sign-in attempts of an account
     Unlock {
         #[command(flatten)]
         who: Who,
     },
-    /// Make somebody an admin, or with --demote a user again; ends all their sessions
+    /// Make a user an admin and revoke their sessions
     Promote {
         #[command(flatten)]
         who: Who,
-        /// The other way round
+        /// Remove the admin role instead
         #[arg(long)]
         demote: bool,
     },
-    /// Bring people along from another system, with the passwords they have; again goes on where it was interrupted
+    /// Import users from another system, keeping their passwords; safe to rerun
     #[command(after_help = IMPORT)]
     Import(Import),
-    /// Write everybody to a file that `user import` reads
+    /// Export all users in a format that `user import` reads
     Export(Export),
 }
 
-const IMPORT: &str = "Columns of CSV, keys of JSON lines; all but email may be missing:
-  email            who is there already is left as they are, and counted
-  display_name     else the part of the address before the @
-  password_hash    of Django, Devise, Laravel, Node, Werkzeug, or a PHC string; argon2id after the next sign-in
-  hash_format      better-auth or node-scrypt, for hashes that do not say what they are
-  role             user or admin
-  email_verified, disabled                           true, false, or since when
-  created_at, password_changed_at, deletion_due_at   like 2026-11-23T21:27:00Z
+const IMPORT: &str = "CSV columns or JSON keys; only email is required:
+  email            Existing accounts are left unchanged and counted
+  display_name     Default: the part of the email before the @
+  password_hash    From Django, Devise, Laravel, Node or Werkzeug, or a PHC string;
+                   replaced by an argon2id hash at the next sign-in
+  hash_format      better-auth or node-scrypt, for hashes that don't identify themselves
+  role             user (default) or admin
+  email_verified, disabled                           true, false, or a time
+  created_at, password_changed_at, deletion_due_at   A time such as 2026-11-23T21:27:00Z
 
-Exit codes: 0 all taken; 1 lines were rejected (each named on standard error), or it failed; 3 nothing to do.";
+Exit codes:
+  0  All lines were accepted
+  1  Some lines were rejected (each is reported on standard error), or the import failed
+  3  Nothing to do";
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// CSV or JSON lines; - reads standard input
+    /// CSV or JSON Lines file; - reads standard input
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
-    /// What the file is; else its first character tells
+    /// File format [default: detected from the first character]
     #[arg(long, value_enum)]
     pub(super) format: Option<FileFormat>,
-    /// Check every line, say what would be done, and write nothing
+    /// Check every line and report the result without writing anything
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// What password hashes are that do not say it themselves
+    /// Format of password hashes that don't identify themselves
     #[arg(long, value_enum)]
     pub(super) hash_format: Option<HashFormat>,
-    /// Take the role admin as it stands in the file
+    /// Accept the role admin from the file
     #[arg(long)]
     pub(super) allow_admins: bool,
-    /// Write rejected lines here: number and reason
+    /// Write the number of each rejected line and the reason to this new file
     #[arg(long, value_name = "FILE")]
     pub(super) rejects: Option<PathBuf>,
-    /// A JSON object for machines
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// A new file, for its owner alone; without it, standard output
+    /// New file, readable only by its owner [default: standard output]
     #[arg(value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
-    /// What to write; else the ending of the file tells, else CSV
+    /// File format [default: detected from the file extension, otherwise CSV]
     #[arg(long, value_enum)]
     pub(super) format: Option<FileFormat>,
-    /// Password hashes too: whoever has the file can guess passwords at leisure
+    /// Include password hashes; anyone who has the file can attack them offline
     #[arg(long)]
     pub(super) with_hashes: bool,
 }
@@ -223,9 +227,9 @@ pub(super) enum FileFormat {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum HashFormat {
-    /// salt:key in hex, as Better Auth makes it (scrypt, N=16384, r=16, p=1)
+    /// salt:key in hex, as created by Better Auth (scrypt, N=16384, r=16, p=1)
     BetterAuth,
-    /// salt:key in hex, by Node's crypto.scrypt with its defaults (N=16384, r=8, p=1)
+    /// salt:key in hex, as created by Node's crypto.scrypt with its defaults (N=16384, r=8, p=1)
     NodeScrypt,
 }
 
@@ -240,71 +244,71 @@ impl From<HashFormat> for password::hasher::HashFormat {
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {
-    /// Only this account (email address or id; the id also of one that is gone)
+    /// Only events of this account (email or ID; the ID of a deleted account works too)
     #[arg(long, value_name = "EMAIL|ID")]
     pub(super) user: Option<String>,
-    /// Only this event, such as signed_in or session_ended
+    /// Only events with this name, such as signed_in or session_ended
     #[arg(long, value_name = "NAME")]
     pub(super) event: Option<String>,
-    /// Only what happened in this time, such as 30m, 2h or 7d
+    /// Only events newer than this, such as 30m, 2h or 7d
     #[arg(long, value_name = "TIME")]
     pub(super) since: Option<String>,
-    /// At most so many
+    /// Maximum number to list
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     pub(super) limit: i64,
-    /// Go on with what happens, oldest first, until stopped
+    /// Print new events as they happen, oldest first, until interrupted
     #[arg(long)]
     pub(super) follow: bool,
-    /// A JSON object a line for machines
+    /// Print JSON Lines: one object per event
     #[arg(long)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Who {
-    /// Email address or id
+    /// Email or ID
     #[arg(value_name = "EMAIL|ID")]
     pub(super) who: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
-    /// List who is signed in, last seen first
+    /// List active sessions, most recently seen first
     List {
-        /// Only this account (email address or id)
+        /// Only sessions of this account (email or ID)
         #[arg(long, value_name = "EMAIL|ID")]
         user: Option<String>,
-        /// At most so many
+        /// Maximum number to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
         limit: i64,
-        /// A JSON array for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// End one session, all of one account, or all there are
+    /// Revoke one session, all sessions of an account, or every session
     Revoke {
-        /// The id that `session list` shows
+        /// Session ID, as shown by `session list`
         #[arg(required_unless_present_any = ["user", "all"], conflicts_with_all = ["user", "all"])]
         id: Option<String>,
-        /// All sessions of this account (email address or id)
+        /// Revoke all sessions of this account (email or ID)
         #[arg(long, value_name = "EMAIL|ID", conflicts_with = "all")]
         user: Option<String>,
-        /// Everybody's
+        /// Revoke every session
         #[arg(long)]
         all: bool,
-        /// Do not ask
+        /// Skip the confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// The table in figures: sessions by state, age, device; sizes; what waits to be deleted
+    /// Show session statistics: counts by state, age and device, table size, purge backlog
     Stats {
-        /// A JSON object for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Delete expired sessions now; the server does it by itself as well
+    /// Delete expired sessions now; the server also does this periodically
     Purge {
-        /// A JSON object for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -312,24 +316,24 @@ pub(super) enum Session {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Mail {
-    /// List mail and what became of it, the newest first; never what it says
+    /// List mail and its delivery state, newest first; contents are never shown
     List {
         /// Only mail in this state
         #[arg(long, value_parser = ["waiting", "sent", "kept", "failed"])]
         state: Option<String>,
-        /// At most so many
+        /// Maximum number to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
-        /// A JSON array for machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Send again what failed or was kept, or now what waits for a later attempt; a running server does it
+    /// Retry failed, kept or delayed mail; a running server sends it
     Retry {
-        /// The id that `mail list` shows
+        /// Mail ID, as shown by `mail list`
         #[arg(required_unless_present = "failed", conflicts_with = "failed")]
         id: Option<String>,
-        /// All that failed
+        /// Retry all failed mail
         #[arg(long)]
         failed: bool,
     },

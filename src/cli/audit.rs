@@ -29,7 +29,9 @@ pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<Ex
         None => None,
         Some(text) => Some(
             config::duration(text)
-                .with_context(|| format!("--since takes a time like 30m, 2h or 7d, not {text}"))?
+                .with_context(|| {
+                    format!("--since must be a duration such as 30m, 2h or 7d, not {text}")
+                })?
                 .as_secs_f64(),
         ),
     };

@@ -44,11 +44,7 @@ impl Findings {
 
 pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitStatus> {
     let mut findings = Findings::default();
-    findings.add(
-        Verdict::Ok,
-        "settings",
-        "Every setting is known and has a value that is allowed.",
-    );
+    findings.add(Verdict::Ok, "settings", "All settings are known and valid.");
     cookies(config, &mut findings);
     keys(config, &mut findings);
     mail(config, &mut findings).await;
@@ -82,9 +78,9 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitStatu
             out::line(&format!("{mark}  {:<9} {}", finding.what, finding.said));
         }
         out::line(match (problem, warning) {
-            (true, _) => "There is something to fix.",
-            (false, true) => "It works; have a look at the warnings.",
-            (false, false) => "All is well.",
+            (true, _) => "Problems found.",
+            (false, true) => "OK, with warnings.",
+            (false, false) => "Everything OK.",
         });
     }
     Ok(if problem { ExitStatus::Problems } else { ExitStatus::Done })
@@ -93,13 +89,13 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitStatu
 /// Whether what is announced comes back: without it no page is served from memory.
 async fn notifications(config: &Config, database: &db::Database, findings: &mut Findings) {
     if config.session_cache.is_none() {
-        findings.add(Verdict::Ok, "cache", "Off: every page asks the database.");
+        findings.add(Verdict::Ok, "cache", "Off: every signed-in page queries the database.");
         return;
     }
     let heard = async {
         let options = database.listen_options(config)?;
         if invalidation::shares_backends(&options).await? {
-            anyhow::bail!("a pooler in transaction mode stands between");
+            anyhow::bail!("the connection goes through a pooler in transaction mode");
         }
         let pool =
             sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_with(options).await?;
@@ -111,16 +107,16 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
         anyhow::Ok(())
     };
     match tokio::time::timeout(std::time::Duration::from_secs(3), heard).await {
-        Ok(Ok(())) => findings.add(Verdict::Ok, "cache", "Notifications arrive: pages are served from memory."),
+        Ok(Ok(())) => findings.add(Verdict::Ok, "cache", "Notifications arrive: sessions are served from memory."),
         Ok(Err(error)) => findings.add(
             Verdict::Warning,
             "cache",
-            format!("Notifications cannot be listened to ({error:#}); every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off."),
+            format!("LISTEN failed ({error:#}), so every signed-in page queries the database. Set FRONTDESK_LISTEN_URL to a direct PostgreSQL URL, or set FRONTDESK_SESSION_CACHE=off."),
         ),
         Err(_) => findings.add(
             Verdict::Warning,
             "cache",
-            "Notifications do not arrive, as behind a pooler in transaction mode; every page asks the database. Set FRONTDESK_LISTEN_URL to PostgreSQL itself, or FRONTDESK_SESSION_CACHE=off.",
+            "Notifications do not arrive (a common cause is a pooler in transaction mode), so every signed-in page queries the database. Set FRONTDESK_LISTEN_URL to a direct PostgreSQL URL, or set FRONTDESK_SESSION_CACHE=off.",
         ),
     }
 }
@@ -150,15 +146,15 @@ async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::R
     .await?;
     let who = match oldest {
         Some((pid, name)) => format!(
-            "The oldest idle transaction is of process {pid} (application_name {name:?}): SELECT pg_terminate_backend({pid});"
+            "The oldest idle transaction belongs to process {pid} (application_name {name:?}). To end it, run: SELECT pg_terminate_backend({pid});"
         ),
-        None => "PostgreSQL's log names the process once the queue is half full. To see it here, run this as a superuser or with pg_read_all_stats.".to_owned(),
+        None => "PostgreSQL's log names the process once the queue is half full. To see it here, run doctor as a superuser or with the role pg_read_all_stats.".to_owned(),
     };
     findings.add(
         if usage < QUEUE_PROBLEM { Verdict::Warning } else { Verdict::Problem },
         "queue",
         format!(
-            "PostgreSQL's notification queue is {percent:.0} % full, because a connection that listens stays in a transaction. When it is full, sessions are not served from memory and each sign-out takes three seconds. {who}"
+            "PostgreSQL's notification queue is {percent:.0} % full because a listening connection stays in a transaction. When the queue is full, sessions are not served from memory and each sign-out takes 3 seconds. {who}"
         ),
     );
     Ok(())
@@ -175,13 +171,13 @@ async fn mail(config: &Config, findings: &mut Findings) {
             findings.add(
                 Verdict::Ok,
                 "mail",
-                "Kept in the database; /dev/mailbox shows it. Set FRONTDESK_SMTP_URL before others come.",
+                "Kept in the database and shown at /dev/mailbox. Set FRONTDESK_SMTP_URL before going live.",
             );
         }
         Ok(_) if matches!(transport, Transport::Kept) => findings.add(
             Verdict::Warning,
             "mail",
-            "No mail is sent, so nobody can reset a password. Set FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM.",
+            "No mail is sent, so users cannot reset their passwords. Set FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM.",
         ),
         Ok(said) => findings.add(Verdict::Ok, "mail", said),
         Err(error) => findings.add(Verdict::Problem, "mail", sentence(&error)),
@@ -193,27 +189,27 @@ fn cookies(config: &Config, findings: &mut Findings) {
         findings.add(
             Verdict::Ok,
             "cookie",
-            "__Host-session with Secure, HttpOnly and SameSite=Lax: no sibling site can plant it.",
+            "The cookie is __Host-session with Secure, HttpOnly and SameSite=Lax; sibling subdomains cannot set it.",
         );
     } else {
         findings.add(
             Verdict::Warning,
             "cookie",
-            "Called session, without Secure, because FRONTDESK_PUBLIC_URL is http on this machine. Right for development; set an https:// address before others come.",
+            "The cookie is session, without Secure, because FRONTDESK_PUBLIC_URL is a local http:// URL. This is fine for development; set an https:// URL before going live.",
         );
     }
     if config.public_url.is_https() && config.trusted_proxies.is_empty() {
         findings.add(
             Verdict::Warning,
             "proxy",
-            "Who speaks TLS in front is not named, so all visitors seem to come from its address and share its limits. Set FRONTDESK_TRUSTED_PROXIES to it.",
+            "No proxy is trusted, so all visitors appear to have the IP address of the TLS proxy and share its rate limits. Set FRONTDESK_TRUSTED_PROXIES to the proxy's IP address.",
         );
     }
     if config.public_url.is_https() && !config.bind.ip().is_loopback() {
         findings.add(
             Verdict::Warning,
             "address",
-            format!("Listens on {}, which others may reach past your proxy. Listen on 127.0.0.1 if the proxy is on this machine.", config.bind),
+            format!("The server listens on {}, which clients may reach without going through your proxy. Listen on 127.0.0.1 if the proxy runs on this machine.", config.bind),
         );
     }
 }
@@ -225,7 +221,7 @@ fn keys(config: &Config, findings: &mut Findings) {
             findings.add(
                 Verdict::Ok,
                 "keys",
-                format!("{count} key(s), long and irregular. The first seals."),
+                format!("{count} key(s) set. The first one encrypts; all of them decrypt."),
             );
         }
         None => {
@@ -234,18 +230,18 @@ fn keys(config: &Config, findings: &mut Findings) {
                 Err(_) => findings.add(
                     Verdict::Ok,
                     "keys",
-                    "Made at the first start and kept in the data folder.",
+                    "Will be created in the data folder at the first start.",
                 ),
                 Ok(meta) if meta.permissions().mode() & 0o077 != 0 => findings.add(
                     Verdict::Problem,
                     "keys",
-                    format!("Others can read {0}. Run: chmod 600 {0}", path.display()),
+                    format!("Other users can read {0}. Run: chmod 600 {0}", path.display()),
                 ),
                 Ok(_) => match SecretKeys::load_or_create(&config.data_dir) {
                     Ok(_) => findings.add(
                         Verdict::Ok,
                         "keys",
-                        format!("In {}, readable by you alone.", path.display()),
+                        format!("Stored in {}, readable only by you.", path.display()),
                     ),
                     Err(error) => findings.add(Verdict::Problem, "keys", sentence(&error)),
                 },
@@ -280,21 +276,25 @@ async fn database_findings(
         sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?;
     let apart = (OffsetDateTime::now_utc() - theirs).as_seconds_f64().abs();
     if apart > CLOCKS_MAY_DIFFER_BY {
-        findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {apart:.1} s apart. Sessions are right, times on pages are off. Set both by NTP."));
+        findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {apart:.1} s apart. Sessions are not affected, but times on pages are wrong. Synchronize both with NTP."));
     } else {
-        findings.add(Verdict::Ok, "clocks", format!("{apart:.3} s apart."));
+        findings.add(
+            Verdict::Ok,
+            "clocks",
+            format!("The clocks of this machine and of the database are {apart:.3} s apart."),
+        );
     }
 
     let most: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
         .fetch_one(pool)
         .await?;
     if i64::from(config.pool_size) + 5 > i64::from(most) {
-        findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {} and PostgreSQL takes {most} connections in all. Lower the one or raise the other.", config.pool_size));
+        findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {}, but max_connections of PostgreSQL is {most}. Lower the pool size or raise max_connections.", config.pool_size));
     } else {
         findings.add(
             Verdict::Ok,
             "pool",
-            format!("{} of {most} connections at most.", config.pool_size),
+            format!("Up to {} of {most} connections.", config.pool_size),
         );
     }
 
@@ -304,12 +304,12 @@ async fn database_findings(
         findings.add(
             Verdict::Problem,
             "safety",
-            "fsync is off: a crash of the machine can destroy the database. Turn it on.",
+            "fsync is off: a system crash can corrupt the database. Turn it on.",
         );
     } else if commit == "off" {
-        findings.add(Verdict::Warning, "safety", "synchronous_commit is off: a logout can be undone by a crash of PostgreSQL. Turn it on for this database.");
+        findings.add(Verdict::Warning, "safety", "synchronous_commit is off: a crash of PostgreSQL can undo a sign-out. Turn it on for this database.");
     } else {
-        findings.add(Verdict::Ok, "safety", "What is committed survives a crash.");
+        findings.add(Verdict::Ok, "safety", "Committed data survives a crash.");
     }
     let peers_over_network = matches!(config.database, Location::Url(_));
     if peers_over_network {
@@ -318,9 +318,9 @@ async fn database_findings(
                 .fetch_optional(pool)
                 .await?;
         match tls {
-            Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network in the clear. Add sslmode=verify-full to DATABASE_URL."),
+            Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network unencrypted. Add sslmode=verify-full to DATABASE_URL."),
             Some(true) => findings.add(Verdict::Ok, "tls", "The connection to PostgreSQL is encrypted."),
-            None => findings.add(Verdict::Ok, "tls", "The database is on this machine."),
+            None => findings.add(Verdict::Ok, "tls", "Not needed: the database is on this machine."),
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<E
         Action::Retry { id: Some(id), .. } => retry(database, &id).await,
         Action::Retry { .. } => {
             let count = outbox::retry_failed(&database.pool).await?;
-            out::line(&format!("{count} mail(s) that failed wait to be sent again."));
+            out::line(&format!("Queued {count} failed mail(s) for another attempt."));
             Ok(if count == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
         }
     }
@@ -62,7 +62,7 @@ async fn list(
             ]
         })
         .collect();
-    out::table(["ID", "KIND", "TO", "STATE", "TRIES", "WRITTEN", "NOTE"], &rows);
+    out::table(["ID", "KIND", "TO", "STATE", "ATTEMPTS", "CREATED", "NOTE"], &rows);
     Ok(ExitStatus::Done)
 }
 
@@ -72,7 +72,7 @@ fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
         "waiting" if entry.attempts > 0 => {
             let next = relative_time::relative(entry.next_attempt_at, now);
             let said = if error.is_empty() { String::new() } else { format!("; {error}") };
-            format!("next try {next}{said}")
+            format!("next attempt {next}{said}")
         }
         _ => error.to_owned(),
     }
@@ -85,15 +85,15 @@ async fn retry(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
     };
     Ok(match retried {
         Retried::Done => {
-            out::line(&format!("Mail {id} is sent again as soon as a server runs."));
+            out::line(&format!("Queued mail {id}. A running server will send it."));
             ExitStatus::Done
         }
         Retried::NotNeeded => {
-            out::problem(&format!("Mail {id} is sent, or about to be."));
+            out::problem(&format!("Mail {id} has already been sent or is being sent."));
             ExitStatus::NothingFound
         }
         Retried::NotFound => {
-            out::problem(&format!("There is no mail {id}."));
+            out::problem(&format!("No such mail: {id}"));
             ExitStatus::NothingFound
         }
     })

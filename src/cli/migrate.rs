@@ -21,11 +21,11 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
         Migrate::Revert { all } => {
             let taken_back = migrations::revert(pool, all).await?;
             if taken_back.is_empty() {
-                out::line("There is no migration to take back.");
+                out::line("There is nothing to revert.");
                 return Ok(ExitStatus::NothingFound);
             }
             for version in taken_back {
-                out::line(&format!("Took back {version}."));
+                out::line(&format!("Reverted {version}."));
             }
             Ok(ExitStatus::Done)
         }
@@ -37,7 +37,7 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             migrations::check(pool).await??;
             migrations::grant_roles(pool).await?;
             out::line(
-                "The roles frontdesk_app and frontdesk_reader may do what they need, and no more.",
+                "The roles frontdesk_app and frontdesk_reader exist and have the privileges they need.",
             );
             Ok(ExitStatus::Done)
         }

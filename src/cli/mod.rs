@@ -27,6 +27,11 @@ use out::sentence;
 /// What the server logs unless `RUST_LOG` is set. The pool of sqlx would log each refused connection; `db` logs the first.
 const LOG_OF_SERVER: &str = "info,actix_server=warn,sqlx=warn,sqlx_core::pool=off";
 
+/// The commands with their arguments and help, for a test that compares every help text.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Reads the arguments, does what they say, and answers the exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -41,7 +46,7 @@ pub fn main() -> ExitCode {
     let serves = matches!(command, Command::Serve);
     let filter = if serves { LOG_OF_SERVER } else { "warn" };
     if let Err(error) = log::start(config.log, filter) {
-        out::problem(&format!("The log cannot be started: {error}."));
+        out::problem(&format!("Logging cannot be started: {error}."));
         return ExitStatus::Failed.into();
     }
     let done = actix_web::rt::System::new().block_on(run(config, command));

@@ -17,8 +17,8 @@ pub(super) fn new_password() -> anyhow::Result<Zeroizing<String>> {
         return Ok(text);
     }
     let first = hidden("New password: ")?;
-    if *first != *hidden("The same again: ")? {
-        bail!("the two passwords differ. Nothing was changed");
+    if *first != *hidden("Repeat password: ")? {
+        bail!("the passwords do not match. Nothing was changed");
     }
     Ok(first)
 }
@@ -28,14 +28,14 @@ pub(super) fn is_sure(question: &str) -> bool {
     if !stdin().is_terminal() {
         return false;
     }
-    write!(std::io::stderr(), "{question} Type yes: ").ok();
+    write!(std::io::stderr(), "{question} Type yes to continue: ").ok();
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
 }
 
 fn hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     let terminal = stdin();
-    let before = tcgetattr(&terminal).context("the terminal cannot hide what is typed")?;
+    let before = tcgetattr(&terminal).context("the terminal cannot hide the password")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     write!(std::io::stderr(), "{prompt}").ok();

@@ -68,7 +68,7 @@ async fn list(
             ]
         })
         .collect();
-    out::table(["ID", "EMAIL", "DEVICE", "ADDRESS", "SIGNED IN", "LAST SEEN"], &rows);
+    out::table(["ID", "EMAIL", "DEVICE", "IP", "SIGNED IN", "LAST SEEN"], &rows);
     Ok(ExitStatus::Done)
 }
 
@@ -84,10 +84,10 @@ async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus>
     };
     if ended {
         await_invalidation(&database.pool, None).await;
-        out::line(&format!("Session {id} is over."));
+        out::line(&format!("Revoked session {id}."));
         Ok(ExitStatus::Done)
     } else {
-        out::problem(&format!("There is no session {id}."));
+        out::problem(&format!("No such session: {id}"));
         Ok(ExitStatus::NothingFound)
     }
 }
@@ -104,13 +104,13 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitSta
     })
     .await?;
     await_invalidation(&database.pool, None).await;
-    out::line(&format!("Ended {ended} session(s) of {}.", user.email));
+    out::line(&format!("Revoked {ended} session(s) of {}.", user.email));
     Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
 
 async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus> {
-    if !yes && !prompt::is_sure("This signs everybody out.") {
-        out::problem("Nothing was done. Say --yes when there is no terminal.");
+    if !yes && !prompt::is_sure("This signs out every user on every device.") {
+        out::problem("Aborted. Use --yes to skip the confirmation.");
         return Ok(ExitStatus::WrongUse);
     }
     let ended = db::long_transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
@@ -118,7 +118,7 @@ async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus
     })
     .await?;
     await_invalidation(&database.pool, None).await;
-    out::line(&format!("Ended {ended} session(s)."));
+    out::line(&format!("Revoked {ended} session(s)."));
     Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
 
@@ -130,17 +130,20 @@ async fn stats(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
     }
     let mebibytes = |bytes: i64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
     let hot = stats.hot_share.map_or_else(
-        || "no updates yet".to_owned(),
-        |share| format!("{:.1} % of updates changed no index (HOT)", share * 100.0),
+        || "none yet".to_owned(),
+        |share| format!("{:.1} % were HOT (no index changed)", share * 100.0),
     );
     for (label, value) in [
-        ("Signed in", format!("{}, {} of them remembered", stats.signed_in, stats.remembered)),
-        ("Strangers", stats.anonymous.to_string()),
+        (
+            "Signed in",
+            format!("{}, {} of them with “remember me”", stats.signed_in, stats.remembered),
+        ),
+        ("Anonymous", stats.anonymous.to_string()),
         ("Expired", format!("{}, the oldest {:.0} s ago", stats.expired, stats.purge_lag_seconds)),
         (
             "Size",
             format!(
-                "{} and {} of indexes, {} dead rows",
+                "table {}, indexes {}, {} dead rows",
                 mebibytes(stats.table_bytes),
                 mebibytes(stats.index_bytes),
                 stats.dead_rows
@@ -173,7 +176,7 @@ async fn purge(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
             "another_purger_at_work": purged.elsewhere,
         }))?;
     } else if purged.elsewhere {
-        out::line("Another purge is at work; it deletes them.");
+        out::line("Another purge is already running.");
     } else {
         let seconds = purged.took.as_secs_f64();
         out::line(&format!("Deleted {} expired session(s) in {seconds:.1} s.", purged.rows));

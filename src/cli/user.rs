@@ -37,8 +37,10 @@ pub(super) async fn run(
             let made =
                 users::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
             match made {
-                Inserted::Done(user) => out::line(&format!("Made {email} ({}).", user.id())),
-                Inserted::EmailTaken => anyhow::bail!("there is an account with {email} already"),
+                Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id())),
+                Inserted::EmailTaken => {
+                    anyhow::bail!("an account with the email {email} already exists")
+                }
             }
             Ok(ExitStatus::Done)
         }
@@ -61,7 +63,7 @@ pub(super) async fn run(
                     ]
                 })
                 .collect();
-            out::table(["EMAIL", "NAME", "ROLE", "STATE", "SINCE"], &rows);
+            out::table(["EMAIL", "NAME", "ROLE", "STATE", "CREATED"], &rows);
             Ok(ExitStatus::Done)
         }
         Action::Show { who, json } => {
@@ -78,12 +80,12 @@ pub(super) async fn run(
             let changed =
                 user.password_changed_at.map_or_else(|| "never".to_owned(), relative_time::exact);
             for (label, value) in [
-                ("Id", user.id.to_string()),
+                ("ID", user.id.to_string()),
                 ("Email", user.email.clone()),
                 ("Name", user.display_name.clone()),
                 ("Role", user.role.clone()),
                 ("State", state(&user).to_owned()),
-                ("Since", relative_time::exact(user.created_at)),
+                ("Created", relative_time::exact(user.created_at)),
                 ("Password", format!("changed {changed}")),
                 ("Sessions", sessions.to_string()),
             ] {
@@ -95,16 +97,16 @@ pub(super) async fn run(
             let Some(user) = find(database, &who).await? else {
                 return Ok(ExitStatus::NothingFound);
             };
-            let question = format!("This deletes the account of {} for good.", user.email);
+            let question = format!("This permanently deletes the account {}.", user.email);
             if !yes && !prompt::is_sure(&question) {
-                out::problem("Nothing was done. Say --yes when there is no terminal.");
+                out::problem("Aborted. Use --yes to skip the confirmation.");
                 return Ok(ExitStatus::WrongUse);
             }
             let sealer = Sealer::new(config.secret_keys()?.as_slice());
             let deleted =
                 deletion::delete_now(pool, &sealer, user.id(), Origin::operator()).await?;
             await_invalidation(pool, None).await;
-            let word = if deleted { "is deleted" } else { "was deleted already" };
+            let word = if deleted { "was deleted" } else { "was already deleted" };
             out::line(&format!("{} {word}.", user.email));
             Ok(if deleted { ExitStatus::Done } else { ExitStatus::NothingFound })
         }
@@ -118,7 +120,7 @@ pub(super) async fn run(
             let sealer = Sealer::new(config.secret_keys()?.as_slice());
             set_by_operator(pool, sealer, user.id(), hash, Origin::operator()).await?;
             await_invalidation(pool, None).await;
-            out::line(&format!("{} has a new password and is signed out everywhere.", user.email));
+            out::line(&format!("{} has a new password and was signed out everywhere.", user.email));
             Ok(ExitStatus::Done)
         }
         Action::Unlock { who } => {
@@ -126,7 +128,7 @@ pub(super) async fn run(
                 return Ok(ExitStatus::NothingFound);
             };
             let forgotten = rate_limit::unlock(pool, &user, Origin::operator()).await?;
-            let said = if forgotten > 0 { "may be tried again" } else { "had nothing to wait for" };
+            let said = if forgotten > 0 { "is unlocked" } else { "was not locked" };
             out::line(&format!("{} {said}.", user.email));
             Ok(if forgotten > 0 { ExitStatus::Done } else { ExitStatus::NothingFound })
         }
@@ -138,8 +140,8 @@ pub(super) async fn run(
             let changed = users::set_role(pool, user.id(), role, Origin::operator()).await?;
             await_invalidation(pool, None).await;
             let said = match changed {
-                true => format!("is now {} and is signed out everywhere", role.as_str()),
-                false => format!("was already {}", role.as_str()),
+                true => format!("now has the role {} and was signed out everywhere", role.as_str()),
+                false => format!("already had the role {}", role.as_str()),
             };
             out::line(&format!("{} {said}.", user.email));
             Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
@@ -158,7 +160,7 @@ pub(super) async fn find(database: &Database, who: &Who) -> anyhow::Result<Optio
         _ => None,
     };
     if user.is_none() {
-        out::problem(&format!("There is no account {}.", who.who));
+        out::problem(&format!("No such account: {}", who.who));
     }
     Ok(user)
 }
@@ -173,10 +175,10 @@ async fn set_disabled(
         users::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
     let said = match (disabled, changed) {
-        (true, true) => "is disabled and signed out everywhere",
-        (true, false) => "was disabled already",
-        (false, true) => "may sign in again",
-        (false, false) => "was enabled already",
+        (true, true) => "is disabled and was signed out everywhere",
+        (true, false) => "was already disabled",
+        (false, true) => "is enabled and can sign in again",
+        (false, false) => "was already enabled",
     };
     out::line(&format!("{} {said}.", user.email));
     Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
@@ -194,7 +196,7 @@ async fn ask_password(config: &Config, email: &str, name: &str) -> anyhow::Resul
 fn state(user: &User) -> &'static str {
     match (user.disabled_at, user.deletion_due_at) {
         (Some(_), _) => "disabled",
-        (None, Some(_)) => "leaving",
+        (None, Some(_)) => "deletion scheduled",
         (None, None) => "enabled",
     }
 }

@@ -8,7 +8,7 @@ pub struct ConfigErrors(pub Vec<String>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "The settings need a look:")?;
+        write!(out, "Invalid configuration:")?;
         self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
     }
 }

@@ -28,14 +28,14 @@ pub struct SecretKeys(Vec<SecretText>);
 pub enum WeakKey {
     /// Too short.
     #[error(
-        "has a key of fewer than {SHORTEST} characters. Make one with: openssl rand -base64 48"
+        "has a key shorter than {SHORTEST} characters. Generate one with: openssl rand -base64 48"
     )]
     Short,
     /// Too regular.
-    #[error("has a key that is easily guessed. Make one with: openssl rand -base64 48")]
+    #[error("has a key that is easy to guess. Generate one with: openssl rand -base64 48")]
     Regular,
     /// The same twice.
-    #[error("has the same key twice. The first one seals, the others still open")]
+    #[error("contains the same key twice. The first key encrypts, all of them decrypt")]
     Twice,
 }
 
@@ -63,11 +63,15 @@ impl SecretKeys {
         let path = data_dir.join(FILE);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
-                bail!("{} can be read by others. Run: chmod 600 {}", path.display(), path.display())
+                bail!(
+                    "{} is readable by other users. Run: chmod 600 {}",
+                    path.display(),
+                    path.display()
+                )
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path)
-                .with_context(|| format!("no key could be written to {}", path.display()))?,
+                .with_context(|| format!("the key cannot be written to {}", path.display()))?,
             Err(error) => return Err(error).context(format!("{} cannot be read", path.display())),
         }
         let text = fs::read_to_string(&path)

@@ -55,7 +55,7 @@ pub const NAMES: [&str; 34] = [
 
 /// The trail is never forgotten earlier; `audit_events_forget` would not do it either.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-const LIKE_A_DATABASE: &str = "is not an address like postgres://user:password@host/database";
+const LIKE_A_DATABASE: &str = "is not a URL like postgres://user:password@host/database";
 
 fn is_postgres(url: &SecretText) -> bool {
     Url::parse(url.reveal()).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"))
@@ -71,7 +71,7 @@ impl Config {
                     // The message of dotenvy repeats the line, which may hold a secret.
                     let (name, value) = pair.map_err(|_| {
                         ConfigErrors(vec![
-                            ".env has a line that is not NAME=value. Put values with spaces in quotes.".to_owned(),
+                            ".env has a line that is not NAME=value. Quote values that contain spaces.".to_owned(),
                         ])
                     })?;
                     settings.insert(name, value);
@@ -112,7 +112,7 @@ impl Config {
         if matches!(database, Database::Url(_)) && !read.is_set("FRONTDESK_SECRET_KEYS") {
             read.problem(
                 "FRONTDESK_SECRET_KEYS",
-                "must be set with DATABASE_URL. Make a key with: openssl rand -base64 48",
+                "must be set if DATABASE_URL is set. Generate a key with: openssl rand -base64 48",
             );
         }
         let session = Timeouts {
@@ -138,7 +138,7 @@ impl Config {
             if idle > absolute {
                 read.problem(
                     name,
-                    &format!("is longer than {other}. Make it shorter, or the other longer"),
+                    &format!("is longer than {other}. Shorten it, or lengthen {other}"),
                 );
             }
         }
@@ -146,7 +146,7 @@ impl Config {
         if audit_retention < WEEK {
             read.problem(
                 "FRONTDESK_AUDIT_RETENTION",
-                "is shorter than a week. Make it 7d or longer",
+                "is shorter than a week. Set it to 7d or longer",
             );
         }
         let cache_size = read.number("FRONTDESK_SESSION_CACHE_SIZE", 100_000, 1_000..=50_000_000);
@@ -174,7 +174,7 @@ impl Config {
         {
             read.problem(
                 "FRONTDESK_REGISTRATION",
-                "is verified, and no mail is sent, so nobody could ever register. Set FRONTDESK_SMTP_URL",
+                "is verified, but no mail is sent, so no one could register. Set FRONTDESK_SMTP_URL",
             );
         }
         let argon2 = (
@@ -188,13 +188,13 @@ impl Config {
             bind: read.parsed(
                 "FRONTDESK_BIND",
                 "127.0.0.1:8080",
-                "an address and a port like 127.0.0.1:8080",
+                "an IP address and a port like 127.0.0.1:8080",
             ),
             metrics_bind: read.is_set("FRONTDESK_METRICS_BIND").then(|| {
                 read.parsed(
                     "FRONTDESK_METRICS_BIND",
                     "127.0.0.1:9090",
-                    "an address and a port like 127.0.0.1:9090",
+                    "an IP address and a port like 127.0.0.1:9090",
                 )
             }),
             public_url,
@@ -228,7 +228,7 @@ impl Config {
 fn site_name(read: &mut Reader<'_>) -> String {
     let name = read.text("FRONTDESK_SITE_NAME").unwrap_or("Frontdesk").trim().to_owned();
     if name.chars().count() > 64 || name.chars().any(char::is_control) {
-        read.problem("FRONTDESK_SITE_NAME", "takes a name of at most 64 characters on one line");
+        read.problem("FRONTDESK_SITE_NAME", "must be a single line of at most 64 characters");
     }
     name
 }

@@ -34,13 +34,16 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
     let smtp = read.secret("FRONTDESK_SMTP_URL");
     let folder = read.text("FRONTDESK_MAIL_DIR").map(PathBuf::from);
     if smtp.is_some() && folder.is_some() {
-        read.problem("FRONTDESK_MAIL_DIR", "and FRONTDESK_SMTP_URL are both set. Set one of them");
+        read.problem(
+            "FRONTDESK_MAIL_DIR",
+            "and FRONTDESK_SMTP_URL are both set. Set only one of them",
+        );
     }
     let from = read.text("FRONTDESK_MAIL_FROM").unwrap_or_default();
     if smtp.is_some() && from.is_empty() {
         read.problem(
             "FRONTDESK_MAIL_FROM",
-            "must be set with FRONTDESK_SMTP_URL, to an address like Frontdesk <desk@example.com>",
+            "must be set if FRONTDESK_SMTP_URL is set, for example to Frontdesk <desk@example.com>",
         );
     }
     let transport = match (smtp, folder) {
@@ -56,7 +59,7 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
             if !good {
                 read.problem(
                     "FRONTDESK_SMTP_URL",
-                    "is not an address like smtps://user:password@mail.example.com",
+                    "is not a URL like smtps://user:password@mail.example.com",
                 );
             }
             MailTransport::Smtp(url)
@@ -67,14 +70,14 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
     let authority = read.text("FRONTDESK_SMTP_CA_FILE").and_then(|path| {
         std::fs::read_to_string(path)
             .map_err(|error| {
-                let what = format!("names {path}, which cannot be read ({error})");
+                let what = format!("points to {path}, which cannot be read ({error})");
                 read.problem("FRONTDESK_SMTP_CA_FILE", &what);
             })
             .ok()
     });
     let from = if from.is_empty() { "Frontdesk <desk@localhost>" } else { from };
     let from = mailbox(from).unwrap_or_else(|| {
-        read.problem("FRONTDESK_MAIL_FROM", "is not an address like Frontdesk <desk@example.com>");
+        read.problem("FRONTDESK_MAIL_FROM", "is not an email like Frontdesk <desk@example.com>");
         "desk@localhost".parse().expect("this is an address")
     });
     Mail { transport, from, authority }

@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
                     |known| format!("Did you mean {known}?"),
                 );
                 let hint = hint.trim_end_matches('.');
-                self.problems.push(format!("{name} is no setting of Frontdesk. {hint}"));
+                self.problems.push(format!("{name} is not a known setting. {hint}"));
             }
         }
     }
@@ -56,20 +56,20 @@ impl<'a> Reader<'a> {
         let file_name = format!("{name}_FILE");
         match (self.text(name), self.text(&file_name)) {
             (Some(_), Some(_)) => {
-                self.problem(name, &format!("and {file_name} are both set. Set one of them"));
+                self.problem(name, &format!("and {file_name} are both set. Set only one of them"));
                 None
             }
             (Some(value), None) => Some(SecretText::new(value)),
             (None, Some(path)) => match std::fs::read_to_string(path) {
                 Ok(text) if !text.trim().is_empty() => Some(SecretText::new(text.trim())),
                 Ok(_) => {
-                    self.problem(&file_name, &format!("names {path}, which is empty"));
+                    self.problem(&file_name, &format!("points to {path}, which is empty"));
                     None
                 }
                 Err(error) => {
                     self.problem(
                         &file_name,
-                        &format!("names {path}, which cannot be read ({error})"),
+                        &format!("points to {path}, which cannot be read ({error})"),
                     );
                     None
                 }
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
     pub(super) fn parsed<T: FromStr>(&mut self, name: &str, default: &str, wanted: &str) -> T {
         let text = self.text(name).unwrap_or(default);
         text.parse().unwrap_or_else(|_| {
-            self.problem(name, &format!("is “{text}”; it takes {wanted}"));
+            self.problem(name, &format!("is “{text}”, but must be {wanted}"));
             default.parse().ok().expect("the default of a setting is a value of it")
         })
     }
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
         let found = choices.iter().find(|(word, _)| *word == text);
         found.map(|(_, value)| *value).unwrap_or_else(|| {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            self.problem(name, &format!("is “{text}”; it takes {}", words.join(" or ")));
+            self.problem(name, &format!("is “{text}”, but must be {}", words.join(" or ")));
             default
         })
     }
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
             let (from, to) = (range.start(), range.end());
             self.problem(
                 name,
-                &format!("is “{text}”; it takes a whole number from {from} to {to}"),
+                &format!("is “{text}”, but must be a whole number from {from} to {to}"),
             );
             default
         })
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
             || {
                 self.problem(
                     name,
-                    &format!("is “{text}”; it takes a time like 90s, 5m, 2h, 14d or 1h30m"),
+                    &format!("is “{text}”, but must be a duration like 90s, 5m, 2h, 14d or 1h30m"),
                 );
                 duration(default).expect("the default of a setting is a value of it")
             },

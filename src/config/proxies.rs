@@ -14,7 +14,7 @@ pub(super) fn trusted_proxies(read: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
             Ok(network) => networks.push(network),
             Err(_) => read.problem(
                 name,
-                &format!("has “{part}”; it takes addresses and networks like 10.0.0.0/8,::1"),
+                &format!("contains “{part}”, but must be a list of IP addresses and networks like 10.0.0.0/8,::1"),
             ),
         }
     }

@@ -40,7 +40,7 @@ impl PublicUrl {
 pub(super) fn public_url(read: &mut Reader<'_>) -> PublicUrl {
     let name = "FRONTDESK_PUBLIC_URL";
     let url: Url =
-        read.parsed(name, "http://127.0.0.1:8080", "an address like https://desk.example.com");
+        read.parsed(name, "http://127.0.0.1:8080", "a URL like https://desk.example.com");
     let plain = url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()
@@ -48,9 +48,12 @@ pub(super) fn public_url(read: &mut Reader<'_>) -> PublicUrl {
         && url.password().is_none();
     let public = PublicUrl(url);
     if !matches!(public.0.scheme(), "http" | "https") || public.0.host().is_none() || !plain {
-        read.problem(name, "takes scheme, host and port alone, like https://desk.example.com");
+        read.problem(
+            name,
+            "must consist of scheme, host and port only, like https://desk.example.com",
+        );
     } else if !public.is_https() && !public.is_loopback() {
-        read.problem(name, "must begin with https:// unless the host is this machine: the session cookie travels by it");
+        read.problem(name, "must begin with https:// unless the host is localhost, because browsers send the session cookie to it");
     }
     public
 }

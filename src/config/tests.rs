@@ -35,14 +35,14 @@ fn everything_that_is_wrong_is_said_at_once() {
         ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),
     ]);
     for word in [
-        "DATABASE_URL is not an address",
+        "DATABASE_URL is not a URL",
         "FRONTDESK_BIND is “8080”",
         "FRONTDESK_PUBLIC_URL must begin with https://",
-        "FRONTDESK_SECRET_KEYS has a key of fewer than 32",
-        "FRONTDESK_MIGRATE is “yes”; it takes on or off",
+        "FRONTDESK_SECRET_KEYS has a key shorter than 32",
+        "FRONTDESK_MIGRATE is “yes”, but must be on or off",
         "FRONTDESK_SESSION_IDLE_TIMEOUT is longer than",
-        "FRONTDESK_PASSWORD_MIN_LENGTH is “6”; it takes a whole number from 8 to 64",
-        "FRONTDESK_AUDIT_RETENTION is shorter than a week. Make it 7d or longer",
+        "FRONTDESK_PASSWORD_MIN_LENGTH is “6”, but must be a whole number from 8 to 64",
+        "FRONTDESK_AUDIT_RETENTION is shorter than a week. Set it to 7d or longer",
         "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?",
     ] {
         assert!(said.contains(word), "{word} is not in:\n{said}");

@@ -32,7 +32,7 @@ pub struct Step {
 pub enum SchemaProblem {
     /// Migrations of this program are not applied.
     #[error(
-        "The database schema is {pending} step(s) behind this program. Run `frontdesk migrate run`, or `sqlx migrate run`."
+        "{pending} migration(s) are pending. Run `frontdesk migrate run` or `sqlx migrate run`."
     )]
     Pending {
         /// How many.
@@ -40,7 +40,7 @@ pub enum SchemaProblem {
     },
     /// A migration began and did not end.
     #[error(
-        "Migration {version} began and did not finish. Look at the database, undo what is left of it, delete its row from _sqlx_migrations, then run `frontdesk migrate run`."
+        "Migration {version} started but did not finish. Undo its partial changes in the database, delete its row from _sqlx_migrations, then run `frontdesk migrate run`."
     )]
     Dirty {
         /// Which.
@@ -48,7 +48,7 @@ pub enum SchemaProblem {
     },
     /// The ledger knows a migration that this program does not.
     #[error(
-        "The database schema is newer than this program (it has migration {version}). Start the newer Frontdesk, or revert with that version's `frontdesk migrate revert`."
+        "The database schema is newer than this version of Frontdesk (it has migration {version}). Start the newer version, or revert with its `frontdesk migrate revert`."
     )]
     Newer {
         /// The first unknown one.
@@ -56,7 +56,7 @@ pub enum SchemaProblem {
     },
     /// An applied migration is not the one in this program.
     #[error(
-        "Migration {version} in the database is not the one this program carries. The file was changed after it was applied; restore the file."
+        "Migration {version} in the database differs from the one in this version of Frontdesk. The file was changed after it was applied. Restore the file."
     )]
     Changed {
         /// Which.
@@ -100,7 +100,7 @@ pub async fn run_in_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
         sqlx::raw_sql(sqlx::AssertSqlSafe(made))
             .execute(pool)
             .await
-            .context("the schema could not be made")?;
+            .context("the schema cannot be created")?;
     }
     run(pool).await
 }
@@ -113,7 +113,7 @@ pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::raw_sql(ROLES)
         .execute(pool)
         .await
-        .context("the roles could not be made; it takes the owner of the tables with CREATEROLE, or a superuser")?;
+        .context("the roles cannot be created. Run this as the owner of the tables with CREATEROLE, or as a superuser")?;
     Ok(())
 }
 
@@ -129,7 +129,7 @@ pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
     let mut connection = without_timeout(pool).await?;
     let result = MIGRATOR.undo(&mut connection, target).await;
     connection.close().await.ok();
-    result.context("the migration could not be taken back")?;
+    result.context("the migration cannot be reverted")?;
     Ok(before.into_iter().rev().filter(|version| *version > target).collect())
 }
 
@@ -219,8 +219,8 @@ async fn left_over(connection: &mut PgConnection) -> String {
     );
     match invalid.fetch_optional(connection).await {
         Ok(Some(index)) => format!(
-            "a migration failed, and an index is half built. Run `DROP INDEX CONCURRENTLY {index};`, then `frontdesk migrate run`"
+            "a migration failed and left an invalid index. Run `DROP INDEX CONCURRENTLY {index};`, then `frontdesk migrate run`"
         ),
-        _ => "a migration failed; the database is as it was before that migration".to_owned(),
+        _ => "a migration failed and was rolled back".to_owned(),
     }
 }

@@ -68,7 +68,7 @@ impl Database {
         let options = match &config.listen_url {
             None => self.options.clone(),
             Some(url) => url.reveal().parse().map_err(|_| {
-                anyhow::anyhow!("FRONTDESK_LISTEN_URL can not be read as a PostgreSQL address")
+                anyhow::anyhow!("FRONTDESK_LISTEN_URL is not a valid PostgreSQL URL")
             })?,
         };
         Ok(options
@@ -90,7 +90,7 @@ impl Database {
         // Who still holds a connection has had its time.
         timeout(CLOSE_DEADLINE, self.pool.close()).await.ok();
         if let Some(cluster) = self.cluster {
-            cluster.stop().await.context("the private PostgreSQL did not stop in order")?;
+            cluster.stop().await.context("the private PostgreSQL did not stop cleanly")?;
         }
         Ok(())
     }
@@ -110,9 +110,8 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
             (cluster.url().to_owned(), Some(cluster), Some("a private PostgreSQL".to_owned()))
         }
     };
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(|_| anyhow::anyhow!("DATABASE_URL can not be read as a PostgreSQL address"))?;
+    let options: PgConnectOptions =
+        url.parse().map_err(|_| anyhow::anyhow!("DATABASE_URL is not a valid PostgreSQL URL"))?;
     let described = described.unwrap_or_else(|| {
         format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
     });
@@ -135,13 +134,13 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
 fn unreachable(error: ConnectError, described: &str) -> anyhow::Error {
     match error {
         ConnectError::NotPrimary(reason @ NotPrimary::Standby) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
+            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Set DATABASE_URL to the primary, or to a host name that always points to it."
         ),
         ConnectError::NotPrimary(reason @ NotPrimary::ReadOnly) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Turn it off for the server, the database and the role."
+            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Turn that setting off for the server, the database and the role."
         ),
         ConnectError::Failed(error) => anyhow::Error::new(error).context(format!(
-            "PostgreSQL does not answer ({described}). Check that it runs and that DATABASE_URL is right."
+            "cannot connect to PostgreSQL ({described}). Check that it is running and that DATABASE_URL is correct."
         )),
     }
 }

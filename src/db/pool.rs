@@ -25,10 +25,10 @@ const STATEMENT_TIMEOUT: &str = "2500ms";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPrimary {
     /// Its data may be behind, and nothing can be written.
-    #[error("is a standby: it is in recovery and takes no writes")]
+    #[error("is a standby: it is in recovery and accepts no writes")]
     Standby,
     /// `default_transaction_read_only` is on, for the server, the database or the role.
-    #[error("takes no writes: default_transaction_read_only is on")]
+    #[error("accepts no writes: default_transaction_read_only is on")]
     ReadOnly,
 }
 
@@ -36,7 +36,7 @@ pub enum NotPrimary {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The server was reached and is of no use.
-    #[error("the PostgreSQL behind this address {0}")]
+    #[error("the PostgreSQL behind this connection {0}")]
     NotPrimary(#[from] NotPrimary),
     /// Anything else.
     #[error(transparent)]
@@ -116,7 +116,7 @@ async fn accept_or_refuse(
     match tested {
         Ok(Ok(())) => {
             if was_refused.swap(false, Ordering::Relaxed) {
-                tracing::info!("connections lead to a primary again");
+                tracing::info!("connections reach a primary again");
             }
             Ok(())
         }

@@ -103,7 +103,7 @@ async fn run(post: Arc<Mailer>, mut stop: StopSignal) {
             Ok(()) => is_away = false,
             Err(error) => {
                 if !is_away {
-                    tracing::warn!(%error, "the outbox cannot be read; mail waits");
+                    tracing::warn!(%error, "the outbox cannot be read; mail is delayed");
                 }
                 is_away = true;
             }
@@ -121,7 +121,7 @@ async fn run(post: Arc<Mailer>, mut stop: StopSignal) {
         }
     };
     if tokio::time::timeout(GRACE, arrived).await.is_err() {
-        tracing::info!("mail in flight is cut off; it is sent again after the next start");
+        tracing::info!("mail in flight is interrupted and will be sent again after the next start");
     }
 }
 
@@ -141,7 +141,7 @@ async fn take(post: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()>
 
 fn note(done: Result<(), tokio::task::JoinError>) {
     if let Err(error) = done {
-        tracing::error!(%error, "sending a mail broke off; it is tried again");
+        tracing::error!(%error, "sending a mail failed unexpectedly; it will be retried");
     }
 }
 
@@ -178,12 +178,12 @@ async fn deliver(post: Arc<Mailer>, claim: Claim) {
             match wait.filter(|_| !is_permanent) {
                 Some(wait) => {
                     let wait = wait.mul_f64(0.8 + 0.4 * jitter());
-                    tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is put off");
+                    tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is delayed");
                     retry_once(|| outbox::put_off(&post.pool, &claim, wait, &said)).await;
                 }
                 None => {
                     post.tally.0.1.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail is given up; see `frontdesk mail list --state failed`");
+                    tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail failed permanently; see `frontdesk mail list --state failed`");
                     retry_once(|| outbox::give_up(&post.pool, &claim, &said)).await;
                 }
             }
@@ -200,11 +200,11 @@ async fn send(post: &Mailer, claim: &Claim) -> Result<(), Failure> {
     };
     // Only crashes bring it here: each began an attempt and left no word.
     if usize::try_from(claim.attempts).unwrap_or(usize::MAX) > WAITS.len() + 1 {
-        return Err(never("the last attempts came to no end"));
+        return Err(never("the last attempts did not finish"));
     }
-    let sealed = claim.sealed.as_deref().ok_or_else(|| never("what it says is gone"))?;
+    let sealed = claim.sealed.as_deref().ok_or_else(|| never("its content was deleted"))?;
     let message = outbox::open(&post.sealer, claim.id, sealed).ok_or_else(|| {
-        never("it was sealed with a key that is not in FRONTDESK_SECRET_KEYS any more")
+        never("it was encrypted with a key that is no longer in FRONTDESK_SECRET_KEYS")
     })?;
     let letter = post.writer.write(&message).map_err(|error| never(&format!("{error:#}")))?;
     let (from, host) = (&post.from, post.host.as_str());
@@ -237,10 +237,10 @@ fn without(said: &str, secrets: &[&str]) -> String {
 async fn retry_once<F: Future<Output = sqlx::Result<()>>>(mut say: impl FnMut() -> F) {
     while let Err(error) = db::with_deadline(say()).await {
         if !db::is_unavailable(&error) {
-            tracing::error!(%error, "what became of a mail cannot be written; it may go twice");
+            tracing::error!(%error, "the delivery status of a mail cannot be written; it may be sent twice");
             return;
         }
-        tracing::warn!(%error, "what became of a mail could not be written; trying again");
+        tracing::warn!(%error, "the delivery status of a mail could not be written; retrying");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -3,6 +3,21 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+/// When a change was made, and from which browser and IP address, as its security notice reports it. A message sealed
+/// by an older version may lack any of it.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Source {
+    /// When.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub at: Option<OffsetDateTime>,
+    /// "Firefox on Linux"; `None` for a change by an operator.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// `None` for a change by an operator.
+    #[serde(default)]
+    pub ip_address: Option<String>,
+}
+
 /// A message, as it is sealed into the outbox. Addresses of pages are made when it is written, from the public URL alone.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -54,6 +69,9 @@ pub enum Message {
         new_email: String,
         /// For `/undo-email-change/{token}`.
         undo_token: String,
+        /// When and from where.
+        #[serde(flatten)]
+        source: Source,
     },
     /// To an address that was that of the account, when nobody ever proved it, or when it was taken back: it may be
     /// another person's, who is told nothing but that.
@@ -68,6 +86,9 @@ pub enum Message {
         /// With `restored`: a deletion of the account had been requested since the change, and was canceled.
         #[serde(default)]
         deletion_canceled: bool,
+        /// When and from where.
+        #[serde(flatten)]
+        source: Source,
     },
     /// The password is another one.
     PasswordChanged {
@@ -78,21 +99,17 @@ pub enum Message {
         /// By an operator at the command line.
         #[serde(default)]
         by_operator: bool,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        at: OffsetDateTime,
+        /// When and from where.
+        #[serde(flatten)]
+        source: Source,
     },
     /// Somebody signed in with a browser that never did before.
     NewDevice {
         /// What we call them.
         display_name: String,
-        /// "Firefox on Linux".
-        device: String,
-        /// From where.
-        ip_address: Option<String>,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        at: OffsetDateTime,
+        /// When and from where.
+        #[serde(flatten)]
+        source: Source,
     },
     /// The account is going to be deleted.
     DeletionScheduled {
@@ -101,11 +118,17 @@ pub enum Message {
         /// When.
         #[serde(with = "time::serde::rfc3339")]
         due_at: OffsetDateTime,
+        /// When and from where.
+        #[serde(flatten)]
+        source: Source,
     },
     /// It is not, after all.
     DeletionCanceled {
         /// What we call them.
         display_name: String,
+        /// When and from where.
+        #[serde(flatten)]
+        source: Source,
     },
     /// It is gone.
     AccountDeleted {
@@ -151,64 +174,4 @@ impl std::fmt::Debug for Message {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(self.kind())
     }
-}
-
-/// One of each, for tests.
-#[cfg(test)]
-pub(super) fn samples(name: &str) -> Vec<Message> {
-    let display_name = name.to_owned();
-    let token = "Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl".to_owned();
-    let (code, at) = ("407318".to_owned(), time::macros::datetime!(2026-11-25 09:30 UTC));
-    let confirmed = |restored, deletion_canceled| {
-        let display_name = display_name.clone();
-        Message::EmailConfirmed { display_name, restored, deletion_canceled }
-    };
-    vec![
-        Message::VerifyRegistration {
-            display_name: display_name.clone(),
-            token: token.clone(),
-            code: code.clone(),
-        },
-        Message::AlreadyRegistered { display_name: display_name.clone() },
-        Message::VerifyEmail {
-            display_name: display_name.clone(),
-            token: token.clone(),
-            code: code.clone(),
-        },
-        Message::ResetPassword { display_name: display_name.clone(), token: token.clone() },
-        Message::ChangeEmail { display_name: display_name.clone(), token: token.clone(), code },
-        Message::EmailChanged {
-            display_name: display_name.clone(),
-            new_email: "ada@new.example.com".to_owned(),
-            undo_token: token,
-        },
-        Message::AddressRemoved,
-        confirmed(false, false),
-        confirmed(true, false),
-        confirmed(true, true),
-        password_changed(name, false, false),
-        password_changed(name, true, false),
-        password_changed(name, false, true),
-        Message::NewDevice {
-            display_name: display_name.clone(),
-            device: "Firefox on Linux".to_owned(),
-            ip_address: Some("203.0.113.7".to_owned()),
-            at,
-        },
-        Message::NewDevice {
-            display_name: display_name.clone(),
-            device: "Firefox on Linux".to_owned(),
-            ip_address: None,
-            at,
-        },
-        Message::DeletionScheduled { display_name: display_name.clone(), due_at: at },
-        Message::DeletionCanceled { display_name: display_name.clone() },
-        Message::AccountDeleted { display_name },
-    ]
-}
-
-#[cfg(test)]
-fn password_changed(name: &str, by_reset: bool, by_operator: bool) -> Message {
-    let at = time::macros::datetime!(2026-11-25 09:30 UTC);
-    Message::PasswordChanged { display_name: name.to_owned(), by_reset, by_operator, at }
 }

@@ -24,10 +24,10 @@ pub struct Composed {
 #[derive(Debug, thiserror::Error)]
 pub enum NotComposed {
     /// The address has not the form of one.
-    #[error("the address cannot be written to")]
+    #[error("the recipient is not a valid email")]
     Recipient,
     /// Something else, which our own checks should have kept out.
-    #[error("the mail cannot be put together ({0})")]
+    #[error("the mail cannot be built ({0})")]
     Other(&'static str),
 }
 
@@ -61,10 +61,10 @@ pub fn compose(
             "auto-generated".to_owned(),
         ))
         .multipart(body)
-        .map_err(|_| NotComposed::Other("lettre refuses it"))?;
+        .map_err(|_| NotComposed::Other("lettre rejects it"))?;
     let envelope = mail.envelope();
     if envelope.to() != [to.clone()] {
-        return Err(NotComposed::Other("another recipient got in"));
+        return Err(NotComposed::Other("unexpected recipient"));
     }
     Ok(Composed { from: from.email.clone(), to, bytes: mail.formatted() })
 }

@@ -6,10 +6,12 @@ pub mod message;
 pub mod mime;
 pub mod outbox;
 pub mod render;
+#[cfg(test)]
+mod samples;
 pub mod smtp;
 pub mod transport;
 
 pub use delivery::{Counters, Delivery};
-pub use message::Message;
+pub use message::{Message, Source};
 pub use render::{MailRenderer, RenderedMail};
 pub use transport::Transport;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::Message;
+use super::{Message, Source};
 use crate::config::PublicUrl;
 use crate::templates::MailTemplates;
 use crate::web::relative_time;
@@ -52,6 +52,9 @@ impl MailRenderer {
         let mut data = json!({
             "site": { "name": self.site_name, "url": self.base.as_str() },
             "name": null,
+            "at": null,
+            "device": null,
+            "ip_address": null,
             "links": {
                 "login": self.page(&["login"]),
                 "forgot": self.page(&["forgot-password"]),
@@ -72,36 +75,37 @@ impl MailRenderer {
                 data["name"] = greeted(display_name);
                 data["link"] = self.page(&["reset-password", token]).into();
             }
-            Message::EmailChanged { display_name, new_email, undo_token } => {
+            Message::EmailChanged { display_name, new_email, undo_token, source } => {
+                put_source(&mut data, source);
                 data["name"] = greeted(display_name);
                 data["new_email"] = one_line(new_email).into();
                 data["link"] = self.page(&["undo-email-change", undo_token]).into();
             }
-            Message::PasswordChanged { display_name, by_reset, by_operator, at } => {
+            Message::PasswordChanged { display_name, by_reset, by_operator, source } => {
+                put_source(&mut data, source);
                 data["name"] = greeted(display_name);
                 data["by_reset"] = (*by_reset).into();
                 data["by_operator"] = (*by_operator).into();
-                data["at"] = relative_time::exact(*at).into();
             }
-            Message::NewDevice { display_name, device, ip_address, at } => {
+            Message::NewDevice { display_name, source }
+            | Message::DeletionCanceled { display_name, source } => {
+                put_source(&mut data, source);
                 data["name"] = greeted(display_name);
-                data["device"] = one_line(device).into();
-                data["ip_address"] = ip_address.as_deref().map(one_line).into();
-                data["at"] = relative_time::exact(*at).into();
             }
-            Message::DeletionScheduled { display_name, due_at } => {
+            Message::DeletionScheduled { display_name, due_at, source } => {
+                put_source(&mut data, source);
                 data["name"] = greeted(display_name);
                 data["due_at"] = relative_time::exact(*due_at).into();
             }
             // Whose mailbox it is, nobody knows.
             Message::AddressRemoved => {}
-            Message::EmailConfirmed { display_name, restored, deletion_canceled } => {
+            Message::EmailConfirmed { display_name, restored, deletion_canceled, source } => {
+                put_source(&mut data, source);
                 data["name"] = greeted(display_name);
                 data["restored"] = (*restored).into();
                 data["deletion_canceled"] = (*deletion_canceled).into();
             }
             Message::AlreadyRegistered { display_name }
-            | Message::DeletionCanceled { display_name }
             | Message::AccountDeleted { display_name } => data["name"] = greeted(display_name),
         }
         data
@@ -115,6 +119,12 @@ impl MailRenderer {
         }
         url.into()
     }
+}
+
+fn put_source(data: &mut Value, source: &Source) {
+    data["at"] = source.at.map(relative_time::exact).into();
+    data["device"] = source.device.as_deref().map(one_line).into();
+    data["ip_address"] = source.ip_address.as_deref().map(one_line).into();
 }
 
 /// The name to greet by. Mail programs make links of what looks like one, so a name that does is left out.
@@ -157,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::mail::message::samples;
+    use crate::mail::samples::samples;
 
     fn writer(site_name: &str) -> MailRenderer {
         let settings = BTreeMap::from([

@@ -81,9 +81,9 @@ impl fmt::Display for Failure {
 impl Smtp {
     /// From the setting. `authority`: certificates (PEM) that are believed beside the system's.
     pub fn new(url: &str, authority: Option<&[u8]>, public_host: &str) -> anyhow::Result<Self> {
-        let url = Url::parse(url).ok().context("FRONTDESK_SMTP_URL cannot be read")?;
+        let url = Url::parse(url).ok().context("FRONTDESK_SMTP_URL is not a valid URL")?;
         let from_the_start = url.scheme() == "smtps";
-        let host = match url.host().context("FRONTDESK_SMTP_URL names no server")? {
+        let host = match url.host().context("FRONTDESK_SMTP_URL has no host")? {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_string(),
@@ -91,7 +91,7 @@ impl Smtp {
         let mut tls = TlsParameters::builder(host.clone());
         if let Some(pem) = authority {
             let certificate = Certificate::from_pem(pem)
-                .context("FRONTDESK_SMTP_CA_FILE holds no certificate in PEM")?;
+                .context("FRONTDESK_SMTP_CA_FILE contains no PEM certificate")?;
             tls = tls.add_root_certificate(certificate);
         }
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -100,7 +100,7 @@ impl Smtp {
             .map(|password| Credentials::new(decoded(url.username()), decoded(password)));
         ensure!(
             credentials.is_some() || url.username().is_empty(),
-            "FRONTDESK_SMTP_URL has a user without a password"
+            "FRONTDESK_SMTP_URL has a user but no password"
         );
         let port =
             url.port().unwrap_or(if from_the_start { SUBMISSIONS_PORT } else { SUBMISSION_PORT });
@@ -131,8 +131,7 @@ impl Smtp {
                     is_permanent: true,
                     stage: Stage::Recipient,
                     code: None,
-                    said: "the mail server takes no addresses with letters beyond ASCII (SMTPUTF8)"
-                        .to_owned(),
+                    said: "the mail server does not accept non-ASCII emails (SMTPUTF8)".to_owned(),
                 });
             }
             options.push(MailParameter::SmtpUtfEight);

@@ -62,7 +62,7 @@ impl Transport {
                 probe(folder)
                     .await
                     .with_context(|| format!("{} cannot be written to", folder.display()))?;
-                Ok(format!("Written to {}, an .eml file each.", folder.display()))
+                Ok(format!("Written to {}, one .eml file per mail.", folder.display()))
             }
             Transport::Smtp(smtp) => match smtp.probe().await {
                 Ok(()) => Ok(format!("The mail server answers ({}).", smtp.described())),
@@ -70,12 +70,12 @@ impl Transport {
                     let hint = match failure.stage {
                         Stage::Connection => "Check host and port in FRONTDESK_SMTP_URL",
                         Stage::Encryption => {
-                            "Nothing is sent without TLS and a certificate for that name. Use smtps:// where TLS begins at once (port 465), smtp:// for STARTTLS (port 587), FRONTDESK_SMTP_CA_FILE for an authority of your own"
+                            "Mail is sent only over TLS with a valid certificate for that host. Use smtps:// for implicit TLS (port 465), smtp:// for STARTTLS (port 587), and FRONTDESK_SMTP_CA_FILE for a private certificate authority"
                         }
                         _ => "Check user and password in FRONTDESK_SMTP_URL",
                     };
                     anyhow::bail!(
-                        "the mail server ({}) does not take mail: {failure}. {hint}",
+                        "the mail server ({}) does not accept mail: {failure}. {hint}",
                         smtp.described()
                     )
                 }

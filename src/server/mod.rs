@@ -73,7 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         announce(&config, &database, address);
         if config.public_url.is_https() && config.trusted_proxies.is_empty() {
             tracing::warn!(
-                "all visitors seem to come from the address of the proxy and share its limits: set FRONTDESK_TRUSTED_PROXIES"
+                "all visitors appear to have the IP address of the proxy and share its rate limits: set FRONTDESK_TRUSTED_PROXIES"
             );
         }
         let handle = server.handle();
@@ -102,7 +102,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => false,
         };
         if !is_done {
-            tracing::warn!("stopping at once: what is still in flight or to be written is left");
+            tracing::warn!(
+                "stopping immediately: requests in flight and pending writes are dropped"
+            );
         }
         lost.map_or(Ok(()), |error| Err(anyhow::Error::from(error)))
     };
@@ -118,10 +120,10 @@ async fn stop(
     handle: actix_web::dev::ServerHandle,
     running: &mut tokio::task::JoinHandle<std::io::Result<()>>,
 ) {
-    tracing::info!("stopping: finishing what is in flight");
+    tracing::info!("stopping: finishing requests in flight");
     handle.stop(true).await;
     if let Err(error) = running.await {
-        tracing::error!(%error, "the server did not stop in order");
+        tracing::error!(%error, "the server did not stop cleanly");
     }
 }
 
@@ -138,7 +140,7 @@ async fn start(
         secrets.as_slice().iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
     let app = web::Data::new(App::new(config.clone(), &secrets, database.pool.clone())?);
     let listener = TcpListener::bind(config.bind)
-        .with_context(|| format!("the address {} cannot be listened on", config.bind))?;
+        .with_context(|| format!("cannot listen on {}", config.bind))?;
     let address = listener.local_addr()?;
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
@@ -233,7 +235,7 @@ fn announce(config: &Config, database: &Database, address: SocketAddr) {
     };
     let data = match database.cluster() {
         Some(cluster) => cluster.data_dir().display().to_string(),
-        None => "in that database".to_owned(),
+        None => "in the database above".to_owned(),
     };
     let described = database.described();
     let text = format!("Site      {url}\nDatabase  {described}\nData      {data}\n");
@@ -242,6 +244,6 @@ fn announce(config: &Config, database: &Database, address: SocketAddr) {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
     };
     if let Err(error) = std::thread::Builder::new().name("announce".to_owned()).spawn(write) {
-        tracing::warn!(%error, "the address of the site could not be printed");
+        tracing::warn!(%error, "the URL of the site could not be printed");
     }
 }

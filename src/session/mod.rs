@@ -27,6 +27,7 @@ mod engine;
 pub mod last_seen;
 pub mod list;
 mod new_device;
+pub mod notice;
 pub mod purge;
 mod requester;
 pub mod revoke;

@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::user_agent;
+use super::notice;
 use crate::audit::Origin;
 use crate::crypto::seal::Sealer;
 use crate::id::UserId;
@@ -32,9 +32,7 @@ pub(super) async fn tell(
     let Some(owner) = owner else { return Ok(()) };
     let message = Message::NewDevice {
         display_name: owner.display_name,
-        device: user_agent::describe(origin.user_agent.as_deref()).title,
-        ip_address: origin.ip_address.map(|address| address.to_string()),
-        at: owner.now,
+        source: notice::source(origin, owner.now),
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await
 }

@@ -12,7 +12,7 @@ use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Requester, SessionEnded, notice};
 
 /// Between asking and the end. As long as the undo link of a changed address lives, so that somebody whose account was
 /// taken over can still save it.
@@ -55,8 +55,11 @@ pub async fn request(
             let (occasion, current) = (AccountEvent::DeletionRequested, Some(session));
             let ended = session_rules::apply(connection, occasion, user, current, &origin).await?;
             let Some(scheduled) = scheduled else { return Ok(due_at) };
-            let message =
-                Message::DeletionScheduled { display_name: scheduled.display_name, due_at };
+            let message = Message::DeletionScheduled {
+                display_name: scheduled.display_name,
+                due_at,
+                source: notice::source(&origin, OffsetDateTime::now_utc()),
+            };
             outbox::enqueue(connection, &sealer, Some(user), &scheduled.email, &message).await?;
             audit::record(
                 connection,
@@ -86,7 +89,8 @@ pub async fn cancel(
         Box::pin(async move {
             let kept = keep(connection, user, Some(session), None, &origin).await?;
             let Some(Kept { email, display_name }) = kept else { return Ok(false) };
-            let message = Message::DeletionCanceled { display_name };
+            let source = notice::source(&origin, OffsetDateTime::now_utc());
+            let message = Message::DeletionCanceled { display_name, source };
             outbox::enqueue(connection, &sealer, Some(user), &email, &message).await?;
             Ok(true)
         })

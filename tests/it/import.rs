@@ -311,7 +311,7 @@ fn every_rejected_line_gets_a_reason_and_its_content_is_never_printed() {
         expected.push(reason);
     };
     add(format!("ada@example.com;Ada;{hash};2020-02-29;A").as_bytes(), None);
-    add(format!("{secret};Ada;{hash};;").as_bytes(), Some("the address is no email address"));
+    add(format!("{secret};Ada;{hash};;").as_bytes(), Some("the email is not valid"));
     add(b";Ada;;;", Some("the address is missing"));
     add(
         format!("b@example.com;B;{secret};;").as_bytes(),
@@ -319,7 +319,7 @@ fn every_rejected_line_gets_a_reason_and_its_content_is_never_printed() {
     );
     add(
         format!("b@example.com;B;$2y$05${secret};;").as_bytes(),
-        Some("the password hash is not whole"),
+        Some("the password hash is incomplete or malformed"),
     );
     add(b"b@example.com;B;pbkdf2_sha256$90000000$salt$jBLLvzr1KiAgRkV4CR6gla+m403UjFXHC6S2uAxBfBc=;;", Some("the password hash asks for more work than a sign-in may take"));
     add(b"ADA@EXAMPLE.COM;Ada;;;", Some("the address is the same as on an earlier line"));
@@ -329,24 +329,24 @@ fn every_rejected_line_gets_a_reason_and_its_content_is_never_printed() {
     );
     add(
         format!("b@example.com;{secret}\0;;;").as_bytes(),
-        Some("the name has a character that cannot be shown"),
+        Some("the name contains a character that cannot be displayed"),
     );
-    add(format!("b\0@example.com;{secret};;;").as_bytes(), Some("the address is no email address"));
+    add(format!("b\0@example.com;{secret};;;").as_bytes(), Some("the email is not valid"));
     add(format!("b@example.com;\"{secret};;;").as_bytes(), Some("a quotation mark is not closed"));
     add(
         format!("b@example.com;{secret} \"x\";;;").as_bytes(),
-        Some("a quotation mark stands where none may"),
+        Some("a quotation mark is in the wrong place"),
     );
     add(b"b@example.com;\xFF\xFE;;;", Some("the line is not UTF-8"));
     add(
         format!("b@example.com;{secret}").as_bytes(),
-        Some("the line has 2 fields and the first line 5"),
+        Some("the line has 2 fields and the first line has 5"),
     );
     add(
         format!("b@example.com;B;;{secret};").as_bytes(),
-        Some("a moment is not like 2026-11-23T21:27:00Z"),
+        Some("a time is not in the format 2026-11-23T21:27:00Z"),
     );
-    add(b"b@example.com;B;;2999-01-01;", Some("a moment is in the future"));
+    add(b"b@example.com;B;;2999-01-01;", Some("a time is in the future"));
     add(format!("b@example.com;{long};;;").as_bytes(), Some("the line is longer than 64 KiB"));
     add(b"'=b@example.com;'=2+3;;;\"two\"\"\"", None);
     add(b"c@example.com;\"Cleo \"\"C\"\" Doe\";!;;\"in\r\ntwo lines\"", None);
@@ -376,10 +376,10 @@ fn every_rejected_line_gets_a_reason_and_its_content_is_never_printed() {
     let mut rejected: Vec<String> =
         fs::read_to_string(&rejects).unwrap().lines().skip(1).map(str::to_owned).collect();
     let number = |line: &String| line.split_once(',').unwrap().0.parse::<u64>().unwrap();
-    rejected.sort_by_key(number);
-    assert_eq!(rejected, lines);
-    assert!(error.contains("Ignored, because not known: column 5."), "{error}");
-    assert!(error.contains("Line 3: the address is no email address."), "{error}");
+    told.sort_by_key(number);
+    assert_eq!(told, lines);
+    assert!(error.contains("Ignored unknown column(s): 5."), "{error}");
+    assert!(error.contains("Line 3: the email is not valid."), "{error}");
     assert!(!error.contains(secret) && !error.contains("example.com"), "{error}");
     let names = "SELECT email || ' ' || display_name FROM users ORDER BY email";
     assert_eq!(
@@ -402,12 +402,12 @@ fn invalid_json_lines_and_invalid_files_are_reported() {
     assert_eq!(
         error.lines().collect::<Vec<_>>(),
         [
-            "Line 3: the line is no JSON object.",
-            "Line 4: the line is no JSON object.",
-            "Line 5: a value is neither text nor true nor false.",
+            "Line 3: the line is not a JSON object.",
+            "Line 4: the line is not a JSON object.",
+            "Line 5: a value is neither a string nor a boolean.",
             "Line 6: the role is neither user nor admin.",
-            "Line 7: the password hash is not whole.",
-            "Line 8: the line is no JSON object.",
+            "Line 7: the password hash is incomplete or malformed.",
+            "Line 8: the line is not a JSON object.",
         ]
     );
     let states = "SELECT (email_verified_at = now() OR email_verified_at > now() - interval '1 minute')::text || disabled_at::date FROM users";
@@ -464,8 +464,8 @@ fn an_export_imports_back_unchanged() {
     let output = child.wait_with_output().unwrap();
     let message = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
-        message,
-        "Made 2 account(s), 1 of them with a password; 0 there already, 0 line(s) rejected.\n"
+        told,
+        "Created 2 account(s), 1 of them with a password; 0 already existed, 0 line(s) rejected.\n"
     );
     assert_eq!(other.db_texts(all), database.db_texts(all));
     assert_eq!(run(&Database::new(), &["user", "export"]).status.code(), Some(3));

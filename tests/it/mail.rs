@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use frontdesk::mail::{Message, outbox};
+use frontdesk::mail::{Message, Source, outbox};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -24,9 +24,9 @@ pub fn reset(name: &str) -> Message {
 
 /// A message without a credential.
 pub fn changed(name: &str) -> Message {
-    let at = OffsetDateTime::UNIX_EPOCH;
+    let source = Source { at: Some(OffsetDateTime::UNIX_EPOCH), ..Source::default() };
     let (by_reset, by_operator) = (false, false);
-    Message::PasswordChanged { display_name: name.to_owned(), by_reset, by_operator, at }
+    Message::PasswordChanged { display_name: name.to_owned(), by_reset, by_operator, source }
 }
 
 /// A server that sends its mail to `smtp`.
@@ -192,7 +192,7 @@ fn a_mail_folder_gets_one_eml_file_per_mail_readable_only_by_its_owner() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     assert_eq!(server.browser().get("/dev/mailbox").status, 404);
     let (code, out, _) = frontdesk(&database, &settings, &["doctor", "--json"]);
-    assert!(code == 4 && out.contains("an .eml file each"), "{out}");
+    assert!(code == 4 && out.contains("one .eml file per mail"), "{out}");
 }
 
 #[test]

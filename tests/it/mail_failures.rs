@@ -72,7 +72,7 @@ fn a_permanently_rejected_recipient_is_not_retried_and_others_still_get_mail() {
     until("the other is sent", || database.db_mails("sent") == 1);
     assert_eq!((smtp.replies("550"), smtp.received().len()), (1, 1));
     let log = server.log();
-    assert!(log.contains("mail is given up") && log.contains("550"), "{log}");
+    assert!(log.contains("mail failed permanently") && log.contains("550"), "{log}");
     assert!(!log.contains("refuse-ada") && !log.contains("is unknown here"), "{log}");
 }
 
@@ -335,6 +335,6 @@ fn a_mail_waits_while_the_disk_is_full_and_is_then_written_completely() {
     assert!(lengths[0].abs_diff(lengths[1]) < 64, "both are complete: {lengths:?}");
     assert_eq!(names().len(), 2, "{:?}", names());
     let (_, out, _) = frontdesk(&database, &settings, &["doctor"]);
-    assert!(out.contains("an .eml file each"), "{out}");
+    assert!(out.contains("one .eml file per mail"), "{out}");
     drop(server);
 }

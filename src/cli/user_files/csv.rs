@@ -103,13 +103,13 @@ impl<R: BufRead> Csv<R> {
     fn fields(&mut self, text: &[u8]) -> Result<Fields, String> {
         let text = std::str::from_utf8(text).map_err(|_| "the line is not UTF-8".to_owned())?;
         if !is_well_quoted(text.as_bytes(), self.delimiter) {
-            return Err("a quotation mark stands where none may".to_owned());
+            return Err("a quotation mark is in the wrong place".to_owned());
         }
         let values = split(&mut self.reader, text.as_bytes())
             .ok_or_else(|| "the line cannot be read as CSV".to_owned())?;
         if values.len() != self.columns.len() {
             return Err(format!(
-                "the line has {} fields and the first line {}",
+                "the line has {} fields and the first line has {}",
                 values.len(),
                 self.columns.len()
             ));
@@ -245,7 +245,7 @@ mod tests {
         let text =
             "email;display_name\r\na;\"Ada\r\nb;Bob\r\nc;\"C\nD\"\r\n\r\ne;E\"e\r\nf;\"Eve\r\n";
         let name = |name: &str| Ok(Some(name.to_owned()));
-        let misplaced = "a quotation mark stands where none may";
+        let misplaced = "a quotation mark is in the wrong place";
         assert_eq!(
             names(text),
             [

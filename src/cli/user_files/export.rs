@@ -33,7 +33,9 @@ pub(in crate::cli) async fn run(pool: &PgPool, asked: Export) -> anyhow::Result<
         }
     });
     if asked.with_hashes && path.is_none() && stdout().is_terminal() {
-        out::problem("These are password hashes: keep them from the scrollback of your terminal.");
+        out::problem(
+            "Warning: this prints password hashes, and your terminal may keep them in its scrollback.",
+        );
     }
     let Some(path) = path else {
         let count = write(pool, stdout().lock(), format, asked.with_hashes).await;
@@ -48,7 +50,7 @@ pub(in crate::cli) async fn run(pool: &PgPool, asked: Export) -> anyhow::Result<
     // Never over a file that is there, and never for others to read.
     let made: io::Result<File> =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let file = made.context("the file cannot be made")?;
+    let file = made.context("the file cannot be created")?;
     let written = match write(pool, &file, format, asked.with_hashes).await {
         Ok(count) => synced(&file, path).map(|()| count),
         Err(error) => Err(error),

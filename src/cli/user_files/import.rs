@@ -89,7 +89,7 @@ pub(in crate::cli) async fn run(pool: &PgPool, asked: Import) -> anyhow::Result<
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             store(pool, full, asked.dry_run, &mut counts, &mut rejects)
                 .await
-                .context("the import stopped half-way; the same command goes on")?;
+                .context("the import stopped halfway; run the same command again to continue")?;
         }
         if is_end {
             break;
@@ -131,7 +131,7 @@ async fn store(
                 counts.made += 1;
                 counts.with_password += u64::from(has_password);
             }
-            (false, true) => rejects.say(line, "the address is the same as on an earlier line")?,
+            (false, true) => rejects.say(line, "the email is the same as on an earlier line")?,
             (false, false) => counts.there += 1,
         }
     }
@@ -149,9 +149,9 @@ fn tell(asked: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<()> {
             "dry_run": asked.dry_run,
         }));
     }
-    let word = if asked.dry_run { "Would make" } else { "Made" };
+    let word = if asked.dry_run { "Would create" } else { "Created" };
     out::line(&format!(
-        "{word} {made} account(s), {with_password} of them with a password; {there} there already, {rejected} line(s) rejected."
+        "{word} {made} account(s), {with_password} of them with a password; {there} already existed, {rejected} line(s) rejected."
     ));
     Ok(())
 }
@@ -174,10 +174,7 @@ fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Re
             let csv = csv.map_err(anyhow::Error::msg)?;
             let unknown = csv.unknown();
             if !unknown.is_empty() {
-                out::problem(&format!(
-                    "Ignored, because not known: column {}.",
-                    unknown.join(", ")
-                ));
+                out::problem(&format!("Ignored unknown column(s): {}.", unknown.join(", ")));
             }
             Ok(Reader::Csv(Box::new(csv)))
         }
@@ -219,7 +216,7 @@ struct Rejects {
 impl Rejects {
     fn new(path: Option<&std::path::Path>) -> anyhow::Result<Self> {
         let create =
-            |path| File::create_new(path).context("the file for rejected lines cannot be made");
+            |path| File::create_new(path).context("the file for rejected lines cannot be created");
         let mut file = path.map(create).transpose()?.map(BufWriter::new);
         if let Some(file) = &mut file {
             writeln!(file, "line,reason")?;

@@ -20,8 +20,8 @@ pub(super) struct Rules {
 
 /// `Err` is the reason for people.
 pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static str> {
-    let address = fields.get(Column::Email).ok_or("the address is missing")?;
-    let email = EmailAddress::parse(address).map_err(|_| "the address is no email address")?;
+    let address = fields.get(Column::Email).ok_or("the email is missing")?;
+    let email = EmailAddress::parse(address).map_err(|_| "the email is not valid")?;
     let name = match fields.get(Column::DisplayName) {
         Some(name) => name,
         None => email.as_typed().rsplit_once('@').map_or("", |(local, _)| local),
@@ -29,12 +29,12 @@ pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static
     let display_name = DisplayName::parse(name).map_err(|problem| match problem {
         DisplayNameProblem::Empty => "the name is empty",
         DisplayNameProblem::TooLong => "the name is longer than 64 characters",
-        DisplayNameProblem::Unshowable => "the name has a character that cannot be shown",
+        DisplayNameProblem::Unshowable => "the name contains a character that cannot be displayed",
     })?;
     let role = match fields.get(Column::Role) {
         None | Some("user") => Role::User,
         Some("admin") if rules.allow_admins => Role::Admin,
-        Some("admin") => return Err("an admin; say --allow-admins if that is meant"),
+        Some("admin") => return Err("the role is admin; use --allow-admins to accept it"),
         Some(_) => return Err("the role is neither user nor admin"),
     };
     let past = |column| moment(fields, column, Some(rules.now));
@@ -66,12 +66,12 @@ fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static
         Some("named") => HashFormat::Named,
         Some("better-auth") => HashFormat::BetterAuth,
         Some("node-scrypt") => HashFormat::NodeScrypt,
-        Some(_) => return Err("the hash format is none that is known"),
+        Some(_) => return Err("the hash format is unknown"),
     };
     let adopted = PasswordHash::adopt(text, format).map_err(|problem| match problem {
-        Unknown => "the password hash is of no format that is known",
-        Broken => "the password hash is not whole",
-        TooCostly => "the password hash asks for more work than a sign-in may take",
+        Unknown => "the password hash has an unknown format",
+        Broken => "the password hash is incomplete or malformed",
+        TooCostly => "the parameters of the password hash exceed the cost limit of a sign-in",
     });
     adopted.map(Some)
 }
@@ -91,7 +91,7 @@ fn moment(
     column: Column,
     latest: Option<OffsetDateTime>,
 ) -> Result<Option<OffsetDateTime>, &'static str> {
-    const NONE: &str = "a moment is not like 2026-11-23T21:27:00Z";
+    const NONE: &str = "a time is not in the format 2026-11-23T21:27:00Z";
     let Some(text) = fields.get(column) else { return Ok(None) };
     let mut text = text.trim().replacen(' ', "T", 1);
     if text.len() > 40 || !text.is_ascii() {
@@ -109,11 +109,11 @@ fn moment(
     };
     let then = OffsetDateTime::parse(&format!("{day}T{clock}"), &Rfc3339).map_err(|_| NONE)?;
     if then < OffsetDateTime::UNIX_EPOCH {
-        return Err("a moment is before 1970");
+        return Err("a time is before 1970");
     }
     match latest {
         // Clocks of two systems never agree.
-        Some(latest) if then > latest + Duration::DAY => Err("a moment is in the future"),
+        Some(latest) if then > latest + Duration::DAY => Err("a time is in the future"),
         _ => Ok(Some(then)),
     }
 }

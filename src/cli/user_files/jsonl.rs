@@ -31,7 +31,7 @@ fn read(text: &[u8]) -> Result<Fields, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the line is not UTF-8".to_owned())?;
     // The error of the parser would quote what it found.
     let object: Map<String, Value> =
-        serde_json::from_str(text).map_err(|_| "the line is no JSON object".to_owned())?;
+        serde_json::from_str(text).map_err(|_| "the line is not a JSON object".to_owned())?;
     let mut fields = Fields::default();
     for (key, value) in object {
         let Some(column) = Column::named(&key) else { continue };
@@ -39,7 +39,7 @@ fn read(text: &[u8]) -> Result<Fields, String> {
             Value::Null => continue,
             Value::String(text) => text,
             Value::Bool(yes) => yes.to_string(),
-            _ => return Err("a value is neither text nor true nor false".to_owned()),
+            _ => return Err("a value is neither a string nor a boolean".to_owned()),
         };
         fields.set(column, value);
     }

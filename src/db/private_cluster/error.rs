@@ -9,12 +9,12 @@ use std::time::Duration;
 pub enum ClusterError {
     /// Not installed.
     #[error(
-        "PostgreSQL 15 or newer is not installed. Install it:\n  Debian, Ubuntu:  apt-get install postgresql\n  Fedora:          dnf install postgresql-server\n  macOS:           brew install postgresql@17\nor set DATABASE_URL to a PostgreSQL that runs elsewhere."
+        "PostgreSQL 15 or newer is not installed. Install it:\n  Debian, Ubuntu:  apt-get install postgresql\n  Fedora:          dnf install postgresql-server\n  macOS:           brew install postgresql@17\nor set DATABASE_URL to an existing PostgreSQL."
     )]
     NotInstalled,
     /// Made by another major version.
     #[error(
-        "the data in {folder} was made by PostgreSQL {made}, and only {found} is installed. Install PostgreSQL {made}, or move the data with pg_upgrade."
+        "the data in {folder} was created by PostgreSQL {made}, but only {found} is installed. Install PostgreSQL {made}, or migrate the data with pg_upgrade."
     )]
     OtherVersion {
         /// Where.
@@ -49,7 +49,7 @@ pub enum ClusterError {
         words: String,
     },
     /// The server ended unexpectedly.
-    #[error("the private PostgreSQL ended ({how}). {words}")]
+    #[error("the private PostgreSQL stopped unexpectedly ({how}). {words}")]
     Ended {
         /// Its exit code, or the signal that ended it.
         how: String,
@@ -75,7 +75,7 @@ pub enum ClusterError {
     },
     /// No unprivileged user.
     #[error(
-        "PostgreSQL refuses to run as root, and this machine has neither a user postgres nor nobody. Run Frontdesk as an ordinary user."
+        "PostgreSQL refuses to run as root, and this machine has neither the user postgres nor the user nobody. Run Frontdesk as an unprivileged user."
     )]
     NoUser,
     /// Files and folders.

@@ -87,7 +87,11 @@ impl Place {
             if let Some(handle) = &server.handle
                 && let Some((_, signal)) = signals.next_if(|(after, _)| *after <= waited)
             {
-                tracing::warn!(pid, ?signal, "stopping the PostgreSQL that a former run has left");
+                tracing::warn!(
+                    pid,
+                    ?signal,
+                    "stopping the PostgreSQL that a previous run left running"
+                );
                 handle.signal(signal);
             }
             tokio::time::sleep(POLL).await;

@@ -42,9 +42,9 @@ impl Place {
     /// Makes the folders, or another place for them when the owner could not reach them.
     pub(super) fn prepare(data_dir: &Path) -> Result<Self, ClusterError> {
         fs::create_dir_all(data_dir)
-            .map_err(|error| files("the data folder can not be made", data_dir, error))?;
+            .map_err(|error| files("the data folder cannot be created", data_dir, error))?;
         let mut folder = fs::canonicalize(data_dir)
-            .map_err(|error| files("the data folder can not be read", data_dir, error))?;
+            .map_err(|error| files("the data folder cannot be read", data_dir, error))?;
         let owner = owner()?;
         if let Owner::Other { uid, gid } = owner
             && !is_reachable(&folder, uid, gid)
@@ -52,11 +52,11 @@ impl Place {
             let elsewhere = Path::new("/var/lib/frontdesk").join(name_of(&folder));
             tracing::info!(
                 folder = %elsewhere.display(),
-                "the private database lies here, because its user can not reach {}",
+                "the private database is stored here because its user cannot access {}",
                 folder.display()
             );
             fs::create_dir_all(&elsewhere)
-                .map_err(|error| files("the data folder can not be made", &elsewhere, error))?;
+                .map_err(|error| files("the data folder cannot be created", &elsewhere, error))?;
             folder = elsewhere;
         }
         let cluster = folder.join("database");
@@ -72,7 +72,7 @@ impl Place {
     /// The lock of this place for as long as the file is open; `None` when another process has it.
     pub(super) fn lock(&self) -> Result<Option<File>, ClusterError> {
         let path = self.folder.join("lock");
-        let failed = |error| files("the lock of the data folder can not be taken", &path, error);
+        let failed = |error| files("the data folder cannot be locked", &path, error);
         let file =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         match file.try_lock() {
@@ -129,7 +129,7 @@ impl Place {
             return format!("It wrote nothing to {}.", path.display());
         }
         let end = lines[lines.len().saturating_sub(8)..].join("\n");
-        format!("Its last words, from {}:\n{end}", path.display())
+        format!("The end of its log, {}:\n{end}", path.display())
     }
 
     /// The address of a database here.
@@ -146,7 +146,7 @@ impl Place {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(text.trim().parse().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(files("the data folder can not be read", &path, error)),
+            Err(error) => Err(files("the data folder cannot be read", &path, error)),
         }
     }
 
@@ -241,11 +241,10 @@ pub(super) fn own_folder(path: &Path, owner: Owner) -> Result<(), ClusterError> 
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => {
-            return Err(files("a folder of the private database can not be made", path, error));
+            return Err(files("a folder of the private database cannot be created", path, error));
         }
     }
-    let failed =
-        |error| files("a folder of the private database can not be looked at", path, error);
+    let failed = |error| files("a folder of the private database cannot be inspected", path, error);
     let meta = fs::symlink_metadata(path).map_err(failed)?;
     let ours = rustix::process::geteuid().as_raw();
     let wanted = match owner {
@@ -253,8 +252,8 @@ pub(super) fn own_folder(path: &Path, owner: Owner) -> Result<(), ClusterError> 
         Owner::Other { uid, .. } => uid,
     };
     if !meta.is_dir() || (meta.uid() != ours && meta.uid() != wanted) {
-        let theirs = io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else");
-        return Err(files("a folder of the private database can not be used", path, theirs));
+        let theirs = io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user");
+        return Err(files("a folder of the private database cannot be used", path, theirs));
     }
     if let Owner::Other { uid, gid } = owner {
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(failed)?;

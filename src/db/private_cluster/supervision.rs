@@ -41,7 +41,7 @@ impl Running {
                 tracing::error!(
                     why,
                     ?pause,
-                    "the private PostgreSQL is down; it will be restarted"
+                    "the private PostgreSQL is down and will be restarted"
                 );
                 tokio::time::sleep(pause).await;
                 match self.restart(place).await {
@@ -81,7 +81,7 @@ fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) if code > 128 => format!("signal {}", code - 128),
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("the shell that runs it got signal {signal}"),
+        (None, Some(signal)) => format!("its parent shell was ended by signal {signal}"),
         (None, None) => "for an unknown reason".to_owned(),
     }
 }

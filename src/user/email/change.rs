@@ -6,6 +6,7 @@
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 
 use super::address::EmailAddress;
 use super::token::{Consumed, Owner, Purpose};
@@ -14,7 +15,7 @@ use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Requester, SessionEnded, notice};
 use crate::user::email;
 use crate::user::session_rules::{self, AccountEvent, Ended};
 
@@ -93,6 +94,7 @@ pub(in crate::user) async fn apply(
     }
     let ended =
         session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
+    let source = notice::source(origin, OffsetDateTime::now_utc());
     // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
     if owner.email_verified_at.is_none() {
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)
@@ -105,12 +107,13 @@ pub(in crate::user) async fn apply(
             display_name: owner.display_name.clone(),
             new_email: new.email.clone(),
             undo_token: issued.token,
+            source: source.clone(),
         };
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
     }
     let display_name = owner.display_name;
     let (restored, deletion_canceled) = (false, false);
-    let message = Message::EmailConfirmed { display_name, restored, deletion_canceled };
+    let message = Message::EmailConfirmed { display_name, restored, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
     let details = json!({ "by": by, "ended_sessions": ended.sessions });
     record(connection, "email_changed", user, details, origin).await?;

@@ -13,6 +13,7 @@ use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
+use crate::session::notice;
 use crate::user::session_rules::{self, AccountEvent};
 use crate::user::{deletion, email, password};
 
@@ -105,7 +106,9 @@ async fn undo_in(
     let deletion_canceled =
         deletion::cancel_since(connection, user, old.created_at, origin).await?;
     let display_name = owner.display_name;
-    let restored = Message::EmailConfirmed { display_name, restored: true, deletion_canceled };
+    let source = notice::source(origin, OffsetDateTime::now_utc());
+    let restored =
+        Message::EmailConfirmed { display_name, restored: true, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &old.email, &restored).await?;
     // The owner may have changed it back before, by another change.
     if owner.email_canonical != old.email_canonical {

@@ -12,7 +12,7 @@ use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Requester, SessionEnded, notice};
 use crate::user::email::token::Purpose;
 use crate::user::session_rules::{self, AccountEvent, Ended};
 use crate::user::{email, rate_limit};
@@ -160,7 +160,7 @@ async fn apply(
         display_name: owner.display_name,
         by_reset: by_link,
         by_operator: keep.is_none() && !by_link,
-        at: owner.at,
+        source: notice::source(origin, owner.at),
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
     Ok(Some((ended, owner.at)))

@@ -7,7 +7,7 @@ use frontdesk::db::private_cluster::ClusterError;
 
 use super::*;
 
-const RESTARTS: &str = "the private PostgreSQL is down; it will be restarted";
+const RESTARTS: &str = "the private PostgreSQL is down and will be restarted";
 
 /// Sets the flag when dropped, so that the threads that read it also end if the test fails.
 struct Over<'a>(&'a AtomicBool);
@@ -65,7 +65,7 @@ fn a_killed_postgresql_is_restarted_under_traffic_and_no_one_is_signed_out() {
     assert!(ada.clone().is_signed_in());
     let logged = |text: &str| server.log().matches(text).count();
     until("both restarts are logged", || logged("the private PostgreSQL is running again") == 2);
-    assert_eq!(logged("ended (signal 9)"), 2, "{}", server.log());
+    assert_eq!(logged("stopped unexpectedly (signal 9)"), 2, "{}", server.log());
     let failures = logged(RESTARTS);
     // A requested stop is not logged as a failure.
     let last = postmaster(&folder).unwrap();
@@ -97,7 +97,7 @@ fn a_postgresql_whose_supervising_shell_is_killed_is_stopped_and_restarted() {
         pid = restarted;
         assert!(ada.is_signed_in());
     }
-    assert!(server.log().contains("the shell that runs it got signal 9"), "{}", server.log());
+    assert!(server.log().contains("its parent shell was ended by signal 9"), "{}", server.log());
     clean(server, &folder);
 }
 

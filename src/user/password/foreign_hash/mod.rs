@@ -42,13 +42,13 @@ pub enum HashFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashProblem {
     /// No format of ours begins like this.
-    #[error("the password hash is of no format that is known")]
+    #[error("the password hash has an unknown format")]
     Unknown,
     /// It begins like one and goes on otherwise.
-    #[error("the password hash is not whole")]
+    #[error("the password hash is incomplete or malformed")]
     Broken,
     /// One sign-in with it would cost too much time or memory.
-    #[error("the password hash asks for more work than a sign-in may take")]
+    #[error("the parameters of the password hash exceed the cost limit of a sign-in")]
     TooCostly,
 }
 

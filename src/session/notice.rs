@@ -1,0 +1,17 @@
+//! The source of a change, as security notices report it.
+
+use time::OffsetDateTime;
+
+use super::user_agent;
+use crate::audit::{Actor, Origin};
+use crate::mail::Source;
+
+/// Browser and IP address of `origin`, at the time `at`. An operator and a background job have no browser.
+pub fn source(origin: &Origin, at: OffsetDateTime) -> Source {
+    let is_user = origin.actor == Actor::User;
+    Source {
+        at: Some(at),
+        device: is_user.then(|| user_agent::describe(origin.user_agent.as_deref()).title),
+        ip_address: origin.ip_address.map(|ip_address| ip_address.to_string()),
+    }
+}
