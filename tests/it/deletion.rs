@@ -189,8 +189,8 @@ fn an_account_is_deleted_when_due_and_never_after_cancellation() {
     due("soon", "1 hour");
     due("kept", "-2 days");
     due("due", "-1 day");
-    // A cancellation holds the row while the deletion is due: the job skips the locked row, and after the commit the
-    // deletion is no longer due.
+    // A cancellation holds the row while the deletion is due: the job skips the locked row, and after the
+    // commit the deletion is no longer due.
     let _on = database.runtime.enter();
     let mut connection = database.runtime.block_on(database.pool.acquire()).unwrap();
     let mut cancel = |sql: &'static str| {

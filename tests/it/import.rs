@@ -1,4 +1,5 @@
-//! Importing users from other systems: file formats, password hashes created by those systems, and rejected lines.
+//! Importing users from other systems: file formats, password hashes created by those systems, and rejected
+//! lines.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -196,7 +197,8 @@ fn a_concurrent_password_change_is_not_overwritten_by_a_hash_upgrade() {
     let [_, _, password, hash] = fixture("django-pbkdf2-sha256-default");
     let path = file("race", format!("email,password_hash\nada@example.com,{hash}\n"));
     assert_eq!(import(&database, &path, &[]).0, 0);
-    // An open transaction sets another password. The sign-in reads the old hash, and its upgrade waits for the row lock.
+    // An open transaction sets another password. The sign-in reads the old hash, and its upgrade waits for
+    // the row lock.
     let mut change = database.runtime.block_on(PgConnection::connect(&database.url)).unwrap();
     let mut execute = |sql: &'static str| {
         let output = database.runtime.block_on(sqlx::query(sql).execute(&mut change));
