@@ -81,7 +81,7 @@ fn an_undo_invalidates_password_and_sessions_and_asks_for_a_new_password() {
         assert_eq!(thief.login(email, password).status, 422, "{email} {password}");
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
-    // A typo and a reload, then the new password; the email is not asked for again.
+    // A typo and a reload, then the new password; the form does not ask for the email.
     assert_eq!(set_password(&mut ada, &form, "short"), 422);
     assert!(ada.get(&form).body.contains("value=\"ada@example.com\""));
     assert_eq!(set_password(&mut ada, &form, LAST), 303);

@@ -39,7 +39,9 @@ pub fn db_mails(database: &Database) -> Vec<Mail> {
         .unwrap();
     rows.into_iter()
         .map(|(id, kind, recipient, sealed)| {
-            let plain = sealer.open(&format!("mail_outbox:{id}"), &sealed).expect("our key");
+            let plain = sealer
+                .open(&format!("mail_outbox:{id}"), &sealed)
+                .expect("sealed with the key of the tests");
             Mail { recipient, kind, data: serde_json::from_slice(&plain).unwrap() }
         })
         .collect()

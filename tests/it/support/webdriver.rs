@@ -96,7 +96,7 @@ impl Driver {
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        let response = self.try_call(method, path, body).expect("chromedriver answers");
+        let response = self.try_call(method, path, body).expect("chromedriver responds");
         assert_eq!(response["status"], 200, "{method} {path}: {response}");
         response["value"].clone()
     }
@@ -164,7 +164,7 @@ impl Window<'_> {
         let began = Instant::now();
         loop {
             let path = format!("/session/{}/element/{}/text", self.session, self.find(css));
-            let response = self.driver.try_call("GET", &path, &Value::Null).expect("an answer");
+            let response = self.driver.try_call("GET", &path, &Value::Null).expect("a response");
             if response["status"] == 200 {
                 return response["value"].as_str().expect("a text").to_owned();
             }
@@ -220,7 +220,7 @@ impl Window<'_> {
     /// A screenshot as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let encoded = self.call("GET", "/screenshot", &Value::Null);
-        let encoded = encoded.as_str().expect("a picture");
+        let encoded = encoded.as_str().expect("a screenshot");
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).expect("base64")
     }
 
