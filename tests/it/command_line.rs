@@ -81,9 +81,9 @@ fn user_commands_create_disable_enable_and_change_an_account() {
         (0, "ada@example.com now has the role user and was signed out everywhere.\n")
     );
     assert!(!browser.is_signed_in());
-    let nobody = run(&database, &["user", "show", "eve@example.com"], "");
-    assert_eq!(nobody.code, 3);
-    assert!(nobody.error.contains("No such account: eve@example.com"));
+    let unknown = run(&database, &["user", "show", "eve@example.com"], "");
+    assert_eq!(unknown.code, 3);
+    assert!(unknown.error.contains("No such account: eve@example.com"));
     assert_eq!(json(&run(&database, &["user", "list", "--json"], "")).as_array().unwrap().len(), 1);
     let events = database
         .db_texts("SELECT DISTINCT event FROM audit_events WHERE actor = 'operator' ORDER BY 1");
@@ -152,7 +152,7 @@ fn doctor_reports_problems_and_how_to_fix_them() {
     let output = run(&empty, &["doctor"], "");
     assert_eq!(output.code, 4);
     assert!(
-        said.out.contains("frontdesk migrate run") && said.out.contains("Problems found."),
+        output.out.contains("frontdesk migrate run") && output.out.contains("Problems found."),
         "{}",
         output.out
     );

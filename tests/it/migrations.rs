@@ -198,8 +198,8 @@ fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
     let empty = Database::empty();
     let error = rejection(&empty, &off);
     assert!(
-        said.contains(&format!("{} migration(s) are pending", ups()))
-            && said.contains("frontdesk migrate run"),
+        error.contains(&format!("{} migration(s) are pending", migration_count()))
+            && error.contains("frontdesk migrate run"),
         "{error}"
     );
 
@@ -209,8 +209,8 @@ fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
          VALUES (29990101000000, 'of the future', true, '\\x00', 0)",
     );
     for settings in [&off[..], &[]] {
-        let said = refused(&newer, settings);
-        assert!(said.contains("newer than this version of Frontdesk"), "{error}");
+        let error = rejection(&newer, settings);
+        assert!(error.contains("newer than this version of Frontdesk"), "{error}");
     }
     let dirty = Database::new();
     dirty.db_execute("UPDATE _sqlx_migrations SET success = false WHERE version = 20261123000003");
@@ -222,8 +222,8 @@ fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
     changed.db_execute(
         "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 20261123000001",
     );
-    let said = refused(&changed, &[]);
-    assert!(said.contains("differs from the one in this version of Frontdesk"), "{error}");
+    let error = rejection(&changed, &[]);
+    assert!(error.contains("differs from the one in this version of Frontdesk"), "{error}");
 }
 
 #[test]

@@ -332,7 +332,7 @@ fn a_second_signal_stops_without_waiting_for_requests_in_flight() {
         database.db_count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
     });
     server.signal("TERM");
-    until(|| server.log().contains("stopping: finishing requests in flight"));
+    wait_until(|| server.log().contains("stopping: finishing requests in flight"));
     server.signal("TERM");
     assert_eq!(server.ended(), Some(0));
     assert!(server.log().contains("stopping immediately"), "{}", server.log());
@@ -363,5 +363,5 @@ fn wrong_settings_are_all_reported_and_the_server_does_not_start() {
     ])
     .err()
     .unwrap();
-    assert!(away.contains("Cannot connect to PostgreSQL") && !away.contains("hunter2"), "{log}");
+    assert!(log.contains("Cannot connect to PostgreSQL") && !log.contains("hunter2"), "{log}");
 }

@@ -181,7 +181,7 @@ fn a_postgresql_left_by_a_former_run_is_stopped_before_another_is_started() {
         let program = env!("CARGO_BIN_EXE_frontdesk");
         let words = [wrapper, &[program, "user", "list"]].concat();
         let mut next = Command::new(words[0]);
-        let listed = said(configure(&mut next, &folder).args(&words[1..]));
+        let listed = output_of(configure(&mut next, &folder).args(&words[1..]));
         assert!(
             listed.contains("stopping the PostgreSQL that a previous run left running"),
             "{listed}"
