@@ -41,7 +41,7 @@ pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<Ex
             // The trail outlives the account.
             Ok(id) => Some(id),
             Err(_) => match user::find(database, &Who { who: who.clone() }).await? {
-                Some(found) => Some(found.id()),
+                Some(found) => Some(found.id),
                 None => return Ok(ExitStatus::NothingFound),
             },
         },

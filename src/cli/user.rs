@@ -12,13 +12,14 @@ use crate::config::Config;
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::id::UserId;
+use crate::role::Role;
 use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
 use crate::user::email::address::EmailAddress;
 use crate::user::password::change::set_by_operator;
 use crate::user::password::hasher::{Hasher, PasswordHash};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
-use crate::user::users::{self, Inserted, Role};
+use crate::user::users::{self, Inserted};
 use crate::user::{User, deletion, rate_limit};
 use crate::web::relative_time;
 
@@ -37,7 +38,7 @@ pub(super) async fn run(
             let made =
                 users::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
             match made {
-                Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id())),
+                Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
                 Inserted::EmailTaken => {
                     anyhow::bail!("an account with the email {email} already exists")
                 }
@@ -57,7 +58,7 @@ pub(super) async fn run(
                     [
                         user.email.clone(),
                         user.display_name.clone(),
-                        user.role.clone(),
+                        user.role.as_str().to_owned(),
                         state(user).to_owned(),
                         relative_time::relative(user.created_at, now),
                     ]
@@ -70,7 +71,7 @@ pub(super) async fn run(
             let Some(user) = find(database, &who).await? else {
                 return Ok(ExitStatus::NothingFound);
             };
-            let sessions = list::count_for_user(pool, user.id()).await?;
+            let sessions = list::count_for_user(pool, user.id).await?;
             if json {
                 let mut shown = data(&user);
                 shown["sessions"] = json!(sessions);
@@ -83,7 +84,7 @@ pub(super) async fn run(
                 ("ID", user.id.to_string()),
                 ("Email", user.email.clone()),
                 ("Name", user.display_name.clone()),
-                ("Role", user.role.clone()),
+                ("Role", user.role.as_str().to_owned()),
                 ("State", state(&user).to_owned()),
                 ("Created", relative_time::exact(user.created_at)),
                 ("Password", format!("changed {changed}")),
@@ -103,8 +104,7 @@ pub(super) async fn run(
                 return Ok(ExitStatus::WrongUse);
             }
             let sealer = Sealer::new(config.secret_keys()?.as_slice());
-            let deleted =
-                deletion::delete_now(pool, &sealer, user.id(), Origin::operator()).await?;
+            let deleted = deletion::delete_now(pool, &sealer, user.id, Origin::operator()).await?;
             await_invalidation(pool, None).await;
             let word = if deleted { "was deleted" } else { "was already deleted" };
             out::line(&format!("{} {word}.", user.email));
@@ -118,7 +118,7 @@ pub(super) async fn run(
             };
             let hash = ask_password(config, &user.email, &user.display_name).await?;
             let sealer = Sealer::new(config.secret_keys()?.as_slice());
-            set_by_operator(pool, sealer, user.id(), hash, Origin::operator()).await?;
+            set_by_operator(pool, sealer, user.id, hash, Origin::operator()).await?;
             await_invalidation(pool, None).await;
             out::line(&format!("{} has a new password and was signed out everywhere.", user.email));
             Ok(ExitStatus::Done)
@@ -137,7 +137,7 @@ pub(super) async fn run(
                 return Ok(ExitStatus::NothingFound);
             };
             let role = if demote { Role::User } else { Role::Admin };
-            let changed = users::set_role(pool, user.id(), role, Origin::operator()).await?;
+            let changed = users::set_role(pool, user.id, role, Origin::operator()).await?;
             await_invalidation(pool, None).await;
             let said = match changed {
                 true => format!("now has the role {} and was signed out everywhere", role.as_str()),
@@ -172,7 +172,7 @@ async fn set_disabled(
 ) -> anyhow::Result<ExitStatus> {
     let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
     let changed =
-        users::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
+        users::set_disabled(&database.pool, user.id, disabled, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
     let said = match (disabled, changed) {
         (true, true) => "is disabled and was signed out everywhere",

@@ -36,7 +36,7 @@ pub async fn enqueue(
         "#,
         id,
         message.kind(),
-        user.map(UserId::uuid),
+        user as Option<UserId>,
         recipient,
         sealer.seal(&purpose(id), &plain),
     )
@@ -57,7 +57,7 @@ pub async fn forget(
          WHERE user_id = $1
             OR lower(recipient) = lower($2)
         "#,
-        user.uuid(),
+        user as UserId,
         recipient,
     )
     .execute(connection)
