@@ -17,7 +17,7 @@ fn users_see_their_own_audit_events_in_plain_words_newest_first() {
     let mut bob = registered(&server, "bob@example.com");
     server.browser().login("ada@example.com", "not the password");
     let mut phone = server.browser();
-    phone.agent = "curl/8.14.1".to_owned();
+    phone.user_agent = "curl/8.14.1".to_owned();
     phone.login("ada@example.com", PASSWORD);
     run(&database, &["user", "disable", "bob@example.com"], "");
     run(&database, &["user", "enable", "bob@example.com"], "");

@@ -1,5 +1,5 @@
-//! Canary secrets are searched for everywhere that data is written: logs, metrics, audit events, tables, mail, and the log
-//! of a PostgreSQL that logs every statement with its parameters.
+//! Canary secrets are searched for everywhere that data is written: logs, metrics, audit events, tables,
+//! mail, and the log of a PostgreSQL that logs every statement with its parameters.
 
 use actix_web::cookie::{Cookie, CookieJar, Key};
 use frontdesk::db::cluster::Cluster as PostgreSql;

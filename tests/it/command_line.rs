@@ -74,7 +74,7 @@ fn user_commands_create_disable_enable_and_change_an_account() {
         (Some(false), Some(true))
     );
     assert_eq!(browser.login("ada@example.com", OTHER_PASSWORD).status, 303);
-    assert_eq!(run(&database, &["user", "promote", &id], "").code, 3, "was admin already");
+    assert_eq!(run(&database, &["user", "promote", &id], "").code, 3, "already an admin");
     let demoted = run(&database, &["user", "promote", &id, "--demote"], "");
     assert_eq!(
         (demoted.code, demoted.out.as_str()),

@@ -65,8 +65,8 @@ fn rotating_the_key_twice_under_load_signs_no_user_out() {
         "Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf",
         "Mn3Bv7Cx1Zl5Kj9Hg2Fd6Sa4Po8Iu0YtReWqAzSxDcFvGbHn",
     ] {
-        // Both servers run at the same time, as in a rolling restart behind a proxy. The old server accepts the new
-        // key too, as the last of its keys.
+        // Both servers run at the same time, as in a rolling restart behind a proxy. The old server accepts
+        // the new key too, as the last of its keys.
         let old_server_keys = format!("{},{new_key}", keys.join(","));
         let old_server = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &old_server_keys)]);
         keys.insert(0, new_key.to_owned());

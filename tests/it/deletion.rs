@@ -52,7 +52,7 @@ fn a_deletion_request_signs_out_everywhere_and_signing_in_leads_to_cancellation(
     let response = first.post("/account/delete", &[]);
     assert_eq!((response.status, response.location()), (303, "/"));
     assert_eq!(response.header("clear-site-data"), Some("\"cache\""));
-    assert!(first.session().is_none(), "the cookie is gone");
+    assert!(first.session().is_none(), "the cookie is deleted");
     assert!(first.get("/").body.contains("To keep it, sign in before then."));
     for server in &servers {
         assert!(!first.on_server(&server.addr).is_signed_in());
@@ -149,7 +149,7 @@ fn a_deleted_account_leaves_only_anonymous_audit_events() {
         "SELECT count(*) FROM audit_events WHERE user_id = '{id}'
             AND num_nonnulls(ip_address, user_agent, session_id, request_id) > 0"
     ));
-    assert_eq!(identified, 0, "events keep kind and time alone");
+    assert_eq!(identified, 0, "events keep only kind and time");
     for session in sessions {
         assert!(rows_containing(&database, &session).is_empty(), "{session}");
     }
@@ -189,8 +189,8 @@ fn an_account_is_deleted_when_due_and_never_after_cancellation() {
     due("soon", "1 hour");
     due("kept", "-2 days");
     due("due", "-1 day");
-    // A cancellation holds the row while the deletion is due: the job skips the locked row, and after the commit the
-    // deletion is no longer due.
+    // A cancellation holds the row while the deletion is due: the job skips the locked row, and after the
+    // commit the deletion is no longer due.
     let _on = database.runtime.enter();
     let mut connection = database.runtime.block_on(database.pool.acquire()).unwrap();
     let mut cancel = |sql: &'static str| {

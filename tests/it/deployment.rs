@@ -1,5 +1,5 @@
-//! Common deployments: PgBouncer in transaction mode, nginx in front of several servers, and a primary that becomes
-//! read-only while connections stay open.
+//! Common deployments: PgBouncer in transaction mode, nginx in front of several servers, and a primary that
+//! becomes read-only while connections stay open.
 
 use std::fs;
 use std::net::TcpStream;
@@ -182,7 +182,8 @@ fn a_column_type_change_under_open_connections_fails_no_request() {
     };
     pages();
     database.db_execute("DROP VIEW active_sessions");
-    // From now on PostgreSQL rejects prepared statements that return this column: their result type has changed.
+    // From now on PostgreSQL rejects prepared statements that return this column: their result type has
+    // changed.
     database.db_execute("ALTER TABLE users ALTER COLUMN display_name TYPE varchar(500)");
     pages();
 }

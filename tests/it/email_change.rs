@@ -119,8 +119,8 @@ fn concurrent_changes_never_confirm_the_wrong_email() {
             both.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let winner = responses.iter().position(|(_, to, _)| to == "/account/email").unwrap();
-        // The other link is invalid. The cookie sent with it is invalid as well once the session has a new secret: a
-        // request that arrives after that is redirected to sign-in.
+        // The other link is invalid. The cookie sent with it is invalid as well once the session has a new
+        // secret: a request that arrives after that is redirected to sign-in.
         let (status, to, _) = &responses[1 - winner];
         assert!(
             [410, 422].contains(status) || to.starts_with("/login"),

@@ -1,4 +1,5 @@
-//! Undoing an email change gives the account back to its owner: what is invalidated, what stays, and the new password.
+//! Undoing an email change gives the account back to its owner: what is invalidated, what stays, and the new
+//! password.
 
 use crate::support::breakpoint::Breakpoint;
 use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
@@ -80,7 +81,7 @@ fn an_undo_invalidates_password_and_sessions_and_asks_for_a_new_password() {
         assert_eq!(thief.login(email, password).status, 422, "{email} {password}");
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
-    // A typo and a reload, then the new password; the email is not asked for again.
+    // A typo and a reload, then the new password; the form does not ask for the email.
     assert_eq!(set_password(&mut ada, &form, "short"), 422);
     assert!(ada.get(&form).body.contains("value=\"ada@example.com\""));
     assert_eq!(set_password(&mut ada, &form, LAST), 303);
@@ -230,8 +231,8 @@ fn a_reset_link_to_the_new_email_does_not_replace_the_one_to_the_old_email() {
 
 #[test]
 fn chained_changes_can_be_undone_in_any_order_and_the_earliest_email_wins() {
-    // The order in which three changes are undone, by index, each with the email that it restores. None: the link is
-    // invalid.
+    // The order in which three changes are undone, by index, each with the email that it restores. None: the
+    // link is invalid.
     type Chain<'a> = &'a [(usize, Option<&'a str>)];
     let emails = [OLD, "one@example.com", "two@example.com", "three@example.com"];
     let orders: [Chain<'_>; 5] = [

@@ -1,5 +1,5 @@
-//! User enumeration: responses of sign-in, registration and recovery are identical for every account state. That their
-//! times are identical is tested in tests/quiet.
+//! User enumeration: responses of sign-in, registration and recovery are identical for every account state.
+//! That their times are identical is tested in tests/quiet.
 
 use crate::support::account_states::{
     ACCOUNT_STATES, db_account_states, register, request_password_reset,

@@ -1,5 +1,5 @@
-//! Every page in every state: no violation found by axe-core, valid HTML, no horizontal scrolling, light and dark, from
-//! phone to wide screen. Saves a screenshot of each in target/tmp/pages.
+//! Every page in every state: no violation found by axe-core, valid HTML, no horizontal scrolling, light and
+//! dark, from phone to wide screen. Saves a screenshot of each in target/tmp/pages.
 
 mod account_deletion;
 mod mailed_links;
@@ -121,7 +121,7 @@ fn axe_finds_no_violation_on_any_page_in_any_state() {
         "something else",
     ] {
         let mut other = Browser::new(&server.addr);
-        other.agent = agent.to_owned();
+        other.user_agent = agent.to_owned();
         other.post("/login", &[("email", &long), ("password", PASSWORD), ("remember_me", "on")]);
     }
     database.db_execute(

@@ -1,5 +1,5 @@
-//! Any role of the database may send notifications on any channel. Forged notifications can at most clear cache entries:
-//! they confirm no barrier request, renew no lease, and never make a revoked session valid.
+//! Any role of the database may send notifications on any channel. Forged notifications can at most clear
+//! cache entries: they confirm no barrier request, renew no lease, and never make a revoked session valid.
 
 use std::time::Duration;
 
@@ -103,7 +103,8 @@ fn notifications_from_another_role_renew_no_lease_and_break_no_server() {
     assert!(browser.is_signed_in());
     assert!(cluster.servers.iter().all(|server| !server.log().contains("panicked")));
 
-    // Heartbeats of the servers are blocked. Their earlier notifications are replayed for longer than a lease.
+    // Heartbeats of the servers are blocked. Their earlier notifications are replayed for longer than a
+    // lease.
     let lock = database.db_begin("LOCK TABLE session_caches IN EXCLUSIVE MODE");
     database.runtime.block_on(async {
         let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(role.0.clone());

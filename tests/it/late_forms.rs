@@ -1,5 +1,5 @@
-//! A form whose request starts before its session is revoked and whose body arrives after the revocation was answered: it
-//! is not processed, writes nothing, and its response shows nothing of the account.
+//! A form whose request starts before its session is revoked and whose body arrives after the revocation was
+//! answered: it is not processed, writes nothing, and its response shows nothing of the account.
 
 mod forms;
 mod races;
@@ -36,8 +36,8 @@ struct Account {
     ids: [String; 2],
 }
 
-/// Forms that one session starts before it is revoked: few enough for each to be finished before the server's timeout
-/// for request bodies.
+/// Forms that one session starts before it is revoked: few enough for each to be finished before the server's
+/// timeout for request bodies.
 const GROUP_SIZE: usize = 7;
 
 impl Site {
@@ -102,7 +102,8 @@ impl Site {
         db_clear_rate_limits(database);
     }
 
-    /// Sends the head and half of the body of `form` from `here`. Returns once the server has loaded the session.
+    /// Sends the head and half of the body of `form` from `here`. Returns once the server has loaded the
+    /// session.
     fn start_form(&self, form: &Form, account: &Account) -> PartialRequest {
         let (path, fields) = (form.send)(account);
         let mut fields: Vec<(&str, &str)> =
@@ -125,8 +126,8 @@ impl Site {
         )
     }
 
-    /// Every row of every table, without the columns of the last-seen update and without the heartbeats of servers:
-    /// background jobs may write these at any time.
+    /// Every row of every table, without the columns of the last-seen update and without the heartbeats of
+    /// servers: background jobs may write these at any time.
     fn db_rows(&self) -> BTreeMap<String, Vec<String>> {
         let tables = self.database.db_texts(
             "SELECT relname::text FROM pg_class
@@ -159,7 +160,8 @@ fn errors(form: &Form, account: &Account, response: &Response) -> Vec<String> {
     }
     let session = response.cookies().into_iter().filter(|cookie| cookie.starts_with("session="));
     let session: Vec<&str> = session.collect();
-    // Only a sign-out removes the cookie: the browser may have signed in again in another tab in the meantime.
+    // Only a sign-out removes the cookie: the browser may have signed in again in another tab in the
+    // meantime.
     let signs_out = form.route == "/logout" || form.what == "this device";
     let is_right = match session[..] {
         [] => !signs_out,
@@ -176,8 +178,8 @@ fn errors(form: &Form, account: &Account, response: &Response) -> Vec<String> {
     errors
 }
 
-/// Starts every form in groups, lets `revoke` end their session, sends the rest of each form, and asserts that nothing
-/// changed.
+/// Starts every form in groups, lets `revoke` end their session, sends the rest of each form, and asserts
+/// that nothing changed.
 fn assert_late_forms_change_nothing(revoke: impl Fn(&Site, &mut Account)) {
     let site = Site::start();
     let (forms, mut failures) = (forms(), Vec::new());

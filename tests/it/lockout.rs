@@ -1,5 +1,5 @@
-//! Account lockout: attempts by others never lock the owner out, and every place that accepts a password counts wrong
-//! guesses.
+//! Account lockout: attempts by others never lock the owner out, and every place that accepts a password
+//! counts wrong guesses.
 
 use crate::support::breakpoint::until;
 use crate::support::mail::{db_clear_rate_limits, db_mail, db_mails};

@@ -1,9 +1,9 @@
-//! Frontdesk as people, scripts and attackers meet it: real servers on free ports over a real PostgreSQL.
-//! One database a test, made from a template. Nothing here waits for time to pass: rows are aged in SQL.
+//! Integration tests: real servers on free ports with a real PostgreSQL. Each test has its own database,
+//! copied from a template. No test sleeps until something expires: timestamps are changed in SQL.
 
-#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
-#[expect(dead_code, reason = "the rest of it is for tests/quiet")]
+#[expect(dead_code, reason = "some helpers are used only by tests/quiet")]
 mod support;
 
 mod account_pages;

@@ -66,7 +66,7 @@ fn a_sign_in_creates_a_new_id_and_secret_and_ends_the_previous_session() {
 fn session_state_from_before_a_sign_in_is_discarded() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
-    database.db_execute(r#"UPDATE sessions SET state = '{"planted": "by a stranger"}'"#);
+    database.db_execute(r#"UPDATE sessions SET state = '{"planted": "by an attacker"}'"#);
     browser.login("ada@example.com", PASSWORD);
     assert_eq!(database.db_texts("SELECT state::text FROM sessions"), ["{}"]);
 }

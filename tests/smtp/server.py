@@ -1,12 +1,12 @@
-"""A real mail server (aiosmtpd) for the tests: keeps what it accepts in a folder, and does to each recipient what the
-first word of the address says.
+"""A real mail server (aiosmtpd) for the tests: stores accepted mails in a folder. The first word of the recipient
+selects the reply.
 
     server.py FOLDER starttls|implicit|plain [CERTIFICATE KEY]
 
-  greylist-…  451 at the first try, then accepted      refuse-…   550 at RCPT
+  greylist-…  451 at the first attempt, then accepted      refuse-…   550 at RCPT
   reject-…    554 after DATA, repeating the mail       unknown-…  451 always
-  hold-…      after DATA, 250 only once FOLDER/go is there
-  stall-…     after DATA, 250 only after FOLDER/stalled-enough is there, or 30 s
+  hold-…      after DATA, 250 only once FOLDER/go exists
+  stall-…     after DATA, 250 only once FOLDER/stalled-enough exists, or after 30 s
   anything else is accepted
 
 A sender refused-sender@… gets 550 at MAIL. Prints the port, then serves until its standard input closes.
@@ -26,9 +26,9 @@ seen = set()
 count = 0
 
 
-def note(event, **facts):
+def note(event, **fields):
     with open(folder / "log", "a") as log:
-        log.write(json.dumps({"event": event, **facts}) + "\n")
+        log.write(json.dumps({"event": event, **fields}) + "\n")
 
 
 class Handler:
@@ -73,9 +73,9 @@ class Handler:
             while not (folder / "go").exists():
                 await asyncio.sleep(0.01)
         if word == "stall":
-            # By the clock: three thousand naps are longer than the client's patience on a busy machine.
-            enough = asyncio.get_running_loop().time() + 30
-            while asyncio.get_running_loop().time() < enough:
+            # A deadline, not 3,000 sleeps of 10 ms: on a busy machine those take longer than the client's timeout.
+            deadline = asyncio.get_running_loop().time() + 30
+            while asyncio.get_running_loop().time() < deadline:
                 if (folder / "stalled-enough").exists():
                     break
                 await asyncio.sleep(0.01)

@@ -24,7 +24,8 @@ fn until_blocked(database: &Database, is_over: impl Fn() -> bool) {
 fn a_revocation_waits_for_a_form_that_is_being_processed() {
     let site = Site::start();
     let database = &site.database;
-    // The statement at which the form is held after its session check, and the rows that show that it was processed.
+    // The statement at which the form is held after its session check, and the rows that show that it was
+    // processed.
     let forms = [
         ("a new name", ("users", "BEFORE UPDATE"), "users WHERE display_name = 'Changed'"),
         (

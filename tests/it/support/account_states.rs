@@ -1,17 +1,18 @@
-//! One account of each class that an answer must not tell apart, and two questions that a stranger can ask about one.
+//! Accounts in each state that responses must not distinguish, and two forms that anyone can submit for an
+//! email.
 
 use super::{Browser, Database, PASSWORD, Response, Server};
 
-/// Each is an account `<class>@example.com`, but the first.
+/// Each is an account `<state>@example.com`, except the first: that email has no account.
 pub const ACCOUNT_STATES: [&str; 6] =
     ["unknown", "wrong", "disabled", "unverified", "no-password", "disabled-unverified"];
 
-/// A server with one account of each class.
+/// A server with one account in each state.
 pub fn db_account_states() -> (Server, Database) {
     let database = Database::new();
     let open = Server::start(&database, &[]);
-    for class in &ACCOUNT_STATES[1..] {
-        open.browser().register(&format!("{class}@example.com"));
+    for state in &ACCOUNT_STATES[1..] {
+        open.browser().register(&format!("{state}@example.com"));
     }
     drop(open);
     for sql in [
@@ -27,7 +28,7 @@ pub fn db_account_states() -> (Server, Database) {
 }
 
 pub fn register(browser: &mut Browser, email: &str) -> Response {
-    let fields = [("email", email), ("display_name", "Somebody"), ("password", PASSWORD)];
+    let fields = [("email", email), ("display_name", "Someone"), ("password", PASSWORD)];
     browser.post("/register", &fields)
 }
 

@@ -1,4 +1,5 @@
-//! Killing a server between two statements: triggers that wait for a lock that the test holds.
+//! Breakpoints at SQL statements, for races and for killing a server between two statements: triggers that
+//! wait for an advisory lock that the test holds.
 
 use std::time::{Duration, Instant};
 
@@ -6,35 +7,36 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::{Browser, Database, Response, Server};
 
-/// Asks again until it is as wished.
-pub fn until(mut wished: impl FnMut() -> bool) {
+/// Waits until the condition holds.
+pub fn until(mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
-    while !wished() {
-        assert!(began.elapsed() < Duration::from_secs(30), "it never came");
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(30), "timed out");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Waits until PostgreSQL is done with every server of this database, whatever became of them.
+/// Waits until PostgreSQL has closed every connection of servers to this database.
 pub fn db_until_disconnected(database: &Database) {
     let left = "SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND application_name LIKE 'frontdesk%'";
     until(|| database.db_count(left) == 0);
 }
 
-/// A place where statements wait until they are let go, or this is dropped.
+/// A trigger at which statements wait until it is released or dropped.
 pub struct Breakpoint<'a> {
     database: &'a Database,
     lock: PgConnection,
 }
 
 impl<'a> Breakpoint<'a> {
-    /// Whatever reaches `stop` from now on waits: "users BEFORE UPDATE", or "users CONSTRAINT AFTER UPDATE" for the commit.
+    /// Statements that reach `stop` wait from now on: ("users", "BEFORE UPDATE"), or ("users", "CONSTRAINT
+    /// AFTER UPDATE") for the commit.
     pub fn db_at(database: &'a Database, stop: (&str, &str)) -> Self {
         Self::db_where(database, stop, "true")
     }
 
-    /// The same for rows that are so: "NEW.email = 'ada@example.com'".
+    /// Like [`Self::db_at`], only for rows that match a condition: "NEW.email = 'ada@example.com'".
     pub fn db_where(database: &'a Database, (table, moment): (&str, &str), row: &str) -> Self {
         let (kind, moment, tail) = match moment.strip_prefix("CONSTRAINT ") {
             Some(moment) => ("CONSTRAINT TRIGGER", moment, "DEFERRABLE INITIALLY DEFERRED"),
@@ -56,21 +58,21 @@ impl<'a> Breakpoint<'a> {
         Self { database, lock }
     }
 
-    /// Waits until so many are there.
+    /// Waits until at least `count` statements have reached the breakpoint.
     pub fn until_reached(&self, count: i64) {
         let waiting = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND wait_event = 'advisory'";
         until(|| self.database.db_count(waiting) >= count);
     }
 
-    /// Lets them go, and whoever comes later.
+    /// Releases the waiting statements. Later ones do not wait.
     pub fn release(self) {
         self.database.runtime.block_on(self.lock.close()).unwrap();
     }
 }
 
-/// Lets the next statement that reaches `stop` wait, does `act` in `browser`, and kills the server there. When this
-/// returns, what PostgreSQL knew of the server is over.
+/// Sets a breakpoint at `stop`, runs `act` in `browser`, and kills the server at the breakpoint. Returns once
+/// PostgreSQL has closed the connections of the server.
 pub fn db_kill_at(
     database: &Database,
     server: &mut Server,
@@ -78,13 +80,13 @@ pub fn db_kill_at(
     mut browser: Browser,
     act: impl FnOnce(&mut Browser) -> Option<Response> + Send + 'static,
 ) {
-    let hold = Breakpoint::db_at(database, stop);
-    let asked = std::thread::spawn(move || act(&mut browser));
-    hold.until_reached(1);
+    let breakpoint = Breakpoint::db_at(database, stop);
+    let request = std::thread::spawn(move || act(&mut browser));
+    breakpoint.until_reached(1);
     server.signal("KILL");
     server.ended();
-    hold.release();
-    asked.join().unwrap();
+    breakpoint.release();
+    request.join().unwrap();
     db_until_disconnected(database);
     database.db_execute(&format!("DROP TRIGGER stop ON {}", stop.0));
 }

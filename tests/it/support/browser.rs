@@ -1,5 +1,5 @@
-//! A browser without pictures: keeps cookies, follows nothing by itself. Small enough to send what no HTTP
-//! library would.
+//! A minimal HTTP client that keeps cookies and follows no redirects. It can send requests that HTTP
+//! libraries reject.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::PASSWORD;
 
-/// What came back.
+/// An HTTP response.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,
@@ -17,7 +17,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The first header of that name.
+    /// The first header with that name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -25,24 +25,25 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Every Set-Cookie.
+    /// The values of all Set-Cookie headers.
     pub fn cookies(&self) -> Vec<&str> {
         let set = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
         set.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// Where it leads.
+    /// The Location header, or an empty string.
     pub fn location(&self) -> &str {
         self.header("location").unwrap_or_default()
     }
 }
 
-/// Somebody's browser.
+/// A client with its own cookies and user agent.
 #[derive(Debug, Clone)]
 pub struct Browser {
+    /// Host and port.
     pub addr: String,
     pub cookies: BTreeMap<String, String>,
-    pub agent: String,
+    pub user_agent: String,
 }
 
 impl Browser {
@@ -50,7 +51,7 @@ impl Browser {
         Self {
             addr: addr.to_owned(),
             cookies: BTreeMap::new(),
-            agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+            user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
                 .to_owned(),
         }
     }
@@ -63,7 +64,7 @@ impl Browser {
             .map(String::as_str)
     }
 
-    /// The same cookies at another server.
+    /// A copy with the same cookies that connects to another server.
     pub fn on_server(&self, addr: &str) -> Self {
         Self { addr: addr.to_owned(), ..self.clone() }
     }
@@ -85,16 +86,16 @@ impl Browser {
         )
     }
 
-    /// Like [`Self::post`], as a proxy passes it on for a client at `addr`.
-    pub fn post_from(&mut self, addr: &str, path: &str, fields: &[(&str, &str)]) -> Response {
+    /// Like [`Self::post`], with `ip` in X-Forwarded-For.
+    pub fn post_from(&mut self, ip: &str, path: &str, fields: &[(&str, &str)]) -> Response {
         let headers =
-            [("Content-Type", "application/x-www-form-urlencoded"), ("X-Forwarded-For", addr)];
+            [("Content-Type", "application/x-www-form-urlencoded"), ("X-Forwarded-For", ip)];
         self.send("POST", path, &headers, &encode(fields))
     }
 
-    /// Like [`Self::login`], as a proxy passes it on for a client at `addr`.
-    pub fn login_from(&mut self, addr: &str, email: &str, password: &str) -> Response {
-        self.post_from(addr, "/login", &[("email", email), ("password", password)])
+    /// Like [`Self::login`], with `ip` in X-Forwarded-For.
+    pub fn login_from(&mut self, ip: &str, email: &str, password: &str) -> Response {
+        self.post_from(ip, "/login", &[("email", email), ("password", password)])
     }
 
     pub fn send(
@@ -108,7 +109,7 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
-    /// Like [`Self::send`]; `Err` when there was no whole answer.
+    /// Like [`Self::send`]; `Err` if the response was incomplete.
     pub fn try_send(
         &mut self,
         method: &str,
@@ -117,8 +118,8 @@ impl Browser {
         body: &str,
     ) -> std::io::Result<Response> {
         let head = self.head(method, path, headers, body);
-        let answer = raw(&self.addr, &[head.as_bytes(), body.as_bytes()].concat())?;
-        for cookie in answer.cookies() {
+        let response = raw(&self.addr, &[head.as_bytes(), body.as_bytes()].concat())?;
+        for cookie in response.cookies() {
             let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if attributes.contains("Max-Age=0") {
@@ -127,25 +128,25 @@ impl Browser {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Sends the head of a form and the first half of its body. The server waits for the rest.
+    /// Sends the head of a POST and the first half of its body. The server waits for the rest.
     pub fn send_partial(&self, path: &str, kind: &str, body: &str) -> PartialRequest {
         let headers = [("Content-Type", kind), ("Sec-Fetch-Site", "same-origin")];
         let head = self.head("POST", path, &headers, body);
         let (first, rest) = body.split_at(body.len() / 2);
-        let mut stream = TcpStream::connect(&self.addr).expect("a server");
+        let mut stream = TcpStream::connect(&self.addr).expect("the server accepts connections");
         stream.set_nodelay(true).expect("a socket");
-        stream.write_all(head.as_bytes()).expect("a server that reads");
-        stream.write_all(first.as_bytes()).expect("a server that reads");
+        stream.write_all(head.as_bytes()).expect("the server reads");
+        stream.write_all(first.as_bytes()).expect("the server reads");
         PartialRequest { stream, rest: rest.to_owned() }
     }
 
     fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nConnection: close\r\n",
-            self.addr, self.agent
+            self.addr, self.user_agent
         );
         let pairs: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -162,74 +163,77 @@ impl Browser {
         head
     }
 
-    /// Registers and is signed in.
+    /// Registers, which also signs in.
     pub fn register(&mut self, email: &str) {
         let name = email.split('@').next().unwrap_or_default().to_uppercase();
-        let answer = self.post(
+        let response = self.post(
             "/register",
             &[("email", email), ("display_name", &name), ("password", PASSWORD)],
         );
-        assert_eq!((answer.status, answer.location()), (303, "/account"), "{}", answer.body);
+        assert_eq!((response.status, response.location()), (303, "/account"), "{}", response.body);
     }
 
-    /// Signs in; answers what came back.
+    /// Submits the sign-in form.
     pub fn login(&mut self, email: &str, password: &str) -> Response {
         self.post("/login", &[("email", email), ("password", password)])
     }
 
-    /// Whether the account page opens.
+    /// Whether the profile page opens instead of redirecting to sign-in.
     pub fn is_signed_in(&mut self) -> bool {
         match self.get("/account/profile") {
-            answer if answer.status == 200 => true,
-            answer if answer.status == 303 && answer.location().starts_with("/login") => false,
-            other => panic!("neither in nor out: {other:?}"),
+            response if response.status == 200 => true,
+            response if response.status == 303 && response.location().starts_with("/login") => {
+                false
+            }
+            other => panic!("neither signed in nor signed out: {other:?}"),
         }
     }
 }
 
-/// A form of which the server has the head and half of the body.
+/// A POST of which the server has received the head and half of the body.
 pub struct PartialRequest {
     stream: TcpStream,
     rest: String,
 }
 
 impl PartialRequest {
-    /// Sends the rest; answers what came back. Keeps no cookie.
+    /// Sends the rest and reads the response. Keeps no cookies.
     pub fn finish(mut self) -> Response {
-        self.stream.write_all(self.rest.as_bytes()).expect("a server that reads");
-        read_answer(&mut self.stream, false).expect("an answer")
+        self.stream.write_all(self.rest.as_bytes()).expect("the server reads");
+        read_response(&mut self.stream, false).expect("a response")
     }
 }
 
-/// Fields as a browser sends them.
+/// Encodes fields as application/x-www-form-urlencoded.
 pub fn encode(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
-/// Sends bytes and reads the whole answer.
+/// Sends bytes and reads the whole response.
 pub fn raw(addr: &str, bytes: &[u8]) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect(addr)?;
-    // A server that refuses early closes while we still write; what it said still counts.
+    // A server that rejects the request early may close before everything is written; its response is still
+    // read.
     stream.write_all(bytes).ok();
-    read_answer(&mut stream, bytes.starts_with(b"HEAD "))
+    read_response(&mut stream, bytes.starts_with(b"HEAD "))
 }
 
-fn read_answer(stream: &mut TcpStream, is_head: bool) -> std::io::Result<Response> {
+fn read_response(stream: &mut TcpStream, is_head: bool) -> std::io::Result<Response> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut chunk = [0; 16 * 1024];
-    while !is_whole(&answer, is_head) {
+    while !is_complete(&response, is_head) {
         match stream.read(&mut chunk) {
             Ok(0) => break,
-            Ok(count) => answer.extend_from_slice(&chunk[..count]),
-            // A read with a timeout is not resumed after a signal (of a child of this process).
+            Ok(count) => response.extend_from_slice(&chunk[..count]),
+            // A read with a timeout is not restarted after a signal, such as SIGCHLD.
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // Closed with our request unread: what was said before still counts.
-            Err(_) if !answer.is_empty() => break,
+            // The server closed without reading the whole request; what was received before is parsed.
+            Err(_) if !response.is_empty() => break,
             Err(error) => return Err(error),
         }
     }
-    parse(&answer).ok_or_else(|| std::io::Error::other("no answer"))
+    parse(&response).ok_or_else(|| std::io::Error::other("no response"))
 }
 
 fn parse(bytes: &[u8]) -> Option<Response> {
@@ -245,11 +249,14 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     Some(Response { status, headers, body })
 }
 
-/// Whether the body is there as far as its length says; without one the server closes at the end.
-fn is_whole(answer: &[u8], is_head: bool) -> bool {
-    let Some(at) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
-    let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
+/// Whether the body has the length of Content-Length. Without that header the response ends when the server
+/// closes.
+fn is_complete(response: &[u8], is_head: bool) -> bool {
+    let Some(at) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&response[..at]).to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
     let length = length.and_then(|length| length.trim().parse::<usize>().ok());
-    is_head || length.is_some_and(|length| answer.len() >= at + 4 + length)
+    is_head || length.is_some_and(|length| response.len() >= at + 4 + length)
 }

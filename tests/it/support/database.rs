@@ -1,4 +1,5 @@
-//! One PostgreSQL for the whole run, one database for each test. Helpers that touch tables begin with `db_`.
+//! One PostgreSQL for the whole run, one database per test. The names of helpers that access tables begin
+//! with `db_`.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,10 +20,11 @@ use super::server::KEY;
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A database of one's own.
+/// A database of one test.
 pub struct Database {
     pub url: String,
-    /// For servers: as the application role, which may do nothing but its work, where there are tables.
+    /// The URL for servers. If the database has tables, it connects as the application role, which has only
+    /// the privileges that servers need.
     pub server_url: String,
     pub pool: PgPool,
     pub runtime: Runtime,
@@ -31,7 +33,7 @@ pub struct Database {
 fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres");
-        // Runs that were killed leave a folder each; it is only ever one of the last.
+        // The folder has a fixed name, so that killed runs leave at most one cluster behind.
         let runtime = runtime();
         runtime.block_on(async {
             let settings = [
@@ -69,10 +71,10 @@ fn cluster() -> &'static Cluster {
     })
 }
 
-/// The session cookie with this secret, as servers seal it.
+/// The value of the session cookie with this secret, sealed as servers seal it.
 pub fn session_cookie(secret: &Secret) -> String {
-    static SEALING: OnceLock<Key> = OnceLock::new();
-    let key = SEALING.get_or_init(|| Key::derive_from(KEY.as_bytes()));
+    static SEALING_KEY: OnceLock<Key> = OnceLock::new();
+    let key = SEALING_KEY.get_or_init(|| Key::derive_from(KEY.as_bytes()));
     let mut jar = CookieJar::new();
     jar.private_mut(key).add(Cookie::new("session", secret.reveal()));
     let sealed = jar.get("session").expect("sealed").encoded().stripped().to_string();
@@ -80,7 +82,7 @@ pub fn session_cookie(secret: &Secret) -> String {
 }
 
 fn connect(url: &str) -> PgPool {
-    PgPoolOptions::new().max_connections(4).connect_lazy(url).expect("an address of ours")
+    PgPoolOptions::new().max_connections(4).connect_lazy(url).expect("a valid database URL")
 }
 
 fn runtime() -> Runtime {
@@ -91,20 +93,20 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// A transaction that stays open until it is let go, as one in psql that somebody forgot.
+/// A transaction that stays open until it is rolled back or dropped, like a forgotten one in psql.
 pub struct OpenTransaction<'d> {
     connection: PgConnection,
     runtime: &'d Runtime,
 }
 
 impl OpenTransaction<'_> {
-    /// Runs another statement in it.
+    /// Runs another statement in the transaction.
     pub fn db_execute(&mut self, sql: &str) {
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
         self.runtime.block_on(done).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Takes it back.
+    /// Rolls back and closes the connection.
     pub fn rollback(mut self) {
         self.db_execute("ROLLBACK");
     }
@@ -114,7 +116,7 @@ impl Database {
     /// A migrated database.
     pub fn new() -> Self {
         let mut database = Self::from_template("template_frontdesk");
-        let options: PgConnectOptions = database.url.parse().expect("an address of ours");
+        let options: PgConnectOptions = database.url.parse().expect("a valid database URL");
         let owner = format!("{}@", options.get_username());
         database.server_url = database.url.replacen(&owner, "desk@", 1);
         database
@@ -125,7 +127,7 @@ impl Database {
         Self::from_template("template0")
     }
 
-    /// One that is there already.
+    /// An existing database.
     pub fn connect(url: &str) -> Self {
         let runtime = runtime();
         let pool = runtime.block_on(async { connect(url) });
@@ -155,11 +157,12 @@ impl Database {
         Self { server_url: url.clone(), url, pool, runtime }
     }
 
-    /// Runs a statement; answers the rows it changed.
+    /// Runs a statement. Returns the number of affected rows.
     pub fn db_execute(&self, sql: &str) -> u64 {
         let done = self.runtime.block_on(sqlx::query(AssertSqlSafe(sql)).execute(&self.pool));
         if sql.contains("sessions") || sql.contains("users") {
-            // A change by hand reaches the servers in milliseconds; a test that asks sooner would race it.
+            // Servers learn of a manual change some milliseconds later: wait, so that the test does not race
+            // with it.
             self.runtime.block_on(settle(&self.pool, None));
         }
         done.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
@@ -175,24 +178,24 @@ impl Database {
         held
     }
 
-    /// Makes `user0@example.com` and so on, with the password of `email`.
+    /// Creates `user0@example.com` and so on, with the password of `email`.
     pub fn db_create_users(&self, email: &str, count: usize) {
-        let made = self.db_execute(&format!(
+        let created = self.db_execute(&format!(
             "INSERT INTO users (id, email, email_canonical, display_name, password_hash, password_changed_at)
              SELECT gen_random_uuid(), new_email, new_email, 'User', password_hash, password_changed_at
                FROM users, generate_series(0, {count} - 1) AS number,
                     LATERAL (SELECT 'user' || number || '@example.com' AS new_email) AS named
               WHERE email = '{email}'"
         ));
-        assert_eq!(made, count as u64);
+        assert_eq!(created, count as u64);
     }
 
-    /// Signs `email` in so many times without a password; answers the sealed cookies.
+    /// Creates `count` sessions of `email`. Returns their cookies.
     pub fn db_create_sessions(&self, email: &str, count: usize) -> Vec<String> {
         self.db_create_sessions_seen(email, count, "0 s")
     }
 
-    /// The same for sessions that were last seen so long `ago`.
+    /// Like [`Self::db_create_sessions`], last seen `ago`, an SQL interval.
     pub fn db_create_sessions_seen(&self, email: &str, count: usize, ago: &str) -> Vec<String> {
         let secrets: Vec<Secret> = (0..count).map(|_| Secret::generate()).collect();
         let digests: Vec<Vec<u8>> =
@@ -213,15 +216,15 @@ impl Database {
         secrets.iter().map(session_cookie).collect()
     }
 
-    /// The unix socket of the PostgreSQL that this database is in.
+    /// The Unix socket of the PostgreSQL server of this database.
     pub fn socket(&self) -> PathBuf {
-        let options: PgConnectOptions = self.url.parse().expect("an address of ours");
-        options.get_socket().expect("a unix socket").join(".s.PGSQL.5432")
+        let options: PgConnectOptions = self.url.parse().expect("a valid database URL");
+        options.get_socket().expect("a Unix socket").join(".s.PGSQL.5432")
     }
 
-    /// The address of this database through a proxy.
+    /// The URL of this database through a proxy.
     pub fn url_through(&self, proxy: &Proxy) -> String {
-        let options: PgConnectOptions = self.server_url.parse().expect("an address of ours");
+        let options: PgConnectOptions = self.server_url.parse().expect("a valid database URL");
         format!(
             "postgres://{}@127.0.0.1:{}/{}?sslmode=disable",
             options.get_username(),
@@ -230,14 +233,14 @@ impl Database {
         )
     }
 
-    /// Asks for one number.
+    /// Runs a query that returns one number.
     pub fn db_count(&self, sql: &str) -> i64 {
         let found =
             self.runtime.block_on(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool));
         found.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Asks for texts.
+    /// Runs a query that returns one text column.
     pub fn db_texts(&self, sql: &str) -> Vec<String> {
         let found =
             self.runtime.block_on(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.pool));

@@ -1,11 +1,13 @@
-//! Folders for programs that run as somebody else: PostgreSQL and PgBouncer refuse to be root.
+//! Folders for programs that run as another user: PostgreSQL and PgBouncer refuse to run as root.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// A place for a folder of this name, without what an earlier run left there. In a checkout that others can not enter it
-/// lies outside, where the program would put a cluster too, and where a test that reads it would not look.
+/// The path of a folder with this name, which does not exist yet: leftovers of an earlier run are deleted. If
+/// the current user is root and other users cannot enter the checkout, the path is in the temporary
+/// directory. Otherwise Frontdesk would move its cluster to another place, where a test would not look for
+/// it.
 pub fn new_folder(name: &str) -> PathBuf {
     let folder = base().join(name);
     fs::remove_dir_all(&folder).ok();
@@ -20,7 +22,7 @@ fn base() -> PathBuf {
     if !rustix::process::geteuid().is_root() || here.ancestors().all(is_open) {
         return here.to_owned();
     }
-    // One for each checkout.
+    // One folder per checkout.
     let name = here.to_string_lossy().replace('/', "-");
     let outside = std::env::temp_dir().join(format!("frontdesk-tests{name}"));
     fs::create_dir_all(&outside).unwrap();

@@ -1,21 +1,21 @@
-//! What happened, request by request, and a judge of it: once somebody was told that a session is over, no
-//! request that began later may have been let in.
+//! A history of requests and its check: after a revocation was answered, no request of that session that
+//! began later may have been accepted.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// What a request was.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The page of somebody who is signed in.
+    /// A page of a signed-in user.
     Accepted,
-    /// Sent to sign in.
+    /// Redirected to sign-in.
     Refused,
-    /// 503, or no answer.
+    /// 503, or no response.
     Unavailable,
-    /// The answer that says that the session is over.
+    /// The response that confirms the revocation of the session.
     Revoked,
 }
 
@@ -29,11 +29,11 @@ pub struct Event {
     pub outcome: Outcome,
 }
 
-/// All of them.
+/// All requests of a test.
 #[derive(Default)]
 pub struct History(Mutex<Vec<Event>>);
 
-/// What the judge found.
+/// The result of [`History::check`].
 #[derive(Debug, Default)]
 pub struct Report {
     pub sessions: usize,
@@ -41,7 +41,7 @@ pub struct Report {
     pub accepted: usize,
     pub refused: usize,
     pub unavailable: usize,
-    /// Requests that began after the end had been answered.
+    /// Requests that began after the revocation of their session was answered.
     pub after_revocation: usize,
     pub violations: Vec<String>,
     pub slowest_revocation: Duration,
@@ -51,34 +51,35 @@ pub struct Report {
 
 impl History {
     pub fn record(&self, event: Event) {
-        self.0.lock().expect("whole").push(event);
+        self.0.lock().expect("not poisoned").push(event);
     }
 
-    /// How many ends began in `window` and were answered, and how often whoever had been ended was then refused by each
-    /// of so many servers, before it was over or after.
+    /// How many revocations began in `window` and were answered, and how many later requests of the revoked
+    /// sessions each of `servers` servers refused, in the window or after it.
     pub fn during(&self, window: Range<Instant>, servers: usize) -> (usize, Vec<usize>) {
-        let events = self.0.lock().expect("whole");
-        let over: HashMap<usize, Instant> = events
+        let events = self.0.lock().expect("not poisoned");
+        let revoked_at: HashMap<usize, Instant> = events
             .iter()
             .filter(|event| event.outcome == Outcome::Revoked && window.contains(&event.began))
             .map(|event| (event.session, event.ended))
             .collect();
         let mut refused = vec![0; servers];
         for event in events.iter().filter(|event| event.outcome == Outcome::Refused) {
-            let is_after = over.get(&event.session).is_some_and(|over| event.began > *over);
+            let is_after =
+                revoked_at.get(&event.session).is_some_and(|revoked_at| event.began > *revoked_at);
             refused[event.server] += usize::from(is_after);
         }
-        (over.len(), refused)
+        (revoked_at.len(), refused)
     }
 
-    /// Judges.
+    /// Checks every request against the revocation of its session.
     pub fn check(&self) -> Report {
-        let events = self.0.lock().expect("whole");
-        let mut over: HashMap<usize, Instant> = HashMap::new();
+        let events = self.0.lock().expect("not poisoned");
+        let mut revoked_at: HashMap<usize, Instant> = HashMap::new();
         let mut took = Vec::new();
         for event in events.iter().filter(|event| event.outcome == Outcome::Revoked) {
             took.push(event.ended - event.began);
-            let first = over.entry(event.session).or_insert(event.ended);
+            let first = revoked_at.entry(event.session).or_insert(event.ended);
             *first = event.ended.min(*first);
         }
         took.sort();
@@ -95,17 +96,18 @@ impl History {
         sessions.dedup();
         report.sessions = sessions.len();
         for event in events.iter() {
-            let is_after = over.get(&event.session).is_some_and(|over| event.began > *over);
+            let is_after =
+                revoked_at.get(&event.session).is_some_and(|revoked_at| event.began > *revoked_at);
             report.after_revocation += usize::from(is_after);
             match event.outcome {
                 Outcome::Accepted => {
                     report.accepted += 1;
                     if is_after {
                         report.violations.push(format!(
-                            "session {} was let in at server {} {:?} after its end was answered",
+                            "session {} was accepted by server {} {:?} after its revocation was answered",
                             event.session,
                             event.server,
-                            event.began - over[&event.session],
+                            event.began - revoked_at[&event.session],
                         ));
                     }
                 }

@@ -1,4 +1,4 @@
-//! Mail as it stands in the outbox, opened with the key of the tests.
+//! The mails in the outbox, decrypted with the key of the tests.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Database;
 use super::server::KEY;
 
-/// A mail: to whom, and what it says.
+/// A mail in the outbox.
 #[derive(Debug, Clone)]
 pub struct Mail {
     pub recipient: String,
@@ -19,7 +19,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// A text of it: `token`, `code`, `undo_token`.
+    /// A text field of its data: `token`, `code`, `undo_token`.
     pub fn text(&self, name: &str) -> &str {
         self.data[name].as_str().unwrap_or_else(|| panic!("{} has no {name}", self.kind))
     }
@@ -39,13 +39,15 @@ pub fn db_mails(database: &Database) -> Vec<Mail> {
         .unwrap();
     rows.into_iter()
         .map(|(id, kind, recipient, sealed)| {
-            let plain = sealer.open(&format!("mail_outbox:{id}"), &sealed).expect("our key");
+            let plain = sealer
+                .open(&format!("mail_outbox:{id}"), &sealed)
+                .expect("sealed with the key of the tests");
             Mail { recipient, kind, data: serde_json::from_slice(&plain).unwrap() }
         })
         .collect()
 }
 
-/// Waits until there are `count` mails of that kind; answers the newest.
+/// Waits until there are exactly `count` mails of that kind. Returns the newest.
 pub fn db_mail(database: &Database, kind: &str, count: usize) -> Mail {
     let began = Instant::now();
     loop {
@@ -57,14 +59,14 @@ pub fn db_mail(database: &Database, kind: &str, count: usize) -> Mail {
         }
         assert!(
             began.elapsed() < Duration::from_secs(20),
-            "no {kind} came: {:?}",
+            "timed out waiting for {kind}: {:?}",
             db_mails(database)
         );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Forgets every try, so that a test of many is not one of throttling.
+/// Deletes the rate limit counters, so that a test with many requests is not rate limited.
 pub fn db_clear_rate_limits(database: &Database) {
     database.db_execute("DELETE FROM throttles");
 }

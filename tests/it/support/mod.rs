@@ -1,4 +1,4 @@
-//! What tests need: a PostgreSQL, databases, servers, browsers.
+//! Test support: a PostgreSQL, databases, servers, browsers.
 
 pub mod account_states;
 pub mod breakpoint;
@@ -20,26 +20,26 @@ pub use browser::{Browser, Response, raw};
 pub use database::Database;
 pub use server::Server;
 
-/// A password that passes every rule.
+/// A password that the policy accepts.
 pub const PASSWORD: &str = "quiet corner with a lamp";
-/// Another one.
+/// Another password that the policy accepts.
 pub const OTHER_PASSWORD: &str = "seven umbrellas in the hall";
 
-/// A server on a database of its own.
+/// A server with a new database.
 pub fn site() -> (Server, Database) {
     let database = Database::new();
     let server = Server::start(&database, &[]);
     (server, database)
 }
 
-/// A server where addresses have to be shown first, on a database of its own.
+/// A server with verified registration and a new database.
 pub fn verified_site() -> (Server, Database) {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "verified")]);
     (server, database)
 }
 
-/// A browser in which `email` has just registered.
+/// A browser signed in to a new account with `email`.
 pub fn registered(server: &Server, email: &str) -> Browser {
     let mut browser = server.browser();
     browser.register(email);

@@ -1,14 +1,14 @@
-//! Ports for programs that have to be told one.
+//! Ports for programs that cannot choose a free port themselves.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A port where nobody listens, below those that the kernel gives to whoever asks for any: nobody gets it by chance
-/// before the program that is told it.
+/// A port on which nothing listens. It is below the kernel's ephemeral range, so that no other process is
+/// assigned it before the program binds it.
 pub fn free_port() -> u16 {
-    // Runs beside each other begin at different places.
+    // Concurrent runs start at different ports.
     let first = std::process::id() % 200 * 100;
     loop {
         let next = first + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -19,7 +19,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// The same as an address.
+/// Host and free port.
 pub fn free_addr() -> String {
     format!("127.0.0.1:{}", free_port())
 }

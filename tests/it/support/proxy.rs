@@ -1,4 +1,4 @@
-//! A wire between a server and PostgreSQL that can be cut, held and bent: listens on TCP, leads to the unix socket.
+//! A TCP proxy in front of the Unix socket of PostgreSQL that can drop, delay and reset connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,41 +8,41 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the wire does with what it is given.
+/// What the proxy does with received data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Passes it on.
+    /// Forwards it.
     Up,
-    /// Takes it and passes nothing on, in both directions: half-open.
+    /// Reads and discards it, in both directions: a half-open connection.
     BlackHole,
-    /// Does not even take it.
+    /// Does not read it.
     Stalled,
 }
 
-/// A running proxy; ends with its owner.
+/// A running proxy; stops when dropped.
 pub struct Proxy {
     pub port: u16,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    /// The unix socket that new connections lead to.
+    /// The Unix socket for new connections.
     target: Mutex<PathBuf>,
-    wire: AtomicU8,
+    link: AtomicU8,
     /// Connections so far.
     number: AtomicU32,
-    /// Those below this number swallow, whatever the wire does.
-    stranded: AtomicU32,
-    is_over: AtomicBool,
+    /// Connections with a lower number are black holes, regardless of `link`.
+    black_hole_below: AtomicU32,
+    is_stopped: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
 impl Shared {
-    fn wire(&self, number: u32) -> Link {
-        if number < self.stranded.load(Ordering::SeqCst) {
+    fn link(&self, number: u32) -> Link {
+        if number < self.black_hole_below.load(Ordering::SeqCst) {
             return Link::BlackHole;
         }
-        match self.wire.load(Ordering::SeqCst) {
+        match self.link.load(Ordering::SeqCst) {
             0 => Link::Up,
             1 => Link::BlackHole,
             _ => Link::Stalled,
@@ -51,57 +51,57 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Leads to the PostgreSQL that listens on `socket`.
+    /// Forwards to the PostgreSQL that listens on `socket`.
     pub fn start(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
             target: Mutex::new(socket),
-            wire: AtomicU8::new(0),
+            link: AtomicU8::new(0),
             number: AtomicU32::new(0),
-            stranded: AtomicU32::new(0),
-            is_over: AtomicBool::new(false),
+            black_hole_below: AtomicU32::new(0),
+            is_stopped: AtomicBool::new(false),
             open: Mutex::default(),
         });
-        let ours = Arc::clone(&shared);
+        let accept_shared = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                if ours.is_over.load(Ordering::SeqCst) {
+                if accept_shared.is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let target = ours.target.lock().expect("whole").clone();
+                let target = accept_shared.target.lock().expect("not poisoned").clone();
                 let Ok(server) = UnixStream::connect(target) else { continue };
-                join(client, server, &ours);
+                forward(client, server, &accept_shared);
             }
         });
         Self { port, shared }
     }
 
-    /// From now on.
-    pub fn set(&self, wire: Link) {
-        self.shared.wire.store(wire as u8, Ordering::SeqCst);
+    /// Applies to open and new connections from now on.
+    pub fn set(&self, link: Link) {
+        self.shared.link.store(link as u8, Ordering::SeqCst);
     }
 
-    /// New connections lead there from now on; those that are open stay.
+    /// Forwards new connections to `socket`; open ones stay.
     pub fn connect_to(&self, socket: PathBuf) {
-        *self.shared.target.lock().expect("whole") = socket;
+        *self.shared.target.lock().expect("not poisoned") = socket;
     }
 
-    /// How many there were so far.
+    /// How many connections there were so far.
     pub fn connections(&self) -> u32 {
         self.shared.number.load(Ordering::SeqCst)
     }
 
-    /// Every connection that is open swallows for ever, and new ones are good: a firewall that lost what it knew.
+    /// Makes every open connection a black hole and forwards new ones, like a firewall that lost its state.
     pub fn black_hole_open(&self) {
-        self.shared.stranded.store(self.connections(), Ordering::SeqCst);
+        self.shared.black_hole_below.store(self.connections(), Ordering::SeqCst);
         self.set(Link::Up);
     }
 
     /// Resets every connection, as a firewall does.
     pub fn reset(&self) {
-        for stream in self.shared.open.lock().expect("whole").drain(..) {
-            // A shutdown would say goodbye; this sends a reset.
+        for stream in self.shared.open.lock().expect("not poisoned").drain(..) {
+            // A shutdown would send FIN; this sends RST.
             rustix::net::connect_unspec(&stream).ok();
         }
     }
@@ -109,18 +109,18 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
         self.reset();
         TcpStream::connect(("127.0.0.1", self.port)).ok();
     }
 }
 
-fn join(client: TcpStream, server: UnixStream, shared: &Arc<Shared>) {
-    let pause = Some(Duration::from_millis(5));
-    client.set_read_timeout(pause).expect("a socket");
-    server.set_read_timeout(pause).expect("a socket");
+fn forward(client: TcpStream, server: UnixStream, shared: &Arc<Shared>) {
+    let timeout = Some(Duration::from_millis(5));
+    client.set_read_timeout(timeout).expect("a socket");
+    server.set_read_timeout(timeout).expect("a socket");
     let copies = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
-    shared.open.lock().expect("whole").push(client.try_clone().expect("a socket"));
+    shared.open.lock().expect("not poisoned").push(client.try_clone().expect("a socket"));
     let (one, two) = (Arc::clone(shared), Arc::clone(shared));
     let number = shared.number.fetch_add(1, Ordering::SeqCst);
     std::thread::spawn(move || {
@@ -142,14 +142,14 @@ where
 {
     let (mut from, mut to) = (from, to);
     let mut bytes = [0; 16 * 1024];
-    while !shared.is_over.load(Ordering::SeqCst) {
-        if shared.wire(number) == Link::Stalled {
+    while !shared.is_stopped.load(Ordering::SeqCst) {
+        if shared.link(number) == Link::Stalled {
             std::thread::sleep(Duration::from_millis(2));
             continue;
         }
         match from.read(&mut bytes) {
             Ok(0) => return,
-            Ok(_) if shared.wire(number) == Link::BlackHole => {}
+            Ok(_) if shared.link(number) == Link::BlackHole => {}
             Ok(count) => {
                 if to.write_all(&bytes[..count]).is_err() {
                     return;

@@ -1,4 +1,4 @@
-//! A real server: the program itself, in a process of its own.
+//! A real server: the binary in its own process.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -12,11 +12,12 @@ use super::{Browser, Database};
 /// Name and value of a setting.
 pub type Setting<'a> = (&'a str, &'a str);
 
-/// The key of servers that are told none.
+/// The key of servers without another FRONTDESK_SECRET_KEYS.
 pub const KEY: &str = "tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM";
 
 /// A running server; killed when dropped.
 pub struct Server {
+    /// Host and port.
     pub addr: String,
     pub child: Child,
     log: Arc<Mutex<String>>,
@@ -26,28 +27,28 @@ pub struct Server {
 impl Server {
     /// Starts one on `database` and waits until it listens.
     pub fn start(database: &Database, settings: &[Setting<'_>]) -> Self {
-        // Every test proves that the application role is enough.
+        // All tests run as the application role, which shows that its privileges suffice.
         let url = database.server_url.as_str();
         let mut all = vec![("DATABASE_URL", url), ("FRONTDESK_SECRET_KEYS", KEY)];
         all.extend_from_slice(settings);
         Self::start_with(&all).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
-    /// Starts one with these settings alone; `Err` is what it said when it did not.
+    /// Starts one with these settings only; `Err` is its log if it did not start.
     pub fn start_with(settings: &[Setting<'_>]) -> Result<Self, String> {
         let (errors, stderr) = std::io::pipe().expect("a pipe");
         let log = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&log);
+        let writer = Arc::clone(&log);
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(errors).lines().map_while(Result::ok) {
-                let mut log = kept.lock().expect("whole");
+                let mut log = writer.lock().expect("not poisoned");
                 log.push_str(&line);
                 log.push('\n');
             }
         });
         let Some(mut server) = Self::spawn(settings, stderr.into()) else {
             reader.join().ok();
-            return Err(log.lock().expect("whole").clone());
+            return Err(log.lock().expect("not poisoned").clone());
         };
         server.log = log;
         server.reader = Some(reader);
@@ -79,17 +80,17 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(stderr);
         let mut child = command.spawn().expect("the program starts");
-        // It holds `stderr` open.
+        // `command` holds `stderr` open.
         drop(command);
-        let said = lines(child.stdout.take().expect("piped"));
-        while let Ok(line) = said.recv_timeout(Duration::from_secs(60)) {
+        let output = lines(child.stdout.take().expect("piped"));
+        while let Ok(line) = output.recv_timeout(Duration::from_secs(60)) {
             if let Some(url) = line.strip_prefix("Site") {
                 let addr = url.trim().trim_start_matches("http://").trim_end_matches('/');
                 let (addr, log) = (addr.to_owned(), Arc::default());
                 return Some(Self { addr, child, log, reader: None });
             }
         }
-        // It ended, or it neither listens nor ends.
+        // It exited, or it does not listen within the timeout.
         child.kill().ok();
         child.wait().ok();
         None
@@ -100,11 +101,15 @@ impl Server {
         Browser::new(&self.addr)
     }
 
-    /// Waits until it serves sessions from memory.
+    /// Waits until it serves sessions from the cache.
     pub fn until_live(self) -> Self {
         let began = Instant::now();
         while !self.browser().get("/readyz").body.contains("\"sessions\":\"trusted\"") {
-            assert!(began.elapsed() < Duration::from_secs(20), "no trust:\n{}", self.log());
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "the cache is not live:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         self
@@ -112,10 +117,10 @@ impl Server {
 
     /// Everything it logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("whole").clone()
+        self.log.lock().expect("not poisoned").clone()
     }
 
-    /// Tells it to stop; answers everything it logged, to its last word.
+    /// Sends SIGTERM and waits for the exit. Returns the complete log.
     pub fn stop(mut self) -> String {
         self.signal("TERM");
         self.ended();
@@ -130,14 +135,14 @@ impl Server {
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Waits for its end; answers the exit code.
+    /// Waits until it exits. Returns the exit code.
     pub fn ended(&mut self) -> Option<i32> {
         let began = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+            if let Some(status) = self.child.try_wait().expect("a child process") {
                 return status.code();
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "the server did not end");
+            assert!(began.elapsed() < Duration::from_secs(30), "the server did not exit");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

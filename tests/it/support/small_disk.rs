@@ -11,7 +11,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one. `None` where this process may not mount: the reason is printed, and the test is to be skipped.
+    /// Mounts one. `None` if this process may not mount: the reason is printed, and the test must be skipped.
     pub fn mount(name: &str) -> Option<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         Command::new("umount").arg(&folder).output().ok();
@@ -23,8 +23,9 @@ impl SmallDisk {
             .expect("mount is installed");
         if !mounted.status.success() {
             let reason = String::from_utf8_lossy(&mounted.stderr).trim().to_owned();
-            // Past the capture of the test harness, so that a run that passes shows it.
-            let skipped = "SKIPPED: a test of a full disk has to mount a tmpfs, as root";
+            // Written to stderr directly: the test harness would capture it and show it only for failed
+            // tests.
+            let skipped = "SKIPPED: a test of a full disk must mount a tmpfs as root";
             let mut errors = std::io::stderr().lock();
             writeln!(errors, "{skipped}: {reason}").unwrap();
             return None;
@@ -32,14 +33,14 @@ impl SmallDisk {
         Some(Self { folder })
     }
 
-    /// Writes a file until no byte is left.
+    /// Writes a file until no byte is free.
     pub fn fill(&self) {
         let mut filler = fs::File::create(self.folder.join("filler")).unwrap();
         while filler.write_all(&[0; 4096]).is_ok() {}
         while filler.write_all(&[0]).is_ok() {}
     }
 
-    /// Removes that file.
+    /// Deletes the file of [`Self::fill`].
     pub fn free_space(&self) {
         fs::remove_file(self.folder.join("filler")).unwrap();
     }

@@ -1,4 +1,4 @@
-//! A real mail server: aiosmtpd, driven by tests/smtp/server.py, with certificates made for the run.
+//! A real mail server: tests/smtp/server.py, which uses aiosmtpd, with certificates created for the run.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -19,22 +19,22 @@ use super::server::KEY;
 static NEXT: AtomicU32 = AtomicU32::new(0);
 static CERTIFICATES: OnceLock<PathBuf> = OnceLock::new();
 
-/// How a mail server speaks TLS.
+/// The TLS mode and certificate of a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
     /// STARTTLS.
     StartTls,
     /// From the first byte.
     Implicit,
-    /// Offers none.
+    /// No TLS.
     None,
-    /// A certificate of a good authority for another name.
+    /// A certificate of the trusted authority for another name.
     WrongName(&'static str),
-    /// A certificate of an authority that nobody knows.
+    /// A certificate of an authority that is not trusted.
     UnknownIssuer(&'static str),
 }
 
-/// A running mail server; ended when dropped.
+/// A running mail server; killed when dropped.
 pub struct Smtp {
     pub port: u16,
     pub folder: PathBuf,
@@ -42,7 +42,7 @@ pub struct Smtp {
     child: Child,
 }
 
-/// What arrived.
+/// A mail that the server received.
 #[derive(Debug, Clone)]
 pub struct ReceivedMail {
     pub from: String,
@@ -73,8 +73,8 @@ impl Smtp {
             Tls::StartTls => ("starttls", "localhost"),
             Tls::Implicit => ("implicit", "localhost"),
             Tls::None => ("plain", "localhost"),
-            Tls::WrongName(mode) => (mode, "elsewhere"),
-            Tls::UnknownIssuer(mode) => (mode, "unknown"),
+            Tls::WrongName(mode) => (mode, "other-name"),
+            Tls::UnknownIssuer(mode) => (mode, "untrusted-issuer"),
         };
         let certificates = certificates();
         let mut child = Command::new("tests/smtp/.venv/bin/python")
@@ -89,11 +89,11 @@ impl Smtp {
             .expect("aiosmtpd is installed (script/bootstrap --test)");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("the mail server says its port");
+        let port = line.trim().parse().expect("the mail server prints its port");
         Self { port, folder, tls, child }
     }
 
-    /// The settings that lead here.
+    /// The settings with which Frontdesk sends mail to this server.
     pub fn settings(&self) -> [(&'static str, String); 3] {
         let scheme = match self.tls {
             Tls::Implicit | Tls::WrongName("implicit") | Tls::UnknownIssuer("implicit") => "smtps",
@@ -109,7 +109,7 @@ impl Smtp {
         ]
     }
 
-    /// Everything that was accepted, or would have been.
+    /// Every mail whose data was received, also if its acceptance was never sent.
     pub fn received(&self) -> Vec<ReceivedMail> {
         let mut files: Vec<PathBuf> = fs::read_dir(&self.folder)
             .unwrap()
@@ -132,18 +132,18 @@ impl Smtp {
         files.iter().map(read).collect()
     }
 
-    /// The same to one recipient.
+    /// The mails received by one recipient.
     pub fn received_by(&self, recipient: &str) -> Vec<ReceivedMail> {
         self.received().into_iter().filter(|mail| mail.to == [recipient]).collect()
     }
 
-    /// How often it said `event` ("250", "451", "550").
-    pub fn replies(&self, event: &str) -> usize {
+    /// How many replies with this code it sent ("250", "451", "550").
+    pub fn replies(&self, code: &str) -> usize {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        log.matches(&format!("\"event\": \"{event}\"")).count()
+        log.matches(&format!("\"event\": \"{code}\"")).count()
     }
 
-    /// Lets mails that wait for it be accepted ("go", "stalled-enough").
+    /// Creates the file for which mails wait before they are accepted ("go", "stalled-enough").
     pub fn release(&self, what: &str) {
         fs::write(self.folder.join(what), "").unwrap();
     }
@@ -156,22 +156,22 @@ impl Drop for Smtp {
     }
 }
 
-/// Waits until something is so.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until the condition holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(60), "it never came to this: {what}");
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(60), "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// What opens and seals the messages of servers that tests start.
+/// The sealer with the key of servers that tests start.
 pub fn sealer() -> Sealer {
     Sealer::new(&SecretKeys::parse(KEY).unwrap())
 }
 
 impl Database {
-    /// Puts a message into the outbox, as an engine does.
+    /// Puts a message into the outbox, as the server does.
     pub fn db_enqueue(&self, recipient: &str, message: &Message) {
         self.runtime.block_on(async {
             let mut connection = self.pool.acquire().await.unwrap();
@@ -185,7 +185,8 @@ impl Database {
     }
 }
 
-/// An authority, a certificate of its for localhost, one for elsewhere, and one of an authority unknown.
+/// A certificate authority, its certificates for localhost and for another host, and a certificate for
+/// localhost from an authority that is not trusted.
 fn certificates() -> &'static Path {
     CERTIFICATES.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smtp-certificates");
@@ -200,15 +201,15 @@ fn certificates() -> &'static Path {
             assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
         };
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
-        for authority in ["authority", "stranger"] {
+        for authority in ["authority", "untrusted"] {
             openssl(&format!(
                 "req -x509 {key} -keyout {authority}.key -out {authority}.pem -subj /CN={authority}"
             ));
         }
         for (name, host, authority) in [
             ("localhost", "localhost", "authority"),
-            ("elsewhere", "elsewhere.example", "authority"),
-            ("unknown", "localhost", "stranger"),
+            ("other-name", "other.example", "authority"),
+            ("untrusted-issuer", "localhost", "untrusted"),
         ] {
             fs::write(folder.join("names"), format!("subjectAltName=DNS:{host}\n")).unwrap();
             openssl(&format!("req -new {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));

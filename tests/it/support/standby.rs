@@ -1,4 +1,4 @@
-//! A standby of a private PostgreSQL: a copy that replays what the primary writes.
+//! A streaming replication standby of a private PostgreSQL.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -16,16 +16,16 @@ use super::proxy::Proxy;
 use super::server::KEY;
 use super::{Database, Server};
 
-/// A running standby; ends with its owner.
+/// A running standby; stopped when dropped.
 pub struct Standby {
     server: Child,
     folder: PathBuf,
-    /// Its database, by the same name as that of the primary.
+    /// Its database, with the same name as that of the primary.
     pub database: Database,
 }
 
 impl Standby {
-    /// Copies `primary` into `folder` and replays from there.
+    /// Copies `primary` into `folder` and starts replaying its WAL.
     pub fn of(primary: &Cluster, folder: &Path) -> Self {
         let data = primary.data_dir().join("database/postgres");
         let owner = fs::metadata(&data).unwrap();
@@ -63,26 +63,26 @@ impl Standby {
         );
         let url = format!("postgres://frontdesk@localhost:5432/frontdesk?host={host}");
         let standby = Self { server, folder: folder.to_owned(), database: Database::connect(&url) };
-        until(|| standby.accepts());
+        until(|| standby.accepts_connections());
         standby
     }
 
-    fn accepts(&self) -> bool {
-        let asked = sqlx::query("SELECT 1").execute(&self.database.pool);
-        self.database.runtime.block_on(asked).is_ok()
+    fn accepts_connections(&self) -> bool {
+        let query = sqlx::query("SELECT 1").execute(&self.database.pool);
+        self.database.runtime.block_on(query).is_ok()
     }
 
-    /// Where it listens.
+    /// The Unix socket on which it listens.
     pub fn socket(&self) -> PathBuf {
         self.folder.join(".s.PGSQL.5432")
     }
 
-    /// Its address.
+    /// Its database URL.
     pub fn url(&self) -> &str {
         &self.database.url
     }
 
-    /// Waits until it knows all that the primary has committed, and lets it learn nothing more.
+    /// Waits until it has replayed everything that the primary has committed, then pauses the replay.
     pub fn db_pause_replay(&self, primary: &Database) {
         let position = "SELECT pg_current_wal_lsn()::text";
         let position = primary.db_texts(position).remove(0);
@@ -100,11 +100,11 @@ impl Drop for Standby {
     }
 }
 
-/// Ends the connections of pages, but not the one that hears notifications.
-const END_PAGES: &str = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
+/// Terminates the connections of the pool, but not the one that listens for notifications.
+const TERMINATE_POOL: &str = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
                           WHERE application_name = 'frontdesk' AND datname = current_database()";
 
-/// A primary, a standby of it, and a server that reaches them through a proxy.
+/// A primary, its standby, and a server that connects to them through a proxy.
 pub struct Site {
     pub server: Server,
     pub proxy: Proxy,
@@ -115,7 +115,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A server that trusts what it hears; `name` is for the folders.
+    /// Waits until the cache of the server is live. `name` is part of the folder names.
     pub fn new(name: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let folder = new_folder(&format!("primary-{name}"));
@@ -133,23 +133,23 @@ impl Site {
         Self { server, proxy, standby, primary, postgresql: Some(postgresql), runtime }
     }
 
-    /// New connections lead to the standby, and those of pages are made again.
+    /// Forwards new connections to the standby and makes the pool reconnect.
     pub fn fail_over(&self) {
         self.proxy.connect_to(self.standby.socket());
-        self.primary.db_texts(END_PAGES);
+        self.primary.db_texts(TERMINATE_POOL);
     }
 
-    /// New connections lead to the primary again.
+    /// Forwards new connections to the primary again.
     pub fn fail_back(&self) {
         self.proxy.connect_to(self.primary.socket());
     }
 
-    /// What `/readyz` says.
+    /// The body of `/readyz`.
     pub fn readyz(&self) -> String {
         self.server.browser().get("/readyz").body
     }
 
-    /// The status of a page of the account with this cookie.
+    /// The status of the profile page with this session cookie.
     pub fn profile_status(&self, cookie: &str) -> u16 {
         let mut browser = self.server.browser();
         browser.cookies.insert("session".to_owned(), cookie.to_owned());

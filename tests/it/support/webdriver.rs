@@ -1,4 +1,4 @@
-//! A real browser: Chromium, driven through chromedriver by the few commands of W3C WebDriver that a person needs.
+//! A real browser: Chromium, driven through chromedriver with a few commands of W3C WebDriver.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use super::port::free_port;
 use super::raw;
 
-/// The key under which WebDriver hands out elements (W3C WebDriver, 12.1).
+/// The key of an element reference (W3C WebDriver, 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// chromedriver; ended when dropped.
+/// A running chromedriver; killed when dropped.
 pub struct Driver {
     addr: String,
     child: Child,
 }
 
-/// A window of a browser with a profile of its own.
+/// A browser window with its own profile.
 pub struct Window<'a> {
     driver: &'a Driver,
     session: String,
@@ -42,12 +42,12 @@ impl Driver {
         driver
     }
 
-    /// Opens a browser that knows nothing and runs no script of pages.
+    /// Opens a browser with a new profile and JavaScript disabled.
     pub fn window(&self, base: &str, width: u32) -> Window<'_> {
         self.open(base, width, 2)
     }
 
-    /// The same with scripts, for a checker that is one.
+    /// Opens a browser with a new profile and JavaScript enabled, for axe-core.
     pub fn scripted_window(&self, base: &str) -> Window<'_> {
         self.open(base, 1200, 1)
     }
@@ -68,17 +68,17 @@ impl Driver {
         .map(str::to_owned)
         .collect::<Vec<_>>();
         arguments.push(format!("--window-size={width},900"));
-        let wanted = json!({ "capabilities": { "alwaysMatch": {
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": {
                 "args": arguments,
                 "prefs": { "profile.managed_default_content_settings.javascript": javascript },
             },
         }}});
-        let made = self.call("POST", "/session", &wanted);
-        let session = made["sessionId"].as_str().expect("a session").to_owned();
+        let created = self.call("POST", "/session", &capabilities);
+        let session = created["sessionId"].as_str().expect("a session").to_owned();
         let window = Window { driver: self, session, base: format!("http://{base}") };
-        // An element of the page that a click leads to is waited for.
+        // Finding an element waits for it for 10 seconds: a click may load a new page.
         window.call("POST", "/timeouts", &json!({ "implicit": 10_000 }));
         window
     }
@@ -90,15 +90,15 @@ impl Driver {
             self.addr,
             body.len()
         );
-        let answer = raw(&self.addr, request.as_bytes()).ok()?;
-        let value: Value = serde_json::from_str(&answer.body).ok()?;
-        Some(json!({ "status": answer.status, "value": value["value"] }))
+        let response = raw(&self.addr, request.as_bytes()).ok()?;
+        let value: Value = serde_json::from_str(&response.body).ok()?;
+        Some(json!({ "status": response.status, "value": value["value"] }))
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        let answer = self.try_call(method, path, body).expect("chromedriver answers");
-        assert_eq!(answer["status"], 200, "{method} {path}: {answer}");
-        answer["value"].clone()
+        let response = self.try_call(method, path, body).expect("chromedriver responds");
+        assert_eq!(response["status"], 200, "{method} {path}: {response}");
+        response["value"].clone()
     }
 }
 
@@ -123,7 +123,7 @@ impl Window<'_> {
         url.as_str().expect("a URL").trim_start_matches(&self.base).to_owned()
     }
 
-    /// Waits until the window has gone to `path`.
+    /// Waits until the window shows `path`.
     pub fn wait_for_path(&self, path: &str) {
         let began = Instant::now();
         while self.path() != path {
@@ -164,13 +164,13 @@ impl Window<'_> {
         let began = Instant::now();
         loop {
             let path = format!("/session/{}/element/{}/text", self.session, self.find(css));
-            let answer = self.driver.try_call("GET", &path, &Value::Null).expect("an answer");
-            if answer["status"] == 200 {
-                return answer["value"].as_str().expect("a text").to_owned();
+            let response = self.driver.try_call("GET", &path, &Value::Null).expect("a response");
+            if response["status"] == 200 {
+                return response["value"].as_str().expect("a text").to_owned();
             }
-            // The page has gone on since the element was found.
-            let is_stale = answer["value"]["error"] == "stale element reference";
-            assert!(is_stale && began.elapsed() < Duration::from_secs(10), "{css}: {answer}");
+            // A new page has loaded since the element was found.
+            let is_stale = response["value"]["error"] == "stale element reference";
+            assert!(is_stale && began.elapsed() < Duration::from_secs(10), "{css}: {response}");
         }
     }
 
@@ -182,17 +182,17 @@ impl Window<'_> {
         id.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Runs a script in the page, past its content security policy.
+    /// Runs a script in the page, which bypasses the content security policy.
     pub fn run(&self, script: &str) -> Value {
         self.call("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The same, until it calls back.
+    /// Runs a script in the page and waits for its callback.
     pub fn run_async(&self, script: &str) -> Value {
         self.call("POST", "/execute/async", &json!({ "script": script, "args": [] }))
     }
 
-    /// Changes how wide the page is, and whether the person prefers dark.
+    /// Sets the width of the viewport and the preferred color scheme.
     pub fn emulate(&self, width: u32, dark: bool) {
         let scheme = if dark { "dark" } else { "light" };
         for (command, parameters) in [
@@ -200,7 +200,7 @@ impl Window<'_> {
                 "Emulation.setEmulatedMedia",
                 json!({ "features": [
                     { "name": "prefers-color-scheme", "value": scheme },
-                    // A picture of a color on its way says nothing.
+                    // A screenshot during a color transition would be wrong.
                     { "name": "prefers-reduced-motion", "value": "reduce" },
                 ] }),
             ),
@@ -217,10 +217,10 @@ impl Window<'_> {
         }
     }
 
-    /// What it looks like, as PNG.
+    /// A screenshot as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let encoded = self.call("GET", "/screenshot", &Value::Null);
-        let encoded = encoded.as_str().expect("a picture");
+        let encoded = encoded.as_str().expect("a screenshot");
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).expect("base64")
     }
 
