@@ -1,5 +1,5 @@
-//! What the password hash by itself allows: argon2id with Frontdesk's default parameters on every core, each with one
-//! block of memory that it keeps, for so many seconds. Prints one line of JSON.
+//! The rate of the password hash alone: argon2id with Frontdesk's default parameters on every core for the
+//! given number of seconds. Each thread reuses its memory. Prints one line of JSON.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ fn main() -> anyhow::Result<()> {
     let running: Vec<_> = (0..threads).map(|_| std::thread::spawn(move || hash(until))).collect();
     let mut rate = 0.0;
     for thread in running {
-        rate += thread.join().map_err(|_| anyhow::anyhow!("a thread gave up"))??;
+        rate += thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
     }
     writeln!(std::io::stdout(), r#"{{"threads":{threads},"rate":{rate}}}"#)?;
     Ok(())
 }
 
-/// Hashes a second until then.
+/// Hashes until `until`; returns hashes per second.
 fn hash(until: Instant) -> anyhow::Result<f64> {
     let (memory_kib, iterations, lanes) = (19_456, 2, 1);
     let params = Params::new(memory_kib, iterations, lanes, Some(32))

@@ -1,5 +1,5 @@
-//! The profile page of the real program, with its envelope, templates and headers, and nobody to recognize: what a
-//! signed-in page costs is measured against it. Listens on 127.0.0.1 and the port of PORT.
+//! The profile page of the real program, with its outermost middleware, templates and headers, but without
+//! sessions: the baseline for the cost of a signed-in page. Listens on 127.0.0.1 and the port in PORT.
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, web};

@@ -1,6 +1,6 @@
-//! Makes secrets of sessions and the sealed cookies that carry them, as many as asked for: so a benchmark can fill the
-//! table with sessions that it can use without hashing a password for each. One line each: the digest for the row in
-//! hexadecimal, a tab, the cookie. Takes the key from FRONTDESK_SECRET_KEYS, and must never see one in real use.
+//! Generates the given number of session secrets and their sealed cookies, so that a benchmark can insert
+//! usable sessions without hashing a password for each. One line each: the digest for the row in hexadecimal,
+//! a tab, the cookie. Reads the key from FRONTDESK_SECRET_KEYS; never run it with a production key.
 
 use std::io::Write as _;
 

@@ -1,7 +1,8 @@
-//! How fast activity is written: begins so many sessions in DATABASE_URL that were last seen 62 seconds ago, looks
-//! each up once through the store, as a page does, and takes the time of the flush that writes them all. Prints one
-//! line of JSON; whether the writes were HOT is what PostgreSQL counted. The ends of the sessions are spread over an
-//! hour, so as many as in real life move to the next hour of the index for the purge, and can not be HOT: "crossed".
+//! How fast last-seen times are written: inserts the given number of sessions, last seen 62 seconds ago, into
+//! DATABASE_URL, looks each up once through the store, as a page does, and measures the flush that writes
+//! them all. Prints one line of JSON; PostgreSQL's own counters say how many updates were HOT. The expiry
+//! times are spread over an hour. As in production, some updates therefore move a session to the next hour of
+//! the purge index and cannot be HOT: "crossed".
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -19,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> anyhow::Result<()> {
     let count: usize = std::env::args().nth(1).context("how many sessions?")?.parse()?;
     let pool = db::pool(std::env::var("DATABASE_URL")?.parse()?, 10);
-    // Those of a run before.
+    // Sessions of an earlier run.
     sqlx::query("DELETE FROM sessions WHERE ip_address = '203.0.113.8'").execute(&pool).await?;
     let secrets: Vec<Secret> = (0..count).map(|_| Secret::generate()).collect();
     for chunk in secrets.chunks(10_000) {
@@ -48,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
         tasks.push(tokio::spawn(async move {
             for key in keys {
                 let found = store.load(&SessionKey::try_from(key)?).await?;
-                anyhow::ensure!(found.is_some(), "a session that was just begun is not there");
+                anyhow::ensure!(found.is_some(), "a session that was just inserted is not found");
             }
             Ok(())
         }));
@@ -57,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
         task.await??;
     }
     let waiting = store.touch().waiting();
-    anyhow::ensure!(waiting == count, "{waiting} of {count} activities wait to be written");
+    anyhow::ensure!(waiting == count, "{waiting} of {count} updates are pending");
     let began = Instant::now();
     store.touch().flush().await?;
     let seconds = began.elapsed().as_secs_f64();

@@ -1,5 +1,5 @@
-//! The cache under loom: every interleaving of its atomics and locks, and every order that the memory model
-//! allows. It is the very file that the program is made of, with loom's parts in the place of std's.
+//! Model-checks the session cache with loom: every interleaving of its atomics and locks, and every order
+//! that the memory model allows. The source file is the server's own, with loom's types in place of std's.
 
 mod sync {
     pub use loom::sync::Mutex;
@@ -31,7 +31,7 @@ impl World {
         Arc::new(Self { cache, database: AtomicU64::new(0) })
     }
 
-    /// What `store.rs` does on a miss.
+    /// Fills the cache as `store.rs` does on a miss.
     fn fill(&self) {
         let stamp = self.cache.stamp();
         let version = self.database.load(Ordering::SeqCst);
@@ -43,8 +43,9 @@ impl World {
     }
 }
 
-/// Nothing from before the change may be readable once the invalidation has returned, whatever else goes on.
-fn nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy + 'static) {
+/// Asserts that no value from before the change is readable once `invalidate` has returned, while other
+/// threads fill and invalidate.
+fn assert_nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy + 'static) {
     loom::model(move || {
         let world = World::new();
         let filler = {
@@ -56,7 +57,7 @@ fn nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy + 'stati
         };
         let other = {
             let world = Arc::clone(&world);
-            // Another change of a neighbor, whose invalidation raises the same clock.
+            // Another session in the same stripe is invalidated, which advances the same clock.
             thread::spawn(move || world.cache.forget_session(0))
         };
         world.database.store(1, Ordering::SeqCst);
@@ -70,22 +71,22 @@ fn nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy + 'stati
 }
 
 #[test]
-fn no_fill_outlives_the_invalidation_of_its_session() {
-    nothing_stale_after(|world| world.cache.forget_session(0));
+fn no_cached_value_outlives_the_invalidation_of_its_session() {
+    assert_nothing_stale_after(|world| world.cache.forget_session(0));
 }
 
 #[test]
-fn no_fill_outlives_the_invalidation_of_its_user() {
-    nothing_stale_after(|world| world.cache.forget_user(0));
+fn no_cached_value_outlives_the_invalidation_of_its_user() {
+    assert_nothing_stale_after(|world| world.cache.forget_user(0));
 }
 
 #[test]
-fn no_fill_outlives_forgetting_everything() {
-    nothing_stale_after(|world| world.cache.forget_all());
+fn no_cached_value_outlives_the_invalidation_of_everything() {
+    assert_nothing_stale_after(|world| world.cache.forget_all());
 }
 
 #[test]
-fn after_a_reconnection_nothing_from_before_it_is_trusted() {
+fn no_value_cached_before_a_reconnection_is_readable_after_it() {
     loom::model(|| {
         let world = World::new();
         world.cache.trust_until(0);
@@ -93,25 +94,26 @@ fn after_a_reconnection_nothing_from_before_it_is_trusted() {
             let world = Arc::clone(&world);
             thread::spawn(move || world.fill())
         };
-        let feed = {
+        let listener = {
             let world = Arc::clone(&world);
             thread::spawn(move || {
-                // The change was announced while nobody listened. Now: LISTEN, forget everything, trust.
+                // The notification was sent while the connection was down. On reconnection: LISTEN,
+                // invalidate everything, then mark the cache as live.
                 world.database.store(1, Ordering::SeqCst);
                 world.cache.forget_all();
                 world.cache.trust_until(FAR);
             })
         };
-        // A reader at any moment: either there is no trust, or nothing stale.
+        // At any time, either the cache is not live or the value is not stale.
         assert_ne!(world.read(), Some(0));
         filler.join().unwrap();
-        feed.join().unwrap();
+        listener.join().unwrap();
         assert_ne!(world.read(), Some(0));
     });
 }
 
 #[test]
-fn two_invalidations_at_once_both_count() {
+fn two_concurrent_invalidations_both_take_effect() {
     loom::model(|| {
         let world = World::new();
         world.fill();
@@ -129,13 +131,13 @@ fn two_invalidations_at_once_both_count() {
         for thread in threads {
             thread.join().unwrap();
         }
-        // Whatever is readable now is the newest.
+        // If a value is readable now, it is the newest.
         assert!(world.read().is_none_or(|version| version == 2));
     });
 }
 
 #[test]
-fn past_its_deadline_or_its_lease_nothing_is_readable() {
+fn nothing_is_readable_after_the_deadline_of_the_entry_or_of_the_cache() {
     loom::model(|| {
         let world = World::new();
         world.fill();

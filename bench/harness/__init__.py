@@ -1,1 +1,1 @@
-"""The benchmark, part by part; `bench/run` is the door."""
+"""The parts of the benchmark; run it with `bench/run`."""

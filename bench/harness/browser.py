@@ -1,4 +1,5 @@
-"""What a browser does once: sign in, look at a page; and a kept connection for when microseconds count."""
+"""Single requests of a browser (sign in, get a page), and a keep-alive connection for measuring
+microseconds."""
 
 import http.cookiejar, socket, time, urllib.error, urllib.parse, urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def post(base, path, fields):
-    """Cookies that the answer sets; it must be a redirect."""
+    """Returns the cookies that the response sets; it must be a redirect."""
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar), NoRedirect())
     for attempt in range(50):
@@ -37,29 +38,29 @@ def login_all(base, emails, password):
         return list(pool.map(lambda email: login(base, email, password), emails))
 
 
-def look(base, path, cookie, mark):
-    """The page, which must be that of somebody who is signed in."""
+def get(base, path, cookie, mark):
+    """Returns the page; `mark` is text that only a signed-in user sees."""
     opener = urllib.request.build_opener(NoRedirect())
     body = opener.open(urllib.request.Request(base + path, headers={"Cookie": cookie} if cookie else {})).read().decode()
-    assert mark in body, f"{base}{path}: nobody is signed in"
+    assert mark in body, f"{base}{path}: not signed in"
     return body
 
 
 class Connection:
-    """Kept alive; reads no more of an answer than its status and length."""
+    """A keep-alive connection; parses only the status and length of a response."""
 
     def __init__(self, port):
         self.port = port
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def ask(self, method, path, cookie):
+    def status(self, method, path, cookie):
         form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\n" if method == "POST" else ""
         self.socket.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {cookie}\r\n{form}\r\n".encode())
-        text = b""
-        while b"\r\n\r\n" not in text:
-            text += self.receive()
-        head, body = text.split(b"\r\n\r\n", 1)
+        response = b""
+        while b"\r\n\r\n" not in response:
+            response += self.receive()
+        head, body = response.split(b"\r\n\r\n", 1)
         lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         while len(body) < int(lengths[0]):
             body += self.receive()

@@ -1,4 +1,4 @@
-"""Charts for RESULTS.md, in light and dark."""
+"""Charts for RESULTS.md, in light and dark colors."""
 
 import math, os
 
@@ -30,7 +30,7 @@ def bars(found):
 
 
 def lines(found):
-    """Requests a second over the number of sessions, by powers of ten."""
+    """Requests per second by number of sessions, on a logarithmic axis."""
     levels = found["levels"]
     most = max(row["rate"] for level in levels for row in level["rows"])
     step = 10 ** math.floor(math.log10(most))

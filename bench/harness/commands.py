@@ -4,16 +4,16 @@ import argparse
 
 from . import footprint, growth, micro, purge, report, revocation, side_by_side, sign_in, touch
 
-# For each part: what it runs, its help, its settings with their defaults.
+# For each part: its module, its help, and its settings with their defaults.
 PARTS = {
-    "side-by-side": (side_by_side, "the same signed-in page on ten stacks", dict(seconds=5, rounds=5, sessions=200_000, only="")),
-    "growth": (growth, "the same page while the table grows", dict(seconds=5, rounds=5, sizes="10000,200000,10000000")),
-    "purge": (purge, "millions of expired rows", dict(seconds=8, rounds=3, rows=10_000_000, live=100_000)),
-    "touch": (touch, "writing activity", dict(rounds=5, sessions=200_000, activities=100_000)),
-    "sign-in": (sign_in, "signing in, against the bare hash", dict(seconds=10, rounds=5)),
-    "revocation": (revocation, "the end of a session on one, two and three servers", dict(rounds=500)),
-    "footprint": (footprint, "memory of a session, time of a start", dict(sessions=100_000, starts=20)),
-    "micro": (micro, "the micro benchmarks of benches/", dict()),
+    "side-by-side": (side_by_side, "compare the same signed-in page on ten stacks", dict(seconds=5, rounds=5, sessions=200_000, only="")),
+    "growth": (growth, "measure the same page while the table grows", dict(seconds=5, rounds=5, sizes="10000,200000,10000000")),
+    "purge": (purge, "purge millions of expired rows", dict(seconds=8, rounds=3, rows=10_000_000, live=100_000)),
+    "touch": (touch, "write last-seen times", dict(rounds=5, sessions=200_000, activities=100_000)),
+    "sign-in": (sign_in, "compare sign-ins with the bare hash", dict(seconds=10, rounds=5)),
+    "revocation": (revocation, "measure the revocation of a session on one, two and three servers", dict(rounds=500)),
+    "footprint": (footprint, "measure the memory of a session and the startup time", dict(sessions=100_000, starts=20)),
+    "micro": (micro, "run the micro benchmarks of benches/", dict()),
 }
 
 
@@ -24,9 +24,9 @@ def main(words, help_text):
         command = commands.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for setting, default in settings.items():
             command.add_argument(f"--{setting}", type=type(default), default=default, help=" ")
-    commands.add_parser("all", help="every part with its defaults")
-    commands.add_parser("report", help="RESULTS.md anew from results/")
-    # Without a command: the comparison, with its settings.
+    commands.add_parser("all", help="run every part with its defaults")
+    commands.add_parser("report", help="write RESULTS.md again from results/")
+    # The default command is side-by-side.
     if not words or (words[0].startswith("--") and words[0] != "--help"):
         words = ["side-by-side", *words]
     options = parser.parse_args(words)

@@ -1,4 +1,4 @@
-"""What a session in memory takes, and how soon a server is there."""
+"""Memory per cached session, and startup time."""
 
 import re, statistics, time, urllib.request
 
@@ -13,7 +13,7 @@ def cached(metrics):
 
 
 def session_bytes(ground, count):
-    """Resident memory before and after so many sessions came into the cache of a server that had served pages already."""
+    """Resident memory of a warmed-up server before and after `count` sessions enter its cache."""
     few, many = ground.signed_in(USERS), ground.signed_in(count)
     ground.settle()
     metrics = machine.free_port()
@@ -25,14 +25,14 @@ def session_bytes(ground, count):
     for _ in range(30):
         if cached(metrics) >= count + entries_before:
             break
-        # Each run begins with the first cookie again: long enough for all of them.
+        # Each run starts again with the first cookie, so it must be long enough to reach the last.
         load.check(max(5, count // 8000))
     else:
-        raise RuntimeError(f"only {cached(metrics)} sessions came into the cache")
+        raise RuntimeError(f"only {cached(metrics)} sessions are in the cache")
     time.sleep(3)
     after, entries = machine.memory(server.process.pid), cached(metrics)
     server.stop()
-    machine.say(f"{entries - entries_before:,} sessions more in memory: {(after - before) / 2**20:.1f} MiB more")
+    machine.say(f"{entries - entries_before:,} more sessions in memory: {(after - before) / 2**20:.1f} MiB more")
     return dict(before=before, after=after, entries=entries - entries_before, each=(after - before) / (entries - entries_before))
 
 

@@ -1,4 +1,5 @@
-"""The same page while the table grows: memory must not notice it, and a look-up hardly."""
+"""The same page while the table grows: cached sessions should be unaffected, and lookups almost
+unaffected."""
 
 import statistics
 
@@ -17,11 +18,11 @@ def run(options):
         for competitor in chosen:
             start_own(competitor, ground)
             competitor.cookies = cookies
-        there = USERS
+        existing = USERS
         for size in sizes:
-            if size > there:
-                ground.fill(f"Up to {size:,} sessions", there, size)
-                there = size
+            if size > existing:
+                ground.fill(f"Up to {size:,} sessions", existing, size)
+                existing = size
             ground.settle()
             for competitor in chosen:
                 competitor.rounds = []

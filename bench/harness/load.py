@@ -1,9 +1,9 @@
-"""Pages asked by wrk, which builds every request once, before it begins, and only picks one for each call. It must not
-be what limits a server: what it takes itself is measured beside.
+"""Load from wrk, which builds every request once before it starts and then only picks one per call. wrk must
+not be the bottleneck, so its own CPU time is measured too.
 
-`check` looks at every answer: 200, with the page of somebody who is signed in. `run` measures, and so looks at no
-answer; there each must be below 400 and all together as long as those that were looked at (a redirect is a tenth
-of a page)."""
+`check` inspects every response: 200, with the page of a signed-in user. `run` measures and inspects no
+response; each must be below 400, and their total length must match that of the checked responses (a redirect
+has a tenth of the length of a page)."""
 
 import json, os, subprocess
 
@@ -43,7 +43,7 @@ PAUSE = "delay = function() return math.random({low}, {high}) end"
 
 
 class Running:
-    """wrk at work."""
+    """A running wrk process."""
 
     def __init__(self, script, base, seconds, connections):
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script, base]
@@ -63,7 +63,7 @@ class Running:
 
 
 class Load:
-    """A page, the cookies it is asked with in turn, and what a signed-in answer has in it."""
+    """A page, the cookies that its requests use in turn, and a mark that only a signed-in page contains."""
 
     def __init__(self, work, name, base, path, cookies, mark):
         self.stem, self.name, self.base, self.path, self.mark = os.path.join(work, f"load-{name}"), name, base, path, mark
@@ -77,15 +77,15 @@ class Load:
         return Running(script, self.base, seconds, connections)
 
     def check(self, seconds=1, connections=16):
-        """Warms up and looks at every answer."""
+        """Warms up the server and inspects every response."""
         result = self.start(seconds, connections, LOOK.format(mark=self.mark)).finish()
         if result["errors"] or result["bad"] or not result["requests"]:
-            raise RuntimeError(f"{self.name}: not every answer was 200 and signed in: {result}")
+            raise RuntimeError(f"{self.name}: not every response was 200 and signed in: {result}")
         self.length, self.unsure = result["bytes"] / result["requests"], connections / result["requests"]
         return result
 
     def run(self, seconds, connections=16, pause=None):
-        """Measures; `pause` is how many milliseconds each connection rests between two pages."""
+        """Measures; `pause` is the average number of milliseconds between two requests of a connection."""
         return self.finish(self.begin(seconds, connections, pause), connections)
 
     def begin(self, seconds, connections=16, pause=None):
@@ -95,8 +95,8 @@ class Load:
     def finish(self, running, connections=16):
         result = running.finish()
         length = result["bytes"] / max(1, result["requests"])
-        # Bytes of the last answers are counted, those answers are not, where they were still on their way.
+        # wrk counts the bytes of responses that were incomplete at the end, but not those responses.
         unsure = 0.01 + self.unsure + connections / max(1, result["requests"])
         if result["errors"] or abs(length / self.length - 1) > unsure:
-            raise RuntimeError(f"{self.name}: not every answer was the signed-in page: {result}, {self.length} bytes expected")
+            raise RuntimeError(f"{self.name}: not every response was the signed-in page: {result}, {self.length} bytes expected")
         return result

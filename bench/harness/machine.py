@@ -1,4 +1,4 @@
-"""The machine: what runs on it, what that takes, and the programs that must be there."""
+"""The machine: its processes, their CPU and memory, and the required programs."""
 
 import glob, os, platform, shutil, socket, subprocess, sys
 
@@ -15,7 +15,7 @@ def say(text):
 
 
 def progress(title, done, total):
-    """One line that is written over in a terminal, and a line for each tenth elsewhere."""
+    """Updates one line in a terminal; elsewhere prints a line for every tenth."""
     if sys.stderr.isatty():
         print(f"\r{title}: {done:,} of {total:,}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
     elif done * 10 // total != progress.tenths.get(title):
@@ -27,7 +27,7 @@ progress.tenths = {}
 
 
 def install(*programs):
-    """What is missing and the system's package manager has."""
+    """Installs missing programs with the system's package manager."""
     packages = {"wrk": "wrk", "redis-server": "redis-server"}
     missing = [packages[name] for name in programs if not shutil.which(name)]
     if not missing:
@@ -71,7 +71,7 @@ def stat(pid):
 
 
 def processes(root):
-    """`root` and everything below it."""
+    """`root` and all its descendants."""
     children = {}
     for path in glob.glob("/proc/[0-9]*"):
         pid = int(path.split("/")[2])
@@ -87,7 +87,7 @@ def processes(root):
 
 
 def cpu(root):
-    """Seconds of processor time of a tree of processes, ended children included."""
+    """CPU seconds of a process tree, including exited children of `root`."""
     total = 0
     for pid in processes(root):
         fields = stat(pid)
@@ -97,7 +97,7 @@ def cpu(root):
 
 
 def memory(root):
-    """Resident memory of a tree of processes in bytes, shared pages counted once a process."""
+    """Resident memory of a process tree in bytes; shared pages count once per process."""
     total = 0
     for pid in processes(root):
         try:
@@ -107,8 +107,8 @@ def memory(root):
     return total
 
 
-def most_memory(pid):
-    """The most resident memory that one process ever had, in bytes."""
+def peak_memory(pid):
+    """Peak resident memory of one process, in bytes."""
     for line in open(f"/proc/{pid}/status"):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -120,7 +120,7 @@ def version(command):
 
 
 def described(postgres=None):
-    """What it was measured on, without a name of anybody's machine."""
+    """Describes the machine without its host name."""
     parts = [platform.machine(), f"{os.cpu_count()} cores", version("uname -s") + " " + version("uname -r").split("-")[0],
              " ".join(version("rustc --version").split()[:2])]
     if postgres:

@@ -1,4 +1,4 @@
-"""The micro benchmarks of benches/, and what criterion wrote down."""
+"""Runs the micro benchmarks of benches/ and collects criterion's results."""
 
 import glob, json, os, subprocess, sys
 

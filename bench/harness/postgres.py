@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own, thrown away afterwards, and a psql that stays open."""
+"""A temporary PostgreSQL server, and a psql that stays open."""
 
 import glob, os, shutil, signal, subprocess, time
 
@@ -42,7 +42,7 @@ class PostgreSql:
         return [f"{self.bin}/psql", "-qAtX", "-v", "ON_ERROR_STOP=1", self.url(name)]
 
     def sql(self, name, text):
-        """What `text`, statements or psql's own commands with their data, answers."""
+        """Runs `text` (statements, or psql's own commands with their data) and returns its output."""
         done = subprocess.run(self.psql(name), input=text, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
@@ -50,18 +50,18 @@ class PostgreSql:
 
 
 class Psql:
-    """One connection that stays open, for what must not wait for a new one."""
+    """One connection that stays open, for statements that must not wait for a new connection."""
 
     def __init__(self, postgres, name):
         self.process = subprocess.Popen(postgres.psql(name), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, text):
-        """One line of answer; the statement must give one row."""
+        """Returns one line of output; the statement must return one row."""
         self.process.stdin.write(text + ";\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError("psql gave up")
+            raise RuntimeError("psql exited")
         return line.strip()
 
     def close(self):

@@ -1,9 +1,9 @@
-"""Millions of expired rows: what pages notice while a server deletes them beside its work, and how fast the command
-deletes the rest.
+"""Millions of expired rows: how pages slow down while a server deletes them in the background, and how fast
+the command deletes the rest.
 
-One server, told to purge each second, is driven in turns: quiet, with the purge's advisory lock held here, so that
-the server's purge finds somebody else at it; and at work, with the lock let go. At each turn once with pages at a
-steady pace, about a thousand a second, and once as fast as they can."""
+One server, set to purge every second, is measured alternately: quiet, while this script holds the purge's
+advisory lock, so that the server believes another server is purging; and purging, with the lock released.
+Each time it serves pages once at a steady pace, about a thousand a second, and once as fast as possible."""
 
 import json, statistics
 
@@ -13,7 +13,7 @@ from .load import Load
 from .postgres import Psql
 
 LOCK = "('x66726f6e7464736b'::bit(64))::bigint"
-# Milliseconds that each of sixteen connections rests between two pages.
+# Average milliseconds between two requests of each of the sixteen connections.
 PAUSE = 16
 
 
@@ -29,7 +29,7 @@ def run(options):
         ground.settle()
         expired = lambda: int(ground.sql("SELECT count(*) FROM sessions WHERE expires_at <= now()"))
         live = lambda: int(ground.sql("SELECT count(*) FROM sessions WHERE expires_at > now()"))
-        # What PostgreSQL counts; it may be a second behind.
+        # PostgreSQL's counter; it may lag by a second.
         deleted_ever = lambda: int(ground.sql("SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'sessions'"))
         some_left = lambda: ground.sql("SELECT EXISTS (SELECT FROM sessions WHERE purge_after <= now())") == "t"
         was_live, turns = live(), []
@@ -37,20 +37,20 @@ def run(options):
         load = Load(ground.work, "pages", server.base, servers.PAGE, cookies, "User ")
         for number in range(options.rounds):
             turn = {}
-            for at_work in (False, True):
+            for purging in (False, True):
                 for kind, pause in (("paced", PAUSE), ("full", None)):
                     load.check()
-                    if at_work:
+                    if purging:
                         lock.run(f"SELECT pg_advisory_unlock({LOCK})")
                         load.run(3, pause=PAUSE)
                     before = deleted_ever()
                     found = load.run(options.seconds, pause=pause)
                     deleted = deleted_ever() - before
-                    if at_work:
+                    if purging:
                         lock.run(f"SELECT pg_advisory_lock({LOCK})")
-                    if at_work and (deleted == 0 or not some_left()):
-                        raise RuntimeError("the purge was not at work all the time: more rows, or fewer rounds")
-                    name = f"{kind}-{'purging' if at_work else 'quiet'}"
+                    if purging and (deleted == 0 or not some_left()):
+                        raise RuntimeError("the purge did not run all the time: use more rows or fewer rounds")
+                    name = f"{kind}-{'purging' if purging else 'quiet'}"
                     turn[name] = dict(rate=found["rate"], p50=found["p50"], p99=found["p99"], deleted=deleted / options.seconds)
                     machine.say(f"round {number + 1} of {options.rounds}: {name}: {found['rate']:,.0f} requests/s, "
                                 f"p99 {found['p99']:.2f} ms, {deleted / options.seconds:,.0f} rows deleted a second")

@@ -1,4 +1,4 @@
-"""RESULTS.md out of what the parts left in results/: a part that was not run again stays as it was."""
+"""Generates RESULTS.md from results/; a part that was not run again keeps its figures."""
 
 import json, os
 
@@ -8,7 +8,7 @@ MIB = 2**20
 
 
 def table(head, rows):
-    """The first column is text, the others are figures."""
+    """A Markdown table: the first column is text, the others are figures."""
     lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
 
@@ -16,7 +16,7 @@ def table(head, rows):
 def side_by_side(r):
     yield (f"The same signed-in page, {r['cookies']:,} sessions in turn over 16 connections, {r['sessions']:,} sessions in Frontdesk's table, "
            f"{r['rounds']} interleaved rounds of {r['seconds']} s, medians; load generator, servers and databases on one machine. "
-           "What each peer does: [peers/README.md](peers/README.md).")
+           "How each peer is set up: [peers/README.md](peers/README.md).")
     yield from ["", "![requests a second](results.svg)", ""]
     yield from table(
         ["", "requests/s", "p50 ms", "p99 ms", "CPU of the application, µs a request", "of database and Redis", "of the load generator", "memory, MiB", "page, bytes"],
@@ -39,13 +39,13 @@ def growth(r):
 
 
 def purge(r):
-    yield (f"{r['rows']:,} expired rows beside {r['live']:,} live ones. First a server purges in the background, at its own gentle pace, while "
-           f"signed-in pages are asked of it: {r['rounds']} interleaved rounds of {r['seconds']} s, with the purge at rest and at work, medians. "
+    yield (f"{r['rows']:,} expired rows beside {r['live']:,} live ones. First a server purges in the background, at its limited rate, while "
+           f"it serves signed-in pages: {r['rounds']} interleaved rounds of {r['seconds']} s, with the purge paused and running, medians. "
            "Then `frontdesk session purge` deletes the rest. No live row was deleted.")
     yield ""
     turns = r["turns"]
     rows = []
-    for kind, title in (("paced", "at a steady pace"), ("full", "as fast as they go")):
+    for kind, title in (("paced", "at a steady pace"), ("full", "as fast as possible")):
         quiet, purging = turns[f"{kind}-quiet"], turns[f"{kind}-purging"]
         rows.append([f"pages {title}", f"{quiet['rate']:,.0f}", f"{purging['rate']:,.0f}", f"{quiet['p99']:.2f}", f"{purging['p99']:.2f}",
                      f"{r[f'{kind}_ratio']:.2f}", "≤ 1.5", f"{purging['deleted']:,.0f}"])
@@ -55,17 +55,17 @@ def purge(r):
 
 
 def touch(r):
-    yield (f"{r['activities']:,} sessions seen once each, then the flush that writes them, through the library, in a table of {r['sessions']:,} more; "
-           f"{r['rounds']} rounds, median rate, least HOT share.")
+    yield (f"{r['activities']:,} sessions looked up once each through the library, then flushed, in a table of {r['sessions']:,} more; "
+           f"{r['rounds']} rounds, median rate, lowest HOT share.")
     yield ""
     yield from table(["", "measured", "wanted"], [
-        ["activities written a second", f"{r['rate']:,.0f}", ""],
-        ["HOT, of those that stay in their hour of the purge's index", f"{r['hot_within_hour']:.2%}", "100 %"],
-        ["HOT, of all", f"{r['hot']:.2%}", ""]])
+        ["last-seen times written a second", f"{r['rate']:,.0f}", ""],
+        ["HOT, of updates that stay in their hour of the purge index", f"{r['hot_within_hour']:.2%}", "100 %"],
+        ["HOT, of all updates", f"{r['hot']:.2%}", ""]])
 
 
 def sign_in(r):
-    yield (f"Right passwords posted over {r['connections']} connections, while signed-in pages are asked about a hundred times a second; the bare hash is "
+    yield (f"Correct passwords posted over {r['connections']} connections, while signed-in pages are requested about a hundred times a second; the bare hash is "
            f"argon2id with the same parameters on every core and nothing else; {r['rounds']} interleaved rounds of {r['seconds']} s, medians.")
     yield ""
     yield from table(["", "measured", "wanted"], [
@@ -76,20 +76,20 @@ def sign_in(r):
          f"{r['app']:.1f} / {r['store']:.2f} / {r['generator']:.2f}", ""],
         ["p50 / p99 of a sign-in, ms", f"{r['p50']:.0f} / {r['p99']:.0f}", ""],
         ["p50 / p99 of signed-in pages meanwhile, ms", f"{r['page_p50']:.2f} / {r['page_p99']:.1f}", "p99 ≤ 50"],
-        ["p99 of signed-in pages with nobody signing in, ms", f"{r['quiet_p99']:.2f}", ""],
-        ["most memory of the process ever, MiB", f"{r['memory'] / MIB:.0f}", "< 114 (120 MB)"]])
+        ["p99 of signed-in pages without sign-ins, ms", f"{r['quiet_p99']:.2f}", ""],
+        ["peak memory of the process, MiB", f"{r['memory'] / MIB:.0f}", "< 114 (120 MB)"]])
 
 
 def revocation(r):
-    yield (f"{r['rounds']:,} sessions each, known in the memory of every server, ended by POST /logout on one of them or by DELETE in psql; from that answer "
-           "on every server is asked in turn until all have refused. So the delay is at least the time of those questions.")
+    yield (f"{r['rounds']:,} sessions each, cached by every server, revoked by POST /logout on one of them or by DELETE in psql; after that response, "
+           "requests go to every server in turn until all have refused. So the delay is at least the time of those requests.")
     yield ""
     rows = []
     for each in r["rows"]:
         how = "logout" if each["how"] == "logout" else "DELETE in psql"
         spans = [f"{each[name]['p50']:.2f} / {each[name]['p99']:.2f} / {each[name]['max']:.2f}" for name in ("answer", "delay")]
         rows.append([f"{how}, {each['servers']} server{'s' if each['servers'] > 1 else ''}", *spans, str(each["accepted"]), "0" if each["how"] == "logout" else ""])
-    yield from table(["", "until it answers, ms: p50 / p99 / max", "from then until refused everywhere", "accepted after the answer", "wanted"], rows)
+    yield from table(["", "response time, ms: p50 / p99 / max", "from the response until refused everywhere", "accepted after the response", "wanted"], rows)
 
 
 def footprint(r):
@@ -108,16 +108,16 @@ PARTS = [
     ("side-by-side", "Side by side", side_by_side),
     ("growth", "Growth", growth),
     ("purge", "Purge", purge),
-    ("touch", "Activity", touch),
-    ("sign-in", "Signing in", sign_in),
+    ("touch", "Last-seen times", touch),
+    ("sign-in", "Sign-in", sign_in),
     ("revocation", "Revocation across servers", revocation),
-    ("footprint", "Memory and start", footprint),
+    ("footprint", "Memory and startup", footprint),
     ("micro", "The hot path, part by part", micro),
 ]
 
 
 def write():
-    lines = ["# Results", "", "Made by `bench/run`, part by part; what each does is at the head of its file in [harness](harness). "
+    lines = ["# Results", "", "Generated by `bench/run`; each part is described at the top of its file in [harness](harness). "
              "A part that was not run again keeps its figures.", ""]
     for name, title, section in PARTS:
         path = os.path.join(machine.HERE, "results", f"{name}.json")
@@ -127,4 +127,4 @@ def write():
             charts.draw(name, found)
     with open(os.path.join(machine.HERE, "RESULTS.md"), "w") as out:
         out.write("\n".join(lines).rstrip() + "\n")
-    machine.say("bench/RESULTS.md is written.")
+    machine.say("Wrote bench/RESULTS.md.")

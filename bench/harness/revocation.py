@@ -1,6 +1,7 @@
-"""How soon an ended session is refused by every server. Each round takes a session that every server has just served
-from memory, ends it (by POST /logout on one of them, or by DELETE in psql), and from the moment that answers asks
-every server in turn until all have refused. After a logout nothing may be accepted, not once."""
+"""How soon a revoked session is refused by every server. Each round takes a session that every server has
+just served from its cache and revokes it (by POST /logout on one of them, or by DELETE in psql). From the
+response on, it sends requests to every server in turn until all have refused. After a logout, no server may
+accept the session even once."""
 
 import time
 
@@ -16,13 +17,13 @@ def milliseconds(values):
 
 
 def refused_everywhere(connections, cookie, since):
-    """Milliseconds until the answer of the last server that refused, and how often it was accepted before."""
-    accepted, asking = 0, list(connections)
-    while asking:
-        asking = [each for each in asking if each.ask("GET", servers.PAGE, cookie) == 200]
-        accepted += len(asking)
+    """Milliseconds until the last server has refused, and how often the session was accepted before."""
+    accepted, remaining = 0, list(connections)
+    while remaining:
+        remaining = [each for each in remaining if each.status("GET", servers.PAGE, cookie) == 200]
+        accepted += len(remaining)
         if time.perf_counter() - since > 10:
-            raise RuntimeError("an ended session is accepted for ten seconds")
+            raise RuntimeError("a revoked session was accepted for ten seconds")
     return (time.perf_counter() - since) * 1000, accepted
 
 
@@ -30,12 +31,12 @@ def rounds(sessions, psql, connections, how):
     answers, delays, accepted = [], [], 0
     for number, (digest, cookie) in enumerate(sessions):
         for connection in connections:
-            if connection.ask("GET", servers.PAGE, cookie) != 200 or connection.ask("GET", servers.PAGE, cookie) != 200:
+            if connection.status("GET", servers.PAGE, cookie) != 200 or connection.status("GET", servers.PAGE, cookie) != 200:
                 raise RuntimeError("a live session was refused")
         if how == "logout":
             began = time.perf_counter()
-            if connections[number % len(connections)].ask("POST", "/logout", cookie) != 303:
-                raise RuntimeError("nobody was signed out")
+            if connections[number % len(connections)].status("POST", "/logout", cookie) != 303:
+                raise RuntimeError("the sign-out failed")
         else:
             began = time.perf_counter()
             psql.run(f"DELETE FROM sessions WHERE token_digest = '\\x{digest}' RETURNING 1")
@@ -60,10 +61,10 @@ def run(options):
             for how in ("logout", "delete"):
                 sessions = ground.begin(options.rounds)
                 found = rounds(sessions, psql, [Connection(server.port) for server in running], how)
-                machine.say(f"{count} servers, {how}: the answer took {found['answer']['p50']:.2f} ms, p99 {found['answer']['p99']:.2f}; "
+                machine.say(f"{count} servers, {how}: the response took {found['answer']['p50']:.2f} ms, p99 {found['answer']['p99']:.2f}; "
                             f"refused everywhere after {found['delay']['p50']:.2f} ms, p99 {found['delay']['p99']:.2f}, "
                             f"max {found['delay']['max']:.2f}; accepted meanwhile: {found['accepted']}")
                 if how == "logout" and found["accepted"]:
-                    raise RuntimeError("a session was accepted after its logout had answered")
+                    raise RuntimeError("a session was accepted after its logout had been answered")
                 rows.append(dict(servers=count, how=how, **found))
         save("revocation", dict(machine=machine.described(ground.postgres), rounds=options.rounds, rows=rows))

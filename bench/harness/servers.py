@@ -1,4 +1,4 @@
-"""Starting and ending servers; what Frontdesk's are told."""
+"""Starts and stops servers; Frontdesk's settings."""
 
 import os, signal, subprocess, sys, time, urllib.error, urllib.request
 
@@ -42,7 +42,7 @@ class Server:
 
 
 def environment(url, **settings):
-    """Frontdesk's settings; `settings` without the prefix."""
+    """Frontdesk's environment; the names in `settings` lack the prefix FRONTDESK_."""
     return {"DATABASE_URL": url, "FRONTDESK_SECRET_KEYS": KEY, "RUST_LOG": "warn",
             **{f"FRONTDESK_{name}": str(value) for name, value in settings.items()}}
 
@@ -60,6 +60,6 @@ def page_without_sessions(work):
 
 
 def command(url, *words):
-    """`frontdesk …`, and what it prints."""
+    """Runs `frontdesk …` and returns its output."""
     return subprocess.run([machine.program(), *words], env={**os.environ, **environment(url)}, check=True,
                           stdout=subprocess.PIPE, text=True).stdout

@@ -1,4 +1,4 @@
-"""The same signed-in page on Frontdesk and on what people would use instead."""
+"""The same signed-in page on Frontdesk and on its alternatives."""
 
 import os, statistics, subprocess
 
@@ -7,11 +7,11 @@ from .ground import USERS, Ground, save
 from .load import Load
 
 PEER_PASSWORD = "benchmark-password"
-LOOKED_AT = 20
+SAMPLE = 20
 
 
 class Competitor:
-    """How it starts, what it is asked, what came out."""
+    """One stack: its page, its sessions and its measurements."""
 
     def __init__(self, name, title, path="/account", password=PEER_PASSWORD, mark="User "):
         self.name, self.title, self.path, self.password, self.mark = name, title, path, password, mark
@@ -19,22 +19,22 @@ class Competitor:
 
     def ready(self, work):
         self.load = Load(work, self.name, self.server.base, self.path, self.cookies, self.mark)
-        self.look()
+        self.check_sample()
         self.load.check()
 
-    def look(self):
-        """Twenty of the sessions, once more by hand."""
-        for cookie in self.cookies[:: max(1, len(self.cookies) // LOOKED_AT)]:
-            self.size = len(browser.look(self.server.base, self.path, cookie, self.mark))
+    def check_sample(self):
+        """Checks the page of about twenty of the sessions, without wrk."""
+        for cookie in self.cookies[:: max(1, len(self.cookies) // SAMPLE)]:
+            self.size = len(browser.get(self.server.base, self.path, cookie, self.mark))
 
     def measure(self, seconds, ground, redis=None):
-        self.look()
+        self.check_sample()
         self.load.run(1)
         watched = [self.server.process.pid, ground.postgres.process.pid] + ([redis] if redis else [])
         before = [machine.cpu(pid) for pid in watched]
         found = self.load.run(seconds)
         spent = [(machine.cpu(pid) - was) / found["requests"] * 1e6 for pid, was in zip(watched, before)]
-        self.look()
+        self.check_sample()
         self.rounds.append(dict(rate=found["rate"], p50=found["p50"], p99=found["p99"], app=spent[0], store=sum(spent[1:]),
                                 generator=found["generator"], memory=machine.memory(self.server.process.pid)))
 
@@ -71,14 +71,14 @@ def start_own(competitor, ground):
     ground.keep(competitor.server)
 
 
-def start_peer(competitor, ground, redis_url, made):
+def start_peer(competitor, ground, redis_url, created):
     name, store = competitor.name, ""
     if name.startswith(("nestjs-", "django-")):
         name, store = name.split("-", 1)
     database = name.replace("-", "_")
-    if database not in made:
+    if database not in created:
         ground.postgres.create(database)
-        made.add(database)
+        created.add(database)
     env = {"PORT": str(machine.free_port()), "DATABASE_URL": ground.postgres.url(database), "REDIS_URL": redis_url,
            "USERS": str(USERS), "STORE": store}
     run = os.path.join(machine.HERE, "peers", name, "run")
@@ -86,7 +86,8 @@ def start_peer(competitor, ground, redis_url, made):
 
 
 def sign_in(chosen):
-    """Everybody on every server, with a password. The page without sessions is asked with the same headers."""
+    """Signs every user in on every server, with a password. Requests for the page without sessions send the
+    same cookies."""
     emails = [f"user{n}@example.com" for n in range(USERS)]
     for competitor in chosen:
         if competitor.name != "page":
@@ -131,13 +132,13 @@ def run(options):
         ground.callback(redis.terminate)
         ground.migrated()
         ground.fill("Sessions", 0, options.sessions)
-        made = set()
+        created = set()
         for competitor in chosen:
             machine.say(f"Starting {competitor.title}.")
             if competitor.path == servers.PAGE:
                 start_own(competitor, ground)
             else:
-                start_peer(competitor, ground, f"redis://127.0.0.1:{port}", made)
+                start_peer(competitor, ground, f"redis://127.0.0.1:{port}", created)
         sign_in(chosen)
         ground.settle()
         for competitor in chosen:

@@ -1,5 +1,6 @@
-"""Sign-ins a second against the bare hash, and what signed-in pages notice meanwhile. Sixteen connections post right
-passwords of a thousand accounts; only 303 counts as a sign-in, and anything else fails the run."""
+"""Sign-ins per second compared with the bare hash, and the latency of signed-in pages meanwhile. Sixteen
+connections post the correct passwords of a thousand accounts; only 303 counts as a sign-in, and anything else
+fails the run."""
 
 import json, os, statistics, subprocess, urllib.parse
 
@@ -8,7 +9,7 @@ from .ground import USERS, Ground, save
 from .load import Load, Running
 
 CONNECTIONS = 16
-# Four connections that rest 40 ms between two pages: about a hundred pages a second.
+# Four connections, 40 ms on average between two requests: about a hundred pages a second.
 PAGES, PAUSE = 4, 40
 SCRIPT = """
 local n = 0
@@ -58,7 +59,7 @@ def run(options):
             during = pages.finish(driven, PAGES)
             app, store = ((machine.cpu(pid) - was) / signing["requests"] * 1e3 for pid, was in zip(watched, before))
             if signing["bad"] or signing["errors"]:
-                raise RuntimeError(f"not every right password signed in: {signing}")
+                raise RuntimeError(f"not every correct password signed in: {signing}")
             turns.append(dict(bare=hash_rate, rate=signing["rate"], ratio=signing["rate"] / hash_rate, p50=signing["p50"], p99=signing["p99"],
                               pages=during["rate"], page_p50=during["p50"], page_p99=during["p99"], page_max=during["max"],
                               quiet_p99=quiet["p99"], app=app, store=store, generator=signing["generator"] / 1e3))
@@ -66,4 +67,4 @@ def run(options):
                         f"p99 of pages {during['p99']:.1f} ms")
         medians = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
         save("sign-in", dict(machine=machine.described(ground.postgres), cores=os.cpu_count(), connections=CONNECTIONS, rounds=options.rounds, seconds=options.seconds,
-                             memory=machine.most_memory(server.process.pid), **medians))
+                             memory=machine.peak_memory(server.process.pid), **medians))

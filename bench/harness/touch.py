@@ -1,5 +1,5 @@
-"""Writing activity: sessions seen once, then the flush that writes them, through the library as the server does it.
-Once an hour a session moves in the purge's index; that write can not be HOT, all others must be."""
+"""Writing last-seen times: sessions are looked up once, then flushed, through the library as the server does
+it. Once an hour a session moves in the purge index; that update cannot be HOT, all others must be."""
 
 import json, os, statistics, subprocess
 
@@ -23,11 +23,11 @@ def run(options):
             done = json.loads(text)
             updated, hot = (now - was for now, was in zip(counts(), before))
             if updated != options.activities or done["activities"] != updated:
-                raise RuntimeError(f"{updated} rows were updated, {done} said")
+                raise RuntimeError(f"{updated} rows were updated, but touch_flush reported {done}")
             may_be_hot = updated - done["crossed"]
             found.append(dict(rate=updated / done["seconds"], hot=hot / updated, hot_within_hour=hot / may_be_hot))
-            machine.say(f"round {number + 1} of {options.rounds}: {found[-1]['rate']:,.0f} activities/s, {hot:,} of {updated:,} HOT, "
-                        f"{done['crossed']:,} moved to the next hour of the purge's index")
+            machine.say(f"round {number + 1} of {options.rounds}: {found[-1]['rate']:,.0f} updates/s, {hot:,} of {updated:,} HOT, "
+                        f"{done['crossed']:,} moved to the next hour of the purge index")
         save("touch", dict(machine=machine.described(ground.postgres), sessions=options.sessions, activities=options.activities,
                            rounds=options.rounds, rate=statistics.median(each["rate"] for each in found),
                            hot=min(each["hot"] for each in found), hot_within_hour=min(each["hot_within_hour"] for each in found)))

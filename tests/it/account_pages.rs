@@ -1,9 +1,9 @@
-//! The pages once you are signed in.
+//! The account pages of a signed-in user.
 
 use crate::support::{PASSWORD, registered, site};
 
 #[test]
-fn every_page_of_the_account_asks_strangers_to_sign_in() {
+fn every_account_page_requires_a_sign_in() {
     let (server, _database) = site();
     for path in [
         "/account",
@@ -15,9 +15,9 @@ fn every_page_of_the_account_asks_strangers_to_sign_in() {
         "/account/export",
         "/account/delete",
     ] {
-        let answer = server.browser().get(path);
-        assert_eq!(answer.status, 303, "{path}");
-        assert!(answer.location().starts_with("/login?next="), "{path}");
+        let response = server.browser().get(path);
+        assert_eq!(response.status, 303, "{path}");
+        assert!(response.location().starts_with("/login?next="), "{path}");
     }
     for path in [
         "/account/profile",
@@ -28,13 +28,13 @@ fn every_page_of_the_account_asks_strangers_to_sign_in() {
         "/account/delete",
         "/account/delete/cancel",
     ] {
-        let answer = server.browser().post(path, &[]);
-        assert_eq!((answer.status, answer.location()), (303, "/login"), "{path}");
+        let response = server.browser().post(path, &[]);
+        assert_eq!((response.status, response.location()), (303, "/login"), "{path}");
     }
 }
 
 #[test]
-fn the_overview_tells_who_you_are_and_when_you_were_last_here() {
+fn the_overview_shows_the_account_and_its_previous_sign_in() {
     let (server, _database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let first = browser.get("/account").body;
@@ -47,26 +47,26 @@ fn the_overview_tells_who_you_are_and_when_you_were_last_here() {
 }
 
 #[test]
-fn a_name_is_changed_shown_as_text_and_said_so_once() {
+fn a_new_name_is_escaped_and_confirmed_once() {
     let (server, _database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let name = "<b>Ada</b> {{7*7}} & \"Co\"";
-    let answer = browser.post("/account/profile", &[("display_name", name)]);
-    assert_eq!((answer.status, answer.location()), (303, "/account/profile"));
+    let response = browser.post("/account/profile", &[("display_name", name)]);
+    assert_eq!((response.status, response.location()), (303, "/account/profile"));
     let page = browser.get("/account/profile").body;
     assert!(page.contains("Your name is now"), "{page}");
     assert!(page.contains("&lt;b&gt;Ada") && !page.contains("<b>Ada") && !page.contains("49"));
     assert!(!browser.get("/account/profile").body.contains("Your name is now"));
     let long = "n".repeat(65);
-    for (typed, said) in [(" ", "Enter the name"), (long.as_str(), "Use at most 64 characters")] {
-        let answer = browser.post("/account/profile", &[("display_name", typed)]);
-        assert_eq!(answer.status, 422);
-        assert!(answer.body.contains(said), "{said}");
+    for (typed, error) in [(" ", "Enter the name"), (long.as_str(), "Use at most 64 characters")] {
+        let response = browser.post("/account/profile", &[("display_name", typed)]);
+        assert_eq!(response.status, 422);
+        assert!(response.body.contains(error), "{error}");
     }
 }
 
 #[test]
-fn nobody_raises_their_own_role_by_an_extra_field() {
+fn extra_form_fields_do_not_change_the_role() {
     let (server, database) = site();
     let mut browser = server.browser();
     let extra = [("role", "admin"), ("is_admin", "true"), ("disabled_at", ""), ("id", "1")];
@@ -81,7 +81,7 @@ fn nobody_raises_their_own_role_by_an_extra_field() {
 }
 
 #[test]
-fn a_notice_can_not_be_put_on_our_pages_by_others() {
+fn a_forged_notice_cookie_is_ignored() {
     let (server, _database) = site();
     let mut browser = server.browser();
     browser
@@ -91,7 +91,7 @@ fn a_notice_can_not_be_put_on_our_pages_by_others() {
 }
 
 #[test]
-fn signing_out_is_on_every_page_of_the_account() {
+fn every_account_page_has_a_sign_out_button() {
     let (server, _database) = site();
     let mut browser = registered(&server, "ada@example.com");
     for path in

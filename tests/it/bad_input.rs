@@ -1,4 +1,4 @@
-//! Hostile and broken input: a clear answer, nothing lost, never a 500.
+//! Malicious and malformed input gets a clear error, changes nothing and never causes a 500.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::{PASSWORD, raw, registered, site};
 
 #[test]
-fn odd_cookies_make_a_stranger_and_nothing_else() {
+fn malformed_cookies_are_treated_as_signed_out() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let sealed = browser.session().unwrap().to_owned();
@@ -33,29 +33,33 @@ fn odd_cookies_make_a_stranger_and_nothing_else() {
         let request = format!(
             "GET /account HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"
         );
-        let answer = raw(&server.address, request.as_bytes()).unwrap();
-        assert_eq!(answer.status, 303, "{cookie}");
-        assert!(answer.cookies().is_empty(), "{cookie}");
+        let response = raw(&server.addr, request.as_bytes()).unwrap();
+        assert_eq!(response.status, 303, "{cookie}");
+        assert!(response.cookies().is_empty(), "{cookie}");
     }
     let twice = format!(
         "GET /account HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: session={sealed}\r\nCookie: session={sealed}\r\n\r\n"
     );
-    assert_eq!(raw(&server.address, twice.as_bytes()).unwrap().status, 303);
-    assert!(browser.is_signed_in(), "the good one still works");
+    assert_eq!(raw(&server.addr, twice.as_bytes()).unwrap().status, 303);
+    assert!(browser.is_signed_in(), "the unmodified cookie still works");
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
-    // Nothing but the cookie carries a session.
-    let elsewhere = browser.clone();
-    let mut stranger = server.browser();
-    let answer =
-        stranger.send("GET", &format!("/account?session={sealed}"), &[("X-Session", &sealed)], "");
-    assert_eq!(answer.status, 303);
-    drop(elsewhere);
+    // A session token in a query or another header is ignored.
+    let copy = browser.clone();
+    let mut signed_out = server.browser();
+    let response = signed_out.send(
+        "GET",
+        &format!("/account?session={sealed}"),
+        &[("X-Session", &sealed)],
+        "",
+    );
+    assert_eq!(response.status, 303);
+    drop(copy);
 }
 
 #[test]
-fn missing_repeated_and_unstorable_fields_are_named() {
+fn missing_repeated_and_invalid_fields_get_an_error_that_names_them() {
     let (server, database) = site();
-    for (body, said) in [
+    for (body, error) in [
         ("email=a%40b.example&display_name=A", "A password is missing."),
         ("display_name=A&password=quiet+corner+lamp", "Your email is missing."),
         (
@@ -77,42 +81,43 @@ fn missing_repeated_and_unstorable_fields_are_named() {
         ("", "Your email is missing."),
         ("%", "Your email is missing."),
     ] {
-        let answer = server.browser().send(
+        let response = server.browser().send(
             "POST",
             "/register",
             &[("Content-Type", "application/x-www-form-urlencoded")],
             body,
         );
-        assert_eq!(answer.status, 422, "{body}");
-        assert!(answer.body.contains(said), "{body}: {}", answer.body);
+        assert_eq!(response.status, 422, "{body}");
+        assert!(response.body.contains(error), "{body}: {}", response.body);
     }
     let long = "p".repeat(1025);
     let fields = [("email", "a@b.example"), ("display_name", "A"), ("password", long.as_str())];
-    let answer = server.browser().post("/register", &fields);
-    assert_eq!(answer.status, 422);
-    assert!(answer.body.contains("at most 1,024 bytes"));
+    let response = server.browser().post("/register", &fields);
+    assert_eq!(response.status, 422);
+    assert!(response.body.contains("at most 1,024 bytes"));
     assert_eq!(server.browser().login("a@b.example", &long).status, 422);
     assert_eq!(database.db_count("SELECT count(*) FROM users"), 0);
 }
 
 #[test]
-fn bodies_that_are_no_forms_or_too_large_are_refused() {
+fn bodies_of_another_type_or_too_large_are_rejected() {
     let (server, _database) = site();
-    for kind in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
-        let answer = server.browser().send("POST", "/login", &[("Content-Type", kind)], "{}");
-        assert_eq!(answer.status, 415, "{kind}");
+    for content_type in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
+        let response =
+            server.browser().send("POST", "/login", &[("Content-Type", content_type)], "{}");
+        assert_eq!(response.status, 415, "{content_type}");
     }
     let large = "a".repeat(64 * 1024 + 1);
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     assert_eq!(server.browser().send("POST", "/login", &[form], &large).status, 413);
-    // The same without saying so beforehand.
+    // A chunked body has no Content-Length that could be checked first.
     let head = "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunked = format!("{head}{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
-    assert_eq!(raw(&server.address, chunked.as_bytes()).unwrap().status, 413);
+    assert_eq!(raw(&server.addr, chunked.as_bytes()).unwrap().status, 413);
 }
 
 #[test]
-fn what_is_not_there_and_what_can_not_be_done_get_their_pages() {
+fn unknown_paths_get_404_and_wrong_methods_405_with_a_page() {
     let (server, _database) = site();
     let mut browser = server.browser();
     for (method, path, status) in [
@@ -126,19 +131,19 @@ fn what_is_not_there_and_what_can_not_be_done_get_their_pages() {
         ("GET", "/account/sessions/revoke-others", 405),
         ("POST", "/healthz", 405),
     ] {
-        let answer = browser.send(method, path, &[], "");
-        assert_eq!(answer.status, status, "{method} {path}");
-        let request = answer.header("x-request-id").unwrap().to_owned();
-        assert!(answer.body.contains(&request), "{method} {path}: {}", answer.body);
-        assert!(answer.body.contains("Quote this if you write to us"));
-        assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}");
+        let response = browser.send(method, path, &[], "");
+        assert_eq!(response.status, status, "{method} {path}");
+        let request = response.header("x-request-id").unwrap().to_owned();
+        assert!(response.body.contains(&request), "{method} {path}: {}", response.body);
+        assert!(response.body.contains("Quote this if you write to us"));
+        assert_eq!(response.header("allow").is_some(), status == 405, "{method} {path}");
     }
     let head = browser.send("HEAD", "/login", &[], "");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
 }
 
 #[test]
-fn broken_requests_get_400() {
+fn malformed_http_requests_get_400() {
     let (server, _database) = site();
     for request in [
         "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -146,31 +151,31 @@ fn broken_requests_get_400() {
         "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "\u{0}\u{1}\u{2}\r\n\r\n",
     ] {
-        let answer = raw(&server.address, request.as_bytes());
+        let response = raw(&server.addr, request.as_bytes());
         assert!(
-            answer.as_ref().is_ok_and(|answer| answer.status == 400),
-            "{request:?}: {answer:?}"
+            response.as_ref().is_ok_and(|response| response.status == 400),
+            "{request:?}: {response:?}"
         );
     }
 }
 
 #[test]
-fn a_body_that_does_not_arrive_closes_the_connection() {
+fn an_incomplete_body_gets_408_and_the_connection_is_closed() {
     let (server, _database) = site();
-    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let mut stream = TcpStream::connect(&server.addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nemail=";
     stream.write_all(head.as_bytes()).unwrap();
     let began = Instant::now();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     // Ends only when the server closes.
-    stream.read_to_end(&mut answer).unwrap();
+    stream.read_to_end(&mut response).unwrap();
     assert!(began.elapsed() < Duration::from_secs(15));
-    assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 408"));
+    assert!(String::from_utf8_lossy(&response).starts_with("HTTP/1.1 408"));
 }
 
 #[test]
-fn what_other_sites_make_a_browser_send_is_refused_and_changes_nothing() {
+fn cross_site_posts_are_rejected_and_change_nothing() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     for headers in [
@@ -191,9 +196,9 @@ fn what_other_sites_make_a_browser_send_is_refused_and_changes_nothing() {
         ] {
             let mut all = headers.to_vec();
             all.push(("Content-Type", "application/x-www-form-urlencoded"));
-            let answer =
+            let response =
                 browser.send("POST", path, &all, "display_name=Eve&email=a%40b.example&password=x");
-            assert_eq!(answer.status, 403, "{path} {headers:?}");
+            assert_eq!(response.status, 403, "{path} {headers:?}");
         }
     }
     assert!(browser.is_signed_in());
@@ -206,13 +211,13 @@ fn what_other_sites_make_a_browser_send_is_refused_and_changes_nothing() {
     ] {
         let mut all = headers.to_vec();
         all.push(("Content-Type", "application/x-www-form-urlencoded"));
-        let answer = browser.send("POST", "/account/profile", &all, "display_name=Ada");
-        assert_eq!(answer.status, 303, "{headers:?}");
+        let response = browser.send("POST", "/account/profile", &all, "display_name=Ada");
+        assert_eq!(response.status, 303, "{headers:?}");
     }
 }
 
 #[test]
-fn no_secret_and_nothing_typed_is_in_the_log() {
+fn the_log_contains_no_secrets_and_no_form_input() {
     let (server, _database) = site();
     let mut browser = registered(&server, "canary@example.com");
     let sealed = browser.session().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Journeys in a real Chromium, with JavaScript turned off, and in a text browser.
+//! User journeys in Chromium with JavaScript disabled, and in a text browser.
 
 use std::process::Command;
 
@@ -7,85 +7,85 @@ use crate::support::{Browser, OTHER_PASSWORD, PASSWORD, site};
 
 fn sign_in(window: &Window<'_>, password: &str) {
     window.open("/account");
-    window.arrives_at("/login?next=%2Faccount");
+    window.wait_for_path("/login?next=%2Faccount");
     window.fill("email", "ada@example.com");
     window.fill("password", password);
-    window.press("form[action='/login'] button");
+    window.click("form[action='/login'] button");
 }
 
 #[test]
-fn a_person_registers_signs_in_twice_ends_one_and_signs_out_without_javascript() {
+fn registration_sign_in_revocation_and_sign_out_work_without_javascript() {
     let (server, database) = site();
     let driver = Driver::start();
-    let first = driver.window(&server.address, 1200);
+    let first = driver.window(&server.addr, 1200);
     first.open("/");
-    first.press("a[href='/register']");
-    first.arrives_at("/register");
+    first.click("a[href='/register']");
+    first.wait_for_path("/register");
     assert_eq!(first.title(), "Create an account · Frontdesk");
     first.fill("email", "ada@example.com");
     first.fill("display_name", "Ada Lovelace");
     first.fill("password", "short");
-    first.press("form button");
+    first.click("form button");
     assert!(first.text("#password-problem").contains("Use at least 8 characters"));
     assert_eq!(first.focused(), "password", "focus moves to the first error");
     first.fill("password", PASSWORD);
-    first.press("form[action='/register'] button");
-    first.arrives_at("/account");
+    first.click("form[action='/register'] button");
+    first.wait_for_path("/account");
     assert_eq!(first.title(), "Overview · Frontdesk");
     assert!(first.text("main h1").contains("Ada Lovelace"));
-    first.press("nav a[href='/account/sessions']");
-    first.arrives_at("/account/sessions");
+    first.click("nav a[href='/account/sessions']");
+    first.wait_for_path("/account/sessions");
     assert_eq!(first.count(".session"), 1);
     assert!(first.text("main").contains("You are signed in only here"));
 
-    // A second browser, a phone's width.
-    let second = driver.window(&server.address, 500);
+    // A second browser as wide as a phone.
+    let second = driver.window(&server.addr, 500);
     sign_in(&second, OTHER_PASSWORD);
-    second.arrives_at("/login");
+    second.wait_for_path("/login");
     assert!(second.text("[role=alert]").contains("That email and password do not match"));
-    assert_eq!(second.focused(), "form-problems", "focus moves to what is wrong");
+    assert_eq!(second.focused(), "form-problems", "focus moves to the error summary");
     second.fill("password", PASSWORD);
-    second.press("form[action='/login'] button");
-    second.arrives_at("/account");
+    second.click("form[action='/login'] button");
+    second.wait_for_path("/account");
     second.open("/account/sessions");
     assert_eq!(second.count(".session"), 2);
     assert_eq!(second.count(".session.current"), 1);
 
-    // The second ends the first; the first is asked to sign in.
-    second.press(".session:not(.current) button");
+    // The second browser signs the first one out; the first is redirected to sign-in.
+    second.click(".session:not(.current) button");
     assert!(second.text("[role=status]").starts_with("Signed out of Chrome on Linux"));
     assert_eq!(second.count(".session"), 1);
     first.open("/account/profile");
-    first.arrives_at("/login?next=%2Faccount%2Fprofile");
+    first.wait_for_path("/login?next=%2Faccount%2Fprofile");
     sign_in(&first, PASSWORD);
-    first.arrives_at("/account");
+    first.wait_for_path("/account");
 
-    // The second signs out; a copy of its cookie is refused.
+    // The second browser signs out; a copy of its cookie is rejected.
     let copied = second.session_cookie().expect("signed in");
-    second.press("header form[action='/logout'] button");
-    second.arrives_at("/");
+    second.click("header form[action='/logout'] button");
+    second.wait_for_path("/");
     assert!(second.text("[role=status]").contains("You are signed out."));
     assert!(second.session_cookie().is_none());
-    let mut thief = Browser::new(&server.address);
+    let mut thief = Browser::new(&server.addr);
     thief.cookies.insert("session".to_owned(), copied);
     assert!(!thief.is_signed_in());
 
-    // The first changes the password and stays in.
+    // The first browser changes the password and stays signed in.
     first.open("/account/password");
     first.fill("current_password", PASSWORD);
     first.fill("new_password", OTHER_PASSWORD);
-    first.press("form[action='/account/password'] button");
+    first.click("form[action='/account/password'] button");
     assert!(first.text("[role=status]").contains("Your password is changed"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
 }
 
 #[test]
-fn the_journey_works_in_a_text_browser() {
+fn registration_sign_in_and_sign_out_work_in_a_text_browser() {
     let (server, database) = site();
     let home = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("w3m");
     std::fs::remove_dir_all(&home).ok();
     std::fs::create_dir_all(&home).unwrap();
-    let visit = |path: &str, fields: Option<&[(&str, &str)]>| {
+    let open = |path: &str, fields: Option<&[(&str, &str)]>| {
         let mut command = Command::new("w3m");
         command.env("HOME", &home).args(["-dump", "-o", "use_cookie=1", "-o", "accept_cookie=1"]);
         if let Some(fields) = fields {
@@ -93,23 +93,23 @@ fn the_journey_works_in_a_text_browser() {
             std::fs::write(&body, crate::support::browser::encode(fields)).unwrap();
             command.arg("-post").arg(&body);
         }
-        let output = command.arg(format!("http://{}{path}", server.address)).output();
+        let output = command.arg(format!("http://{}{path}", server.addr)).output();
         String::from_utf8_lossy(&output.expect("w3m is installed").stdout).into_owned()
     };
-    assert!(visit("/", None).contains("Create an account"));
-    let form = visit("/register", None);
+    assert!(open("/", None).contains("Create an account"));
+    let form = open("/register", None);
     assert!(
         form.contains("Email") && form.contains("Your name") && form.contains("Password"),
         "{form}"
     );
     let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
-    assert!(visit("/register", Some(&fields)).contains("Hello, Ada"));
-    // w3m keeps between its runs what a browser keeps between its starts.
+    assert!(open("/register", Some(&fields)).contains("Hello, Ada"));
+    // Each w3m run is a new process: like a browser after a restart, it keeps persistent cookies only.
     let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")];
-    assert!(visit("/login", Some(&fields)).contains("Hello, Ada"));
-    let sessions = visit("/account/sessions", None);
+    assert!(open("/login", Some(&fields)).contains("Hello, Ada"));
+    let sessions = open("/account/sessions", None);
     assert!(sessions.contains("w3m") && sessions.contains("This device"), "{sessions}");
-    assert!(visit("/logout", Some(&[])).contains("You are signed out."));
-    assert!(visit("/account", None).contains("Keep me signed in"));
+    assert!(open("/logout", Some(&[])).contains("You are signed out."));
+    assert!(open("/account", None).contains("Keep me signed in"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions WHERE remembered"), 0);
 }

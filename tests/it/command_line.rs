@@ -1,4 +1,4 @@
-//! The command line, as operators and their scripts meet it.
+//! The command line: outputs, JSON and exit codes, as operators and their scripts see them.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,17 +7,17 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::support::mail::db_mail;
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
-pub struct Said {
+pub struct Output {
     pub code: i32,
     pub out: String,
     pub error: String,
 }
 
-pub fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
+pub fn run(database: &Database, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .args(arguments)
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
@@ -30,26 +30,26 @@ pub fn run(database: &Database, arguments: &[&str], input: &str) -> Said {
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
     let output = child.wait_with_output().unwrap();
-    Said {
+    Output {
         code: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
         error: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
-fn json(said: &Said) -> Value {
-    serde_json::from_str(&said.out)
-        .unwrap_or_else(|error| panic!("{error}: {}{}", said.out, said.error))
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&output.out)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", output.out, output.error))
 }
 
 #[test]
-fn an_operator_makes_disables_and_enables_an_account() {
+fn user_commands_create_disable_enable_and_change_an_account() {
     let (server, database) = site();
     let create = ["user", "create", "ada@example.com", "--name", "Ada", "--admin"];
     assert_eq!(run(&database, &create, "short\n").code, 1);
     assert!(run(&database, &create, "password\n").error.contains("most common passwords"));
-    let made = run(&database, &create, &format!("{PASSWORD}\n"));
-    assert_eq!(made.code, 0, "{}", made.error);
+    let created = run(&database, &create, &format!("{PASSWORD}\n"));
+    assert_eq!(created.code, 0, "{}", created.error);
     assert_eq!(run(&database, &create, &format!("{PASSWORD}\n")).code, 1, "taken");
     let mut browser = server.browser();
     assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
@@ -68,9 +68,9 @@ fn an_operator_makes_disables_and_enables_an_account() {
 
     assert_eq!(run(&database, &["user", "set-password", &id], OTHER_PASSWORD).code, 0);
     assert!(!browser.is_signed_in());
-    let told = db_mail(&database, "password_changed", 1);
+    let mail = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.says["by_reset"].as_bool(), told.says["by_operator"].as_bool()),
+        (mail.data["by_reset"].as_bool(), mail.data["by_operator"].as_bool()),
         (Some(false), Some(true))
     );
     assert_eq!(browser.login("ada@example.com", OTHER_PASSWORD).status, 303);
@@ -81,14 +81,14 @@ fn an_operator_makes_disables_and_enables_an_account() {
         (0, "ada@example.com is now user and is signed out everywhere.\n")
     );
     assert!(!browser.is_signed_in());
-    let nobody = run(&database, &["user", "show", "eve@example.com"], "");
-    assert_eq!(nobody.code, 3);
-    assert!(nobody.error.contains("There is no account eve@example.com."));
+    let unknown = run(&database, &["user", "show", "eve@example.com"], "");
+    assert_eq!(unknown.code, 3);
+    assert!(unknown.error.contains("There is no account eve@example.com."));
     assert_eq!(json(&run(&database, &["user", "list", "--json"], "")).as_array().unwrap().len(), 1);
-    let by = database
+    let events = database
         .db_texts("SELECT DISTINCT event FROM audit_events WHERE actor = 'operator' ORDER BY 1");
     assert_eq!(
-        by,
+        events,
         [
             "account_disabled",
             "account_enabled",
@@ -101,7 +101,7 @@ fn an_operator_makes_disables_and_enables_an_account() {
 }
 
 #[test]
-fn an_operator_lists_and_ends_sessions() {
+fn session_commands_list_revoke_and_purge_sessions() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -122,7 +122,7 @@ fn an_operator_lists_and_ends_sessions() {
     assert_eq!(run(&database, &["session", "revoke", id], "").code, 3);
     assert_eq!(run(&database, &["session", "revoke", "nonsense"], "").code, 3);
     assert_eq!(run(&database, &["session", "revoke"], "").code, 2);
-    assert_eq!(run(&database, &["session", "revoke", "--all"], "").code, 2, "nobody was asked");
+    assert_eq!(run(&database, &["session", "revoke", "--all"], "").code, 2, "--yes is missing");
     assert!(bob.is_signed_in());
     assert_eq!(run(&database, &["session", "revoke", "--user", "bob@example.com"], "").code, 0);
     assert!(!bob.is_signed_in());
@@ -136,11 +136,11 @@ fn an_operator_lists_and_ends_sessions() {
 }
 
 #[test]
-fn the_doctor_says_what_is_wrong_and_what_to_do() {
+fn doctor_reports_problems_and_how_to_fix_them() {
     let database = Database::new();
-    let well = json(&run(&database, &["doctor", "--json"], ""));
-    // The tests' PostgreSQL runs without fsync, and the doctor must notice.
-    let problems: Vec<&str> = well["findings"]
+    let report = json(&run(&database, &["doctor", "--json"], ""));
+    // The tests' PostgreSQL runs without fsync; doctor must report that.
+    let problems: Vec<&str> = report["findings"]
         .as_array()
         .unwrap()
         .iter()
@@ -149,13 +149,13 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
         .collect();
     assert_eq!(problems, ["safety"]);
     let empty = Database::empty();
-    let said = run(&empty, &["doctor"], "");
-    assert_eq!(said.code, 4);
+    let output = run(&empty, &["doctor"], "");
+    assert_eq!(output.code, 4);
     assert!(
-        said.out.contains("frontdesk migrate run")
-            && said.out.contains("There is something to fix."),
+        output.out.contains("frontdesk migrate run")
+            && output.out.contains("There is something to fix."),
         "{}",
-        said.out
+        output.out
     );
     assert_eq!(run(&empty, &["user", "list"], "").code, 1);
     assert!(run(&empty, &["user", "list"], "").error.contains("frontdesk migrate run"));
@@ -179,13 +179,13 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
-fn the_statistics_of_sessions_are_drawn_and_told_to_machines() {
+fn session_stats_prints_a_chart_and_json() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
-    database.db_sessions_seen("ada@example.com", 20, "10 minutes");
-    let said = run(&database, &["session", "stats"], "");
+    database.db_create_sessions_seen("ada@example.com", 20, "10 minutes");
+    let output = run(&database, &["session", "stats"], "");
     for part in ["Signed in 21", "5 to 30 minutes", "█", "Firefox on Linux", "MiB"] {
-        assert!(said.out.contains(part), "{part}: {}", said.out);
+        assert!(output.out.contains(part), "{part}: {}", output.out);
     }
     let data = json(&run(&database, &["session", "stats", "--json"], ""));
     assert_eq!(data["signed_in"], 21);
@@ -193,7 +193,7 @@ fn the_statistics_of_sessions_are_drawn_and_told_to_machines() {
 }
 
 #[test]
-fn help_reads_well_and_wrong_use_is_told() {
+fn help_exits_with_0_and_wrong_usage_with_2() {
     let database = Database::empty();
     for arguments in [
         &["--help"][..],
@@ -202,16 +202,16 @@ fn help_reads_well_and_wrong_use_is_told() {
         &["migrate", "--help"],
         &["doctor", "--help"],
     ] {
-        let said = run(&database, arguments, "");
-        assert_eq!(said.code, 0);
-        assert!(said.out.contains("Usage: frontdesk"), "{}", said.out);
+        let output = run(&database, arguments, "");
+        assert_eq!(output.code, 0);
+        assert!(output.out.contains("Usage: frontdesk"), "{}", output.out);
     }
     assert!(run(&database, &["--help"], "").out.contains("Exit codes:"));
     assert_eq!(run(&database, &["user", "create", "a@b.example", "--password", "x"], "").code, 2);
 }
 
 #[test]
-fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
+fn commands_wait_for_locks_longer_than_pages_do() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     drop(server);
@@ -223,27 +223,27 @@ fn what_an_operator_asks_for_takes_as_long_as_it_takes() {
         &["session", "revoke", "--all", "--yes"],
         &["user", "delete", "ada@example.com", "--yes"],
     ] {
-        let slow = database.db_hold("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
+        let slow = database.db_begin("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE");
         std::thread::scope(|scope| {
-            let said = scope.spawn(|| run(&database, arguments, ""));
-            // Longer than a page would wait.
+            let output = scope.spawn(|| run(&database, arguments, ""));
+            // Longer than the statement timeout of pages.
             while database.db_count(waiting) == 0 {
-                assert!(!said.is_finished(), "{arguments:?} gave up");
+                assert!(!output.is_finished(), "{arguments:?} timed out");
             }
-            slow.let_go();
-            let said = said.join().unwrap();
-            assert_eq!(said.code, 0, "{arguments:?}: {}", said.error);
+            slow.rollback();
+            let output = output.join().unwrap();
+            assert_eq!(output.code, 0, "{arguments:?}: {}", output.error);
         });
     }
 }
 
 #[test]
-fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
+fn metrics_report_the_cache_state_on_their_own_listener() {
     let database = Database::new();
-    let bind = free_address();
-    let server = Server::start(&database, &[("FRONTDESK_METRICS_BIND", &bind)]).trusts();
+    let bind = free_addr();
+    let server = Server::start(&database, &[("FRONTDESK_METRICS_BIND", &bind)]).until_live();
     registered(&server, "ada@example.com").get("/account");
-    let told = Browser::new(&bind).get("/metrics").body;
+    let metrics = Browser::new(&bind).get("/metrics").body;
     for line in [
         "frontdesk_session_cache_state{state=\"trusted\"} 1",
         "frontdesk_session_cache_state{state=\"doubtful\"} 0",
@@ -251,7 +251,7 @@ fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
         "frontdesk_session_cache_entries 1",
         "frontdesk_session_feed_connections_total 1",
     ] {
-        assert!(told.contains(line), "{line}: {told}");
+        assert!(metrics.contains(line), "{line}: {metrics}");
     }
     assert_eq!(server.browser().get("/metrics").status, 404);
     drop(server);
@@ -259,13 +259,13 @@ fn metrics_tell_the_state_of_the_cache_on_a_listener_of_their_own() {
         &database,
         &[("FRONTDESK_METRICS_BIND", &bind), ("FRONTDESK_SESSION_CACHE", "off")],
     );
-    let told = Browser::new(&bind).get("/metrics").body;
-    assert!(told.contains("state=\"off\"} 1"), "{told}");
+    let metrics = Browser::new(&bind).get("/metrics").body;
+    assert!(metrics.contains("state=\"off\"} 1"), "{metrics}");
     drop(off);
 }
 
 #[test]
-fn output_that_does_not_fit_on_a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
+fn a_failed_write_to_stdout_is_an_error_and_a_closed_pipe_is_not() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let list = |output: Stdio| {
@@ -279,11 +279,11 @@ fn output_that_does_not_fit_on_a_full_disk_is_an_error_and_a_closed_pipe_is_none
             .spawn()
             .unwrap()
     };
-    // Linux's device that is always full.
+    // Every write to /dev/full fails with ENOSPC.
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let said = list(full.into()).wait_with_output().unwrap();
-    let error = String::from_utf8(said.stderr).unwrap();
-    assert_eq!(said.status.code(), Some(1), "{error}");
+    let output = list(full.into()).wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("cannot be written (No space left on device"), "{error}");
 
     let mut piped = list(Stdio::piped());

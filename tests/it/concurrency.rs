@@ -1,4 +1,4 @@
-//! Many at once: races, rotations, crowds.
+//! Concurrent requests: races, key rotation and load.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::support::server::KEY;
 use crate::support::{Browser, Database, PASSWORD, Server, registered};
 
 #[test]
-fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
+fn ten_writes_racing_a_sign_out_never_restore_the_session() {
     let database = Database::new();
     let servers = [Server::start(&database, &[]), Server::start(&database, &[])];
     registered(&servers[0], "ada@example.com");
@@ -16,30 +16,30 @@ fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
     for round in 0..1000 {
         let mut browser = servers[round % 2].browser();
         assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
-        // Old enough that every request also wants to be recorded as activity.
+        // Last seen so long ago that every request also updates last_seen_at.
         database.db_execute(
             "UPDATE sessions SET last_seen_at = now() - interval '119m 59s', expires_at = now() + interval '5 seconds'",
         );
-        let out = AtomicBool::new(false);
-        let kept = browser.clone();
+        let signed_out = AtomicBool::new(false);
+        let copy = browser.clone();
         written += std::thread::scope(|scope| {
             let mut writers = Vec::new();
             for number in 0..10 {
                 if number == round % 10 {
-                    let (out, mut browser) = (&out, browser.clone());
+                    let (signed_out, mut browser) = (&signed_out, browser.clone());
                     scope.spawn(move || {
                         assert_eq!(browser.post("/logout", &[]).status, 303);
-                        out.store(true, Ordering::SeqCst);
+                        signed_out.store(true, Ordering::SeqCst);
                     });
                 }
-                let mut writer = kept.at(&servers[number % 2].address);
-                let out = &out;
+                let mut writer = copy.on_server(&servers[number % 2].addr);
+                let signed_out = &signed_out;
                 writers.push(scope.spawn(move || {
-                    let began_after = out.load(Ordering::SeqCst);
+                    let began_after = signed_out.load(Ordering::SeqCst);
                     let name = format!("Ada {number}");
-                    let answer = writer.post("/account/profile", &[("display_name", &name)]);
-                    let written = answer.location() == "/account/profile";
-                    assert!(!(began_after && written), "written after the logout had answered");
+                    let response = writer.post("/account/profile", &[("display_name", &name)]);
+                    let written = response.location() == "/account/profile";
+                    assert!(!(began_after && written), "written after the sign-out was answered");
                     usize::from(written)
                 }));
             }
@@ -47,69 +47,69 @@ fn ten_writing_requests_racing_a_logout_never_bring_the_session_back() {
         });
         assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "round {round}");
         for server in &servers {
-            assert!(!kept.at(&server.address).is_signed_in(), "round {round}");
+            assert!(!copy.on_server(&server.addr).is_signed_in(), "round {round}");
         }
     }
-    println!("1,000 rounds: {written} of 10,000 writes came before the logout");
+    println!("1,000 rounds: {written} of 10,000 writes were committed before the sign-out");
     assert!(written > 0 && written < 10_000);
 }
 
 #[test]
-fn rotating_the_key_twice_under_load_signs_nobody_out() {
+fn rotating_the_key_twice_under_load_signs_no_user_out() {
     let database = Database::new();
     let mut keys = vec![KEY.to_owned()];
     let mut server = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", KEY)]);
-    let mut crowd: Vec<Browser> =
-        (0..8).map(|number| registered(&server, &format!("guest{number}@example.com"))).collect();
-    for fresh in [
+    let mut users: Vec<Browser> =
+        (0..8).map(|number| registered(&server, &format!("user{number}@example.com"))).collect();
+    for new_key in [
         "Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf",
         "Mn3Bv7Cx1Zl5Kj9Hg2Fd6Sa4Po8Iu0YtReWqAzSxDcFvGbHn",
     ] {
-        // Both servers run for a while, as behind a proxy while one after the other restarts; the one
-        // that leaves knows the new key too, as the last of its keys.
-        let leaving_keys = format!("{},{fresh}", keys.join(","));
-        let leaving = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &leaving_keys)]);
-        keys.insert(0, fresh.to_owned());
-        let coming = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &keys.join(","))]);
-        let out = AtomicUsize::new(0);
+        // Both servers run at the same time, as in a rolling restart behind a proxy. The old server accepts the new
+        // key too, as the last of its keys.
+        let old_server_keys = format!("{},{new_key}", keys.join(","));
+        let old_server = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &old_server_keys)]);
+        keys.insert(0, new_key.to_owned());
+        let new_server = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &keys.join(","))]);
+        let signed_out = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            for browser in &mut crowd {
-                let (out, leaving, coming) = (&out, &leaving, &coming);
+            for browser in &mut users {
+                let (signed_out, old_server, new_server) = (&signed_out, &old_server, &new_server);
                 scope.spawn(move || {
                     for turn in 0..25 {
-                        let at = if turn % 2 == 0 { &coming.address } else { &leaving.address };
-                        browser.address = at.clone();
+                        let at = if turn % 2 == 0 { &new_server.addr } else { &old_server.addr };
+                        browser.addr = at.clone();
                         if !browser.is_signed_in() {
-                            out.fetch_add(1, Ordering::SeqCst);
+                            signed_out.fetch_add(1, Ordering::SeqCst);
                         }
                     }
-                    browser.address = coming.address.clone();
+                    browser.addr = new_server.addr.clone();
                     assert!(browser.is_signed_in());
                 });
             }
         });
-        assert_eq!(out.load(Ordering::SeqCst), 0);
+        assert_eq!(signed_out.load(Ordering::SeqCst), 0);
         keys.truncate(2);
-        server = coming;
+        server = new_server;
     }
     let last = keys[0].clone();
     let alone = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &last)]);
     drop(server);
-    for browser in &crowd {
-        assert!(browser.at(&alone.address).is_signed_in(), "sealed by the last key by now");
+    for browser in &users {
+        assert!(browser.on_server(&alone.addr).is_signed_in(), "resealed with the last key");
     }
 }
 
 #[test]
-fn three_hundred_sign_ins_at_once_stay_in_bounds() {
+fn three_hundred_simultaneous_sign_ins_stay_within_memory_limits() {
     let database = Database::new();
     let cores = std::thread::available_parallelism().unwrap().get();
-    // Twice as many as hash and wait at a time, which is 32 and one for each core.
-    let crowd = 300.max(66 * cores);
-    // A crowd of people, each from an address of their own: one person or one address would be told to slow down.
+    // Twice the number that can hash or queue at the same time, which is 32 plus one per core.
+    let users = 300.max(66 * cores);
+    // Each user signs in from its own IP address: a single account or IP address would be rate limited.
     let server = Server::start(&database, &[("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")]);
     registered(&server, "ada@example.com");
-    database.db_guests("ada@example.com", crowd);
+    database.db_create_users("ada@example.com", users);
     database.db_execute("DELETE FROM sessions");
     let memory = |what: &str| {
         let status =
@@ -119,8 +119,8 @@ fn three_hundred_sign_ins_at_once_stay_in_bounds() {
     };
     let base = memory("VmRSS");
     let done = AtomicBool::new(false);
-    let (answers, mut health) = std::thread::scope(|scope| {
-        let pulse = scope.spawn(|| {
+    let (responses, mut health) = std::thread::scope(|scope| {
+        let health_checks = scope.spawn(|| {
             let mut took = Vec::new();
             while !done.load(Ordering::SeqCst) {
                 let began = Instant::now();
@@ -130,36 +130,36 @@ fn three_hundred_sign_ins_at_once_stay_in_bounds() {
             }
             took
         });
-        let crowd: Vec<_> = (0..crowd as u32)
+        let users: Vec<_> = (0..users as u32)
             .map(|number| {
                 let server = &server;
                 scope.spawn(move || {
-                    let address = std::net::Ipv4Addr::from(0xc612_0000 + number);
-                    let email = format!("guest{number}@example.com");
-                    server.browser().login_from(&address.to_string(), &email, PASSWORD)
+                    let ip = std::net::Ipv4Addr::from(0xc612_0000 + number);
+                    let email = format!("user{number}@example.com");
+                    server.browser().login_from(&ip.to_string(), &email, PASSWORD)
                 })
             })
             .collect();
-        let answers: Vec<_> = crowd.into_iter().map(|one| one.join().unwrap()).collect();
+        let responses: Vec<_> = users.into_iter().map(|user| user.join().unwrap()).collect();
         done.store(true, Ordering::SeqCst);
-        (answers, pulse.join().unwrap())
+        (responses, health_checks.join().unwrap())
     });
-    let accepted = answers.iter().filter(|answer| answer.status == 303).count();
-    let busy: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    let accepted = responses.iter().filter(|response| response.status == 303).count();
+    let busy: Vec<_> = responses.iter().filter(|response| response.status == 503).collect();
     let peak = memory("VmHWM");
     health.sort();
     let p99 = health[health.len() * 99 / 100 - usize::from(health.len() < 100)];
     println!(
-        "{crowd} sign-ins: {accepted} in, {} got 503; memory {base} KiB → {peak} KiB; /healthz p99 {p99:?} of {}",
+        "{users} sign-ins: {accepted} accepted, {} got 503; memory {base} KiB → {peak} KiB; /healthz p99 {p99:?} of {}",
         busy.len(),
         health.len()
     );
-    assert_eq!(accepted + busy.len(), crowd);
+    assert_eq!(accepted + busy.len(), users);
     assert!(accepted >= 32 && !busy.is_empty());
-    for answer in busy {
-        let wait: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    for response in busy {
+        let wait: u32 = response.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait));
-        assert!(answer.body.contains("The desk will be right back"));
+        assert!(response.body.contains("The desk will be right back"));
     }
     assert!(peak <= base + cores * 19 * 1024 + 64 * 1024, "{base} → {peak} KiB");
     assert_eq!(database.db_count("SELECT count(*) FROM sessions") as usize, accepted);

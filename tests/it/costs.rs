@@ -1,18 +1,18 @@
-//! What a page costs the database, counted by the database itself.
+//! The number of statements per page, counted by pg_stat_statements.
 
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::{Database, PASSWORD, Server, registered, site};
 
-fn statements(database: &Database, like: &str) -> i64 {
+fn statements(database: &Database, pattern: &str) -> i64 {
     database.db_count(&format!(
         "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
           WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND query ILIKE '{like}'"
+            AND query ILIKE '{pattern}'"
     ))
 }
 
 #[test]
-fn without_the_cache_a_thousand_pages_are_a_thousand_selects_and_at_most_two_updates() {
+fn without_cache_1000_pages_run_1000_selects_and_at_most_2_updates() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_SESSION_CACHE", "off")]);
     let mut browser = registered(&server, "ada@example.com");
@@ -25,9 +25,9 @@ fn without_the_cache_a_thousand_pages_are_a_thousand_selects_and_at_most_two_upd
     for _ in 0..1000 {
         assert_eq!(browser.get("/account/profile").status, 200);
     }
-    // The touch is written by a loop; wait for the row to change, not for time to pass.
-    let late = "SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '1 minute'";
-    until(|| database.db_count(late) == 0);
+    // A background job writes last_seen_at: wait until the row has changed.
+    let outdated = "SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '1 minute'";
+    until(|| database.db_count(outdated) == 0);
     assert_eq!(statements(&database, selects) - before.0, 1000);
     let updates = statements(&database, updates) - before.1;
     assert!((1..=2).contains(&updates), "{updates}");
@@ -35,9 +35,9 @@ fn without_the_cache_a_thousand_pages_are_a_thousand_selects_and_at_most_two_upd
 }
 
 #[test]
-fn from_memory_a_thousand_pages_are_a_select_or_two_and_at_most_two_updates() {
+fn with_cache_1000_pages_run_at_most_5_selects_and_2_updates() {
     let database = Database::new();
-    let server = Server::start(&database, &[]).trusts();
+    let server = Server::start(&database, &[]).until_live();
     let mut browser = registered(&server, "ada@example.com");
     let (selects, updates) =
         ("%FROM sessions s%LEFT JOIN LATERAL%token_digest%", "%UPDATE sessions AS s%");
@@ -53,7 +53,7 @@ fn from_memory_a_thousand_pages_are_a_select_or_two_and_at_most_two_updates() {
 }
 
 #[test]
-fn a_page_of_the_account_takes_no_lock_and_a_form_takes_two() {
+fn an_account_page_takes_no_row_lock_and_a_form_takes_two() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let locks = || {
@@ -70,13 +70,13 @@ fn a_page_of_the_account_takes_no_lock_and_a_form_takes_two() {
     assert_eq!((locks(), checks()), before);
     assert_eq!(browser.post("/account/profile", &[("display_name", "Changed")]).status, 303);
     assert_eq!((locks(), checks()), (before.0 + 2, before.1));
-    // A page in answer to a form costs one question more, and no lock.
+    // A page that answers a form costs one more query and no lock.
     assert_eq!(browser.post("/account/profile", &[("display_name", "")]).status, 422);
     assert_eq!((locks(), checks()), (before.0 + 2, before.1 + 1));
 }
 
 #[test]
-fn a_sign_in_writes_its_session_once_and_ends_the_former_one_in_the_same_transaction() {
+fn a_sign_in_inserts_its_session_and_deletes_the_previous_one_in_one_transaction() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -85,13 +85,13 @@ fn a_sign_in_writes_its_session_once_and_ends_the_former_one_in_the_same_transac
         ("%INSERT INTO sessions%", 1),
         ("%DELETE FROM sessions%WHERE token_digest = %", 1),
         ("%UPDATE sessions%state%", 0),
-        // "signed_in" of the one, "session_ended" of the other.
+        // "signed_in" for the new session, "session_ended" for the previous one.
         ("%INSERT INTO audit_events%", 2),
     ];
-    let before = expected.map(|(like, _)| statements(&database, like));
+    let before = expected.map(|(pattern, _)| statements(&database, pattern));
     assert_eq!(bob.login("ada@example.com", PASSWORD).status, 303);
-    for ((like, expected), before) in expected.into_iter().zip(before) {
-        assert_eq!(statements(&database, like) - before, expected, "{like}");
+    for ((pattern, expected), before) in expected.into_iter().zip(before) {
+        assert_eq!(statements(&database, pattern) - before, expected, "{pattern}");
     }
     let transactions = "SELECT count(DISTINCT xmin) FROM (
             SELECT xmin::text FROM sessions WHERE user_id = (SELECT id FROM users WHERE email = 'ada@example.com') AND created_at = (SELECT max(created_at) FROM sessions)
@@ -101,22 +101,22 @@ fn a_sign_in_writes_its_session_once_and_ends_the_former_one_in_the_same_transac
 }
 
 #[test]
-fn a_thousand_anonymous_requests_are_no_row_and_no_statement() {
+fn anonymous_requests_run_no_session_statement_and_create_no_row() {
     let (server, database) = site();
     let mut browser = server.browser();
     browser.get("/");
-    let ours = "%sessions%";
-    let before = statements(&database, ours);
+    let session_statements = "%sessions%";
+    let before = statements(&database, session_statements);
     for path in ["/", "/login", "/register", "/account", "/nowhere"] {
         for _ in 0..200 {
             browser.get(path);
         }
     }
-    // The purge and the touch loop may come round meanwhile; nothing else may.
+    // Only the purge and last-seen jobs may run statements in the meantime.
     let purge = statements(&database, "%DELETE FROM sessions%");
-    let loaded = statements(&database, "%FROM sessions s%LEFT JOIN LATERAL%");
-    let after = statements(&database, ours) - before;
-    assert_eq!(loaded, 0);
+    let lookups = statements(&database, "%FROM sessions s%LEFT JOIN LATERAL%");
+    let after = statements(&database, session_statements) - before;
+    assert_eq!(lookups, 0);
     assert!(after <= purge + 2, "{after}");
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
     assert_eq!(database.db_count("SELECT count(*) FROM audit_events"), 0);

@@ -1,20 +1,20 @@
-//! The end of an account: asked for, taken back, and for good.
+//! Account deletion: request, cancellation and the deletion itself.
 
 use std::time::{Duration, Instant};
 
 use crate::command_line::run;
 use crate::support::{Database, PASSWORD, Server, registered, site};
 
-fn until(what: &str, mut wished: impl FnMut() -> bool) {
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
-    while !wished() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it never came: {what}");
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(20), "timed out: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Everything there is in the database, a row a line: table, then the row as text.
-fn everything(database: &Database) -> Vec<String> {
+/// Every row of every table as text, each after the name of its table.
+fn all_rows(database: &Database) -> Vec<String> {
     let tables = database.db_texts(
         "SELECT table_name::text FROM information_schema.tables
           WHERE table_schema = 'public' AND table_type = 'BASE TABLE' ORDER BY 1",
@@ -26,20 +26,21 @@ fn everything(database: &Database) -> Vec<String> {
     tables.iter().flat_map(rows).collect()
 }
 
-/// What of it names `text`, and in which table.
-fn naming(database: &Database, text: &str) -> Vec<String> {
+/// The rows that contain `text`, without regard to case.
+fn rows_containing(database: &Database, text: &str) -> Vec<String> {
     let text = text.to_lowercase();
-    everything(database).into_iter().filter(|row| row.to_lowercase().contains(&text)).collect()
+    all_rows(database).into_iter().filter(|row| row.to_lowercase().contains(&text)).collect()
 }
 
 #[test]
-fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back() {
+fn a_deletion_request_signs_out_everywhere_and_signing_in_leads_to_cancellation() {
     let database = Database::new();
-    let servers = [Server::start(&database, &[]).trusts(), Server::start(&database, &[]).trusts()];
-    let mut here = registered(&servers[0], "ada@example.com");
-    let mut there = servers[1].browser();
-    there.login("ada@example.com", PASSWORD);
-    let page = here.get("/account/delete");
+    let servers =
+        [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
+    let mut first = registered(&servers[0], "ada@example.com");
+    let mut second = servers[1].browser();
+    second.login("ada@example.com", PASSWORD);
+    let page = first.get("/account/delete");
     for words in ["ada@example.com", "ADA", "at all 2 places", "In 7 days", "Delete my account"] {
         assert!(page.body.contains(words), "{words}: {}", page.body);
     }
@@ -48,14 +49,14 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
         0
     );
 
-    let done = here.post("/account/delete", &[]);
-    assert_eq!((done.status, done.location()), (303, "/"));
-    assert_eq!(done.header("clear-site-data"), Some("\"cache\""));
-    assert!(here.session().is_none(), "the cookie is gone");
-    assert!(here.get("/").body.contains("To keep it, sign in before then."));
+    let response = first.post("/account/delete", &[]);
+    assert_eq!((response.status, response.location()), (303, "/"));
+    assert_eq!(response.header("clear-site-data"), Some("\"cache\""));
+    assert!(first.session().is_none(), "the cookie is gone");
+    assert!(first.get("/").body.contains("To keep it, sign in before then."));
     for server in &servers {
-        assert!(!here.at(&server.address).is_signed_in());
-        assert!(!there.at(&server.address).is_signed_in());
+        assert!(!first.on_server(&server.addr).is_signed_in());
+        assert!(!second.on_server(&server.addr).is_signed_in());
     }
     let days =
         "SELECT round(EXTRACT(EPOCH FROM deletion_due_at - now()) / 86400)::bigint FROM users";
@@ -64,30 +65,34 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
         "SELECT kind || ' ' || recipient FROM mail_outbox WHERE kind LIKE 'deletion%' ORDER BY id";
     assert_eq!(database.db_texts(mails), ["deletion_scheduled ada@example.com"]);
 
-    let back = there.post(
+    let response = second.post(
         "/login",
         &[("email", "ada@example.com"), ("password", PASSWORD), ("next", "/account/profile")],
     );
-    assert_eq!((back.status, back.location()), (303, "/account/delete"));
-    let page = there.get("/account/delete");
+    assert_eq!((response.status, response.location()), (303, "/account/delete"));
+    let page = second.get("/account/delete");
     assert!(page.body.contains("Keep my account") && !page.body.contains("Delete my account"));
-    // Asked twice, the first date stands and nothing is mailed again.
+    // A second request keeps the first date and sends no mail.
     database.db_execute("UPDATE users SET deletion_due_at = now() + interval '2 days'");
-    assert_eq!(here.login("ada@example.com", PASSWORD).status, 303);
-    assert_eq!(there.post("/account/delete", &[]).status, 303);
+    assert_eq!(first.login("ada@example.com", PASSWORD).status, 303);
+    assert_eq!(second.post("/account/delete", &[]).status, 303);
     assert_eq!(database.db_count(days), 2);
-    assert!(there.get("/").body.contains("You are signed out everywhere."));
-    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "and so it is");
+    assert!(second.get("/").body.contains("You are signed out everywhere."));
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0, "every session is deleted");
     for server in &servers {
-        assert!(!here.at(&server.address).is_signed_in());
-        assert!(!there.at(&server.address).is_signed_in());
+        assert!(!first.on_server(&server.addr).is_signed_in());
+        assert!(!second.on_server(&server.addr).is_signed_in());
     }
 
-    there.login("ada@example.com", PASSWORD);
-    assert_eq!(there.post("/account/delete/cancel", &[]).location(), "/account");
-    assert!(there.get("/account").body.contains("Your account stays."));
+    second.login("ada@example.com", PASSWORD);
+    assert_eq!(second.post("/account/delete/cancel", &[]).location(), "/account");
+    assert!(second.get("/account").body.contains("Your account stays."));
     assert_eq!(database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NULL"), 1);
-    assert_eq!(there.post("/account/delete/cancel", &[]).status, 303, "once more does no harm");
+    assert_eq!(
+        second.post("/account/delete/cancel", &[]).status,
+        303,
+        "a second cancellation changes nothing"
+    );
     assert_eq!(
         database.db_texts(mails),
         ["deletion_scheduled ada@example.com", "deletion_canceled ada@example.com"]
@@ -95,13 +100,13 @@ fn asking_for_the_end_signs_out_everywhere_and_signing_in_leads_to_the_way_back(
     let events = database
         .db_texts("SELECT event FROM audit_events WHERE event LIKE 'deletion%' ORDER BY id");
     assert_eq!(events, ["deletion_requested", "deletion_canceled"]);
-    assert_eq!(there.login("ada@example.com", PASSWORD).location(), "/account");
+    assert_eq!(second.login("ada@example.com", PASSWORD).location(), "/account");
 }
 
 #[test]
-fn a_deleted_account_leaves_nothing_but_anonymous_events() {
+fn a_deleted_account_leaves_only_anonymous_audit_events() {
     let database = Database::new();
-    let server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]).trusts();
+    let server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]).until_live();
     let mut ada = registered(&server, "Ada.Lovelace@example.com");
     let mut bob = registered(&server, "bob@example.com");
     server.browser().login("ada.lovelace@example.com", "not the password");
@@ -115,35 +120,38 @@ fn a_deleted_account_leaves_nothing_but_anonymous_events() {
          VALUES (gen_random_uuid(), sha256('b'), 'Ada.Lovelace@example.com', 'ada.lovelace@example.com', 'X', '-', now(), now() + interval '1 day')",
         "INSERT INTO recovery_requests (id, email_canonical) VALUES (gen_random_uuid(), 'ada.lovelace@example.com')",
     ] {
-        // Two accounts have a link; a digest is there once.
+        // Both accounts match, but the digests are unique: insert for Ada only.
         database.db_execute(&sql.replace("FROM users", "FROM users WHERE email LIKE 'Ada%'"));
     }
     let sessions =
         database.db_texts(&format!("SELECT id::text FROM sessions WHERE user_id = '{id}'"));
-    assert!(naming(&database, "ada.lovelace@").len() >= 5);
-    let before = naming(&database, &id).len();
+    assert!(rows_containing(&database, "ada.lovelace@").len() >= 5);
+    let before = rows_containing(&database, &id).len();
     ada.post("/account/delete", &[]);
-    // Somebody signed in again, and let the days go by.
+    // The user signs in again and does not cancel.
     ada.login("ada.lovelace@example.com", PASSWORD);
     assert!(ada.is_signed_in());
     database
         .db_execute("UPDATE users SET deletion_due_at = now() WHERE deletion_due_at IS NOT NULL");
-    until("the account is gone", || database.db_count("SELECT count(*) FROM users") == 1);
-    until("and signed out", || !ada.is_signed_in());
+    until("the account is deleted", || database.db_count("SELECT count(*) FROM users") == 1);
+    until("the user is signed out", || !ada.is_signed_in());
 
-    let left = naming(&database, "ada.lovelace@");
-    assert_eq!(left.len(), 1, "{left:?}");
-    assert!(left[0].starts_with("mail_outbox ") && left[0].contains("account_deleted"), "{left:?}");
-    let events = naming(&database, &id);
-    assert!(events.len() >= before - 2, "the trail is kept");
+    let remaining = rows_containing(&database, "ada.lovelace@");
+    assert_eq!(remaining.len(), 1, "{remaining:?}");
+    assert!(
+        remaining[0].starts_with("mail_outbox ") && remaining[0].contains("account_deleted"),
+        "{remaining:?}"
+    );
+    let events = rows_containing(&database, &id);
+    assert!(events.len() >= before - 2, "audit events are kept");
     assert!(events.iter().all(|row| row.starts_with("audit_events ")), "{events:?}");
-    let named = database.db_count(&format!(
+    let identified = database.db_count(&format!(
         "SELECT count(*) FROM audit_events WHERE user_id = '{id}'
             AND num_nonnulls(ip_address, user_agent, session_id, request_id) > 0"
     ));
-    assert_eq!(named, 0, "events keep kind and time alone");
+    assert_eq!(identified, 0, "events keep kind and time alone");
     for session in sessions {
-        assert!(naming(&database, &session).is_empty(), "{session}");
+        assert!(rows_containing(&database, &session).is_empty(), "{session}");
     }
     assert_eq!(
         database.db_texts(&format!(
@@ -151,8 +159,8 @@ fn a_deleted_account_leaves_nothing_but_anonymous_events() {
         )),
         ["account_deleted system"]
     );
-    assert!(!server.log().to_lowercase().contains("lovelace"), "no address in the log");
-    assert!(bob.is_signed_in(), "nobody else is touched");
+    assert!(!server.log().to_lowercase().contains("lovelace"), "no email in the log");
+    assert!(bob.is_signed_in(), "other accounts are unchanged");
     assert_eq!(
         database.db_count("SELECT count(*) FROM audit_events WHERE ip_address IS NOT NULL"),
         2
@@ -162,7 +170,7 @@ fn a_deleted_account_leaves_nothing_but_anonymous_events() {
 }
 
 #[test]
-fn an_account_is_deleted_when_it_is_due_and_never_when_it_was_kept() {
+fn an_account_is_deleted_when_due_and_never_after_cancellation() {
     let database = Database::new();
     {
         let server = Server::start(&database, &[]);
@@ -175,47 +183,52 @@ fn an_account_is_deleted_when_it_is_due_and_never_when_it_was_kept() {
             "UPDATE users SET deletion_due_at = now() + interval '{when}' WHERE email LIKE '{name}%'"
         ));
     };
-    let is_gone = |name: &str| {
+    let is_deleted = |name: &str| {
         database.db_count(&format!("SELECT count(*) FROM users WHERE email LIKE '{name}%'")) == 0
     };
     due("soon", "1 hour");
     due("kept", "-2 days");
     due("due", "-1 day");
-    // Somebody keeps it at the very moment at which it is due: it is passed over, and then it is not due.
+    // A cancellation holds the row while the deletion is due: the job skips the locked row, and after the commit the
+    // deletion is no longer due.
     let _on = database.runtime.enter();
-    let mut keeper = database.runtime.block_on(database.pool.acquire()).unwrap();
-    let mut keep = |sql: &'static str| {
-        database.runtime.block_on(sqlx::query(sql).execute(&mut *keeper)).unwrap();
+    let mut connection = database.runtime.block_on(database.pool.acquire()).unwrap();
+    let mut cancel = |sql: &'static str| {
+        database.runtime.block_on(sqlx::query(sql).execute(&mut *connection)).unwrap();
     };
-    keep("BEGIN");
-    keep("UPDATE users SET deletion_due_at = NULL WHERE email LIKE 'kept%'");
+    cancel("BEGIN");
+    cancel("UPDATE users SET deletion_due_at = NULL WHERE email LIKE 'kept%'");
     let _server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]);
-    until("one is gone", || is_gone("due"));
-    keep("COMMIT");
+    until("the due account is deleted", || is_deleted("due"));
+    cancel("COMMIT");
     due("other", "0 s");
-    until("a round later", || is_gone("other"));
-    assert!(!is_gone("soon") && !is_gone("kept"));
+    until("the next round of the job", || is_deleted("other"));
+    assert!(!is_deleted("soon") && !is_deleted("kept"));
 }
 
 #[test]
-fn an_operator_deletes_an_account_at_once_when_sure() {
+fn user_delete_requires_yes_and_deletes_immediately() {
     let (server, database) = site();
-    let server = server.trusts();
+    let server = server.until_live();
     let mut ada = registered(&server, "ada@example.com");
     assert!(ada.is_signed_in());
-    let unsure = run(&database, &["user", "delete", "ada@example.com"], "");
-    assert!(unsure.code == 2 && unsure.error.contains("--yes"), "{}", unsure.error);
+    let unconfirmed = run(&database, &["user", "delete", "ada@example.com"], "");
+    assert!(unconfirmed.code == 2 && unconfirmed.error.contains("--yes"), "{}", unconfirmed.error);
     assert!(ada.is_signed_in());
     let id = database.db_texts("SELECT id::text FROM users").remove(0);
     assert_eq!(run(&database, &["user", "delete", &id, "--yes"], "").code, 0);
-    assert!(!ada.is_signed_in(), "at once");
+    assert!(!ada.is_signed_in(), "signed out immediately");
     assert_eq!(run(&database, &["user", "delete", &id, "--yes"], "").code, 3);
-    let said = run(&database, &["audit", "--user", &id, "--json"], "");
-    assert!(said.out.lines().next().unwrap().contains("\"account_deleted\""), "{}", said.out);
-    assert_eq!(naming(&database, "ada@example.com").len(), 1, "the last mail");
+    let output = run(&database, &["audit", "--user", &id, "--json"], "");
+    assert!(output.out.lines().next().unwrap().contains("\"account_deleted\""), "{}", output.out);
+    assert_eq!(
+        rows_containing(&database, "ada@example.com").len(),
+        1,
+        "only the deletion mail remains"
+    );
 }
 
-/// Where the server is stopped: a trigger waits for a lock that the test holds.
+/// Kills the server at a statement: a trigger waits for a lock that the test holds.
 fn kill_at(
     database: &Database,
     server: &mut Server,
@@ -241,7 +254,7 @@ fn kill_at(
     };
     hold("SELECT pg_advisory_lock(42)");
     act();
-    until("it waits", || {
+    until("a statement waits for the lock", || {
         database.db_count(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'",
         ) > 0
@@ -249,7 +262,7 @@ fn kill_at(
     server.signal("KILL");
     server.ended();
     hold("SELECT pg_advisory_unlock(42)");
-    until("nothing is left of it", || {
+    until("PostgreSQL has ended the connections of the server", || {
         database.db_count(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'frontdesk'",
         ) == 0
@@ -258,7 +271,7 @@ fn kill_at(
 }
 
 #[test]
-fn killed_at_any_statement_of_asking_for_the_end_all_of_it_happened_or_nothing() {
+fn a_deletion_request_is_atomic_when_the_server_is_killed_at_any_statement() {
     let stops = [
         ("users", "BEFORE UPDATE"),
         ("users", "AFTER UPDATE"),
@@ -274,18 +287,18 @@ fn killed_at_any_statement_of_asking_for_the_end_all_of_it_happened_or_nothing()
     for (table, moment) in stops {
         let database = Database::new();
         let mut server = Server::start(&database, &[]);
-        let here = registered(&server, "ada@example.com");
+        let first = registered(&server, "ada@example.com");
         server.browser().login("ada@example.com", PASSWORD);
         database.db_execute(
             "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
              SELECT sha256('a'), 'reset_password', id, email, email_canonical, now() + interval '1 day' FROM users",
         );
-        let asking = here.clone();
+        let requesting = first.clone();
         kill_at(&database, &mut server, table, moment, || {
-            let mut asking = asking;
+            let mut requesting = requesting;
             std::thread::spawn(move || {
                 let kind = [("Content-Type", "application/x-www-form-urlencoded")];
-                asking.try_send("POST", "/account/delete", &kind, "").ok()
+                requesting.try_send("POST", "/account/delete", &kind, "").ok()
             });
         });
         let found = database.db_texts(
@@ -297,18 +310,18 @@ fn killed_at_any_statement_of_asking_for_the_end_all_of_it_happened_or_nothing()
         match found[0].as_str() {
             "0 2 2 0 0" => nothing += 1,
             "1 0 0 1 3" => all += 1,
-            half => panic!("{table} {moment}: {half}"),
+            partial => panic!("{table} {moment}: {partial}"),
         }
     }
     println!(
-        "killed at {} moments: {nothing} times nothing had happened, {all} times all",
+        "killed at {} statements: {nothing} times nothing was committed, {all} times everything",
         stops.len()
     );
     assert!(nothing >= 8 && all <= 1);
 }
 
 #[test]
-fn killed_at_any_statement_of_the_end_all_of_it_happened_or_nothing() {
+fn a_deletion_is_atomic_when_the_server_is_killed_at_any_statement() {
     let stops = [
         ("sessions", "BEFORE DELETE"),
         ("sessions", "AFTER DELETE"),
@@ -358,11 +371,11 @@ fn killed_at_any_statement_of_the_end_all_of_it_happened_or_nothing() {
         match count().as_str() {
             "1 1 2 1 1 0 0 t" => nothing += 1,
             "0 0 0 0 0 1 1 f" => all += 1,
-            half => panic!("{table} {moment}: {half}"),
+            partial => panic!("{table} {moment}: {partial}"),
         }
     }
     println!(
-        "killed at {} moments: {nothing} times nothing had happened, {all} times all",
+        "killed at {} statements: {nothing} times nothing was committed, {all} times everything",
         stops.len()
     );
     assert!(nothing >= 12 && all <= 1);

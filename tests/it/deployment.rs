@@ -1,5 +1,5 @@
-//! Through the tools that people really run: PgBouncer in transaction mode, nginx in front of several servers, a
-//! primary that is demoted while connections stay open.
+//! Common deployments: PgBouncer in transaction mode, nginx in front of several servers, and a primary that becomes
+//! read-only while connections stay open.
 
 use std::fs;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ use crate::support::proxy::Proxy;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, PASSWORD, Server, registered};
 
-/// A program that ends with its owner.
+/// A process that is terminated when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -32,17 +32,17 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-fn listens(port: u16) {
+fn wait_for_port(port: u16) {
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(20), "nobody listens on {port}");
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing listens on {port}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn soon(what: &str, limit: Duration, mut wished: impl FnMut() -> bool) -> Duration {
+fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
-    while !wished() {
+    while !condition() {
         assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -63,17 +63,17 @@ fn pgbouncer(target: u16, database: &str) -> (Running, u16) {
     )
     .unwrap();
     Command::new("chmod").args(["-R", "a+rX"]).arg(&folder).status().unwrap();
-    let mut command = Command::new(new_pgbouncer());
+    let mut command = Command::new(pgbouncer_program());
     if rustix::process::getuid().is_root() {
         command.args(["-u", "nobody"]);
     }
     let child = command.arg(&ini).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    listens(port);
+    wait_for_port(port);
     (Running(child.expect("pgbouncer starts")), port)
 }
 
-/// Where `script/bootstrap --test` put one that knows prepared statements, or the system's.
-fn new_pgbouncer() -> PathBuf {
+/// The PgBouncer with support for prepared statements that `script/bootstrap --test` built, or the system's.
+fn pgbouncer_program() -> PathBuf {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
     let built = cache.map(|cache| cache.join("frontdesk/pgbouncer"));
@@ -85,48 +85,48 @@ fn name_of(database: &Database) -> String {
 }
 
 #[test]
-fn through_pgbouncer_in_transaction_mode_with_and_without_a_way_to_listen() {
+fn sessions_work_through_pgbouncer_with_and_without_a_listen_connection() {
     let database = Database::new();
-    let wire = Proxy::start(database.socket());
+    let proxy = Proxy::start(database.socket());
     let name = name_of(&database);
-    let (_pgbouncer, port) = pgbouncer(wire.port, &name);
+    let (_pgbouncer, port) = pgbouncer(proxy.port, &name);
     let url = format!("postgres://desk@127.0.0.1:{port}/{name}?sslmode=disable");
-    let direct = database.url_through(&wire);
+    let direct = database.url_through(&proxy);
     let common = [("DATABASE_URL", url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
     let server = |more: &[(&str, &str)]| {
         let settings: Vec<(&str, &str)> = common.iter().chain(more).copied().collect();
-        Server::start_bare(&settings).unwrap_or_else(|log| panic!("{log}"))
+        Server::start_with(&settings).unwrap_or_else(|log| panic!("{log}"))
     };
-    let listening = server(&[("FRONTDESK_LISTEN_URL", &direct)]).trusts();
-    let off = server(&[("FRONTDESK_SESSION_CACHE", "off")]);
-    let deaf = server(&[]);
-    let mut ada = registered(&listening, "ada@example.com");
+    let with_notifications = server(&[("FRONTDESK_LISTEN_URL", &direct)]).until_live();
+    let without_cache = server(&[("FRONTDESK_SESSION_CACHE", "off")]);
+    let without_notifications = server(&[]);
+    let mut ada = registered(&with_notifications, "ada@example.com");
     for round in 0..30 {
-        let at = [&listening, &off, &deaf][round % 3];
-        let mut browser = at.browser();
-        let answer = browser.login("ada@example.com", PASSWORD);
-        assert_eq!(answer.status, 303, "{}", at.log());
-        let everywhere = [&listening, &off, &deaf];
-        assert!(everywhere.iter().all(|server| browser.at(&server.address).is_signed_in()));
+        let server = [&with_notifications, &without_cache, &without_notifications][round % 3];
+        let mut browser = server.browser();
+        let response = browser.login("ada@example.com", PASSWORD);
+        assert_eq!(response.status, 303, "{}", server.log());
+        let servers = [&with_notifications, &without_cache, &without_notifications];
+        assert!(servers.iter().all(|server| browser.on_server(&server.addr).is_signed_in()));
         let copy = browser.clone();
-        let answer = browser.post("/logout", &[]);
-        assert_eq!(answer.status, 303, "{}", at.log());
-        assert!(everywhere.iter().all(|server| !copy.at(&server.address).is_signed_in()));
+        let response = browser.post("/logout", &[]);
+        assert_eq!(response.status, 303, "{}", server.log());
+        assert!(servers.iter().all(|server| !copy.on_server(&server.addr).is_signed_in()));
     }
     assert!(ada.is_signed_in());
-    soon("the deaf server says so", Duration::from_secs(10), || {
-        deaf.log().contains("sessions are not served from memory")
+    wait_until("the server without notifications logs it", Duration::from_secs(10), || {
+        without_notifications.log().contains("sessions are not served from memory")
     });
-    assert!(!deaf.browser().get("/readyz").body.contains("trusted"));
+    assert!(!without_notifications.browser().get("/readyz").body.contains("trusted"));
 }
 
 #[test]
-fn three_servers_behind_nginx_without_stickiness_are_one_site() {
+fn three_servers_behind_nginx_share_sessions_without_sticky_routing() {
     let database = Database::new();
-    let servers = [0, 1, 2].map(|_| Server::start(&database, &[]).trusts());
+    let servers = [0, 1, 2].map(|_| Server::start(&database, &[]).until_live());
     let (folder, port) = (folder("nginx"), free_port());
     let upstream: String =
-        servers.iter().map(|server| format!("server {};", server.address)).collect();
+        servers.iter().map(|server| format!("server {};", server.addr)).collect();
     fs::write(
         folder.join("nginx.conf"),
         format!(
@@ -144,20 +144,20 @@ fn three_servers_behind_nginx_without_stickiness_are_one_site() {
         .stderr(Stdio::null())
         .spawn();
     let _nginx = Running(nginx.expect("nginx is installed (script/bootstrap --test)"));
-    listens(port);
-    let front = format!("127.0.0.1:{port}");
-    let mut one = Browser::new(&front);
+    wait_for_port(port);
+    let nginx_addr = format!("127.0.0.1:{port}");
+    let mut one = Browser::new(&nginx_addr);
     one.post(
         "/register",
         &[("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)],
     );
-    let mut two = Browser::new(&front);
+    let mut two = Browser::new(&nginx_addr);
     assert_eq!(two.login("ada@example.com", PASSWORD).status, 303);
     for round in 0..30 {
         assert!(one.is_signed_in() && two.is_signed_in());
         let name = format!("Ada {round}");
         assert_eq!(one.post("/account/profile", &[("display_name", &name)]).status, 303);
-        // Whichever server answers, both see what one of them wrote.
+        // Both browsers see the change, no matter which server answers.
         assert!(one.get("/account").body.contains(&name), "{name}");
         assert!(two.get("/account").body.contains(&name), "{name}");
     }
@@ -168,7 +168,7 @@ fn three_servers_behind_nginx_without_stickiness_are_one_site() {
 }
 
 #[test]
-fn a_column_that_gets_another_type_under_open_connections_costs_nobody_a_page() {
+fn a_column_type_change_under_open_connections_fails_no_request() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_SESSION_CACHE", "off")]);
     let browser = registered(&server, "ada@example.com");
@@ -182,45 +182,46 @@ fn a_column_that_gets_another_type_under_open_connections_costs_nobody_a_page() 
     };
     pages();
     database.db_execute("DROP VIEW active_sessions");
-    // Statements that are prepared and answer with this column are refused from now on.
+    // From now on PostgreSQL rejects prepared statements that return this column: their result type has changed.
     database.db_execute("ALTER TABLE users ALTER COLUMN display_name TYPE varchar(500)");
     pages();
 }
 
 #[test]
-fn a_primary_that_is_demoted_under_open_connections_is_left_for_the_new_one() {
+fn servers_reconnect_when_their_primary_becomes_read_only() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = [("fsync", "off")];
     let folder = folder("demoted");
     let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
-    let primary = Database::at(postgresql.url());
+    let primary = Database::connect(postgresql.url());
     primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
-    let servers = [0, 1].map(|_| Server::start(&primary, &[]).trusts());
+    let servers = [0, 1].map(|_| Server::start(&primary, &[]).until_live());
     let mut ada = registered(&servers[0], "ada@example.com");
-    let demoted = |yes: bool| {
+    let set_read_only = |yes: bool| {
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {yes}");
         primary.db_execute(&set);
         primary.db_execute("SELECT pg_reload_conf()");
     };
     for round in 0..3 {
-        // As the servers meet it: connections stay open, and from now on every write is refused.
-        demoted(true);
-        soon("memory is not believed", Duration::from_secs(5), || {
+        // As the servers see a demotion: connections stay open, and every write is rejected.
+        set_read_only(true);
+        wait_until("the cache is not used", Duration::from_secs(5), || {
             !servers[0].browser().get("/readyz").body.contains("trusted")
         });
-        let refused = servers[0].browser().login("ada@example.com", PASSWORD);
-        assert_eq!(refused.status, 503, "round {round}");
-        demoted(false);
-        let took = soon("the new primary is found", Duration::from_secs(5), || {
-            servers.iter().all(|server| {
-                let mut browser = server.browser();
-                browser.login("ada@example.com", PASSWORD).status == 303
-                    && server.browser().get("/readyz").body.contains("trusted")
-            })
-        });
-        println!("round {round}: {took:?} after the new primary was there");
+        let rejected = servers[0].browser().login("ada@example.com", PASSWORD);
+        assert_eq!(rejected.status, 503, "round {round}");
+        set_read_only(false);
+        let took =
+            wait_until("servers reconnect to the new primary", Duration::from_secs(5), || {
+                servers.iter().all(|server| {
+                    let mut browser = server.browser();
+                    browser.login("ada@example.com", PASSWORD).status == 303
+                        && server.browser().get("/readyz").body.contains("trusted")
+                })
+            });
+        println!("round {round}: {took:?} after the primary accepted writes again");
         for server in &servers {
-            ada = ada.at(&server.address);
+            ada = ada.on_server(&server.addr);
             assert!(ada.is_signed_in());
         }
     }

@@ -1,20 +1,25 @@
-//! Another address for an account: proven first, told to the old one, undone from there.
+//! Changing the email of an account: verification, notification of the old email, undo.
 
 use std::sync::Barrier;
 
-use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
+use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
-/// An account whose address is confirmed.
-fn confirmed(server: &Server, database: &Database, email: &str) -> Browser {
+/// A browser signed in to a new account with a verified email.
+fn with_verified_email(server: &Server, database: &Database, email: &str) -> Browser {
     let browser = registered(server, email);
     database.db_execute("UPDATE users SET email_verified_at = now()");
     browser
 }
 
-fn ask(browser: &mut Browser, email: &str) {
-    let answer = browser.post("/account/email", &[("email", email)]);
-    assert_eq!((answer.status, answer.location()), (303, "/account/email"), "{}", answer.body);
+fn request_change(browser: &mut Browser, email: &str) {
+    let response = browser.post("/account/email", &[("email", email)]);
+    assert_eq!(
+        (response.status, response.location()),
+        (303, "/account/email"),
+        "{}",
+        response.body
+    );
 }
 
 fn link(mail: &Mail) -> String {
@@ -30,68 +35,68 @@ fn email(database: &Database) -> Vec<String> {
 }
 
 #[test]
-fn a_new_address_counts_once_it_is_proven_and_both_addresses_are_told() {
+fn a_new_email_takes_effect_after_verification_and_both_emails_are_notified() {
     let (server, database) = site();
-    let mut ada = confirmed(&server, &database, "ada@example.com");
-    let mut elsewhere = server.browser();
-    elsewhere.login("ada@example.com", PASSWORD);
-    ask(&mut ada, "Ada@New.example.com");
+    let mut ada = with_verified_email(&server, &database, "ada@example.com");
+    let mut other_device = server.browser();
+    other_device.login("ada@example.com", PASSWORD);
+    request_change(&mut ada, "Ada@New.example.com");
     let page = ada.get("/account/email").body;
     assert!(page.contains("Ada@New.example.com") && page.contains("ada@example.com"));
     assert_eq!(email(&database), ["ada@example.com"]);
     let mail = db_mail(&database, "change_email", 1);
     assert_eq!(mail.recipient, "Ada@New.example.com");
-    // A stranger who reads the link can not use it; it needs the session or the password.
+    // The link alone is not enough: it requires the session or the password.
     let page = server.browser().get(&link(&mail));
     assert!(page.body.contains("name=\"password\""));
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(server.browser().post(&link(&mail), &[("password", OTHER_PASSWORD)]).status, 422);
     assert_eq!(email(&database), ["ada@example.com"]);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     assert_eq!(ada.post(&link(&mail), &[]).status, 303);
     assert_eq!(email(&database), ["Ada@New.example.com"]);
-    assert!(ada.is_signed_in() && !elsewhere.is_signed_in());
+    assert!(ada.is_signed_in() && !other_device.is_signed_in());
     assert!(ada.get("/account/profile").body.contains("Ada@New.example.com"));
-    let told = db_mail(&database, "email_changed", 1);
+    let notice = db_mail(&database, "email_changed", 1);
     assert_eq!(
-        (told.recipient.as_str(), told.text("new_email")),
+        (notice.recipient.as_str(), notice.text("new_email")),
         ("ada@example.com", "Ada@New.example.com")
     );
     assert_eq!(db_mail(&database, "email_confirmed", 1).recipient, "Ada@New.example.com");
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
     assert_eq!(server.browser().login("ada@new.example.com", PASSWORD).status, 303);
-    let trail = database.db_texts(
+    let events = database.db_texts(
         "SELECT event || details::text FROM audit_events WHERE event LIKE 'email%' ORDER BY id",
     );
     assert_eq!(
-        trail,
+        events,
         ["email_change_requested{}", "email_changed{\"by\": \"link\", \"ended_sessions\": 1}"]
     );
 }
 
 #[test]
-fn two_changes_in_flight_never_confirm_the_wrong_address() {
+fn concurrent_changes_never_confirm_the_wrong_email() {
     let (server, database) = site();
-    let mut ada = confirmed(&server, &database, "ada@example.com");
-    // One after the other: the link and the code of the first are dead, and neither confirms the second.
-    ask(&mut ada, "one@example.com");
+    let mut ada = with_verified_email(&server, &database, "ada@example.com");
+    // Sequential: the link and the code of the first change are invalid, and neither confirms the second.
+    request_change(&mut ada, "one@example.com");
     let one = db_mail(&database, "change_email", 1);
-    ask(&mut ada, "two@example.com");
+    request_change(&mut ada, "two@example.com");
     let two = db_mail(&database, "change_email", 2);
     assert_eq!(ada.post(&link(&one), &[]).status, 410);
     assert_eq!(ada.post("/account/email/code", &[("change_code", one.text("code"))]).status, 422);
     assert_eq!(email(&database), ["ada@example.com"]);
     assert_eq!(ada.post(&link(&two), &[]).status, 303);
     assert_eq!(email(&database), ["two@example.com"]);
-    // At once, many times: whatever is confirmed is what its own mail was sent to.
+    // Concurrent: the email that is confirmed is always the recipient of the mail that was used.
     for round in 0..20 {
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         let before = db_mails(&database).len();
-        let addresses = [format!("a{round}@example.com"), format!("b{round}@example.com")];
+        let emails = [format!("a{round}@example.com"), format!("b{round}@example.com")];
         std::thread::scope(|scope| {
-            for address in &addresses {
+            for new_email in &emails {
                 let mut browser = ada.clone();
-                scope.spawn(move || ask(&mut browser, address));
+                scope.spawn(move || request_change(&mut browser, new_email));
             }
         });
         let mails = db_mails(&database).split_off(before);
@@ -100,122 +105,122 @@ fn two_changes_in_flight_never_confirm_the_wrong_address() {
             database.db_count("SELECT count(*) FROM email_tokens WHERE purpose = 'change_email'"),
             1
         );
-        let answers: Vec<_> = std::thread::scope(|scope| {
+        let responses: Vec<_> = std::thread::scope(|scope| {
             let both: Vec<_> = mails
                 .iter()
                 .map(|mail| {
                     let mut browser = ada.clone();
                     scope.spawn(move || {
-                        let answer = browser.post(&link(mail), &[]);
-                        (answer.status, answer.location().to_owned(), browser)
+                        let response = browser.post(&link(mail), &[]);
+                        (response.status, response.location().to_owned(), browser)
                     })
                 })
                 .collect();
-            both.into_iter().map(|one| one.join().unwrap()).collect()
+            both.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let winner = answers.iter().position(|(_, to, _)| to == "/account/email").unwrap();
-        // The other link is dead. So is the cookie it came with, because the session has a new
-        // secret: a request that arrives late enough is sent to sign-in.
-        let (status, to, _) = &answers[1 - winner];
+        let winner = responses.iter().position(|(_, to, _)| to == "/account/email").unwrap();
+        // The other link is invalid. The cookie sent with it is invalid as well once the session has a new secret: a
+        // request that arrives after that is redirected to sign-in.
+        let (status, to, _) = &responses[1 - winner];
         assert!(
             [410, 422].contains(status) || to.starts_with("/login"),
             "round {round}: {status} {to}"
         );
         assert_eq!(email(&database), [mails[winner].recipient.as_str()], "round {round}");
-        ada = answers[winner].2.clone();
+        ada = responses[winner].2.clone();
     }
 }
 
 #[test]
-fn thirty_uses_of_one_change_at_once_change_it_once_by_link_and_by_code() {
+fn thirty_concurrent_uses_of_one_link_or_code_change_the_email_once() {
     let (server, database) = site();
-    let mut ada = confirmed(&server, &database, "ada@example.com");
+    let mut ada = with_verified_email(&server, &database, "ada@example.com");
     for (round, by_code) in [false, true].into_iter().enumerate() {
-        ask(&mut ada.clone(), &format!("ada{round}@example.com"));
+        request_change(&mut ada.clone(), &format!("ada{round}@example.com"));
         let mail = db_mail(&database, "change_email", round + 1);
-        let answers: Vec<_> = std::thread::scope(|scope| {
-            let crowd: Vec<_> = (0..30)
+        let responses: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..30)
                 .map(|_| {
                     let (mut browser, mail) = (ada.clone(), &mail);
                     scope.spawn(move || {
-                        let answer = if by_code {
+                        let response = if by_code {
                             browser
                                 .post("/account/email/code", &[("change_code", mail.text("code"))])
                         } else {
                             browser.post(&link(mail), &[])
                         };
-                        (answer.status, answer.location().to_owned(), browser)
+                        (response.status, response.location().to_owned(), browser)
                     })
                 })
                 .collect();
-            crowd.into_iter().map(|one| one.join().unwrap()).collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        // Who comes with the cookie of before is asked to sign in.
+        // A request with the replaced cookie is redirected to sign-in.
         let done = |location: &str| location == "/account/email";
-        let winners: Vec<_> = answers.iter().filter(|(_, to, _)| done(to)).collect();
-        assert_eq!(winners.len(), 1, "{answers:?}");
-        for (status, to, _) in &answers {
+        let winners: Vec<_> = responses.iter().filter(|(_, to, _)| done(to)).collect();
+        assert_eq!(winners.len(), 1, "{responses:?}");
+        for (status, to, _) in &responses {
             assert!([410, 422, 429].contains(status) || done(to) || to.starts_with("/login"));
         }
         ada = winners[0].2.clone();
         assert_eq!(email(&database), [format!("ada{round}@example.com")]);
         db_mail(&database, "email_changed", round + 1);
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
 }
 
 #[test]
-fn the_sixth_try_of_a_code_for_an_address_is_dead_and_codes_count_for_their_own_address_only() {
+fn a_code_is_valid_for_five_attempts_and_only_for_its_own_email() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
-    ask(&mut ada, "ada@new.example.com");
+    request_change(&mut ada, "ada@new.example.com");
     let own = db_mail(&database, "verify_email", 1).text("code").to_owned();
     let new = db_mail(&database, "change_email", 1).text("code").to_owned();
     assert_eq!(ada.post("/account/email/code", &[("change_code", &own)]).status, 422);
     assert_eq!(ada.post("/account/email/code", &[("verify_code", &new)]).status, 422);
     for _ in 0..4 {
-        db_forget_tries(&database);
-        let answer = ada.post("/account/email/code", &[("change_code", "0000-0000")]);
-        assert!(answer.body.contains("That is not the code"));
+        db_clear_rate_limits(&database);
+        let response = ada.post("/account/email/code", &[("change_code", "0000-0000")]);
+        assert!(response.body.contains("That is not the code"));
     }
-    db_forget_tries(&database);
-    let answer = ada.post("/account/email/code", &[("change_code", &new)]);
-    assert!(answer.status == 422 && answer.body.contains("does not count any more"));
+    db_clear_rate_limits(&database);
+    let response = ada.post("/account/email/code", &[("change_code", &new)]);
+    assert!(response.status == 422 && response.body.contains("does not count any more"));
     assert_eq!(email(&database), ["ada@example.com"]);
     assert_eq!(ada.post("/account/email/code", &[("verify_code", &own)]).status, 303);
 }
 
 #[test]
-fn an_address_of_another_account_looks_the_same_and_its_owner_is_told() {
+fn an_email_of_another_account_gets_the_same_response_and_its_owner_is_notified() {
     let (server, database) = site();
     registered(&server, "bob@example.com");
-    let mut seen = Vec::new();
-    for (number, address) in ["bob@example.com", "new@example.com"].into_iter().enumerate() {
+    let mut pages = Vec::new();
+    for (number, new_email) in ["bob@example.com", "new@example.com"].into_iter().enumerate() {
         let mut ada = registered(&server, &format!("ada{number}@example.com"));
-        ask(&mut ada, address);
+        request_change(&mut ada, new_email);
         ada.get("/account/email");
         let code = ada.post("/account/email/code", &[("change_code", "0000-0000")]);
         assert_eq!(code.status, 422);
         let page = ada.get("/account/email");
         let id = page.header("x-request-id").unwrap().to_owned();
-        let same = |text: &str| {
-            text.replace(address, "ADDRESS")
+        let normalized = |text: &str| {
+            text.replace(new_email, "EMAIL")
                 .replace(&id, "ID")
                 .replace(&format!("ada{number}"), "ada")
         };
         let code_id = code.header("x-request-id").unwrap().to_owned();
-        seen.push((same(&page.body), same(&code.body).replace(&code_id, "ID")));
+        pages.push((normalized(&page.body), normalized(&code.body).replace(&code_id, "ID")));
     }
-    assert_eq!(seen[0], seen[1]);
+    assert_eq!(pages[0], pages[1]);
     assert_eq!(db_mail(&database, "already_registered", 1).recipient, "bob@example.com");
     assert_eq!(db_mail(&database, "change_email", 1).recipient, "new@example.com");
 }
 
 #[test]
-fn an_address_that_got_an_account_meanwhile_is_not_taken_from_it() {
+fn an_email_registered_in_the_meantime_stays_with_its_account() {
     let (server, database) = site();
-    let mut ada = confirmed(&server, &database, "ada@example.com");
-    ask(&mut ada, "bob@example.com");
+    let mut ada = with_verified_email(&server, &database, "ada@example.com");
+    request_change(&mut ada, "bob@example.com");
     let mail = db_mail(&database, "change_email", 1);
     registered(&server, "bob@example.com");
     assert_eq!(ada.post(&link(&mail), &[]).status, 410);
@@ -223,14 +228,14 @@ fn an_address_that_got_an_account_meanwhile_is_not_taken_from_it() {
 }
 
 #[test]
-fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends() {
+fn the_old_email_can_undo_a_change_for_a_week_and_every_session_ends() {
     let (server, database) = site();
-    let mut ada = confirmed(&server, &database, "ada@example.com");
-    // Somebody else has Ada's password and her browser, changes her address twice and her password.
+    let mut ada = with_verified_email(&server, &database, "ada@example.com");
+    // A thief who knows Ada's password changes her email twice and her password.
     let mut thief = server.browser();
     thief.login("ada@example.com", PASSWORD);
-    for (number, address) in ["thief@example.com", "second@example.com"].into_iter().enumerate() {
-        ask(&mut thief, address);
+    for (number, new_email) in ["thief@example.com", "second@example.com"].into_iter().enumerate() {
+        request_change(&mut thief, new_email);
         let code = db_mail(&database, "change_email", number + 1).text("code").to_owned();
         assert_eq!(thief.post("/account/email/code", &[("change_code", &code)]).status, 303);
     }
@@ -238,32 +243,32 @@ fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends(
     assert_eq!(thief.post("/account/password", &fields).status, 303);
     thief.post("/forgot-password", &[("email", "second@example.com")]);
     let thiefs_reset = db_mail(&database, "reset_password", 1);
-    ask(&mut thief, "third@example.com");
+    request_change(&mut thief, "third@example.com");
     let mails = db_mails(&database);
-    let told: Vec<&Mail> = mails.iter().filter(|mail| mail.kind == "email_changed").collect();
-    assert_eq!(told[0].recipient, "ada@example.com");
-    // Undoing the second change leaves Ada her way back.
-    let form = thief.post(&undo(told[1]), &[]).location().to_owned();
+    let notices: Vec<&Mail> = mails.iter().filter(|mail| mail.kind == "email_changed").collect();
+    assert_eq!(notices[0].recipient, "ada@example.com");
+    // Undoing the second change leaves Ada's undo link valid.
+    let form = thief.post(&undo(notices[1]), &[]).location().to_owned();
     assert_eq!(thief.post(&form, &[("new_password", OTHER_PASSWORD)]).location(), "/login");
     assert_eq!(email(&database), ["thief@example.com"]);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     // Six days and 23 hours later.
     database.db_execute(
         "UPDATE email_tokens SET expires_at = expires_at - interval '6 days 23 hours', created_at = created_at - interval '6 days 23 hours'",
     );
     for _ in 0..10 {
-        assert_eq!(server.browser().get(&undo(told[0])).status, 200);
-        assert_eq!(server.browser().send("HEAD", &undo(told[0]), &[], "").status, 200);
+        assert_eq!(server.browser().get(&undo(notices[0])).status, 200);
+        assert_eq!(server.browser().send("HEAD", &undo(notices[0]), &[], "").status, 200);
     }
     assert_eq!(email(&database), ["thief@example.com"]);
     thief.login("thief@example.com", OTHER_PASSWORD);
     assert!(thief.is_signed_in());
-    let answer = server.browser().post(&undo(told[0]), &[]);
-    let form = answer.location().to_owned();
-    assert!(answer.status == 303 && form.starts_with("/reset-password/"), "{answer:?}");
-    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    let response = server.browser().post(&undo(notices[0]), &[]);
+    let form = response.location().to_owned();
+    assert!(response.status == 303 && form.starts_with("/reset-password/"), "{response:?}");
+    assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(email(&database), ["ada@example.com"]);
-    // Both hear of it. The thief's first undo had put out the second address.
+    // Both emails are notified. The thief's undo had already removed the second email.
     assert_eq!(db_mail(&database, "address_removed", 2).recipient, "thief@example.com");
     let confirmed = db_mails(&database);
     let confirmed = confirmed.iter().rfind(|mail| mail.kind == "email_confirmed");
@@ -273,26 +278,26 @@ fn a_change_is_undone_from_the_old_address_within_a_week_and_every_session_ends(
     assert_eq!(
         database.db_texts("SELECT purpose || ' ' || email FROM email_tokens"),
         ["reset_password ada@example.com"],
-        "nothing is left to the thief"
+        "every link of the thief is deleted"
     );
     let reset = format!("/reset-password/{}", thiefs_reset.text("token"));
     assert_eq!(thief.post(&reset, &[("new_password", OTHER_PASSWORD)]).status, 410);
-    // And Ada sets a new password.
+    // Ada sets a new password.
     assert_eq!(thief.login("ada@example.com", OTHER_PASSWORD).status, 422);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     assert_eq!(ada.post(&form, &[("new_password", "a third password of hers")]).status, 303);
-    assert_eq!(server.browser().post(&undo(told[0]), &[]).status, 410);
+    assert_eq!(server.browser().post(&undo(notices[0]), &[]).status, 410);
     assert_eq!(thief.login("ada@example.com", OTHER_PASSWORD).status, 422);
     assert_eq!(ada.login("ada@example.com", "a third password of hers").status, 303);
 }
 
 #[test]
-fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
+fn thirty_concurrent_undos_undo_once_and_an_expired_link_does_nothing() {
     let (server, database) = site();
-    let mut ada = confirmed(&server, &database, "ada@example.com");
+    let mut ada = with_verified_email(&server, &database, "ada@example.com");
     for round in 0..2 {
-        db_forget_tries(&database);
-        ask(&mut ada, &format!("new{round}@example.com"));
+        db_clear_rate_limits(&database);
+        request_change(&mut ada, &format!("new{round}@example.com"));
         let code = db_mail(&database, "change_email", round + 1).text("code").to_owned();
         ada.post("/account/email/code", &[("change_code", &code)]);
         let mail = db_mail(&database, "email_changed", round + 1);
@@ -303,23 +308,23 @@ fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
             assert_eq!(email(&database), ["new1@example.com"]);
             return;
         }
-        let mut answers: Vec<(u16, String)> = std::thread::scope(|scope| {
-            let crowd: Vec<_> = (0..30)
+        let mut responses: Vec<(u16, String)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..30)
                 .map(|_| {
                     let (mut browser, mail) = (server.browser(), &mail);
                     scope.spawn(move || {
-                        let answer = browser.post(&undo(mail), &[]);
-                        (answer.status, answer.location().to_owned())
+                        let response = browser.post(&undo(mail), &[]);
+                        (response.status, response.location().to_owned())
                     })
                 })
                 .collect();
-            crowd.into_iter().map(|one| one.join().unwrap()).collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        // Too many tries are refused; every other one leads to the same form.
-        answers.retain(|(status, _)| *status != 429);
-        let form = answers[0].1.clone();
-        assert!(form.starts_with("/reset-password/"), "{answers:?}");
-        assert!(answers.iter().all(|answer| *answer == (303, form.clone())), "{answers:?}");
+        // Some attempts are rate limited; every other one redirects to the same form.
+        responses.retain(|(status, _)| *status != 429);
+        let form = responses[0].1.clone();
+        assert!(form.starts_with("/reset-password/"), "{responses:?}");
+        assert!(responses.iter().all(|response| *response == (303, form.clone())), "{responses:?}");
         assert_eq!(email(&database), ["ada@example.com"]);
         db_mail(&database, "address_removed", 1);
         assert_eq!(
@@ -327,33 +332,33 @@ fn thirty_uses_of_one_undo_at_once_undo_once_and_after_a_week_none_does() {
                 .db_count("SELECT count(*) FROM audit_events WHERE event = 'email_change_undone'"),
             1
         );
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         assert_eq!(ada.post(&form, &[("new_password", PASSWORD)]).status, 303);
         ada.login("ada@example.com", PASSWORD);
     }
 }
 
 #[test]
-fn an_address_that_nobody_proved_gets_no_way_back_into_the_account() {
+fn an_unverified_old_email_gets_no_undo_link() {
     let (server, database) = site();
-    // A slip of the finger: the address is a stranger's.
+    // A typo: the email belongs to another person.
     let mut ada = registered(&server, "adda@example.com");
-    ask(&mut ada, "ada@example.com");
+    request_change(&mut ada, "ada@example.com");
     let code = db_mail(&database, "change_email", 1).text("code").to_owned();
     assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
     assert_eq!(db_mail(&database, "email_confirmed", 1).recipient, "ada@example.com");
-    // It is told that it is out, and neither how to undo it nor what came instead.
-    let told = db_mail(&database, "address_removed", 1);
-    assert_eq!(told.recipient, "adda@example.com");
+    // The old email is notified of its removal, without an undo link and without the new email.
+    let notice = db_mail(&database, "address_removed", 1);
+    assert_eq!(notice.recipient, "adda@example.com");
     assert!(db_mails(&database).iter().all(|mail| mail.kind != "email_changed"));
     assert_eq!(database.db_count("SELECT count(*) FROM email_tokens"), 0);
 }
 
 #[test]
-fn an_address_that_may_come_back_is_not_given_to_whoever_registers_unproven() {
+fn an_email_with_an_undo_link_cannot_be_registered_without_verification() {
     let (server, database) = site();
-    let mut ada = confirmed(&server, &database, "ada@example.com");
-    ask(&mut ada, "new@example.com");
+    let mut ada = with_verified_email(&server, &database, "ada@example.com");
+    request_change(&mut ada, "new@example.com");
     let code = db_mail(&database, "change_email", 1).text("code").to_owned();
     ada.post("/account/email/code", &[("change_code", &code)]);
     let fields = [("email", "ada@example.com"), ("display_name", "X"), ("password", PASSWORD)];
@@ -364,12 +369,12 @@ fn an_address_that_may_come_back_is_not_given_to_whoever_registers_unproven() {
 }
 
 #[test]
-fn a_new_address_asks_for_a_fresh_proof() {
+fn an_email_change_requires_recent_authentication() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     database.db_execute("UPDATE sessions SET authenticated_at = now() - interval '16 minutes'");
-    let answer = ada.post("/account/email", &[("email", "new@example.com")]);
-    assert_ne!((answer.status, answer.location()), (303, "/account/email"));
+    let response = ada.post("/account/email", &[("email", "new@example.com")]);
+    assert_ne!((response.status, response.location()), (303, "/account/email"));
     assert_eq!(
         database.db_count("SELECT count(*) FROM email_tokens WHERE purpose = 'change_email'"),
         0
@@ -377,20 +382,20 @@ fn a_new_address_asks_for_a_fresh_proof() {
 }
 
 #[test]
-fn two_accounts_that_ask_for_each_others_email_at_once_do_not_wait_for_each_other() {
+fn two_accounts_requesting_each_others_email_do_not_deadlock() {
     let (server, database) = site();
     let emails = ["ada@example.com", "bob@example.com"];
     let browsers = emails.map(|email| registered(&server, email));
     for round in 0..30 {
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         let barrier = Barrier::new(2);
         std::thread::scope(|scope| {
             for (browser, email) in browsers.iter().zip(emails.iter().rev()) {
                 let (mut browser, barrier) = (browser.clone(), &barrier);
                 scope.spawn(move || {
                     barrier.wait();
-                    let answer = browser.post("/account/email", &[("email", email)]);
-                    assert_eq!(answer.status, 303, "round {round}: {answer:?}");
+                    let response = browser.post("/account/email", &[("email", email)]);
+                    assert_eq!(response.status, 303, "round {round}: {response:?}");
                 });
             }
         });

@@ -1,99 +1,103 @@
-//! Whether an address has an account: sign-in, registration and recovery say the same of every class of account. That they
-//! take the same time is in tests/quiet.
+//! User enumeration: responses of sign-in, registration and recovery are identical for every account state. That their
+//! times are identical is tested in tests/quiet.
 
-use crate::support::classes::{CLASSES, db_classes, recover, register};
-use crate::support::mail::db_forget_tries;
-use crate::support::{Answer, OTHER_PASSWORD, PASSWORD};
+use crate::support::account_states::{
+    ACCOUNT_STATES, db_account_states, register, request_password_reset,
+};
+use crate::support::mail::db_clear_rate_limits;
+use crate::support::{OTHER_PASSWORD, PASSWORD, Response};
 
-/// Everything of an answer but what differs between any two.
-fn bare(answer: &Answer, email: &str) -> String {
-    let id = answer.header("x-request-id").unwrap();
-    let mut head: Vec<String> = answer
+/// The response as text, with the values that differ between any two responses replaced.
+fn normalized(response: &Response, email: &str) -> String {
+    let id = response.header("x-request-id").unwrap();
+    let mut head: Vec<String> = response
         .headers
         .iter()
         .filter(|(name, _)| !name.eq_ignore_ascii_case("date"))
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();
     head.sort();
-    let mut all = format!("{}\n{}\n\n{}", answer.status, head.join("\n"), answer.body);
+    let mut all = format!("{}\n{}\n\n{}", response.status, head.join("\n"), response.body);
     all = all.replace(id, "ID").replace(email, "EMAIL");
-    // What is sealed is another value each time; its length is compared.
-    for cookie in answer.cookies() {
+    // A sealed cookie has a new value each time; only its length is compared.
+    for cookie in response.cookies() {
         let sealed = cookie.split(['=', ';']).nth(1).unwrap();
         assert!(sealed.len() > 50, "{cookie}");
         all = all.replace(sealed, &"S".repeat(sealed.len()));
     }
-    // The length of a page that repeats an address is that of the page and the address.
-    let length = answer.body.len().to_string();
+    // A page that repeats the email is longer by the length of the email.
+    let length = response.body.len().to_string();
     let without =
-        (answer.body.len() - email.len() * answer.body.matches(email).count()).to_string();
+        (response.body.len() - email.len() * response.body.matches(email).count()).to_string();
     all.replace(&format!("content-length: {length}"), &format!("content-length: {without}"))
 }
 
 #[test]
-fn sign_in_answers_every_class_of_account_byte_for_byte_the_same() {
-    let (server, database) = db_classes();
-    let wrong = CLASSES.map(|class| (class, OTHER_PASSWORD));
-    let right = ["unknown", "disabled", "no-password", "disabled-unverified"];
-    let answers =
-        wrong.into_iter().chain(right.map(|class| (class, PASSWORD))).map(|(class, password)| {
-            db_forget_tries(&database);
-            let email = format!("{class}@example.com");
+fn sign_in_responses_are_identical_for_every_account_state() {
+    let (server, database) = db_account_states();
+    let with_wrong_password = ACCOUNT_STATES.map(|state| (state, OTHER_PASSWORD));
+    let with_right_password = ["unknown", "disabled", "no-password", "disabled-unverified"];
+    let responses = with_wrong_password
+        .into_iter()
+        .chain(with_right_password.map(|state| (state, PASSWORD)))
+        .map(|(state, password)| {
+            db_clear_rate_limits(&database);
+            let email = format!("{state}@example.com");
             let mut browser = server.browser();
-            let answer = browser.login(&email, password);
-            assert_eq!(answer.status, 422, "{}", answer.body);
+            let response = browser.login(&email, password);
+            assert_eq!(response.status, 422, "{}", response.body);
             assert!(browser.cookies.is_empty());
-            (class, bare(&answer, &email))
+            (state, normalized(&response, &email))
         });
-    let answers: Vec<_> = answers.collect();
-    for (class, answer) in &answers {
-        assert_eq!(answer, &answers[0].1, "{class}");
+    let responses: Vec<_> = responses.collect();
+    for (state, response) in &responses {
+        assert_eq!(response, &responses[0].1, "{state}");
     }
 }
 
 #[test]
-fn registration_and_recovery_answer_every_class_of_account_byte_for_byte_the_same() {
-    let (server, database) = db_classes();
-    for what in [register, recover] {
-        let answers: Vec<String> = CLASSES
+fn registration_and_recovery_responses_are_identical_for_every_account_state() {
+    let (server, database) = db_account_states();
+    for request in [register, request_password_reset] {
+        let responses: Vec<String> = ACCOUNT_STATES
             .iter()
-            .map(|class| {
-                db_forget_tries(&database);
-                let email = format!("{class}@example.com");
+            .map(|state| {
+                db_clear_rate_limits(&database);
+                let email = format!("{state}@example.com");
                 let mut browser = server.browser();
-                let answer = what(&mut browser, &email);
-                assert_eq!(answer.status, 303, "{}", answer.body);
+                let response = request(&mut browser, &email);
+                assert_eq!(response.status, 303, "{}", response.body);
                 assert!(browser.session().is_none());
-                let next = browser.get(answer.location());
-                bare(&answer, &email) + &bare(&next, &email)
+                let next = browser.get(response.location());
+                normalized(&response, &email) + &normalized(&next, &email)
             })
             .collect();
-        for (class, answer) in CLASSES.iter().zip(&answers) {
-            assert_eq!(answer, &answers[0], "{class}");
+        for (state, response) in ACCOUNT_STATES.iter().zip(&responses) {
+            assert_eq!(response, &responses[0], "{state}");
         }
     }
-    // And what a code says there.
-    let said: Vec<String> = CLASSES
+    // The same for wrong codes and for another mail.
+    let all: Vec<String> = ACCOUNT_STATES
         .iter()
-        .map(|class| {
-            db_forget_tries(&database);
-            let email = format!("{class}@example.com");
+        .map(|state| {
+            db_clear_rate_limits(&database);
+            let email = format!("{state}@example.com");
             let mut browser = server.browser();
-            let waits = register(&mut browser, &email).location().to_owned();
-            let until = "SELECT count(*) FROM registrations WHERE mailed_at IS NULL";
-            crate::support::kill::until(|| database.db_count(until) == 0);
-            let mut said = String::new();
+            let code_page = register(&mut browser, &email).location().to_owned();
+            let pending = "SELECT count(*) FROM registrations WHERE mailed_at IS NULL";
+            crate::support::breakpoint::until(|| database.db_count(pending) == 0);
+            let mut all = String::new();
             for _ in 0..7 {
-                db_forget_tries(&database);
-                let answer = browser.post(&waits, &[("code", "0000-0000")]);
-                said += &bare(&answer, &email);
+                db_clear_rate_limits(&database);
+                let response = browser.post(&code_page, &[("code", "0000-0000")]);
+                all += &normalized(&response, &email);
             }
-            let answer = browser.post(&waits, &[("again", "on")]);
-            assert_eq!(answer.status, 303);
-            said
+            let response = browser.post(&code_page, &[("again", "on")]);
+            assert_eq!(response.status, 303);
+            all
         })
         .collect();
-    for (class, one) in CLASSES.iter().zip(&said) {
-        assert_eq!(one, &said[0], "{class}");
+    for (state, one) in ACCOUNT_STATES.iter().zip(&all) {
+        assert_eq!(one, &all[0], "{state}");
     }
 }

@@ -1,14 +1,14 @@
-//! Every page in every state: nothing for axe-core to find, valid HTML, no scrolling sideways, light and dark, on a
-//! phone and on a wide screen. Leaves a screenshot of each in target/tmp/pages.
+//! Every page in every state: no violation found by axe-core, valid HTML, no horizontal scrolling, light and dark, from
+//! phone to wide screen. Saves a screenshot of each in target/tmp/pages.
 
-mod end_of_account;
+mod account_deletion;
 mod mailed_links;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::webdriver::{Driver, Window};
 use crate::support::{Browser, Database, PASSWORD, Server, site};
 
@@ -17,51 +17,51 @@ const AXE: &str = "const done = arguments[arguments.length - 1];
                         rules: { 'color-contrast-enhanced': { enabled: true } } })
        .then(found => done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join(' | '))));";
 
-struct Looker {
+struct PageChecker {
     axe: String,
     folder: PathBuf,
-    looked: usize,
-    found: Vec<String>,
+    count: usize,
+    findings: Vec<String>,
 }
 
-impl Looker {
+impl PageChecker {
     fn new(folder: &str) -> Self {
         let axe = Path::new("tests/pages/node_modules/axe-core/axe.min.js");
         let axe = fs::read_to_string(axe).expect("axe-core is installed (script/bootstrap --test)");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
         fs::remove_dir_all(&folder).ok();
         fs::create_dir_all(&folder).unwrap();
-        Self { axe, folder, looked: 0, found: Vec::new() }
+        Self { axe, folder, count: 0, findings: Vec::new() }
     }
 
-    /// Looks at what the window shows, four times.
-    fn look(&mut self, window: &Window<'_>, name: &str) {
+    /// Checks the page in the window at each width and color scheme.
+    fn check(&mut self, window: &Window<'_>, name: &str) {
         for (width, scheme) in
             [(360, "light"), (360, "dark"), (768, "light"), (1600, "light"), (1600, "dark")]
         {
-            window.looks_like(width, scheme == "dark");
+            window.emulate(width, scheme == "dark");
             let what = format!("{name}-{width}-{scheme}");
             fs::write(self.folder.join(format!("{what}.png")), window.screenshot()).unwrap();
-            let wide =
+            let overflow =
                 window.run("return document.documentElement.scrollWidth - window.innerWidth");
-            if wide.as_i64().is_none_or(|wide| wide > 0) {
-                self.found.push(format!("{what} scrolls sideways by {wide}"));
+            if overflow.as_i64().is_none_or(|overflow| overflow > 0) {
+                self.findings.push(format!("{what} scrolls horizontally by {overflow}"));
             }
             window.run(&self.axe);
             for violation in window.run_async(AXE).as_array().expect("a list") {
-                self.found.push(format!("{what}: {violation}"));
+                self.findings.push(format!("{what}: {violation}"));
             }
-            self.looked += 1;
+            self.count += 1;
         }
     }
 }
 
 #[test]
-fn every_page_in_every_state_has_nothing_for_axe_to_find() {
+fn axe_finds_no_violation_on_any_page_in_any_state() {
     let (server, database) = site();
     let driver = Driver::start();
-    let window = driver.scripted_window(&server.address);
-    let mut looker = Looker::new("pages");
+    let window = driver.scripted_window(&server.addr);
+    let mut checker = PageChecker::new("pages");
     for (path, name) in [
         ("/", "home"),
         ("/login", "login"),
@@ -70,37 +70,37 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         ("/logout", "error-405"),
     ] {
         window.open(path);
-        looker.look(&window, name);
+        checker.check(&window, name);
     }
     window.open("/dev/mailbox");
-    looker.look(&window, "mailbox-empty");
+    checker.check(&window, "mailbox-empty");
     let long_name = "m".repeat(60);
     for message in [crate::mail::reset("Ada"), crate::mail::changed("عائشة بنت محمد")] {
         database.db_enqueue(&format!("{long_name}@example.com"), &message);
     }
     window.open("/dev/mailbox");
-    looker.look(&window, "mailbox");
-    window.press(".ways a");
+    checker.check(&window, "mailbox");
+    window.click(".ways a");
     window.text(".letter");
-    looker.look(&window, "mailbox-mail");
+    checker.check(&window, "mailbox-mail");
     window.open("/register");
     window.fill("email", "ada");
-    window.press("form button");
+    window.click("form button");
     window.text("#email-problem");
-    looker.look(&window, "register-errors");
+    checker.check(&window, "register-errors");
     window.open("/login?next=/account/sessions");
     window.fill("email", "ada@example.com");
     window.fill("password", "not the password");
-    window.press("form[action='/login'] button");
+    window.click("form[action='/login'] button");
     window.text("[role=alert]");
-    looker.look(&window, "login-refused");
+    checker.check(&window, "login-refused");
     database.db_execute("UPDATE throttles SET free_at = now() + interval '40 minutes'");
     window.fill("password", "not the password");
-    window.press("form[action='/login'] button");
-    // The page before has an alert as well.
+    window.click("form[action='/login'] button");
+    // The previous page has an alert as well: wait for the new text.
     until(|| window.text("[role=alert]").contains("Too many tries"));
     assert_eq!(window.run("return document.title.startsWith('Sign in')"), true);
-    looker.look(&window, "login-throttled");
+    checker.check(&window, "login-throttled");
     database.db_execute("DELETE FROM throttles");
 
     let long = format!("{}@example.com", "m".repeat(60));
@@ -108,11 +108,11 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
     window.fill("email", &long);
     window.fill("display_name", &"W".repeat(64));
     window.fill("password", PASSWORD);
-    window.press("form[action='/register'] button");
-    window.arrives_at("/account");
-    looker.look(&window, "overview-first");
+    window.click("form[action='/register'] button");
+    window.wait_for_path("/account");
+    checker.check(&window, "overview-first");
     window.open("/account/sessions");
-    looker.look(&window, "sessions-one");
+    checker.check(&window, "sessions-one");
     for agent in [
         "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/142.0 Mobile/15E148 Safari/604.1",
         "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/145.0 Mobile/15E148 Safari/605.1.15",
@@ -120,7 +120,7 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         "curl/8.14.1",
         "something else",
     ] {
-        let mut other = Browser::new(&server.address);
+        let mut other = Browser::new(&server.addr);
         other.agent = agent.to_owned();
         other.post("/login", &[("email", &long), ("password", PASSWORD), ("remember_me", "on")]);
     }
@@ -128,10 +128,10 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         "UPDATE sessions SET ip_address = '2001:db8:85a3:8d3:1319:8a2e:370:7348', created_at = now() - interval '3 days', last_seen_at = now() - interval '5 hours' WHERE remembered",
     );
     window.open("/account/sessions");
-    looker.look(&window, "sessions-many");
-    window.press(".session:not(.current) button");
+    checker.check(&window, "sessions-many");
+    window.click(".session:not(.current) button");
     window.text("[role=status]");
-    looker.look(&window, "sessions-notice");
+    checker.check(&window, "sessions-notice");
     for (path, name) in [
         ("/", "home-signed-in"),
         ("/account", "overview"),
@@ -141,69 +141,69 @@ fn every_page_in_every_state_has_nothing_for_axe_to_find() {
         ("/account/nowhere", "error-404-account"),
     ] {
         window.open(path);
-        looker.look(&window, name);
+        checker.check(&window, name);
     }
     window.open("/account/profile");
     window.fill("display_name", "عائشة بنت محمد");
-    window.press("form[action='/account/profile'] button");
+    window.click("form[action='/account/profile'] button");
     window.text("[role=status]");
-    looker.look(&window, "profile-right-to-left");
+    checker.check(&window, "profile-right-to-left");
     window.open("/account/password");
     window.fill("current_password", "not it");
     window.fill("new_password", "12345678");
-    window.press("form[action='/account/password'] button");
+    window.click("form[action='/account/password'] button");
     window.text("#new_password-problem");
-    looker.look(&window, "password-errors");
+    checker.check(&window, "password-errors");
     window.fill("current_password", "not it");
     window.fill("new_password", "a few words in a row");
-    window.press("form[action='/account/password'] button");
+    window.click("form[action='/account/password'] button");
     window.text("#current_password-problem");
-    db_exhaust(&database);
+    db_rate_limit_all(&database);
     window.fill("current_password", "not it");
     window.fill("new_password", "a few words in a row");
-    window.press("form[action='/account/password'] button");
+    window.click("form[action='/account/password'] button");
     window.text("[role=alert][autofocus]");
-    assert_eq!(window.focused(), "form-problems", "focus moves to what is wrong");
-    looker.look(&window, "password-throttled");
+    assert_eq!(window.focused(), "form-problems", "focus moves to the error summary");
+    checker.check(&window, "password-throttled");
     database.db_execute("DELETE FROM throttles");
-    mailed_links::look_at_mailed_links(&mut looker, &driver);
-    end_of_account::look_at_the_end_of_an_account(&mut looker, &window, &database, &long);
+    mailed_links::check_mailed_links(&mut checker, &driver);
+    account_deletion::check_account_deletion(&mut checker, &window, &database, &long);
     database.db_execute("UPDATE sessions SET last_seen_at = now()");
     drop_database(&database);
     window.open("/account");
-    looker.look(&window, "error-503");
+    checker.check(&window, "error-503");
     println!(
         "{} views, {} findings; screenshots in {}",
-        looker.looked,
-        looker.found.len(),
-        looker.folder.display()
+        checker.count,
+        checker.findings.len(),
+        checker.folder.display()
     );
-    assert!(looker.found.is_empty(), "{}", looker.found.join("\n"));
+    assert!(checker.findings.is_empty(), "{}", checker.findings.join("\n"));
 }
 
 #[test]
-fn a_site_with_a_long_name_has_room_for_it() {
+fn a_64_character_site_name_fits_the_pages() {
     let database = Database::new();
     let name = "The Royal Wittelsbach Residence and Conference Hotel at the Lake";
     assert_eq!(name.len(), 64);
     let server = Server::start(&database, &[("FRONTDESK_SITE_NAME", name)]);
     let driver = Driver::start();
-    let window = driver.scripted_window(&server.address);
-    let mut looker = Looker::new("pages-long-name");
+    let window = driver.scripted_window(&server.addr);
+    let mut checker = PageChecker::new("pages-long-name");
     for (path, name) in [("/", "long-name-home"), ("/login", "long-name-login")] {
         window.open(path);
-        looker.look(&window, name);
+        checker.check(&window, name);
     }
     window.open("/register");
     window.fill("email", "ada@example.com");
     window.fill("display_name", "Ada");
     window.fill("password", PASSWORD);
-    window.press("form[action='/register'] button");
-    window.arrives_at("/account");
-    looker.look(&window, "long-name-overview");
+    window.click("form[action='/register'] button");
+    window.wait_for_path("/account");
+    checker.check(&window, "long-name-overview");
     window.open("/nowhere");
-    looker.look(&window, "long-name-error");
-    assert!(looker.found.is_empty(), "{}", looker.found.join("\n"));
+    checker.check(&window, "long-name-error");
+    assert!(checker.findings.is_empty(), "{}", checker.findings.join("\n"));
 }
 
 #[test]
@@ -213,24 +213,29 @@ fn every_page_in_every_state_is_valid_html() {
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
     let mut count = 0;
-    let mut keep = |answer: crate::support::Answer| {
-        assert!(answer.body.starts_with("<!DOCTYPE html>"), "{} {}", answer.status, answer.body);
+    let mut save = |response: crate::support::Response| {
+        assert!(
+            response.body.starts_with("<!DOCTYPE html>"),
+            "{} {}",
+            response.status,
+            response.body
+        );
         count += 1;
-        fs::write(folder.join(format!("{count}-{}.html", answer.status)), answer.body).unwrap();
+        fs::write(folder.join(format!("{count}-{}.html", response.status)), response.body).unwrap();
     };
     let mut browser = server.browser();
     for path in ["/", "/login", "/login?next=/account", "/register", "/nowhere", "/logout"] {
-        keep(browser.get(path));
+        save(browser.get(path));
     }
-    keep(browser.post("/login", &[]));
-    keep(browser.login("ada@example.com", "not the password"));
-    keep(
+    save(browser.post("/login", &[]));
+    save(browser.login("ada@example.com", "not the password"));
+    save(
         browser.post("/register", &[("email", "\"><b>"), ("display_name", "'"), ("password", "x")]),
     );
-    keep(browser.send("POST", "/login", &[("Sec-Fetch-Site", "cross-site")], ""));
-    keep(browser.send("POST", "/login", &[("Content-Type", "text/plain")], "x"));
+    save(browser.send("POST", "/login", &[("Sec-Fetch-Site", "cross-site")], ""));
+    save(browser.send("POST", "/login", &[("Content-Type", "text/plain")], "x"));
     let large = "a".repeat(70_000);
-    keep(browser.send(
+    save(browser.send(
         "POST",
         "/login",
         &[("Content-Type", "application/x-www-form-urlencoded")],
@@ -240,45 +245,45 @@ fn every_page_in_every_state_is_valid_html() {
     for path in
         ["/", "/account", "/account/profile", "/account/sessions", "/account/password", "/nowhere"]
     {
-        keep(browser.get(path));
+        save(browser.get(path));
     }
-    keep(browser.get("/account/nowhere"));
-    keep(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
+    save(browser.get("/account/nowhere"));
+    save(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
     server.browser().login("ada@example.com", PASSWORD);
-    keep(browser.get("/account/sessions"));
-    keep(browser.post("/account/profile", &[("display_name", "")]));
-    keep(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
+    save(browser.get("/account/sessions"));
+    save(browser.post("/account/profile", &[("display_name", "")]));
+    save(browser.post("/account/password", &[("current_password", "x"), ("new_password", "y")]));
     browser.post("/account/sessions/revoke-others", &[]);
-    keep(browser.get("/account/sessions"));
-    mailed_links::keep_mailed_links(&mut keep);
+    save(browser.get("/account/sessions"));
+    mailed_links::save_mailed_links(&mut save);
     for path in
         ["/account/activity", "/account/activity?before=1", "/account/export", "/account/delete"]
     {
-        keep(browser.get(path));
+        save(browser.get(path));
     }
     database.db_execute("UPDATE sessions SET authenticated_at = now() - interval '1 day'");
     for path in ["/account/export", "/account/delete", "/account/confirm?next=/account%22%3E"] {
-        keep(browser.get(path));
+        save(browser.get(path));
     }
-    keep(browser.post("/account/export", &[("a", "\"><b>")]));
-    keep(browser.post("/account/confirm", &[("password", ""), ("next", "\"><b>")]));
+    save(browser.post("/account/export", &[("a", "\"><b>")]));
+    save(browser.post("/account/confirm", &[("password", ""), ("next", "\"><b>")]));
     database.db_execute("UPDATE users SET deletion_due_at = now() + interval '7 days'");
-    keep(browser.get("/account/delete"));
-    keep(browser.get("/account"));
+    save(browser.get("/account/delete"));
+    save(browser.get("/account"));
     database.db_execute("DELETE FROM audit_events");
-    keep(browser.get("/account/activity"));
+    save(browser.get("/account/activity"));
     let closed = Database::new();
     let closed = Server::start(&closed, &[("FRONTDESK_REGISTRATION", "closed")]);
-    keep(closed.browser().get("/register"));
-    keep(closed.browser().get("/"));
-    keep(browser.get("/dev/mailbox"));
+    save(closed.browser().get("/register"));
+    save(closed.browser().get("/"));
+    save(browser.get("/dev/mailbox"));
     database.db_enqueue("ada@example.com", &crate::mail::reset("Ada"));
     let list = browser.get("/dev/mailbox");
     let path = list.body.split("href=\"/dev/mailbox/").nth(1).unwrap().split('"').next().unwrap();
-    keep(browser.get(&format!("/dev/mailbox/{path}")));
-    keep(list);
+    save(browser.get(&format!("/dev/mailbox/{path}")));
+    save(list);
     drop_database(&database);
-    keep(browser.get("/account"));
+    save(browser.get("/account"));
     println!("{count} pages");
     let output = Command::new("node")
         .args([
@@ -297,13 +302,13 @@ fn every_page_in_every_state_is_valid_html() {
     );
 }
 
-/// Nobody may try anything for a while.
-fn db_exhaust(database: &Database) {
+/// Rate limits every action for 40 minutes.
+fn db_rate_limit_all(database: &Database) {
     database
         .db_execute("UPDATE throttles SET tries = 1000, free_at = now() + interval '40 minutes'");
 }
 
-/// The database is away for good.
+/// Drops the database, so that every query fails.
 fn drop_database(database: &Database) {
     let name = database.db_texts("SELECT current_database()::text").remove(0);
     let admin = database.url.replace(&format!("/{name}?"), "/postgres?");

@@ -1,5 +1,5 @@
-//! Any login of the database may send notifications on any channel. What it sends makes servers forget at the most; it
-//! makes no answer, renews no lease, and leaves the end of a session final.
+//! Any role of the database may send notifications on any channel. Forged notifications can at most clear cache entries:
+//! they confirm no barrier request, renew no lease, and never make a revoked session valid.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::revocation::{Cluster, EMAIL, with_cookie};
-use crate::support::kill::until;
-use crate::support::proxy::Wire;
+use crate::support::breakpoint::until;
+use crate::support::proxy::Link;
 use crate::support::{Database, registered, site};
 
-/// A login that may connect and nothing else.
-struct Foreigner(PgConnectOptions);
+/// A role that may connect and has no other privilege.
+struct OtherRole(PgConnectOptions);
 
-impl Foreigner {
+impl OtherRole {
     fn new(database: &Database) -> Self {
         database.db_execute(
             "DO $$ BEGIN CREATE ROLE foreigner LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
@@ -23,7 +23,7 @@ impl Foreigner {
         Self(options.username("foreigner"))
     }
 
-    fn says(&self, database: &Database, messages: &[String]) {
+    fn notify(&self, database: &Database, messages: &[String]) {
         database.runtime.block_on(async {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(self.0.clone());
             for message in messages {
@@ -31,47 +31,49 @@ impl Foreigner {
                 pool.execute(AssertSqlSafe(sql)).await.unwrap();
             }
             let refused = pool.execute("SELECT * FROM session_caches").await;
-            assert!(refused.is_err(), "a foreign login");
+            assert!(refused.is_err(), "the role has no privilege on the table");
             pool.close().await;
         });
     }
 }
 
 #[test]
-fn a_forged_question_makes_no_server_say_that_it_has_forgotten() {
+fn a_forged_barrier_request_is_confirmed_by_no_server() {
     let cluster = Cluster::new(2);
     let database = &cluster.database;
-    let foreigner = Foreigner::new(database);
-    let asked = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM session_asks";
+    let role = OtherRole::new(database);
+    let requested = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM session_asks";
     let answered = "SELECT max(answered) FROM session_caches";
-    for (round, number) in [i64::MAX, 1_000_000, database.db_count(asked) + 1].iter().enumerate() {
+    for (round, number) in
+        [i64::MAX, 1_000_000, database.db_count(requested) + 1].iter().enumerate()
+    {
         cluster.trusted();
-        foreigner.says(database, &[format!("ask:{number}"), format!("ask:{number}")]);
-        // Everything that the servers hear is processed in order.
-        foreigner.says(database, &["all".to_owned()]);
-        let cookie = database.db_sessions(EMAIL, 1).remove(0);
+        role.notify(database, &[format!("ask:{number}"), format!("ask:{number}")]);
+        // Servers process notifications in order.
+        role.notify(database, &["all".to_owned()]);
+        let cookie = database.db_create_sessions(EMAIL, 1).remove(0);
         for server in &cluster.servers {
             until(|| with_cookie(server, &cookie).is_signed_in());
         }
-        assert!(database.db_count(answered) <= database.db_count(asked), "round {round}");
-        // From now on the second server hears nothing.
-        cluster.wires[1].set(Wire::Swallows);
+        assert!(database.db_count(answered) <= database.db_count(requested), "round {round}");
+        // From now on the second server receives no notification.
+        cluster.proxies[1].set(Link::BlackHole);
         assert_eq!(with_cookie(&cluster.servers[0], &cookie).post("/logout", &[]).status, 303);
         let status = with_cookie(&cluster.servers[1], &cookie).get("/account/profile").status;
-        assert_eq!(status, 303, "round {round}: it ended before that");
-        cluster.wires[1].set(Wire::Good);
-        cluster.wires[1].reset();
+        assert_eq!(status, 303, "round {round}: the session was revoked before the request");
+        cluster.proxies[1].set(Link::Up);
+        cluster.proxies[1].reset();
     }
 }
 
 #[test]
-fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
+fn notifications_from_another_role_renew_no_lease_and_break_no_server() {
     let cluster = Cluster::new(2);
     let database = &cluster.database;
-    let foreigner = Foreigner::new(database);
+    let role = OtherRole::new(database);
     let mut browser = registered(&cluster.servers[0], "bob@example.com");
     let id = database.db_texts("SELECT id::text FROM session_caches LIMIT 1").remove(0);
-    let odd = [
+    let malformed = [
         "",
         "all",
         "ask",
@@ -92,31 +94,31 @@ fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
         ":",
         "ß:é",
     ];
-    let mut messages: Vec<String> = odd.iter().map(ToString::to_string).collect();
+    let mut messages: Vec<String> = malformed.iter().map(ToString::to_string).collect();
     messages.push(format!("beat:{id}"));
     messages.extend((0..50).map(|number| format!("beat:{id}:{number}")));
     messages.push(format!("sessions:{}", ["abcd"; 1500].join(",")));
-    foreigner.says(database, &messages);
+    role.notify(database, &messages);
     cluster.trusted();
     assert!(browser.is_signed_in());
     assert!(cluster.servers.iter().all(|server| !server.log().contains("panicked")));
 
-    // Heartbeats of the servers are blocked. What was heard of them before is sent again, for longer than a lease.
-    let held = database.db_hold("LOCK TABLE session_caches IN EXCLUSIVE MODE");
+    // Heartbeats of the servers are blocked. Their earlier notifications are replayed for longer than a lease.
+    let lock = database.db_begin("LOCK TABLE session_caches IN EXCLUSIVE MODE");
     database.runtime.block_on(async {
-        let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(foreigner.0.clone());
+        let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(role.0.clone());
         let mut listener = PgListener::connect_with(&pool).await.unwrap();
         listener.listen("frontdesk.public").await.unwrap();
-        let mut heard = vec![format!("beat:{id}:{id}")];
+        let mut received = vec![format!("beat:{id}:{id}")];
         let began = std::time::Instant::now();
         while began.elapsed() < Duration::from_secs(4) {
             let next = tokio::time::timeout(Duration::from_millis(20), listener.recv()).await;
             if let Ok(Ok(notification)) = next {
-                heard.push(notification.payload().to_owned());
+                received.push(notification.payload().to_owned());
             }
-            heard.sort();
-            heard.dedup();
-            for message in &heard {
+            received.sort();
+            received.dedup();
+            for message in &received {
                 let sql = format!("NOTIFY \"frontdesk.public\", '{message}'");
                 pool.execute(AssertSqlSafe(sql)).await.unwrap();
             }
@@ -126,7 +128,7 @@ fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
         let ready = server.browser().get("/readyz").body;
         assert!(!ready.contains("trusted"), "{ready}");
     }
-    held.let_go();
+    lock.rollback();
     cluster.trusted();
 }
 
@@ -134,8 +136,8 @@ fn nothing_that_a_foreign_login_sends_keeps_a_lease_alive_or_breaks_a_server() {
 fn a_lease_far_in_the_future_is_corrected_by_the_first_sign_out_that_waits_for_it() {
     let (server, database) = site();
     registered(&server, EMAIL);
-    let cookies = database.db_sessions(EMAIL, 2);
-    let ahead = "SELECT count(*) FROM session_caches
+    let cookies = database.db_create_sessions(EMAIL, 2);
+    let in_future = "SELECT count(*) FROM session_caches
                   WHERE trusted_until > clock_timestamp() + interval '3 seconds'";
     for (cookie, until) in cookies.iter().zip(["infinity", "3000-01-01"]) {
         let lease = format!(
@@ -143,8 +145,8 @@ fn a_lease_far_in_the_future_is_corrected_by_the_first_sign_out_that_waits_for_i
         );
         let inserted = sqlx::query(AssertSqlSafe(lease)).execute(&database.pool);
         database.runtime.block_on(inserted).unwrap();
-        assert_eq!(database.db_count(ahead), 1);
+        assert_eq!(database.db_count(in_future), 1);
         assert_eq!(with_cookie(&server, cookie).post("/logout", &[]).status, 303);
-        assert_eq!(database.db_count(ahead), 0, "{until}: every sign-out would wait for ever");
+        assert_eq!(database.db_count(in_future), 0, "{until}: every sign-out would wait forever");
     }
 }

@@ -1,10 +1,10 @@
 //! The headers of every response.
 
 use crate::support::server::KEY;
-use crate::support::{Answer, Database, PASSWORD, Server, registered, site};
+use crate::support::{Database, PASSWORD, Response, Server, registered, site};
 
-fn fixed(answer: &Answer, what: &str) {
-    let csp = answer.header("content-security-policy").unwrap_or_default();
+fn assert_security_headers(response: &Response, what: &str) {
+    let csp = response.header("content-security-policy").unwrap_or_default();
     for part in
         ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
     {
@@ -16,51 +16,61 @@ fn fixed(answer: &Answer, what: &str) {
         ("referrer-policy", "same-origin"),
         ("cross-origin-opener-policy", "same-origin"),
     ] {
-        assert_eq!(answer.header(name), Some(value), "{what}: {name}");
+        assert_eq!(response.header(name), Some(value), "{what}: {name}");
     }
-    assert!(answer.header("permissions-policy").is_some(), "{what}");
+    assert!(response.header("permissions-policy").is_some(), "{what}");
     assert!(
-        answer.header("server").is_none() && answer.header("access-control-allow-origin").is_none()
+        response.header("server").is_none()
+            && response.header("access-control-allow-origin").is_none()
     );
-    if !answer.body.is_empty() {
-        let kind = answer.header("content-type").unwrap_or_default();
-        assert!(kind.contains("charset=utf-8") || kind == "application/json", "{what}: {kind}");
+    if !response.body.is_empty() {
+        let content_type = response.header("content-type").unwrap_or_default();
+        assert!(
+            content_type.contains("charset=utf-8") || content_type == "application/json",
+            "{what}: {content_type}"
+        );
     }
 }
 
 #[test]
-fn every_response_carries_the_fixed_headers_errors_too() {
+fn every_response_including_errors_has_the_security_headers() {
     let (server, _database) = site();
     let mut ada = registered(&server, "ada@example.com");
-    let mut stranger = server.browser();
+    let mut signed_out = server.browser();
     for path in
         ["/", "/login", "/register", "/healthz", "/readyz", "/nowhere", "/logout", "/account"]
     {
-        let answer = stranger.get(path);
-        fixed(&answer, path);
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        let response = signed_out.get(path);
+        assert_security_headers(&response, path);
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
     }
     for path in ["/", "/account", "/account/profile", "/account/sessions", "/account/password"] {
-        let answer = ada.get(path);
-        assert_eq!(answer.status, 200, "{path}");
-        fixed(&answer, path);
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        let response = ada.get(path);
+        assert_eq!(response.status, 200, "{path}");
+        assert_security_headers(&response, path);
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
     }
-    for (kind, body) in [("text/plain", "x"), ("application/x-www-form-urlencoded", "x")] {
-        fixed(&stranger.send("POST", "/login", &[("Content-Type", kind)], body), kind);
+    for (content_type, body) in [("text/plain", "x"), ("application/x-www-form-urlencoded", "x")] {
+        assert_security_headers(
+            &signed_out.send("POST", "/login", &[("Content-Type", content_type)], body),
+            content_type,
+        );
     }
-    fixed(&stranger.send("POST", "/login", &[("Sec-Fetch-Site", "cross-site")], ""), "403");
-    fixed(&stranger.send("PUT", "/login", &[], ""), "405");
+    assert_security_headers(
+        &signed_out.send("POST", "/login", &[("Sec-Fetch-Site", "cross-site")], ""),
+        "403",
+    );
+    assert_security_headers(&signed_out.send("PUT", "/login", &[], ""), "405");
 }
 
 #[test]
-fn over_https_the_cookie_is_host_bound_and_the_browser_is_told_to_stay() {
+fn over_https_the_cookie_has_the_host_prefix_and_hsts_is_sent() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_PUBLIC_URL", "https://desk.example.com")]);
     let mut browser = server.browser();
     let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
-    let answer = browser.post("/register", &fields);
-    let cookie = answer.cookies()[0].to_owned();
+    let response = browser.post("/register", &fields);
+    let cookie = response.cookies()[0].to_owned();
     assert!(cookie.starts_with("__Host-session="), "{cookie}");
     for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(attribute), "{cookie}");
@@ -81,7 +91,7 @@ fn over_https_the_cookie_is_host_bound_and_the_browser_is_told_to_stay() {
 }
 
 #[test]
-fn assets_are_fingerprinted_compressed_and_kept_for_ever() {
+fn assets_are_fingerprinted_compressed_and_immutable() {
     let (server, database) = site();
     let mut browser = server.browser();
     let page = browser.get("/").body;
@@ -89,16 +99,16 @@ fn assets_are_fingerprinted_compressed_and_kept_for_ever() {
         page.split('"').find(|part| part.starts_with("/static/frontdesk-")).unwrap().to_owned();
     let plain = browser.get(&url);
     assert_eq!(plain.header("cache-control"), Some("public, max-age=31536000, immutable"));
-    fixed(&plain, "asset");
+    assert_security_headers(&plain, "asset");
     let mut total = page.len();
     for coding in ["br", "gzip"] {
-        let packed = browser.send("GET", &url, &[("Accept-Encoding", coding)], "");
-        assert_eq!(packed.header("content-encoding"), Some(coding));
-        let length: usize = packed.header("content-length").unwrap().parse().unwrap();
+        let compressed = browser.send("GET", &url, &[("Accept-Encoding", coding)], "");
+        assert_eq!(compressed.header("content-encoding"), Some(coding));
+        let length: usize = compressed.header("content-length").unwrap().parse().unwrap();
         assert!(length < plain.body.len() / 2);
         total += if coding == "br" { length } else { 0 };
     }
-    println!("a first visit: {total} bytes, page and style sheet");
+    println!("first visit: {total} bytes for page and style sheet");
     assert!(total < 30_000, "{total}");
     let refused = browser.send("GET", &url, &[("Accept-Encoding", "br;q=0, identity")], "");
     assert_eq!(refused.header("content-encoding"), None);
@@ -106,20 +116,20 @@ fn assets_are_fingerprinted_compressed_and_kept_for_ever() {
 }
 
 #[test]
-fn a_previous_key_still_opens_and_the_cookie_is_sealed_anew() {
+fn a_cookie_of_a_previous_key_is_accepted_and_resealed() {
     let database = Database::new();
     let first = Server::start(&database, &[]);
     let browser = registered(&first, "ada@example.com");
     let second_key = "Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf";
     let keys = format!("{second_key},{KEY}");
     let second = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &keys)]);
-    let mut moved = browser.at(&second.address);
-    let answer = moved.get("/account");
-    assert_eq!(answer.status, 200);
-    assert_ne!(moved.session(), browser.session(), "sealed anew");
+    let mut moved = browser.on_server(&second.addr);
+    let response = moved.get("/account");
+    assert_eq!(response.status, 200);
+    assert_ne!(moved.session(), browser.session(), "resealed");
     let third_key = "Mn3Bv7Cx1Zl5Kj9Hg2Fd6Sa4Po8Iu0YtReWqAzSxDcFvGbHn";
     let keys = format!("{third_key},{second_key}");
     let third = Server::start(&database, &[("FRONTDESK_SECRET_KEYS", &keys)]);
-    assert!(moved.at(&third.address).is_signed_in());
-    assert!(!browser.at(&third.address).is_signed_in(), "the first key is gone");
+    assert!(moved.on_server(&third.addr).is_signed_in());
+    assert!(!browser.on_server(&third.addr).is_signed_in(), "the first key is no longer accepted");
 }

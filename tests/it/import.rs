@@ -1,4 +1,4 @@
-//! People who come from another system: files of them, hashes that real systems made, and what is wrong with a line.
+//! Importing users from other systems: file formats, password hashes created by those systems, and rejected lines.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::kill::{Hold, db_until_gone, until};
+use crate::support::breakpoint::{Breakpoint, db_until_disconnected, until};
 use crate::support::server::KEY;
 use crate::support::{Database, PASSWORD, Server, site};
 
-/// What, by what, password, hash.
+/// Name, the system that created the hash, password, hash.
 type Fixture = [&'static str; 4];
 
 const MANY: usize = 100_000;
@@ -33,7 +33,7 @@ fn fixture(name: &str) -> Fixture {
 }
 
 fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("people");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("user-files");
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
     fs::remove_file(&path).ok();
@@ -61,25 +61,25 @@ fn run(database: &Database, arguments: &[&str]) -> Output {
 
 fn import(database: &Database, path: &Path, more: &[&str]) -> (i32, Value, String) {
     let arguments = [&["user", "import", path.to_str().unwrap(), "--json"], more].concat();
-    let said = run(database, &arguments);
-    let error = String::from_utf8(said.stderr).unwrap();
-    let counts = serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{error}"));
-    (said.status.code().unwrap(), counts, error)
+    let output = run(database, &arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let counts = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{error}"));
+    (output.status.code().unwrap(), counts, error)
 }
 
-fn people(database: &Database) -> i64 {
+fn user_count(database: &Database) -> i64 {
     database.db_count("SELECT count(*) FROM users")
 }
 
-/// The most memory it ever had, in MiB.
-fn most_memory(pid: u32) -> Option<u64> {
+/// Peak resident memory in MiB.
+fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
 #[test]
-fn a_hundred_thousand_people_of_each_system_come_and_sign_in() {
+fn a_hundred_thousand_users_of_each_system_are_imported_and_can_sign_in() {
     const SYSTEMS: [(&str, &[&str]); 10] = [
         ("django-pbkdf2-sha256-default", &[]),
         ("django-bcrypt-sha256", &[]),
@@ -93,13 +93,13 @@ fn a_hundred_thousand_people_of_each_system_come_and_sign_in() {
         ("phc-argon2id-defaults", &[]),
     ];
     let (server, database) = site();
-    // Two at a time, as two operators would.
+    // Two imports run at the same time.
     std::thread::scope(|threads| {
         for half in SYSTEMS.chunks(5) {
             let database = &database;
             threads.spawn(move || {
                 for (name, options) in half {
-                    println!("{}", hundred_thousand(database, name, options));
+                    println!("{}", import_many(database, name, options));
                 }
             });
         }
@@ -122,15 +122,15 @@ fn a_hundred_thousand_people_of_each_system_come_and_sign_in() {
         assert_eq!(server.browser().login(&email, password).status, 303, "{name}");
     }
     let all = 10 * MANY as i64;
-    assert_eq!(people(&database), all);
+    assert_eq!(user_count(&database), all);
     let events =
         "SELECT count(*) FROM audit_events WHERE event = 'imported' AND actor = 'operator'";
     assert_eq!(database.db_count(events), all);
 }
 
-/// Imports so many with the same hash; answers time and memory.
-fn hundred_thousand(database: &Database, name: &str, options: &[&str]) -> String {
-    let [_, made_by, _, hash] = fixture(name);
+/// Imports `MANY` users with the same hash. Returns a line with time and peak memory.
+fn import_many(database: &Database, name: &str, options: &[&str]) -> String {
+    let [_, system, _, hash] = fixture(name);
     let is_csv = options.is_empty();
     let mut text = String::from(if is_csv { "email,display_name,password_hash\n" } else { "" });
     for number in 0..MANY {
@@ -147,22 +147,22 @@ fn hundred_thousand(database: &Database, name: &str, options: &[&str]) -> String
     let mut child = start(database, &arguments);
     let mut memory = 0;
     while child.try_wait().unwrap().is_none() {
-        memory = most_memory(child.id()).unwrap_or(memory).max(memory);
+        memory = peak_memory(child.id()).unwrap_or(memory).max(memory);
         std::thread::sleep(Duration::from_millis(5));
     }
     let took = began.elapsed().as_secs_f64();
-    let said = child.wait_with_output().unwrap();
-    let error = String::from_utf8(said.stderr).unwrap();
-    assert!(said.status.success(), "{name}: {error}");
-    let counts: Value = serde_json::from_slice(&said.stdout).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{name}: {error}");
+    let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(counts["with_password"], MANY, "{name}");
     assert!(memory < 80, "{name}: {memory} MiB");
     fs::remove_file(path).unwrap();
-    format!("{name} ({made_by}): {MANY} in {took:.1} s, {memory} MiB")
+    format!("{name} ({system}): {MANY} in {took:.1} s, {memory} MiB")
 }
 
 #[test]
-fn a_hash_of_every_system_signs_in_and_is_argon2id_then() {
+fn every_foreign_hash_signs_in_and_is_upgraded_to_argon2id() {
     let (server, database) = site();
     let mut text = String::new();
     for [name, _, _, hash] in fixtures() {
@@ -191,36 +191,36 @@ fn a_hash_of_every_system_signs_in_and_is_argon2id_then() {
 }
 
 #[test]
-fn a_change_of_password_between_wins_over_the_new_hash_of_the_old_one() {
+fn a_concurrent_password_change_is_not_overwritten_by_a_hash_upgrade() {
     let (server, database) = site();
     let [_, _, password, hash] = fixture("django-pbkdf2-sha256-default");
     let path = file("race", format!("email,password_hash\nada@example.com,{hash}\n"));
     assert_eq!(import(&database, &path, &[]).0, 0);
-    // Another password is being set; the sign-in reads the old one, and its own new hash has to wait for the row.
+    // An open transaction sets another password. The sign-in reads the old hash, and its upgrade waits for the row lock.
     let mut change = database.runtime.block_on(PgConnection::connect(&database.url)).unwrap();
-    let mut say = |sql: &'static str| {
-        let said = database.runtime.block_on(sqlx::query(sql).execute(&mut change));
-        said.unwrap().rows_affected()
+    let mut execute = |sql: &'static str| {
+        let output = database.runtime.block_on(sqlx::query(sql).execute(&mut change));
+        output.unwrap().rows_affected()
     };
-    say("BEGIN");
-    let changed = say(
+    execute("BEGIN");
+    let changed = execute(
         "UPDATE users SET password_hash = '$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0', password_changed_at = clock_timestamp()",
     );
     assert_eq!(changed, 1);
     let mut browser = server.browser();
-    let runs = std::thread::spawn(move || browser.login("ada@example.com", password).status);
-    let waits = "SELECT count(*) FROM pg_stat_activity
+    let sign_in = std::thread::spawn(move || browser.login("ada@example.com", password).status);
+    let waiting = "SELECT count(*) FROM pg_stat_activity
                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%UPDATE users%'";
-    until(|| database.db_count(waits) == 1);
-    say("COMMIT");
-    assert_ne!(runs.join().unwrap(), 303, "it was no longer the password");
+    until(|| database.db_count(waiting) == 1);
+    execute("COMMIT");
+    assert_ne!(sign_in.join().unwrap(), 303, "the password has changed");
     let stored = database.db_texts("SELECT password_hash FROM users");
     assert!(stored[0].contains("m=8,t=1,p=1"), "the old password came back");
     assert_eq!(server.browser().login("ada@example.com", password).status, 422);
 }
 
 #[test]
-fn killed_three_times_half_way_nobody_is_missing_and_nobody_is_there_twice() {
+fn an_import_killed_three_times_and_rerun_creates_every_user_once() {
     const ALL: usize = 30_000;
     let database = Database::new();
     let [_, _, _, hash] = fixture("laravel-bcrypt");
@@ -232,18 +232,22 @@ fn killed_three_times_half_way_nobody_is_missing_and_nobody_is_there_twice() {
     for kill in 1..=3 {
         // In the middle of a batch.
         let row = format!("NEW.email = '{}@example.com'", kill * 6_000 + 250);
-        let hold = Hold::db_where(&database, ("users", "BEFORE INSERT"), &row);
+        let breakpoint = Breakpoint::db_where(&database, ("users", "BEFORE INSERT"), &row);
         let mut child = start(&database, &["user", "import", path.to_str().unwrap()]);
-        hold.until_waiting(1);
+        breakpoint.until_reached(1);
         child.kill().unwrap();
         child.wait().unwrap();
-        hold.release();
-        db_until_gone(&database);
-        assert_eq!(people(&database), kill * 6_000, "whole batches");
+        breakpoint.release();
+        db_until_disconnected(&database);
+        assert_eq!(user_count(&database), kill * 6_000, "whole batches");
         let events = "SELECT count(*) FROM audit_events WHERE event = 'imported'";
-        assert_eq!(database.db_count(events), kill * 6_000, "a person and the event are one");
+        assert_eq!(
+            database.db_count(events),
+            kill * 6_000,
+            "user and audit event are inserted in the same transaction"
+        );
     }
-    let before = people(&database) as u64;
+    let before = user_count(&database) as u64;
     let (code, counts, error) = import(&database, &path, &[]);
     assert_eq!(code, 0, "{error}");
     assert_eq!(counts["made"].as_u64(), Some(ALL as u64 - before));
@@ -262,7 +266,7 @@ fn killed_three_times_half_way_nobody_is_missing_and_nobody_is_there_twice() {
 }
 
 #[test]
-fn a_dry_run_tells_all_and_writes_nothing() {
+fn a_dry_run_reports_the_same_result_and_writes_nothing() {
     let (server, database) = site();
     server.browser().register("bob@example.com");
     let text = "email,role\nada@example.com,\nBOB@example.com,\nADA@EXAMPLE.com,\nnobody,\neve@example.com,admin\n";
@@ -270,27 +274,31 @@ fn a_dry_run_tells_all_and_writes_nothing() {
     let whole = "SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM (
                  SELECT u::text FROM users u UNION ALL SELECT a::text FROM audit_events a) t";
     let before = database.db_texts(whole);
-    let (code, dry, told) = import(&database, &path, &["--dry-run"]);
+    let (code, dry, errors) = import(&database, &path, &["--dry-run"]);
     assert_eq!(database.db_texts(whole), before);
     assert_eq!(code, 1);
-    let (_, wet, told_again) = import(&database, &path, &[]);
+    let (_, real, real_errors) = import(&database, &path, &[]);
     for key in ["made", "with_password", "already_there", "rejected"] {
-        assert_eq!(dry[key], wet[key], "{key}");
+        assert_eq!(dry[key], real[key], "{key}");
     }
-    assert_eq!(told, told_again);
+    assert_eq!(errors, real_errors);
     assert_eq!(
-        (&wet["made"], &wet["already_there"], &wet["rejected"]),
+        (&real["made"], &real["already_there"], &real["rejected"]),
         (&1.into(), &1.into(), &3.into())
     );
     let (code, counts, _) = import(&database, &path, &["--allow-admins"]);
     assert_eq!((code, counts["made"].as_u64()), (1, Some(1)));
     let role = "SELECT role FROM users WHERE email = 'eve@example.com'";
     assert_eq!(database.db_texts(role), ["admin"]);
-    assert_eq!(server.browser().login("bob@example.com", PASSWORD).status, 303, "left as he was");
+    assert_eq!(
+        server.browser().login("bob@example.com", PASSWORD).status,
+        303,
+        "the existing account is unchanged"
+    );
 }
 
 #[test]
-fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
+fn every_rejected_line_gets_a_reason_and_its_content_is_never_printed() {
     let database = Database::new();
     let secret = "canary-5up3r";
     let hash = fixture("laravel-bcrypt")[3];
@@ -345,12 +353,12 @@ fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
     csv.extend_from_slice(b"d@example.com;\"never closed");
     let last = 2 + expected.len() + 1;
     let path = file("bad.csv", csv);
-    let rejects = file("rejects.csv", "somebody's list");
+    let rejects = file("rejects.csv", "an existing file");
     let arguments = [path.to_str().unwrap(), "--rejects", rejects.to_str().unwrap()];
-    let said = run(&database, &[&["user", "import"], &arguments[..]].concat());
-    assert_eq!(said.status.code(), Some(1));
-    assert_eq!(fs::read_to_string(&rejects).unwrap(), "somebody's list", "nothing is overwritten");
-    assert_eq!(people(&database), 0);
+    let output = run(&database, &[&["user", "import"], &arguments[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&rejects).unwrap(), "an existing file", "nothing is overwritten");
+    assert_eq!(user_count(&database), 0);
     fs::remove_file(&rejects).unwrap();
     let (code, counts, error) = import(&database, &path, &["--rejects", rejects.to_str().unwrap()]);
     assert_eq!(code, 1);
@@ -365,11 +373,11 @@ fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
         .filter_map(|(at, reason)| Some(format!("{},{}", at + 2, (*reason)?)))
         .collect();
     lines.push(format!("{last},a quotation mark is not closed"));
-    let mut told: Vec<String> =
+    let mut rejected: Vec<String> =
         fs::read_to_string(&rejects).unwrap().lines().skip(1).map(str::to_owned).collect();
     let number = |line: &String| line.split_once(',').unwrap().0.parse::<u64>().unwrap();
-    told.sort_by_key(number);
-    assert_eq!(told, lines);
+    rejected.sort_by_key(number);
+    assert_eq!(rejected, lines);
     assert!(error.contains("Ignored, because not known: column 5."), "{error}");
     assert!(error.contains("Line 3: the address is no email address."), "{error}");
     assert!(!error.contains(secret) && !error.contains("example.com"), "{error}");
@@ -383,7 +391,7 @@ fn every_bad_line_is_named_with_its_reason_and_nothing_of_it_is_echoed() {
 }
 
 #[test]
-fn bad_json_lines_and_whole_files_that_are_none_are_told() {
+fn invalid_json_lines_and_invalid_files_are_reported() {
     let database = Database::new();
     let secret = "canary-5up3r";
     let text = format!(
@@ -411,18 +419,18 @@ fn bad_json_lines_and_whole_files_that_are_none_are_told() {
         ("empty", b"", "The first line must name the columns"),
     ] {
         let path = file(name, content);
-        let said = run(&database, &["user", "import", path.to_str().unwrap()]);
-        let error = String::from_utf8(said.stderr).unwrap();
-        assert_eq!(said.status.code(), Some(1), "{name}");
+        let output = run(&database, &["user", "import", path.to_str().unwrap()]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}");
         assert!(error.contains(reason) && !error.contains("ada@"), "{name}: {error}");
     }
-    let said = run(&database, &["user", "import", "/nowhere"]);
-    assert_eq!(said.status.code(), Some(1));
-    assert_eq!(people(&database), 1);
+    let output = run(&database, &["user", "import", "/nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(user_count(&database), 1);
 }
 
 #[test]
-fn what_is_exported_is_imported_again_the_same() {
+fn an_export_imports_back_unchanged() {
     let (_server, database) = site();
     let text = "{\"email\":\"Ada@Example.com\",\"display_name\":\"=Ada, \\\"the\\\" first\",\"role\":\"admin\",\"email_verified\":\"2021-02-03T04:05:06.123456Z\",\"created_at\":\"2020-01-01\",\"password_hash\":\"HASH\"}\n{\"email\":\"josé@example.com\",\"display_name\":\"'=José 李\",\"disabled\":true,\"deletion_due_at\":\"2030-01-01\"}\n";
     let text = text.replace("HASH", fixture("django-pbkdf2-sha1")[3]);
@@ -435,11 +443,11 @@ fn what_is_exported_is_imported_again_the_same() {
         assert_eq!(
             run(&database, &["user", "export", target]).status.code(),
             Some(1),
-            "it is there"
+            "the file exists"
         );
         fs::remove_file(&path).unwrap();
-        let said = run(&database, &["user", "export", target, "--with-hashes"]);
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let output = run(&database, &["user", "export", target, "--with-hashes"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let other = Database::new();
         let (code, _, error) = import(&other, &path, &["--allow-admins"]);
@@ -448,15 +456,15 @@ fn what_is_exported_is_imported_again_the_same() {
     }
     let without = String::from_utf8(run(&database, &["user", "export"]).stdout).unwrap();
     assert!(without.contains("Ada@Example.com") && !without.contains("pbkdf2"), "{without}");
-    // From one to the other without a file between.
+    // Export to stdout and import from stdin.
     let other = Database::new();
     let exported = run(&database, &["user", "export", "--format", "jsonl", "--with-hashes"]).stdout;
     let mut child = start(&other, &["user", "import", "-", "--allow-admins"]);
     child.stdin.take().unwrap().write_all(&exported).unwrap();
-    let said = child.wait_with_output().unwrap();
-    let told = String::from_utf8(said.stdout).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
-        told,
+        message,
         "Made 2 account(s), 1 of them with a password; 0 there already, 0 line(s) rejected.\n"
     );
     assert_eq!(other.db_texts(all), database.db_texts(all));
@@ -464,7 +472,7 @@ fn what_is_exported_is_imported_again_the_same() {
 }
 
 #[test]
-fn the_time_of_a_sign_in_with_a_foreign_hash_is_the_same_right_or_wrong() {
+fn a_foreign_hash_takes_the_same_time_for_a_right_and_a_wrong_password() {
     let database = Database::new();
     let server = Server::start(&database, &[]);
     let [_, _, password, hash] = fixture("laravel-bcrypt");
@@ -473,7 +481,7 @@ fn the_time_of_a_sign_in_with_a_foreign_hash_is_the_same_right_or_wrong() {
         writeln!(text, "{number}@example.com,{hash}").unwrap();
     }
     assert_eq!(import(&database, &file("time", text), &[]).0, 0);
-    // In turns, so that what else the machine does is in both.
+    // Alternate, so that other load on the machine affects both equally.
     let mut took = [Vec::new(), Vec::new()];
     for number in 0..40 {
         let typed = [password, "another password"][number % 2];
@@ -487,6 +495,6 @@ fn the_time_of_a_sign_in_with_a_foreign_hash_is_the_same_right_or_wrong() {
         took[took.len() / 2]
     });
     println!("right {:?}, wrong {:?}", medians[0], medians[1]);
-    // One hash of argon2id is some 25 ms and more here: it is missing on neither side.
+    // One argon2id hash takes at least 25 ms here: both sides compute it.
     assert!(medians[0].abs_diff(medians[1]) < medians[1] / 2, "{medians:?}");
 }

@@ -1,195 +1,49 @@
-//! A form begun before its session ended, whose body arrives after the end was answered: it is not carried out, it
-//! writes nothing, and its answer shows nothing of the account.
+//! A form whose request starts before its session is revoked and whose body arrives after the revocation was answered: it
+//! is not processed, writes nothing, and its response shows nothing of the account.
+
+mod forms;
+mod races;
 
 use std::collections::BTreeMap;
-use std::sync::Barrier;
+
+use forms::{FORMS_WITHOUT_SESSION, Form, forms};
 
 use crate::command_line::run;
-use crate::support::browser::{Begun, encode};
-use crate::support::kill::{Hold, until};
-use crate::support::mail::{db_forget_tries, db_mails};
+use crate::support::breakpoint::until;
+use crate::support::browser::{PartialRequest, encode};
+use crate::support::mail::{db_clear_rate_limits, db_mails};
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
-const FORM: &str = "application/x-www-form-urlencoded";
-
-/// A user with two devices. `here` begins the form; its session ends.
 struct Site {
     server: Server,
     database: Database,
 }
 
+/// A user with two devices. `here` starts the form; its session is revoked.
 struct Account {
     email: String,
     here: Browser,
     there: Browser,
-    /// Sets a new password.
+    /// Path of a password reset link.
     reset: String,
-    /// For the email of the account: link and code.
+    /// Path and code for verifying the email of the account.
     verify: (String, String),
-    /// For another email: link and code.
+    /// Path and code for changing to another email.
     change: (String, String),
-    /// Public ids of the sessions.
+    /// Public IDs of the sessions.
     ids: [String; 2],
 }
 
-/// Path and fields.
-type Sent = (String, Vec<(&'static str, String)>);
-type Send = fn(&Account) -> Sent;
-
-/// A form and what it answers while its session lives.
-struct Form {
-    /// As `src/routes.rs` spells it.
-    route: &'static str,
-    what: &'static str,
-    send: Send,
-    /// Whether the password was given in the session a moment ago.
-    is_fresh: bool,
-    kind: &'static str,
-    /// Status and location.
-    answers: (u16, &'static str),
-}
-
-impl Form {
-    /// Whether the end of the account has been requested before.
-    fn is_due(&self) -> bool {
-        self.route != "/account/delete"
-    }
-}
-
-fn form(route: &'static str, what: &'static str, answers: (u16, &'static str), send: Send) -> Form {
-    Form { route, what, send, is_fresh: true, kind: FORM, answers }
-}
-
-fn stale(form: Form) -> Form {
-    Form { is_fresh: false, ..form }
-}
-
-fn at(path: &str, fields: &[(&'static str, &str)]) -> Sent {
-    let fields = fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    (path.to_owned(), fields)
-}
-
-/// Every form that acts for a session, with each kind of answer that it has.
-fn forms() -> Vec<Form> {
-    let mut forms = vec![
-        form("/account/profile", "a new name", (303, "/account/profile"), |_| {
-            at("/account/profile", &[("display_name", "Changed")])
-        }),
-        form("/account/profile", "an empty name", (422, ""), |_| {
-            at("/account/profile", &[("display_name", "")])
-        }),
-        Form {
-            kind: "text/plain",
-            ..form("/account/profile", "no form at all", (415, ""), |_| {
-                at("/account/profile", &[("display_name", "Changed")])
-            })
-        },
-        form("/account/password", "a new password", (303, "/account/password"), |_| {
-            let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
-            at("/account/password", &fields)
-        }),
-        form("/account/password", "a wrong password", (422, ""), |_| {
-            let fields = [("current_password", "not it"), ("new_password", OTHER_PASSWORD)];
-            at("/account/password", &fields)
-        }),
-        form("/account/email", "another email", (303, "/account/email"), |account| {
-            at("/account/email", &[("email", &format!("another.{}", account.email))])
-        }),
-        form("/account/email", "the same email", (422, ""), |account| {
-            at("/account/email", &[("email", &account.email)])
-        }),
-        stale(form("/account/email", "another email, no fresh proof", (403, ""), |account| {
-            at("/account/email", &[("email", &format!("another.{}", account.email))])
-        })),
-        form("/account/email/verify", "another mail", (303, "/account/email"), |_| {
-            at("/account/email/verify", &[])
-        }),
-        form(
-            "/account/email/code",
-            "a code of the own email",
-            (303, "/account/email"),
-            |account| at("/account/email/code", &[("verify_code", &account.verify.1)]),
-        ),
-        form(
-            "/account/email/code",
-            "a code of another email",
-            (303, "/account/email"),
-            |account| at("/account/email/code", &[("change_code", &account.change.1)]),
-        ),
-        form("/account/email/code", "a wrong code", (422, ""), |_| {
-            at("/account/email/code", &[("verify_code", "AAAA-AAAA")])
-        }),
-        form(
-            "/account/sessions/{id}/revoke",
-            "another device",
-            (303, "/account/sessions"),
-            |account| at(&format!("/account/sessions/{}/revoke", account.ids[1]), &[]),
-        ),
-        form("/account/sessions/{id}/revoke", "this device", (303, "/"), |account| {
-            at(&format!("/account/sessions/{}/revoke", account.ids[0]), &[])
-        }),
-        form("/account/sessions/{id}/revoke", "no session", (404, ""), |_| {
-            at("/account/sessions/01a20ac9-362c-7088-badc-46d695f6783a/revoke", &[])
-        }),
-        form("/account/sessions/revoke-others", "all others", (303, "/account/sessions"), |_| {
-            at("/account/sessions/revoke-others", &[])
-        }),
-        stale(form("/account/confirm", "the password", (303, "/account/profile"), |_| {
-            at("/account/confirm", &[("password", PASSWORD), ("next", "/account/profile")])
-        })),
-        stale(form("/account/confirm", "a wrong password", (422, ""), |_| {
-            at("/account/confirm", &[("password", "not it"), ("next", "/account/profile")])
-        })),
-        stale(form("/account/confirm", "no password", (422, ""), |_| {
-            at("/account/confirm", &[("password", ""), ("next", "/account/profile")])
-        })),
-        form("/account/export", "the data", (200, ""), |_| at("/account/export", &[])),
-        stale(form("/account/export", "the data, no fresh proof", (403, ""), |_| {
-            at("/account/export", &[])
-        })),
-        form("/account/delete", "the end of the account", (303, "/"), |_| {
-            at("/account/delete", &[])
-        }),
-        stale(form("/account/delete", "the end of the account, no fresh proof", (403, ""), |_| {
-            at("/account/delete", &[])
-        })),
-        form("/account/delete/cancel", "the way back", (303, "/account"), |_| {
-            at("/account/delete/cancel", &[])
-        }),
-        form("/logout", "sign-out", (303, "/"), |_| at("/logout", &[])),
-        form("/verify-email/{token}", "the own email", (303, "/account/email"), |account| {
-            at(&account.verify.0, &[])
-        }),
-        form("/verify-email/{token}", "another email", (303, "/account/email"), |account| {
-            at(&account.change.0, &[])
-        }),
-        form("/verify-email/{token}", "no link", (410, ""), |_| {
-            at(&format!("/verify-email/{}", "A".repeat(43)), &[])
-        }),
-    ];
-    forms.sort_by_key(|form| (form.is_fresh, form.is_due()));
-    forms
-}
-
-/// Forms that one session has begun when it ends: few enough for each to be finished before the server gives it up.
-const AT_ONCE: usize = 7;
-
-/// Forms that need no session: nobody's session is asked what they may do.
-const OTHERS: [&str; 6] = [
-    "/register",
-    "/login",
-    "/verify-email",
-    "/forgot-password",
-    "/reset-password/{token}",
-    "/undo-email-change/{token}",
-];
+/// Forms that one session starts before it is revoked: few enough for each to be finished before the server's timeout
+/// for request bodies.
+const GROUP_SIZE: usize = 7;
 
 impl Site {
     fn start() -> Self {
         let database = Database::new();
-        // Without the cache each request loads its session by one statement, which can be counted.
+        // Without the cache each request loads its session with one statement, which can be counted.
         let settings = [("FRONTDESK_SESSION_CACHE", "off")];
         let server = Server::start(&database, &settings);
         Self { server, database }
@@ -197,8 +51,8 @@ impl Site {
 
     fn account(&self, number: usize) -> Account {
         let (server, database) = (&self.server, &self.database);
-        let email = format!("guest{number}@example.com");
-        db_forget_tries(database);
+        let email = format!("user{number}@example.com");
+        db_clear_rate_limits(database);
         let mut here = registered(server, &email);
         let mut there = server.browser();
         assert_eq!(there.login(&email, PASSWORD).status, 303);
@@ -230,39 +84,39 @@ impl Site {
     fn mail(&self, kind: &str, recipient: &str) -> Option<(String, String)> {
         let mails = db_mails(&self.database);
         let mail = mails.iter().find(|mail| mail.kind == kind && mail.recipient == recipient)?;
-        let code = mail.says["code"].as_str().unwrap_or_default();
+        let code = mail.data["code"].as_str().unwrap_or_default();
         Some((mail.text("token").to_owned(), code.to_owned()))
     }
 
-    /// Makes the account what `form` expects.
+    /// Brings the account into the state that `form` expects.
     fn db_prepare(&self, form: &Form, account: &Account) {
         let (database, [here, _]) = (&self.database, &account.ids);
-        if !form.is_fresh {
+        if !form.is_recently_authenticated {
             database.db_execute(&format!(
                 "UPDATE sessions SET authenticated_at = now() - interval '1 hour' WHERE id = '{here}'"
             ));
         }
-        if !form.is_due() {
+        if !form.is_deletion_due() {
             database.db_execute("UPDATE users SET deletion_due_at = NULL");
         }
-        db_forget_tries(database);
+        db_clear_rate_limits(database);
     }
 
-    /// Begins `form` in `here`; returns when the server has loaded the session and waits for the rest of the body.
-    fn begun(&self, form: &Form, account: &Account) -> Begun {
+    /// Sends the head and half of the body of `form` from `here`. Returns once the server has loaded the session.
+    fn start_form(&self, form: &Form, account: &Account) -> PartialRequest {
         let (path, fields) = (form.send)(account);
         let mut fields: Vec<(&str, &str)> =
             fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        // What is left to send, for a button too. No form reads it.
+        // Ensures that half of the body remains, also for a form without fields. No form reads this field.
         fields.push(("nothing", "or something that is long enough to be cut in two"));
-        let before = self.db_loaded();
-        let begun = account.here.begin(&path, form.kind, &encode(&fields));
-        until(|| self.db_loaded() > before);
-        begun
+        let before = self.db_session_lookups();
+        let pending = account.here.send_partial(&path, form.content_type, &encode(&fields));
+        until(|| self.db_session_lookups() > before);
+        pending
     }
 
     /// How many sessions the server has loaded.
-    fn db_loaded(&self) -> i64 {
+    fn db_session_lookups(&self) -> i64 {
         self.database.db_count(
             "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
               WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -271,8 +125,8 @@ impl Site {
         )
     }
 
-    /// Every row of every table, without what the last-seen update may write at any time, and without the heartbeats
-    /// of servers.
+    /// Every row of every table, without the columns of the last-seen update and without the heartbeats of servers:
+    /// background jobs may write these at any time.
     fn db_rows(&self) -> BTreeMap<String, Vec<String>> {
         let tables = self.database.db_texts(
             "SELECT relname::text FROM pg_class
@@ -288,24 +142,24 @@ impl Site {
         tables.iter().map(|table| (table.clone(), rows(table))).collect()
     }
 
-    /// Waits until no mail and no request waits for a loop of the server.
-    fn db_settled(&self) {
+    /// Waits until the background jobs of the server have no mail and no request left to process.
+    fn db_until_idle(&self) {
         let waiting = "SELECT (SELECT count(*) FROM mail_outbox WHERE state = 'waiting')
                             + (SELECT count(*) FROM recovery_requests)";
         until(|| self.database.db_count(waiting) == 0);
     }
 }
 
-/// What is wrong with the answer to a form after the end of its session.
-fn faults(form: &Form, account: &Account, answer: &Answer) -> Vec<String> {
-    let mut faults = Vec::new();
+/// The errors in the response to a form after its session was revoked.
+fn errors(form: &Form, account: &Account, response: &Response) -> Vec<String> {
+    let mut errors = Vec::new();
     let to = if form.route == "/logout" { "/" } else { "/login" };
-    if (answer.status, answer.location()) != (303, to) {
-        faults.push(format!("answered {} {}", answer.status, answer.location()));
+    if (response.status, response.location()) != (303, to) {
+        errors.push(format!("response {} {}", response.status, response.location()));
     }
-    let session = answer.cookies().into_iter().filter(|cookie| cookie.starts_with("session="));
+    let session = response.cookies().into_iter().filter(|cookie| cookie.starts_with("session="));
     let session: Vec<&str> = session.collect();
-    // Only a sign-out removes the cookie: meanwhile the browser may have signed in again in another tab.
+    // Only a sign-out removes the cookie: the browser may have signed in again in another tab in the meantime.
     let signs_out = form.route == "/logout" || form.what == "this device";
     let is_right = match session[..] {
         [] => !signs_out,
@@ -313,53 +167,57 @@ fn faults(form: &Form, account: &Account, answer: &Answer) -> Vec<String> {
         _ => false,
     };
     if !is_right {
-        faults.push(format!("the session cookie: {session:?}"));
+        errors.push(format!("session cookie: {session:?}"));
     }
     let name = account.email.split('@').next().unwrap().to_uppercase();
-    if answer.body.contains(&account.email) || answer.body.contains(&name) {
-        faults.push("shows the account".to_owned());
+    if response.body.contains(&account.email) || response.body.contains(&name) {
+        errors.push("shows the account".to_owned());
     }
-    faults
+    errors
 }
 
-/// Begins every form, some at a time, lets `end` end their session, and sends the rest of each.
-fn nothing_happens_after(end: impl Fn(&Site, &mut Account)) {
+/// Starts every form in groups, lets `revoke` end their session, sends the rest of each form, and asserts that nothing
+/// changed.
+fn assert_late_forms_change_nothing(revoke: impl Fn(&Site, &mut Account)) {
     let site = Site::start();
-    let (forms, mut wrong) = (forms(), Vec::new());
-    let alike =
-        |one: &Form, other: &Form| (one.is_fresh, one.is_due()) == (other.is_fresh, other.is_due());
-    let groups = forms.chunk_by(alike).flat_map(|group| group.chunks(AT_ONCE));
+    let (forms, mut failures) = (forms(), Vec::new());
+    let alike = |one: &Form, other: &Form| {
+        (one.is_recently_authenticated, one.is_deletion_due())
+            == (other.is_recently_authenticated, other.is_deletion_due())
+    };
+    let groups = forms.chunk_by(alike).flat_map(|group| group.chunks(GROUP_SIZE));
     for (number, group) in groups.enumerate() {
         let mut account = site.account(number);
         site.db_prepare(&group[0], &account);
-        let begun: Vec<Begun> = group.iter().map(|form| site.begun(form, &account)).collect();
-        end(&site, &mut account);
-        site.db_settled();
+        let pending: Vec<PartialRequest> =
+            group.iter().map(|form| site.start_form(form, &account)).collect();
+        revoke(&site, &mut account);
+        site.db_until_idle();
         let mut before = site.db_rows();
-        for (form, begun) in group.iter().zip(begun) {
-            let mut found = faults(form, &account, &begun.finish());
+        for (form, pending) in group.iter().zip(pending) {
+            let mut found = errors(form, &account, &pending.finish());
             let after = site.db_rows();
             let changed = before.iter().filter(|(table, rows)| after[*table] != **rows);
             found.extend(changed.map(|(table, _)| format!("wrote {table}")));
             before = after;
             if !found.is_empty() {
-                wrong.push(format!("{}, {}: {}", form.route, form.what, found.join(", ")));
+                failures.push(format!("{}, {}: {}", form.route, form.what, found.join(", ")));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
     let log = site.server.log();
     assert!(!log.contains("answered 500"), "{log}");
 }
 
 #[test]
-fn every_form_of_a_session_is_begun_late_in_these_tests() {
+fn every_post_route_is_covered_by_these_tests() {
     let routes = std::fs::read_to_string("src/routes.rs").unwrap();
     let mut path = None;
     let mut posts = Vec::new();
     for line in routes.lines() {
-        for maker in ["form(\"", "button(\"", "read_only(\""] {
-            if let Some((_, rest)) = line.split_once(maker) {
+        for constructor in ["form(\"", "button(\"", "read_only(\""] {
+            if let Some((_, rest)) = line.split_once(constructor) {
                 path = rest.split('"').next();
             }
         }
@@ -368,13 +226,14 @@ fn every_form_of_a_session_is_begun_late_in_these_tests() {
         }
     }
     let count = routes.matches("web::post()").count();
-    assert_eq!(posts.len(), count, "one route a line");
-    let known =
-        |route: &str| OTHERS.contains(&route) || forms().iter().any(|form| form.route == route);
+    assert_eq!(posts.len(), count, "one route per line");
+    let known = |route: &str| {
+        FORMS_WITHOUT_SESSION.contains(&route) || forms().iter().any(|form| form.route == route)
+    };
     let unknown: Vec<&str> = posts.iter().copied().filter(|route| !known(route)).collect();
     assert!(
         unknown.is_empty(),
-        "add these to forms(), or to OTHERS if they act for no session: {unknown:?}"
+        "add these to forms(), or to FORMS_WITHOUT_SESSION if they act for no session: {unknown:?}"
     );
     for form in forms() {
         assert!(posts.contains(&form.route), "{} is no route", form.route);
@@ -382,90 +241,95 @@ fn every_form_of_a_session_is_begun_late_in_these_tests() {
 }
 
 #[test]
-fn a_form_that_arrives_late_in_a_session_that_lives_is_carried_out() {
+fn a_late_form_in_a_live_session_is_processed() {
     let site = Site::start();
     for (number, form) in forms().iter().enumerate() {
         let account = site.account(number);
         site.db_prepare(form, &account);
-        let answer = site.begun(form, &account).finish();
+        let response = site.start_form(form, &account).finish();
         let what = format!("{}, {}", form.route, form.what);
-        assert_eq!((answer.status, answer.location()), form.answers, "{what}: {}", answer.body);
+        assert_eq!(
+            (response.status, response.location()),
+            form.expected,
+            "{what}: {}",
+            response.body
+        );
     }
 }
 
 #[test]
 fn a_form_begun_before_a_sign_out_in_another_tab_changes_nothing() {
-    nothing_happens_after(|_, account| {
+    assert_late_forms_change_nothing(|_, account| {
         assert_eq!(account.here.clone().post("/logout", &[]).status, 303);
     });
 }
 
 #[test]
 fn a_form_begun_before_another_device_signed_out_everywhere_else_changes_nothing() {
-    nothing_happens_after(|_, account| {
-        let answer = account.there.post("/account/sessions/revoke-others", &[]);
-        assert_eq!((answer.status, answer.location()), (303, "/account/sessions"));
+    assert_late_forms_change_nothing(|_, account| {
+        let response = account.there.post("/account/sessions/revoke-others", &[]);
+        assert_eq!((response.status, response.location()), (303, "/account/sessions"));
     });
 }
 
-/// The session goes on under a new secret; the form came with a copy of the former cookie.
+/// The session continues with a new secret; the form was sent with the replaced cookie.
 #[test]
 fn a_form_begun_with_a_cookie_that_a_new_password_replaced_changes_nothing() {
-    nothing_happens_after(|_, account| {
+    assert_late_forms_change_nothing(|_, account| {
         let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
-        let answer = account.here.clone().post("/account/password", &fields);
-        assert_eq!((answer.status, answer.location()), (303, "/account/password"));
+        let response = account.here.clone().post("/account/password", &fields);
+        assert_eq!((response.status, response.location()), (303, "/account/password"));
     });
 }
 
 #[test]
 fn a_form_begun_with_a_cookie_that_reauthentication_replaced_changes_nothing() {
-    nothing_happens_after(|_, account| {
-        let answer = account.here.clone().post("/account/confirm", &[("password", PASSWORD)]);
-        assert_eq!((answer.status, answer.location()), (303, "/account"));
+    assert_late_forms_change_nothing(|_, account| {
+        let response = account.here.clone().post("/account/confirm", &[("password", PASSWORD)]);
+        assert_eq!((response.status, response.location()), (303, "/account"));
     });
 }
 
 #[test]
-fn a_sign_in_with_a_copy_of_a_former_cookie_does_not_end_the_session() {
+fn a_sign_in_with_a_replaced_cookie_does_not_end_the_session() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut thief = ada.clone();
     registered(&server, "eve@example.com");
     assert_eq!(ada.post("/account/confirm", &[("password", PASSWORD)]).status, 303);
     assert_eq!(thief.login("eve@example.com", PASSWORD).status, 303);
-    assert!(ada.is_signed_in(), "only who has the cookie of a session ends it");
+    assert!(ada.is_signed_in(), "only the current cookie ends the session");
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 3);
 }
 
 #[test]
 fn a_form_begun_before_a_password_reset_changes_nothing() {
-    nothing_happens_after(|site, account| {
+    assert_late_forms_change_nothing(|site, account| {
         let mut owner = site.server.browser();
-        let answer = owner.post(&account.reset, &[("new_password", OTHER_PASSWORD)]);
-        assert_eq!((answer.status, answer.location()), (303, "/login"), "{}", answer.body);
+        let response = owner.post(&account.reset, &[("new_password", OTHER_PASSWORD)]);
+        assert_eq!((response.status, response.location()), (303, "/login"), "{}", response.body);
     });
 }
 
 #[test]
 fn a_form_begun_before_the_account_was_disabled_changes_nothing() {
-    nothing_happens_after(|site, account| {
-        let said = run(&site.database, &["user", "disable", &account.email], "");
-        assert_eq!(said.code, 0, "{}", said.error);
+    assert_late_forms_change_nothing(|site, account| {
+        let output = run(&site.database, &["user", "disable", &account.email], "");
+        assert_eq!(output.code, 0, "{}", output.error);
     });
 }
 
 #[test]
 fn a_form_begun_before_the_account_was_deleted_changes_nothing() {
-    nothing_happens_after(|site, account| {
-        let said = run(&site.database, &["user", "delete", &account.email, "--yes"], "");
-        assert_eq!(said.code, 0, "{}", said.error);
+    assert_late_forms_change_nothing(|site, account| {
+        let output = run(&site.database, &["user", "delete", &account.email, "--yes"], "");
+        assert_eq!(output.code, 0, "{}", output.error);
     });
 }
 
 #[test]
 fn a_form_begun_before_its_session_was_deleted_in_psql_changes_nothing() {
-    nothing_happens_after(|site, account| {
+    assert_late_forms_change_nothing(|site, account| {
         let id = &account.ids[0];
         site.database.db_execute(&format!("DELETE FROM sessions WHERE id = '{id}'"));
     });
@@ -473,7 +337,7 @@ fn a_form_begun_before_its_session_was_deleted_in_psql_changes_nothing() {
 
 #[test]
 fn a_form_begun_before_the_account_was_disabled_in_psql_changes_nothing() {
-    nothing_happens_after(|site, account| {
+    assert_late_forms_change_nothing(|site, account| {
         let email = &account.email;
         site.database
             .db_execute(&format!("UPDATE users SET disabled_at = now() WHERE email = '{email}'"));
@@ -482,190 +346,10 @@ fn a_form_begun_before_the_account_was_disabled_in_psql_changes_nothing() {
 
 #[test]
 fn a_form_begun_before_its_session_expired_changes_nothing() {
-    nothing_happens_after(|site, account| {
+    assert_late_forms_change_nothing(|site, account| {
         let id = &account.ids[0];
         site.database.db_execute(&format!(
             "UPDATE sessions SET expires_at = now() - interval '1 second' WHERE id = '{id}'"
         ));
     });
-}
-
-/// Lets `act` happen in a thread of its own, and says whether it is over.
-fn until_it_waits(database: &Database, is_over: impl Fn() -> bool) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                    WHERE datname = current_database() AND wait_event_type = 'Lock'
-                      AND wait_event IN ('transactionid', 'tuple')";
-    until(|| {
-        assert!(!is_over(), "the end was answered while the form was being carried out");
-        database.db_count(waiting) > 0
-    });
-}
-
-#[test]
-fn the_end_of_a_session_is_answered_after_the_form_that_is_being_carried_out() {
-    let site = Site::start();
-    let database = &site.database;
-    // Where the form is held, after its check, and what shows that it was carried out.
-    let forms = [
-        ("a new name", ("users", "BEFORE UPDATE"), "users WHERE display_name = 'Changed'"),
-        (
-            "another email",
-            ("email_tokens", "BEFORE INSERT"),
-            "email_tokens WHERE email LIKE 'another.%'",
-        ),
-        (
-            "the way back",
-            ("mail_outbox", "BEFORE INSERT"),
-            "mail_outbox WHERE kind = 'deletion_canceled'",
-        ),
-        (
-            "the data",
-            ("audit_events", "BEFORE INSERT"),
-            "audit_events WHERE event = 'data_exported'",
-        ),
-    ];
-    type End = fn(&Database, &mut Account);
-    let ends: [(&str, End); 4] = [
-        ("sign-out in another tab", |_, account| {
-            assert_eq!(account.here.clone().post("/logout", &[]).status, 303);
-        }),
-        ("everywhere else", |_, account| {
-            assert_eq!(account.there.post("/account/sessions/revoke-others", &[]).status, 303);
-        }),
-        ("by id at the command line", |database, account| {
-            assert_eq!(run(database, &["session", "revoke", &account.ids[0]], "").code, 0);
-        }),
-        ("in psql", |database, account| {
-            let id = &account.ids[0];
-            database.db_execute(&format!("DELETE FROM sessions WHERE id = '{id}'"));
-        }),
-    ];
-    let mut number = 0;
-    for (what, stop, done) in forms {
-        let form = self::forms().into_iter().find(|form| form.what == what).unwrap();
-        for (how, end) in ends {
-            let mut account = site.account(number);
-            number += 1;
-            site.db_prepare(&form, &account);
-            site.db_settled();
-            let count = || database.db_count(&format!("SELECT count(*) FROM {done}"));
-            let before = count();
-            let begun = site.begun(&form, &account);
-            let hold = Hold::db_at(database, stop);
-            std::thread::scope(|scope| {
-                let sent = scope.spawn(|| begun.finish());
-                hold.until_waiting(1);
-                let account = &mut account;
-                let ended = scope.spawn(move || end(database, account));
-                until_it_waits(database, || ended.is_finished());
-                assert_eq!(count(), before, "{what}, {how}");
-                hold.release();
-                ended.join().unwrap();
-                assert_eq!(count(), before + 1, "{what}, {how}: carried out before the end");
-                let answer = sent.join().unwrap();
-                assert!(answer.status < 400, "{what}, {how}: {answer:?}");
-            });
-            assert!(!account.here.is_signed_in(), "{what}, {how}");
-            database.db_execute(&format!("DROP TRIGGER stop ON {}", stop.0));
-        }
-    }
-}
-
-/// A browser with a session of `cookie`.
-fn with_cookie(server: &Server, cookie: &str) -> Browser {
-    let mut browser = server.browser();
-    browser.cookies.insert("session".to_owned(), cookie.to_owned());
-    browser
-}
-
-/// Nothing failed, in the server or in PostgreSQL.
-fn assert_nothing_failed(server: &Server) {
-    let log = server.log();
-    for word in ["answered 500", "deadlock", "40P01"] {
-        assert!(!log.contains(word), "{word}:\n{log}");
-    }
-}
-
-#[test]
-fn of_two_sessions_that_end_each_other_at_once_one_stays() {
-    const EMAIL: &str = "ada@example.com";
-    let database = &Database::new();
-    let server = &Server::start(database, &[]);
-    registered(server, EMAIL);
-    for round in 0..50 {
-        database.db_execute("DELETE FROM sessions");
-        let cookies = database.db_sessions(EMAIL, 2);
-        let ids: Vec<String> = cookies
-            .iter()
-            .map(|cookie| {
-                let page = with_cookie(server, cookie).get("/account/sessions").body;
-                let other =
-                    page.split("/account/sessions/").find(|part| part.contains("/revoke\""));
-                other.unwrap().split('/').next().unwrap().to_owned()
-            })
-            .collect();
-        let barrier = Barrier::new(2);
-        let statuses: Vec<(u16, String)> = std::thread::scope(|scope| {
-            let ends = |number: usize| {
-                let (barrier, cookies, ids) = (&barrier, &cookies, &ids);
-                scope.spawn(move || {
-                    let mut browser = with_cookie(server, &cookies[number]);
-                    // The page of each lists the other one.
-                    let path = match round % 2 {
-                        0 => format!("/account/sessions/{}/revoke", ids[number]),
-                        _ => "/account/sessions/revoke-others".to_owned(),
-                    };
-                    barrier.wait();
-                    let answer = browser.post(&path, &[]);
-                    (answer.status, answer.location().to_owned())
-                })
-            };
-            let both = [ends(0), ends(1)];
-            both.into_iter().map(|end| end.join().unwrap()).collect()
-        });
-        let mut to: Vec<&str> = statuses.iter().map(|(_, location)| location.as_str()).collect();
-        to.sort_unstable();
-        assert_eq!(to, ["/account/sessions", "/login"], "round {round}: {statuses:?}");
-        assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1, "round {round}");
-    }
-    assert_nothing_failed(server);
-}
-
-#[test]
-fn all_forms_of_one_account_at_once_from_several_sessions_never_fail() {
-    const EMAIL: &str = "ada@example.com";
-    let database = &Database::new();
-    let server = &Server::start(database, &[]);
-    registered(server, EMAIL);
-    let forms: [(&str, &[(&str, &str)]); 12] = [
-        ("/account/profile", &[("display_name", "Changed")]),
-        ("/account/password", &[("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)]),
-        ("/account/email", &[("email", "new@example.com")]),
-        ("/account/email/verify", &[]),
-        ("/account/email/code", &[("verify_code", "AAAA-AAAA")]),
-        ("/account/sessions/revoke-others", &[]),
-        ("/account/confirm", &[("password", PASSWORD)]),
-        ("/account/confirm", &[("password", "not it")]),
-        ("/account/export", &[]),
-        ("/account/delete", &[]),
-        ("/account/delete/cancel", &[]),
-        ("/logout", &[]),
-    ];
-    let hash = "SELECT password_hash FROM users";
-    let hash = database.db_texts(hash).remove(0);
-    for round in 0..10 {
-        db_forget_tries(database);
-        database.db_execute(&format!("UPDATE users SET password_hash = '{hash}'"));
-        let cookies = database.db_sessions(EMAIL, 4);
-        std::thread::scope(|scope| {
-            for (number, (path, fields)) in forms.into_iter().enumerate() {
-                let mut browser = with_cookie(server, &cookies[(number + round) % cookies.len()]);
-                scope.spawn(move || {
-                    let answer = browser.post(path, fields);
-                    assert!(answer.status < 500, "round {round}: {path}: {answer:?}");
-                });
-            }
-        });
-    }
-    assert_nothing_failed(server);
 }

@@ -1,5 +1,5 @@
-//! A log that cannot be written (its reader exits, its disk is full, its pipe is not read) delays no request and stops no
-//! background job. A job that panics is restarted.
+//! A log that cannot be written (its reader exits, its disk is full, its pipe is not read) delays no request
+//! and stops no background job. A job that panics is restarted.
 
 use std::fs::{File, OpenOptions, create_dir};
 use std::io::{BufRead as _, BufReader, ErrorKind, PipeWriter, Read as _, Write as _, pipe};
@@ -11,14 +11,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::mail::changed;
+use crate::support::breakpoint::until;
 use crate::support::folder::new_folder;
-use crate::support::kill::until;
 use crate::support::lines::lines;
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, Server, registered};
 
-/// What fits into a pipe.
+/// The capacity of a pipe in bytes.
 const PIPE: usize = 64 * 1024;
 const CONNECTIONS: usize = 4;
 
@@ -28,8 +28,8 @@ struct Traffic(Vec<JoinHandle<usize>>);
 impl Traffic {
     fn start(server: &Server, requests: usize) -> Self {
         let connection = |_| {
-            let address = server.address.clone();
-            std::thread::spawn(move || answers(&address, requests / CONNECTIONS))
+            let addr = server.addr.clone();
+            std::thread::spawn(move || answers(&addr, requests / CONNECTIONS))
         };
         Self((0..CONNECTIONS).map(connection).collect())
     }
@@ -40,11 +40,12 @@ impl Traffic {
     }
 }
 
-/// Sends `requests` one after the other over one connection; returns how many got a 200 before the first failure.
-fn answers(address: &str, requests: usize) -> usize {
-    let mut stream = TcpStream::connect(address).unwrap();
+/// Sends `requests` one after the other over one connection; returns how many got a 200 before the first
+/// failure.
+fn answers(addr: &str, requests: usize) -> usize {
+    let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {addr}\r\n\r\n");
     let mut chunk = [0; 4096];
     for number in 0..requests {
         let mut answer = Vec::new();
@@ -64,7 +65,6 @@ fn answers(address: &str, requests: usize) -> usize {
     requests
 }
 
-/// The value of a metric.
 fn metric(bind: &str, name: &str) -> u64 {
     let text = Browser::new(bind).get("/metrics").body;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -89,10 +89,10 @@ fn full_pipe() -> (std::io::PipeReader, PipeWriter) {
 }
 
 #[test]
-fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes_on() {
+fn requests_are_answered_and_jobs_run_after_the_reader_of_the_log_exits() {
     let database = Database::new();
     let (reader, stderr) = pipe().unwrap();
-    let (bind, folder) = (free_address(), new_folder("reader-exits"));
+    let (bind, folder) = (free_addr(), new_folder("reader-exits"));
     let server = Server::start_logging_to(
         &database,
         stderr,
@@ -102,7 +102,7 @@ fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes
             ("FRONTDESK_PURGE_INTERVAL", "1s"),
         ],
     );
-    let mut server = server.trusts();
+    let mut server = server.until_live();
     let mut browser = registered(&server, "ada@example.com");
 
     let traffic = Traffic::start(&server, 4_000);
@@ -111,16 +111,16 @@ fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes
     assert_eq!(traffic.answered(), 4_000);
     assert_eq!(browser.get("/account").status, 200);
 
-    // The connection for notifications.
+    // The LISTEN connection.
     let ended = database.db_execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE datname = current_database() AND application_name = 'frontdesk feed'",
     );
-    assert!(ended > 0, "it listens");
+    assert!(ended > 0, "there is a LISTEN connection");
     until(|| metric(&bind, "frontdesk_session_feed_connections_total") >= 2);
-    let server_trusts = || server.browser().get("/readyz").body.contains("\"trusted\"");
-    until(server_trusts);
-    // Last activity.
+    let is_live = || server.browser().get("/readyz").body.contains("\"trusted\"");
+    until(is_live);
+    // Last-seen times.
     database.db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '10 minutes'");
     let old = "SELECT count(*) FROM sessions WHERE last_seen_at < now() - interval '5 minutes'";
     until(|| browser.is_signed_in() && database.db_count(old) == 0);
@@ -128,7 +128,7 @@ fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes
     server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
     let sent = "SELECT count(*) FROM mail_outbox WHERE kind = 'reset_password' AND state = 'sent'";
     until(|| database.db_count(sent) == 1);
-    // The purge of sessions, and of everything else.
+    // The purge of sessions, and that of the other tables.
     database.db_execute(
         "INSERT INTO sessions (token_digest, id, expires_at, absolute_expires_at, idle_timeout)
          VALUES (sha256('old'), gen_random_uuid(), now() - interval '2 hours', now(), interval '2 hours')",
@@ -145,10 +145,10 @@ fn when_the_reader_of_the_log_exits_every_request_is_answered_and_every_job_goes
 }
 
 #[test]
-fn while_the_disk_of_the_log_is_full_every_request_is_answered_and_dropped_lines_are_counted() {
+fn requests_are_answered_and_dropped_lines_counted_while_the_log_disk_is_full() {
     let database = Database::new();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let bind = free_address();
+    let bind = free_addr();
     let settings = [("FRONTDESK_METRICS_BIND", bind.as_str())];
     let mut server = Server::start_logging_to(&database, full, &settings);
     assert_eq!(Traffic::start(&server, 4_000).answered(), 4_000);
@@ -166,7 +166,7 @@ fn a_log_file_that_reaches_its_size_limit_does_not_end_the_server() {
     let database = Database::new();
     let folder = new_folder("log-limit");
     create_dir(&folder).unwrap();
-    let bind = free_address();
+    let bind = free_addr();
     let settings = [("FRONTDESK_METRICS_BIND", bind.as_str())];
     let file = File::create(folder.join("log")).unwrap();
     let mut server = Server::start_logging_to(&database, file, &settings);
@@ -186,10 +186,10 @@ fn a_log_that_can_be_written_again_reports_how_many_lines_were_dropped() {
         create_dir(&folder).unwrap();
         let path = folder.join("log");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-        // Opened for both, so that neither end waits for the other.
+        // Opened for reading and writing, so that neither end waits for the other.
         let both = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let stderr = OpenOptions::new().write(true).open(&path).unwrap();
-        let bind = free_address();
+        let bind = free_addr();
         let settings = [("FRONTDESK_METRICS_BIND", bind.as_str()), ("FRONTDESK_LOG", format)];
         let mut server = Server::start_logging_to(&database, stderr, &settings);
         drop(both);
@@ -217,10 +217,10 @@ fn a_log_that_can_be_written_again_reports_how_many_lines_were_dropped() {
 }
 
 #[test]
-fn while_the_log_is_not_read_every_request_is_answered_and_every_line_is_written_or_counted() {
+fn every_log_line_is_written_or_counted_as_dropped_while_the_log_is_not_read() {
     let database = Database::new();
     let (reader, stderr) = pipe().unwrap();
-    let bind = free_address();
+    let bind = free_addr();
     let settings = [("FRONTDESK_METRICS_BIND", bind.as_str()), ("FRONTDESK_LOG", "json")];
     let mut server = Server::start_logging_to(&database, stderr, &settings);
     let requests = 16_000;
@@ -254,7 +254,7 @@ fn a_log_that_is_not_read_delays_neither_start_nor_stop() {
 }
 
 #[test]
-fn a_server_that_cannot_start_ends_although_its_log_is_not_read() {
+fn a_server_that_cannot_start_exits_although_its_log_is_not_read() {
     let (_reader, stderr) = full_pipe();
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .env_clear()
@@ -276,7 +276,7 @@ fn a_server_that_cannot_start_ends_although_its_log_is_not_read() {
 }
 
 #[test]
-fn a_command_whose_output_is_not_read_ends_without_a_panic() {
+fn a_command_whose_output_is_not_read_exits_without_a_panic() {
     let database = Database::new();
     for arguments in [&["--help"][..], &["user", "list"], &["audit"], &["migrate", "info"]] {
         let (stdout_reader, stdout) = pipe().unwrap();
@@ -289,8 +289,8 @@ fn a_command_whose_output_is_not_read_ends_without_a_panic() {
             .stdout(stdout)
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(said, "", "{arguments:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, "", "{arguments:?}");
         assert!(matches!(output.status.code(), Some(0 | 3)), "{arguments:?}: {}", output.status);
     }
 }
@@ -303,7 +303,7 @@ fn a_job_that_panics_is_restarted_and_reported_by_log_readiness_and_metrics() {
         database.db_enqueue("ada@example.com", &changed("Ada"));
         let unreadable = "UPDATE mail_outbox SET created_at = 'infinity', next_attempt_at = now()";
         database.db_execute(unreadable);
-        let (bind, folder) = (free_address(), new_folder("panics"));
+        let (bind, folder) = (free_addr(), new_folder("panics"));
         let settings = [
             ("FRONTDESK_METRICS_BIND", bind.as_str()),
             ("FRONTDESK_MAIL_DIR", folder.to_str().unwrap()),
@@ -312,7 +312,7 @@ fn a_job_that_panics_is_restarted_and_reported_by_log_readiness_and_metrics() {
         let server = Server::start(&database, &settings);
         let jobs = || {
             let ready = server.browser().get("/readyz");
-            assert_eq!(ready.status, 200, "the site goes on: {}", ready.body);
+            assert_eq!(ready.status, 200, "the server keeps serving: {}", ready.body);
             serde_json::from_str::<Value>(&ready.body).unwrap()["jobs"].as_str().unwrap().to_owned()
         };
         let restarts =
@@ -332,15 +332,15 @@ fn a_job_that_panics_is_restarted_and_reported_by_log_readiness_and_metrics() {
         until(|| database.db_count("SELECT count(*) FROM mail_outbox WHERE state = 'sent'") == 1);
         let restarts = restarts() as usize;
 
-        let log = server.stopped();
+        let log = server.stop();
         let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).collect();
         assert_eq!(panics.len(), 2 * restarts, "a panic, and a line that names the job:\n{log}");
         for line in panics {
             if format == "json" {
                 serde_json::from_str::<Value>(line).unwrap();
             }
-            let says = if line.contains("has_panicked") { "mail_delivery" } else { ".rs:" };
-            assert!(line.contains(says) && line.contains("ERROR"), "{line}");
+            let part = if line.contains("has_panicked") { "mail_delivery" } else { ".rs:" };
+            assert!(line.contains(part) && line.contains("ERROR"), "{line}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mail that arrives: over a real mail server, into a folder, what is in it, and what operators see of it.
+//! Delivered mail: over a real mail server and into a folder, its content, and what operators see of it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,27 +9,27 @@ use frontdesk::mail::{Message, outbox};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::server::{KEY, Setting};
 use crate::support::smtp::{Smtp, Tls, sealer, until};
 use crate::support::{Browser, Database, Server};
 
-/// A link like those of engines.
+/// A token like those in mailed links.
 pub const TOKEN: &str = "Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl";
 
-/// A message that opens something.
+/// A message with a credential.
 pub fn reset(name: &str) -> Message {
     Message::ResetPassword { display_name: name.to_owned(), token: TOKEN.to_owned() }
 }
 
-/// A message that opens nothing.
+/// A message without a credential.
 pub fn changed(name: &str) -> Message {
     let at = OffsetDateTime::UNIX_EPOCH;
     let (by_reset, by_operator) = (false, false);
     Message::PasswordChanged { display_name: name.to_owned(), by_reset, by_operator, at }
 }
 
-/// A server that sends to `smtp`.
+/// A server that sends its mail to `smtp`.
 pub fn mailing(database: &Database, smtp: &Smtp, more: &[Setting<'_>]) -> Server {
     let settings = smtp.settings();
     let mut all: Vec<Setting<'_>> = vec![("FRONTDESK_REGISTRATION", "open")];
@@ -38,7 +38,7 @@ pub fn mailing(database: &Database, smtp: &Smtp, more: &[Setting<'_>]) -> Server
     Server::start(database, &all)
 }
 
-/// `frontdesk …` with these settings; exit code, standard output, standard error.
+/// Runs `frontdesk …` with these settings; returns exit code, standard output, standard error.
 pub fn frontdesk(
     database: &Database,
     settings: &[Setting<'_>],
@@ -58,8 +58,8 @@ pub fn frontdesk(
 }
 
 #[test]
-fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgotten() {
-    for tls in [Tls::Upgraded, Tls::Implicit] {
+fn mail_is_sent_over_starttls_and_tls_authenticated_and_its_content_is_deleted() {
+    for tls in [Tls::StartTls, Tls::Implicit] {
         let database = Database::new();
         let smtp = Smtp::start(tls);
         let url = smtp.settings()[0].1.replace("://", "://desk:p%40ss%3Aword%2F@");
@@ -76,9 +76,9 @@ fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgo
         );
         database.db_enqueue("Ada@Bücher.example", &reset("Ada"));
         until("the mail is marked as sent", || database.db_mails("sent") == 1);
-        let arrived = smtp.arrived();
-        assert_eq!(arrived.len(), 1);
-        let mail = &arrived[0];
+        let received = smtp.received();
+        assert_eq!(received.len(), 1);
+        let mail = &received[0];
         assert!(mail.encrypted, "{tls:?}");
         assert_eq!(mail.user.as_deref(), Some("desk"), "{tls:?}");
         assert_eq!(
@@ -109,9 +109,9 @@ fn a_mail_arrives_over_starttls_and_over_tls_signed_in_and_what_it_said_is_forgo
 }
 
 #[test]
-fn a_mail_is_sent_if_and_only_if_what_it_tells_of_was_committed() {
+fn a_mail_is_sent_if_and_only_if_its_transaction_was_committed() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     database.runtime.block_on(async {
         let mut connection = database.pool.acquire().await.unwrap();
@@ -124,17 +124,17 @@ fn a_mail_is_sent_if_and_only_if_what_it_tells_of_was_committed() {
     });
     database.db_enqueue("done@example.com", &changed("Ada"));
     until("the mail is marked as sent", || database.db_mails("sent") == 1);
-    assert_eq!(smtp.arrived().len(), 1);
-    assert_eq!(smtp.arrived_for("done@example.com").len(), 1);
+    assert_eq!(smtp.received().len(), 1);
+    assert_eq!(smtp.received_by("done@example.com").len(), 1);
 }
 
 #[test]
-fn what_people_type_reaches_no_header_and_is_never_read_as_a_template() {
+fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let _server = mailing(&database, &smtp, &[]);
     let name = "Ada\r\nBcc: eve@example.com\r\n\r\n{{7*7}} {% raw %} <script>";
-    // The name is stored by no page of ours; what an engine hands over is hostile all the same.
+    // No page would store this name, but the mail code must handle hostile input anyway.
     let name = name.replace("eve@example.com", "eve");
     database.db_enqueue("ada@example.com", &changed(&name));
     for recipient in
@@ -142,13 +142,13 @@ fn what_people_type_reaches_no_header_and_is_never_read_as_a_template() {
     {
         database.db_enqueue(recipient, &changed("Ada"));
     }
-    until("one is sent, two are refused", || {
+    until("one is sent, two have failed", || {
         database.db_mails("sent") == 1 && database.db_mails("failed") == 2
     });
-    let arrived = smtp.arrived();
-    assert_eq!(arrived.len(), 1);
-    assert_eq!(arrived[0].to, ["ada@example.com"]);
-    let (head, body) = arrived[0].content.split_once("\r\n\r\n").unwrap();
+    let received = smtp.received();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].to, ["ada@example.com"]);
+    let (head, body) = received[0].content.split_once("\r\n\r\n").unwrap();
     assert!(!head.contains("Bcc") && !head.contains("eve"), "{head}");
     assert_eq!(head.matches("\r\nTo: ").count() + usize::from(head.starts_with("To: ")), 1);
     assert!(body.contains("Hello Ada Bcc: eve {{7*7}} {% raw %} <script>,"), "{body}");
@@ -158,24 +158,24 @@ fn what_people_type_reaches_no_header_and_is_never_read_as_a_template() {
 #[test]
 fn two_servers_share_two_hundred_mails_and_send_each_once() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let servers = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
     for number in 0..200 {
-        database.db_enqueue(&format!("guest{number}@example.com"), &changed("Ada"));
+        database.db_enqueue(&format!("user{number}@example.com"), &changed("Ada"));
     }
     until("all are sent", || database.db_mails("sent") == 200);
     let mut recipients: Vec<String> =
-        smtp.arrived().iter().flat_map(|mail| mail.to.clone()).collect();
+        smtp.received().iter().flat_map(|mail| mail.to.clone()).collect();
     recipients.sort();
     recipients.dedup();
-    assert_eq!((smtp.arrived().len(), recipients.len()), (200, 200));
+    assert_eq!((smtp.received().len(), recipients.len()), (200, 200));
     let shares = servers.each_ref().map(|server| server.log().matches("mail is sent").count());
     println!("200 mails over two servers: {shares:?}");
     assert!(shares.iter().all(|share| *share > 20), "{shares:?}");
 }
 
 #[test]
-fn a_folder_gets_an_eml_file_each_that_others_can_not_read() {
+fn a_mail_folder_gets_one_eml_file_per_mail_readable_only_by_its_owner() {
     let database = Database::new();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail-folder");
     fs::remove_dir_all(&folder).ok();
@@ -196,13 +196,13 @@ fn a_folder_gets_an_eml_file_each_that_others_can_not_read() {
 }
 
 #[test]
-fn operators_list_mail_without_what_it_says_and_send_again_what_failed() {
+fn operators_list_mail_without_its_content_and_retry_failed_mail() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
     database.db_enqueue("bob@example.com", &reset("Bob"));
-    until("one is sent, one is given up", || {
+    until("one is sent, one has failed", || {
         database.db_mails("sent") == 1 && database.db_mails("failed") == 1
     });
     let run = |arguments: &[&str]| frontdesk(&database, &[], arguments);
@@ -218,31 +218,31 @@ fn operators_list_mail_without_what_it_says_and_send_again_what_failed() {
 
     let failed = listed[1]["id"].as_str().unwrap();
     let sent = listed[0]["id"].as_str().unwrap();
-    assert_eq!(run(&["mail", "retry", sent]).0, 3, "it is sent");
+    assert_eq!(run(&["mail", "retry", sent]).0, 3, "it was already sent");
     assert_eq!(run(&["mail", "retry", "nonsense"]).0, 3);
     assert_eq!(run(&["mail", "retry"]).0, 2);
     database
         .db_execute("UPDATE mail_outbox SET recipient = 'ada@example.com' WHERE state = 'failed'");
     assert_eq!(run(&["mail", "retry", failed]).0, 0);
-    until("it arrives after all", || database.db_mails("sent") == 2);
-    assert_eq!(smtp.arrived_for("ada@example.com").len(), 1);
+    until("it is sent", || database.db_mails("sent") == 2);
+    assert_eq!(smtp.received_by("ada@example.com").len(), 1);
     assert_eq!(run(&["mail", "retry", "--failed"]).0, 3, "none failed");
     drop(server);
 }
 
 #[test]
-fn the_doctor_and_the_metrics_tell_about_mail() {
+fn the_doctor_command_and_the_metrics_report_mail_problems() {
     let database = Database::new();
-    let good = Smtp::start(Tls::Upgraded);
+    let good = Smtp::start(Tls::StartTls);
     let wrong = Smtp::start(Tls::WrongName("implicit"));
     let plain = Smtp::start(Tls::None);
-    let ask = |settings: &[(&'static str, String)]| {
+    let doctor = |settings: &[(&'static str, String)]| {
         let settings: Vec<Setting<'_>> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let (_, out, _) = frontdesk(&database, &settings, &["doctor"]);
         out.lines().find(|line| line.contains(" mail ")).unwrap().to_owned()
     };
-    let line = ask(&good.settings());
+    let line = doctor(&good.settings());
     assert!(line.starts_with("ok") && line.contains("STARTTLS"), "{line}");
     let mut refused = good.settings();
     refused[0].1 = refused[0].1.replace("://", "://desk:wrong@");
@@ -251,22 +251,22 @@ fn the_doctor_and_the_metrics_tell_about_mail() {
         (plain.settings(), "STARTTLS is not supported"),
         (refused, "Check user and password"),
     ] {
-        let line = ask(&settings);
+        let line = doctor(&settings);
         assert!(line.starts_with("problem") && line.contains(word), "{word}: {line}");
         assert!(!line.contains("wrong@"), "{line}");
     }
-    assert_eq!(good.arrived().len() + plain.arrived().len(), 0, "the doctor sent mail");
-    assert!(ask(&[]).contains("/dev/mailbox"));
+    assert_eq!(good.received().len() + plain.received().len(), 0, "the doctor sent mail");
+    assert!(doctor(&[]).contains("/dev/mailbox"));
 
-    let bind = free_address();
+    let bind = free_addr();
     let _server = mailing(&database, &good, &[("FRONTDESK_METRICS_BIND", &bind)]);
     database.db_enqueue("ada@example.com", &changed("Ada"));
     database.db_enqueue("refuse-ada@example.com", &changed("Ada"));
     database.db_enqueue("unknown-ada@example.com", &changed("Ada"));
-    until("all are told", || {
-        let told = Browser::new(&bind).get("/metrics").body;
+    until("the metrics count all", || {
+        let metrics = Browser::new(&bind).get("/metrics").body;
         ["frontdesk_mail_waiting 1", "frontdesk_mail_sent_total 1", "frontdesk_mail_failed_total 1"]
             .iter()
-            .all(|line| told.contains(line))
+            .all(|line| metrics.contains(line))
     });
 }

@@ -1,4 +1,4 @@
-//! The schema: reversible, explained, and refused when it is not the one this program knows.
+//! The schema: reversible, commented, and rejected if it is not the one this program expects.
 
 use std::fs;
 use std::process::Command;
@@ -16,28 +16,27 @@ fn dump(database: &Database) -> String {
         .expect("pg_dump is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    // Newer versions guard a dump by a random word.
+    // Newer versions of pg_dump write a random token.
     text.lines()
         .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// How many migrations there are.
-fn ups() -> usize {
+fn migration_count() -> usize {
     let folder = fs::read_dir("migrations").unwrap();
     let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.ends_with(".up.sql")).count()
 }
 
 #[test]
-fn run_revert_all_run_gives_an_identical_schema() {
+fn running_reverting_and_running_all_migrations_gives_an_identical_schema() {
     let database = Database::empty();
     let run = || database.runtime.block_on(migrations::run(&database.pool)).unwrap();
     run();
     let first = dump(&database);
     let reverted = database.runtime.block_on(migrations::revert(&database.pool, true)).unwrap();
-    assert_eq!(reverted.len(), ups());
+    assert_eq!(reverted.len(), migration_count());
     assert!(!dump(&database).contains("CREATE TABLE"));
     run();
     assert_eq!(dump(&database), first);
@@ -75,7 +74,7 @@ fn every_table_column_index_view_and_function_is_commented() {
 }
 
 #[test]
-fn every_query_of_the_dbas_page_runs() {
+fn every_query_in_the_dba_document_runs() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let page = fs::read_to_string("docs/DBA.md").unwrap();
@@ -89,12 +88,12 @@ fn every_query_of_the_dbas_page_runs() {
 }
 
 #[test]
-fn a_reader_sees_no_digest_no_state_and_no_hash_and_the_app_can_not_rewrite_the_trail() {
+fn the_reader_role_sees_no_secrets_and_the_app_role_cannot_change_the_audit_log() {
     let database = Database::new();
     let may = |role: &str, what: &str| {
         let sql = format!("BEGIN; SET LOCAL ROLE {role}; {what}; ROLLBACK");
         database.runtime.block_on(async {
-            // A connection of its own, which goes with whatever it was left in.
+            // A connection of its own, because a failed statement leaves an open transaction on it.
             let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.is_ok()
         })
@@ -130,14 +129,14 @@ fn a_reader_sees_no_digest_no_state_and_no_hash_and_the_app_can_not_rewrite_the_
 }
 
 #[test]
-fn the_application_role_can_not_blank_the_trail_of_somebody_who_is_there() {
+fn the_app_role_cannot_anonymize_the_audit_events_of_an_existing_user() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
-    let told = "SELECT count(*) FROM audit_events WHERE ip_address IS NOT NULL";
-    let before = database.db_count(told);
+    let with_ip = "SELECT count(*) FROM audit_events WHERE ip_address IS NOT NULL";
+    let before = database.db_count(with_ip);
     assert!(before > 0);
     let user = database.db_texts("SELECT id::text FROM users").remove(0);
-    // A temporary table is looked for before those of any schema, unless a search path names it.
+    // PostgreSQL searches temporary tables before every schema, unless the search path lists pg_temp.
     let sql = format!(
         "SET ROLE frontdesk_app; CREATE TEMPORARY TABLE users (id uuid); GRANT SELECT ON users TO PUBLIC;
          SELECT audit_events_anonymize('{user}')"
@@ -146,10 +145,10 @@ fn the_application_role_can_not_blank_the_trail_of_somebody_who_is_there() {
         let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     });
-    assert_eq!(database.db_count(told), before);
+    assert_eq!(database.db_count(with_ip), before);
 }
 
-/// A database where the index of this migration is still to be built.
+/// A database in which the migration that builds this index has not run.
 fn before_the_index() -> Database {
     let database = Database::new();
     database.db_execute("DELETE FROM _sqlx_migrations WHERE version = 20261125000002");
@@ -157,51 +156,51 @@ fn before_the_index() -> Database {
 }
 
 #[test]
-fn an_index_that_is_built_beside_pages_waits_for_older_transactions() {
+fn a_concurrent_index_build_waits_for_older_transactions() {
     let database = before_the_index();
     database.db_execute("DROP INDEX users_deletion_due_at_idx");
-    let older = database.db_hold("LOCK TABLE users IN ROW EXCLUSIVE MODE");
+    let older = database.db_begin("LOCK TABLE users IN ROW EXCLUSIVE MODE");
     let pool = database.pool.clone();
     let migrated = database.runtime.spawn(async move { migrations::run(&pool).await });
     let waiting = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY%'
                       AND wait_event_type = 'Lock' AND now() - query_start > interval '3.5 seconds'";
     while database.db_count(waiting) == 0 {
-        assert!(!migrated.is_finished(), "it gave up");
+        assert!(!migrated.is_finished(), "the migration did not wait");
     }
-    older.let_go();
+    older.rollback();
     database.runtime.block_on(migrated).unwrap().unwrap();
     let valid = "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = 'users_deletion_due_at_idx'::regclass";
     assert_eq!(database.db_count(valid), 1);
 }
 
 #[test]
-fn an_index_that_is_half_built_is_named_with_what_to_do() {
+fn an_invalid_index_is_reported_with_the_statement_that_drops_it() {
     let database = before_the_index();
     database.db_execute(
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_deletion_due_at_idx'::regclass",
     );
-    let said = database.runtime.block_on(migrations::run(&database.pool)).unwrap_err();
-    let said = format!("{said:#}");
-    assert!(said.contains("DROP INDEX CONCURRENTLY public.users_deletion_due_at_idx;"), "{said}");
+    let error = database.runtime.block_on(migrations::run(&database.pool)).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("DROP INDEX CONCURRENTLY public.users_deletion_due_at_idx;"), "{error}");
     database.db_execute("DROP INDEX CONCURRENTLY public.users_deletion_due_at_idx");
     database.runtime.block_on(migrations::run(&database.pool)).unwrap();
 }
 
 #[test]
-fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
-    let refused = |database: &Database, settings: &[(&str, &str)]| {
+fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
+    let rejection = |database: &Database, settings: &[(&str, &str)]| {
         let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
         all.extend_from_slice(settings);
-        Server::start_bare(&all).err().expect("it must not start")
+        Server::start_with(&all).err().expect("the server must not start")
     };
     let off = [("FRONTDESK_MIGRATE", "off")];
     let empty = Database::empty();
-    let said = refused(&empty, &off);
+    let error = rejection(&empty, &off);
     assert!(
-        said.contains(&format!("{} step(s) behind", ups()))
-            && said.contains("frontdesk migrate run"),
-        "{said}"
+        error.contains(&format!("{} step(s) behind", migration_count()))
+            && error.contains("frontdesk migrate run"),
+        "{error}"
     );
 
     let newer = Database::new();
@@ -210,25 +209,25 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
          VALUES (29990101000000, 'of the future', true, '\\x00', 0)",
     );
     for settings in [&off[..], &[]] {
-        let said = refused(&newer, settings);
-        assert!(said.contains("newer than this program"), "{said}");
+        let error = rejection(&newer, settings);
+        assert!(error.contains("newer than this program"), "{error}");
     }
     let dirty = Database::new();
     dirty.db_execute("UPDATE _sqlx_migrations SET success = false WHERE version = 20261123000003");
     for settings in [&off[..], &[]] {
-        let said = refused(&dirty, settings);
-        assert!(said.contains("did not finish"), "{said}");
+        let error = rejection(&dirty, settings);
+        assert!(error.contains("did not finish"), "{error}");
     }
     let changed = Database::new();
     changed.db_execute(
         "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 20261123000001",
     );
-    let said = refused(&changed, &[]);
-    assert!(said.contains("not the one this program carries"), "{said}");
+    let error = rejection(&changed, &[]);
+    assert!(error.contains("not the one this program carries"), "{error}");
 }
 
 #[test]
-fn two_servers_that_start_at_once_on_an_empty_database_both_serve() {
+fn servers_starting_at_the_same_time_on_an_empty_database_all_serve() {
     let database = Database::empty();
     std::thread::scope(|scope| {
         let starts: Vec<_> =

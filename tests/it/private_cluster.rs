@@ -1,4 +1,4 @@
-//! The PostgreSQL that a site runs by itself when it is given none.
+//! The private PostgreSQL that a server runs if no DATABASE_URL is set.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn start(folder: &Path) -> Server {
-    Server::start_bare(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())])
-        .unwrap_or_else(|log| panic!("it did not start:\n{log}"))
+    Server::start_with(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())])
+        .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
 }
 
 fn postmaster(folder: &Path) -> Option<u32> {
@@ -27,7 +27,7 @@ fn postmaster(folder: &Path) -> Option<u32> {
     text.lines().next()?.parse().ok()
 }
 
-/// Whether it runs. One that has ended, and whose parent has not noticed, does not.
+/// True if the process runs; a zombie does not.
 fn is_alive(pid: u32) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     output.stdout.first().is_some_and(|state| *state != b'Z')
@@ -36,7 +36,10 @@ fn is_alive(pid: u32) -> bool {
 fn until_gone(pid: u32) -> Duration {
     let began = Instant::now();
     while is_alive(pid) {
-        assert!(began.elapsed() < Duration::from_secs(20), "PostgreSQL is an orphan");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "PostgreSQL still runs after 20 seconds"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     began.elapsed()
@@ -54,7 +57,7 @@ fn found(arguments: &[&str]) -> Vec<u32> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
-/// The shells that would stop this postmaster: the others of its process group.
+/// The supervising shells that would stop this postmaster: the rest of its process group.
 fn shells(postmaster: u32) -> Vec<u32> {
     let output = Command::new("ps").args(["-o", "pgid=", "-p", &postmaster.to_string()]).output();
     let group = String::from_utf8(output.unwrap().stdout).unwrap();
@@ -64,7 +67,7 @@ fn shells(postmaster: u32) -> Vec<u32> {
     members
 }
 
-/// Waits for a postmaster other than `former`, and until the site is ready.
+/// Waits until a postmaster other than `former` runs and the server is ready; returns its pid.
 fn until_restarted(server: &Server, folder: &Path, former: u32) -> u32 {
     until("another PostgreSQL serves", || {
         postmaster(folder).is_some_and(|pid| pid != former)
@@ -73,7 +76,7 @@ fn until_restarted(server: &Server, folder: &Path, former: u32) -> u32 {
     postmaster(folder).unwrap()
 }
 
-/// `frontdesk …` on the private database of `folder`.
+/// The command `frontdesk …` on the private database of `folder`.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
     configure(&mut command, folder).args(arguments);
@@ -88,7 +91,7 @@ fn configure<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
         .env("FRONTDESK_DATA_DIR", folder)
 }
 
-fn said(command: &mut Command) -> String {
+fn output_of(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (out, error) = (text(output.stdout), text(output.stderr));
@@ -96,7 +99,7 @@ fn said(command: &mut Command) -> String {
     out + &error
 }
 
-/// Ends the server, then its PostgreSQL, and removes the folder.
+/// Stops the server and its PostgreSQL, and removes the folder.
 fn clean(server: Server, folder: &Path) {
     let pid = postmaster(folder);
     drop(server);
@@ -105,18 +108,18 @@ fn clean(server: Server, folder: &Path) {
 }
 
 #[test]
-fn people_and_sessions_survive_a_restart_and_a_kill_and_no_postgresql_is_left_behind() {
+fn users_and_sessions_survive_restarts_and_kills_and_no_postgresql_is_left_running() {
     let folder = folder("restart");
     let mut server = start(&folder);
     let mut ada = registered(&server, "ada@example.com");
     let first = postmaster(&folder).unwrap();
     server.signal("TERM");
     assert_eq!(server.ended(), Some(0), "{}", server.log());
-    assert!(!is_alive(first), "stopped before we ended");
+    assert!(!is_alive(first), "PostgreSQL is stopped before the server exits");
 
     for kill in ["frontdesk", "postgresql"] {
         let mut server = start(&folder);
-        ada = ada.at(&server.address);
+        ada = ada.on_server(&server.addr);
         assert!(ada.is_signed_in());
         let second = postmaster(&folder).unwrap();
         if kill == "frontdesk" {
@@ -130,14 +133,14 @@ fn people_and_sessions_survive_a_restart_and_a_kill_and_no_postgresql_is_left_be
     let began = Instant::now();
     let mut server = start(&folder);
     println!("started again in {:?}", began.elapsed());
-    assert!(ada.at(&server.address).is_signed_in());
+    assert!(ada.on_server(&server.addr).is_signed_in());
     server.signal("INT");
     assert_eq!(server.ended(), Some(0));
     fs::remove_dir_all(&folder).ok();
 }
 
 #[test]
-fn two_checkouts_side_by_side_do_not_meet() {
+fn two_data_folders_run_separate_postgresql_servers() {
     let (left, right) = (folder("left"), folder("right ünd / long ".replace('/', "-").as_str()));
     let (one, two) = (start(&left), start(&right));
     registered(&one, "ada@example.com");
@@ -153,16 +156,16 @@ fn two_checkouts_side_by_side_do_not_meet() {
 }
 
 #[test]
-fn a_second_site_on_the_same_folder_is_told_what_to_do() {
+fn a_second_server_on_the_same_data_folder_exits_with_a_helpful_message() {
     let folder = folder("twice");
     let first = start(&folder);
-    let said =
-        Server::start_bare(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())]).err().unwrap();
+    let log =
+        Server::start_with(&[("FRONTDESK_DATA_DIR", folder.to_str().unwrap())]).err().unwrap();
     assert!(
-        said.contains("Another Frontdesk is already running") && said.contains("DATABASE_URL"),
-        "{said}"
+        log.contains("Another Frontdesk is already running") && log.contains("DATABASE_URL"),
+        "{log}"
     );
-    assert_eq!(Browser::new(&first.address).get("/readyz").status, 200);
+    assert_eq!(Browser::new(&first.addr).get("/readyz").status, 200);
     drop(first);
     if let Some(pid) = postmaster(&folder) {
         until_gone(pid);
@@ -171,7 +174,7 @@ fn a_second_site_on_the_same_folder_is_told_what_to_do() {
 }
 
 #[test]
-fn a_creation_that_was_killed_is_made_anew() {
+fn an_interrupted_creation_of_the_database_is_started_again() {
     let folder = folder("halfway");
     fs::create_dir_all(folder.join("database/unfinished")).unwrap();
     fs::write(folder.join("database/unfinished/PG_VERSION"), "15").unwrap();
@@ -186,7 +189,7 @@ fn a_creation_that_was_killed_is_made_anew() {
 }
 
 #[test]
-fn nobody_reaches_it_by_the_network_or_past_the_folder() {
+fn the_private_postgresql_is_not_reachable_by_network_or_by_other_users() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = folder("closed");
     let server = start(&folder);

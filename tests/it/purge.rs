@@ -1,4 +1,4 @@
-//! Expired rows go away, live ones never.
+//! The purge deletes expired sessions and never live ones.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use frontdesk::session::purge::{self, Pace};
 use frontdesk::session::{PgSessionStore, Windows};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::server::KEY;
 use crate::support::{Database, PASSWORD, Server, registered};
 
@@ -24,7 +24,7 @@ fn fill(database: &Database, count: u32, expired: bool) {
 }
 
 #[test]
-fn expired_rows_disappear_by_themselves_and_live_ones_stay() {
+fn expired_sessions_are_purged_automatically_and_live_ones_stay() {
     let database = Database::new();
     fill(&database, 12_000, true);
     fill(&database, 100, false);
@@ -61,7 +61,7 @@ fn a_row_that_is_being_extended_is_never_deleted() {
 }
 
 #[test]
-fn one_purger_works_at_a_time_and_progress_is_told() {
+fn one_purge_runs_at_a_time_and_reports_its_progress() {
     let database = Database::new();
     fill(&database, 11_000, true);
     let _on = database.runtime.enter();
@@ -76,13 +76,13 @@ fn one_purger_works_at_a_time_and_progress_is_told() {
         .runtime
         .block_on(sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *other))
         .unwrap();
-    let mut told = Vec::new();
+    let mut progress = Vec::new();
     let purged = database
         .runtime
-        .block_on(purge::run_once(&database.pool, Pace::Full, |sum| told.push(sum)))
+        .block_on(purge::run_once(&database.pool, Pace::Full, |sum| progress.push(sum)))
         .unwrap();
     assert_eq!(purged.rows, 11_000);
-    assert_eq!(told, [5_000, 10_000, 11_000]);
+    assert_eq!(progress, [5_000, 10_000, 11_000]);
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn the_purge_uses_its_index() {
     assert!(plan.contains("sessions_purge_after_idx"), "{plan}");
 }
 
-/// So many expired rows: more by FRONTDESK_TEST_ROWS, for the figures of bench/RESULTS.md.
+/// The number of expired rows; FRONTDESK_TEST_ROWS raises it for larger measurements.
 fn rows() -> u32 {
     std::env::var("FRONTDESK_TEST_ROWS").map_or(100_000, |text| text.parse().unwrap())
 }
 
-/// What the store calls the session of a cookie.
+/// The session key in a cookie.
 fn key(cookie: &str) -> SessionKey {
     let plain = percent_encoding::percent_decode_str(cookie).decode_utf8().unwrap().into_owned();
     let mut jar = CookieJar::new();
@@ -115,18 +115,19 @@ fn key(cookie: &str) -> SessionKey {
 }
 
 #[test]
-fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
+fn a_large_purge_deletes_no_live_session_and_blocks_no_sign_in() {
     let database = Database::new();
-    // A statement of its that waits for a lock longer than this fails, and so does the test. It has purged when it starts.
+    // With this lock_timeout, a statement of the server that waits for the purge fails, and so does the test.
+    // The server's own purge at startup is over by then.
     let url = format!("{}&options=-c lock_timeout=100ms", database.server_url);
     let settings = [("DATABASE_URL", url.as_str()), ("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")];
-    let server = Server::start(&database, &settings).trusts();
+    let server = Server::start(&database, &settings).until_live();
     registered(&server, "ada@example.com");
-    database.db_guests("ada@example.com", 1000);
+    database.db_create_users("ada@example.com", 1000);
     let rows = rows();
     fill(&database, rows, true);
     fill(&database, rows / 100, false);
-    let cookies = database.db_sessions_seen("ada@example.com", 10_000, "2 minutes");
+    let cookies = database.db_create_sessions_seen("ada@example.com", 10_000, "2 minutes");
     database.db_execute("VACUUM ANALYZE sessions");
     database.db_execute("CREATE TABLE mistakes (expired_at timestamptz, deleted_at timestamptz)");
     database.db_execute(
@@ -164,10 +165,10 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
             let mut times = Vec::new();
             while !done.load(Ordering::SeqCst) {
                 let number = times.len();
-                let address = std::net::Ipv4Addr::from(0xc612_0000 + number as u32).to_string();
-                let email = format!("guest{}@example.com", number % 1000);
+                let ip = std::net::Ipv4Addr::from(0xc612_0000 + number as u32).to_string();
+                let email = format!("user{}@example.com", number % 1000);
                 let began = Instant::now();
-                let answer = server.browser().login_from(&address, &email, PASSWORD);
+                let answer = server.browser().login_from(&ip, &email, PASSWORD);
                 assert_eq!(answer.status, 303, "{}", server.log());
                 times.push(began.elapsed());
             }
@@ -178,7 +179,7 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
                 let options: PgConnectOptions = url.parse().unwrap();
                 let store = PgSessionStore::new(db::pool(options, 2), Windows::default(), None);
                 let mut touched = 0;
-                // Each was seen two minutes ago, so each is due.
+                // Each session was last seen two minutes ago, so its update is due.
                 for some in cookies.chunks(10).take_while(|_| !done.load(Ordering::SeqCst)) {
                     for cookie in some {
                         assert!(store.load(&key(cookie)).await.unwrap().is_some());
@@ -204,7 +205,7 @@ fn while_a_crowd_of_rows_expires_no_live_one_is_lost_and_no_sign_in_waits() {
     assert!(touches > 0 && !sign_ins.is_empty());
     sign_ins.sort();
     println!(
-        "{sum} rows in {took:?} ({:.0} a second) by two purgers, {} and {}; meanwhile {} sign-ins with their hashes, p99 {:?}, slowest {:?}, and {touches} activities",
+        "{sum} rows in {took:?} ({:.0} a second) by two purgers, {} and {}; meanwhile {} sign-ins with their hashes, p99 {:?}, slowest {:?}, and {touches} last-seen updates",
         sum as f64 / took.as_secs_f64(),
         purged[0].0,
         purged[1].0,

@@ -1,21 +1,21 @@
-//! Forgotten passwords: what the link does, what ends it, and what does not move it.
+//! Password reset: the effects of the link, and when it becomes invalid.
 
 use std::fs;
 use std::path::Path;
 
+use crate::support::breakpoint::until;
 use crate::support::browser::encode;
-use crate::support::kill::until;
-use crate::support::mail::{db_forget_tries, db_mail, db_mails};
+use crate::support::mail::{db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, raw, registered, site};
 
 const NEW: &str = "a third password of theirs";
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// Asks for a link; answers its path. `count` links were asked for by then.
+/// Requests a link and returns its path; it is the `count`th requested link.
 fn link(server: &Server, database: &Database, email: &str, count: usize) -> String {
     let answer = server.browser().post("/forgot-password", &[("email", email)]);
     assert_eq!((answer.status, answer.location()), (303, "/forgot-password?sent"));
-    db_forget_tries(database);
+    db_clear_rate_limits(database);
     let mail = db_mail(database, "reset_password", count);
     format!("/reset-password/{}", mail.text("token"))
 }
@@ -25,7 +25,7 @@ fn set(browser: &mut Browser, link: &str, password: &str) -> u16 {
 }
 
 #[test]
-fn a_reset_ends_every_session_signs_nobody_in_and_tells_the_owner() {
+fn a_password_reset_revokes_every_session_signs_no_one_in_and_notifies_the_owner() {
     let (server, database) = site();
     let mut here = registered(&server, "ada@example.com");
     let mut there = server.browser();
@@ -35,16 +35,16 @@ fn a_reset_ends_every_session_signs_nobody_in_and_tells_the_owner() {
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert!(page.body.contains("ada@example.com"));
     let weak = here.post(&link, &[("new_password", "12345678")]);
-    assert_eq!(weak.status, 422, "the rules for new passwords count here too");
+    assert_eq!(weak.status, 422, "the rules for new passwords apply here too");
     assert!(here.is_signed_in());
     let answer = here.post(&link, &[("new_password", OTHER_PASSWORD)]);
     assert_eq!((answer.status, answer.location()), (303, "/login"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
     assert!(!here.is_signed_in() && !there.is_signed_in());
     assert!(here.get("/login").body.contains("signed out everywhere"));
-    let told = db_mail(&database, "password_changed", 1);
+    let mail = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.recipient.as_str(), told.says["by_reset"].as_bool()),
+        (mail.recipient.as_str(), mail.data["by_reset"].as_bool()),
         ("ada@example.com", Some(true))
     );
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
@@ -65,26 +65,26 @@ fn a_reset_ends_every_session_signs_nobody_in_and_tells_the_owner() {
 }
 
 #[test]
-fn thirty_uses_of_one_reset_link_at_once_set_one_password() {
+fn thirty_concurrent_uses_of_a_reset_link_set_one_password() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let link = link(&server, &database, "ada@example.com", 1);
     let statuses: Vec<(usize, u16)> = std::thread::scope(|scope| {
-        let crowd: Vec<_> = (0..30)
+        let threads: Vec<_> = (0..30)
             .map(|number| {
                 let (mut browser, link) = (server.browser(), link.as_str());
                 scope.spawn(move || {
-                    (number, set(&mut browser, link, &format!("password of guest {number}")))
+                    (number, set(&mut browser, link, &format!("password of user {number}")))
                 })
             })
             .collect();
-        crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let good: Vec<_> = statuses.iter().filter(|(_, status)| *status == 303).collect();
     assert_eq!(good.len(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|(_, status)| [303, 410, 429].contains(status)), "{statuses:?}");
-    db_forget_tries(&database);
-    let password = format!("password of guest {}", good[0].0);
+    db_clear_rate_limits(&database);
+    let password = format!("password of user {}", good[0].0);
     assert_eq!(server.browser().login("ada@example.com", &password).status, 303);
     assert_eq!(
         db_mails(&database).iter().filter(|mail| mail.kind == "password_changed").count(),
@@ -93,7 +93,7 @@ fn thirty_uses_of_one_reset_link_at_once_set_one_password() {
 }
 
 #[test]
-fn a_reset_link_fetched_ten_times_by_get_and_head_is_still_good() {
+fn a_reset_link_still_works_after_ten_get_and_head_requests() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let link = link(&server, &database, "ada@example.com", 1);
@@ -107,7 +107,7 @@ fn a_reset_link_fetched_ten_times_by_get_and_head_is_still_good() {
 }
 
 #[test]
-fn a_newer_link_a_new_password_and_a_new_address_end_the_links_before() {
+fn a_newer_link_a_new_password_or_a_new_email_invalidates_older_reset_links() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let first = link(&server, &database, "ada@example.com", 1);
@@ -121,12 +121,12 @@ fn a_newer_link_a_new_password_and_a_new_address_end_the_links_before() {
     ada.post("/account/email", &[("email", "ada@new.example.com")]);
     let code = db_mail(&database, "change_email", 1).text("code").to_owned();
     assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
-    assert_eq!(set(&mut server.browser(), &third, NEW), 410, "a new address");
+    assert_eq!(set(&mut server.browser(), &third, NEW), 410, "a new email");
     assert_eq!(server.browser().login("ada@new.example.com", OTHER_PASSWORD).status, 303);
 }
 
 #[test]
-fn a_reset_link_dies_after_half_an_hour_and_with_the_account() {
+fn a_reset_link_expires_after_thirty_minutes_or_with_its_account() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let path = link(&server, &database, "ada@example.com", 1);
@@ -151,7 +151,7 @@ fn a_reset_link_dies_after_half_an_hour_and_with_the_account() {
 }
 
 #[test]
-fn a_link_for_one_thing_does_nothing_else() {
+fn a_mailed_link_works_only_for_its_own_purpose() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let verify = db_mail(&database, "verify_email", 1).text("token").to_owned();
@@ -165,14 +165,14 @@ fn a_link_for_one_thing_does_nothing_else() {
     ] {
         assert_eq!(ada.get(&path).status, 410, "{path}");
         assert_eq!(ada.post(&path, &fields).status, 410, "{path}");
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     assert!(ada.is_signed_in());
     assert_eq!(set(&mut server.browser(), &format!("/reset-password/{reset}"), NEW), 303);
 }
 
 #[test]
-fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
+fn host_headers_of_a_request_do_not_reach_mailed_links() {
     let database = Database::new();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail-of-hosts");
     fs::remove_dir_all(&folder).ok();
@@ -194,8 +194,8 @@ fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
             body.len()
         )
     };
-    let own = server.address.as_str();
-    for (number, request) in [
+    let own = server.addr.as_str();
+    for (index, request) in [
         head("/forgot-password", own, ""),
         head("/forgot-password", "evil.example", ""),
         head(
@@ -210,14 +210,14 @@ fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
     .into_iter()
     .enumerate()
     {
-        let answer = raw(&server.address, request.as_bytes()).unwrap();
+        let answer = raw(&server.addr, request.as_bytes()).unwrap();
         assert_eq!((answer.status, answer.location()), (303, "/forgot-password?sent"), "{request}");
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
         let mut mails = Vec::new();
         until(|| {
-            mails = letters(&folder);
+            mails = written_mails(&folder);
             mails.retain(|mail| mail.contains("/reset-password/"));
-            mails.len() == number + 1
+            mails.len() == index + 1
         });
         for mail in &mails {
             assert!(mail.contains("To: ada@example.com\r\n"), "{mail}");
@@ -229,15 +229,15 @@ fn what_a_request_says_of_our_host_does_not_reach_the_mail() {
     }
 }
 
-/// What was written there, with its lines as they were meant.
-fn letters(folder: &Path) -> Vec<String> {
+/// The mails in this folder, with quoted-printable soft line breaks removed.
+fn written_mails(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    let whole = files.filter(|path| path.extension().is_some_and(|ending| ending == "eml"));
-    whole.map(|path| fs::read_to_string(path).unwrap().replace("=\r\n", "")).collect()
+    let complete = files.filter(|path| path.extension().is_some_and(|ending| ending == "eml"));
+    complete.map(|path| fs::read_to_string(path).unwrap().replace("=\r\n", "")).collect()
 }
 
 #[test]
-fn one_address_is_asked_for_and_only_the_stored_one_is_written_to() {
+fn a_reset_takes_one_email_and_mails_only_the_stored_spelling() {
     let (server, database) = site();
     registered(&server, "Ada@Example.com");
     let body = "email=ada%40example.com&email=eve%40example.com";
@@ -250,14 +250,14 @@ fn one_address_is_asked_for_and_only_the_stored_one_is_written_to() {
 }
 
 #[test]
-fn a_change_of_password_is_told_to_the_owner() {
+fn a_password_change_is_mailed_to_the_owner() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
     ada.post("/account/password", &fields);
-    let told = db_mail(&database, "password_changed", 1);
+    let mail = db_mail(&database, "password_changed", 1);
     assert_eq!(
-        (told.recipient.as_str(), told.says["by_reset"].as_bool()),
+        (mail.recipient.as_str(), mail.data["by_reset"].as_bool()),
         ("ada@example.com", Some(false))
     );
 }

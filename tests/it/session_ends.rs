@@ -1,10 +1,10 @@
-//! What ends a session, and that it stays ended.
+//! Expiry and revocation of sessions; an ended session stays ended.
 
 use crate::support::server::KEY;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 #[test]
-fn a_session_dies_at_its_idle_limit_by_the_databases_clock() {
+fn a_session_expires_at_its_idle_timeout_by_the_database_clock() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(
@@ -15,11 +15,11 @@ fn a_session_dies_at_its_idle_limit_by_the_databases_clock() {
         "UPDATE sessions SET last_seen_at = now() - idle_timeout, expires_at = now() - interval '1 second'",
     );
     assert!(!browser.is_signed_in());
-    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1, "reading purges nothing");
+    assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1, "a read does not purge");
 }
 
 #[test]
-fn a_session_dies_at_its_absolute_limit_however_busy() {
+fn a_session_expires_at_its_absolute_timeout_even_while_in_use() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(
@@ -27,7 +27,7 @@ fn a_session_dies_at_its_absolute_limit_however_busy() {
                 absolute_expires_at = now() + interval '2 seconds', expires_at = now() + interval '2 seconds'",
     );
     assert!(browser.is_signed_in());
-    // The activity was recorded at once, since little life was left, and moved no limit.
+    // Close to expiry, the last-seen time was written immediately, and did not move the absolute timeout.
     assert_eq!(
         database.db_count("SELECT count(*) FROM sessions WHERE expires_at > absolute_expires_at"),
         0
@@ -39,7 +39,7 @@ fn a_session_dies_at_its_absolute_limit_however_busy() {
 }
 
 #[test]
-fn a_late_touch_is_written_before_the_session_runs_out() {
+fn activity_shortly_before_the_idle_timeout_extends_the_session() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(
@@ -52,7 +52,7 @@ fn a_late_touch_is_written_before_the_session_runs_out() {
 }
 
 #[test]
-fn changing_the_setting_does_not_lengthen_an_existing_session() {
+fn a_longer_timeout_setting_does_not_extend_existing_sessions() {
     let database = Database::new();
     let short = Server::start(&database, &[("FRONTDESK_SESSION_IDLE_TIMEOUT", "10m")]);
     let browser = registered(&short, "ada@example.com");
@@ -60,14 +60,14 @@ fn changing_the_setting_does_not_lengthen_an_existing_session() {
     database.db_execute(
         "UPDATE sessions SET last_seen_at = now() - interval '595 seconds', expires_at = now() + interval '5 seconds'",
     );
-    assert!(browser.at(&long.address).is_signed_in());
+    assert!(browser.on_server(&long.addr).is_signed_in());
     let left =
         database.db_count("SELECT EXTRACT(EPOCH FROM expires_at - now())::bigint FROM sessions");
     assert!((590..=600).contains(&left), "{left}");
 }
 
 #[test]
-fn a_deleted_row_signs_that_browser_out_on_its_next_request() {
+fn deleting_a_session_row_signs_the_browser_out_on_its_next_request() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute("DELETE FROM sessions");
@@ -75,7 +75,7 @@ fn a_deleted_row_signs_that_browser_out_on_its_next_request() {
 }
 
 #[test]
-fn disabling_or_deleting_an_account_ends_its_sessions() {
+fn disabling_or_deleting_an_account_revokes_its_sessions() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -86,7 +86,7 @@ fn disabling_or_deleting_an_account_ends_its_sessions() {
 }
 
 #[test]
-fn ending_one_session_leaves_the_others() {
+fn revoking_one_session_keeps_the_others() {
     let (server, database) = site();
     let mut here = registered(&server, "ada@example.com");
     let (mut there, mut elsewhere) = (server.browser(), server.browser());
@@ -104,7 +104,7 @@ fn ending_one_session_leaves_the_others() {
 }
 
 #[test]
-fn somebody_elses_malformed_and_gone_session_ids_are_the_same_404() {
+fn foreign_malformed_and_deleted_session_ids_get_the_same_404() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -123,7 +123,7 @@ fn somebody_elses_malformed_and_gone_session_ids_are_the_same_404() {
 }
 
 #[test]
-fn the_page_of_sessions_holds_no_credential() {
+fn the_sessions_page_contains_no_credential() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let page = browser.get("/account/sessions").body;
@@ -139,7 +139,7 @@ fn the_page_of_sessions_holds_no_credential() {
 }
 
 #[test]
-fn a_password_change_ends_every_other_session_and_rotates_its_own() {
+fn a_password_change_revokes_every_other_session_and_rotates_its_own() {
     let (server, database) = site();
     let mut here = registered(&server, "ada@example.com");
     let (mut there, mut remembered) = (server.browser(), server.browser());
@@ -149,7 +149,7 @@ fn a_password_change_ends_every_other_session_and_rotates_its_own() {
         &[("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")],
     );
     let mut before = here.clone();
-    for (current, new, said) in [
+    for (current, new, error) in [
         (OTHER_PASSWORD, OTHER_PASSWORD, "Choose another."),
         ("not my password", OTHER_PASSWORD, "That is not your current password."),
         (PASSWORD, "short", "Use at least 8 characters."),
@@ -158,8 +158,8 @@ fn a_password_change_ends_every_other_session_and_rotates_its_own() {
     ] {
         let answer =
             here.post("/account/password", &[("current_password", current), ("new_password", new)]);
-        assert_eq!(answer.status, 422, "{said}");
-        assert!(answer.body.contains(said), "{said}");
+        assert_eq!(answer.status, 422, "{error}");
+        assert!(answer.body.contains(error), "{error}");
     }
     assert!(there.is_signed_in());
     let answer = here.post(
@@ -172,13 +172,13 @@ fn a_password_change_ends_every_other_session_and_rotates_its_own() {
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
     assert_eq!(server.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
-    let trail =
+    let events =
         database.db_texts("SELECT event FROM audit_events WHERE event = 'password_changed'");
-    assert_eq!(trail.len(), 1);
+    assert_eq!(events.len(), 1);
 }
 
 #[test]
-fn nothing_in_a_full_dump_signs_anybody_in() {
+fn no_value_in_a_full_database_dump_signs_in() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut other = server.browser();
@@ -209,8 +209,8 @@ fn nothing_in_a_full_dump_signs_anybody_in() {
         browser.cookies.insert("session".to_owned(), safe);
         assert!(!browser.is_signed_in(), "{value}");
     }
-    // Sealing a digest with the very key of the server opens nothing either: the row is keyed by the
-    // digest of the secret, not by the secret.
+    // A digest sealed with the server's own key is not a credential either: the server hashes the secret in
+    // the cookie to find the row.
     use actix_web::cookie::{Cookie, CookieJar, Key};
     for digest in digests {
         let text = digest.replace('+', "-").replace('/', "_");

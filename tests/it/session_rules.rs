@@ -1,5 +1,5 @@
-//! The rule table, every cell: through real pages and commands, on two servers. A change of email and its undo are
-//! driven through the engine, in the transaction that changes the row.
+//! Every cell of the rule table, through real pages and commands, on two servers. A change of email and its
+//! undo are applied by the engine, in the transaction that changes the row.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use frontdesk::session::settle;
 use frontdesk::user::rules::{self, Fate, Occasion, Pending, RULES};
 
 use crate::command_line::run;
-use crate::support::database::sealed;
+use crate::support::database::session_cookie;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
 
 const EMAIL: &str = "ada@example.com";
-/// That of the account after a change of email and after its undo.
+/// The email of the account after a change of email and after its undo.
 const NEW_EMAIL: &str = "new@example.com";
 const PURPOSES: [&str; 4] = ["change_email", "reset_password", "undo_email_change", "verify_email"];
 
@@ -26,7 +26,7 @@ fn links() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn servers(database: &Database) -> [Server; 2] {
-    [Server::start(database, &[]).trusts(), Server::start(database, &[]).trusts()]
+    [Server::start(database, &[]).until_live(), Server::start(database, &[]).until_live()]
 }
 
 fn id_of(database: &Database, condition: &str) -> String {
@@ -35,11 +35,11 @@ fn id_of(database: &Database, condition: &str) -> String {
         .remove(0)
 }
 
-/// Makes it happen, in `current`'s browser where it happens in one.
+/// Triggers the event, in `current`'s browser if it happens on a page.
 fn happen(occasion: Occasion, database: &Database, current: &mut Browser) {
     let command = |arguments: &[&str], input: &str| {
-        let said = run(database, arguments, input);
-        assert_eq!(said.code, 0, "{arguments:?}: {}", said.error);
+        let output = run(database, arguments, input);
+        assert_eq!(output.code, 0, "{arguments:?}: {}", output.error);
     };
     let mut post = |path: &str, fields: &[(&str, &str)]| {
         let answer = current.post(path, fields);
@@ -61,15 +61,15 @@ fn happen(occasion: Occasion, database: &Database, current: &mut Browser) {
         Occasion::DeletionRequested => post("/account/delete", &[]),
         Occasion::Deleted => command(&["user", "delete", EMAIL, "--yes"], ""),
         Occasion::EmailChanged | Occasion::EmailChangeUndone => {
-            if let Some(secret) = engine(occasion, database) {
-                current.cookies.insert("session".to_owned(), sealed(&secret));
+            if let Some(secret) = apply_in_engine(occasion, database) {
+                current.cookies.insert("session".to_owned(), session_cookie(&secret));
             }
         }
     }
 }
 
-/// A change of the row and what it ends, in one transaction, without a page.
-fn engine(occasion: Occasion, database: &Database) -> Option<Secret> {
+/// Changes the email and applies its rule in one transaction, without a page.
+fn apply_in_engine(occasion: Occasion, database: &Database) -> Option<Secret> {
     let user: UserId = database.db_texts("SELECT id::text FROM users").remove(0).parse().unwrap();
     let current: SessionId = id_of(database, "ip_address IS NULL").parse().unwrap();
     let pool = database.pool.clone();
@@ -97,7 +97,7 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         let database = Database::new();
         let servers = servers(&database);
         let mut current = registered(&servers[0], EMAIL);
-        // The one that asks is told from the others by this.
+        // Marks the session that triggers the event.
         database.db_execute("UPDATE sessions SET ip_address = NULL");
         let mut other = servers[1].browser();
         other.login(EMAIL, PASSWORD);
@@ -119,13 +119,13 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         let copy = current.clone();
         for server in &servers {
             for browser in [&current, &other, &remembered] {
-                assert!(browser.at(&server.address).is_signed_in());
+                assert!(browser.on_server(&server.addr).is_signed_in());
             }
         }
         happen(rule.occasion, &database, &mut current);
         let on_both = |browser: &Browser, what: &str, expected: bool| {
             for server in &servers {
-                let is = browser.at(&server.address).is_signed_in();
+                let is = browser.on_server(&server.addr).is_signed_in();
                 assert_eq!(is, expected, "{}: {what}", rule.words);
             }
         };
@@ -135,7 +135,7 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
             assert_eq!(rows, i64::from(fate != Fate::Ends), "{}: row of {id}", rule.words);
         };
         on_both(&copy, "a copy of the old cookie", rule.current == Fate::Stays);
-        on_both(&current, "the session that asked", rule.current != Fate::Ends);
+        on_both(&current, "the current session", rule.current != Fate::Ends);
         on_both(&other, "another session", rule.others != Fate::Ends);
         on_both(&remembered, "a remembered session", rule.remembered != Fate::Ends);
         for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.remembered]) {
@@ -155,24 +155,25 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
     println!("{} rows, six cells each, on two servers", RULES.len());
 }
 
-/// Waits until it is as wished.
-fn until(what: &str, mut wished: impl FnMut() -> bool) {
+/// Polls until `condition` is true, for at most 20 seconds.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
-    while !wished() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it never came: {what}");
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(20), "still waiting for: {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
 }
 
 #[test]
-fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
+fn a_sign_in_in_progress_succeeds_or_is_refused_as_the_rule_table_says() {
     for rule in &RULES {
         let database = Database::new();
         let servers = servers(&database);
         let mut current = registered(&servers[0], EMAIL);
         database.db_execute("UPDATE sessions SET ip_address = NULL");
-        // Nobody changes the row, and no session is written, until the lock is given back; what waits is served in
-        // the order in which it came: first what happens, then the sign-in whose password was accepted before.
+        // Until the lock is released, no one can change the row, and no session is written. Then the waiting
+        // statements run in the order of their arrival: first the event, then the sign-in whose password was
+        // verified before.
         let _on = database.runtime.enter();
         let mut holder = database.runtime.block_on(database.pool.acquire()).unwrap();
         let mut hold = |sql: &'static str| {
@@ -190,10 +191,10 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
         let answer = std::thread::scope(|scope| {
             let database = &database;
             let happens = scope.spawn(move || happen(rule.occasion, database, &mut current));
-            until("it happens or waits", || happens.is_finished() || waiting(""));
+            until("the event is done or waits", || happens.is_finished() || waiting(""));
             let pending = &mut pending;
             let signs_in = scope.spawn(move || pending.login(EMAIL, PASSWORD));
-            until("a sign-in whose password was accepted", || waiting("FOR SHARE"));
+            until("a sign-in whose password was verified", || waiting("FOR SHARE"));
             hold("COMMIT");
             happens.join().unwrap();
             signs_in.join().unwrap()
@@ -201,7 +202,7 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
         let begins = rule.pending == Pending::Begins;
         assert_eq!(answer.status, if begins { 303 } else { 422 }, "{}: {answer:?}", rule.words);
         for server in &servers {
-            assert_eq!(pending.at(&server.address).is_signed_in(), begins, "{}", rule.words);
+            assert_eq!(pending.on_server(&server.addr).is_signed_in(), begins, "{}", rule.words);
         }
         let rows = database.db_count("SELECT count(*) FROM sessions WHERE ip_address IS NOT NULL");
         assert_eq!(rows, i64::from(begins), "{}", rule.words);
@@ -209,7 +210,7 @@ fn a_sign_in_under_way_begins_or_is_refused_as_the_rule_table_says() {
 }
 
 #[test]
-fn the_rule_table_in_the_document_is_the_one_in_the_code() {
+fn the_rule_table_in_the_document_matches_the_code() {
     let document = std::fs::read_to_string("docs/SECURITY.md").unwrap();
     let table = rules::markdown();
     assert_eq!(table.lines().count(), RULES.len() + 2);
@@ -217,8 +218,8 @@ fn the_rule_table_in_the_document_is_the_one_in_the_code() {
 }
 
 #[test]
-fn sessions_of_a_person_are_ended_by_the_rule_table_alone() {
-    // Whoever calls what ends several sessions of a person by another road would pass the table by.
+fn only_the_rule_table_revokes_the_sessions_of_a_user() {
+    // Other callers of these functions would bypass the rule table.
     let found = Command::new("grep")
         .args(["-rlE", r"revoke::(others|selected|rotate)\(", "src"])
         .output()
@@ -226,12 +227,12 @@ fn sessions_of_a_person_are_ended_by_the_rule_table_alone() {
     let found = String::from_utf8(found.stdout).unwrap();
     let mut files: Vec<&str> = found.lines().collect();
     files.sort_unstable();
-    // The command that ends all sessions of an account is not about the account.
+    // The command that revokes all sessions of an account is not an event of the account.
     assert_eq!(files, ["src/cli/session.rs", "src/user/rules.rs"]);
 }
 
 #[test]
-fn sessions_of_a_person_are_created_by_the_first_factor_alone() {
+fn only_the_first_factor_creates_sessions_of_a_user() {
     let found = Command::new("grep")
         .args(["-rlE", r"\bBirth\b|sessions\.create\(|store\.create\(", "src"])
         .output()

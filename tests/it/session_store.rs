@@ -1,4 +1,4 @@
-//! The contract of a session store, for any `SessionStore`; and what ours promises beyond it.
+//! The contract of a session store, for any `SessionStore`, and the additional guarantees of ours.
 
 use std::collections::HashMap;
 
@@ -15,24 +15,24 @@ fn state(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 }
 
 fn key(text: &str) -> SessionKey {
-    SessionKey::try_from(text.to_owned()).expect("short enough")
+    SessionKey::try_from(text.to_owned()).expect("a valid key")
 }
 
-fn again(key: &SessionKey) -> SessionKey {
+fn copy(key: &SessionKey) -> SessionKey {
     self::key(key.as_ref())
 }
 
-/// What every store must do. Keys that a store adds by itself are not looked at.
+/// Requirements on every store. State keys that a store adds itself are ignored.
 pub async fn contract(store: &impl SessionStore) {
     let holds = |map: &HashMap<String, String>, pairs: &[(&str, &str)]| {
         pairs.iter().all(|(key, value)| map.get(*key).is_some_and(|found| found == value))
     };
-    // What was never saved is not there, whatever its name.
+    // A session that was never saved does not exist, whatever its key.
     for name in ["", "a", "' OR 1=1 --", &"A".repeat(43), &"é".repeat(20), &"x".repeat(4000)] {
         assert!(store.load(&key(name)).await.unwrap().is_none(), "{name}");
         store.delete(&key(name)).await.unwrap();
     }
-    // What was saved is loaded, as JSON.
+    // Saved state is loaded unchanged, as JSON.
     let one = store.save(state(&[("a", "1"), ("b", r#"{"c":["é",null]}"#)]), &TTL).await.unwrap();
     let two = store.save(state(&[("a", "2")]), &TTL).await.unwrap();
     assert_ne!(one.as_ref(), two.as_ref());
@@ -41,21 +41,21 @@ pub async fn contract(store: &impl SessionStore) {
         &store.load(&one).await.unwrap().unwrap(),
         &[("a", "1"), ("b", r#"{"c":["é",null]}"#)]
     ));
-    // A change replaces the state, under the same key, and leaves the others alone.
-    let kept = store.update(again(&one), state(&[("a", "3")]), &TTL).await.unwrap();
+    // An update replaces the state, keeps the key, and does not affect other sessions.
+    let kept = store.update(copy(&one), state(&[("a", "3")]), &TTL).await.unwrap();
     assert_eq!(kept.as_ref(), one.as_ref());
     let loaded = store.load(&one).await.unwrap().unwrap();
     assert!(holds(&loaded, &[("a", "3")]) && !loaded.contains_key("b"));
     assert!(holds(&store.load(&two).await.unwrap().unwrap(), &[("a", "2")]));
     store.update_ttl(&one, &TTL).await.unwrap();
-    // What was deleted stays deleted: neither a change nor a longer life brings it back, under any key.
+    // A deleted session stays deleted: neither an update nor a longer TTL restores it, under any key.
     store.delete(&one).await.unwrap();
     store.delete(&one).await.unwrap();
     assert!(store.load(&one).await.unwrap().is_none());
-    if let Ok(after) = store.update(again(&one), state(&[("a", "4")]), &TTL).await {
+    if let Ok(after) = store.update(copy(&one), state(&[("a", "4")]), &TTL).await {
         assert!(
             store.load(&after).await.unwrap().is_none(),
-            "an update brought a deleted session back"
+            "an update restored a deleted session"
         );
     }
     store.update_ttl(&one, &TTL).await.ok();
@@ -65,7 +65,7 @@ pub async fn contract(store: &impl SessionStore) {
 }
 
 #[test]
-fn our_store_keeps_the_contract() {
+fn our_store_fulfills_the_contract() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(contract(&store));
@@ -73,7 +73,7 @@ fn our_store_keeps_the_contract() {
 }
 
 #[test]
-fn an_update_racing_a_delete_never_wins_it_back() {
+fn an_update_racing_a_delete_never_restores_the_session() {
     let database = Database::new();
     let stores = [
         PgSessionStore::new(database.pool.clone(), Windows::default(), None),
@@ -85,7 +85,7 @@ fn an_update_racing_a_delete_never_wins_it_back() {
             let writes =
                 futures_util::future::join_all((0..10).map(|number| {
                     let store = &stores[number % 2];
-                    let session = again(&session);
+                    let session = copy(&session);
                     async move {
                         store.update(session, state(&[("n", &number.to_string())]), &TTL).await
                     }
@@ -101,23 +101,24 @@ fn an_update_racing_a_delete_never_wins_it_back() {
 }
 
 #[test]
-fn a_session_that_was_loaded_never_begins_another() {
+fn a_deleted_session_cannot_be_renewed_from_its_loaded_state() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {
         let session = store.save(state(&[("user", "1")]), &TTL).await.unwrap();
         let loaded = store.load(&session).await.unwrap().unwrap();
-        // It ends elsewhere; then what actix-session does at a renew() without a clear().
+        // The session is deleted elsewhere; then actix-session's renew() without a clear() saves the loaded
+        // state.
         store.delete(&session).await.unwrap();
         let renewed = store.save(loaded, &TTL).await;
-        let said = renewed.map(|_| ()).unwrap_err();
-        assert!(matches!(&said, SaveError::Other(why) if why.to_string().contains("clear()")));
+        let error = renewed.map(|_| ()).unwrap_err();
+        assert!(matches!(&error, SaveError::Other(why) if why.to_string().contains("clear()")));
     });
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
 }
 
 #[test]
-fn a_request_that_outlives_the_account_being_disabled_writes_no_state() {
+fn a_request_still_running_after_its_account_was_disabled_writes_no_state() {
     const USER: &str = "01a20ac9-362c-7088-badc-46d695f6783a";
     let database = Database::new();
     database.db_execute(&format!(
@@ -132,19 +133,19 @@ fn a_request_that_outlives_the_account_being_disabled_writes_no_state() {
         let loaded = store.load(&session).await.unwrap().unwrap();
         (session, loaded)
     });
-    let write = |number: &str| {
+    let cart_after_update = |number: &str| {
         let mut changed = loaded.clone();
         changed.insert("cart".to_owned(), number.to_owned());
-        database.runtime.block_on(store.update(again(&session), changed, &TTL)).unwrap();
+        database.runtime.block_on(store.update(copy(&session), changed, &TTL)).unwrap();
         database.db_texts("SELECT state->>'cart' FROM sessions").remove(0)
     };
-    assert_eq!(write("2"), "2");
+    assert_eq!(cart_after_update("2"), "2");
     database.db_execute("UPDATE users SET disabled_at = now()");
-    assert_eq!(write("3"), "2");
+    assert_eq!(cart_after_update("3"), "2");
 }
 
 #[test]
-fn state_is_real_json_and_columns_are_not_repeated_in_it() {
+fn state_is_json_and_does_not_repeat_columns() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {
@@ -160,20 +161,20 @@ fn state_is_real_json_and_columns_are_not_repeated_in_it() {
 }
 
 #[test]
-fn rows_of_the_next_format_are_read_and_those_beyond_are_left_alone() {
+fn rows_of_the_next_format_are_read_and_later_formats_are_ignored() {
     let database = Database::new();
     let store = PgSessionStore::new(database.pool.clone(), Windows::default(), None);
     database.runtime.block_on(async {
         let session = store.save(state(&[("a", "1")]), &TTL).await.unwrap();
-        database_format(&database, 2).await;
+        set_format_version(&database, 2).await;
         assert!(store.load(&session).await.unwrap().is_some());
-        database_format(&database, 3).await;
+        set_format_version(&database, 3).await;
         assert!(store.load(&session).await.unwrap().is_none());
     });
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
 }
 
-async fn database_format(database: &Database, version: i16) {
+async fn set_format_version(database: &Database, version: i16) {
     sqlx::query("UPDATE sessions SET format_version = $1")
         .bind(version)
         .execute(&database.pool)

@@ -1,9 +1,9 @@
-//! A proxy that leads new connections to a standby for some seconds, as during a switchover, while those that are open
-//! stay with the primary. Nothing that a standby says is believed, and nothing is cached that the notifications do not
-//! cover.
+//! A proxy that directs new connections to a standby for some seconds, as during a switchover, while open
+//! connections stay with the primary. Servers must not rely on rows from a standby, and must not cache rows
+//! without notifications of their changes.
 
 use crate::command_line;
-use crate::support::kill::until;
+use crate::support::breakpoint::until;
 use crate::support::server::KEY;
 use crate::support::standby::Site;
 use crate::support::{Browser, PASSWORD, Server, registered};
@@ -11,18 +11,18 @@ use crate::support::{Browser, PASSWORD, Server, registered};
 const EMAIL: &str = "ada@example.com";
 
 #[test]
-fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
+fn a_lagging_standby_does_not_accept_a_revoked_session() {
     let site = Site::new("behind");
     let ada = registered(&site.server, EMAIL);
-    let cookies = site.primary.db_sessions(EMAIL, 8);
-    site.standby.db_fall_behind(&site.primary);
-    // Ended on the primary; the standby will never hear of it.
-    let ended = "DELETE FROM sessions WHERE id NOT IN (SELECT id FROM sessions ORDER BY created_at LIMIT 1)";
-    assert_eq!(site.primary.db_execute(ended), 8);
+    let cookies = site.primary.db_create_sessions(EMAIL, 8);
+    site.standby.db_pause_replay(&site.primary);
+    // Revoked on the primary; the standby does not replay it.
+    let revoke = "DELETE FROM sessions WHERE id NOT IN (SELECT id FROM sessions ORDER BY created_at LIMIT 1)";
+    assert_eq!(site.primary.db_execute(revoke), 8);
 
-    site.switch_over();
+    site.fail_over();
     for cookie in &cookies {
-        assert_eq!(site.visits(cookie), 503, "nobody can say");
+        assert_eq!(site.profile_status(cookie), 503, "neither accepted nor signed out");
     }
     let mut registering = site.server.browser();
     let fields = [("email", "bob@example.com"), ("password", PASSWORD), ("display_name", "Bob")];
@@ -32,11 +32,11 @@ fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
     assert!(site.readyz().contains("\"database\":\"standby\""), "{}", site.readyz());
     assert_eq!(site.server.browser().get("/healthz").status, 200);
 
-    site.heal();
+    site.fail_back();
     let mut ada = ada;
     until(|| ada.get("/account").status == 200);
     for cookie in &cookies {
-        assert_eq!(site.visits(cookie), 303, "memory kept nothing of it");
+        assert_eq!(site.profile_status(cookie), 303, "the cache kept no entry from the standby");
     }
     assert_eq!(site.server.browser().get("/readyz").status, 200);
     let log = site.server.log();
@@ -44,65 +44,65 @@ fn a_session_that_ended_is_not_let_in_by_a_standby_that_is_behind() {
 }
 
 #[test]
-fn somebody_who_signed_in_a_moment_ago_is_not_signed_out_by_a_standby_that_is_behind() {
+fn a_lagging_standby_does_not_sign_out_a_user_who_just_signed_in() {
     let site = Site::new("ahead");
     registered(&site.server, EMAIL);
-    site.standby.db_fall_behind(&site.primary);
-    let cookie = site.primary.db_sessions(EMAIL, 1).remove(0);
-    site.switch_over();
+    site.standby.db_pause_replay(&site.primary);
+    let cookie = site.primary.db_create_sessions(EMAIL, 1).remove(0);
+    site.fail_over();
     for _ in 0..8 {
-        assert_eq!(site.visits(&cookie), 503, "not sent to sign in");
+        assert_eq!(site.profile_status(&cookie), 503, "not sent to sign in");
     }
     let signing_in = site.server.browser().login(EMAIL, PASSWORD);
     assert_eq!(signing_in.status, 503);
     assert!(signing_in.cookies().is_empty());
-    site.heal();
-    until(|| site.visits(&cookie) == 200);
+    site.fail_back();
+    until(|| site.profile_status(&cookie) == 200);
 }
 
 #[test]
-fn what_was_read_from_another_server_than_the_notifications_come_from_is_not_cached() {
+fn rows_read_from_a_server_that_sends_no_notifications_are_not_cached() {
     let site = Site::new("promoted");
     registered(&site.server, EMAIL);
-    let cookie = site.primary.db_sessions(EMAIL, 1).remove(0);
-    site.standby.db_fall_behind(&site.primary);
+    let cookie = site.primary.db_create_sessions(EMAIL, 1).remove(0);
+    site.standby.db_pause_replay(&site.primary);
     let new_primary = &site.standby.database;
     new_primary.db_texts("SELECT pg_wal_replay_resume()::text");
     assert_eq!(new_primary.db_texts("SELECT pg_promote()::text"), ["true"]);
-    site.switch_over();
-    // Read from the new primary; the notifications still come from the former one, which goes on.
-    until(|| site.visits(&cookie) == 200);
+    site.fail_over();
+    // Rows come from the new primary; notifications still come from the former one, which keeps running.
+    until(|| site.profile_status(&cookie) == 200);
     until(|| site.readyz().contains("trusted"));
     for _ in 0..3 {
-        assert_eq!(site.visits(&cookie), 200);
+        assert_eq!(site.profile_status(&cookie), 200);
     }
-    // Not by db_execute: the new primary knows of no server that has to be waited for.
+    // Not by db_execute: the new primary has no lease of a server to wait for.
     assert_eq!(new_primary.db_texts("DELETE FROM sessions RETURNING 'gone'").len(), 2);
-    assert_eq!(site.visits(&cookie), 303, "asked of the server that pages use, each time");
+    assert_eq!(site.profile_status(&cookie), 303, "read from the database each time");
 }
 
 #[test]
-fn a_standby_is_a_problem_for_the_start_and_for_the_doctor_by_its_name() {
+fn startup_and_doctor_name_a_standby_as_the_problem() {
     let site = Site::new("named");
     let settings = [("DATABASE_URL", site.standby.url()), ("FRONTDESK_SECRET_KEYS", KEY)];
-    let said = Server::start_bare(&settings).err().unwrap();
-    assert!(said.contains("is a standby") && said.contains("DATABASE_URL"), "{said}");
-    let said = command_line::run(&site.standby.database, &["doctor"], "");
-    assert_eq!(said.code, 4);
-    assert!(said.out.contains("is a standby"), "{}", said.out);
-    let said = command_line::run(&site.standby.database, &["session", "list"], "");
-    assert_eq!(said.code, 1);
-    assert!(said.error.contains("is a standby"), "{}", said.error);
+    let log = Server::start_with(&settings).err().unwrap();
+    assert!(log.contains("is a standby") && log.contains("DATABASE_URL"), "{log}");
+    let output = command_line::run(&site.standby.database, &["doctor"], "");
+    assert_eq!(output.code, 4);
+    assert!(output.out.contains("is a standby"), "{}", output.out);
+    let output = command_line::run(&site.standby.database, &["session", "list"], "");
+    assert_eq!(output.code, 1);
+    assert!(output.error.contains("is a standby"), "{}", output.error);
 }
 
-/// A statement that leaves memory out of it: the wait for servers must not take a standby's word either.
+/// Without a server's cache: the wait for other servers must not rely on the leases in a standby either.
 #[test]
-fn the_wait_for_other_servers_fails_on_a_standby_instead_of_finding_none() {
+fn awaiting_invalidation_on_a_standby_waits_for_a_whole_lease() {
     let site = Site::new("waits");
     let mut browser: Browser = registered(&site.server, EMAIL);
     assert!(browser.is_signed_in());
-    site.standby.db_fall_behind(&site.primary);
-    // As the standby knows it, every lease is over.
+    site.standby.db_pause_replay(&site.primary);
+    // According to the standby, every lease has expired.
     let leases = "SELECT count(*) FROM session_caches WHERE trusted_until > clock_timestamp()";
     until(|| site.standby.database.db_count(leases) == 0);
     let pool = &site.standby.database.pool;
@@ -111,5 +111,5 @@ fn the_wait_for_other_servers_fails_on_a_standby_instead_of_finding_none() {
         frontdesk::session::settle(pool, None).await;
         began.elapsed()
     });
-    assert!(waited >= frontdesk::session::LEASE, "{waited:?}: it believed the standby");
+    assert!(waited >= frontdesk::session::LEASE, "{waited:?}: it relied on the standby");
 }

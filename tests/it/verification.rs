@@ -1,14 +1,14 @@
-//! Addresses that have to be shown: links and codes at registration, in verified and in open mode.
+//! Email verification: links and codes at registration, in verified and in open mode.
 
 use crate::support::browser::encode;
-use crate::support::mail::{Mail, db_forget_tries, db_mail, db_mails};
+use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site, verified_site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site, verified_site,
 };
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// Where a browser that registered waits: the address says nothing, the cookie does.
+/// The page on which a browser waits after registering; the cookie, not the URL, identifies the registration.
 pub const WAITS: &str = "/verify-email";
 
 /// Registers in verified mode.
@@ -22,17 +22,17 @@ fn link(mail: &Mail) -> String {
     format!("/verify-email/{}", mail.text("token"))
 }
 
-/// Sends the same form from thirty copies of a browser at once.
-fn thirty(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> Vec<Answer> {
+/// Submits the same form concurrently from thirty copies of a browser.
+fn submit_thirty_times(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> Vec<Response> {
     let body = encode(fields);
     std::thread::scope(|scope| {
-        let crowd: Vec<_> = (0..30)
+        let threads: Vec<_> = (0..30)
             .map(|_| {
                 let (mut browser, body) = (browser.clone(), body.as_str());
                 scope.spawn(move || browser.send("POST", path, &[FORM], body))
             })
             .collect();
-        crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
 
@@ -41,7 +41,7 @@ fn users(database: &Database) -> i64 {
 }
 
 #[test]
-fn who_registers_has_no_account_before_the_address_is_shown_and_is_signed_in_then() {
+fn a_registration_creates_the_account_and_signs_in_only_after_verification() {
     let (server, database) = verified_site();
     let mut browser = server.browser();
     register(&mut browser, " Ada@Example.com ", PASSWORD);
@@ -50,7 +50,7 @@ fn who_registers_has_no_account_before_the_address_is_shown_and_is_signed_in_the
     assert!(!browser.is_signed_in());
     let mail = db_mail(&database, "verify_registration", 1);
     assert_eq!(mail.recipient, "Ada@Example.com");
-    // Another browser than the one that registered: the link asks for the password.
+    // In a browser other than the one that registered, the link asks for the password.
     let mut phone = server.browser();
     let page = phone.get(&link(&mail));
     assert_eq!(page.status, 200);
@@ -77,7 +77,7 @@ fn who_registers_has_no_account_before_the_address_is_shown_and_is_signed_in_the
 }
 
 #[test]
-fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
+fn the_sixth_attempt_at_a_code_fails_even_if_it_is_correct() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -86,15 +86,15 @@ fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
         let answer = ada.post(WAITS, &[("code", "0000-0000")]);
         assert_eq!(answer.status, 422);
         assert!(answer.body.contains("That is not the code"));
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     let answer = ada.post(WAITS, &[("code", &code)]);
     assert_eq!(answer.status, 422);
     assert!(answer.body.contains("does not count any more"));
     assert_eq!(users(&database), 0);
-    // Another mail brings another code, and ends the link of the first.
+    // A second mail has a new code, and invalidates the link of the first.
     let first = db_mail(&database, "verify_registration", 1);
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     assert_eq!(ada.post(WAITS, &[("again", "on")]).status, 303);
     let second = db_mail(&database, "verify_registration", 2);
     assert_eq!(ada.get(&link(&first)).status, 410);
@@ -103,7 +103,7 @@ fn the_sixth_try_of_a_code_is_dead_even_when_it_is_right() {
 }
 
 #[test]
-fn codes_die_after_ten_minutes_and_links_after_a_day() {
+fn codes_expire_after_ten_minutes_and_links_after_a_day() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -113,7 +113,7 @@ fn codes_die_after_ten_minutes_and_links_after_a_day() {
     database.db_execute("UPDATE registrations SET code_expires_at = now() - interval '1 s'");
     let answer = ada.post(WAITS, &[("code", mail.text("code"))]);
     assert!(answer.body.contains("does not count any more"));
-    assert_eq!(ada.get(&link(&mail)).status, 200, "the link lives longer");
+    assert_eq!(ada.get(&link(&mail)).status, 200, "the link expires later");
     database.db_execute("UPDATE registrations SET expires_at = now()");
     for path in [WAITS, &link(&mail), "/verify-email/nothing-of-ours"] {
         let page = ada.get(path);
@@ -126,36 +126,36 @@ fn codes_die_after_ten_minutes_and_links_after_a_day() {
 }
 
 #[test]
-fn thirty_uses_of_one_link_or_one_code_at_once_make_one_account() {
+fn thirty_concurrent_uses_of_a_link_or_code_create_one_account() {
     let (server, database) = verified_site();
     for round in 0..4 {
-        let email = format!("guest{round}@example.com");
+        let email = format!("user{round}@example.com");
         let mut browser = server.browser();
         register(&mut browser, &email, PASSWORD);
         let mail = db_mail(&database, "verify_registration", round + 1);
         let answers = if round % 2 == 0 {
-            thirty(&server.browser(), &link(&mail), &[("password", PASSWORD)])
+            submit_thirty_times(&server.browser(), &link(&mail), &[("password", PASSWORD)])
         } else {
-            thirty(&browser, WAITS, &[("code", mail.text("code"))])
+            submit_thirty_times(&browser, WAITS, &[("code", mail.text("code"))])
         };
-        let good = answers.iter().filter(|answer| answer.status == 303).count();
+        let succeeded = answers.iter().filter(|answer| answer.status == 303).count();
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-        assert_eq!(good, 1, "{statuses:?}");
+        assert_eq!(succeeded, 1, "{statuses:?}");
         assert!(
             statuses.iter().all(|status| [303, 410, 422, 429].contains(status)),
             "{statuses:?}"
         );
         assert_eq!(users(&database), round as i64 + 1);
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 4);
 }
 
 #[test]
-fn two_registrations_of_one_address_finished_at_once_make_one_account() {
+fn two_registrations_of_an_email_verified_concurrently_create_one_account() {
     let (server, database) = verified_site();
     for round in 0..10 {
-        let email = format!("guest{round}@example.com");
+        let email = format!("user{round}@example.com");
         let mut links = Vec::new();
         for (number, password) in [PASSWORD, OTHER_PASSWORD].into_iter().enumerate() {
             register(&mut server.browser(), &email, password);
@@ -177,13 +177,13 @@ fn two_registrations_of_one_address_finished_at_once_make_one_account() {
         assert_eq!(sorted, [303, 410], "round {round}");
         let winner = links[statuses.iter().position(|status| *status == 303).unwrap()].1;
         assert_eq!(server.browser().login(&email, winner).status, 303);
-        db_forget_tries(&database);
+        db_clear_rate_limits(&database);
     }
     assert_eq!(users(&database), 10);
 }
 
 #[test]
-fn a_link_that_scanners_fetched_ten_times_by_get_and_head_is_still_good() {
+fn a_verification_link_still_works_after_ten_get_and_head_requests_by_scanners() {
     let (server, database) = verified_site();
     let mut browser = server.browser();
     register(&mut browser, "ada@example.com", PASSWORD);
@@ -205,12 +205,13 @@ fn a_link_that_scanners_fetched_ten_times_by_get_and_head_is_still_good() {
 }
 
 #[test]
-fn who_registered_with_the_address_of_another_keeps_nothing_in_verified_mode() {
+fn registering_the_email_of_another_person_gives_no_access_in_verified_mode() {
     let (server, database) = verified_site();
     let mut squatter = server.browser();
     register(&mut squatter, "ada@example.com", OTHER_PASSWORD);
     let to_ada = db_mail(&database, "verify_registration", 1);
-    // Ada reads the mail. She does not know the password, so the link makes no account that somebody else prepared.
+    // Ada reads the mail. She does not know the password, so the link cannot complete the other person's
+    // registration.
     let mut ada = server.browser();
     assert_eq!(ada.post(&link(&to_ada), &[("password", PASSWORD)]).status, 422);
     register(&mut ada, "ADA@example.com", PASSWORD);
@@ -225,20 +226,20 @@ fn who_registered_with_the_address_of_another_keeps_nothing_in_verified_mode() {
 }
 
 #[test]
-fn who_registered_with_the_address_of_another_keeps_nothing_in_open_mode() {
+fn registering_the_email_of_another_person_gives_no_access_in_open_mode() {
     let (server, database) = site();
     let mut squatter = registered(&server, "ada@example.com");
     squatter.post("/account/email", &[("email", "squatter@example.com")]);
     let own = db_mail(&database, "change_email", 1);
     let to_ada = db_mail(&database, "verify_email", 1);
-    // The link alone, read by Ada, confirms nothing: the account is not hers.
+    // Ada has the link but not the password, so it does not verify the email: the account is not hers.
     let mut ada = server.browser();
     assert_eq!(ada.post(&link(&to_ada), &[("password", OTHER_PASSWORD)]).status, 422);
     assert_eq!(
         database.db_count("SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL"),
         0
     );
-    db_forget_tries(&database);
+    db_clear_rate_limits(&database);
     ada.post("/forgot-password", &[("email", "ada@example.com")]);
     let reset =
         format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
@@ -255,37 +256,43 @@ fn who_registered_with_the_address_of_another_keeps_nothing_in_open_mode() {
 }
 
 #[test]
-fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_code_needs_the_session()
- {
+fn in_open_mode_a_link_needs_the_session_or_the_password_and_a_code_the_session() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     assert!(ada.get("/account").body.contains("Confirm your address"));
     let mail = db_mail(&database, "verify_email", 1);
     assert_eq!(mail.recipient, "ada@example.com");
-    assert!(!ada.get(&link(&mail)).body.contains("name=\"password\""), "signed in: a button");
+    assert!(
+        !ada.get(&link(&mail)).body.contains("name=\"password\""),
+        "signed in, the page has only a button"
+    );
     assert!(server.browser().get(&link(&mail)).body.contains("name=\"password\""));
     let answer =
         server.browser().post("/account/email/code", &[("verify_code", mail.text("code"))]);
     assert_eq!((answer.status, answer.location()), (303, "/login"));
     let verified = "SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL";
     assert_eq!(database.db_count(verified), 0);
-    // By the link, in the own session.
+    // By link, in the session of the account.
     let answer = ada.post(&link(&mail), &[]);
     assert_eq!((answer.status, answer.location()), (303, "/account/email"));
     assert_eq!(database.db_count(verified), 1);
     assert!(!ada.get("/account").body.contains("Confirm your address"));
     assert_eq!(ada.get(&link(&mail)).status, 410);
-    // By the link and the password, elsewhere; it signs in there.
+    // By link and password in another browser, which is then signed in.
     let mut bob = registered(&server, "bob@example.com");
     let mail = db_mail(&database, "verify_email", 2);
     let mut phone = server.browser();
     assert_eq!(phone.post(&link(&mail), &[("password", OTHER_PASSWORD)]).status, 422);
-    assert_eq!(ada.post(&link(&mail), &[]).status, 422, "somebody else's session is none");
-    db_forget_tries(&database);
+    assert_eq!(
+        ada.post(&link(&mail), &[]).status,
+        422,
+        "the session of another user does not count"
+    );
+    db_clear_rate_limits(&database);
     assert_eq!(phone.post(&link(&mail), &[("password", PASSWORD)]).status, 303);
     assert!(phone.is_signed_in() && bob.is_signed_in());
     assert_eq!(database.db_count(verified), 2);
-    // By the code.
+    // By code.
     let mut eve = registered(&server, "eve@example.com");
     let code = db_mail(&database, "verify_email", 3).text("code").to_owned();
     assert_eq!(bob.post("/account/email/code", &[("verify_code", &code)]).status, 422);
@@ -294,7 +301,7 @@ fn in_open_mode_the_own_session_or_the_password_confirms_by_the_link_and_the_cod
 }
 
 #[test]
-fn another_mail_to_confirm_an_address_ends_the_link_of_the_one_before() {
+fn a_new_verification_mail_invalidates_the_link_of_the_previous_one() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let first = db_mail(&database, "verify_email", 1);
@@ -305,11 +312,11 @@ fn another_mail_to_confirm_an_address_ends_the_link_of_the_one_before() {
     assert_eq!(ada.post("/account/email/code", &[("verify_code", first.text("code"))]).status, 422);
     assert_eq!(ada.post(&link(&second), &[]).status, 303);
     assert_eq!(ada.post("/account/email/verify", &[]).status, 303);
-    assert_eq!(db_mails(&database).len(), 2, "a confirmed address gets no more of them");
+    assert_eq!(db_mails(&database).len(), 2, "no further mail is sent to a verified email");
 }
 
 #[test]
-fn no_link_and_no_code_can_be_read_in_the_database() {
+fn no_link_or_code_is_readable_in_the_database() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -334,13 +341,13 @@ fn no_link_and_no_code_can_be_read_in_the_database() {
     for digest in plain[0].split(' ') {
         assert!(
             !dump.contains(digest),
-            "a digest without a key is found within the life of a code"
+            "an unkeyed digest of a code could be brute-forced before the code expires"
         );
     }
 }
 
 #[test]
-fn what_has_expired_is_purged_and_what_still_counts_is_not() {
+fn expired_registrations_tokens_and_requests_are_purged_and_valid_ones_stay() {
     use frontdesk::user::purge;
 
     let (server, database) = verified_site();

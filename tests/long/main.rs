@@ -1,9 +1,9 @@
-//! What takes too long, or too much disk, for every run: `.ci/long` runs it, `cargo test --test long` too.
+//! Tests that take too long, or too much disk, for every run: run by `.ci/long` or `cargo test --test long`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 #[path = "../it/support/mod.rs"]
-#[expect(dead_code, reason = "the rest of it is for tests/it")]
+#[expect(dead_code, reason = "tests/it uses the rest")]
 mod support;
 
 mod notification_queue;

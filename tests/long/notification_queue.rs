@@ -1,4 +1,5 @@
-//! PostgreSQL's real notification queue, filled to its 8 GB by a listening connection that stays in a transaction.
+//! PostgreSQL's real notification queue, filled to its 8 GB by a listening connection that stays in a
+//! transaction.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,13 @@ use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, regist
 
 const EMAIL: &str = "ada@example.com";
 
-fn state(server: &Server) -> String {
+fn readyz(server: &Server) -> String {
     server.browser().get("/readyz").body
 }
 
-fn until(what: &str, limit: Duration, mut wished: impl FnMut() -> bool) -> Duration {
+fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
-    while !wished() {
+    while !condition() {
         assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -27,26 +28,26 @@ fn until(what: &str, limit: Duration, mut wished: impl FnMut() -> bool) -> Durat
 }
 
 #[test]
-fn a_full_queue_costs_three_seconds_a_sign_out_and_heals_when_its_cause_is_gone() {
+fn revocation_works_with_a_full_notification_queue_and_caching_resumes_afterwards() {
     let runtime = Runtime::new().unwrap();
     let settings = [("fsync", "off"), ("max_connections", "60")];
     let folder = new_folder("full-queue");
     let postgresql = runtime.block_on(Cluster::start_with(&folder, &settings)).unwrap();
-    let database = Database::at(postgresql.url());
+    let database = Database::connect(postgresql.url());
     database.runtime.block_on(migrations::run(&database.pool)).unwrap();
     let servers = [0, 1].map(|_| {
         let settings = [("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
-        Server::start_bare(&settings).unwrap_or_else(|log| panic!("{log}")).trusts()
+        Server::start_with(&settings).unwrap_or_else(|log| panic!("{log}")).until_live()
     });
     let mut ada = registered(&servers[0], EMAIL);
-    let cookies = database.db_sessions(EMAIL, 8);
-    let with = |server: &Server, cookie: &str| {
+    let cookies = database.db_create_sessions(EMAIL, 8);
+    let signed_in_with = |server: &Server, cookie: &str| {
         let mut browser: Browser = server.browser();
         browser.cookies.insert("session".to_owned(), cookie.to_owned());
         browser
     };
 
-    // Somebody's forgotten transaction.
+    // A forgotten transaction: PostgreSQL keeps the notifications that its connection has not read.
     let forgotten = runtime.block_on(async {
         let mut connection = PgConnection::connect(&database.url).await.unwrap();
         connection.execute("LISTEN elsewhere").await.unwrap();
@@ -55,23 +56,23 @@ fn a_full_queue_costs_three_seconds_a_sign_out_and_heals_when_its_cause_is_gone(
         connection
     });
     let fill = "SELECT count(pg_notify('elsewhere', repeat('a', 7990) || i)) FROM generate_series(1, 20000) AS i";
-    let filled = until("the queue is full", Duration::from_secs(600), || {
+    let filled = wait_until("the queue is full", Duration::from_secs(600), || {
         let done = sqlx::query(AssertSqlSafe(fill)).execute(&database.pool);
         database.runtime.block_on(done).is_err()
     });
     println!("the queue was full after {filled:?}");
-    until("memory is not believed", Duration::from_secs(10), || {
-        servers.iter().all(|server| !state(server).contains("trusted"))
+    wait_until("the cache is stale", Duration::from_secs(10), || {
+        servers.iter().all(|server| !readyz(server).contains("trusted"))
     });
 
     let began = Instant::now();
     let mut longest = Duration::ZERO;
     for cookie in &cookies {
-        assert!(servers.iter().all(|server| with(server, cookie).is_signed_in()));
-        let asked = Instant::now();
-        assert_eq!(with(&servers[0], cookie).post("/logout", &[]).status, 303);
-        longest = longest.max(asked.elapsed());
-        assert!(servers.iter().all(|server| !with(server, cookie).is_signed_in()));
+        assert!(servers.iter().all(|server| signed_in_with(server, cookie).is_signed_in()));
+        let sent = Instant::now();
+        assert_eq!(signed_in_with(&servers[0], cookie).post("/logout", &[]).status, 303);
+        longest = longest.max(sent.elapsed());
+        assert!(servers.iter().all(|server| !signed_in_with(server, cookie).is_signed_in()));
     }
     assert_eq!(ada.post("/account/profile", &[("display_name", "Countess")]).status, 303);
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
@@ -85,17 +86,18 @@ fn a_full_queue_costs_three_seconds_a_sign_out_and_heals_when_its_cause_is_gone(
         std::thread::sleep(Duration::from_millis(100));
     }
     println!(
-        "the slowest sign-out took {longest:?}; at most {most} backends of notification connections"
+        "the slowest sign-out took {longest:?}; LISTEN connections had at most {most} backends"
     );
-    // Each attempt of a server takes three for a moment, to find out whether a pooler stands between.
+    // Each attempt of a server briefly opens three connections, to detect a connection pooler.
     assert!(most <= 2 * 4, "{most} backends");
 
     runtime.block_on(forgotten.close()).unwrap();
-    // Two of the longest pauses between attempts: PostgreSQL deletes 8 GB of files while the first one waits.
-    let healed = until("the queue is emptied", Duration::from_secs(90), || {
-        servers.iter().all(|server| state(server).contains("\"sessions\":\"trusted\""))
+    // Twice the longest pause between attempts: the first attempt waits while PostgreSQL deletes 8 GB of
+    // files.
+    let resumed = wait_until("the queue is empty", Duration::from_secs(90), || {
+        servers.iter().all(|server| readyz(server).contains("\"sessions\":\"trusted\""))
     });
-    println!("served from memory {healed:?} after the transaction was over");
+    println!("the cache was used again {resumed:?} after the transaction ended");
     assert_eq!(servers[1].browser().login(EMAIL, OTHER_PASSWORD).status, 303);
     drop(servers);
     runtime.block_on(postgresql.stop()).unwrap();

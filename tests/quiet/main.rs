@@ -1,33 +1,33 @@
-//! What is judged by the clock, and what goes wrong underneath. Cargo runs one test binary after another, so these have the
-//! machine to themselves; and each other they let alone by a lock.
+//! Tests that measure time, and outages. Cargo runs test binaries one after another, so no other test runs
+//! beside these; a lock keeps them from running beside each other.
 
-#![expect(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 #[path = "../it/support/mod.rs"]
-#[expect(dead_code, reason = "the rest of it is for tests/it")]
+#[expect(dead_code, reason = "tests/it uses the rest")]
 mod support;
 
-mod bystander;
+mod broken_connections;
 mod enumeration;
-mod faults;
-mod links;
-mod median;
+mod idle_server;
+mod outages;
+mod timing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// The machine, for as long as the answer is kept.
-fn alone() -> MutexGuard<'static, ()> {
+/// Waits for the other tests of this binary; they wait until the guard is dropped.
+fn exclusive() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks again until it is as wished; answers how long that took.
-fn until(mut wished: impl FnMut() -> bool) -> Duration {
+/// Polls until `condition` is true, for at most 30 seconds; returns how long it took.
+fn wait_until(mut condition: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
-    while !wished() {
-        assert!(began.elapsed() < Duration::from_secs(30), "it never came");
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(30), "still false after 30 seconds");
         std::thread::sleep(Duration::from_millis(10));
     }
     began.elapsed()

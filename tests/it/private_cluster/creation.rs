@@ -1,18 +1,19 @@
-//! Attempts to create the data that were killed.
+//! Attempts to create the data folder that were interrupted by a kill.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use super::*;
 
-/// The folders of attempts.
+/// The folders of unfinished attempts.
 fn attempts(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.join("database")).into_iter().flatten();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.to_string_lossy().contains("/unfinished")).collect()
 }
 
-/// A newer PostgreSQL than is installed, whose `initdb` takes ten minutes. Answers the folder for the search path.
+/// A fake PostgreSQL, newer than the installed one, whose `initdb` takes ten minutes. Returns the folder for
+/// PATH.
 fn slow_postgresql(folder: &Path) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     for (name, script) in [
@@ -28,7 +29,7 @@ fn slow_postgresql(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn killed_while_it_creates_the_data_it_leaves_nothing_running_and_the_next_start_works() {
+fn a_kill_during_initdb_leaves_no_process_and_the_next_start_works() {
     let (folder, programs) = (folder("creation"), super::folder("creation-programs"));
     let path = std::env::var("PATH").unwrap();
     let mut creating = command(&folder, &["serve"])
@@ -59,7 +60,7 @@ fn killed_while_it_creates_the_data_it_leaves_nothing_running_and_the_next_start
 }
 
 #[test]
-fn an_attempt_is_removed_only_when_no_process_of_it_is_alive() {
+fn the_folder_of_an_attempt_is_removed_only_when_none_of_its_processes_is_alive() {
     let folder = folder("attempts");
     let used = folder.join("database/unfinished-used");
     fs::create_dir_all(&used).unwrap();

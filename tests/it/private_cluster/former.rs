@@ -1,5 +1,5 @@
-//! What a start does about processes that lock files of PostgreSQL name: it stops the server that a former run has
-//! left on the same data, and no other process.
+//! Processes named by PostgreSQL's lock files: a start stops the PostgreSQL that a former run has left on the
+//! same data, and no other process.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -10,8 +10,7 @@ use sqlx::{Connection as _, PgConnection};
 use super::*;
 use crate::support::PASSWORD;
 
-/// A copy of `folder`, as `cp -a` makes it.
-/// `cp` fails when the running server deletes a file meanwhile; then it is done again.
+/// Copies `folder` with `cp -a`, again if `cp` fails because the running server has deleted a file meanwhile.
 fn copied(folder: &Path, name: &str) -> PathBuf {
     for _ in 0..5 {
         let copy = super::folder(name);
@@ -28,7 +27,7 @@ fn url(folder: &Path) -> String {
 }
 
 #[test]
-fn a_copy_of_a_serving_data_folder_is_served_beside_the_original() {
+fn a_copy_of_a_data_folder_in_use_runs_beside_the_original() {
     let original_folder = folder("original");
     let original = start(&original_folder);
     let mut ada = registered(&original, "ada@example.com");
@@ -43,9 +42,9 @@ fn a_copy_of_a_serving_data_folder_is_served_beside_the_original() {
     println!("the copy started in {:?}", began.elapsed());
     let copy_pid = postmaster(&copy_folder).unwrap();
     assert_ne!(copy_pid, pid);
-    assert!(ada.clone().at(&copy.address).is_signed_in(), "the copy has her session");
+    assert!(ada.clone().on_server(&copy.addr).is_signed_in(), "the copy has Ada's session");
     registered(&copy, "bob@example.com");
-    let users = |folder: &Path| said(&mut command(folder, &["user", "list"]));
+    let users = |folder: &Path| output_of(&mut command(folder, &["user", "list"]));
     assert!(users(&copy_folder).contains("bob@example.com"));
     assert!(!users(&original_folder).contains("bob@example.com"));
 
@@ -54,7 +53,7 @@ fn a_copy_of_a_serving_data_folder_is_served_beside_the_original() {
     assert!(ada.is_signed_in());
     assert!(!original.log().contains("is down"), "{}", original.log());
 
-    // Neither does a command on the copy reach the original, where no server runs on the copy.
+    // A command on the copy does not reach the original either if no server runs on the copy.
     drop(copy);
     until_gone(copy_pid);
     for name in ["postgres/postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432"] {
@@ -73,14 +72,14 @@ fn a_copy_of_a_serving_data_folder_is_served_beside_the_original() {
 }
 
 #[test]
-fn a_command_does_not_join_the_original_through_the_hard_link_of_its_socket() {
+fn a_command_on_a_copy_does_not_connect_to_the_original_through_a_linked_socket() {
     let original_folder = folder("linked-original");
     let original = start(&original_folder);
     let copy_folder = copied(&original_folder, "linked-copy");
     let socket = "database/.s.PGSQL.5432";
     fs::remove_file(copy_folder.join(socket)).unwrap();
     fs::hard_link(original_folder.join(socket), copy_folder.join(socket)).unwrap();
-    // As long as the lock of the copy is held, a command waits for the server of the copy.
+    // While the lock of the copy is held, a command waits for the server of the copy.
     let lock = fs::File::options().write(true).open(copy_folder.join("lock")).unwrap();
     lock.lock().unwrap();
     let mut waiting =
@@ -96,14 +95,14 @@ fn a_command_does_not_join_the_original_through_the_hard_link_of_its_socket() {
         let calls = read.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap_or("0");
         calls.parse::<u64>().unwrap()
     };
-    // It has looked at the socket and waits: a hundred reads of the lock file of PostgreSQL.
+    // After about a hundred reads of PostgreSQL's lock file, the command has seen the socket and still waits.
     until("the command waits", || {
         polls(waiting.id()) > 300 || waiting.try_wait().unwrap().is_some()
     });
-    assert!(waiting.try_wait().unwrap().is_none(), "it joined");
+    assert!(waiting.try_wait().unwrap().is_none(), "the command connected to the original");
     drop(lock);
     assert!(waiting.wait().unwrap().success());
-    let users = |folder: &Path| said(&mut command(folder, &["user", "list"]));
+    let users = |folder: &Path| output_of(&mut command(folder, &["user", "list"]));
     assert!(!users(&original_folder).contains("eve@"));
     assert!(users(&copy_folder).contains("eve@"));
     clean(original, &original_folder);
@@ -111,7 +110,7 @@ fn a_command_does_not_join_the_original_through_the_hard_link_of_its_socket() {
 }
 
 #[test]
-fn a_stale_lock_file_does_no_harm_to_the_process_that_has_its_number_now() {
+fn a_stale_lock_file_never_harms_a_process_that_reuses_its_pid() {
     let (mine, other_folder) = (folder("stale"), folder("stale-other"));
     let other = start(&other_folder);
     let mut ada = registered(&other, "ada@example.com");
@@ -124,7 +123,8 @@ fn a_stale_lock_file_does_no_harm_to_the_process_that_has_its_number_now() {
     drop(server);
     until_gone(own);
 
-    // As the user of PostgreSQL, whose processes it may signal; one works in the data folder.
+    // These processes run as PostgreSQL's user, so a start may signal them; one has the data folder as its
+    // working directory.
     let owner = fs::metadata(&data).unwrap();
     let mut sleeping: Vec<_> = [Path::new("/"), &data]
         .map(|place| {
@@ -149,7 +149,7 @@ fn a_stale_lock_file_does_no_harm_to_the_process_that_has_its_number_now() {
         drop(server);
         until_gone(own);
     }
-    // A crash of the machine leaves empty files.
+    // A crash of the machine can leave empty files.
     files.iter().for_each(|file| fs::write(file, "").unwrap());
     clean(start(&mine), &mine);
     for child in &mut sleeping {
@@ -164,24 +164,24 @@ fn a_stale_lock_file_does_no_harm_to_the_process_that_has_its_number_now() {
 }
 
 #[test]
-fn a_server_that_was_left_behind_is_stopped_before_another_is_started() {
+fn a_postgresql_left_by_a_former_run_is_stopped_before_another_is_started() {
     let folder = folder("left-behind");
     let is_root = rustix::process::geteuid().is_root();
-    // Root in a container has no CAP_SYS_PTRACE, and may not look at the processes of other users.
+    // Root in a container lacks CAP_SYS_PTRACE and may not inspect the processes of other users.
     let restricted = ["setpriv", "--bounding-set=-sys_ptrace"].as_slice();
     for wrapper in [[].as_slice(), restricted].into_iter().filter(|it| it.is_empty() || is_root) {
         let mut server = start(&folder);
         let left = postmaster(&folder).unwrap();
-        // Stopped, it does not see that the shells are killed.
+        // A paused server does not notice that the shells are killed.
         server.signal("STOP");
         shells(left).into_iter().for_each(|pid| signal(pid, "KILL"));
         server.signal("KILL");
         server.ended();
-        assert!(is_alive(left), "nothing stops it");
+        assert!(is_alive(left), "PostgreSQL still runs");
         let program = env!("CARGO_BIN_EXE_frontdesk");
         let words = [wrapper, &[program, "user", "list"]].concat();
         let mut next = Command::new(words[0]);
-        let listed = said(configure(&mut next, &folder).args(&words[1..]));
+        let listed = output_of(configure(&mut next, &folder).args(&words[1..]));
         assert!(listed.contains("stopping the PostgreSQL that a former run has left"), "{listed}");
         assert!(!is_alive(left));
     }
@@ -189,7 +189,7 @@ fn a_server_that_was_left_behind_is_stopped_before_another_is_started() {
 }
 
 #[test]
-fn a_folder_that_was_moved_and_replaced_is_left_to_its_new_server() {
+fn a_server_whose_data_folder_was_moved_does_not_touch_the_folder_in_its_place() {
     let (here, there) = (folder("moved"), folder("moved-away"));
     let old = start(&here);
     let old_pid = postmaster(&here).unwrap();
@@ -198,7 +198,7 @@ fn a_folder_that_was_moved_and_replaced_is_left_to_its_new_server() {
     let mut ada = registered(&new, "ada@example.com");
     let new_pid = postmaster(&here).unwrap();
     signal(old_pid, "KILL");
-    until("the old one sees that", || old.log().contains("was moved or replaced"));
+    until("the old server notices the move", || old.log().contains("was moved or replaced"));
     drop(old);
     until_gone(old_pid);
     assert_eq!(postmaster(&here), Some(new_pid));

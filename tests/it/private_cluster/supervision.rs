@@ -1,4 +1,4 @@
-//! A private PostgreSQL that ends while the site serves.
+//! A private PostgreSQL that ends while the server runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ use super::*;
 
 const RESTARTS: &str = "the private PostgreSQL is down; it will be restarted";
 
-/// Ends the threads that look at it, also when the test fails.
+/// Sets the flag when dropped, so that the threads that read it also end if the test fails.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -17,14 +17,14 @@ impl Drop for Over<'_> {
     }
 }
 
-/// A line that PostgreSQL cannot read.
+/// Writes a line that PostgreSQL cannot parse.
 fn break_settings(folder: &Path) {
     let path = folder.join("database/postgres/postgresql.auto.conf");
     fs::write(path, "max_connections = = 7\n").unwrap();
 }
 
 #[test]
-fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signed_out() {
+fn a_killed_postgresql_is_restarted_under_traffic_and_no_one_is_signed_out() {
     let folder = folder("restarted");
     let mut server = start(&folder);
     let ada = registered(&server, "ada@example.com");
@@ -49,9 +49,9 @@ fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signe
             signal(pid, "KILL");
             pid = until_restarted(&server, &folder, pid);
         }
-        // The lock was kept: no other Frontdesk serves from this folder.
+        // The lock is still held: no other server can start on this folder.
         let settings = [("FRONTDESK_DATA_DIR", folder.to_str().unwrap())];
-        let other = Server::start_bare(&settings).err().unwrap();
+        let other = Server::start_with(&settings).err().unwrap();
         assert!(other.contains("Another Frontdesk is already running"), "{other}");
         drop(over);
         for browser in traffic {
@@ -66,7 +66,7 @@ fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signe
     until("both restarts are logged", || logged("the private PostgreSQL is running again") == 2);
     assert_eq!(logged("ended (signal 9)"), 2, "{}", server.log());
     let failures = logged(RESTARTS);
-    // A stop that was asked for is no failure.
+    // A requested stop is not logged as a failure.
     let last = postmaster(&folder).unwrap();
     server.signal("TERM");
     assert_eq!(server.ended(), Some(0));
@@ -76,7 +76,7 @@ fn a_postgresql_that_is_killed_twice_in_traffic_is_restarted_and_nobody_is_signe
 }
 
 #[test]
-fn a_postgresql_whose_shell_is_killed_is_stopped_and_restarted() {
+fn a_postgresql_whose_supervising_shell_is_killed_is_stopped_and_restarted() {
     let folder = folder("shell");
     let server = start(&folder);
     let mut ada = registered(&server, "ada@example.com");
@@ -101,7 +101,7 @@ fn a_postgresql_whose_shell_is_killed_is_stopped_and_restarted() {
 }
 
 #[test]
-fn a_postgresql_that_cannot_start_says_why_in_the_log_and_is_back_when_that_is_repaired() {
+fn the_log_says_why_postgresql_cannot_start_and_it_runs_again_once_repaired() {
     let folder = folder("repaired");
     let server = start(&folder);
     let mut ada = registered(&server, "ada@example.com");
@@ -110,7 +110,7 @@ fn a_postgresql_that_cannot_start_says_why_in_the_log_and_is_back_when_that_is_r
     let intact = fs::read(&settings).unwrap();
     break_settings(&folder);
     signal(pid, "KILL");
-    until("the log has its last words", || server.log().contains("syntax error in file"));
+    until("the log has PostgreSQL's last lines", || server.log().contains("syntax error in file"));
     assert_eq!(server.browser().get("/readyz").status, 503);
     assert_eq!(ada.get("/account").status, 503);
     fs::write(&settings, intact).unwrap();
@@ -119,9 +119,9 @@ fn a_postgresql_that_cannot_start_says_why_in_the_log_and_is_back_when_that_is_r
     clean(server, &folder);
 }
 
-/// The clock of this runtime runs ahead whenever only timers are waited for.
+/// The clock of this runtime is paused and jumps forward whenever only timers are pending.
 #[tokio::test(start_paused = true)]
-async fn after_minutes_of_failing_restarts_it_is_given_up_with_its_last_words() {
+async fn restarts_that_fail_for_five_minutes_end_with_postgresqls_last_log_lines() {
     let folder = folder("given-up");
     let cluster = Cluster::start(&folder).await.unwrap();
     let pid = postmaster(&folder).unwrap();

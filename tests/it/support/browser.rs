@@ -10,13 +10,13 @@ use super::PASSWORD;
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -40,15 +40,15 @@ impl Answer {
 /// Somebody's browser.
 #[derive(Debug, Clone)]
 pub struct Browser {
-    pub address: String,
+    pub addr: String,
     pub cookies: BTreeMap<String, String>,
     pub agent: String,
 }
 
 impl Browser {
-    pub fn new(address: &str) -> Self {
+    pub fn new(addr: &str) -> Self {
         Self {
-            address: address.to_owned(),
+            addr: addr.to_owned(),
             cookies: BTreeMap::new(),
             agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
                 .to_owned(),
@@ -64,15 +64,15 @@ impl Browser {
     }
 
     /// The same cookies at another server.
-    pub fn at(&self, address: &str) -> Self {
-        Self { address: address.to_owned(), ..self.clone() }
+    pub fn on_server(&self, addr: &str) -> Self {
+        Self { addr: addr.to_owned(), ..self.clone() }
     }
 
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub fn get(&mut self, path: &str) -> Response {
         self.send("GET", path, &[], "")
     }
 
-    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let body = encode(fields);
         self.send(
             "POST",
@@ -85,16 +85,16 @@ impl Browser {
         )
     }
 
-    /// Like [`Self::post`], as a proxy passes it on for a client at `address`.
-    pub fn post_from(&mut self, address: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    /// Like [`Self::post`], as a proxy passes it on for a client at `addr`.
+    pub fn post_from(&mut self, addr: &str, path: &str, fields: &[(&str, &str)]) -> Response {
         let headers =
-            [("Content-Type", "application/x-www-form-urlencoded"), ("X-Forwarded-For", address)];
+            [("Content-Type", "application/x-www-form-urlencoded"), ("X-Forwarded-For", addr)];
         self.send("POST", path, &headers, &encode(fields))
     }
 
-    /// Like [`Self::login`], as a proxy passes it on for a client at `address`.
-    pub fn login_from(&mut self, address: &str, email: &str, password: &str) -> Answer {
-        self.post_from(address, "/login", &[("email", email), ("password", password)])
+    /// Like [`Self::login`], as a proxy passes it on for a client at `addr`.
+    pub fn login_from(&mut self, addr: &str, email: &str, password: &str) -> Response {
+        self.post_from(addr, "/login", &[("email", email), ("password", password)])
     }
 
     pub fn send(
@@ -103,7 +103,7 @@ impl Browser {
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Answer {
+    ) -> Response {
         self.try_send(method, path, headers, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
@@ -115,9 +115,9 @@ impl Browser {
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> std::io::Result<Answer> {
+    ) -> std::io::Result<Response> {
         let head = self.head(method, path, headers, body);
-        let answer = raw(&self.address, &[head.as_bytes(), body.as_bytes()].concat())?;
+        let answer = raw(&self.addr, &[head.as_bytes(), body.as_bytes()].concat())?;
         for cookie in answer.cookies() {
             let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -131,21 +131,21 @@ impl Browser {
     }
 
     /// Sends the head of a form and the first half of its body. The server waits for the rest.
-    pub fn begin(&self, path: &str, kind: &str, body: &str) -> Begun {
+    pub fn send_partial(&self, path: &str, kind: &str, body: &str) -> PartialRequest {
         let headers = [("Content-Type", kind), ("Sec-Fetch-Site", "same-origin")];
         let head = self.head("POST", path, &headers, body);
         let (first, rest) = body.split_at(body.len() / 2);
-        let mut stream = TcpStream::connect(&self.address).expect("a server");
+        let mut stream = TcpStream::connect(&self.addr).expect("a server");
         stream.set_nodelay(true).expect("a socket");
         stream.write_all(head.as_bytes()).expect("a server that reads");
         stream.write_all(first.as_bytes()).expect("a server that reads");
-        Begun { stream, rest: rest.to_owned() }
+        PartialRequest { stream, rest: rest.to_owned() }
     }
 
     fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nConnection: close\r\n",
-            self.address, self.agent
+            self.addr, self.agent
         );
         let pairs: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -173,7 +173,7 @@ impl Browser {
     }
 
     /// Signs in; answers what came back.
-    pub fn login(&mut self, email: &str, password: &str) -> Answer {
+    pub fn login(&mut self, email: &str, password: &str) -> Response {
         self.post("/login", &[("email", email), ("password", password)])
     }
 
@@ -188,14 +188,14 @@ impl Browser {
 }
 
 /// A form of which the server has the head and half of the body.
-pub struct Begun {
+pub struct PartialRequest {
     stream: TcpStream,
     rest: String,
 }
 
-impl Begun {
+impl PartialRequest {
     /// Sends the rest; answers what came back. Keeps no cookie.
-    pub fn finish(mut self) -> Answer {
+    pub fn finish(mut self) -> Response {
         self.stream.write_all(self.rest.as_bytes()).expect("a server that reads");
         read_answer(&mut self.stream, false).expect("an answer")
     }
@@ -207,14 +207,14 @@ pub fn encode(fields: &[(&str, &str)]) -> String {
 }
 
 /// Sends bytes and reads the whole answer.
-pub fn raw(address: &str, bytes: &[u8]) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(address)?;
+pub fn raw(addr: &str, bytes: &[u8]) -> std::io::Result<Response> {
+    let mut stream = TcpStream::connect(addr)?;
     // A server that refuses early closes while we still write; what it said still counts.
     stream.write_all(bytes).ok();
     read_answer(&mut stream, bytes.starts_with(b"HEAD "))
 }
 
-fn read_answer(stream: &mut TcpStream, is_head: bool) -> std::io::Result<Answer> {
+fn read_answer(stream: &mut TcpStream, is_head: bool) -> std::io::Result<Response> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
@@ -232,7 +232,7 @@ fn read_answer(stream: &mut TcpStream, is_head: bool) -> std::io::Result<Answer>
     parse(&answer).ok_or_else(|| std::io::Error::other("no answer"))
 }
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
+fn parse(bytes: &[u8]) -> Option<Response> {
     let at = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
     let mut lines = head.split("\r\n");
@@ -242,7 +242,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
     let body = String::from_utf8_lossy(&bytes[at + 4..]).into_owned();
-    Some(Answer { status, headers, body })
+    Some(Response { status, headers, body })
 }
 
 /// Whether the body is there as far as its length says; without one the server closes at the end.

@@ -70,7 +70,7 @@ fn cluster() -> &'static Cluster {
 }
 
 /// The session cookie with this secret, as servers seal it.
-pub fn sealed(secret: &Secret) -> String {
+pub fn session_cookie(secret: &Secret) -> String {
     static SEALING: OnceLock<Key> = OnceLock::new();
     let key = SEALING.get_or_init(|| Key::derive_from(KEY.as_bytes()));
     let mut jar = CookieJar::new();
@@ -92,12 +92,12 @@ fn runtime() -> Runtime {
 }
 
 /// A transaction that stays open until it is let go, as one in psql that somebody forgot.
-pub struct Held<'d> {
+pub struct OpenTransaction<'d> {
     connection: PgConnection,
     runtime: &'d Runtime,
 }
 
-impl Held<'_> {
+impl OpenTransaction<'_> {
     /// Runs another statement in it.
     pub fn db_execute(&mut self, sql: &str) {
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
@@ -105,7 +105,7 @@ impl Held<'_> {
     }
 
     /// Takes it back.
-    pub fn let_go(mut self) {
+    pub fn rollback(mut self) {
         self.db_execute("ROLLBACK");
     }
 }
@@ -126,7 +126,7 @@ impl Database {
     }
 
     /// One that is there already.
-    pub fn at(url: &str) -> Self {
+    pub fn connect(url: &str) -> Self {
         let runtime = runtime();
         let pool = runtime.block_on(async { connect(url) });
         Self { url: url.to_owned(), server_url: url.to_owned(), pool, runtime }
@@ -166,34 +166,34 @@ impl Database {
     }
 
     /// Runs a statement and leaves its transaction open.
-    pub fn db_hold(&self, sql: &str) -> Held<'_> {
+    pub fn db_begin(&self, sql: &str) -> OpenTransaction<'_> {
         let connection =
             self.runtime.block_on(PgConnection::connect(&self.url)).expect("a connection");
-        let mut held = Held { connection, runtime: &self.runtime };
+        let mut held = OpenTransaction { connection, runtime: &self.runtime };
         held.db_execute("BEGIN");
         held.db_execute(sql);
         held
     }
 
-    /// Makes `guest0@example.com` and so on, with the password of `email`.
-    pub fn db_guests(&self, email: &str, count: usize) {
+    /// Makes `user0@example.com` and so on, with the password of `email`.
+    pub fn db_create_users(&self, email: &str, count: usize) {
         let made = self.db_execute(&format!(
             "INSERT INTO users (id, email, email_canonical, display_name, password_hash, password_changed_at)
-             SELECT gen_random_uuid(), guest, guest, 'Guest', password_hash, password_changed_at
+             SELECT gen_random_uuid(), new_email, new_email, 'User', password_hash, password_changed_at
                FROM users, generate_series(0, {count} - 1) AS number,
-                    LATERAL (SELECT 'guest' || number || '@example.com' AS guest) AS named
+                    LATERAL (SELECT 'user' || number || '@example.com' AS new_email) AS named
               WHERE email = '{email}'"
         ));
         assert_eq!(made, count as u64);
     }
 
     /// Signs `email` in so many times without a password; answers the sealed cookies.
-    pub fn db_sessions(&self, email: &str, count: usize) -> Vec<String> {
-        self.db_sessions_seen(email, count, "0 s")
+    pub fn db_create_sessions(&self, email: &str, count: usize) -> Vec<String> {
+        self.db_create_sessions_seen(email, count, "0 s")
     }
 
     /// The same for sessions that were last seen so long `ago`.
-    pub fn db_sessions_seen(&self, email: &str, count: usize, ago: &str) -> Vec<String> {
+    pub fn db_create_sessions_seen(&self, email: &str, count: usize, ago: &str) -> Vec<String> {
         let secrets: Vec<Secret> = (0..count).map(|_| Secret::generate()).collect();
         let digests: Vec<Vec<u8>> =
             secrets.iter().map(|secret| secret.digest().as_bytes().to_vec()).collect();
@@ -210,7 +210,7 @@ impl Database {
         .bind(ago);
         let done = self.runtime.block_on(insert.execute(&self.pool)).expect("rows");
         assert_eq!(done.rows_affected(), count as u64);
-        secrets.iter().map(sealed).collect()
+        secrets.iter().map(session_cookie).collect()
     }
 
     /// The unix socket of the PostgreSQL that this database is in.

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The page of somebody who is signed in.
-    LetIn,
+    Accepted,
     /// Sent to sign in.
     Refused,
     /// 503, or no answer.
     Unavailable,
     /// The answer that says that the session is over.
-    Ended,
+    Revoked,
 }
 
 /// One request.
@@ -35,18 +35,18 @@ pub struct History(Mutex<Vec<Event>>);
 
 /// What the judge found.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct Report {
     pub sessions: usize,
-    pub ends: usize,
-    pub let_in: usize,
+    pub revocations: usize,
+    pub accepted: usize,
     pub refused: usize,
     pub unavailable: usize,
     /// Requests that began after the end had been answered.
-    pub after: usize,
+    pub after_revocation: usize,
     pub violations: Vec<String>,
-    pub slowest_end: Duration,
-    pub ends_p50: Duration,
-    pub ends_p99: Duration,
+    pub slowest_revocation: Duration,
+    pub revocation_p50: Duration,
+    pub revocation_p99: Duration,
 }
 
 impl History {
@@ -60,7 +60,7 @@ impl History {
         let events = self.0.lock().expect("whole");
         let over: HashMap<usize, Instant> = events
             .iter()
-            .filter(|event| event.outcome == Outcome::Ended && window.contains(&event.began))
+            .filter(|event| event.outcome == Outcome::Revoked && window.contains(&event.began))
             .map(|event| (event.session, event.ended))
             .collect();
         let mut refused = vec![0; servers];
@@ -72,36 +72,36 @@ impl History {
     }
 
     /// Judges.
-    pub fn judge(&self) -> Verdict {
+    pub fn check(&self) -> Report {
         let events = self.0.lock().expect("whole");
         let mut over: HashMap<usize, Instant> = HashMap::new();
         let mut took = Vec::new();
-        for event in events.iter().filter(|event| event.outcome == Outcome::Ended) {
+        for event in events.iter().filter(|event| event.outcome == Outcome::Revoked) {
             took.push(event.ended - event.began);
             let first = over.entry(event.session).or_insert(event.ended);
             *first = event.ended.min(*first);
         }
         took.sort();
         let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied();
-        let mut verdict = Verdict {
-            ends: took.len(),
-            slowest_end: took.last().copied().unwrap_or_default(),
-            ends_p50: at(0.5).unwrap_or_default(),
-            ends_p99: at(0.99).unwrap_or_default(),
-            ..Verdict::default()
+        let mut report = Report {
+            revocations: took.len(),
+            slowest_revocation: took.last().copied().unwrap_or_default(),
+            revocation_p50: at(0.5).unwrap_or_default(),
+            revocation_p99: at(0.99).unwrap_or_default(),
+            ..Report::default()
         };
         let mut sessions: Vec<usize> = events.iter().map(|event| event.session).collect();
         sessions.sort_unstable();
         sessions.dedup();
-        verdict.sessions = sessions.len();
+        report.sessions = sessions.len();
         for event in events.iter() {
             let is_after = over.get(&event.session).is_some_and(|over| event.began > *over);
-            verdict.after += usize::from(is_after);
+            report.after_revocation += usize::from(is_after);
             match event.outcome {
-                Outcome::LetIn => {
-                    verdict.let_in += 1;
+                Outcome::Accepted => {
+                    report.accepted += 1;
                     if is_after {
-                        verdict.violations.push(format!(
+                        report.violations.push(format!(
                             "session {} was let in at server {} {:?} after its end was answered",
                             event.session,
                             event.server,
@@ -109,11 +109,11 @@ impl History {
                         ));
                     }
                 }
-                Outcome::Refused => verdict.refused += 1,
-                Outcome::Unavailable => verdict.unavailable += 1,
-                Outcome::Ended => {}
+                Outcome::Refused => report.refused += 1,
+                Outcome::Unavailable => report.unavailable += 1,
+                Outcome::Revoked => {}
             }
         }
-        verdict
+        report
     }
 }

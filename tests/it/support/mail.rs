@@ -15,13 +15,13 @@ use super::server::KEY;
 pub struct Mail {
     pub recipient: String,
     pub kind: String,
-    pub says: Value,
+    pub data: Value,
 }
 
 impl Mail {
     /// A text of it: `token`, `code`, `undo_token`.
     pub fn text(&self, name: &str) -> &str {
-        self.says[name].as_str().unwrap_or_else(|| panic!("{} has no {name}", self.kind))
+        self.data[name].as_str().unwrap_or_else(|| panic!("{} has no {name}", self.kind))
     }
 }
 
@@ -40,7 +40,7 @@ pub fn db_mails(database: &Database) -> Vec<Mail> {
     rows.into_iter()
         .map(|(id, kind, recipient, sealed)| {
             let plain = sealer.open(&format!("mail_outbox:{id}"), &sealed).expect("our key");
-            Mail { recipient, kind, says: serde_json::from_slice(&plain).unwrap() }
+            Mail { recipient, kind, data: serde_json::from_slice(&plain).unwrap() }
         })
         .collect()
 }
@@ -65,6 +65,6 @@ pub fn db_mail(database: &Database, kind: &str, count: usize) -> Mail {
 }
 
 /// Forgets every try, so that a test of many is not one of throttling.
-pub fn db_forget_tries(database: &Database) {
+pub fn db_clear_rate_limits(database: &Database) {
     database.db_execute("DELETE FROM throttles");
 }

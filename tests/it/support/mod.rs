@@ -1,11 +1,11 @@
 //! What tests need: a PostgreSQL, databases, servers, browsers.
 
+pub mod account_states;
+pub mod breakpoint;
 pub mod browser;
-pub mod classes;
 pub mod database;
 pub mod folder;
 pub mod history;
-pub mod kill;
 pub mod lines;
 pub mod mail;
 pub mod port;
@@ -16,7 +16,7 @@ pub mod smtp;
 pub mod standby;
 pub mod webdriver;
 
-pub use browser::{Answer, Browser, raw};
+pub use browser::{Browser, Response, raw};
 pub use database::Database;
 pub use server::Server;
 

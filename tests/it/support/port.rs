@@ -20,6 +20,6 @@ pub fn free_port() -> u16 {
 }
 
 /// The same as an address.
-pub fn free_address() -> String {
+pub fn free_addr() -> String {
     format!("127.0.0.1:{}", free_port())
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 /// What the wire does with what it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub enum Link {
     /// Passes it on.
-    Good,
+    Up,
     /// Takes it and passes nothing on, in both directions: half-open.
-    Swallows,
+    BlackHole,
     /// Does not even take it.
-    Stalls,
+    Stalled,
 }
 
 /// A running proxy; ends with its owner.
@@ -38,14 +38,14 @@ struct Shared {
 }
 
 impl Shared {
-    fn wire(&self, number: u32) -> Wire {
+    fn wire(&self, number: u32) -> Link {
         if number < self.stranded.load(Ordering::SeqCst) {
-            return Wire::Swallows;
+            return Link::BlackHole;
         }
         match self.wire.load(Ordering::SeqCst) {
-            0 => Wire::Good,
-            1 => Wire::Swallows,
-            _ => Wire::Stalls,
+            0 => Link::Up,
+            1 => Link::BlackHole,
+            _ => Link::Stalled,
         }
     }
 }
@@ -78,12 +78,12 @@ impl Proxy {
     }
 
     /// From now on.
-    pub fn set(&self, wire: Wire) {
+    pub fn set(&self, wire: Link) {
         self.shared.wire.store(wire as u8, Ordering::SeqCst);
     }
 
     /// New connections lead there from now on; those that are open stay.
-    pub fn lead_to(&self, socket: PathBuf) {
+    pub fn connect_to(&self, socket: PathBuf) {
         *self.shared.target.lock().expect("whole") = socket;
     }
 
@@ -93,9 +93,9 @@ impl Proxy {
     }
 
     /// Every connection that is open swallows for ever, and new ones are good: a firewall that lost what it knew.
-    pub fn strand(&self) {
+    pub fn black_hole_open(&self) {
         self.shared.stranded.store(self.connections(), Ordering::SeqCst);
-        self.set(Wire::Good);
+        self.set(Link::Up);
     }
 
     /// Resets every connection, as a firewall does.
@@ -143,13 +143,13 @@ where
     let (mut from, mut to) = (from, to);
     let mut bytes = [0; 16 * 1024];
     while !shared.is_over.load(Ordering::SeqCst) {
-        if shared.wire(number) == Wire::Stalls {
+        if shared.wire(number) == Link::Stalled {
             std::thread::sleep(Duration::from_millis(2));
             continue;
         }
         match from.read(&mut bytes) {
             Ok(0) => return,
-            Ok(_) if shared.wire(number) == Wire::Swallows => {}
+            Ok(_) if shared.wire(number) == Link::BlackHole => {}
             Ok(count) => {
                 if to.write_all(&bytes[..count]).is_err() {
                     return;

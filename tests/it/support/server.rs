@@ -17,7 +17,7 @@ pub const KEY: &str = "tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM";
 
 /// A running server; killed when dropped.
 pub struct Server {
-    pub address: String,
+    pub addr: String,
     pub child: Child,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
@@ -30,11 +30,11 @@ impl Server {
         let url = database.server_url.as_str();
         let mut all = vec![("DATABASE_URL", url), ("FRONTDESK_SECRET_KEYS", KEY)];
         all.extend_from_slice(settings);
-        Self::start_bare(&all).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+        Self::start_with(&all).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
     /// Starts one with these settings alone; `Err` is what it said when it did not.
-    pub fn start_bare(settings: &[Setting<'_>]) -> Result<Self, String> {
+    pub fn start_with(settings: &[Setting<'_>]) -> Result<Self, String> {
         let (errors, stderr) = std::io::pipe().expect("a pipe");
         let log = Arc::new(Mutex::new(String::new()));
         let kept = Arc::clone(&log);
@@ -84,9 +84,9 @@ impl Server {
         let said = lines(child.stdout.take().expect("piped"));
         while let Ok(line) = said.recv_timeout(Duration::from_secs(60)) {
             if let Some(url) = line.strip_prefix("Site") {
-                let address = url.trim().trim_start_matches("http://").trim_end_matches('/');
-                let (address, log) = (address.to_owned(), Arc::default());
-                return Some(Self { address, child, log, reader: None });
+                let addr = url.trim().trim_start_matches("http://").trim_end_matches('/');
+                let (addr, log) = (addr.to_owned(), Arc::default());
+                return Some(Self { addr, child, log, reader: None });
             }
         }
         // It ended, or it neither listens nor ends.
@@ -97,11 +97,11 @@ impl Server {
 
     /// A browser without cookies.
     pub fn browser(&self) -> Browser {
-        Browser::new(&self.address)
+        Browser::new(&self.addr)
     }
 
     /// Waits until it serves sessions from memory.
-    pub fn trusts(self) -> Self {
+    pub fn until_live(self) -> Self {
         let began = Instant::now();
         while !self.browser().get("/readyz").body.contains("\"sessions\":\"trusted\"") {
             assert!(began.elapsed() < Duration::from_secs(20), "no trust:\n{}", self.log());
@@ -116,7 +116,7 @@ impl Server {
     }
 
     /// Tells it to stop; answers everything it logged, to its last word.
-    pub fn stopped(mut self) -> String {
+    pub fn stop(mut self) -> String {
         self.signal("TERM");
         self.ended();
         self.reader.take().expect("stopped once").join().expect("it read to the end");

@@ -40,7 +40,7 @@ impl SmallDisk {
     }
 
     /// Removes that file.
-    pub fn make_room(&self) {
+    pub fn free_space(&self) {
         fs::remove_file(self.folder.join("filler")).unwrap();
     }
 }

@@ -23,7 +23,7 @@ static CERTIFICATES: OnceLock<PathBuf> = OnceLock::new();
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
     /// STARTTLS.
-    Upgraded,
+    StartTls,
     /// From the first byte.
     Implicit,
     /// Offers none.
@@ -31,7 +31,7 @@ pub enum Tls {
     /// A certificate of a good authority for another name.
     WrongName(&'static str),
     /// A certificate of an authority that nobody knows.
-    Unknown(&'static str),
+    UnknownIssuer(&'static str),
 }
 
 /// A running mail server; ended when dropped.
@@ -44,7 +44,7 @@ pub struct Smtp {
 
 /// What arrived.
 #[derive(Debug, Clone)]
-pub struct Arrived {
+pub struct ReceivedMail {
     pub from: String,
     pub to: Vec<String>,
     pub encrypted: bool,
@@ -53,7 +53,7 @@ pub struct Arrived {
     pub content: String,
 }
 
-impl Arrived {
+impl ReceivedMail {
     /// The value of a header.
     pub fn header(&self, name: &str) -> &str {
         let head = self.content.split("\r\n\r\n").next().unwrap_or_default();
@@ -70,11 +70,11 @@ impl Smtp {
         fs::remove_dir_all(&folder).ok();
         fs::create_dir_all(&folder).unwrap();
         let (mode, certificate) = match tls {
-            Tls::Upgraded => ("starttls", "localhost"),
+            Tls::StartTls => ("starttls", "localhost"),
             Tls::Implicit => ("implicit", "localhost"),
             Tls::None => ("plain", "localhost"),
             Tls::WrongName(mode) => (mode, "elsewhere"),
-            Tls::Unknown(mode) => (mode, "unknown"),
+            Tls::UnknownIssuer(mode) => (mode, "unknown"),
         };
         let certificates = certificates();
         let mut child = Command::new("tests/smtp/.venv/bin/python")
@@ -96,7 +96,7 @@ impl Smtp {
     /// The settings that lead here.
     pub fn settings(&self) -> [(&'static str, String); 3] {
         let scheme = match self.tls {
-            Tls::Implicit | Tls::WrongName("implicit") | Tls::Unknown("implicit") => "smtps",
+            Tls::Implicit | Tls::WrongName("implicit") | Tls::UnknownIssuer("implicit") => "smtps",
             _ => "smtp",
         };
         [
@@ -110,7 +110,7 @@ impl Smtp {
     }
 
     /// Everything that was accepted, or would have been.
-    pub fn arrived(&self) -> Vec<Arrived> {
+    pub fn received(&self) -> Vec<ReceivedMail> {
         let mut files: Vec<PathBuf> = fs::read_dir(&self.folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -120,7 +120,7 @@ impl Smtp {
         let read = |path: &PathBuf| {
             let mail: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
             let text = |name: &str| mail[name].as_str().unwrap_or_default().to_owned();
-            Arrived {
+            ReceivedMail {
                 from: text("from"),
                 to: serde_json::from_value(mail["to"].clone()).unwrap(),
                 encrypted: mail["encrypted"].as_bool().unwrap(),
@@ -133,12 +133,12 @@ impl Smtp {
     }
 
     /// The same to one recipient.
-    pub fn arrived_for(&self, recipient: &str) -> Vec<Arrived> {
-        self.arrived().into_iter().filter(|mail| mail.to == [recipient]).collect()
+    pub fn received_by(&self, recipient: &str) -> Vec<ReceivedMail> {
+        self.received().into_iter().filter(|mail| mail.to == [recipient]).collect()
     }
 
     /// How often it said `event` ("250", "451", "550").
-    pub fn said(&self, event: &str) -> usize {
+    pub fn replies(&self, event: &str) -> usize {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         log.matches(&format!("\"event\": \"{event}\"")).count()
     }

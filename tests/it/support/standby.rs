@@ -10,8 +10,8 @@ use frontdesk::db::cluster::Cluster;
 use frontdesk::db::migrations;
 use tokio::runtime::Runtime;
 
+use super::breakpoint::until;
 use super::folder::new_folder;
-use super::kill::until;
 use super::proxy::Proxy;
 use super::server::KEY;
 use super::{Database, Server};
@@ -62,7 +62,7 @@ impl Standby {
             percent_encoding::NON_ALPHANUMERIC,
         );
         let url = format!("postgres://frontdesk@localhost:5432/frontdesk?host={host}");
-        let standby = Self { server, folder: folder.to_owned(), database: Database::at(&url) };
+        let standby = Self { server, folder: folder.to_owned(), database: Database::connect(&url) };
         until(|| standby.accepts());
         standby
     }
@@ -83,7 +83,7 @@ impl Standby {
     }
 
     /// Waits until it knows all that the primary has committed, and lets it learn nothing more.
-    pub fn db_fall_behind(&self, primary: &Database) {
+    pub fn db_pause_replay(&self, primary: &Database) {
         let position = "SELECT pg_current_wal_lsn()::text";
         let position = primary.db_texts(position).remove(0);
         let replayed =
@@ -104,10 +104,10 @@ impl Drop for Standby {
 const END_PAGES: &str = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
                           WHERE application_name = 'frontdesk' AND datname = current_database()";
 
-/// A primary, a standby of it, and a server that reaches them through a relay.
+/// A primary, a standby of it, and a server that reaches them through a proxy.
 pub struct Site {
     pub server: Server,
-    pub relay: Proxy,
+    pub proxy: Proxy,
     pub standby: Standby,
     pub primary: Database,
     postgresql: Option<Cluster>,
@@ -121,27 +121,27 @@ impl Site {
         let folder = new_folder(&format!("primary-{name}"));
         let settings = [("fsync", "off")];
         let postgresql = runtime.block_on(Cluster::start_with(&folder, &settings)).unwrap();
-        let primary = Database::at(postgresql.url());
+        let primary = Database::connect(postgresql.url());
         primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
         let standby = Standby::of(&postgresql, &new_folder(&format!("standby-{name}")));
-        let relay = Proxy::start(primary.socket());
-        let server = Server::start_bare(&[
-            ("DATABASE_URL", &primary.url_through(&relay)),
+        let proxy = Proxy::start(primary.socket());
+        let server = Server::start_with(&[
+            ("DATABASE_URL", &primary.url_through(&proxy)),
             ("FRONTDESK_SECRET_KEYS", KEY),
         ]);
-        let server = server.unwrap_or_else(|log| panic!("{log}")).trusts();
-        Self { server, relay, standby, primary, postgresql: Some(postgresql), runtime }
+        let server = server.unwrap_or_else(|log| panic!("{log}")).until_live();
+        Self { server, proxy, standby, primary, postgresql: Some(postgresql), runtime }
     }
 
     /// New connections lead to the standby, and those of pages are made again.
-    pub fn switch_over(&self) {
-        self.relay.lead_to(self.standby.socket());
+    pub fn fail_over(&self) {
+        self.proxy.connect_to(self.standby.socket());
         self.primary.db_texts(END_PAGES);
     }
 
     /// New connections lead to the primary again.
-    pub fn heal(&self) {
-        self.relay.lead_to(self.primary.socket());
+    pub fn fail_back(&self) {
+        self.proxy.connect_to(self.primary.socket());
     }
 
     /// What `/readyz` says.
@@ -150,7 +150,7 @@ impl Site {
     }
 
     /// The status of a page of the account with this cookie.
-    pub fn visits(&self, cookie: &str) -> u16 {
+    pub fn profile_status(&self, cookie: &str) -> u16 {
         let mut browser = self.server.browser();
         browser.cookies.insert("session".to_owned(), cookie.to_owned());
         browser.get("/account/profile").status

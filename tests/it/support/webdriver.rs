@@ -13,7 +13,7 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// chromedriver; ended when dropped.
 pub struct Driver {
-    address: String,
+    addr: String,
     child: Child,
 }
 
@@ -33,7 +33,7 @@ impl Driver {
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver is installed (script/bootstrap --test)");
-        let driver = Self { address: format!("127.0.0.1:{port}"), child };
+        let driver = Self { addr: format!("127.0.0.1:{port}"), child };
         let began = Instant::now();
         while driver.try_call("GET", "/status", &Value::Null).is_none() {
             assert!(began.elapsed() < Duration::from_secs(20), "chromedriver did not start");
@@ -87,10 +87,10 @@ impl Driver {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.address,
+            self.addr,
             body.len()
         );
-        let answer = raw(&self.address, request.as_bytes()).ok()?;
+        let answer = raw(&self.addr, request.as_bytes()).ok()?;
         let value: Value = serde_json::from_str(&answer.body).ok()?;
         Some(json!({ "status": answer.status, "value": value["value"] }))
     }
@@ -124,7 +124,7 @@ impl Window<'_> {
     }
 
     /// Waits until the window has gone to `path`.
-    pub fn arrives_at(&self, path: &str) {
+    pub fn wait_for_path(&self, path: &str) {
         let began = Instant::now();
         while self.path() != path {
             let late = began.elapsed() > Duration::from_secs(10);
@@ -155,7 +155,7 @@ impl Window<'_> {
         self.call("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
     }
 
-    pub fn press(&self, css: &str) {
+    pub fn click(&self, css: &str) {
         let element = self.find(css);
         self.call("POST", &format!("/element/{element}/click"), &json!({}));
     }
@@ -193,7 +193,7 @@ impl Window<'_> {
     }
 
     /// Changes how wide the page is, and whether the person prefers dark.
-    pub fn looks_like(&self, width: u32, dark: bool) {
+    pub fn emulate(&self, width: u32, dark: bool) {
         let scheme = if dark { "dark" } else { "light" };
         for (command, parameters) in [
             (

@@ -1,19 +1,18 @@
-//! Activity, a copy of the data, a fresh proof, deletion and the way back.
+//! Activity, data export, reauthentication, account deletion and its cancellation.
 
-use super::{Looker, db_exhaust};
+use super::{PageChecker, db_rate_limit_all};
 use crate::support::webdriver::Window;
 use crate::support::{Database, PASSWORD};
 
-/// Activity, a copy of the data, a fresh proof, deletion and the way back.
-pub(super) fn look_at_the_end_of_an_account(
-    looker: &mut Looker,
+pub(super) fn check_account_deletion(
+    checker: &mut PageChecker,
     window: &Window<'_>,
     database: &Database,
     email: &str,
 ) {
-    let old = "UPDATE sessions SET authenticated_at = now() - interval '1 day'";
+    let expire_authentication = "UPDATE sessions SET authenticated_at = now() - interval '1 day'";
     window.open("/account/activity");
-    looker.look(window, "activity-few");
+    checker.check(window, "activity-few");
     database.db_execute(
         "INSERT INTO audit_events (event, user_id, actor, occurred_at, ip_address, user_agent, details)
          SELECT name, u.id, actor, now() - n * interval '9 hours', '2001:db8:85a3:8d3:1319:8a2e:370:7348',
@@ -24,54 +23,54 @@ pub(super) fn look_at_the_end_of_an_account(
                 generate_series(1, 20) AS n",
     );
     window.open("/account/activity");
-    looker.look(window, "activity-many");
-    window.press(".actions a");
+    checker.check(window, "activity-many");
+    window.click(".actions a");
     window.text("ol.events");
-    looker.look(window, "activity-older");
+    checker.check(window, "activity-older");
     database.db_execute("DELETE FROM audit_events");
     window.open("/account/activity");
-    looker.look(window, "activity-none");
+    checker.check(window, "activity-none");
     window.open("/account/activity?before=1");
-    looker.look(window, "activity-nothing-older");
+    checker.check(window, "activity-nothing-older");
     window.open("/account/export");
-    looker.look(window, "export");
-    database.db_execute(old);
+    checker.check(window, "export");
+    database.db_execute(expire_authentication);
     window.open("/account/export");
-    looker.look(window, "export-asks-first");
+    checker.check(window, "export-asks-first");
     window.open("/account/confirm?next=/account/profile");
-    looker.look(window, "confirm");
+    checker.check(window, "confirm");
     window.open("/account/delete");
-    looker.look(window, "delete-asks-first");
-    window.press("form[action='/account/delete'] button");
+    checker.check(window, "delete-asks-first");
+    window.click("form[action='/account/delete'] button");
     window.text("#password");
-    looker.look(window, "confirm-form");
+    checker.check(window, "confirm-form");
     window.fill("password", "not the password");
-    window.press("form[action='/account/confirm'] button");
+    window.click("form[action='/account/confirm'] button");
     window.text("#password-problem");
-    looker.look(window, "confirm-errors");
-    db_exhaust(database);
+    checker.check(window, "confirm-errors");
+    db_rate_limit_all(database);
     window.fill("password", "not the password");
-    window.press("form[action='/account/confirm'] button");
+    window.click("form[action='/account/confirm'] button");
     assert!(window.text("[role=alert][autofocus]").contains("Too many tries. Wait 40 minutes"));
-    looker.look(window, "confirm-throttled");
+    checker.check(window, "confirm-throttled");
     database.db_execute("DELETE FROM throttles");
-    // A real browser sends on what it was about to send.
+    // A real browser follows the 307 and sends the original request.
     window.fill("password", PASSWORD);
-    window.press("form[action='/account/confirm'] button");
-    window.arrives_at("/");
-    looker.look(window, "delete-notice");
+    window.click("form[action='/account/confirm'] button");
+    window.wait_for_path("/");
+    checker.check(window, "delete-notice");
     window.open("/login");
     window.fill("email", email);
     window.fill("password", PASSWORD);
-    window.press("form[action='/login'] button");
-    window.arrives_at("/account/delete");
-    looker.look(window, "delete-due");
+    window.click("form[action='/login'] button");
+    window.wait_for_path("/account/delete");
+    checker.check(window, "delete-due");
     window.open("/account");
-    looker.look(window, "overview-delete-due");
+    checker.check(window, "overview-delete-due");
     window.open("/account/delete");
-    window.press("form[action='/account/delete/cancel'] button");
-    window.arrives_at("/account");
-    looker.look(window, "delete-canceled");
+    window.click("form[action='/account/delete/cancel'] button");
+    window.wait_for_path("/account");
+    checker.check(window, "delete-canceled");
     window.open("/account/delete");
-    looker.look(window, "delete-one-place");
+    checker.check(window, "delete-one-place");
 }

@@ -1,4 +1,4 @@
-//! What a browser holds that registered: the code of the mail counts there and nowhere else.
+//! The cookie of a pending registration: the code in the mail works only in the browser that has it.
 
 use crate::support::mail::db_mail;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, verified_site};
@@ -9,7 +9,7 @@ fn users(database: &Database) -> i64 {
 }
 
 #[test]
-fn the_code_is_enough_in_the_browser_that_registered_and_nowhere_else() {
+fn a_registration_code_works_only_in_the_browser_that_registered() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);
@@ -18,7 +18,8 @@ fn the_code_is_enough_in_the_browser_that_registered_and_nowhere_else() {
     let mut eve = server.browser();
     register(&mut eve, "eve@example.com", PASSWORD);
     let eve_code = db_mail(&database, "verify_registration", 2).text("code").to_owned();
-    // Flow A's code in flow B, both ways, and the same address registered by somebody else.
+    // The code of one registration used in another, both ways, and the same email registered in another
+    // browser.
     assert_eq!(eve.post(WAITS, &[("code", &ada_code)]).status, 422);
     assert_eq!(ada.post(WAITS, &[("code", &eve_code)]).status, 422);
     register(&mut eve, "ada@example.com", OTHER_PASSWORD);
@@ -29,43 +30,43 @@ fn the_code_is_enough_in_the_browser_that_registered_and_nowhere_else() {
     let answer = ada.post(WAITS, &[("code", &typed)]);
     assert_eq!((answer.status, answer.location()), (303, "/account"));
     assert!(ada.is_signed_in());
-    assert_eq!(eve.get(WAITS).status, 410, "what somebody else prepared for the address is gone");
+    assert_eq!(eve.get(WAITS).status, 410, "the other registration of this email is deleted");
 }
 
 #[test]
-fn the_code_makes_nothing_in_a_browser_that_was_only_led_to_the_page() {
+fn a_registration_code_creates_no_account_in_a_browser_without_the_cookie() {
     let (server, database) = verified_site();
     let mut eve = server.browser();
-    // The mail and its code are ours, and go to Ada; Eve knows the password and hopes that Ada types the code.
+    // Attack: Eve registers Ada's email with a password she knows, and hopes that Ada enters the mailed code.
     register(&mut eve, "ada@example.com", PASSWORD);
     let code = db_mail(&database, "verify_registration", 1).text("code").to_owned();
-    let held = eve.cookies["registration"].clone();
+    let cookie = eve.cookies["registration"].clone();
     let mut ada = server.browser();
-    for led in [WAITS.to_owned(), format!("{WAITS}?ticket={held}"), format!("{WAITS}?{held}")] {
-        assert_eq!(ada.get(&led).status, 410, "{led}");
-        assert_eq!(ada.post(&led, &[("code", &code)]).status, 410, "{led}");
-        assert_eq!(ada.post(&led, &[("code", &code), ("ticket", &held)]).status, 410, "{led}");
+    for url in [WAITS.to_owned(), format!("{WAITS}?ticket={cookie}"), format!("{WAITS}?{cookie}")] {
+        assert_eq!(ada.get(&url).status, 410, "{url}");
+        assert_eq!(ada.post(&url, &[("code", &code)]).status, 410, "{url}");
+        assert_eq!(ada.post(&url, &[("code", &code), ("ticket", &cookie)]).status, 410, "{url}");
     }
-    // What is not whole, of another kind, or there twice is no ticket.
+    // A truncated cookie, one of another kind, and two cookies are invalid.
     let device =
         registered(&Server::start(&Database::new(), &[]), "eve@example.com").cookies["device"]
             .clone();
     for value in [
-        &held[1..],
-        &held[..held.len() - 1],
+        &cookie[1..],
+        &cookie[..cookie.len() - 1],
         device.as_str(),
-        &format!("{held}; registration={held}"),
+        &format!("{cookie}; registration={cookie}"),
     ] {
         ada.cookies.insert("registration".to_owned(), value.to_owned());
         assert_eq!(ada.post(WAITS, &[("code", &code)]).status, 410, "{value}");
     }
     assert_eq!(users(&database), 0);
     assert_eq!(eve.post(WAITS, &[("code", &code)]).status, 303);
-    assert!(!eve.cookies.contains_key("registration"), "it has served");
+    assert!(!eve.cookies.contains_key("registration"), "the cookie is removed after use");
 }
 
 #[test]
-fn the_cookie_of_a_registration_lives_a_day_and_no_script_reads_it() {
+fn the_registration_cookie_lasts_a_day_and_is_http_only() {
     let database = Database::new();
     let settings = [
         ("FRONTDESK_PUBLIC_URL", "https://desk.example.com"),
@@ -86,11 +87,11 @@ fn the_cookie_of_a_registration_lives_a_day_and_no_script_reads_it() {
 }
 
 #[test]
-fn a_code_signs_in_whoever_typed_the_password_a_moment_ago_and_nobody_later() {
+fn a_code_signs_in_only_shortly_after_the_password_was_entered() {
     let (server, database) = verified_site();
     for (number, (age, signed_in)) in [("14 min", true), ("16 min", false)].into_iter().enumerate()
     {
-        let email = format!("guest{number}@example.com");
+        let email = format!("user{number}@example.com");
         let mut browser = server.browser();
         register(&mut browser, &email, PASSWORD);
         let code = db_mail(&database, "verify_registration", number + 1).text("code").to_owned();

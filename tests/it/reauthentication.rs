@@ -1,60 +1,61 @@
-//! "Say who you are again": when it is asked for, and that what was asked for completes afterwards.
+//! Reauthentication: when it is required, and that the original request completes afterwards.
 
 use serde_json::Value;
 
 use crate::support::browser::encode;
 use crate::support::mail::db_mail;
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
-const OLD: &str = "UPDATE sessions SET authenticated_at = now() - interval '15 minutes'";
+const EXPIRE_AUTHENTICATION: &str =
+    "UPDATE sessions SET authenticated_at = now() - interval '15 minutes'";
 
 /// The value of a hidden field.
-fn hidden(answer: &Answer, name: &str) -> String {
-    let rest = answer.body.split(&format!("name=\"{name}\" value=\"")).nth(1);
+fn hidden_field(response: &Response, name: &str) -> String {
+    let rest = response.body.split(&format!("name=\"{name}\" value=\"")).nth(1);
     let value = rest.and_then(|rest| rest.split('"').next()).unwrap_or_default();
     value.replace("&amp;", "&").replace("&#x2F;", "/")
 }
 
-/// Fills the page that asks, as a browser does.
-fn confirm(browser: &mut Browser, asked: &Answer, password: &str) -> Answer {
-    let (next, original) = (hidden(asked, "next"), hidden(asked, "original_request"));
+/// Submits the reauthentication form, as a browser does.
+fn confirm(browser: &mut Browser, prompt: &Response, password: &str) -> Response {
+    let (next, original) = (hidden_field(prompt, "next"), hidden_field(prompt, "original_request"));
     let fields = [("password", password), ("next", &next), ("original_request", &original)];
     browser.post("/account/confirm", &fields)
 }
 
-fn is_due(database: &Database) -> bool {
+fn is_deletion_due(database: &Database) -> bool {
     database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL") == 1
 }
 
 #[test]
-fn an_old_proof_asks_again_and_the_original_post_completes_afterwards() {
+fn an_old_authentication_asks_again_and_then_completes_the_original_post() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
-    database.db_execute(OLD);
-    let asked = browser.post("/account/delete", &[]);
-    assert_eq!(asked.status, 403);
-    assert!(asked.body.contains("<h1>Say who you are again</h1>"), "{}", asked.body);
-    assert!(!is_due(&database), "nothing is done yet");
+    database.db_execute(EXPIRE_AUTHENTICATION);
+    let prompt = browser.post("/account/delete", &[]);
+    assert_eq!(prompt.status, 403);
+    assert!(prompt.body.contains("<h1>Say who you are again</h1>"), "{}", prompt.body);
+    assert!(!is_deletion_due(&database), "nothing is done yet");
 
-    let wrong = confirm(&mut browser, &asked, "not the password");
+    let wrong = confirm(&mut browser, &prompt, "not the password");
     assert_eq!(wrong.status, 422);
     assert!(wrong.body.contains("That is not your password."));
     assert!(!wrong.body.contains("not the password"));
-    assert!(!is_due(&database));
+    assert!(!is_deletion_due(&database));
 
     let before = browser.cookies.clone();
-    let (next, original) = (hidden(&wrong, "next"), hidden(&wrong, "original_request"));
+    let (next, original) = (hidden_field(&wrong, "next"), hidden_field(&wrong, "original_request"));
     let fields = [("password", PASSWORD), ("next", &next), ("original_request", &original)];
     let right = browser.post("/account/confirm", &fields);
     assert_eq!((right.status, right.location()), (307, "/account/delete"), "{}", right.body);
     assert_ne!(browser.cookies, before, "the session has a new secret");
-    assert!(!is_due(&database), "it is the original that does it");
-    // What a browser does at a 307: the same body again.
+    assert!(!is_deletion_due(&database), "only the original request does it");
+    // After a 307 a browser sends the same body again.
     let done = browser.post(right.location(), &fields);
     assert_eq!((done.status, done.location()), (303, "/"), "{}", done.body);
-    assert!(is_due(&database));
+    assert!(is_deletion_due(&database));
     let events = database.db_texts("SELECT event FROM audit_events ORDER BY id");
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
     let expected = ["registered", "signed_in", "confirm_refused", "confirmed", "session_ended"];
@@ -62,13 +63,17 @@ fn an_old_proof_asks_again_and_the_original_post_completes_afterwards() {
 }
 
 #[test]
-fn a_page_that_was_asked_for_opens_afterwards_and_only_one_of_ours() {
+fn reauthentication_redirects_to_the_requested_page_and_never_to_another_site() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
-    let fresh = browser.get("/account/confirm?next=/account/profile");
-    assert_eq!((fresh.status, fresh.location()), (303, "/account/profile"), "fresh already");
-    let round = browser.get("/account/confirm?next=/account/confirm?next=x");
-    assert_eq!(round.location(), "/account", "not in circles");
+    let response = browser.get("/account/confirm?next=/account/profile");
+    assert_eq!(
+        (response.status, response.location()),
+        (303, "/account/profile"),
+        "recently authenticated"
+    );
+    let response = browser.get("/account/confirm?next=/account/confirm?next=x");
+    assert_eq!(response.location(), "/account", "no redirect loop");
     for (next, to) in [
         ("/account/sessions?x=1", "/account/sessions?x=1"),
         ("//evil.example", "/account"),
@@ -76,62 +81,62 @@ fn a_page_that_was_asked_for_opens_afterwards_and_only_one_of_ours() {
         ("/account/confirm", "/account"),
         ("", "/account"),
     ] {
-        database.db_execute(OLD);
-        let asked = browser.get(&format!("/account/confirm?{}", encode(&[("next", next)])));
-        assert_eq!(asked.status, 200, "{next}");
-        let done = confirm(&mut browser, &asked, PASSWORD);
+        database.db_execute(EXPIRE_AUTHENTICATION);
+        let prompt = browser.get(&format!("/account/confirm?{}", encode(&[("next", next)])));
+        assert_eq!(prompt.status, 200, "{next}");
+        let done = confirm(&mut browser, &prompt, PASSWORD);
         assert_eq!((done.status, done.location()), (303, to), "{next}");
     }
-    let stranger = server.browser().get("/account/confirm?next=/account/profile");
-    assert!(stranger.location().starts_with("/login?next="), "{stranger:?}");
+    let signed_out = server.browser().get("/account/confirm?next=/account/profile");
+    assert!(signed_out.location().starts_with("/login?next="), "{signed_out:?}");
     assert_eq!(server.browser().post("/account/export", &[]).location(), "/login");
 }
 
 #[test]
-fn freshness_is_per_session_and_counts_reauthentication_not_creation() {
+fn recent_authentication_is_per_session_and_not_its_creation_time() {
     let (server, database) = site();
-    let mut here = registered(&server, "ada@example.com");
-    database.db_execute(OLD);
-    let mut there = server.browser();
-    there.login("ada@example.com", PASSWORD);
-    assert_eq!(there.post("/account/export", &[]).status, 200, "signed in a moment ago");
-    assert_eq!(here.post("/account/export", &[]).status, 403, "that was somewhere else");
-    let asked = here.post("/account/export", &[]);
-    assert_eq!(confirm(&mut here, &asked, PASSWORD).status, 307);
-    assert_eq!(here.post("/account/export", &[]).status, 200);
-    // A session of yesterday with a proof of now is fresh, one of now with a proof of yesterday is not.
+    let mut first = registered(&server, "ada@example.com");
+    database.db_execute(EXPIRE_AUTHENTICATION);
+    let mut second = server.browser();
+    second.login("ada@example.com", PASSWORD);
+    assert_eq!(second.post("/account/export", &[]).status, 200, "signed in a moment ago");
+    assert_eq!(first.post("/account/export", &[]).status, 403, "the sign-in was on another device");
+    let prompt = first.post("/account/export", &[]);
+    assert_eq!(confirm(&mut first, &prompt, PASSWORD).status, 307);
+    assert_eq!(first.post("/account/export", &[]).status, 200);
+    // Only authenticated_at counts, not created_at.
     database.db_execute("UPDATE sessions SET created_at = now() - interval '20 hours'");
-    assert_eq!(here.post("/account/export", &[]).status, 200);
+    assert_eq!(first.post("/account/export", &[]).status, 200);
     database.db_execute(
         "UPDATE sessions SET created_at = now(), authenticated_at = now() - interval '20 hours'",
     );
-    assert_eq!(here.post("/account/export", &[]).status, 403);
+    assert_eq!(first.post("/account/export", &[]).status, 403);
     database.db_execute("UPDATE sessions SET authenticated_at = NULL");
-    assert_eq!(here.post("/account/export", &[]).status, 403);
+    assert_eq!(first.post("/account/export", &[]).status, 403);
     for (seconds, status) in [(14 * 60 + 30, 200), (15 * 60, 403)] {
         database.db_execute(&format!(
             "UPDATE sessions SET authenticated_at = now() - interval '{seconds} seconds'"
         ));
-        assert_eq!(here.post("/account/export", &[]).status, status, "{seconds} s");
+        assert_eq!(first.post("/account/export", &[]).status, status, "{seconds} s");
     }
 }
 
 #[test]
-fn a_sixth_copy_of_ones_data_has_to_wait() {
+fn the_sixth_data_export_is_rate_limited() {
     let (server, _database) = site();
     let mut ada = registered(&server, "ada@example.com");
     for _ in 0..5 {
         assert_eq!(ada.post("/account/export", &[]).status, 200);
     }
-    let answer = ada.post("/account/export", &[]);
-    assert_eq!(answer.status, 429);
-    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    let response = ada.post("/account/export", &[]);
+    assert_eq!(response.status, 429);
+    let wait: u64 = response.header("retry-after").unwrap().parse().unwrap();
     assert!((240..=300).contains(&wait), "{wait}");
-    assert!(ada.is_signed_in(), "only that has to wait");
+    assert!(ada.is_signed_in(), "only the export is rate limited");
 }
 
 #[test]
-fn what_was_mailed_is_no_fresh_proof_and_a_new_password_is() {
+fn mailed_codes_and_links_do_not_reauthenticate_and_a_password_change_does() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     for (number, by_code) in [true, false].into_iter().enumerate() {
@@ -139,19 +144,19 @@ fn what_was_mailed_is_no_fresh_proof_and_a_new_password_is() {
         let email = format!("ada@new{number}.example.com");
         assert_eq!(browser.post("/account/email", &[("email", &email)]).status, 303);
         let mail = db_mail(&database, "change_email", number + 1);
-        database.db_execute(OLD);
+        database.db_execute(EXPIRE_AUTHENTICATION);
         let before = browser.cookies["session"].clone();
-        let answer = if by_code {
+        let response = if by_code {
             browser.post("/account/email/code", &[("change_code", mail.text("code"))])
         } else {
             browser.post(&format!("/verify-email/{}", mail.text("token")), &[])
         };
-        assert_eq!((answer.status, answer.location()), (303, "/account/email"));
+        assert_eq!((response.status, response.location()), (303, "/account/email"));
         assert_ne!(browser.cookies["session"], before, "the session has a new secret");
         assert!(browser.is_signed_in());
-        assert_eq!(browser.post("/account/export", &[]).status, 403, "nobody said who they are");
+        assert_eq!(browser.post("/account/export", &[]).status, 403, "not reauthenticated");
         assert_eq!(browser.post("/account/delete", &[]).status, 403);
-        assert!(!is_due(&database));
+        assert!(!is_deletion_due(&database));
     }
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
     assert_eq!(browser.post("/account/password", &fields).status, 303);
@@ -159,19 +164,19 @@ fn what_was_mailed_is_no_fresh_proof_and_a_new_password_is() {
 }
 
 #[test]
-fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_late() {
+fn a_sealed_request_is_valid_only_unaltered_in_time_and_for_its_session_and_path() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
-    let mut ada_elsewhere = server.browser();
-    ada_elsewhere.login("ada@example.com", PASSWORD);
+    let mut ada_second = server.browser();
+    ada_second.login("ada@example.com", PASSWORD);
     let mut bob = registered(&server, "bob@example.com");
-    database.db_execute(OLD);
-    let asked = ada.post("/account/delete", &[]);
-    let original = hidden(&asked, "original_request");
+    database.db_execute(EXPIRE_AUTHENTICATION);
+    let prompt = ada.post("/account/delete", &[]);
+    let original = hidden_field(&prompt, "original_request");
     assert!(original.len() > 40);
     database.db_execute("UPDATE sessions SET authenticated_at = now()");
-    let nothing = |what: &str, answer: Answer| {
-        assert_eq!(answer.status, 400, "{what}: {}", answer.body);
+    let assert_rejected = |what: &str, response: Response| {
+        assert_eq!(response.status, 400, "{what}: {}", response.body);
         assert_eq!(
             database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL"),
             0,
@@ -185,105 +190,124 @@ fn a_sealed_request_does_nothing_in_another_session_for_another_path_altered_or_
             fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         browser.post(path, &fields)
     };
-    nothing("somebody else's session", send(&mut bob, "/account/delete", &original));
-    nothing("another session", send(&mut ada_elsewhere, "/account/delete", &original));
-    nothing("another path", send(&mut ada, "/account/delete/cancel", &original));
-    nothing("a query more", send(&mut ada, "/account/delete?x", &original));
+    assert_rejected("the session of another user", send(&mut bob, "/account/delete", &original));
+    assert_rejected("another session", send(&mut ada_second, "/account/delete", &original));
+    assert_rejected("another path", send(&mut ada, "/account/delete/cancel", &original));
+    assert_rejected("an additional query", send(&mut ada, "/account/delete?x", &original));
     for place in [0, 20, original.len() / 2, original.len() - 3] {
         let mut altered = original.clone().into_bytes();
         altered[place] = if altered[place] == b'A' { b'B' } else { b'A' };
         let altered = String::from_utf8(altered).unwrap();
-        nothing("altered", send(&mut ada, "/account/delete", &altered));
+        assert_rejected("altered", send(&mut ada, "/account/delete", &altered));
     }
-    nothing("empty", send(&mut ada, "/account/delete", ""));
-    nothing(
-        "made up",
+    assert_rejected("empty", send(&mut ada, "/account/delete", ""));
+    assert_rejected(
+        "forged",
         send(&mut ada, "/account/delete", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
     );
     let twice = [("original_request", original.as_str()), ("original_request", original.as_str())];
-    nothing("twice", ada.post("/account/delete", &twice));
-    // Nor does the page that asks send on what would do nothing.
+    assert_rejected("twice", ada.post("/account/delete", &twice));
+    // The reauthentication form does not redirect to a request that would be rejected.
     let fields =
         [("password", PASSWORD), ("next", "/account/profile"), ("original_request", &original)];
-    let on = ada.post("/account/confirm", &fields);
-    assert_eq!((on.status, on.location()), (303, "/account"), "another path");
+    let response = ada.post("/account/confirm", &fields);
+    assert_eq!((response.status, response.location()), (303, "/account"), "another path");
     database.db_execute("UPDATE sessions SET created_at = created_at - interval '16 minutes'");
-    nothing("late", send(&mut ada, "/account/delete", &original));
+    assert_rejected("late", send(&mut ada, "/account/delete", &original));
     let fields =
         [("password", PASSWORD), ("next", "/account/delete"), ("original_request", &original)];
-    let on = ada.post("/account/confirm", &fields);
-    assert_eq!((on.status, on.location()), (303, "/account"), "late");
+    let response = ada.post("/account/confirm", &fields);
+    assert_eq!((response.status, response.location()), (303, "/account"), "late");
     assert!(ada.get("/account").body.contains("Too much time passed, so nothing was done."));
     database.db_execute("UPDATE sessions SET created_at = created_at + interval '16 minutes'");
     assert_eq!(
         send(&mut ada, "/account/delete", &original).status,
         303,
-        "and in its own place it works"
+        "it is valid for its own session and path"
     );
 }
 
 #[test]
-fn a_request_that_is_too_large_to_be_carried_is_refused() {
+fn a_request_too_large_to_be_resumed_is_rejected() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
-    database.db_execute(OLD);
+    database.db_execute(EXPIRE_AUTHENTICATION);
     let large = "x".repeat(33 * 1024);
     assert_eq!(browser.post("/account/export", &[("a", &large)]).status, 413);
     let fits = "x".repeat(31 * 1024);
-    let asked = browser.post("/account/export", &[("a", &fits)]);
-    assert_eq!(asked.status, 403);
-    assert_eq!(confirm(&mut browser, &asked, PASSWORD).status, 307, "and fits into the next form");
-    let trickled = browser.send("POST", "/account/export", &[("Content-Type", "text/plain")], "x");
-    assert_eq!(trickled.status, 415);
+    let prompt = browser.post("/account/export", &[("a", &fits)]);
+    assert_eq!(prompt.status, 403);
+    assert_eq!(
+        confirm(&mut browser, &prompt, PASSWORD).status,
+        307,
+        "the sealed request fits into the form"
+    );
+    let wrong_type =
+        browser.send("POST", "/account/export", &[("Content-Type", "text/plain")], "x");
+    assert_eq!(wrong_type.status, 415);
 }
 
 #[test]
-fn saying_who_you_are_gives_a_new_secret_and_the_old_cookie_is_dead_on_every_server() {
+fn reauthentication_rotates_the_cookie_and_every_server_rejects_the_old_one() {
     let database = Database::new();
-    let servers = [Server::start(&database, &[]).trusts(), Server::start(&database, &[]).trusts()];
+    let servers =
+        [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
     let mut browser = registered(&servers[0], "ada@example.com");
     let old = browser.clone();
     for server in &servers {
-        assert!(old.at(&server.address).is_signed_in());
+        assert!(old.on_server(&server.addr).is_signed_in());
     }
-    database.db_execute(OLD);
-    let asked = browser.get("/account/confirm?next=/account");
-    assert_eq!(confirm(&mut browser, &asked, PASSWORD).status, 303);
+    database.db_execute(EXPIRE_AUTHENTICATION);
+    let prompt = browser.get("/account/confirm?next=/account");
+    assert_eq!(confirm(&mut browser, &prompt, PASSWORD).status, 303);
     for server in &servers {
-        assert!(!old.at(&server.address).is_signed_in(), "the old cookie");
-        let mut here = browser.at(&server.address);
-        assert_eq!(here.post("/account/export", &[]).status, 200, "fresh here too");
+        assert!(!old.on_server(&server.addr).is_signed_in(), "the old cookie");
+        let mut first = browser.on_server(&server.addr);
+        assert_eq!(
+            first.post("/account/export", &[]).status,
+            200,
+            "recently authenticated on every server"
+        );
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
 }
 
 #[test]
-fn a_wrong_password_proves_nothing_ends_nothing_and_is_in_the_trail() {
+fn a_wrong_password_changes_nothing_and_is_in_the_audit_log() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
-    database.db_execute(OLD);
+    database.db_execute(EXPIRE_AUTHENTICATION);
     let cookies = browser.cookies.clone();
     for wrong in ["not it", "", &"x".repeat(2000)] {
-        let answer = browser.post("/account/confirm", &[("password", wrong), ("next", "/account")]);
-        assert_eq!(answer.status, 422);
+        let response =
+            browser.post("/account/confirm", &[("password", wrong), ("next", "/account")]);
+        assert_eq!(response.status, 422);
     }
     assert_eq!(browser.post("/account/confirm", &[]).status, 422, "no field at all");
     assert_eq!(browser.post("/account/export", &[]).status, 403);
     assert_eq!(browser.cookies, cookies);
     assert!(browser.is_signed_in());
-    let seen = database.db_texts(
+    let recorded = database.db_texts(
         "SELECT details->>'why' || ' ' || (session_id = (SELECT id FROM sessions))::text
            FROM audit_events WHERE event = 'confirm_refused'",
     );
-    assert_eq!(seen, ["wrong_password true"], "what can not be a password is not compared");
+    assert_eq!(
+        recorded,
+        ["wrong_password true"],
+        "input that cannot be a password is not compared"
+    );
     let change = [("current_password", "not it"), ("new_password", "seven umbrellas in the hall")];
     assert_eq!(browser.post("/account/password", &change).status, 422);
     let refused = "SELECT count(*) FROM audit_events WHERE event = 'confirm_refused'";
-    assert_eq!(database.db_count(refused), 2, "guessing by the other page is seen as well");
+    assert_eq!(
+        database.db_count(refused),
+        2,
+        "wrong guesses on the password page are recorded as well"
+    );
 }
 
 #[test]
-fn an_export_holds_everything_about_the_person_and_nothing_that_opens_anything() {
+fn an_export_contains_all_data_of_the_user_and_no_credentials() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     registered(&server, "bob@example.com");
@@ -341,7 +365,7 @@ fn an_export_holds_everything_about_the_person_and_nothing_that_opens_anything()
         assert!(kinds.iter().any(|known| *known == kind), "{kind}: {kinds:?}");
     }
     assert_eq!(data["mailed_links"][0]["purpose"], "verify_email");
-    assert!(!file.body.contains("bob@"), "nobody else");
+    assert!(!file.body.contains("bob@"), "no data of other users");
     let secrets = database.db_texts(
         "SELECT password_hash FROM users UNION ALL SELECT encode(token_digest, 'hex') FROM sessions
           UNION ALL SELECT encode(token_digest, 'hex') FROM email_tokens UNION ALL SELECT encode(sealed, 'hex') FROM mail_outbox",

@@ -1,4 +1,4 @@
-//! What goes wrong underneath: the database away, the process killed, the process told to stop.
+//! Outages: PostgreSQL is down or hangs, the server is killed, the server is stopped by a signal.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,33 +6,33 @@ use std::time::{Duration, Instant};
 
 use frontdesk::db::cluster::Cluster;
 
-use crate::bystander::Bystander;
+use crate::idle_server::IdleServer;
+use crate::support::breakpoint::{Breakpoint, db_kill_at};
 use crate::support::browser::encode;
 use crate::support::folder::new_folder;
-use crate::support::kill::{Hold, db_killed_at};
 use crate::support::mail::db_mail;
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
-use crate::{alone, until};
+use crate::{exclusive, wait_until};
 
 #[test]
-fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
-    let _alone = alone();
-    let bystander = Bystander::new();
+fn a_postgresql_outage_is_answered_with_503_and_signs_no_one_out() {
+    let _exclusive = exclusive();
+    let idle = IdleServer::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let folder = new_folder("away");
+    let folder = new_folder("outage");
     let start = || runtime.block_on(Cluster::start(&folder)).unwrap();
     let cluster = start();
     let url = cluster.url().to_owned();
     let server =
-        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+        Server::start_with(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let mut browser = server.browser();
     browser.register("ada@example.com");
     let cookies = browser.cookies.clone();
     runtime.block_on(cluster.stop()).unwrap();
 
     for path in ["/account", "/account/sessions", "/"] {
-        let (answer, took) = bystander.timed(|| browser.get(path));
+        let (answer, took) = idle.timed(|| browser.get(path));
         assert_eq!(answer.status, 503, "{path}");
         assert!(took < Duration::from_secs(3), "{path} took {took:?}");
         assert!(answer.header("retry-after").is_some() && answer.header("refresh").is_some());
@@ -40,18 +40,22 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
         assert!(answer.body.contains("Nobody was signed out by this. This page tries again"));
         assert!(answer.cookies().is_empty(), "{:?}", answer.cookies());
     }
-    let (sent, took) = bystander.timed(|| server.browser().login("ada@example.com", PASSWORD));
-    assert_eq!((sent.status, sent.header("refresh")), (503, None), "nothing is sent twice");
-    assert!(sent.header("retry-after").is_some() && !sent.body.contains("Try again"));
-    assert!(sent.body.contains("What you sent may not have been done"));
-    assert!(took < Duration::from_secs(3), "signing in took {took:?}");
-    assert_eq!(server.browser().get("/").status, 200, "strangers still see the start page");
+    let (posted, took) = idle.timed(|| server.browser().login("ada@example.com", PASSWORD));
+    assert_eq!((posted.status, posted.header("refresh")), (503, None), "a POST is never repeated");
+    assert!(posted.header("retry-after").is_some() && !posted.body.contains("Try again"));
+    assert!(posted.body.contains("What you sent may not have been done"));
+    assert!(took < Duration::from_secs(3), "the sign-in took {took:?}");
+    assert_eq!(
+        server.browser().get("/").status,
+        200,
+        "visitors without a session still see the start page"
+    );
     assert_eq!(server.browser().get("/healthz").status, 200);
     assert_eq!(server.browser().get("/readyz").status, 503);
 
     let cluster = start();
-    let (_, back) = bystander.timed(|| until(|| browser.get("/account").status == 200));
-    println!("back {back:?} after PostgreSQL");
+    let (_, back) = idle.timed(|| wait_until(|| browser.get("/account").status == 200));
+    println!("pages were served again {back:?} after PostgreSQL");
     assert!(back < Duration::from_secs(2), "{back:?}");
     assert_eq!(browser.cookies, cookies);
     drop(server);
@@ -59,8 +63,8 @@ fn while_postgresql_is_away_pages_say_so_and_nobody_is_signed_out() {
 }
 
 #[test]
-fn a_start_does_not_wait_for_the_postgresql_of_another_folder_that_a_stale_file_names() {
-    let _alone = alone();
+fn a_stale_pid_file_naming_another_folders_postgresql_does_not_delay_the_start() {
+    let _exclusive = exclusive();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (other_folder, folder) = (new_folder("stale-other"), new_folder("stale"));
     let other = runtime.block_on(Cluster::start(&other_folder)).unwrap();
@@ -68,14 +72,14 @@ fn a_start_does_not_wait_for_the_postgresql_of_another_folder_that_a_stale_file_
     let text = std::fs::read_to_string(pid_file(&other_folder)).unwrap();
     let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
     runtime.block_on(cluster.stop()).unwrap();
-    // As a copy of the folder has it, and as a number that was used again.
+    // The file as in a copied folder, and as if the process number had been reused.
     let data = |folder: &Path| folder.join("database/postgres").display().to_string();
     for stale in [text.clone(), text.replace(&data(&other_folder), &data(&folder))] {
         std::fs::write(pid_file(&folder), stale).unwrap();
         let began = Instant::now();
         let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
         let took = began.elapsed();
-        println!("with a stale file it started in {took:?}");
+        println!("with a stale pid file PostgreSQL started in {took:?}");
         assert!(took < Duration::from_secs(5), "{took:?}");
         runtime.block_on(cluster.stop()).unwrap();
     }
@@ -85,15 +89,15 @@ fn a_start_does_not_wait_for_the_postgresql_of_another_folder_that_a_stale_file_
 }
 
 #[test]
-fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
-    let _alone = alone();
-    let bystander = Bystander::new();
+fn a_hanging_postgresql_is_answered_with_503_within_three_seconds() {
+    let _exclusive = exclusive();
+    let idle = IdleServer::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = new_folder("hangs");
     let cluster = runtime.block_on(Cluster::start(&folder)).unwrap();
     let url = cluster.url().to_owned();
     let server =
-        Server::start_bare(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+        Server::start_with(&[("DATABASE_URL", &url), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
     let mut browser = server.browser();
     browser.register("ada@example.com");
     let pid_file = cluster.data_dir().join("database/postgres/postmaster.pid");
@@ -103,21 +107,21 @@ fn a_postgresql_that_hangs_is_a_503_within_three_seconds_too() {
         Command::new("kill").args([name, &postmaster]).status().unwrap();
     };
     signal("-STOP");
-    let (answer, took) = bystander.timed(|| browser.get("/account"));
+    let (answer, took) = idle.timed(|| browser.get("/account"));
     signal("-CONT");
     assert_eq!(answer.status, 503);
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(answer.cookies().is_empty());
-    let (_, back) = bystander.timed(|| until(|| browser.get("/account").status == 200));
+    let (_, back) = idle.timed(|| wait_until(|| browser.get("/account").status == 200));
     assert!(back < Duration::from_secs(2), "{back:?}");
     drop(server);
     runtime.block_on(cluster.stop()).unwrap();
 }
 
 #[test]
-fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() {
-    let _alone = alone();
-    // Where the server is stopped: each trigger waits for a lock that the test holds.
+fn a_password_change_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
+    let _exclusive = exclusive();
+    // Where the server is killed: each trigger waits for a lock that the test holds.
     let stops = [
         ("users", "BEFORE UPDATE"),
         ("users", "AFTER UPDATE"),
@@ -141,8 +145,8 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
         server.browser().login("ada@example.com", PASSWORD);
         server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
         db_mail(&database, "reset_password", 1);
-        // The secret is taken anew, so that nothing is due to be written but by the change.
-        let mut own = here.clone();
+        // The copy keeps the cookie from before the change.
+        let mut copy = here.clone();
         let fingerprint = |database: &Database| {
             database.db_texts(
                 "SELECT u.password_hash || ' ' || string_agg(encode(s.token_digest, 'hex'), ' ' ORDER BY s.created_at)
@@ -150,7 +154,7 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
             )[0].clone()
         };
         let old = fingerprint(&database);
-        db_killed_at(&database, &mut server, (table, moment), here, |browser| {
+        db_kill_at(&database, &mut server, (table, moment), here, |browser| {
             let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
             let form = [("Content-Type", "application/x-www-form-urlencoded")];
             browser.try_send("POST", "/account/password", &form, &encode(&fields)).ok()
@@ -158,36 +162,36 @@ fn killed_at_any_statement_of_a_password_change_all_of_it_happened_or_nothing() 
         let now = fingerprint(&database);
         let changed =
             database.db_count("SELECT count(*) FROM audit_events WHERE event = 'password_changed'");
-        // Never changed without being told, nor with an older link still good.
-        let told = "SELECT count(*) FROM mail_outbox WHERE kind = 'password_changed'";
-        assert_eq!(database.db_count(told), changed, "{table} {moment}");
+        // A committed change always has its mail, and the older reset link no longer works.
+        let mails = "SELECT count(*) FROM mail_outbox WHERE kind = 'password_changed'";
+        assert_eq!(database.db_count(mails), changed, "{table} {moment}");
         let links = "SELECT count(*) FROM email_tokens WHERE purpose = 'reset_password'";
         assert_eq!(database.db_count(links), 1 - changed, "{table} {moment}");
-        let anew = Server::start(&database, &[]);
-        own.address = anew.address.clone();
+        let restarted = Server::start(&database, &[]);
+        copy.addr = restarted.addr.clone();
         if changed == 0 {
             before += 1;
             assert_eq!(now, old, "{table} {moment}");
-            assert!(own.is_signed_in());
-            assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+            assert!(copy.is_signed_in());
+            assert_eq!(restarted.browser().login("ada@example.com", PASSWORD).status, 303);
         } else {
             after += 1;
-            assert!(!own.is_signed_in(), "{table} {moment}");
+            assert!(!copy.is_signed_in(), "{table} {moment}");
             assert_eq!(now.split(' ').count(), 2, "one session is left");
             assert!(old.split(' ').all(|part| !now.contains(part)), "{table} {moment}");
-            assert_eq!(anew.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
+            assert_eq!(restarted.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
         }
     }
     println!(
-        "killed at {} moments: {before} times nothing had happened, {after} times all",
+        "killed at {} points: {before} times nothing was committed, {after} times everything",
         stops.len()
     );
 }
 
 #[test]
-fn killed_at_any_statement_of_a_sign_in_all_of_it_happened_or_nothing() {
-    let _alone = alone();
-    // On a new device, in a browser that is signed in to another account.
+fn a_sign_in_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
+    let _exclusive = exclusive();
+    // The sign-in is on a new device, in a browser that is signed in to another account.
     let stops = [
         ("mail_outbox", "BEFORE INSERT"),
         ("mail_outbox", "AFTER INSERT"),
@@ -208,8 +212,8 @@ fn killed_at_any_statement_of_a_sign_in_all_of_it_happened_or_nothing() {
         database.db_execute(
             "DELETE FROM sessions s USING users u WHERE u.id = s.user_id AND u.email = 'ada@example.com'",
         );
-        let mut own = bob.clone();
-        db_killed_at(&database, &mut server, (table, moment), bob, |browser| {
+        let mut copy = bob.clone();
+        db_kill_at(&database, &mut server, (table, moment), bob, |browser| {
             let fields = [("email", "ada@example.com"), ("password", PASSWORD)];
             let form = [("Content-Type", "application/x-www-form-urlencoded")];
             browser.try_send("POST", "/login", &form, &encode(&fields)).ok()
@@ -220,22 +224,25 @@ fn killed_at_any_statement_of_a_sign_in_all_of_it_happened_or_nothing() {
         assert_eq!(count(&format!("{of} 'bob@example.com'")), 1 - new, "{table} {moment}");
         let ended = "audit_events WHERE event = 'session_ended' AND details->>'cause' = 'replaced'";
         assert_eq!(count(ended), new, "{table} {moment}");
-        // Two are of the registrations.
+        // Two events are those of the registrations.
         assert_eq!(count("audit_events WHERE event = 'signed_in'"), 2 + new, "{table} {moment}");
         assert_eq!(count("mail_outbox WHERE kind = 'new_device'"), new, "{table} {moment}");
-        let anew = Server::start(&database, &[]);
-        own.address = anew.address.clone();
-        assert_eq!(own.is_signed_in(), new == 0, "{table} {moment}");
-        assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+        let restarted = Server::start(&database, &[]);
+        copy.addr = restarted.addr.clone();
+        assert_eq!(copy.is_signed_in(), new == 0, "{table} {moment}");
+        assert_eq!(restarted.browser().login("ada@example.com", PASSWORD).status, 303);
         if new == 0 { before += 1 } else { after += 1 }
     }
     assert!(before > 0 && after > 0, "{before} {after}");
-    println!("killed at {} moments: {before} times nothing, {after} times all", stops.len());
+    println!(
+        "killed at {} points: {before} times nothing was committed, {after} times everything",
+        stops.len()
+    );
 }
 
 #[test]
-fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written() {
-    let _alone = alone();
+fn a_graceful_stop_finishes_requests_in_flight_and_flushes_pending_updates() {
+    let _exclusive = exclusive();
     for signal in ["TERM", "INT"] {
         let database = Database::new();
         let settings = [("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")];
@@ -245,20 +252,21 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
             .db_execute("UPDATE sessions SET last_seen_at = last_seen_at - interval '30 seconds'");
         let seen = "SELECT EXTRACT(EPOCH FROM now() - last_seen_at)::bigint FROM sessions";
         assert!(browser.is_signed_in());
-        assert!(database.db_count(seen) >= 30, "not yet due");
-        // Told when it has every request and can finish none: what still waits to be taken may be reset.
-        let hold = Hold::db_at(&database, ("sessions", "BEFORE INSERT"));
+        assert!(database.db_count(seen) >= 30, "the update is still pending");
+        // The signal is sent while all eight requests wait for the lock: a connection that is not yet
+        // accepted may be reset.
+        let hold = Breakpoint::db_at(&database, ("sessions", "BEFORE INSERT"));
         let in_flight: Vec<_> = (0..8)
             .map(|number| {
-                let mut other = Browser::new(&server.address);
-                // More at once from one address would be told to slow down.
-                let address = format!("203.0.113.{number}");
+                let mut other = Browser::new(&server.addr);
+                // So many sign-ins from one IP address at the same time would be rate-limited.
+                let ip = format!("203.0.113.{number}");
                 std::thread::spawn(move || {
-                    other.login_from(&address, "ada@example.com", PASSWORD).status
+                    other.login_from(&ip, "ada@example.com", PASSWORD).status
                 })
             })
             .collect();
-        hold.until_waiting(8);
+        hold.until_reached(8);
         server.signal(signal);
         hold.release();
         let code = server.ended();
@@ -271,15 +279,15 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_writes_what_is_to_be_written()
             .db_count("SELECT EXTRACT(EPOCH FROM now() - min(last_seen_at))::bigint FROM sessions");
         assert!(
             oldest < 30,
-            "activity was not written at the end ({oldest} s ago):\n{}",
+            "last-seen times were not written on stop ({oldest} s ago):\n{}",
             server.log()
         );
     }
 }
 
 #[test]
-fn told_to_stop_it_leaves_a_purge_of_hours_where_it_is() {
-    let _alone = alone();
+fn a_graceful_stop_interrupts_a_long_purge() {
+    let _exclusive = exclusive();
     let database = Database::new();
     database.db_execute(
         "INSERT INTO sessions (token_digest, id, expires_at, absolute_expires_at, idle_timeout)
@@ -288,21 +296,21 @@ fn told_to_stop_it_leaves_a_purge_of_hours_where_it_is() {
     );
     let mut server = Server::start(&database, &[]);
     let rows = "SELECT count(*) FROM sessions";
-    until(|| database.db_count(rows) < 200_000);
+    wait_until(|| database.db_count(rows) < 200_000);
     server.signal("TERM");
     let began = Instant::now();
     assert_eq!(server.ended(), Some(0), "{}", server.log());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(database.db_count(rows) > 0, "it had come to its end");
+    assert!(database.db_count(rows) > 0, "the purge had already finished");
     assert!(!server.log().contains("stopping at once"), "{}", server.log());
 }
 
 #[test]
-fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
-    let _alone = alone();
+fn a_second_signal_stops_without_waiting_for_requests_in_flight() {
+    let _exclusive = exclusive();
     let (mut server, database) = site();
     registered(&server, "ada@example.com");
-    let held = database.db_hold("LOCK TABLE users IN ACCESS EXCLUSIVE MODE");
+    let held = database.db_begin("LOCK TABLE users IN ACCESS EXCLUSIVE MODE");
     let mut browser = server.browser();
     let asked = std::thread::spawn(move || {
         let fields = crate::support::browser::encode(&[
@@ -316,22 +324,22 @@ fn a_second_signal_ends_the_waiting_for_what_is_in_flight() {
             &fields,
         )
     });
-    until(|| {
+    wait_until(|| {
         database.db_count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
     });
     server.signal("TERM");
-    until(|| server.log().contains("stopping: finishing what is in flight"));
+    wait_until(|| server.log().contains("stopping: finishing what is in flight"));
     server.signal("TERM");
     assert_eq!(server.ended(), Some(0));
     assert!(server.log().contains("stopping at once"), "{}", server.log());
     asked.join().unwrap().ok();
-    held.let_go();
+    held.rollback();
 }
 
 #[test]
-fn settings_that_are_wrong_are_said_at_once_and_nothing_starts() {
-    let _alone = alone();
-    let said = Server::start_bare(&[
+fn wrong_settings_are_all_reported_and_the_server_does_not_start() {
+    let _exclusive = exclusive();
+    let log = Server::start_with(&[
         ("FRONTDESK_PUBLIC_URL", "http://desk.example.com"),
         ("FRONTDESK_SESION_IDLE_TIMEOUT", "2h"),
         ("FRONTDESK_LOG", "xml"),
@@ -343,13 +351,13 @@ fn settings_that_are_wrong_are_said_at_once_and_nothing_starts() {
         "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?",
         "takes text or json",
     ] {
-        assert!(said.contains(word), "{said}");
+        assert!(log.contains(word), "{log}");
     }
-    let away = Server::start_bare(&[
+    let log = Server::start_with(&[
         ("DATABASE_URL", "postgres://desk:hunter2@127.0.0.1:1/desk"),
         ("FRONTDESK_SECRET_KEYS", KEY),
     ])
     .err()
     .unwrap();
-    assert!(away.contains("PostgreSQL does not answer") && !away.contains("hunter2"), "{away}");
+    assert!(log.contains("PostgreSQL does not answer") && !log.contains("hunter2"), "{log}");
 }

@@ -1,4 +1,4 @@
-//! The trail, as people and operators read it, and how long it and the rest is kept.
+//! The audit log as users and operators read it, and its retention and that of other rows.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::server::KEY;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 #[test]
-fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
+fn users_see_their_own_audit_events_in_plain_words_newest_first() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
@@ -38,12 +38,13 @@ fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
     let mut at = 0;
     for words in words {
         let found = page.body[at..].find(&format!("<h2>{words}"));
-        at +=
-            found.unwrap_or_else(|| panic!("{words} is not there in its turn:\n{}", page.body)) + 1;
+        at += found
+            .unwrap_or_else(|| panic!("{words} is missing at this position:\n{}", page.body))
+            + 1;
     }
     assert!(page.body.contains("curl") && page.body.contains("Firefox on Linux"));
     assert!(page.body.contains("127.0.0.1") && page.body.contains("This session"));
-    assert!(!page.body.contains("disabled"), "that was somebody else's");
+    assert!(!page.body.contains("disabled"), "an event of another user");
     assert!(!bob.is_signed_in());
     bob.login("bob@example.com", PASSWORD);
     let page = bob.get("/account/activity");
@@ -53,7 +54,7 @@ fn people_see_what_happened_to_their_own_account_in_plain_words_newest_first() {
 }
 
 #[test]
-fn a_session_that_ran_out_ends_in_the_trail_when_it_ran_out() {
+fn an_expired_session_is_logged_with_the_time_of_its_expiry() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     drop(server);
@@ -71,11 +72,11 @@ fn a_session_that_ran_out_ends_in_the_trail_when_it_ran_out() {
 }
 
 #[test]
-fn the_page_of_activity_goes_on_with_older_events_and_ends() {
+fn the_activity_page_pages_through_older_events_to_the_end() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
     let mut bob = registered(&server, "bob@example.com");
-    // Two at the same moment, on both sides of a page's end.
+    // Pairs of events with the same time, so that a page ends between the two of a pair.
     database.db_execute(
         "INSERT INTO audit_events (event, user_id, occurred_at, details)
          SELECT 'sign_in_refused', id, now() - (n / 2) * interval '1 minute' - interval '1 hour', '{\"why\": \"wrong_password\"}'
@@ -93,19 +94,23 @@ fn the_page_of_activity_goes_on_with_older_events_and_ends() {
             Some(before) => path = format!("/account/activity?before={before}"),
             None => break,
         }
-        assert!(pages < 10, "it does not end");
+        assert!(pages < 10, "the pages do not end");
     }
     assert_eq!((pages, lines), (3, 72), "each event once");
-    assert!(bob.get(&path).body.contains("There is nothing older."), "of somebody else: nothing");
-    for odd in ["0", "-1", "x", "9223372036854775808", "1;DROP", "%00", ""] {
-        assert_eq!(ada.get(&format!("/account/activity?before={odd}")).status, 200, "{odd}");
+    assert!(bob.get(&path).body.contains("There is nothing older."), "no events of another user");
+    for invalid in ["0", "-1", "x", "9223372036854775808", "1;DROP", "%00", ""] {
+        assert_eq!(
+            ada.get(&format!("/account/activity?before={invalid}")).status,
+            200,
+            "{invalid}"
+        );
     }
     database.db_execute("DELETE FROM audit_events");
     assert!(ada.get("/account/activity").body.contains("Nothing has happened lately."));
 }
 
 #[test]
-fn an_operator_filters_the_trail_and_reads_it_as_lines_of_json() {
+fn an_operator_can_filter_the_audit_log_and_read_it_as_json_lines() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     registered(&server, "bob@example.com");
@@ -115,9 +120,9 @@ fn an_operator_filters_the_trail_and_reads_it_as_lines_of_json() {
         "UPDATE audit_events SET occurred_at = now() - interval '3 hours' WHERE event = 'registered'",
     );
     let lines = |arguments: &[&str]| -> Vec<Value> {
-        let said = run(&database, &[&["audit", "--json"], arguments].concat(), "");
-        assert!(said.code == 0 || said.out.is_empty(), "{}", said.error);
-        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let output = run(&database, &[&["audit", "--json"], arguments].concat(), "");
+        assert!(output.code == 0 || output.out.is_empty(), "{}", output.error);
+        output.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     assert_eq!(lines(&[]).len(), 6);
     assert_eq!(lines(&["--user", "ADA@example.com"]).len(), 3);
@@ -140,7 +145,7 @@ fn an_operator_filters_the_trail_and_reads_it_as_lines_of_json() {
 }
 
 #[test]
-fn following_the_trail_shows_each_event_once_also_those_of_transactions_that_end_late() {
+fn following_the_audit_log_shows_each_event_once_even_if_committed_late() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
@@ -157,25 +162,25 @@ fn following_the_trail_shows_each_event_once_also_those_of_transactions_that_end
         let line: Value = serde_json::from_str(&line).unwrap();
         line["event"].as_str().unwrap().to_owned()
     };
-    assert_eq!([next(), next()], ["registered", "signed_in"], "what was there, oldest first");
+    assert_eq!([next(), next()], ["registered", "signed_in"], "existing events, oldest first");
     let _on = database.runtime.enter();
     let mut late = database.runtime.block_on(database.pool.acquire()).unwrap();
-    let mut say = |sql: &'static str| {
+    let mut execute = |sql: &'static str| {
         database.runtime.block_on(sqlx::query(sql).execute(&mut *late)).unwrap();
     };
-    say("BEGIN");
-    say("INSERT INTO audit_events (event) VALUES ('late_one')");
+    execute("BEGIN");
+    execute("INSERT INTO audit_events (event) VALUES ('late_one')");
     server.browser().login("ada@example.com", "not the password");
     assert_eq!(next(), "sign_in_refused");
-    say("COMMIT");
-    assert_eq!(next(), "late_one", "with a lower number than what was shown before");
+    execute("COMMIT");
+    assert_eq!(next(), "late_one", "although its id is lower than one shown before");
     server.browser().login("ada@example.com", PASSWORD);
     assert_eq!(next(), "signed_in");
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-/// A row of each kind that is over, and one that is not.
+/// Inserts expired and unexpired rows into each table.
 fn fill(database: &Database) {
     for sql in [
         "INSERT INTO audit_events (event, occurred_at) SELECT 'old_one', now() - interval '31 days' FROM generate_series(1, 2500)",
@@ -195,7 +200,7 @@ fn fill(database: &Database) {
 }
 
 #[test]
-fn what_is_over_goes_by_itself_and_nothing_else_does() {
+fn expired_rows_of_every_table_are_purged_automatically_and_no_others() {
     let database = Database::new();
     {
         let server = Server::start(&database, &[]);
@@ -223,7 +228,7 @@ fn what_is_over_goes_by_itself_and_nothing_else_does() {
 }
 
 #[test]
-fn the_trail_is_never_shortened_below_a_week_and_only_one_server_purges_at_a_time() {
+fn the_audit_log_keeps_at_least_a_week_and_one_server_purges_it_at_a_time() {
     let database = Database::new();
     for sql in [
         "INSERT INTO audit_events (event, occurred_at) VALUES ('six_days', now() - interval '6 days')",
@@ -233,13 +238,14 @@ fn the_trail_is_never_shortened_below_a_week_and_only_one_server_purges_at_a_tim
     }
     let _on = database.runtime.enter();
     let mut other = database.runtime.block_on(database.pool.acquire()).unwrap();
-    let mut say = |sql: &'static str| {
+    let mut execute = |sql: &'static str| {
         database.runtime.block_on(sqlx::query(sql).execute(&mut *other)).unwrap();
     };
-    say("SELECT pg_advisory_lock(('x66726f6e7464686b'::bit(64))::bigint)");
+    execute("SELECT pg_advisory_lock(('x66726f6e7464686b'::bit(64))::bigint)");
     let settings = [("FRONTDESK_PURGE_INTERVAL", "1s"), ("FRONTDESK_AUDIT_RETENTION", "7d")];
     let server = Server::start(&database, &settings);
-    // A round is over when the account that is due is gone; the trail was somebody else's turn.
+    // A round of the purge is over when the account due for deletion is deleted; the audit log was locked by
+    // another purger.
     registered(&server, "ada@example.com");
     database.db_execute("UPDATE users SET deletion_due_at = now()");
     let began = std::time::Instant::now();
@@ -247,8 +253,8 @@ fn the_trail_is_never_shortened_below_a_week_and_only_one_server_purges_at_a_tim
         assert!(began.elapsed().as_secs() < 20, "{}", server.log());
     }
     let count = "SELECT count(*) FROM audit_events WHERE event LIKE '%days'";
-    assert_eq!(database.db_count(count), 2, "another purger was at it");
-    say("SELECT pg_advisory_unlock_all()");
+    assert_eq!(database.db_count(count), 2, "another purger holds the lock");
+    execute("SELECT pg_advisory_unlock_all()");
     let began = std::time::Instant::now();
     while database.db_count(count) > 1 {
         assert!(began.elapsed().as_secs() < 20, "{}", server.log());

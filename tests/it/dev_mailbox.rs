@@ -1,11 +1,11 @@
-//! `/dev/mailbox`: there for whoever develops on this machine, and for nobody else.
+//! `/dev/mailbox` exists only on a development machine.
 
 use crate::mail::{TOKEN, changed, mailing, reset};
 use crate::support::smtp::{Smtp, Tls, until};
 use crate::support::{Database, Server, site};
 
 #[test]
-fn without_a_mail_server_the_mailbox_shows_mail_with_links_that_can_be_clicked() {
+fn the_dev_mailbox_shows_mail_with_clickable_links_without_a_mail_server() {
     let (server, database) = site();
     let mut browser = server.browser();
     assert!(browser.get("/dev/mailbox").body.contains("Nothing yet"));
@@ -36,9 +36,9 @@ fn without_a_mail_server_the_mailbox_shows_mail_with_links_that_can_be_clicked()
 }
 
 #[test]
-fn the_mailbox_does_not_exist_elsewhere() {
+fn the_dev_mailbox_does_not_exist_with_a_mail_server_or_a_public_url() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::Upgraded);
+    let smtp = Smtp::start(Tls::StartTls);
     let nowhere = Server::start(&database, &[]).browser().get("/nowhere");
     for server in [
         mailing(&database, &smtp, &[]),
@@ -53,14 +53,14 @@ fn the_mailbox_does_not_exist_elsewhere() {
 }
 
 #[test]
-fn a_page_elsewhere_whose_name_is_pointed_here_does_not_get_the_mailbox() {
+fn dns_rebinding_does_not_reach_the_dev_mailbox() {
     let (server, _database) = site();
     for (host, status) in
         [("evil.example", 404), ("127.0.0.1.evil.example:8080", 404), ("localhost:8080", 200)]
     {
         let head =
             format!("GET /dev/mailbox HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let answer = crate::support::raw(&server.address, head.as_bytes()).unwrap();
+        let answer = crate::support::raw(&server.addr, head.as_bytes()).unwrap();
         assert_eq!(answer.status, status, "{host}");
     }
 }

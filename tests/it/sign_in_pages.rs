@@ -1,16 +1,16 @@
-//! Registering, signing in, signing out.
+//! Registration, sign-in and sign-out.
 
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 #[test]
-fn registering_signs_in_and_signing_out_ends_it_for_every_copy_of_the_cookie() {
+fn registering_signs_in_and_signing_out_invalidates_every_copy_of_the_cookie() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     assert!(browser.is_signed_in());
     let mut thief = browser.clone();
-    let answer = browser.post("/logout", &[]);
-    assert_eq!((answer.status, answer.location()), (303, "/"));
-    assert_eq!(answer.header("clear-site-data"), Some("\"cache\""));
+    let response = browser.post("/logout", &[]);
+    assert_eq!((response.status, response.location()), (303, "/"));
+    assert_eq!(response.header("clear-site-data"), Some("\"cache\""));
     assert!(browser.session().is_none());
     assert!(!thief.is_signed_in());
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
@@ -19,41 +19,41 @@ fn registering_signs_in_and_signing_out_ends_it_for_every_copy_of_the_cookie() {
 }
 
 #[test]
-fn unknown_wrong_and_disabled_look_the_same() {
+fn unknown_email_wrong_password_and_disabled_account_look_the_same() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     registered(&server, "bob@example.com");
     database.db_execute("UPDATE users SET disabled_at = now() WHERE email = 'bob@example.com'");
-    let mut seen = Vec::new();
+    let mut responses = Vec::new();
     for (email, password) in [
         ("eve@example.com", PASSWORD),
         ("ada@example.com", OTHER_PASSWORD),
         ("bob@example.com", PASSWORD),
     ] {
-        let answer = server.browser().login(email, password);
-        let names: Vec<String> = answer.headers.iter().map(|(name, _)| name.clone()).collect();
-        assert_eq!(answer.status, 422);
-        assert!(answer.body.contains("That email and password do not match"));
-        assert!(answer.body.contains(&format!("value=\"{email}\"")), "the address is kept");
-        assert!(!answer.body.contains(password), "the password is not");
+        let response = server.browser().login(email, password);
+        let names: Vec<String> = response.headers.iter().map(|(name, _)| name.clone()).collect();
+        assert_eq!(response.status, 422);
+        assert!(response.body.contains("That email and password do not match"));
+        assert!(response.body.contains(&format!("value=\"{email}\"")), "the email is kept");
+        assert!(!response.body.contains(password), "the password is not kept");
         let mut sorted = names;
         sorted.sort();
-        let body = answer.body.replace(email, "EMAIL");
-        seen.push((sorted, body, answer.cookies().len()));
+        let body = response.body.replace(email, "EMAIL");
+        responses.push((sorted, body, response.cookies().len()));
     }
-    assert_eq!(seen[0], seen[1]);
-    assert_eq!(seen[0], seen[2]);
+    assert_eq!(responses[0], responses[1]);
+    assert_eq!(responses[0], responses[2]);
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 2);
 }
 
 #[test]
-fn signing_in_gives_a_new_id_and_a_new_secret_and_ends_the_former_session() {
+fn a_sign_in_creates_a_new_id_and_secret_and_ends_the_previous_session() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     let mut before = browser.clone();
     let id = database.db_texts("SELECT id::text FROM sessions");
-    let answer = browser.login("ada@example.com", PASSWORD);
-    assert_eq!((answer.status, answer.location()), (303, "/account"));
+    let response = browser.login("ada@example.com", PASSWORD);
+    assert_eq!((response.status, response.location()), (303, "/account"));
     assert_ne!(browser.session(), before.session());
     assert!(browser.is_signed_in());
     assert!(!before.is_signed_in());
@@ -63,7 +63,7 @@ fn signing_in_gives_a_new_id_and_a_new_secret_and_ends_the_former_session() {
 }
 
 #[test]
-fn what_was_in_the_session_before_a_sign_in_is_dropped() {
+fn session_state_from_before_a_sign_in_is_discarded() {
     let (server, database) = site();
     let mut browser = registered(&server, "ada@example.com");
     database.db_execute(r#"UPDATE sessions SET state = '{"planted": "by a stranger"}'"#);
@@ -72,7 +72,7 @@ fn what_was_in_the_session_before_a_sign_in_is_dropped() {
 }
 
 #[test]
-fn an_id_that_we_never_issued_is_never_adopted() {
+fn a_session_cookie_that_was_never_issued_is_not_adopted() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
     let mut browser = server.browser();
@@ -84,34 +84,34 @@ fn an_id_that_we_never_issued_is_never_adopted() {
 }
 
 #[test]
-fn a_remembered_session_has_its_own_windows_and_its_own_cookie() {
+fn a_remembered_session_has_longer_timeouts_and_a_persistent_cookie() {
     let (server, database) = site();
-    let plain = registered(&server, "ada@example.com");
-    drop(plain);
+    let not_remembered = registered(&server, "ada@example.com");
+    drop(not_remembered);
     let mut browser = server.browser();
-    let answer = browser.post(
+    let response = browser.post(
         "/login",
         &[("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")],
     );
-    let cookie = answer.cookies()[0].to_owned();
+    let cookie = response.cookies()[0].to_owned();
     assert!(cookie.contains("Max-Age=7776000"), "{cookie}");
     for attribute in ["HttpOnly", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
-    let windows = database.db_texts(
+    let timeouts = database.db_texts(
         "SELECT remembered || ' ' || idle_timeout || ' ' || (absolute_expires_at - created_at) FROM sessions ORDER BY remembered",
     );
-    assert_eq!(windows, ["false 02:00:00 1 day", "true 336:00:00 90 days"]);
+    assert_eq!(timeouts, ["false 02:00:00 1 day", "true 336:00:00 90 days"]);
 }
 
 #[test]
-fn next_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
+fn next_redirects_to_the_requested_page_and_never_to_another_site() {
     let (server, _database) = site();
     registered(&server, "ada@example.com");
     let mut browser = server.browser();
-    let asked = browser.get("/account/sessions?x=1");
+    let redirect = browser.get("/account/sessions?x=1");
     assert_eq!(
-        (asked.status, asked.location()),
+        (redirect.status, redirect.location()),
         (303, "/login?next=%2Faccount%2Fsessions%3Fx%3D1")
     );
     assert!(
@@ -130,22 +130,22 @@ fn next_leads_back_to_the_page_that_was_asked_for_and_nowhere_else() {
         ("", "/account"),
     ] {
         let mut browser = server.browser();
-        let answer = browser.post(
+        let response = browser.post(
             "/login",
             &[("email", "ada@example.com"), ("password", PASSWORD), ("next", next)],
         );
-        assert_eq!((answer.status, answer.location()), (303, to), "{next}");
-        let already =
+        assert_eq!((response.status, response.location()), (303, to), "{next}");
+        let signed_in =
             browser.get(&format!("/login?{}", crate::support::browser::encode(&[("next", next)])));
-        assert_eq!((already.status, already.location()), (303, to), "{next}");
+        assert_eq!((signed_in.status, signed_in.location()), (303, to), "{next}");
     }
 }
 
 #[test]
-fn registration_names_what_is_wrong_with_each_field() {
+fn registration_shows_an_error_for_each_invalid_field() {
     let (server, database) = site();
     registered(&server, "ada@example.com");
-    for (email, name, password, said) in [
+    for (email, name, password, error) in [
         ("ada", "Ada", PASSWORD, "Enter an email address like name@example.com."),
         ("Ada@Example.COM ", "Ada", PASSWORD, "There is an account with this email already."),
         ("eve@example.com", " ", PASSWORD, "Enter the name we should call you by."),
@@ -154,22 +154,23 @@ fn registration_names_what_is_wrong_with_each_field() {
         ("evelyn@example.com", "Eve", "evelyn likes tea", "contains your email address"),
         ("eve@example.com", "Evelyn", "evelyn likes tea", "contains your name"),
     ] {
-        let answer = server
+        let response = server
             .browser()
             .post("/register", &[("email", email), ("display_name", name), ("password", password)]);
-        assert_eq!(answer.status, 422, "{said}");
-        assert!(answer.body.contains(said), "{said}: {}", answer.body);
+        assert_eq!(response.status, 422, "{error}");
+        assert!(response.body.contains(error), "{error}: {}", response.body);
         assert!(
-            answer.body.contains("role=\"alert\"") && answer.body.contains("aria-invalid=\"true\"")
+            response.body.contains("role=\"alert\"")
+                && response.body.contains("aria-invalid=\"true\"")
         );
-        assert!(answer.body.contains(" autofocus"));
-        assert!(!answer.body.contains(&format!("value=\"{password}\"")));
+        assert!(response.body.contains(" autofocus"));
+        assert!(!response.body.contains(&format!("value=\"{password}\"")));
     }
     assert_eq!(database.db_count("SELECT count(*) FROM users"), 1);
 }
 
 #[test]
-fn closed_registration_says_so_and_makes_nobody() {
+fn closed_registration_is_announced_and_creates_no_account() {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "closed")]);
     assert!(server.browser().get("/register").body.contains("Registration is closed"));
@@ -179,7 +180,7 @@ fn closed_registration_says_so_and_makes_nobody() {
 }
 
 #[test]
-fn passwords_are_taken_exactly_but_for_unicode_normal_form() {
+fn passwords_are_compared_exactly_after_unicode_normalization() {
     let (server, _database) = site();
     let mut browser = server.browser();
     let password = "  Caf\u{e9} & <b>tea</b> 🛎  ";
@@ -196,7 +197,7 @@ fn passwords_are_taken_exactly_but_for_unicode_normal_form() {
 }
 
 #[test]
-fn a_hash_with_older_parameters_is_made_anew_at_sign_in() {
+fn a_hash_with_old_parameters_is_upgraded_at_sign_in() {
     let database = Database::new();
     let old = Server::start(
         &database,

@@ -1,44 +1,45 @@
-//! A server killed (-9) between any two statements of registration, verification, reset and change of address: all of it
-//! happened, or nothing.
+//! A server is killed with SIGKILL between any two statements of a registration, verification, password reset
+//! or email change: all of its effects are committed, or none.
 
-use crate::support::kill::{db_killed_at, until};
+use crate::support::breakpoint::{db_kill_at, until};
 use crate::support::mail::{db_mail, db_mails};
-use crate::support::{Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered};
 
 const VERIFIED: [(&str, &str); 1] = [("FRONTDESK_REGISTRATION", "verified")];
 
-fn post(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Option<Answer> {
+fn post(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Option<Response> {
     let body = crate::support::browser::encode(fields);
     let kind = [("Content-Type", "application/x-www-form-urlencoded")];
     browser.try_send("POST", path, &kind, &body).ok()
 }
 
-/// Prepares a fresh site for each of `stops`, kills it there while `act` is under way, and has `judge` say whether all of it
-/// happened (`true`) or nothing; anything between is for `judge` to refuse.
+/// For each of `stops`: starts a new server, runs `prepare`, and kills the server at this statement while
+/// `act` runs.
+/// `is_complete` returns true if all effects were committed, false if none were, and panics otherwise.
 #[expect(clippy::print_stdout, reason = "figures of a test")]
-fn killed_everywhere<P: Send + Clone + 'static>(
+fn kill_at_each<P: Send + Clone + 'static>(
     what: &str,
     settings: &[(&str, &str)],
     stops: &[(&str, &str)],
     prepare: impl Fn(&Server, &Database) -> (Browser, P),
-    act: fn(&mut Browser, &P) -> Option<Answer>,
-    judge: impl Fn(&Database, &P) -> bool,
+    act: fn(&mut Browser, &P) -> Option<Response>,
+    is_complete: impl Fn(&Database, &P) -> bool,
 ) {
     let (mut nothing, mut all) = (0, 0);
     for stop in stops {
         let database = Database::new();
         let mut server = Server::start(&database, settings);
         let (browser, prepared) = prepare(&server, &database);
-        let given = prepared.clone();
-        db_killed_at(&database, &mut server, *stop, browser, move |browser| act(browser, &given));
-        if judge(&database, &prepared) {
+        let argument = prepared.clone();
+        db_kill_at(&database, &mut server, *stop, browser, move |browser| act(browser, &argument));
+        if is_complete(&database, &prepared) {
             all += 1;
         } else {
             nothing += 1;
         }
     }
     println!(
-        "{what}: killed at {} moments: {nothing} times nothing had happened, {all} times all",
+        "{what}: killed at {} points: {nothing} times nothing was committed, {all} times everything",
         stops.len()
     );
     assert!(nothing > 0);
@@ -59,7 +60,7 @@ fn counts(database: &Database) -> Vec<i64> {
 }
 
 #[test]
-fn killed_while_somebody_registers_the_account_and_its_mail_are_there_or_neither() {
+fn a_kill_during_an_open_registration_leaves_the_account_and_its_mail_or_neither() {
     let stops = [
         ("users", "BEFORE INSERT"),
         ("users", "AFTER INSERT"),
@@ -71,7 +72,7 @@ fn killed_while_somebody_registers_the_account_and_its_mail_are_there_or_neither
         ("sessions", "BEFORE INSERT"),
         ("users", "CONSTRAINT AFTER INSERT"),
     ];
-    killed_everywhere(
+    kill_at_each(
         "registration, open",
         &[],
         &stops,
@@ -83,23 +84,23 @@ fn killed_while_somebody_registers_the_account_and_its_mail_are_there_or_neither
         },
         |database, ()| match counts(database)[..] {
             [0, 0, 0, 0, 0, 0, 0] => false,
-            // Killed before the session began, which is a transaction of its own: the account is whole.
+            // Killed before the session is inserted, in a transaction of its own: the account is complete.
             [1, 0, 1, 0, 1, 1, 0] => true,
-            ref other => panic!("half of it: {other:?}"),
+            ref other => panic!("partly committed: {other:?}"),
         },
     );
 }
 
 #[test]
-fn killed_while_a_registration_is_noted_it_is_answered_or_was_never_made() {
+fn a_kill_while_a_registration_is_stored_leaves_it_pending_or_absent() {
     let stops = [
         ("throttles", "BEFORE INSERT"),
-        // One statement, which PostgreSQL ends by itself when nobody waits for it any more.
+        // One statement, which PostgreSQL finishes even if its client is gone.
         ("registrations", "BEFORE INSERT"),
         ("registrations", "AFTER INSERT"),
         ("registrations", "CONSTRAINT AFTER INSERT"),
     ];
-    killed_everywhere(
+    kill_at_each(
         "registration, verified",
         &VERIFIED,
         &stops,
@@ -110,26 +111,30 @@ fn killed_while_a_registration_is_noted_it_is_answered_or_was_never_made() {
             post(browser, "/register", &fields)
         },
         |database, ()| {
-            let noted = database.db_count("SELECT count(*) FROM registrations");
+            let stored = database.db_count("SELECT count(*) FROM registrations");
             let users = database.db_count("SELECT count(*) FROM users");
-            assert_eq!((users, db_mails(database).len()), (0, 0), "nothing before the answer");
-            let anew = Server::start(database, &VERIFIED);
-            // Whoever was told nothing tries again.
-            if noted == 0 {
+            assert_eq!(
+                (users, db_mails(database).len()),
+                (0, 0),
+                "neither account nor mail so far"
+            );
+            let restarted = Server::start(database, &VERIFIED);
+            // If the registration was not stored, the user tries again.
+            if stored == 0 {
                 let fields =
                     [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
-                assert_eq!(anew.browser().post("/register", &fields).status, 303);
+                assert_eq!(restarted.browser().post("/register", &fields).status, 303);
             }
             let mail = db_mail(database, "verify_registration", 1);
             let link = format!("/verify-email/{}", mail.text("token"));
-            assert_eq!(anew.browser().post(&link, &[("password", PASSWORD)]).status, 303);
-            noted == 1
+            assert_eq!(restarted.browser().post(&link, &[("password", PASSWORD)]).status, 303);
+            stored == 1
         },
     );
 }
 
 #[test]
-fn killed_while_a_registration_is_answered_it_is_answered_by_the_next_server_once() {
+fn a_kill_before_a_registration_mail_makes_the_next_server_send_it_once() {
     let stops = [
         ("registrations", "BEFORE UPDATE"),
         ("registrations", "AFTER UPDATE"),
@@ -137,8 +142,8 @@ fn killed_while_a_registration_is_answered_it_is_answered_by_the_next_server_onc
         ("mail_outbox", "AFTER INSERT"),
         ("mail_outbox", "CONSTRAINT AFTER INSERT"),
     ];
-    killed_everywhere(
-        "answer to a registration",
+    kill_at_each(
+        "mail after a registration",
         &VERIFIED,
         &stops,
         |server, _| (server.browser(), ()),
@@ -151,18 +156,18 @@ fn killed_while_a_registration_is_answered_it_is_answered_by_the_next_server_onc
             let mailed = database.db_count("SELECT count(*) FROM registrations WHERE mailed_at IS NOT NULL AND token_digest IS NOT NULL");
             let unmailed = database.db_count("SELECT count(*) FROM registrations WHERE mailed_at IS NULL AND token_digest IS NULL");
             assert_eq!(mailed + unmailed, 1);
-            assert_eq!(db_mails(database).len() as i64, mailed, "half of it");
-            let anew = Server::start(database, &VERIFIED);
+            assert_eq!(db_mails(database).len() as i64, mailed, "partly committed");
+            let restarted = Server::start(database, &VERIFIED);
             let mail = db_mail(database, "verify_registration", 1);
             let link = format!("/verify-email/{}", mail.text("token"));
-            assert_eq!(anew.browser().post(&link, &[("password", PASSWORD)]).status, 303);
+            assert_eq!(restarted.browser().post(&link, &[("password", PASSWORD)]).status, 303);
             mailed == 1
         },
     );
 }
 
 #[test]
-fn killed_while_an_address_is_shown_the_account_is_there_or_the_link_is_still_good() {
+fn a_kill_during_verification_leaves_the_account_or_a_valid_link() {
     let stops = [
         ("registrations", "BEFORE DELETE"),
         ("registrations", "AFTER DELETE"),
@@ -173,7 +178,7 @@ fn killed_while_an_address_is_shown_the_account_is_there_or_the_link_is_still_go
         ("users", "CONSTRAINT AFTER INSERT"),
         ("sessions", "BEFORE INSERT"),
     ];
-    killed_everywhere(
+    kill_at_each(
         "verification",
         &VERIFIED,
         &stops,
@@ -188,25 +193,31 @@ fn killed_while_an_address_is_shown_the_account_is_there_or_the_link_is_still_go
         },
         |browser, link| post(browser, link, &[("password", PASSWORD)]),
         |database, link| {
-            let anew = Server::start(database, &VERIFIED);
+            let restarted = Server::start(database, &VERIFIED);
             match counts(database)[..] {
                 [0, 2, 0, 0, 2, 0, 0] => {
-                    assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 303);
+                    assert_eq!(
+                        restarted.browser().post(link, &[("password", PASSWORD)]).status,
+                        303
+                    );
                     false
                 }
                 [1, 0, 0, 0, 2, 2, 0] => {
-                    assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 410);
-                    assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+                    assert_eq!(
+                        restarted.browser().post(link, &[("password", PASSWORD)]).status,
+                        410
+                    );
+                    assert_eq!(restarted.browser().login("ada@example.com", PASSWORD).status, 303);
                     true
                 }
-                ref other => panic!("half of it: {other:?}"),
+                ref other => panic!("partly committed: {other:?}"),
             }
         },
     );
 }
 
 #[test]
-fn killed_while_a_forgotten_password_is_answered_it_is_answered_by_the_next_server_once() {
+fn a_kill_before_a_password_reset_mail_makes_the_next_server_send_it_once() {
     let stops = [
         ("recovery_requests", "BEFORE DELETE"),
         ("recovery_requests", "AFTER DELETE"),
@@ -217,8 +228,8 @@ fn killed_while_a_forgotten_password_is_answered_it_is_answered_by_the_next_serv
         ("audit_events", "AFTER INSERT"),
         ("mail_outbox", "CONSTRAINT AFTER INSERT"),
     ];
-    killed_everywhere(
-        "answer to a forgotten password",
+    kill_at_each(
+        "mail after a password reset request",
         &[],
         &stops,
         |server, database| {
@@ -233,23 +244,23 @@ fn killed_while_a_forgotten_password_is_answered_it_is_answered_by_the_next_serv
         },
         |browser, ()| post(browser, "/forgot-password", &[("email", "ada@example.com")]),
         |database, ()| {
-            let answered =
+            let mailed =
                 db_mails(database).iter().filter(|mail| mail.kind == "reset_password").count() == 2;
-            let waits = database.db_count("SELECT count(*) FROM recovery_requests");
-            assert_eq!(waits, i64::from(!answered), "half of it");
-            let anew = Server::start(database, &[]);
+            let pending = database.db_count("SELECT count(*) FROM recovery_requests");
+            assert_eq!(pending, i64::from(!mailed), "partly committed");
+            let restarted = Server::start(database, &[]);
             let newest = db_mail(database, "reset_password", 2);
             let link = format!("/reset-password/{}", newest.text("token"));
-            let mut browser = anew.browser();
+            let mut browser = restarted.browser();
             until(|| browser.get(&link).status == 200);
             assert_eq!(browser.post(&link, &[("new_password", OTHER_PASSWORD)]).status, 303);
-            answered
+            mailed
         },
     );
 }
 
 #[test]
-fn killed_while_a_password_is_reset_all_of_it_happened_or_the_link_is_still_good() {
+fn a_kill_during_a_password_reset_leaves_all_of_it_or_a_valid_link() {
     let stops = [
         ("email_tokens", "BEFORE DELETE"),
         ("email_tokens", "AFTER DELETE"),
@@ -263,8 +274,8 @@ fn killed_while_a_password_is_reset_all_of_it_happened_or_the_link_is_still_good
         ("mail_outbox", "AFTER INSERT"),
         ("users", "CONSTRAINT AFTER UPDATE"),
     ];
-    killed_everywhere(
-        "reset",
+    kill_at_each(
+        "password reset",
         &[],
         &stops,
         |server, database| {
@@ -277,23 +288,29 @@ fn killed_while_a_password_is_reset_all_of_it_happened_or_the_link_is_still_good
         |browser, link| post(browser, link, &[("new_password", OTHER_PASSWORD)]),
         |database, link| {
             let counted = counts(database);
-            let anew = Server::start(database, &[]);
+            let restarted = Server::start(database, &[]);
             let reset = database
                 .db_count("SELECT count(*) FROM audit_events WHERE event = 'password_reset'");
             if reset == 0 {
                 // users, registrations, links (verify and reset), requests, mails, events, sessions
-                assert_eq!(counted[..5], [1, 0, 2, 0, 2], "half of it");
-                assert_eq!(counted[6], 1, "half of it");
-                assert_eq!(anew.browser().login("ada@example.com", PASSWORD).status, 303);
+                assert_eq!(counted[..5], [1, 0, 2, 0, 2], "partly committed");
+                assert_eq!(counted[6], 1, "partly committed");
+                assert_eq!(restarted.browser().login("ada@example.com", PASSWORD).status, 303);
                 assert_eq!(
-                    anew.browser().post(link, &[("new_password", OTHER_PASSWORD)]).status,
+                    restarted.browser().post(link, &[("new_password", OTHER_PASSWORD)]).status,
                     303
                 );
             } else {
-                assert_eq!(counted[..5], [1, 0, 0, 0, 3], "half of it");
-                assert_eq!(counted[6], 0, "half of it");
-                assert_eq!(anew.browser().post(link, &[("new_password", PASSWORD)]).status, 410);
-                assert_eq!(anew.browser().login("ada@example.com", OTHER_PASSWORD).status, 303);
+                assert_eq!(counted[..5], [1, 0, 0, 0, 3], "partly committed");
+                assert_eq!(counted[6], 0, "partly committed");
+                assert_eq!(
+                    restarted.browser().post(link, &[("new_password", PASSWORD)]).status,
+                    410
+                );
+                assert_eq!(
+                    restarted.browser().login("ada@example.com", OTHER_PASSWORD).status,
+                    303
+                );
             }
             reset == 1
         },
@@ -301,7 +318,7 @@ fn killed_while_a_password_is_reset_all_of_it_happened_or_the_link_is_still_good
 }
 
 #[test]
-fn killed_while_an_address_is_changed_all_of_it_happened_or_the_link_is_still_good() {
+fn a_kill_during_an_email_change_leaves_all_of_it_or_a_valid_link() {
     let stops = [
         ("email_tokens", "BEFORE DELETE"),
         ("email_tokens", "AFTER DELETE"),
@@ -315,8 +332,8 @@ fn killed_while_an_address_is_changed_all_of_it_happened_or_the_link_is_still_go
         ("audit_events", "AFTER INSERT"),
         ("users", "CONSTRAINT AFTER UPDATE"),
     ];
-    killed_everywhere(
-        "change of address",
+    kill_at_each(
+        "email change",
         &[],
         &stops,
         |server, database| {
@@ -333,16 +350,16 @@ fn killed_while_an_address_is_changed_all_of_it_happened_or_the_link_is_still_go
             let events = database
                 .db_count("SELECT count(*) FROM audit_events WHERE event = 'email_changed'");
             let mails = db_mails(database).len();
-            let anew = Server::start(database, &[]);
+            let restarted = Server::start(database, &[]);
             if events == 0 {
-                assert_eq!((email.as_str(), mails), ("ada@example.com", 2), "half of it");
-                assert_eq!(links, ["change_email", "verify_email"], "half of it");
-                assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 303);
+                assert_eq!((email.as_str(), mails), ("ada@example.com", 2), "partly committed");
+                assert_eq!(links, ["change_email", "verify_email"], "partly committed");
+                assert_eq!(restarted.browser().post(link, &[("password", PASSWORD)]).status, 303);
             } else {
-                assert_eq!((email.as_str(), mails), ("new@example.com", 4), "half of it");
-                assert_eq!(links, ["undo_email_change"], "half of it");
-                assert_eq!(anew.browser().post(link, &[("password", PASSWORD)]).status, 410);
-                assert_eq!(anew.browser().login("new@example.com", PASSWORD).status, 303);
+                assert_eq!((email.as_str(), mails), ("new@example.com", 4), "partly committed");
+                assert_eq!(links, ["undo_email_change"], "partly committed");
+                assert_eq!(restarted.browser().post(link, &[("password", PASSWORD)]).status, 410);
+                assert_eq!(restarted.browser().login("new@example.com", PASSWORD).status, 303);
             }
             events == 1
         },
@@ -350,7 +367,7 @@ fn killed_while_an_address_is_changed_all_of_it_happened_or_the_link_is_still_go
 }
 
 #[test]
-fn killed_while_a_change_of_address_is_undone_all_of_it_happened_or_the_link_is_still_good() {
+fn a_kill_during_the_undo_of_an_email_change_leaves_all_of_it_or_a_valid_link() {
     let stops = [
         ("email_tokens", "BEFORE DELETE"),
         ("users", "BEFORE UPDATE"),
@@ -365,8 +382,8 @@ fn killed_while_a_change_of_address_is_undone_all_of_it_happened_or_the_link_is_
         ("mail_outbox", "AFTER INSERT"),
         ("users", "CONSTRAINT AFTER UPDATE"),
     ];
-    killed_everywhere(
-        "undo",
+    kill_at_each(
+        "undo of an email change",
         &[],
         &stops,
         |server, database| {
@@ -382,21 +399,21 @@ fn killed_while_a_change_of_address_is_undone_all_of_it_happened_or_the_link_is_
         |database, link| {
             let email = database.db_texts("SELECT email FROM users").remove(0);
             let counted = counts(database);
-            let anew = Server::start(database, &[]);
+            let restarted = Server::start(database, &[]);
             match (email.as_str(), counted[2], counted[6]) {
                 ("new@example.com", 1, 1) => {
-                    assert_eq!(anew.browser().post(link, &[]).status, 303);
+                    assert_eq!(restarted.browser().post(link, &[]).status, 303);
                     false
                 }
-                // The link that sets the new password is left, and a second click leads to it.
+                // The link to set a new password remains, and a second click redirects to it.
                 ("ada@example.com", 1, 0) => {
                     let hash = database.db_count("SELECT count(password_hash) FROM users");
-                    assert_eq!(hash, 0, "the password of before is dead");
-                    let again = anew.browser().post(link, &[]);
+                    assert_eq!(hash, 0, "the old password is deleted");
+                    let again = restarted.browser().post(link, &[]);
                     assert!(again.location().starts_with("/reset-password/"), "{again:?}");
                     true
                 }
-                other => panic!("half of it: {other:?}"),
+                other => panic!("partly committed: {other:?}"),
             }
         },
     );

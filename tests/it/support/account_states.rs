@@ -1,16 +1,16 @@
 //! One account of each class that an answer must not tell apart, and two questions that a stranger can ask about one.
 
-use super::{Answer, Browser, Database, PASSWORD, Server};
+use super::{Browser, Database, PASSWORD, Response, Server};
 
 /// Each is an account `<class>@example.com`, but the first.
-pub const CLASSES: [&str; 6] =
+pub const ACCOUNT_STATES: [&str; 6] =
     ["unknown", "wrong", "disabled", "unverified", "no-password", "disabled-unverified"];
 
 /// A server with one account of each class.
-pub fn db_classes() -> (Server, Database) {
+pub fn db_account_states() -> (Server, Database) {
     let database = Database::new();
     let open = Server::start(&database, &[]);
-    for class in &CLASSES[1..] {
+    for class in &ACCOUNT_STATES[1..] {
         open.browser().register(&format!("{class}@example.com"));
     }
     drop(open);
@@ -26,11 +26,11 @@ pub fn db_classes() -> (Server, Database) {
     (server, database)
 }
 
-pub fn register(browser: &mut Browser, email: &str) -> Answer {
+pub fn register(browser: &mut Browser, email: &str) -> Response {
     let fields = [("email", email), ("display_name", "Somebody"), ("password", PASSWORD)];
     browser.post("/register", &fields)
 }
 
-pub fn recover(browser: &mut Browser, email: &str) -> Answer {
+pub fn request_password_reset(browser: &mut Browser, email: &str) -> Response {
     browser.post("/forgot-password", &[("email", email)])
 }

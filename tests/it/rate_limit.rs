@@ -1,4 +1,4 @@
-//! Guessing: what attackers get, and what it costs everybody else.
+//! Rate limits on password guessing: their effect on attackers and on other users.
 
 mod beyond_sign_in;
 mod known_devices;
@@ -6,29 +6,29 @@ mod known_devices;
 use frontdesk::user::purge;
 
 use crate::command_line::run;
-use crate::support::port::free_address;
+use crate::support::port::free_addr;
 use crate::support::{
-    Answer, Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site,
+    Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
 const ADA: &str = "ada@example.com";
 
-/// A server that believes this machine about addresses.
+/// A server that trusts this machine as a proxy, so that tests can choose the IP address.
 fn behind_a_proxy() -> (Server, Database) {
     let database = Database::new();
     let server = Server::start(&database, &[("FRONTDESK_TRUSTED_PROXIES", "127.0.0.1")]);
     (server, database)
 }
 
-/// Statuses of wrong passwords for `email`, one after the other, each from the address that `from` names.
+/// Statuses of consecutive wrong passwords for `email`; `from` returns the IP address of each.
 fn guesses(server: &Server, email: &str, count: usize, from: impl Fn(usize) -> String) -> Vec<u16> {
     (0..count)
         .map(|number| server.browser().login_from(&from(number), email, OTHER_PASSWORD).status)
         .collect()
 }
 
-/// Moves every counter back in time.
-fn pass(database: &Database, time: &str) {
+/// Moves every counter back in time, as if `time` had passed.
+fn age_counters(database: &Database, time: &str) {
     database.db_execute(&format!(
         "UPDATE throttles SET free_at = free_at - interval '{time}', tried_at = tried_at - interval '{time}',
                               forget_at = forget_at - interval '{time}'"
@@ -40,33 +40,33 @@ fn counters(database: &Database) -> Vec<String> {
 }
 
 fn hashes(metrics: &str) -> u64 {
-    let told = Browser::new(metrics).get("/metrics").body;
-    let line = told.lines().find(|line| line.starts_with("frontdesk_password_hashes_total "));
+    let metrics = Browser::new(metrics).get("/metrics").body;
+    let line = metrics.lines().find(|line| line.starts_with("frontdesk_password_hashes_total "));
     line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
 }
 
-fn retry_after(answer: &Answer) -> u64 {
+fn retry_after(answer: &Response) -> u64 {
     answer.header("retry-after").unwrap().parse().unwrap()
 }
 
 #[test]
-fn two_hundred_wrong_passwords_at_once_over_two_servers_are_five_checks() {
+fn two_hundred_concurrent_guesses_over_two_servers_get_five_password_checks() {
     let database = Database::new();
-    let metrics = [free_address(), free_address()];
+    let metrics = [free_addr(), free_addr()];
     let start = |bind: &str| Server::start(&database, &[("FRONTDESK_METRICS_BIND", bind)]);
     let servers = [start(&metrics[0]), start(&metrics[1])];
     registered(&servers[0], ADA);
     for email in [ADA, "nobody@example.com"] {
         let sum = || metrics.iter().map(|bind| hashes(bind)).sum::<u64>();
         let before = sum();
-        let answers: Vec<Answer> = std::thread::scope(|scope| {
-            let crowd: Vec<_> = (0..200)
+        let answers: Vec<Response> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..200)
                 .map(|number| {
                     let server = &servers[number % 2];
                     scope.spawn(move || server.browser().login(email, OTHER_PASSWORD))
                 })
                 .collect();
-            crowd.into_iter().map(|one| one.join().unwrap()).collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
         println!("{email}: {} checks; 422 × {}, 429 × {}", sum() - before, count(422), count(429));
@@ -77,12 +77,13 @@ fn two_hundred_wrong_passwords_at_once_over_two_servers_are_five_checks() {
         }
     }
     let refused = metrics.iter().map(|bind| {
-        let told = Browser::new(bind).get("/metrics").body;
-        let line = told.lines().find(|line| line.contains("throttled_total{action=\"sign_in\"}"));
+        let metrics = Browser::new(bind).get("/metrics").body;
+        let line =
+            metrics.lines().find(|line| line.contains("throttled_total{action=\"sign_in\"}"));
         line.unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap()
     });
     assert_eq!(refused.sum::<u64>(), 2 * 195);
-    // Of what was refused only the beginning of the wait is in the trail.
+    // Of the rate-limited attempts, only the first of a wait is in the audit log.
     assert_eq!(
         database.db_texts(
             "SELECT (user_id IS NOT NULL) || ' ' || (details->>'why') || ' ' || coalesce(details->>'by', '') || ' ' || count(*)
@@ -99,7 +100,7 @@ fn two_hundred_wrong_passwords_at_once_over_two_servers_are_five_checks() {
 }
 
 #[test]
-fn an_address_that_a_stranger_forwards_changes_nothing() {
+fn forwarding_headers_from_untrusted_clients_are_ignored() {
     let (server, database) = site();
     registered(&server, ADA);
     let seen = guesses(&server, ADA, 8, |number| format!("203.0.113.{number}"));
@@ -121,18 +122,18 @@ fn an_address_that_a_stranger_forwards_changes_nothing() {
 }
 
 #[test]
-fn from_a_proxy_of_ours_ipv4_counts_whole_and_ipv6_by_64() {
+fn behind_a_trusted_proxy_ipv4_is_limited_by_address_and_ipv6_by_64_prefix() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
-    let inside = guesses(&server, ADA, 7, |number| format!("2001:db8:1:2:{number}::{number}"));
-    assert_eq!(inside, [422, 422, 422, 422, 422, 429, 429]);
-    // What the client puts in front of it changes nothing.
-    let faked = guesses(&server, ADA, 2, |number| format!("203.0.113.{number}, 2001:db8:1:2::7"));
-    assert_eq!(faked, [429, 429]);
-    let outside = guesses(&server, ADA, 3, |number| format!("2001:db8:1:{}::7", 3 + number));
-    assert_eq!(outside, [422, 422, 422]);
-    let whole = guesses(&server, ADA, 3, |number| format!("203.0.113.{number}"));
-    assert_eq!(whole, [422, 422, 422]);
+    let same_prefix = guesses(&server, ADA, 7, |number| format!("2001:db8:1:2:{number}::{number}"));
+    assert_eq!(same_prefix, [422, 422, 422, 422, 422, 429, 429]);
+    // Addresses that the client puts first in X-Forwarded-For are ignored.
+    let forged = guesses(&server, ADA, 2, |number| format!("203.0.113.{number}, 2001:db8:1:2::7"));
+    assert_eq!(forged, [429, 429]);
+    let other_prefixes = guesses(&server, ADA, 3, |number| format!("2001:db8:1:{}::7", 3 + number));
+    assert_eq!(other_prefixes, [422, 422, 422]);
+    let ipv4 = guesses(&server, ADA, 3, |number| format!("203.0.113.{number}"));
+    assert_eq!(ipv4, [422, 422, 422]);
     assert_eq!(
         database.db_count(
             "SELECT count(DISTINCT ip_address) FROM audit_events WHERE event = 'sign_in_refused'"
@@ -142,11 +143,11 @@ fn from_a_proxy_of_ours_ipv4_counts_whole_and_ipv6_by_64() {
 }
 
 #[test]
-fn one_password_against_many_accounts_is_counted_by_the_address() {
+fn password_spraying_is_limited_by_ip() {
     let (server, _database) = behind_a_proxy();
     let statuses: Vec<u16> = (0..53)
         .map(|number| {
-            let email = format!("guest{number}@example.com");
+            let email = format!("user{number}@example.com");
             server.browser().login_from("203.0.113.7", &email, OTHER_PASSWORD).status
         })
         .collect();
@@ -156,7 +157,7 @@ fn one_password_against_many_accounts_is_counted_by_the_address() {
 }
 
 #[test]
-fn upper_case_spaces_and_unicode_variants_of_an_address_count_as_one() {
+fn case_space_and_unicode_variants_of_an_email_count_as_one() {
     let (server, database) = site();
     registered(&server, ADA);
     let spellings = [
@@ -186,21 +187,21 @@ fn upper_case_spaces_and_unicode_variants_of_an_address_count_as_one() {
 }
 
 #[test]
-fn a_throttled_sign_in_is_the_same_for_accounts_that_exist_and_those_that_do_not() {
+fn a_rate_limited_sign_in_looks_the_same_with_and_without_an_account() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
     registered(&server, "bob@example.com");
     database.db_execute("UPDATE users SET disabled_at = now() WHERE email = 'bob@example.com'");
     let mut seen = Vec::new();
     for (at, email) in [ADA, "bob@example.com", "eve@example.com"].into_iter().enumerate() {
-        let address = format!("203.0.113.{at}");
-        assert_eq!(guesses(&server, email, 5, |_| address.clone()), [422; 5]);
-        // The right password makes no difference: nothing is compared.
+        let ip = format!("203.0.113.{at}");
+        assert_eq!(guesses(&server, email, 5, |_| ip.clone()), [422; 5]);
+        // The correct password makes no difference: it is not verified.
         for password in [OTHER_PASSWORD, PASSWORD] {
             database.db_execute(
                 "UPDATE throttles SET free_at = now() + interval '45.5 s' WHERE action = 'sign_in_pair'",
             );
-            let mut answer = server.browser().login_from(&address, email, password);
+            let mut answer = server.browser().login_from(&ip, email, password);
             assert_eq!((answer.status, retry_after(&answer)), (429, 46));
             assert!(answer.body.contains("Too many tries. Wait 46 seconds, then try again."));
             assert!(answer.body.contains("reset your password"));
@@ -213,7 +214,7 @@ fn a_throttled_sign_in_is_the_same_for_accounts_that_exist_and_those_that_do_not
         }
     }
     let (headers, body) = seen[0].clone();
-    // The length follows the address that was typed, which is shown again.
+    // The content length depends on the entered email, which the form shows again.
     let plain = |headers: &[(String, String)]| {
         headers.iter().filter(|(name, _)| name != "content-length").cloned().collect::<Vec<_>>()
     };
@@ -225,7 +226,7 @@ fn a_throttled_sign_in_is_the_same_for_accounts_that_exist_and_those_that_do_not
 }
 
 #[test]
-fn a_success_gives_back_its_own_and_nothing_else() {
+fn a_successful_sign_in_resets_only_its_own_counters() {
     let (server, database) = behind_a_proxy();
     let bob = "bob@example.com";
     registered(&server, ADA);
@@ -248,7 +249,8 @@ fn a_success_gives_back_its_own_and_nothing_else() {
             "sign_in_pair 4",
         ]
     );
-    // Gone: the account's, and that of the account at this address. The failures at the address are still there.
+    // Deleted: the counter of the account, and that of the account with this IP address. The failures of the
+    // IP address still count.
     assert_eq!(
         counters(&database),
         [
@@ -259,7 +261,7 @@ fn a_success_gives_back_its_own_and_nothing_else() {
             "sign_in_pair 4"
         ]
     );
-    // Nobody makes room for guesses at one account by signing in to another.
+    // A sign-in to one account allows no further guesses at another.
     let mut statuses = Vec::new();
     for _ in 0..3 {
         statuses.extend(guesses(&server, bob, 1, |_| "203.0.113.1".to_owned()));
@@ -269,26 +271,29 @@ fn a_success_gives_back_its_own_and_nothing_else() {
 }
 
 #[test]
-fn a_crowd_that_signs_in_from_one_address_does_not_use_it_up() {
+fn many_successful_sign_ins_from_one_ip_do_not_exhaust_its_limit() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
-    database.db_guests(ADA, 60);
+    database.db_create_users(ADA, 60);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let crowd: Vec<_> = (0..60)
+        let threads: Vec<_> = (0..60)
             .map(|number| {
                 let server = &server;
                 scope.spawn(move || {
-                    let email = format!("guest{number}@example.com");
+                    let email = format!("user{number}@example.com");
                     server.browser().login_from("203.0.113.1", &email, PASSWORD).status
                 })
             })
             .collect();
-        crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    println!("60 at once from one address: {} in", statuses.iter().filter(|s| **s == 303).count());
-    // Some may have come while fifty others were being looked at; none of that lasts.
+    println!(
+        "60 concurrent sign-ins from one IP: {} succeeded",
+        statuses.iter().filter(|s| **s == 303).count()
+    );
+    // Some may have been refused while fifty others were in progress; that has no lasting effect.
     for number in 0..60 {
-        let email = format!("guest{number}@example.com");
+        let email = format!("user{number}@example.com");
         let answer = server.browser().login_from("203.0.113.1", &email, PASSWORD);
         assert_eq!(answer.status, 303, "{number}");
     }
@@ -299,7 +304,7 @@ fn a_crowd_that_signs_in_from_one_address_does_not_use_it_up() {
 }
 
 #[test]
-fn waits_double_up_to_an_hour_a_refused_try_adds_nothing_and_a_day_forgets() {
+fn waits_double_up_to_an_hour_refused_attempts_do_not_count_and_a_day_resets() {
     let (server, database) = site();
     let seconds = "SELECT round(extract(epoch FROM free_at - tried_at))::bigint FROM throttles WHERE action = 'sign_in_pair'";
     let row = "SELECT xmin::text || ' ' || ctid::text || ' ' || throttles::text FROM throttles ORDER BY 1";
@@ -315,25 +320,25 @@ fn waits_double_up_to_an_hour_a_refused_try_adds_nothing_and_a_day_forgets() {
         for _ in 0..3 {
             let answer = guess();
             assert_eq!(answer.status, 429);
-            let told = retry_after(&answer) as i64;
-            assert!(told <= wait && told >= wait - 5, "{told} of {wait}");
+            let seconds = retry_after(&answer) as i64;
+            assert!(seconds <= wait && seconds >= wait - 5, "{seconds} of {wait}");
         }
-        assert_eq!(database.db_texts(row), before, "a refused try writes nothing");
-        pass(&database, &format!("{} s", wait - 5));
-        assert_eq!(guess().status, 429, "not before its time");
-        pass(&database, "5 s");
+        assert_eq!(database.db_texts(row), before, "a refused attempt writes nothing");
+        age_counters(&database, &format!("{} s", wait - 5));
+        assert_eq!(guess().status, 429, "the wait is not over");
+        age_counters(&database, "5 s");
     }
-    pass(&database, "23 h 50 min");
+    age_counters(&database, "23 h 50 min");
     assert_eq!(guess().status, 422);
-    assert_eq!(database.db_count(seconds), 3600, "remembered for a day after the wait");
-    pass(&database, "25 h 1 min");
+    assert_eq!(database.db_count(seconds), 3600, "the counter is kept for a day after the wait");
+    age_counters(&database, "25 h 1 min");
     assert_eq!(guess().status, 422);
     assert_eq!(database.db_count(seconds), 0);
     assert_eq!(counters(&database), ["sign_in_account 1", "sign_in_address 1", "sign_in_pair 1"]);
 }
 
 #[test]
-fn the_table_is_unlogged_holds_nothing_typed_and_purges_what_is_forgotten() {
+fn the_rate_limit_table_is_unlogged_stores_no_plain_text_and_is_purged() {
     let (server, database) = site();
     registered(&server, ADA);
     server.browser().login(ADA, OTHER_PASSWORD);
@@ -349,8 +354,8 @@ fn the_table_is_unlogged_holds_nothing_typed_and_purges_what_is_forgotten() {
     let all = database
         .db_texts("SELECT throttles::text || encode(subject, 'escape') FROM throttles")
         .concat();
-    for typed in ["ada", "eve", "example", "127.0.0.1", "no address", OTHER_PASSWORD] {
-        assert!(!all.contains(typed), "{typed}");
+    for input in ["ada", "eve", "example", "127.0.0.1", "no address", OTHER_PASSWORD] {
+        assert!(!all.contains(input), "{input}");
     }
     let count = || database.db_count("SELECT count(*) FROM throttles");
     let purge = || {
@@ -370,7 +375,7 @@ fn the_table_is_unlogged_holds_nothing_typed_and_purges_what_is_forgotten() {
 }
 
 #[test]
-fn an_operator_lets_an_account_be_tried_again() {
+fn an_operator_can_unlock_a_rate_limited_account() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
     guesses(&server, "eve@example.com", 5, |_| "203.0.113.1".to_owned());

@@ -1,24 +1,25 @@
-//! Tells what the machine is slow at from what a server is slow at.
+//! Separates a slow server from a slow machine.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use crate::support::{Server, site};
 
-/// A server to which nothing happens: what even its /healthz waits for is the machine, and nothing is judged by that.
-pub struct Bystander(Server);
+/// A server without any load. The latency of its /healthz is the latency of the machine, and measurements
+/// subtract it.
+pub struct IdleServer(Server);
 
-impl Bystander {
+impl IdleServer {
     pub fn new() -> Self {
         let (server, _) = site();
         Self(server)
     }
 
-    /// What `act` answers, and how long it took beyond the slowest answer here meanwhile.
-    pub fn timed<T>(&self, act: impl FnOnce() -> T) -> (T, Duration) {
+    /// Returns the result of `action`, and its duration less the slowest answer of the idle server meanwhile.
+    pub fn timed<T>(&self, action: impl FnOnce() -> T) -> (T, Duration) {
         std::thread::scope(|scope| {
-            let (acting, end) = channel::<()>();
-            let beside = scope.spawn(move || {
+            let (running, end) = channel::<()>();
+            let probe = scope.spawn(move || {
                 let mut slowest = Duration::ZERO;
                 while end.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout)
                 {
@@ -29,10 +30,10 @@ impl Bystander {
                 slowest
             });
             let began = Instant::now();
-            let done = act();
+            let result = action();
             let took = began.elapsed();
-            drop(acting);
-            (done, took.saturating_sub(beside.join().unwrap()))
+            drop(running);
+            (result, took.saturating_sub(probe.join().unwrap()))
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Answer, Browser, Database, Server};
+use super::{Browser, Database, Response, Server};
 
 /// Asks again until it is as wished.
 pub fn until(mut wished: impl FnMut() -> bool) {
@@ -16,19 +16,19 @@ pub fn until(mut wished: impl FnMut() -> bool) {
 }
 
 /// Waits until PostgreSQL is done with every server of this database, whatever became of them.
-pub fn db_until_gone(database: &Database) {
+pub fn db_until_disconnected(database: &Database) {
     let left = "SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND application_name LIKE 'frontdesk%'";
     until(|| database.db_count(left) == 0);
 }
 
 /// A place where statements wait until they are let go, or this is dropped.
-pub struct Hold<'a> {
+pub struct Breakpoint<'a> {
     database: &'a Database,
     lock: PgConnection,
 }
 
-impl<'a> Hold<'a> {
+impl<'a> Breakpoint<'a> {
     /// Whatever reaches `stop` from now on waits: "users BEFORE UPDATE", or "users CONSTRAINT AFTER UPDATE" for the commit.
     pub fn db_at(database: &'a Database, stop: (&str, &str)) -> Self {
         Self::db_where(database, stop, "true")
@@ -57,7 +57,7 @@ impl<'a> Hold<'a> {
     }
 
     /// Waits until so many are there.
-    pub fn until_waiting(&self, count: i64) {
+    pub fn until_reached(&self, count: i64) {
         let waiting = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND wait_event = 'advisory'";
         until(|| self.database.db_count(waiting) >= count);
@@ -71,20 +71,20 @@ impl<'a> Hold<'a> {
 
 /// Lets the next statement that reaches `stop` wait, does `act` in `browser`, and kills the server there. When this
 /// returns, what PostgreSQL knew of the server is over.
-pub fn db_killed_at(
+pub fn db_kill_at(
     database: &Database,
     server: &mut Server,
     stop: (&str, &str),
     mut browser: Browser,
-    act: impl FnOnce(&mut Browser) -> Option<Answer> + Send + 'static,
+    act: impl FnOnce(&mut Browser) -> Option<Response> + Send + 'static,
 ) {
-    let hold = Hold::db_at(database, stop);
+    let hold = Breakpoint::db_at(database, stop);
     let asked = std::thread::spawn(move || act(&mut browser));
-    hold.until_waiting(1);
+    hold.until_reached(1);
     server.signal("KILL");
     server.ended();
     hold.release();
     asked.join().unwrap();
-    db_until_gone(database);
+    db_until_disconnected(database);
     database.db_execute(&format!("DROP TRIGGER stop ON {}", stop.0));
 }
