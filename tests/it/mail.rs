@@ -133,7 +133,7 @@ fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     let database = Database::new();
     let smtp = Smtp::start(Tls::Upgraded);
     let _server = mailing(&database, &smtp, &[]);
-    let name = "Ada\r\nBcc: eve@example.com\r\n\r\n{{7*7}} {% raw %} <script>";
+    let name = "Ada\r\nBcc: eve@example.com\r\n\r\n{{1234567*7}} {% raw %} <script>";
     // No page would store this name, but the mail code must handle hostile input anyway.
     let name = name.replace("eve@example.com", "eve");
     database.db_enqueue("ada@example.com", &changed(&name));
@@ -151,8 +151,8 @@ fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     let (head, body) = received[0].content.split_once("\r\n\r\n").unwrap();
     assert!(!head.contains("Bcc") && !head.contains("eve"), "{head}");
     assert_eq!(head.matches("\r\nTo: ").count() + usize::from(head.starts_with("To: ")), 1);
-    assert!(body.contains("Hello Ada Bcc: eve {{7*7}} {% raw %} <script>,"), "{body}");
-    assert!(!body.contains("49") && body.contains("&lt;script&gt;"), "{body}");
+    assert!(body.contains("Hello Ada Bcc: eve {{1234567*7}} {% raw %} <script>,"), "{body}");
+    assert!(!body.contains("8641969") && body.contains("&lt;script&gt;"), "{body}");
 }
 
 #[test]
