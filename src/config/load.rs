@@ -10,8 +10,8 @@ use url::Url;
 use super::error::ConfigErrors;
 use super::parse::Reader;
 use super::{
-    Config, Database, LogFormat, MailTransport, Registration, SecretKeys, Timeouts, mail, proxies,
-    public_url,
+    Config, DatabaseLocation, LogFormat, MailTransport, Registration, SecretKeys, Timeouts, mail,
+    proxies, public_url,
 };
 use crate::crypto::secret::SecretText;
 
@@ -96,12 +96,12 @@ impl Config {
         read.refuse_unknown(&NAMES);
         let url = read.secret("DATABASE_URL");
         let database = match url {
-            None => Database::Private,
+            None => DatabaseLocation::Private,
             Some(url) => {
                 if !is_postgres(&url) {
                     read.problem("DATABASE_URL", LIKE_A_DATABASE);
                 }
-                Database::Url(url)
+                DatabaseLocation::Url(url)
             }
         };
         let secret_keys = read.secret("FRONTDESK_SECRET_KEYS").and_then(|text| {
@@ -109,7 +109,7 @@ impl Config {
                 .map_err(|weak| read.problem("FRONTDESK_SECRET_KEYS", &weak.to_string()))
                 .ok()
         });
-        if matches!(database, Database::Url(_)) && !read.is_set("FRONTDESK_SECRET_KEYS") {
+        if matches!(database, DatabaseLocation::Url(_)) && !read.is_set("FRONTDESK_SECRET_KEYS") {
             read.problem(
                 "FRONTDESK_SECRET_KEYS",
                 "must be set with DATABASE_URL. Make a key with: openssl rand -base64 48",
@@ -168,7 +168,7 @@ impl Config {
         // The first one is the default.
         let first = usize::from(by_mail);
         let registration = [registration[first], registration[1 - first], registration[2]];
-        if matches!(mail.transport, MailTransport::Kept)
+        if matches!(mail.transport, MailTransport::OutboxOnly)
             && read.text("FRONTDESK_REGISTRATION") == Some("verified")
             && !public_url.is_loopback()
         {

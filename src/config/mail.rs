@@ -16,14 +16,14 @@ pub struct Mail {
     /// Who it is from.
     pub from: Mailbox,
     /// Certificates (PEM) that a mail server is believed by, beside the system's.
-    pub authority: Option<String>,
+    pub ca_certificates: Option<String>,
 }
 
 /// Where mail goes.
 #[derive(Debug, Clone)]
 pub enum MailTransport {
     /// Nowhere: it is kept in the outbox; on this machine `/dev/mailbox` shows it.
-    Kept,
+    OutboxOnly,
     /// A folder of `.eml` files.
     Folder(PathBuf),
     /// A mail server; `smtp://` (STARTTLS required) or `smtps://` with user and password in it.
@@ -62,9 +62,9 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
             MailTransport::Smtp(url)
         }
         (None, Some(folder)) => MailTransport::Folder(folder),
-        (None, None) => MailTransport::Kept,
+        (None, None) => MailTransport::OutboxOnly,
     };
-    let authority = read.text("FRONTDESK_SMTP_CA_FILE").and_then(|path| {
+    let ca_certificates = read.text("FRONTDESK_SMTP_CA_FILE").and_then(|path| {
         std::fs::read_to_string(path)
             .map_err(|error| {
                 let what = format!("names {path}, which cannot be read ({error})");
@@ -77,7 +77,7 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
         read.problem("FRONTDESK_MAIL_FROM", "is not an address like Frontdesk <desk@example.com>");
         "desk@localhost".parse().expect("this is an address")
     });
-    Mail { transport, from, authority }
+    Mail { transport, from, ca_certificates }
 }
 
 /// `desk@example.com`, or `Frontdesk, Ltd. <desk@example.com>`; quotes around the name may be left out.

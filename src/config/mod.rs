@@ -28,7 +28,7 @@ pub use public_url::PublicUrl;
 #[derive(Clone)]
 pub struct Config {
     /// Which PostgreSQL.
-    pub database: Database,
+    pub database: DatabaseLocation,
     /// Where to listen; port 0 picks one.
     pub bind: SocketAddr,
     /// Where metrics are told; `None`: nowhere.
@@ -102,7 +102,7 @@ impl Default for Timeouts {
 
 /// Which PostgreSQL.
 #[derive(Clone)]
-pub enum Database {
+pub enum DatabaseLocation {
     /// One of our own, started and stopped with us.
     Private,
     /// The one at this address.
@@ -169,11 +169,11 @@ impl fmt::Debug for Config {
     }
 }
 
-impl fmt::Debug for Database {
+impl fmt::Debug for DatabaseLocation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Database::Private => out.write_str("Private"),
-            Database::Url(url) => match Url::parse(url.reveal()) {
+            DatabaseLocation::Private => out.write_str("Private"),
+            DatabaseLocation::Url(url) => match Url::parse(url.reveal()) {
                 Ok(url) => write!(out, "{}{}", url.host_str().unwrap_or("(socket)"), url.path()),
                 Err(_) => out.write_str("(unreadable)"),
             },

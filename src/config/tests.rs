@@ -14,7 +14,7 @@ fn problem(pairs: &[(&str, &str)]) -> String {
 #[test]
 fn nothing_set_is_a_private_site_on_this_machine() {
     let config = config(&[("PATH", "/bin"), ("FRONTDESK_BIND", "")]).unwrap();
-    assert!(matches!(config.database, Database::Private));
+    assert!(matches!(config.database, DatabaseLocation::Private));
     assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
     assert!(!config.public_url.is_https() && config.public_url.is_loopback());
     assert_eq!(config.session.idle, Duration::from_secs(7_200));

@@ -47,7 +47,7 @@ impl Sealer {
     }
 
     /// Whether `digest` is that of `value` for `purpose`, by any of the keys. Takes as long for every digest.
-    pub fn is_digest_of(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
+    pub fn verify_digest(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
         let equal = |key| bool::from(keyed(key, purpose, value).ct_eq(digest));
         self.digests.iter().fold(false, |found, key| found | equal(key))
     }
@@ -118,11 +118,11 @@ mod tests {
     fn a_digest_counts_for_its_value_its_purpose_and_its_keys_only() {
         let digest = sealer(OLD).digest("registrations:1", b"7K3MQ2XH");
         let both = sealer(&format!("{NEW},{OLD}"));
-        assert!(both.is_digest_of(&digest, "registrations:1", b"7K3MQ2XH"));
-        assert!(!both.is_digest_of(&digest, "registrations:1", b"7K3MQ2XJ"));
-        assert!(!both.is_digest_of(&digest, "registrations:2", b"7K3MQ2XH"));
-        assert!(!both.is_digest_of(&digest[..31], "registrations:1", b"7K3MQ2XH"));
-        assert!(!sealer(NEW).is_digest_of(&digest, "registrations:1", b"7K3MQ2XH"));
+        assert!(both.verify_digest(&digest, "registrations:1", b"7K3MQ2XH"));
+        assert!(!both.verify_digest(&digest, "registrations:1", b"7K3MQ2XJ"));
+        assert!(!both.verify_digest(&digest, "registrations:2", b"7K3MQ2XH"));
+        assert!(!both.verify_digest(&digest[..31], "registrations:1", b"7K3MQ2XH"));
+        assert!(!sealer(NEW).verify_digest(&digest, "registrations:1", b"7K3MQ2XH"));
         assert_ne!(digest, sealer(OLD).digest("registrations:17", b"K3MQ2XH"));
     }
 }

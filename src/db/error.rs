@@ -9,7 +9,7 @@ pub(super) fn silence() -> sqlx::Error {
 
 /// Whether `error` says that a connection prepared its statements for another schema ("cached plan must not change
 /// result type"). It says so for ever.
-pub fn is_of_a_former_schema(error: &sqlx::Error) -> bool {
+pub fn is_cached_plan_error(error: &sqlx::Error) -> bool {
     has_code(error, "0A000")
 }
 
@@ -29,7 +29,7 @@ pub fn is_notification_queue_full(error: &sqlx::Error) -> bool {
 pub(super) fn is_of_the_connection(error: &sqlx::Error) -> bool {
     let is_silence =
         matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
-    is_silence || has_code(error, "25006") || is_in_recovery(error) || is_of_a_former_schema(error)
+    is_silence || has_code(error, "25006") || is_in_recovery(error) || is_cached_plan_error(error)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {

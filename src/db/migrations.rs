@@ -17,7 +17,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// One migration as the ledger and the program know it.
 #[derive(Debug, serde::Serialize)]
-pub struct Step {
+pub struct MigrationStatus {
     /// The number in front of the file's name.
     pub version: i64,
     /// The rest of the file's name.
@@ -134,12 +134,12 @@ pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
 }
 
 /// Every migration this program knows, in order.
-pub async fn info(pool: &PgPool) -> anyhow::Result<Vec<Step>> {
+pub async fn info(pool: &PgPool) -> anyhow::Result<Vec<MigrationStatus>> {
     let applied = applied(pool).await?;
     Ok(MIGRATOR
         .iter()
         .filter(|migration| migration.migration_type.is_up_migration())
-        .map(|migration| Step {
+        .map(|migration| MigrationStatus {
             version: migration.version,
             description: migration.description.to_string(),
             applied_at: applied.get(&migration.version).map(|row| row.at),

@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 use tokio::time::timeout;
 
-use crate::config::{Config, Database as Location};
+use crate::config::{Config, DatabaseLocation};
 
 mod error;
 pub mod migrations;
@@ -21,7 +21,7 @@ pub mod private_cluster;
 mod transaction;
 
 pub use error::{
-    is_in_recovery, is_notification_queue_full, is_of_a_former_schema, is_unavailable,
+    is_cached_plan_error, is_in_recovery, is_notification_queue_full, is_unavailable,
     violated_constraint,
 };
 pub use pool::{ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary};
@@ -38,13 +38,13 @@ pub struct Database {
     pub pool: PgPool,
     options: PgConnectOptions,
     cluster: Option<private_cluster::Cluster>,
-    described: String,
+    description: String,
 }
 
 impl Database {
-    /// Where the database is, for people, without user or password.
-    pub fn described(&self) -> &str {
-        &self.described
+    /// Database name and host for log messages, without user or password.
+    pub fn description(&self) -> &str {
+        &self.description
     }
 
     /// The private cluster, when `DATABASE_URL` is not set.
@@ -52,14 +52,9 @@ impl Database {
         self.cluster.as_ref()
     }
 
-    /// A small pool of new connections. A connection is driven by the runtime of the worker that opened
-    /// it, and is dead once that worker has stopped; who writes after that needs one of these.
-    pub fn fresh_pool(&self) -> PgPool {
-        self.pool_of(1)
-    }
-
-    /// Connections beside those of pages, at most `size`, for a loop that must not die with a worker.
-    pub fn pool_of(&self, size: u32) -> PgPool {
+    /// Another pool of at most `size` connections. A connection is driven by the runtime of the worker that opened it
+    /// and fails once that worker has stopped, so code that outlives the workers cannot use [`Database::pool`].
+    pub fn new_pool(&self, size: u32) -> PgPool {
         pool(self.options.clone(), size)
     }
 
@@ -99,9 +94,9 @@ impl Database {
 /// Connects as `config` says; a private cluster is started, or joined when `share` is set and another
 /// Frontdesk already runs it.
 pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
-    let (url, cluster, described) = match &config.database {
-        Location::Url(url) => (url.reveal().to_owned(), None, None),
-        Location::Private => {
+    let (url, cluster, description) = match &config.database {
+        DatabaseLocation::Url(url) => (url.reveal().to_owned(), None, None),
+        DatabaseLocation::Private => {
             let cluster = if share {
                 private_cluster::Cluster::attach_or_start(&config.data_dir).await?
             } else {
@@ -113,35 +108,35 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     let options: PgConnectOptions = url
         .parse()
         .map_err(|_| anyhow::anyhow!("DATABASE_URL can not be read as a PostgreSQL address"))?;
-    let described = described.unwrap_or_else(|| {
+    let description = description.unwrap_or_else(|| {
         format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
     });
     let pool = pool(options.clone(), config.pool_size);
-    let database = Database { pool, options, cluster, described };
+    let database = Database { pool, options, cluster, description };
     match connect_to_primary(&database.options).await {
         Ok(connection) => {
             connection.close().await.ok();
             Ok(database)
         }
         Err(error) => {
-            let described = database.described.clone();
+            let description = database.description.clone();
             database.close().await.ok();
-            Err(unreachable(error, &described))
+            Err(unreachable(error, &description))
         }
     }
 }
 
 /// What a person who starts the program reads.
-fn unreachable(error: ConnectError, described: &str) -> anyhow::Error {
+fn unreachable(error: ConnectError, description: &str) -> anyhow::Error {
     match error {
         ConnectError::NotPrimary(reason @ NotPrimary::Standby) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
+            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
         ),
         ConnectError::NotPrimary(reason @ NotPrimary::ReadOnly) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Turn it off for the server, the database and the role."
+            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Turn it off for the server, the database and the role."
         ),
         ConnectError::Failed(error) => anyhow::Error::new(error).context(format!(
-            "PostgreSQL does not answer ({described}). Check that it runs and that DATABASE_URL is right."
+            "PostgreSQL does not answer ({description}). Check that it runs and that DATABASE_URL is right."
         )),
     }
 }

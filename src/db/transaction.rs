@@ -26,17 +26,17 @@ pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>
 /// How work on a connection may fail.
 pub trait Failure: From<sqlx::Error> + Send + 'static {
     /// What the database, or the way to it, has to do with it.
-    fn of_database(&self) -> Option<&sqlx::Error>;
+    fn database_error(&self) -> Option<&sqlx::Error>;
 }
 
 impl Failure for sqlx::Error {
-    fn of_database(&self) -> Option<&sqlx::Error> {
+    fn database_error(&self) -> Option<&sqlx::Error> {
         Some(self)
     }
 }
 
 impl Failure for anyhow::Error {
-    fn of_database(&self) -> Option<&sqlx::Error> {
+    fn database_error(&self) -> Option<&sqlx::Error> {
         self.downcast_ref()
     }
 }
@@ -63,7 +63,7 @@ where
     match done.unwrap_or_else(|_| Err(E::from(silence()))) {
         Ok(value) => Ok((value, connection)),
         Err(error) => {
-            if error.of_database().is_some_and(is_of_the_connection) {
+            if error.database_error().is_some_and(is_of_the_connection) {
                 connection.close_on_drop();
                 drop(connection);
                 // Those that rest beside it go the same way.
@@ -117,7 +117,7 @@ where
     let pool = pool.clone();
     let task = tokio::spawn(async move {
         match run(&pool, deadline, work.clone(), Notifications::Sent).await {
-            Err(error) if error.of_database().is_some_and(is_notification_queue_full) => {
+            Err(error) if error.database_error().is_some_and(is_notification_queue_full) => {
                 tracing::warn!(
                     "PostgreSQL's notification queue is full. The change is committed without a notification, and the response waits up to 3 s until no server can have a stale session. Look for a listening connection that stays in a transaction"
                 );

@@ -58,7 +58,7 @@ pub enum ClusterError {
     },
     /// The server ended and could not be restarted.
     #[error("the private PostgreSQL could not be restarted for {} minutes", tried_for.as_secs() / 60)]
-    GaveUp {
+    RestartsFailed {
         /// From the first failure to the last.
         tried_for: Duration,
         /// The last failure.

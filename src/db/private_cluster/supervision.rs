@@ -33,7 +33,7 @@ impl Running {
                 let why = chain(&cause);
                 let Some(pause) = restarts.next(Instant::now(), ran_for) else {
                     tracing::error!(why, "the private PostgreSQL cannot be restarted");
-                    return ClusterError::GaveUp {
+                    return ClusterError::RestartsFailed {
                         tried_for: GIVE_UP_AFTER,
                         cause: Box::new(cause),
                     };

@@ -131,7 +131,7 @@ async fn after_minutes_of_failing_restarts_it_is_given_up_with_its_last_words() 
     let began = tokio::time::Instant::now();
     let error = cluster.supervise().await;
     let tried_for = began.elapsed();
-    assert!(matches!(error, ClusterError::GaveUp { .. }), "{error}");
+    assert!(matches!(error, ClusterError::RestartsFailed { .. }), "{error}");
     let text = format!("{:#}", anyhow::Error::from(error));
     assert!(text.contains("could not be restarted for 5 minutes: "), "{text}");
     assert!(text.contains("syntax error in file"), "{text}");
