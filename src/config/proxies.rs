@@ -1,8 +1,8 @@
-//! `FRONTDESK_TRUSTED_PROXIES`: whose forwarding headers are believed. Nobody's unless it says so.
+//! `FRONTDESK_TRUSTED_PROXIES`: the proxies whose forwarding headers are trusted. None by default.
 
 use super::parse::Reader;
 
-/// Addresses and networks, separated by commas.
+/// IP addresses and networks, separated by commas.
 pub(super) fn trusted_proxies(read: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
     let name = "FRONTDESK_TRUSTED_PROXIES";
     let text = read.text(name).unwrap_or_default().to_owned();
@@ -14,7 +14,7 @@ pub(super) fn trusted_proxies(read: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
             Ok(network) => networks.push(network),
             Err(_) => read.problem(
                 name,
-                &format!("has “{part}”; it takes addresses and networks like 10.0.0.0/8,::1"),
+                &format!("has “{part}”; it takes IP addresses and networks like 10.0.0.0/8,::1"),
             ),
         }
     }
