@@ -182,7 +182,10 @@ fn a_server_that_was_left_behind_is_stopped_before_another_is_started() {
         let words = [wrapper, &[program, "user", "list"]].concat();
         let mut next = Command::new(words[0]);
         let listed = said(configure(&mut next, &folder).args(&words[1..]));
-        assert!(listed.contains("stopping the PostgreSQL that a former run has left"), "{listed}");
+        assert!(
+            listed.contains("stopping a PostgreSQL that an earlier process left running"),
+            "{listed}"
+        );
         assert!(!is_alive(left));
     }
     fs::remove_dir_all(&folder).ok();
