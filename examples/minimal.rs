@@ -1,4 +1,4 @@
-//! Sessions in PostgreSQL for an application of your own, in a schema of their own beside your tables.
+//! Sessions in PostgreSQL for your own application, in a separate schema next to your tables.
 //!
 //!     DATABASE_URL=postgres://… cargo run --example minimal
 
@@ -11,8 +11,8 @@ use frontdesk::db::{self, migrations};
 use frontdesk::session::{Engine, PgSessionStore, Timeouts};
 
 async fn login(session: Session, name: web::Path<String>) -> Result<impl Responder, Error> {
-    session.clear(); // nothing from before a sign-in survives it,
-    session.renew(); // and the secret is a new one
+    session.clear(); // discard the state from before the sign-in,
+    session.renew(); // and replace the token (session fixation)
     session.insert("name", name.into_inner())?;
     Ok("Signed in.\n")
 }
@@ -23,7 +23,7 @@ async fn hello(session: Session) -> Result<impl Responder, Error> {
 }
 
 async fn logout(session: Session) -> impl Responder {
-    session.purge(); // when this is answered, no server accepts the cookie
+    session.purge(); // once this is answered, no server accepts the cookie
     "Signed out.\n"
 }
 

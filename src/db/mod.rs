@@ -1,9 +1,9 @@
-//! The way to PostgreSQL: the pool, transactions that can neither be dropped half-way nor wait for ever, and what an
-//! error means. Owns no table. Must never log a value that somebody typed.
+//! Access to PostgreSQL: connection pools, transactions with a deadline, migrations, and the classification of errors.
+//! Owns no table. Must never log user input.
 //!
-//! Every connection leads to the primary: it is tested when it is made ([`require_primary`]), and again after it was idle. A
-//! server of PostgreSQL does not become a standby without a restart, which ends its connections; a proxy that lists both
-//! nodes for some seconds during a switchover leads new connections to either.
+//! Every connection leads to the primary. It is tested when it is opened and after it was idle ([`require_primary`]). A
+//! PostgreSQL server becomes a standby only by a restart, which ends its connections. But a proxy may route new
+//! connections to either node for some seconds during a switchover.
 
 use std::time::Duration;
 
@@ -30,11 +30,12 @@ pub use transaction::{
     with_deadline,
 };
 
-/// How long connections that are still at work may take when everything ends.
+/// How long [`Database::close`] waits for connections that are in use.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// A connected database: the pool, and the private cluster behind it when there is one.
+
+/// A connected database: the pool, and the private cluster if `DATABASE_URL` is not set.
 pub struct Database {
-    /// Connections for everybody.
+    /// The connections of the pages.
     pub pool: PgPool,
     options: PgConnectOptions,
     cluster: Option<private_cluster::Cluster>,
@@ -47,7 +48,7 @@ impl Database {
         &self.description
     }
 
-    /// The private cluster, when `DATABASE_URL` is not set.
+    /// The private cluster, if `DATABASE_URL` is not set.
     pub fn cluster(&self) -> Option<&private_cluster::Cluster> {
         self.cluster.as_ref()
     }
@@ -58,12 +59,12 @@ impl Database {
         pool(self.options.clone(), size)
     }
 
-    /// How to connect to where notifications come from.
+    /// The connection options of the LISTEN connection.
     pub fn listen_options(&self, config: &Config) -> anyhow::Result<PgConnectOptions> {
         let options = match &config.listen_url {
             None => self.options.clone(),
             Some(url) => url.reveal().parse().map_err(|_| {
-                anyhow::anyhow!("FRONTDESK_LISTEN_URL can not be read as a PostgreSQL address")
+                anyhow::anyhow!("FRONTDESK_LISTEN_URL is not a valid PostgreSQL URL")
             })?,
         };
         Ok(options
@@ -71,8 +72,8 @@ impl Database {
             .log_statements(tracing::log::LevelFilter::Off))
     }
 
-    /// Restarts the private cluster of this process whenever it ends. Returns when that has failed for some minutes;
-    /// never for a database that this process does not run.
+    /// Restarts the private cluster of this process whenever it ends. Returns after restarts have failed for five minutes;
+    /// never if this process does not run the database.
     pub async fn supervise(&self) -> private_cluster::ClusterError {
         match &self.cluster {
             Some(cluster) => cluster.supervise().await,
@@ -82,17 +83,17 @@ impl Database {
 
     /// Closes every connection, then stops the private cluster if this process started it.
     pub async fn close(self) -> anyhow::Result<()> {
-        // Who still holds a connection has had its time.
+        // Connections that are still in use after the deadline are not waited for.
         timeout(CLOSE_DEADLINE, self.pool.close()).await.ok();
         if let Some(cluster) = self.cluster {
-            cluster.stop().await.context("the private PostgreSQL did not stop in order")?;
+            cluster.stop().await.context("the private PostgreSQL did not stop normally")?;
         }
         Ok(())
     }
 }
 
-/// Connects as `config` says; a private cluster is started, or joined when `share` is set and another
-/// Frontdesk already runs it.
+/// Connects to the database of `config`. Starts the private cluster if there is no URL. With `share`, a private cluster
+/// that another Frontdesk process runs is used instead of refused.
 pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     let (url, cluster, description) = match &config.database {
         DatabaseLocation::Url(url) => (url.reveal().to_owned(), None, None),
@@ -105,9 +106,8 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
             (cluster.url().to_owned(), Some(cluster), Some("a private PostgreSQL".to_owned()))
         }
     };
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(|_| anyhow::anyhow!("DATABASE_URL can not be read as a PostgreSQL address"))?;
+    let options: PgConnectOptions =
+        url.parse().map_err(|_| anyhow::anyhow!("DATABASE_URL is not a valid PostgreSQL URL"))?;
     let description = description.unwrap_or_else(|| {
         format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
     });
@@ -126,11 +126,11 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     }
 }
 
-/// What a person who starts the program reads.
+/// The error message for the operator.
 fn unreachable(error: ConnectError, description: &str) -> anyhow::Error {
     match error {
         ConnectError::NotPrimary(reason @ NotPrimary::Standby) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Set DATABASE_URL to the primary, or to an address that always leads to it."
+            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Set DATABASE_URL to the primary, or to a host that always leads to it."
         ),
         ConnectError::NotPrimary(reason @ NotPrimary::ReadOnly) => anyhow::anyhow!(
             "the PostgreSQL of DATABASE_URL ({description}) {reason}. Turn it off for the server, the database and the role."
@@ -141,7 +141,7 @@ fn unreachable(error: ConnectError, description: &str) -> anyhow::Error {
     }
 }
 
-/// The same database, with `schema` in front of the search path: tables of ours beside somebody else's.
+/// The same options with `schema` as the search path, to keep Frontdesk's tables apart from those of an application.
 pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
     options.options([("search_path", schema)])
 }

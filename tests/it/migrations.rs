@@ -224,7 +224,7 @@ fn a_schema_that_is_missing_dirty_or_newer_is_refused_with_what_to_do() {
         "UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 20261123000001",
     );
     let said = refused(&changed, &[]);
-    assert!(said.contains("not the one this program carries"), "{said}");
+    assert!(said.contains("differs from the one in this program"), "{said}");
 }
 
 #[test]
