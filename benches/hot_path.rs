@@ -1,6 +1,6 @@
-//! Benchmarks of the session layer on the path of one signed-in page: the cookie guard, decrypting the cookie, the digest,
-//! the cache, the map for actix-session. Run with `cargo bench --bench hot_path`. The cache and the map are compiled from
-//! the source files of the program. Needs no database.
+//! Benchmarks of the session layer on the path of one signed-in page: the cookie guard, decrypting the
+//! cookie, the digest, the cache, the map for actix-session. Run with `cargo bench --bench hot_path`. The
+//! cache and the map are compiled from the source files of the program. Needs no database.
 
 // The included files contain items that only the program or their own tests use.
 #![allow(dead_code, unused_imports)]

@@ -1,6 +1,6 @@
-//! Background jobs: named tasks that run beside the server until they are canceled. A job that panics or returns early
-//! is restarted after a pause that grows; the other jobs are not affected. [`Jobs`] reports which jobs run and how often
-//! each was restarted.
+//! Background jobs: named tasks that run beside the server until they are canceled. A job that panics or
+//! returns early is restarted after a pause that grows; the other jobs are not affected. [`Jobs`] reports
+//! which jobs run and how often each was restarted.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -46,7 +46,8 @@ impl Jobs {
         self.lock().clone()
     }
 
-    /// `ok`, or the names of the jobs that do not run and of those that were restarted within the last minute.
+    /// `ok`, or the names of the jobs that do not run and of those that were restarted within the last
+    /// minute.
     pub fn summary(&self) -> String {
         let (mut not_running, mut restarted) = (Vec::new(), Vec::new());
         for (name, job) in self.all() {
@@ -99,8 +100,8 @@ impl JobRunner {
         Self { cancel: CancellationToken::new().drop_guard(), tasks: Vec::new(), jobs }
     }
 
-    /// Runs the job that `start` returns. The job has to return soon after its token is canceled. If it returns earlier,
-    /// it is restarted.
+    /// Runs the job that `start` returns. The job has to return soon after its token is canceled. If it
+    /// returns earlier, it is restarted.
     pub fn run<F, R>(&mut self, name: &'static str, start: F)
     where
         F: FnMut(CancellationToken) -> R + Send + 'static,
@@ -111,8 +112,8 @@ impl JobRunner {
         self.tasks.push(tokio::spawn(keep_running(name, self.jobs.clone(), token, start)));
     }
 
-    /// Runs `round` immediately, then again after each `interval`. Up to a tenth is added at random, so that servers
-    /// that were started together do not run it at the same time. A stop waits for the current round.
+    /// Runs `round` immediately, then again after each `interval`. Up to a tenth is added at random, so that
+    /// servers that were started together do not run it at the same time. A stop waits for the current round.
     pub fn run_every<F, R>(&mut self, name: &'static str, interval: Duration, round: F)
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -121,8 +122,8 @@ impl JobRunner {
         self.run_every_or_notified(name, interval, Arc::default(), round);
     }
 
-    /// Like [`JobRunner::run_every`], but a stop interrupts the current round at its next await. For rounds that may
-    /// take hours and consist of steps that complete on their own (a task, a transaction).
+    /// Like [`JobRunner::run_every`], but a stop interrupts the current round at its next await. For rounds
+    /// that may take hours and consist of steps that complete on their own (a task, a transaction).
     pub fn run_every_interruptible<F, R>(
         &mut self,
         name: &'static str,

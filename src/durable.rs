@@ -1,13 +1,13 @@
-//! Writes files that survive a power failure. A write is complete only after the file and its folder are synced to disk.
-//! A full disk may be reported only by the sync, so the errors of all steps are returned.
+//! Writes files that survive a power failure. A write is complete only after the file and its folder are
+//! synced to disk. A full disk may be reported only by the sync, so the errors of all steps are returned.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Creates `path` with `mode`, writes `bytes` and syncs the file. Fails if the file exists. Removes the file if it cannot be
-/// written completely. Does not sync the folder: see [`sync_folder`].
+/// Creates `path` with `mode`, writes `bytes` and syncs the file. Fails if the file exists. Removes the file
+/// if it cannot be written completely. Does not sync the folder: see [`sync_folder`].
 pub fn create(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
@@ -18,8 +18,8 @@ pub fn create(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Creates `path` with `mode`, or replaces it. Readers see the old file or the new file, never a part of it.
-/// `temporary` is the path of a file in the same folder that does not exist. It is left behind only if the process is
-/// killed.
+/// `temporary` is the path of a file in the same folder that does not exist. It is left behind only if the
+/// process is killed.
 pub fn replace(path: &Path, temporary: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     create(temporary, mode, bytes)?;
     if let Err(error) = fs::rename(temporary, path) {
@@ -29,8 +29,9 @@ pub fn replace(path: &Path, temporary: &Path, mode: u32, bytes: &[u8]) -> io::Re
     sync_folder(parent(path))
 }
 
-/// Syncs the entries of a folder, so that files that were created, renamed or removed in it stay so. Some file systems
-/// cannot sync a folder and return EINVAL, which is ignored, as in PostgreSQL (`fsync_fname_ext`).
+/// Syncs the entries of a folder, so that files that were created, renamed or removed in it stay so. Some
+/// file systems cannot sync a folder and return EINVAL, which is ignored, as in PostgreSQL
+/// (`fsync_fname_ext`).
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

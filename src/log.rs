@@ -1,17 +1,17 @@
 //! Writes the events of `tracing` to standard error, in a separate thread. Guarantees:
 //!
-//! - **A request never waits for the log.** A line is appended to a buffer of at most 2 MiB. Only the log thread writes to
-//!   the file descriptor, because a write may block forever (a pipe that is not read) or fail (its reader exited, the disk
-//!   is full).
-//! - **No line is lost silently.** If the buffer is full or a write fails, lines are dropped and counted. The next
-//!   successful write reports how many lines were dropped, and `/metrics` has the total.
-//! - **Lines are not delayed.** The first line after a pause is written immediately. Lines that follow it within 20 ms share
-//!   one write, which reduces the cost of a line under load.
-//! - **A panic is a log line** with its message and location. The buffer is flushed after a panic and at exit, for a
-//!   bounded time.
+//! - **A request never waits for the log.** A line is appended to a buffer of at most 2 MiB. Only the log
+//!   thread writes to the file descriptor, because a write may block forever (a pipe that is not read) or
+//!   fail (its reader exited, the disk is full).
+//! - **No line is lost silently.** If the buffer is full or a write fails, lines are dropped and counted. The
+//!   next successful write reports how many lines were dropped, and `/metrics` has the total.
+//! - **Lines are not delayed.** The first line after a pause is written immediately. Lines that follow it
+//!   within 20 ms share one write, which reduces the cost of a line under load.
+//! - **A panic is a log line** with its message and location. The buffer is flushed after a panic and at
+//!   exit, for a bounded time.
 //!
-//! The server never writes through `std::io::stderr()`: its lock is held as long as a write blocks, and `eprintln!` panics
-//! if a write fails.
+//! The server never writes through `std::io::stderr()`: its lock is held as long as a write blocks, and
+//! `eprintln!` panics if a write fails.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
@@ -29,8 +29,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::config::LogFormat;
 
-/// Maximum number of buffered bytes: about 10,000 lines. At 60,000 requests/s, no line is dropped if the log thread gets no
-/// CPU time for 100 ms.
+/// Maximum number of buffered bytes: about 10,000 lines. At 60,000 requests/s, no line is dropped if the log
+/// thread gets no CPU time for 100 ms.
 const CAPACITY: usize = 2 * 1024 * 1024;
 /// Number of buffered bytes that are written without waiting for [`MIN_INTERVAL`].
 const FLUSH_THRESHOLD: usize = CAPACITY / 8;
@@ -161,8 +161,8 @@ impl Buffer {
         }
     }
 
-    /// Waits until the lines appended so far are written or their write failed, for `timeout` at most. Returns immediately if
-    /// the current write began longer ago than that.
+    /// Waits until the lines appended so far are written or their write failed, for `timeout` at most.
+    /// Returns immediately if the current write began longer ago than that.
     fn flush(&self, timeout: Duration) {
         let mut state = self.lock();
         if state.write_began.is_some_and(|began| began.elapsed() >= timeout) {
@@ -277,8 +277,8 @@ fn write(output: &mut impl Write, bytes: &[u8]) -> usize {
     written
 }
 
-/// The line that reports dropped lines. It is not an event, because no filter may suppress it and because it must be part of
-/// the write that shows whether the log can be written again.
+/// The line that reports dropped lines. It is not an event, because no filter may suppress it and because it
+/// must be part of the write that shows whether the log can be written again.
 fn notice(dropped: u64, format: LogFormat) -> String {
     let mut time = String::new();
     SystemTime.format_time(&mut Writer::new(&mut time)).ok();

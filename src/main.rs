@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// mimalloc is faster than the system allocator for the many small allocations of a page, and returns memory to the system
-/// (docs/DECISIONS.md).
+/// mimalloc is faster than the system allocator for the many small allocations of a page, and returns memory
+/// to the system (docs/DECISIONS.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

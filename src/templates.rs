@@ -1,5 +1,5 @@
-//! The embedded templates of pages and mails. tera escapes HTML in files that end in `.html`. Only mail has `.txt`
-//! templates, for subjects and plain text, which are not escaped.
+//! The embedded templates of pages and mails. tera escapes HTML in files that end in `.html`. Only mail has
+//! `.txt` templates, for subjects and plain text, which are not escaped.
 
 use anyhow::Context as _;
 use rust_embed::RustEmbed;
@@ -24,8 +24,8 @@ pub fn load() -> anyhow::Result<Tera> {
     Ok(tera)
 }
 
-/// The templates below `mail/`, with a folder for each kind of message. Values are inserted as text and never parsed as
-/// templates.
+/// The templates below `mail/`, with a folder for each kind of message. Values are inserted as text and never
+/// parsed as templates.
 pub struct MailTemplates(Tera);
 
 impl MailTemplates {

@@ -1,5 +1,5 @@
-//! Reads the settings from the environment and `.env`. Every problem is reported, each with the values that are
-//! allowed. No message contains a secret.
+//! Reads the settings from the environment and `.env`. Every problem is reported, each with the values that
+//! are allowed. No message contains a secret.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

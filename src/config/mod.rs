@@ -35,8 +35,8 @@ pub struct Config {
     pub metrics_bind: Option<SocketAddr>,
     /// How browsers reach the site.
     pub public_url: PublicUrl,
-    /// The keys that seal cookies. `None` only with a private database: they are then generated once and kept in the
-    /// data folder.
+    /// The keys that seal cookies. `None` only with a private database: they are then generated once and kept
+    /// in the data folder.
     pub secret_keys: Option<SecretKeys>,
     /// The folder of the private database and the generated keys.
     pub data_dir: PathBuf,

@@ -1,4 +1,5 @@
-//! The public URL. Links in mails and the origin that requests are compared with come from it, never from a request.
+//! The public URL. Links in mails and the origin that requests are compared with come from it, never from a
+//! request.
 
 use std::fmt;
 

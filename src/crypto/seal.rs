@@ -1,7 +1,8 @@
-//! Authenticated encryption ("sealing") of values that are stored and read again, such as a link in a mail that waits to
-//! be sent: AES-256-GCM with keys derived from the site's keys. The first key seals and all keys open, so that keys can be
-//! rotated without loss. The purpose is authenticated too: a value that was sealed for one purpose does not open for
-//! another. There is no fallback that accepts a value without authentication (Rack, CVE-2026-39324).
+//! Authenticated encryption ("sealing") of values that are stored and read again, such as a link in a mail
+//! that waits to be sent: AES-256-GCM with keys derived from the site's keys. The first key seals and all
+//! keys open, so that keys can be rotated without loss. The purpose is authenticated too: a value that was
+//! sealed for one purpose does not open for another. There is no fallback that accepts a value without
+//! authentication (Rack, CVE-2026-39324).
 //!
 //! Also keyed digests, for values with too little entropy for a plain SHA-256.
 
@@ -13,8 +14,8 @@ use subtle::ConstantTimeEq as _;
 
 use super::secret::SecretText;
 
-/// Length of the nonce in bytes. Each is random (NIST SP 800-38D, 8.2.2), which limits a key to 2^32 sealed values; the
-/// site seals far fewer.
+/// Length of the nonce in bytes. Each is random (NIST SP 800-38D, 8.2.2), which limits a key to 2^32 sealed
+/// values; the site seals far fewer.
 const NONCE_LENGTH: usize = 12;
 
 /// Seals, opens and digests values with the keys of the site. Cheap to clone.
@@ -42,14 +43,16 @@ impl Sealer {
         }
     }
 
-    /// A keyed digest of `value` for `purpose`, by the first key. HKDF-Expand is HMAC-SHA-256 over purpose and value
-    /// (RFC 5869, 2.3). A code of 40 bits can be found from its SHA-256 in about a minute, before it expires. It cannot be
-    /// found from this digest without the site's keys, so a copy of the database contains no credential.
+    /// A keyed digest of `value` for `purpose`, by the first key. HKDF-Expand is HMAC-SHA-256 over purpose
+    /// and value (RFC 5869, 2.3). A code of 40 bits can be found from its SHA-256 in about a minute, before
+    /// it expires. It cannot be found from this digest without the site's keys, so a copy of the database
+    /// contains no credential.
     pub fn digest(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
         keyed_digest(self.digests.first().expect("at least one key"), purpose, value)
     }
 
-    /// Whether `digest` is the digest of `value` for `purpose` by any of the keys. Takes the same time for every digest.
+    /// Whether `digest` is the digest of `value` for `purpose` by any of the keys. Takes the same time for
+    /// every digest.
     pub fn verify_digest(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
         let equal = |key| bool::from(keyed_digest(key, purpose, value).ct_eq(digest));
         self.digests.iter().fold(false, |found, key| found | equal(key))
@@ -67,8 +70,8 @@ impl Sealer {
         [&nonce[..], &sealed].concat()
     }
 
-    /// Opens a value that was sealed for `purpose`. `None` if it was sealed for another purpose or by an unknown key, or was
-    /// altered.
+    /// Opens a value that was sealed for `purpose`. `None` if it was sealed for another purpose or by an
+    /// unknown key, or was altered.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LENGTH)?;
         let open = |cipher: &Aes256Gcm| {

@@ -1,4 +1,5 @@
-//! Random secrets and their digests, and text that must not be logged. `Debug` of these types prints no secret.
+//! Random secrets and their digests, and text that must not be logged. `Debug` of these types prints no
+//! secret.
 
 use std::fmt;
 
@@ -31,12 +32,13 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// A bearer credential of 256 random bits (ASVS 5.0 V7.2.3 requires 128), such as a session token. Zeroed when dropped.
+/// A bearer credential of 256 random bits (ASVS 5.0 V7.2.3 requires 128), such as a session token. Zeroed
+/// when dropped.
 pub struct Secret([u8; 32]);
 
-/// The SHA-256 of a [`Secret`], as the database stores it. A lookup by digest leaks no secret by its timing (Rack,
-/// CVE-2019-16782), and a copy of the database contains no credential. A fast hash is sufficient for 256 random bits (ASVS
-/// 5.0 V6.5.2).
+/// The SHA-256 of a [`Secret`], as the database stores it. A lookup by digest leaks no secret by its timing
+/// (Rack, CVE-2019-16782), and a copy of the database contains no credential. A fast hash is sufficient for
+/// 256 random bits (ASVS 5.0 V6.5.2).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -48,8 +50,8 @@ impl Secret {
         Self(bytes)
     }
 
-    /// Parses the text form: exactly 43 characters of unpadded base64url. Only the encoding of [`Secret::reveal`] is
-    /// accepted.
+    /// Parses the text form: exactly 43 characters of unpadded base64url. Only the encoding of
+    /// [`Secret::reveal`] is accepted.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 43 {
             return None;
@@ -64,8 +66,8 @@ impl Secret {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Derives another secret for `purpose` (HKDF, RFC 5869). This secret cannot be computed from the derived one, nor from
-    /// the digest of either.
+    /// Derives another secret for `purpose` (HKDF, RFC 5869). This secret cannot be computed from the derived
+    /// one, nor from the digest of either.
     pub fn derive(&self, purpose: &str) -> Self {
         let mut bytes = [0; 32];
         Hkdf::<Sha256>::new(None, &self.0)

@@ -7,13 +7,14 @@ pub(super) fn timed_out() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not answer in time").into()
 }
 
-/// Whether a prepared statement of the connection does not fit the current schema ("cached plan must not change result
-/// type"). Every later use of the statement on this connection fails too.
+/// Whether a prepared statement of the connection does not fit the current schema ("cached plan must not
+/// change result type"). Every later use of the statement on this connection fails too.
 pub fn is_cached_plan_error(error: &sqlx::Error) -> bool {
     has_code(error, "0A000")
 }
 
-/// Whether a function that only works on a primary failed (`pg_current_wal_insert_lsn`): the server is a standby.
+/// Whether a function that only works on a primary failed (`pg_current_wal_insert_lsn`): the server is a
+/// standby.
 pub fn is_in_recovery(error: &sqlx::Error) -> bool {
     has_code(error, "55000")
 }
@@ -23,8 +24,9 @@ pub fn is_notification_queue_full(error: &sqlx::Error) -> bool {
     has_code(error, "54000")
 }
 
-/// Whether the connection must be closed after `error`: it timed out, its server does not accept writes (a demoted
-/// primary, a standby), or its prepared statements do not fit the schema. sqlx would reuse it in the last two cases.
+/// Whether the connection must be closed after `error`: it timed out, its server does not accept writes (a
+/// demoted primary, a standby), or its prepared statements do not fit the schema. sqlx would reuse it in the
+/// last two cases.
 pub(super) fn is_connection_unusable(error: &sqlx::Error) -> bool {
     let is_timeout =
         matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
@@ -35,8 +37,8 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
 }
 
-/// Whether the database is unavailable, as opposed to a statement being wrong. The response is then 503 with "try again",
-/// and the session is kept.
+/// Whether the database is unavailable, as opposed to a statement being wrong. The response is then 503 with
+/// "try again", and the session is kept.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -46,8 +48,9 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            // 08 connection, 53 resources, 57P shutdown, 57014 canceled, 25006 read-only (demoted), 3D000 database does
-            // not exist, 55000 in recovery, 55P03 lock not available, 0A000 cached plan, 54000 notification queue full.
+            // 08 connection, 53 resources, 57P shutdown, 57014 canceled, 25006 read-only (demoted), 3D000
+            // database does not exist, 55000 in recovery, 55P03 lock not available, 0A000 cached plan, 54000
+            // notification queue full.
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57")

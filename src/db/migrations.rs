@@ -1,5 +1,5 @@
-//! Schema migrations: the embedded files of `migrations/`. Applied migrations are recorded in `_sqlx_migrations`, as by
-//! `sqlx migrate`. A schema with unknown migrations is never changed.
+//! Schema migrations: the embedded files of `migrations/`. Applied migrations are recorded in
+//! `_sqlx_migrations`, as by `sqlx migrate`. A schema with unknown migrations is never changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,8 +70,8 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut connection = without_timeout(pool).await?;
-    // Polled, because a statement that waits for the lock would block CREATE INDEX CONCURRENTLY of the process that
-    // holds it.
+    // Polled, because a statement that waits for the lock would block CREATE INDEX CONCURRENTLY of the
+    // process that holds it.
     let try_lock = "SELECT pg_try_advisory_lock($1)";
     while !sqlx::query_scalar::<_, bool>(try_lock).bind(LOCK).fetch_one(&mut connection).await? {
         tokio::time::sleep(LOCK_RETRY).await;
@@ -108,7 +108,8 @@ pub async fn run_in_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
 /// SQL that creates the roles of least privilege and grants their privileges.
 pub const ROLES: &str = include_str!("roles.sql");
 
-/// Runs [`ROLES`]. Must be repeated after each migration, because it grants privileges on the tables that exist now.
+/// Runs [`ROLES`]. Must be repeated after each migration, because it grants privileges on the tables that
+/// exist now.
 pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::raw_sql(ROLES)
         .execute(pool)
@@ -117,7 +118,8 @@ pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reverts the newest migration, or all of them, and returns their versions. The data in dropped tables is lost.
+/// Reverts the newest migration, or all of them, and returns their versions. The data in dropped tables is
+/// lost.
 pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
     let before: Vec<i64> = applied(pool).await?.into_keys().collect();
     let target = match (all, before.as_slice()) {
@@ -197,9 +199,9 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
 /// Opens a connection without the statement timeout of pages: a migration may take long.
 async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
     let mut connection = super::connect_to_primary(&pool.connect_options()).await?;
-    // A file with CREATE INDEX CONCURRENTLY cannot set its own lock timeout. It needs none: it blocks no other
-    // statement while it waits for older transactions, and a timeout would leave an invalid index behind. All other
-    // files set their own.
+    // A file with CREATE INDEX CONCURRENTLY cannot set its own timeouts. It needs none: it blocks no
+    // other statement while it waits for older transactions, and a timeout would leave an invalid index
+    // behind. All other files set their own.
     connection.execute("SET statement_timeout = 0").await?;
     connection.execute("SET lock_timeout = 0").await?;
     Ok(connection)

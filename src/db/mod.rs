@@ -1,9 +1,9 @@
-//! Access to PostgreSQL: connection pools, transactions with a deadline, migrations, and the classification of errors.
-//! Owns no table. Must never log user input.
+//! Access to PostgreSQL: connection pools, transactions with a deadline, migrations, and the classification
+//! of errors. Owns no table. Must never log user input.
 //!
-//! Every connection leads to the primary. It is tested when it is opened and after it was idle ([`require_primary`]). A
-//! PostgreSQL server becomes a standby only by a restart, which ends its connections. But a proxy may route new
-//! connections to either node for some seconds during a switchover.
+//! Every connection leads to the primary. It is tested when it is opened and after it was idle
+//! ([`require_primary`]). A PostgreSQL server becomes a standby only by a restart, which ends its
+//! connections. But a proxy may route new connections to either node for some seconds during a switchover.
 
 use std::time::Duration;
 
@@ -53,8 +53,9 @@ impl Database {
         self.cluster.as_ref()
     }
 
-    /// Another pool of at most `size` connections. A connection is driven by the runtime of the worker that opened it
-    /// and fails once that worker has stopped, so code that outlives the workers cannot use [`Database::pool`].
+    /// Another pool of at most `size` connections. A connection is driven by the runtime of the worker that
+    /// opened it and fails once that worker has stopped, so code that outlives the workers cannot use
+    /// [`Database::pool`].
     pub fn new_pool(&self, size: u32) -> PgPool {
         pool(self.options.clone(), size)
     }
@@ -72,8 +73,8 @@ impl Database {
             .log_statements(tracing::log::LevelFilter::Off))
     }
 
-    /// Restarts the private cluster of this process whenever it ends. Returns after restarts have failed for five minutes;
-    /// never if this process does not run the database.
+    /// Restarts the private cluster of this process whenever it ends. Returns after restarts have failed for
+    /// five minutes; never if this process does not run the database.
     pub async fn supervise(&self) -> private_cluster::ClusterError {
         match &self.cluster {
             Some(cluster) => cluster.supervise().await,
@@ -92,8 +93,8 @@ impl Database {
     }
 }
 
-/// Connects to the database of `config`. Starts the private cluster if there is no URL. With `share`, a private cluster
-/// that another Frontdesk process runs is used instead of refused.
+/// Connects to the database of `config`. Starts the private cluster if there is no URL. With `share`, a
+/// private cluster that another Frontdesk process runs is used instead of refused.
 pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     let (url, cluster, description) = match &config.database {
         DatabaseLocation::Url(url) => (url.reveal().to_owned(), None, None),
@@ -141,7 +142,8 @@ fn unreachable(error: ConnectError, description: &str) -> anyhow::Error {
     }
 }
 
-/// The same options with `schema` as the search path, to keep Frontdesk's tables apart from those of an application.
+/// The same options with `schema` as the search path, to keep Frontdesk's tables apart from those of an
+/// application.
 pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
     options.options([("search_path", schema)])
 }

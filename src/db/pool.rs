@@ -1,4 +1,5 @@
-//! Connections to the primary. A connection is tested when it is opened and after it was idle ([`require_primary`]).
+//! Connections to the primary. A connection is tested when it is opened and after it was idle
+//! ([`require_primary`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +11,19 @@ use tokio::time::timeout;
 
 use super::error::timed_out;
 
-/// How long a request waits for a connection before the response is 503. Also the timeout of a single new connection.
+/// How long a request waits for a connection before the response is 503. Also the timeout of a single new
+/// connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that was idle for longer is tested before it is used.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// A connection that does not answer the test within this time is closed. Short enough to open another within
 /// [`ACQUIRE_TIMEOUT`].
 const TEST_DEADLINE: Duration = Duration::from_secs(1);
-/// A connection that is returned to the pool may first have to finish a statement that was abandoned. Longer than
-/// [`STATEMENT_TIMEOUT`].
+/// A connection that is returned to the pool may first have to finish a statement that was abandoned. Longer
+/// than [`STATEMENT_TIMEOUT`].
 const RETURN_DEADLINE: Duration = Duration::from_secs(4);
-/// Limit for statements of pages: if the server stalls, the response is 503 instead of a page that never loads.
+/// Limit for statements of pages: if the server stalls, the response is 503 instead of a page that never
+/// loads.
 const STATEMENT_TIMEOUT: &str = "2500ms";
 
 /// Why a PostgreSQL that answers cannot be used.
@@ -75,8 +78,8 @@ pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), Conn
     }
 }
 
-/// A pool of tested connections. A new connection to a standby is refused. A connection that is dead or whose server no
-/// longer accepts writes is detected before it is used.
+/// A pool of tested connections. A new connection to a standby is refused. A connection that is dead or whose
+/// server no longer accepts writes is detected before it is used.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     let options = options
         .application_name("frontdesk")
@@ -101,7 +104,8 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                // sqlx pings once more, without a deadline: a dead connection would occupy its slot in the pool.
+                // sqlx pings once more, without a deadline: a dead connection would occupy its slot in the
+                // pool.
                 let pinged = timeout(RETURN_DEADLINE, connection.ping()).await;
                 pinged.unwrap_or_else(|_| Err(timed_out()))?;
                 Ok(true)
@@ -110,8 +114,8 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         .connect_lazy_with(options)
 }
 
-/// Tests a new connection of a pool. sqlx closes a refused connection and retries until the acquire timeout, so only the
-/// first of several refusals is logged, and the first success after them.
+/// Tests a new connection of a pool. sqlx closes a refused connection and retries until the acquire timeout,
+/// so only the first of several refusals is logged, and the first success after them.
 async fn accept_or_refuse(
     connection: &mut PgConnection,
     was_refused: &AtomicBool,
@@ -135,8 +139,8 @@ async fn accept_or_refuse(
     }
 }
 
-/// Closes the idle connections of the pool. Called when the primary may have changed: a demoted primary may keep its
-/// connections open and continue to answer reads from stale data.
+/// Closes the idle connections of the pool. Called when the primary may have changed: a demoted primary may
+/// keep its connections open and continue to answer reads from stale data.
 pub async fn close_idle(pool: &PgPool) {
     for _ in 0..pool.size() {
         let Some(connection) = pool.try_acquire() else { return };

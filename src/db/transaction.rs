@@ -1,7 +1,7 @@
-//! Transactions with a deadline. A transaction runs to its end in its own task, even if the request that started it is
-//! dropped, and a connection that does not answer in time is closed. This is necessary because sqlx sets no TCP keepalive,
-//! the statement timeout is enforced by the server only, and sqlx pings a connection without a deadline before it returns
-//! it to the pool.
+//! Transactions with a deadline. A transaction runs to its end in its own task, even if the request that
+//! started it is dropped, and a connection that does not answer in time is closed. This is necessary because
+//! sqlx sets no TCP keepalive, the statement timeout is enforced by the server only, and sqlx pings a
+//! connection without a deadline before it returns it to the pool.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,8 @@ use super::pool::close_idle;
 /// Deadline of work that a page waits for: a few statements of at most 2.5 s each.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Deadline of statements that count or delete an unbounded number of rows. A background job must not hang forever.
+/// Deadline of statements that count or delete an unbounded number of rows. A background job must not hang
+/// forever.
 const LONG_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// A future that uses one connection.
@@ -41,14 +42,15 @@ impl Failure for anyhow::Error {
     }
 }
 
-/// Runs one statement of a background job with a deadline of ten seconds. After a timeout, the pool closes the connection.
+/// Runs one statement of a background job with a deadline of ten seconds. After a timeout, the pool closes
+/// the connection.
 pub async fn with_deadline<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// Runs `work` on `connection` of `pool`, for `deadline` at most. Returns the connection too, for further work. After an
-/// error, the connection is returned to the pool or closed. After a timeout, it is unknown whether the work took effect.
-/// The future must not be dropped before it completes: run it in a task.
+/// Runs `work` on `connection` of `pool`, for `deadline` at most. Returns the connection too, for further
+/// work. After an error, the connection is returned to the pool or closed. After a timeout, it is unknown
+/// whether the work took effect. The future must not be dropped before it completes: run it in a task.
 pub async fn with_connection<T, E, F>(
     pool: &PgPool,
     mut connection: PoolConnection<Postgres>,
@@ -74,13 +76,13 @@ where
     }
 }
 
-/// Runs `work` in one transaction, in its own task. Dropping the returned future, for example with its request, does not
-/// cancel the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when `begin` is canceled). An error
-/// rolls back.
+/// Runs `work` in one transaction, in its own task. Dropping the returned future, for example with its
+/// request, does not cancel the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
+/// `begin` is canceled). An error rolls back.
 ///
-/// If the commit is refused because PostgreSQL's notification queue is full, `work` runs a second time in a transaction
-/// that does not notify. `session_cache_resets` then counts the change, and the caller's wait (`session/cache/barrier.rs`)
-/// lasts for one lease.
+/// If the commit is refused because PostgreSQL's notification queue is full, `work` runs a second time in a
+/// transaction that does not notify. `session_cache_resets` then counts the change, and the caller's wait
+/// (`session/cache/barrier.rs`) lasts for one lease.
 pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
@@ -90,8 +92,8 @@ where
     transaction_within(pool, DEADLINE, work).await
 }
 
-/// Like [`transaction`], for operators and background jobs whose statements process an unbounded number of rows: the
-/// deadline is one hour, and the statement timeout of pages does not apply.
+/// Like [`transaction`], for operators and background jobs whose statements process an unbounded number of
+/// rows: the deadline is one hour, and the statement timeout of pages does not apply.
 pub async fn long_transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
@@ -157,12 +159,12 @@ where
         Box::pin(async move {
             let mut transaction = connection.begin().await?;
             if notifications == Notifications::Counted {
-                // Reading the usage makes PostgreSQL discard the notifications that every listener has read. Nothing else
-                // does that while the queue is full.
+                // Reading the usage makes PostgreSQL discard the notifications that every listener has read.
+                // Nothing else does that while the queue is full.
                 let set = "SELECT set_config('frontdesk.notifications', 'off', true), pg_notification_queue_usage()";
                 transaction.execute(set).await?;
-                // Locked before all other rows to avoid deadlocks: the triggers lock this row in every transaction that
-                // changes sessions or users.
+                // Locked before all other rows to avoid deadlocks: the triggers lock this row in every
+                // transaction that changes sessions or users.
                 let count = "SELECT FROM session_cache_resets FOR NO KEY UPDATE";
                 transaction.execute(count).await?;
             }

@@ -51,7 +51,8 @@ fn all() -> Vec<Binaries> {
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
         folders.extend(fitting.map(|entry| entry.path().join(below)));
     }
-    // Only `config` reads the environment, so the search path is left to the system: `pg_config` is run from it.
+    // Only `config` reads the environment, so the search path is left to the system: `pg_config` is run from
+    // it.
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
         folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }

@@ -1,5 +1,5 @@
-//! Creates the data. Each attempt works in a new folder and renames the complete data to the data folder of PostgreSQL, so
-//! that an attempt that was killed leaves no unfinished data there.
+//! Creates the data. Each attempt works in a new folder and renames the complete data to the data folder of
+//! PostgreSQL, so that an attempt that was killed leaves no unfinished data there.
 
 use std::fs::{self, File};
 use std::io;
@@ -72,8 +72,8 @@ async fn create_in(
         .map_err(|error| io_error("the new database folder cannot be renamed", &finished, error))
 }
 
-/// Removes the folders of attempts that were killed. A folder whose lock is held still has a running process and is kept.
-/// The caller must hold the lock of the data folder.
+/// Removes the folders of attempts that were killed. A folder whose lock is held still has a running process
+/// and is kept. The caller must hold the lock of the data folder.
 pub(super) fn remove_unfinished(folder: &DataFolder) -> Result<(), ClusterError> {
     let cluster = folder.cluster();
     let failed = |error| io_error("unfinished database folders cannot be removed", &cluster, error);

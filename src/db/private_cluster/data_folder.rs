@@ -1,5 +1,5 @@
-//! The folders of a private cluster, and the lock on them. The process that holds the lock runs the server. Two
-//! checkouts have two data folders, so they never share a server.
+//! The folders of a private cluster, and the lock on them. The process that holds the lock runs the server.
+//! Two checkouts have two data folders, so they never share a server.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
@@ -29,7 +29,8 @@ pub(super) struct DataFolder {
 }
 
 impl DataFolder {
-    /// Creates the folders: below `data_dir`, or below `/var/lib/frontdesk` if the owner has no access to `data_dir`.
+    /// Creates the folders: below `data_dir`, or below `/var/lib/frontdesk` if the owner has no access to
+    /// `data_dir`.
     pub(super) fn prepare(data_dir: &Path) -> Result<Self, ClusterError> {
         fs::create_dir_all(data_dir)
             .map_err(|error| io_error("the data folder cannot be created", data_dir, error))?;
@@ -70,8 +71,8 @@ impl DataFolder {
         }
     }
 
-    /// Whether the path of the lock still leads to the open file `lock`. It does not after the folder was moved or
-    /// replaced.
+    /// Whether the path of the lock still leads to the open file `lock`. It does not after the folder was
+    /// moved or replaced.
     pub(super) fn is_locked_by(&self, lock: &File) -> bool {
         match (lock.metadata(), fs::metadata(self.lock_file())) {
             (Ok(held), Ok(found)) => (held.dev(), held.ino()) == (found.dev(), found.ino()),
@@ -189,7 +190,8 @@ pub(super) fn works_in(pid: Pid, data: &Path, owner: Owner) -> Option<bool> {
     let folder = PathBuf::from(format!("/proc/{}/cwd", pid.as_raw_nonzero()));
     match (fs::metadata(&folder), owner) {
         (Ok(_), _) => Some(is_same_folder(&folder, data)),
-        // Root in a container may lack CAP_SYS_PTRACE. The user that runs the server needs no capability to read it.
+        // Root in a container may lack CAP_SYS_PTRACE. The user that runs the server needs no capability to
+        // read it.
         (Err(error), Owner::Unprivileged { .. })
             if error.kind() == io::ErrorKind::PermissionDenied =>
         {

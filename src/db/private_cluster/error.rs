@@ -29,7 +29,8 @@ pub enum ClusterError {
         "another Frontdesk is already running on {0}. Stop it, set FRONTDESK_DATA_DIR to another folder, or set DATABASE_URL so that both share one PostgreSQL."
     )]
     InUse(PathBuf),
-    /// A PostgreSQL runs on the data. It does not stop, or it must not be stopped because it may not be Frontdesk's.
+    /// A PostgreSQL runs on the data. It does not stop, or it must not be stopped because it may not be
+    /// Frontdesk's.
     #[error(
         "a PostgreSQL that this Frontdesk did not start (process {pid}) is running on the data in {folder}. Stop it, then start Frontdesk again."
     )]

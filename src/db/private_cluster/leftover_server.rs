@@ -1,13 +1,14 @@
 //! Stops a server that an earlier Frontdesk process left running on the data.
 //!
-//! PostgreSQL writes its process ID to `postmaster.pid` and to the lock file of its socket. Such a file may be stale,
-//! and its process ID may have been given to another process since. Or the file was copied together with the data
-//! folder, and names the server of the original. Therefore:
+//! PostgreSQL writes its process ID to `postmaster.pid` and to the lock file of its socket. Such a file may
+//! be stale, and its process ID may have been given to another process since. Or the file was copied together
+//! with the data folder, and names the server of the original. Therefore:
 //!
-//! - A process counts as a server on this data only if its name is `postgres` and its working directory is the data
-//!   folder, which is so for every postmaster.
+//! - A process counts as a server on this data only if its name is `postgres` and its working directory is
+//!   the data folder, which is so for every postmaster.
 //! - It is signaled only if the lock file names this data folder too.
-//! - Signals go through a pidfd that is opened before these checks, so that they reach the checked process or none.
+//! - Signals go through a pidfd that is opened before these checks, so that they reach the checked process or
+//!   none.
 //! - Where the working directory cannot be read (macOS), nothing is signaled.
 
 use std::fs;
@@ -45,7 +46,8 @@ struct Evidence {
 /// The conclusion from [`Evidence`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// No server was found, or the system reports too little. PostgreSQL checks the file itself when it starts.
+    /// No server was found, or the system reports too little. PostgreSQL checks the file itself when it
+    /// starts.
     NotFound,
     /// The file names a process that is not a server on this data. PostgreSQL would refuse to start.
     Stale,
@@ -73,8 +75,9 @@ impl Evidence {
 }
 
 impl DataFolder {
-    /// Stops a server that runs on the data, and removes lock files that name unrelated processes. The caller must hold
-    /// the lock of the data folder; without it, the server may be in use. Waits up to 30 seconds for the server.
+    /// Stops a server that runs on the data, and removes lock files that name unrelated processes. The caller
+    /// must hold the lock of the data folder; without it, the server may be in use. Waits up to 30 seconds
+    /// for the server.
     pub(super) async fn stop_leftover_server(&self) -> Result<(), ClusterError> {
         let began = Instant::now();
         let mut signals =
@@ -109,7 +112,8 @@ impl DataFolder {
             };
             let lock_file = LockFile::parse(&text);
             let (verdict, server) = match &lock_file {
-                // After a crash of the machine the file may be empty. PostgreSQL does not replace an empty file.
+                // After a crash of the machine the file may be empty. PostgreSQL does not replace an empty
+                // file.
                 None => (Verdict::Stale, None),
                 Some(lock_file) => {
                     // Opened before the check, so that a signal reaches the process that was checked.
@@ -159,7 +163,8 @@ impl DataFolder {
 /// The first two lines of a lock file.
 struct LockFile {
     pid: Pid,
-    /// `false` for a backend in single-user mode, whose process ID is written as a negative number. An operator runs it.
+    /// `false` for a backend in single-user mode, whose process ID is written as a negative number. An
+    /// operator runs it.
     is_postmaster: bool,
     data: PathBuf,
 }

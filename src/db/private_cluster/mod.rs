@@ -1,20 +1,21 @@
-//! A private PostgreSQL, for a site without `DATABASE_URL`. It uses the PostgreSQL that is installed and listens on a Unix
-//! socket only, never on a network address. Its data folder survives restarts.
+//! A private PostgreSQL, for a site without `DATABASE_URL`. It uses the PostgreSQL that is installed and
+//! listens on a Unix socket only, never on a network address. Its data folder survives restarts.
 //!
 //! ```text
 //! frontdesk ──pipe──▶ sh ──child──▶ postgres -D data/postgres
 //! ```
 //!
-//! The shell starts the server and reads from the pipe. When Frontdesk ends, even by `kill -9`, the pipe is closed and the
-//! shell stops the server. Shell and server have their own process group, so that Ctrl-C reaches only Frontdesk, which
-//! finishes its requests first.
+//! The shell starts the server and reads from the pipe. When Frontdesk ends, even by `kill -9`, the pipe is
+//! closed and the shell stops the server. Shell and server have their own process group, so that Ctrl-C
+//! reaches only Frontdesk, which finishes its requests first.
 //!
 //! - `wrapper.rs`: the shell scripts. `initdb` runs below one too, and is killed when Frontdesk ends.
-//! - `data_folder.rs`: the folders and the lock. The process that holds the lock owns the server; other processes of
-//!   Frontdesk connect to it over its socket.
+//! - `data_folder.rs`: the folders and the lock. The process that holds the lock owns the server; other
+//!   processes of Frontdesk connect to it over its socket.
 //! - `owner.rs`: the user that owns the data and runs the server.
-//! - `leftover_server.rs`: before a start, stops a server that an earlier process left running. Only a PostgreSQL whose
-//!   working directory is the data folder is waited for or signaled; a stale or copied `postmaster.pid` is removed.
+//! - `leftover_server.rs`: before a start, stops a server that an earlier process left running. Only a
+//!   PostgreSQL whose working directory is the data folder is waited for or signaled; a stale or copied
+//!   `postmaster.pid` is removed.
 //! - `create.rs`: creates the data, in a new folder for each attempt.
 //! - `server.rs`: starts and stops the server.
 //! - `supervision.rs`: restarts a server that ended unexpectedly.

@@ -40,8 +40,8 @@ impl Owner {
         Ok(Self::Unprivileged { uid, gid })
     }
 
-    /// A command that runs as the owner, in its own process group, with `/` as its working directory (the owner may
-    /// have no access to the current one).
+    /// A command that runs as the owner, in its own process group, with `/` as its working directory (the
+    /// owner may have no access to the current one).
     pub(super) fn command(self, program: &Path) -> Command {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(program);
@@ -70,8 +70,9 @@ impl Owner {
         })
     }
 
-    /// Creates a folder that only the owner may enter, or restricts one that exists. Fails if the folder belongs to
-    /// another user than the owner or the user of this process: that user could replace its contents.
+    /// Creates a folder that only the owner may enter, or restricts one that exists. Fails if the folder
+    /// belongs to another user than the owner or the user of this process: that user could replace its
+    /// contents.
     pub(super) fn create_folder(self, path: &Path) -> Result<(), ClusterError> {
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}

@@ -1,4 +1,5 @@
-//! Restarts a server that ended unexpectedly, for example because the kernel killed it for its memory or the disk is full.
+//! Restarts a server that ended unexpectedly, for example because the kernel killed it for its memory or the
+//! disk is full.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -101,8 +102,8 @@ struct Restarts {
 }
 
 impl Restarts {
-    /// The delay of the next restart; `None` to give up. `ran_for` is how long the server accepted connections, zero after
-    /// a restart that failed.
+    /// The delay of the next restart; `None` to give up. `ran_for` is how long the server accepted
+    /// connections, zero after a restart that failed.
     fn next_delay(&mut self, now: Instant, ran_for: Duration) -> Option<Duration> {
         if ran_for >= HEALTHY_AFTER {
             *self = Self::default();

@@ -1,8 +1,9 @@
-//! Shell scripts that run the programs of PostgreSQL and stop them when Frontdesk ends. Each script holds the read end
-//! of a pipe. When Frontdesk ends for any reason, `kill -9` included, the pipe is closed and the script stops its program.
+//! Shell scripts that run the programs of PostgreSQL and stop them when Frontdesk ends. Each script holds the
+//! read end of a pipe. When Frontdesk ends for any reason, `kill -9` included, the pipe is closed and the
+//! script stops its program.
 //!
-//! A script signals only its own process group. A signal to a process ID could reach an unrelated process that was given
-//! the ID of one that has ended. PostgreSQL's postmaster and `initdb` stay in that group.
+//! A script signals only its own process group. A signal to a process ID could reach an unrelated process
+//! that was given the ID of one that has ended. PostgreSQL's postmaster and `initdb` stay in that group.
 
 use std::io;
 use std::path::Path;
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use super::owner::Owner;
 
-/// Deadline of a fast shutdown, which writes a checkpoint. After it, the server is stopped by an immediate shutdown and
-/// recovers at the next start.
+/// Deadline of a fast shutdown, which writes a checkpoint. After it, the server is stopped by an immediate
+/// shutdown and recovers at the next start.
 pub(super) const STOP_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Runs the server. When the pipe is closed, requests a fast shutdown (SIGINT), repeatedly, because a postmaster that has
-/// only just started ignores the signal. After ten seconds it requests an immediate shutdown (SIGQUIT).
+/// Runs the server. When the pipe is closed, requests a fast shutdown (SIGINT), repeatedly, because a
+/// postmaster that has only just started ignores the signal. After ten seconds it requests an immediate
+/// shutdown (SIGQUIT).
 const SERVER_SCRIPT: &str = r#"
 exec 3<&0 </dev/null
 trap '' INT QUIT
@@ -36,8 +38,9 @@ kill -TERM 0
 exit "$code"
 "#;
 
-/// Runs a program that creates the data, with `$1` as its input. When the pipe is closed, kills the whole process group:
-/// unfinished data is not used again. File descriptor 4 is the lock of [`run`]; every process of the group holds it open.
+/// Runs a program that creates the data, with `$1` as its input. When the pipe is closed, kills the whole
+/// process group: unfinished data is not used again. File descriptor 4 is the lock of [`run`]; every process
+/// of the group holds it open.
 const PROGRAM_SCRIPT: &str = r#"
 exec 3<&0 4>&1 </dev/null >/dev/null
 { read -r _ <&3; kill -KILL 0; } 2>/dev/null &
@@ -67,13 +70,14 @@ impl ServerProcess {
         shell.spawn().map(Self)
     }
 
-    /// How the server ended; `None` while it runs. An exit code above 128 means that signal `code − 128` ended the server,
-    /// a signal means that the shell itself was killed.
+    /// How the server ended; `None` while it runs. An exit code above 128 means that signal `code − 128`
+    /// ended the server, a signal means that the shell itself was killed.
     pub(super) fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
     }
 
-    /// Stops the server. Returns `false` if the server may still run: the shell was killed, or could not stop it.
+    /// Stops the server. Returns `false` if the server may still run: the shell was killed, or could not stop
+    /// it.
     pub(super) async fn stop(mut self) -> io::Result<bool> {
         drop(self.0.stdin.take());
         let began = Instant::now();
@@ -87,8 +91,8 @@ impl ServerProcess {
     }
 }
 
-/// Runs a program to completion. The inner error is the standard error of a program that failed. Dropping the future kills
-/// the program and all processes that it started. Each of them holds `lock` open.
+/// Runs a program to completion. The inner error is the standard error of a program that failed. Dropping the
+/// future kills the program and all processes that it started. Each of them holds `lock` open.
 pub(super) async fn run(
     owner: Owner,
     lock: &std::fs::File,
