@@ -42,8 +42,8 @@ impl Failure for anyhow::Error {
     }
 }
 
-/// Runs one statement of a background job with a deadline of ten seconds. After a timeout, the pool closes
-/// the connection.
+/// Runs one statement of a background job with a deadline of ten seconds. After a timeout, the pool pings the
+/// connection and closes it if there is no answer.
 pub async fn with_deadline<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(timed_out()))
 }
