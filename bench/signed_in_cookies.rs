@@ -17,10 +17,7 @@ fn main() -> anyhow::Result<()> {
         let mut jar = CookieJar::new();
         jar.private_mut(&key).add(Cookie::new("session", secret.reveal()));
         let cookie = jar.get("session").context("it was just added")?.encoded().to_string();
-        for byte in secret.digest().as_bytes() {
-            write!(out, "{byte:02x}")?;
-        }
-        writeln!(out, "\t{cookie}")?;
+        writeln!(out, "{}\t{cookie}", hex::encode(secret.digest().as_bytes()))?;
     }
     Ok(())
 }

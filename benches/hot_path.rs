@@ -1,8 +1,8 @@
-//! What one signed-in page costs the session layer, part by part: the guard in front, the cookie's seal, the digest,
-//! the cache, the map for actix-session. `cargo bench --bench hot_path`. The cache and the map are the very files that
-//! the program is made of. Asks no database.
+//! Benchmarks of the session layer on the path of one signed-in page: the cookie guard, decrypting the
+//! cookie, the digest, the cache, the map for actix-session. Run with `cargo bench --bench hot_path`. The
+//! cache and the map are compiled from the source files of the program. Needs no database.
 
-// The files below bring what only the program or their own tests use.
+// The included files contain items that only the program or their own tests use.
 #![allow(dead_code, unused_imports)]
 
 use std::collections::HashMap;
@@ -49,10 +49,10 @@ mod role {
     pub use frontdesk::role::Role;
 }
 
-const FAR: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
 
 fn key() -> Key {
-    Key::derive_from(b"a key of a benchmark, and of nothing else on this earth")
+    Key::derive_from(b"a key for this benchmark only, which must not be used elsewhere")
 }
 
 fn sealed(secret: &Secret) -> String {
@@ -61,7 +61,7 @@ fn sealed(secret: &Secret) -> String {
     jar.get("session").map(|cookie| cookie.value().to_owned()).unwrap_or_default()
 }
 
-/// A request through an empty application, and through one that has the guard in front: the difference is the guard.
+/// A request to an empty application, without and with the guard. The difference is the cost of the guard.
 fn guard(criterion: &mut Criterion) {
     let system = actix_web::rt::System::new();
     let cookies = SessionCookie::new(false, vec![key()], vec!["notice".to_owned()]);
@@ -73,28 +73,28 @@ fn guard(criterion: &mut Criterion) {
             .app_data(web::Data::new(cookies.clone()))
             .to_request()
     };
-    let answer = || async { HttpResponse::NoContent().finish() };
-    let bare = system.block_on(test::init_service(App::new().route("/", web::get().to(answer))));
+    let handler = || async { HttpResponse::NoContent().finish() };
+    let bare = system.block_on(test::init_service(App::new().route("/", web::get().to(handler))));
     let app = App::new().app_data(web::Data::new(cookies.clone()));
-    let app = app.wrap(from_fn(cookie_guard::guard)).route("/", web::get().to(answer));
+    let app = app.wrap(from_fn(cookie_guard::guard)).route("/", web::get().to(handler));
     let guarded = system.block_on(test::init_service(app));
     criterion.bench_function("a request without the cookie guard", |bencher| {
         bencher.iter_batched(
             request,
-            |request| system.block_on(bare.call(request)).map(|answer| answer.status()),
+            |request| system.block_on(bare.call(request)).map(|response| response.status()),
             BatchSize::SmallInput,
         );
     });
     criterion.bench_function("a request with the cookie guard", |bencher| {
         bencher.iter_batched(
             request,
-            |request| system.block_on(guarded.call(request)).map(|answer| answer.status()),
+            |request| system.block_on(guarded.call(request)).map(|response| response.status()),
             BatchSize::SmallInput,
         );
     });
 }
 
-/// What `CookieJar::private` does for actix-session.
+/// The decryption that `CookieJar::private` does for actix-session.
 fn unseal(criterion: &mut Criterion) {
     let (key, value) = (key(), sealed(&Secret::generate()));
     criterion.bench_function("unseal the cookie", |bencher| {
@@ -113,17 +113,17 @@ fn digest(criterion: &mut Criterion) {
     });
 }
 
-/// As large as `store.rs` makes it, with a hundred thousand sessions in it.
+/// A cache of the size that `store.rs` creates, with 100,000 sessions in it.
 fn cache_hit(criterion: &mut Criterion) {
     let cache = entries::Cache::new(200_000, 1 << 16, 64);
-    cache.trust_until(FAR);
+    cache.trust_until(NEVER);
     let digests: Vec<_> = (0..100_000).map(|_| Secret::generate().digest()).collect();
     let stripe = |digest: &frontdesk::crypto::secret::Digest| {
         let bytes = digest.as_bytes();
         entries::Stripe::from_be_bytes([bytes[0], bytes[1]])
     };
     for digest in &digests {
-        let entry = entries::Entry::new(cache.stamp(), Some(7), FAR - 1, 0_u64);
+        let entry = entries::Entry::new(cache.stamp(), Some(7), NEVER - 1, 0_u64);
         cache.put(digest.clone(), stripe(digest), Arc::new(entry), 0);
     }
     let mut number = 0;
@@ -136,7 +136,7 @@ fn cache_hit(criterion: &mut Criterion) {
     });
 }
 
-/// The map that actix-session gets of a hit, and what a handler reads from it.
+/// The map that actix-session gets for a cache hit, and parsing the value that handlers read.
 fn state_map(criterion: &mut Criterion) {
     let facts = state::SessionRow {
         id: SessionId::generate(),
@@ -157,15 +157,12 @@ fn state_map(criterion: &mut Criterion) {
         bencher.iter(|| black_box(&known).to_map());
     });
     let map: HashMap<String, String> = known.to_map();
-    criterion.bench_function(
-        "who it is, read out of its JSON (no longer done for a hit)",
-        |bencher| {
-            bencher.iter(|| {
-                let text = black_box(&map).get("frontdesk.current")?;
-                serde_json::from_str::<state::SessionInfo>(text).ok()
-            });
-        },
-    );
+    criterion.bench_function("parse the session from its JSON (not done for a hit)", |bencher| {
+        bencher.iter(|| {
+            let text = black_box(&map).get("frontdesk.current")?;
+            serde_json::from_str::<state::SessionInfo>(text).ok()
+        });
+    });
 }
 
 criterion_group! {

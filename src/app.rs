@@ -66,7 +66,7 @@ impl App {
 
     /// Whether what we write to people can reach them: it is sent, or shown on this very machine.
     pub fn mail_is_on(&self) -> bool {
-        !matches!(self.config.mail.transport, MailTransport::Kept)
+        !matches!(self.config.mail.transport, MailTransport::OutboxOnly)
             || self.config.public_url.is_loopback()
     }
 

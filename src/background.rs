@@ -1,6 +1,6 @@
-//! Background jobs: named tasks that run beside the server until they receive a stop signal. A job that panics, or ends
-//! before the signal, is restarted after a pause that grows; the other jobs are not affected. [`Jobs`] reports which jobs
-//! run and how often each was restarted.
+//! Background jobs: named tasks that run beside the server until they are canceled. A job that panics or
+//! returns early is restarted after a pause that grows; the other jobs are not affected. [`Jobs`] reports
+//! which jobs run and how often each was restarted.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The pause before a restart doubles from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A job that ran this long since it was started has recovered: the next pause is the first again.
+/// The pause before the first restart in a row. It doubles with each further one.
+const FIRST_RESTART_DELAY: Duration = Duration::from_secs(1);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
+/// A job that ran this long before it ended has recovered: the next pause is the first again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// The status of every job of this process. Clones share it.
@@ -25,15 +27,15 @@ pub struct Jobs(Arc<Mutex<BTreeMap<&'static str, JobStatus>>>);
 /// The status of one job.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JobStatus {
-    /// `false`: it waits to be restarted.
+    /// `false`: the job ended and will be restarted.
     pub is_running: bool,
-    /// How often it was restarted.
+    /// The number of restarts so far.
     pub restarts: u64,
     restarted_at: Option<Instant>,
 }
 
 impl JobStatus {
-    fn was_restarted_lately(&self) -> bool {
+    fn was_restarted_recently(&self) -> bool {
         self.restarted_at.is_some_and(|at| at.elapsed() < RECOVERED_AFTER)
     }
 }
@@ -44,33 +46,34 @@ impl Jobs {
         self.lock().clone()
     }
 
-    /// `ok`, or the names of the jobs that do not run, and of those that were restarted within the last minute.
+    /// `ok`, or the names of the jobs that do not run and of those that were restarted within the last
+    /// minute.
     pub fn summary(&self) -> String {
         let (mut not_running, mut restarted) = (Vec::new(), Vec::new());
         for (name, job) in self.all() {
             if !job.is_running {
                 not_running.push(name);
-            } else if job.was_restarted_lately() {
+            } else if job.was_restarted_recently() {
                 restarted.push(name);
             }
         }
         let parts: Vec<String> = [("not running", not_running), ("restarted", restarted)]
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
-            .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+            .map(|(status, names)| format!("{status}: {}", names.join(", ")))
             .collect();
         if parts.is_empty() { "ok".to_owned() } else { parts.join("; ") }
     }
 
-    fn started(&self, name: &'static str) {
+    fn set_started(&self, name: &'static str) {
         self.lock().entry(name).or_default().is_running = true;
     }
 
-    fn ended(&self, name: &'static str) {
+    fn set_ended(&self, name: &'static str) {
         self.lock().entry(name).or_default().is_running = false;
     }
 
-    fn restarted(&self, name: &'static str) {
+    fn set_restarted(&self, name: &'static str) {
         let mut jobs = self.lock();
         let job = jobs.entry(name).or_default();
         job.is_running = true;
@@ -79,169 +82,154 @@ impl Jobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, JobStatus>> {
-        // Nothing panics while it is locked.
+        // Nothing panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks a job to stop.
-#[derive(Clone)]
-pub struct StopSignal(watch::Receiver<bool>);
-
-impl StopSignal {
-    /// Returns once the job has to stop; also when [`Loops`] is dropped.
-    pub async fn received(&mut self) {
-        self.0.wait_for(|stop| *stop).await.ok();
-    }
-
-    fn is_received(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
-    }
-}
-
-/// Runs jobs, and stops them.
-pub struct Loops {
-    stop: watch::Sender<bool>,
+/// Runs jobs and stops them. Dropping it cancels them without waiting.
+pub struct JobRunner {
+    cancel: DropGuard,
     tasks: Vec<JoinHandle<()>>,
     jobs: Jobs,
 }
 
-impl Loops {
-    /// Without jobs so far. Their status is kept in `jobs`.
+impl JobRunner {
+    /// A runner without jobs. Their status is kept in `jobs`.
     pub fn new(jobs: Jobs) -> Self {
-        Self { stop: watch::channel(false).0, tasks: Vec::new(), jobs }
+        Self { cancel: CancellationToken::new().drop_guard(), tasks: Vec::new(), jobs }
     }
 
-    /// Runs the job that `start` returns. The job ends when it receives the signal; when it ends before, it is restarted.
+    /// Runs the job that `start` returns. The job has to return soon after its token is canceled. If it
+    /// returns earlier, it is restarted.
     pub fn run<F, R>(&mut self, name: &'static str, start: F)
     where
-        F: FnMut(StopSignal) -> R + Send + 'static,
+        F: FnMut(CancellationToken) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        self.jobs.started(name);
-        let job = keep_running(name, self.jobs.clone(), StopSignal(self.stop.subscribe()), start);
-        self.tasks.push(tokio::spawn(job));
+        self.jobs.set_started(name);
+        let token = self.cancel.token().clone();
+        self.tasks.push(tokio::spawn(keep_running(name, self.jobs.clone(), token, start)));
     }
 
-    /// Runs `round` at once, and again `every` (up to a tenth more, so that servers that were started
-    /// together drift apart).
-    pub fn spawn<F, R>(&mut self, name: &'static str, every: Duration, round: F)
+    /// Runs `round` immediately, then again after each `interval`. Up to a tenth is added at random, so that
+    /// servers that were started together do not run it at the same time. A stop waits for the current round.
+    pub fn run_every<F, R>(&mut self, name: &'static str, interval: Duration, round: F)
     where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        self.spawn_woken(name, every, Arc::default(), round);
+        self.run_every_or_notified(name, interval, Arc::default(), round);
     }
 
-    /// The same for a round of many steps, each of them whole by itself (a task, a transaction): at a stop the round is
-    /// left where it is, for it may have hours to go.
-    pub fn spawn_in_steps<F, R>(&mut self, name: &'static str, every: Duration, round: F)
-    where
-        F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
-    {
-        let round = Arc::new(round);
-        self.run(name, move |mut stop| {
-            let round = Arc::clone(&round);
-            async move {
-                let rounds = async {
-                    loop {
-                        round().await;
-                        sleep(drifting(every)).await;
-                    }
-                };
-                tokio::select! {
-                    () = rounds => {}
-                    () = stop.received() => {}
-                }
-            }
-        });
-    }
-
-    /// Like [`Loops::spawn`], and a round at once whenever somebody calls `notify_one` on `bell`.
-    pub fn spawn_woken<F, R>(
+    /// Like [`JobRunner::run_every`], but a stop interrupts the current round at its next await. For rounds
+    /// that may take hours and consist of steps that complete on their own (a task, a transaction).
+    pub fn run_every_interruptible<F, R>(
         &mut self,
         name: &'static str,
-        every: Duration,
-        bell: Arc<Notify>,
+        interval: Duration,
         round: F,
     ) where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         let round = Arc::new(round);
-        self.run(name, move |mut stop| {
-            let (round, bell) = (Arc::clone(&round), Arc::clone(&bell));
+        self.run(name, move |token| {
+            let round = Arc::clone(&round);
+            async move {
+                let rounds = async {
+                    loop {
+                        round().await;
+                        sleep(with_jitter(interval)).await;
+                    }
+                };
+                token.run_until_cancelled(rounds).await;
+            }
+        });
+    }
+
+    /// Like [`JobRunner::run_every`], and runs a round immediately after `notify_one` is called on `notify`.
+    pub fn run_every_or_notified<F, R>(
+        &mut self,
+        name: &'static str,
+        interval: Duration,
+        notify: Arc<Notify>,
+        round: F,
+    ) where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let round = Arc::new(round);
+        self.run(name, move |token| {
+            let (round, notify) = (Arc::clone(&round), Arc::clone(&notify));
             async move {
                 loop {
                     round().await;
                     tokio::select! {
-                        () = bell.notified() => {}
-                        () = sleep(drifting(every)) => {}
-                        () = stop.received() => return,
+                        () = notify.notified() => {}
+                        () = sleep(with_jitter(interval)) => {}
+                        () = token.cancelled() => return,
                     }
                 }
             }
         });
     }
 
-    /// Lets each loop end its round, but for those in steps, then returns.
+    /// Cancels all jobs and waits until they have returned.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
+        drop(self.cancel);
         for task in self.tasks {
             if let Err(error) = task.await {
-                tracing::error!(%error, "a background job could not be stopped in order");
+                tracing::error!(%error, "a background job did not stop normally");
             }
         }
     }
 }
 
-/// Restarts the job whenever it ends before the stop signal. The panic hook logs the panic itself.
-async fn keep_running<F, R>(name: &'static str, jobs: Jobs, mut stop: StopSignal, mut start: F)
+/// Restarts the job whenever it ends before `token` is canceled. The panic hook logs the panic itself.
+async fn keep_running<F, R>(name: &'static str, jobs: Jobs, token: CancellationToken, mut start: F)
 where
-    F: FnMut(StopSignal) -> R,
+    F: FnMut(CancellationToken) -> R,
     R: Future<Output = ()>,
 {
-    let mut pause = None;
+    let mut last_delay = None;
     loop {
         let began = Instant::now();
-        let job = async { start(stop.clone()).await };
+        let job = async { start(token.clone()).await };
         let has_panicked = AssertUnwindSafe(job).catch_unwind().await.is_err();
-        if stop.is_received() {
+        if token.is_cancelled() {
             return;
         }
-        jobs.ended(name);
-        let wait = next_pause(pause, began.elapsed());
-        let seconds = wait.as_secs();
+        jobs.set_ended(name);
+        let delay = restart_delay(last_delay, began.elapsed());
+        let seconds = delay.as_secs();
         tracing::error!(
             job = name,
             has_panicked,
             seconds,
-            "a background job ended; it is restarted"
+            "a background job ended; it will be restarted"
         );
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = stop.received() => return,
+        if token.run_until_cancelled(sleep(delay)).await.is_none() {
+            return;
         }
-        pause = Some(wait);
-        jobs.restarted(name);
+        last_delay = Some(delay);
+        jobs.set_restarted(name);
     }
 }
 
-/// The pause before the next restart of a job that `ran` since the `last` pause.
-fn next_pause(last: Option<Duration>, ran: Duration) -> Duration {
+/// The pause before the next restart of a job that ran for `ran_for` after the pause `last`.
+fn restart_delay(last: Option<Duration>, ran_for: Duration) -> Duration {
     match last {
-        Some(last) if ran < RECOVERED_AFTER => (last * 2).min(PAUSES.1),
-        _ => PAUSES.0,
+        Some(last) if ran_for < RECOVERED_AFTER => (last * 2).min(MAX_RESTART_DELAY),
+        _ => FIRST_RESTART_DELAY,
     }
 }
 
-/// `every`, and up to a tenth more.
-fn drifting(every: Duration) -> Duration {
-    every + every.mul_f64(jitter() / 10.0)
+fn with_jitter(interval: Duration) -> Duration {
+    interval + interval.mul_f64(jitter() / 10.0)
 }
 
-/// Between 0 and 1, by chance.
+/// A random number from 0 to 1.
 pub fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
@@ -252,77 +240,80 @@ mod tests {
 
     use super::*;
 
-    async fn until(mut is_so: impl FnMut() -> bool) {
+    async fn wait_until(mut condition: impl FnMut() -> bool) {
         let began = Instant::now();
-        while !is_so() {
-            assert!(began.elapsed() < Duration::from_secs(30), "it did not happen within 30 s");
+        while !condition() {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "the condition was not met within 30 s"
+            );
             sleep(Duration::from_millis(5)).await;
         }
     }
 
     #[tokio::test]
-    async fn a_job_that_panics_is_restarted_and_the_others_go_on() {
+    async fn a_job_that_panics_is_restarted_and_the_others_continue() {
         let jobs = Jobs::default();
-        let mut loops = Loops::new(jobs.clone());
+        let mut runner = JobRunner::new(jobs.clone());
         let (broken, healthy) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let count = Arc::clone(&broken);
-        loops.spawn("broken", Duration::from_millis(1), move || {
+        runner.run_every("broken", Duration::from_millis(1), move || {
             let round = count.fetch_add(1, Ordering::Relaxed);
             async move { assert_ne!(round, 3, "the fourth round panics") }
         });
         let count = Arc::clone(&healthy);
-        loops.spawn_in_steps("healthy", Duration::from_millis(1), move || {
+        runner.run_every_interruptible("healthy", Duration::from_millis(1), move || {
             count.fetch_add(1, Ordering::Relaxed);
             async {}
         });
         assert_eq!(jobs.summary(), "ok");
-        until(|| jobs.summary() == "not running: broken").await;
+        wait_until(|| jobs.summary() == "not running: broken").await;
         assert_eq!(broken.load(Ordering::Relaxed), 4);
         let before = healthy.load(Ordering::Relaxed);
-        until(|| healthy.load(Ordering::Relaxed) > before + 10).await;
-        until(|| jobs.summary() == "restarted: broken").await;
-        until(|| broken.load(Ordering::Relaxed) > 10).await;
+        wait_until(|| healthy.load(Ordering::Relaxed) > before + 10).await;
+        wait_until(|| jobs.summary() == "restarted: broken").await;
+        wait_until(|| broken.load(Ordering::Relaxed) > 10).await;
         assert_eq!((jobs.all()["broken"].restarts, jobs.all()["healthy"].restarts), (1, 0));
-        loops.stop().await;
+        runner.stop().await;
     }
 
     #[tokio::test]
-    async fn a_job_that_ends_before_the_stop_signal_is_restarted() {
+    async fn a_job_that_returns_before_it_is_canceled_is_restarted() {
         let jobs = Jobs::default();
-        let mut loops = Loops::new(jobs.clone());
+        let mut runner = JobRunner::new(jobs.clone());
         let starts = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&starts);
-        loops.run("short", move |_| {
+        runner.run("short", move |_| {
             count.fetch_add(1, Ordering::Relaxed);
             async {}
         });
-        until(|| jobs.all()["short"].restarts == 1).await;
-        until(|| starts.load(Ordering::Relaxed) == 2).await;
-        loops.stop().await;
+        wait_until(|| jobs.all()["short"].restarts == 1).await;
+        wait_until(|| starts.load(Ordering::Relaxed) == 2).await;
+        runner.stop().await;
     }
 
     #[tokio::test]
     async fn a_job_that_waits_for_its_restart_does_not_delay_the_stop() {
         let jobs = Jobs::default();
-        let mut loops = Loops::new(jobs.clone());
+        let mut runner = JobRunner::new(jobs.clone());
         // The pause before the third restart is four seconds.
-        loops.run("broken", |_| async { panic!("always") });
-        until(|| jobs.all()["broken"].restarts == 2 && !jobs.all()["broken"].is_running).await;
+        runner.run("broken", |_| async { panic!("always") });
+        wait_until(|| jobs.all()["broken"].restarts == 2 && !jobs.all()["broken"].is_running).await;
         let began = Instant::now();
-        loops.stop().await;
+        runner.stop().await;
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
 
     #[test]
-    fn the_pause_doubles_to_a_minute_and_is_a_second_again_after_a_minute_of_work() {
-        let at_once = Duration::ZERO;
-        let mut pauses = vec![next_pause(None, at_once)];
+    fn the_restart_delay_doubles_up_to_a_minute_and_is_reset_after_a_minute_of_work() {
+        let immediately = Duration::ZERO;
+        let mut delays = vec![restart_delay(None, immediately)];
         for _ in 0..7 {
-            pauses.push(next_pause(pauses.last().copied(), at_once));
+            delays.push(restart_delay(delays.last().copied(), immediately));
         }
-        let seconds: Vec<u64> = pauses.iter().map(Duration::as_secs).collect();
+        let seconds: Vec<u64> = delays.iter().map(Duration::as_secs).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(next_pause(Some(PAUSES.1), RECOVERED_AFTER), PAUSES.0);
-        assert_eq!(next_pause(None, Duration::from_secs(3_600)), PAUSES.0);
+        assert_eq!(restart_delay(Some(MAX_RESTART_DELAY), RECOVERED_AFTER), FIRST_RESTART_DELAY);
+        assert_eq!(restart_delay(None, Duration::from_secs(3_600)), FIRST_RESTART_DELAY);
     }
 }

@@ -1,4 +1,4 @@
-//! Names of things that cross doors: who, and which session. Public, never a credential.
+//! Identifiers of users and sessions. They may be shown and logged; none is a credential.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,12 +15,12 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new one (UUID version 7, so that rows sort by birth).
+            /// Generates an identifier: UUID version 7, which sorts by time of creation.
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
 
-            /// As the database stores it.
+            /// The value in the database.
             pub fn uuid(self) -> Uuid {
                 self.0
             }
@@ -49,10 +49,10 @@ macro_rules! id {
 }
 
 id! {
-    /// Who somebody is: `users.id`.
+    /// Identifies a user: `users.id`.
     UserId
 }
 id! {
-    /// Which session, as pages and logs name it: `sessions.id`. Knowing it signs nobody in.
+    /// Identifies a session on pages and in logs: `sessions.id`. Not the session token.
     SessionId
 }

@@ -1,15 +1,16 @@
 //! Frontdesk: sign-in, sessions and account pages for a website, one binary on PostgreSQL.
 //!
-//! The server keeps the session; the browser holds an opaque reference in a cookie. The modules below
-//! are listed from the top layer to the lowest. A module imports only from its own layer or from layers
-//! below it (`tests/arrows.rs` checks it):
+//! Sessions are stored in the database, and the browser holds an opaque token in a cookie. The modules below
+//! are listed from the top layer to the lowest. A module imports only from its own layer and from lower ones,
+//! which `tests/arrows.rs` checks:
 //!
 //! 1. `cli` and `server` wire everything together.
 //! 2. `pages` answers requests. The two folders of pages do not import each other.
-//! 3. `auth` says who is asking. `app` holds what a handler may reach.
+//! 3. `auth` authenticates requests. `app` holds the state that handlers use.
 //! 4. `user`, `session`, `mail` and `audit` are the domain: rules and SQL, without pages or requests.
-//! 5. `web` is what any page needs: forms, errors, headers, cookies.
-//! 6. `db`, `config`, `crypto` and single files are the lowest layer.
+//! 5. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
+//! 6. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
+//!    `templates`.
 
 // ── wiring
 pub mod cli;
@@ -18,7 +19,7 @@ pub mod server;
 // ── pages
 pub mod pages;
 
-// ── who is asking
+// ── authentication
 pub mod app;
 pub mod auth;
 

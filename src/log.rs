@@ -1,17 +1,17 @@
-//! The log: events of `tracing`, written to standard error by a thread of its own. What it guarantees:
+//! Writes the events of `tracing` to standard error, in a separate thread. Guarantees:
 //!
-//! - **A request never waits for the log.** A line is appended to a buffer of at most 2 MiB. Only the thread
-//!   writes to the file descriptor, where a write may block forever (a pipe that is not read) or fail (its reader
-//!   exited, the disk is full).
-//! - **No line is lost silently.** A line that finds the buffer full, or whose write fails, is dropped and counted. The
-//!   next write that succeeds says how many lines were dropped, and `/metrics` has the total.
-//! - **A line is not held back.** The first line after a pause is written immediately. Lines that follow it within
-//!   20 ms share a write, which is what makes a line cheap under load.
-//! - **A panic is a log line** with its message and location. The buffer is flushed after a panic and at exit, for a
-//!   bounded time.
+//! - **A request never waits for the log.** A line is appended to a buffer of at most 2 MiB. Only the log
+//!   thread writes to the file descriptor, because a write may block forever (a pipe that is not read) or
+//!   fail (its reader exited, the disk is full).
+//! - **No line is lost silently.** If the buffer is full or a write fails, lines are dropped and counted. The
+//!   next successful write reports how many lines were dropped, and `/metrics` has the total.
+//! - **Lines are not delayed.** The first line after a pause is written immediately. Lines that follow it
+//!   within 20 ms share one write, which reduces the cost of a line under load.
+//! - **A panic is a log line** with its message and location. The buffer is flushed after a panic and at
+//!   exit, for a bounded time.
 //!
-//! Neither this module nor anything else that runs in the server writes through `std::io::stderr()`: its lock is held as
-//! long as a write blocks, and `eprintln!` panics when a write fails.
+//! The server never writes through `std::io::stderr()`: its lock is held as long as a write blocks, and
+//! `eprintln!` panics if a write fails.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
@@ -29,39 +29,39 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::config::LogFormat;
 
-/// Bytes that wait to be written: about 10,000 lines, so that none is dropped when the thread that writes has to wait for a
-/// processor for 100 ms at 60,000 requests/s.
+/// Maximum number of buffered bytes: about 10,000 lines. At 60,000 requests/s, no line is dropped if the log
+/// thread gets no CPU time for 100 ms.
 const CAPACITY: usize = 2 * 1024 * 1024;
-/// Bytes that are written without waiting for the end of the pause.
-const ENOUGH: usize = CAPACITY / 8;
-/// The shortest time between two writes.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How often the log is tried again when lines were dropped and no new line comes.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long a thread that panicked waits for its line to be written.
-const FLUSH_AFTER_PANIC: Duration = Duration::from_millis(100);
-/// How long the end of the process waits for the last lines.
-const FLUSH_AT_EXIT: Duration = Duration::from_secs(1);
+/// Number of buffered bytes that are written without waiting for [`MIN_INTERVAL`].
+const FLUSH_THRESHOLD: usize = CAPACITY / 8;
+/// Minimum time between two writes.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
+/// How often a write is retried if lines were dropped and no new line arrives.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a thread that panicked waits until its log line is written.
+const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long the process waits at exit until the last lines are written.
+const EXIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static LOG: OnceLock<Arc<Buffer>> = OnceLock::new();
 
-/// Starts the log of this process. `default` is the filter when `RUST_LOG` is not set.
+/// Starts the log of this process. `default` is the filter if `RUST_LOG` is not set. Also logs panics.
 pub fn start(format: LogFormat, default: &str) -> io::Result<()> {
     let stderr = io::stderr();
     let output = File::from(stderr.as_fd().try_clone_to_owned()?);
     let buffer = Arc::new(Buffer::default());
     let writer = Arc::clone(&buffer);
-    thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(output, format))?;
+    thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(output, format))?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(Arc::clone(&buffer))
         .with_ansi(stderr.is_terminal())
-        // They would be reported with `eprintln!`.
+        // tracing-subscriber would report them with `eprintln!`.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => log.init(),
-        // The list would only repeat the current span.
+        // The list of spans would only repeat the current span.
         LogFormat::Json => log.json().with_span_list(false).init(),
     }
     LOG.get_or_init(|| buffer);
@@ -69,68 +69,70 @@ pub fn start(format: LogFormat, default: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Lines that were dropped since the start.
+/// The number of lines dropped since the start of the process.
 pub fn lines_dropped() -> u64 {
     LOG.get().map_or(0, |log| log.lock().dropped)
 }
 
-/// Adds a line that is not an event: the error that ends the server.
+/// Adds a line that is not an event. Used for the error that ends the server.
 pub fn print(text: &str) {
     if let Some(log) = LOG.get() {
         log.append(format!("{text}\n").as_bytes());
     }
 }
 
-/// Waits until everything logged so far is written, for at most a second.
+/// Waits until everything logged so far is written, for one second at most.
 pub fn flush() {
     if let Some(log) = LOG.get() {
-        log.flush(FLUSH_AT_EXIT);
+        log.flush(EXIT_FLUSH_TIMEOUT);
     }
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let reason = panic.payload_as_str().unwrap_or("(no message)");
     let location = panic.location().map(ToString::to_string);
-    // Captured if RUST_BACKTRACE asks for it.
+    // Captured only if RUST_BACKTRACE is set.
     let backtrace = Backtrace::capture();
     let backtrace =
         (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let thread = thread::current();
     tracing::error!(reason, location, thread = thread.name(), backtrace, "panicked");
     if let Some(log) = LOG.get() {
-        log.flush(FLUSH_AFTER_PANIC);
+        log.flush(PANIC_FLUSH_TIMEOUT);
     }
 }
 
-/// Lines that are not yet written.
+/// The lines that are not yet written.
 #[derive(Default)]
 struct Buffer {
     state: Mutex<State>,
-    /// Wakes the thread that writes.
+    /// Wakes the log thread.
     wake: Condvar,
-    /// A write has ended.
-    settled: Condvar,
+    /// Signaled after each write.
+    write_ended: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     lines: Vec<u8>,
-    /// Bytes that were ever appended, and of those the ones that were written or whose write failed.
+    /// The number of bytes appended since the start.
     appended: u64,
-    settled: u64,
-    /// The thread that writes waits for a first line.
+    /// How many of them were written, or dropped because their write failed.
+    processed: u64,
+    /// The log thread waits for the first line.
     is_idle: bool,
     /// A thread waits in [`Buffer::flush`].
-    is_urgent: bool,
-    /// When the write that is under way began.
+    is_flush_requested: bool,
+    /// When the current write began; `None` between writes.
     write_began: Option<Instant>,
-    /// Lines dropped since the start, and of those the ones that the log does not mention yet.
+    /// The number of lines dropped since the start.
     dropped: u64,
+    /// How many of them are not yet reported in the log.
     unreported: u64,
 }
 
 impl State {
-    fn drop_lines(&mut self, count: u64) {
+    fn count_dropped(&mut self, count: u64) {
         self.dropped += count;
         self.unreported += count;
     }
@@ -138,7 +140,7 @@ impl State {
 
 impl Buffer {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is consistent after every statement that can panic.
+        // The state is consistent after every statement that may panic, so a poisoned lock is used.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,34 +148,36 @@ impl Buffer {
         let mut state = self.lock();
         let before = state.lines.len();
         if before + line.len() > CAPACITY {
-            state.drop_lines(1);
+            state.count_dropped(1);
             return;
         }
         state.lines.extend_from_slice(line);
         state.appended += line.len() as u64;
-        let is_enough = before < ENOUGH && state.lines.len() >= ENOUGH;
-        let wakes = std::mem::take(&mut state.is_idle) || is_enough;
+        let reached_threshold = before < FLUSH_THRESHOLD && state.lines.len() >= FLUSH_THRESHOLD;
+        let must_wake = std::mem::take(&mut state.is_idle) || reached_threshold;
         drop(state);
-        if wakes {
+        if must_wake {
             self.wake.notify_one();
         }
     }
 
-    /// Waits until the lines appended so far are written or their write failed, for `deadline` at most. Does not wait if the
-    /// current write is already older than that.
-    fn flush(&self, deadline: Duration) {
+    /// Waits until the lines appended so far are written or their write failed, for `timeout` at most.
+    /// Returns immediately if the current write began longer ago than that.
+    fn flush(&self, timeout: Duration) {
         let mut state = self.lock();
-        if state.write_began.is_some_and(|began| began.elapsed() >= deadline) {
+        if state.write_began.is_some_and(|began| began.elapsed() >= timeout) {
             return;
         }
         let appended = state.appended;
-        state.is_urgent = true;
+        state.is_flush_requested = true;
         self.wake.notify_one();
-        drop(self.settled.wait_timeout_while(state, deadline, |state| state.settled < appended));
+        drop(
+            self.write_ended.wait_timeout_while(state, timeout, |state| state.processed < appended),
+        );
     }
 
-    /// The thread: writes what comes to `output`, for as long as the process lives.
-    fn write_to(&self, mut output: impl Write, format: LogFormat) {
+    /// The log thread: writes the lines to `output` as long as the process runs.
+    fn run(&self, mut output: impl Write, format: LogFormat) {
         let mut chunk = Vec::new();
         let mut is_torn = false;
         loop {
@@ -182,35 +186,36 @@ impl Buffer {
         }
     }
 
-    /// Takes all lines, as soon as there are some; returns how many dropped lines to report.
+    /// Waits for lines and moves all of them to `chunk`. Returns the number of dropped lines to report.
     fn take(&self, chunk: &mut Vec<u8>) -> u64 {
-        let pauses = |state: &mut State| state.lines.len() < ENOUGH && !state.is_urgent;
-        let idles = |state: &mut State| state.lines.is_empty() && !state.is_urgent;
+        let is_below_threshold =
+            |state: &mut State| state.lines.len() < FLUSH_THRESHOLD && !state.is_flush_requested;
+        let is_empty = |state: &mut State| state.lines.is_empty() && !state.is_flush_requested;
         let mut state = self.lock();
         (state, _) = self
             .wake
-            .wait_timeout_while(state, PAUSE, pauses)
+            .wait_timeout_while(state, MIN_INTERVAL, is_below_threshold)
             .unwrap_or_else(PoisonError::into_inner);
         state.is_idle = true;
         if state.unreported == 0 {
-            state = self.wake.wait_while(state, idles).unwrap_or_else(PoisonError::into_inner);
+            state = self.wake.wait_while(state, is_empty).unwrap_or_else(PoisonError::into_inner);
         } else {
             (state, _) = self
                 .wake
-                .wait_timeout_while(state, RETRY, idles)
+                .wait_timeout_while(state, RETRY_INTERVAL, is_empty)
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.is_idle = false;
-        state.is_urgent = false;
+        state.is_flush_requested = false;
         state.write_began = Some(Instant::now());
         chunk.clear();
-        // Release the memory of a burst.
-        chunk.shrink_to(ENOUGH);
+        // Release the memory that a burst of lines has used.
+        chunk.shrink_to(FLUSH_THRESHOLD);
         std::mem::swap(chunk, &mut state.lines);
         state.unreported
     }
 
-    /// One write. `is_torn`: the last one ended inside a line.
+    /// Writes `chunk`. `is_torn`: the previous write ended in the middle of a line.
     fn write(
         &self,
         output: &mut impl Write,
@@ -236,15 +241,15 @@ impl Buffer {
         if written == chunk.len() {
             state.unreported -= unreported;
         }
-        state.drop_lines(lost as u64);
-        state.settled += lines as u64;
+        state.count_dropped(lost as u64);
+        state.processed += lines as u64;
         state.write_began = None;
         drop(state);
-        self.settled.notify_all();
+        self.write_ended.notify_all();
     }
 }
 
-/// A line of `tracing`, which writes each with one call.
+/// `tracing` writes each line with one call.
 impl Write for &Buffer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.append(line);
@@ -256,7 +261,7 @@ impl Write for &Buffer {
     }
 }
 
-/// Writes `bytes`; returns how many were written before the first error.
+/// Writes `bytes`. Returns how many of them were written before the first error.
 fn write(output: &mut impl Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
@@ -264,21 +269,21 @@ fn write(output: &mut impl Write, bytes: &[u8]) -> usize {
             Ok(0) => break,
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Another process that shares the pipe may have made it non-blocking.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
+            // Another process that shares the pipe may have set it to non-blocking.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(MIN_INTERVAL),
             Err(_) => break,
         }
     }
     written
 }
 
-/// The line that reports dropped lines. Not an event, because a filter must not suppress it, and because it has to be part
-/// of the write that shows whether the log can be written again.
+/// The line that reports dropped lines. It is not an event, because no filter may suppress it and because it
+/// must be part of the write that shows whether the log can be written again.
 fn notice(dropped: u64, format: LogFormat) -> String {
     let mut time = String::new();
     SystemTime.format_time(&mut Writer::new(&mut time)).ok();
-    let were = if dropped == 1 { "line was" } else { "lines were" };
-    let message = format!("{dropped} log {were} dropped because the log could not be written");
+    let subject = if dropped == 1 { "line was" } else { "lines were" };
+    let message = format!("{dropped} log {subject} dropped because the log could not be written");
     let target = module_path!();
     match format {
         LogFormat::Text => format!("{time}  WARN {target}: {message}\n"),
@@ -297,20 +302,20 @@ mod tests {
 
     use super::*;
 
-    /// Takes `room` bytes, then fails like a full disk.
+    /// Accepts `free` bytes, then fails like a full disk.
     struct Disk {
-        holds: Vec<u8>,
-        room: usize,
+        content: Vec<u8>,
+        free: usize,
     }
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = bytes.len().min(self.room);
+            let count = bytes.len().min(self.free);
             if count == 0 {
                 return Err(ErrorKind::StorageFull.into());
             }
-            self.room -= count;
-            self.holds.extend_from_slice(&bytes[..count]);
+            self.free -= count;
+            self.content.extend_from_slice(&bytes[..count]);
             Ok(count)
         }
 
@@ -326,24 +331,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_full_disk_does_not_take_are_counted_and_reported_when_it_has_room() {
+    fn lines_lost_to_a_full_disk_are_counted_and_reported_once_it_has_space() {
         let buffer = Buffer::default();
-        let mut disk = Disk { holds: Vec::new(), room: 10 };
+        let mut disk = Disk { content: Vec::new(), free: 10 };
         let mut is_torn = false;
         buffer.append(b"first\nsecond\nthird\n");
         write_once(&buffer, &mut disk, &mut is_torn);
-        assert_eq!(disk.holds, b"first\nseco");
+        assert_eq!(disk.content, b"first\nseco");
         buffer.append(b"fourth\n");
         write_once(&buffer, &mut disk, &mut is_torn);
         assert_eq!(buffer.lock().dropped, 3);
-        // Too little for the report: it has to come again.
-        disk.room = 10;
+        // Not enough space for the report, so it has to be repeated.
+        disk.free = 10;
         buffer.append(b"fifth\n");
         write_once(&buffer, &mut disk, &mut is_torn);
-        disk.room = 1_000;
+        disk.free = 1_000;
         write_once(&buffer, &mut disk, &mut is_torn);
         assert_eq!(buffer.lock().unreported, 0);
-        let text = String::from_utf8(disk.holds).unwrap();
+        let text = String::from_utf8(disk.content).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(&lines[..3], ["first", "seco", "fifth"], "{text}");
         let report = "WARN frontdesk::log: 3 log lines were dropped";
@@ -351,7 +356,7 @@ mod tests {
         assert!(text.ends_with("could not be written\n"), "{text}");
     }
 
-    /// Blocks in every write until a message comes.
+    /// Blocks in every write until a message arrives.
     struct Pipe(Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Pipe {
@@ -367,12 +372,12 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_blocks_blocks_no_line_and_every_line_is_written_or_counted() {
+    fn a_blocked_write_does_not_block_logging_and_every_line_is_written_or_counted() {
         let buffer = Arc::new(Buffer::default());
-        let (go_on, stuck) = channel();
+        let (unblock, blocked) = channel();
         let read = Arc::new(Mutex::new(Vec::new()));
-        let (writer, pipe) = (Arc::clone(&buffer), Pipe(stuck, Arc::clone(&read)));
-        thread::spawn(move || writer.write_to(pipe, LogFormat::Json));
+        let (writer, pipe) = (Arc::clone(&buffer), Pipe(blocked, Arc::clone(&read)));
+        thread::spawn(move || writer.run(pipe, LogFormat::Json));
         let line = [b'x'; 99];
         let lines = 3 * CAPACITY / 100;
         for _ in 0..lines {
@@ -381,7 +386,7 @@ mod tests {
         buffer.flush(Duration::from_millis(1));
         let dropped = buffer.lock().dropped;
         assert!(dropped > 0 && buffer.lock().lines.len() <= CAPACITY, "{dropped}");
-        drop(go_on);
+        drop(unblock);
         buffer.flush(Duration::from_secs(30));
         let read = String::from_utf8(read.lock().unwrap().clone()).unwrap();
         assert_eq!(read.matches('x').count() / 99, lines - dropped as usize);

@@ -1,8 +1,9 @@
-//! The program: arguments, log, and the exit code.
+//! The program `frontdesk`.
 
 use std::process::ExitCode;
 
-/// A page is many small allocations; this one is quicker at them and gives memory back (docs/DECISIONS.md).
+/// mimalloc is faster than the system allocator for the many small allocations of a page, and returns memory
+/// to the system (docs/DECISIONS.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

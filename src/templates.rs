@@ -1,5 +1,5 @@
-//! The templates of pages and of mail, embedded. tera escapes by file ending: pages end in `.html`; below `mail/`
-//! there is `.txt` too, for subjects and plain text, where nothing is escaped and nothing is HTML.
+//! The embedded templates of pages and mails. tera escapes HTML in files that end in `.html`. Only mail has
+//! `.txt` templates, for subjects and plain text, which are not escaped.
 
 use anyhow::Context as _;
 use rust_embed::RustEmbed;
@@ -10,37 +10,37 @@ use tera::{Context, Tera};
 #[folder = "templates/"]
 struct Files;
 
-/// Every template, parsed and checked.
+/// Parses and checks all templates.
 pub fn load() -> anyhow::Result<Tera> {
     let mut tera = Tera::default();
     let mut files = Vec::new();
     for path in Files::iter() {
-        let file = Files::get(&path).context("an embedded template is listed but not there")?;
+        let file = Files::get(&path).context("an embedded template is listed but missing")?;
         let text = String::from_utf8(file.data.into_owned())
-            .with_context(|| format!("the template {path} is not UTF-8"))?;
+            .with_context(|| format!("the template {path} is not valid UTF-8"))?;
         files.push((path.into_owned(), text));
     }
-    tera.add_raw_templates(files).context("the templates do not fit together")?;
+    tera.add_raw_templates(files).context("the templates are invalid")?;
     Ok(tera)
 }
 
-/// The templates below `mail/`: a folder for each kind of message. What is put into them is text and stays text; it
-/// is never read as a template.
+/// The templates below `mail/`, with a folder for each kind of message. Values are inserted as text and never
+/// parsed as templates.
 pub struct MailTemplates(Tera);
 
 impl MailTemplates {
-    /// Parsed and checked.
+    /// Parses and checks them.
     pub fn load() -> anyhow::Result<Self> {
         load().map(Self)
     }
 
-    /// Subject, plain text and HTML of `kind`, with `data` put in.
+    /// Renders subject, plain text and HTML of the message `kind` with `data`.
     pub fn render(&self, kind: &str, data: &impl Serialize) -> anyhow::Result<[String; 3]> {
         let context = Context::from_serialize(data)?;
         let part = |name: &str| {
             self.0
                 .render(&format!("mail/{kind}/{name}"), &context)
-                .with_context(|| format!("the mail {kind} cannot be written"))
+                .with_context(|| format!("the mail {kind} cannot be rendered"))
         };
         Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_template_is_escaped_by_its_ending() {
+    fn every_template_has_an_ending_that_decides_escaping() {
         let names: Vec<_> = Files::iter().collect();
         assert!(!names.is_empty());
         let is_known = |name: &str| {
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn html_is_escaped_plain_text_is_not_and_neither_is_read_as_a_template() {
+    fn html_is_escaped_plain_text_is_not_and_values_are_never_templates() {
         let mut tera = Tera::default();
         let files = [("mail/x/body.html", "{{ name }}"), ("mail/x/body.txt", "{{ name }}")];
         tera.add_raw_templates(files).unwrap();

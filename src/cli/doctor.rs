@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::exit::ExitStatus;
 use super::out;
 use super::out::sentence;
-use crate::config::{Config, Database as Location, SecretKeys};
+use crate::config::{Config, DatabaseLocation, SecretKeys};
 use crate::db::{self, migrations};
 use crate::mail::Transport;
 use crate::session::cache::invalidation;
@@ -50,7 +50,7 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitStatu
     mail(config, &mut findings).await;
     match db::connect(config, true).await {
         Ok(database) => {
-            let place = format!("Connected to {}.", database.described());
+            let place = format!("Connected to {}.", database.description());
             findings.add(Verdict::Ok, "database", place);
             let asked = database_findings(config, &database.pool, &mut findings).await;
             if let Err(error) = asked {
@@ -311,7 +311,7 @@ async fn database_findings(
     } else {
         findings.add(Verdict::Ok, "safety", "Committed data survives a crash.");
     }
-    let peers_over_network = matches!(config.database, Location::Url(_));
+    let peers_over_network = matches!(config.database, DatabaseLocation::Url(_));
     if peers_over_network {
         let tls: Option<bool> =
             sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT (inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1')")

@@ -63,6 +63,6 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
     }
 }
 
-fn pending(steps: &[migrations::Step]) -> usize {
+fn pending(steps: &[migrations::MigrationStatus]) -> usize {
     steps.iter().filter(|step| step.applied_at.is_none()).count()
 }

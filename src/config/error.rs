@@ -1,8 +1,8 @@
-//! Errors of the settings.
+//! The error that lists invalid settings.
 
 use std::fmt;
 
-/// Everything that is wrong with the settings.
+/// One sentence for each invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<String>);
 

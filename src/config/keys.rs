@@ -1,5 +1,5 @@
-//! The keys that seal cookies: the first seals, all open, so that a key can be changed without signing
-//! anybody out.
+//! The keys that seal cookies. The first key encrypts and all keys decrypt, so that keys can be rotated
+//! without signing users out.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,54 +13,58 @@ use anyhow::{Context as _, bail};
 use crate::crypto::secret::{Secret, SecretText};
 use crate::durable;
 
-/// Characters of a key at least: 32 of base64 carry 192 bits.
-const SHORTEST: usize = 32;
-/// Different characters of a key at least: "aaaa…" is long and no key.
-const FEWEST_DIFFERENT: usize = 12;
-const FILE: &str = "secret-keys";
+/// Minimum length of a key: 32 characters of base64 carry 192 bits.
+const MIN_LENGTH: usize = 32;
+/// Minimum number of different characters: "aaaa…" is long but guessable.
+const MIN_DISTINCT: usize = 12;
+const FILE_NAME: &str = "secret-keys";
 
-/// At least one key.
+/// One or more keys.
 #[derive(Clone)]
 pub struct SecretKeys(Vec<SecretText>);
 
-/// Why a key is no key.
+/// Why keys are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WeakKey {
-    /// Too short.
+    /// A key is too short.
     #[error(
-        "has a key shorter than {SHORTEST} characters. Generate one with: openssl rand -base64 48"
+        "has a key shorter than {MIN_LENGTH} characters. Generate one with: openssl rand -base64 48"
     )]
     Short,
-    /// Too regular.
+    /// A key is guessable: few distinct characters, or a placeholder.
     #[error("has a key that is easy to guess. Generate one with: openssl rand -base64 48")]
-    Regular,
-    /// The same twice.
+    Guessable,
+    /// A key is listed twice.
     #[error("contains the same key twice. The first key encrypts, all of them decrypt")]
-    Twice,
+    Duplicate,
 }
 
 impl SecretKeys {
-    /// Reads keys that are separated by commas.
+    /// Parses keys that are separated by commas.
     pub fn parse(text: &str) -> Result<Self, WeakKey> {
         let keys: Vec<&str> = text.split(',').map(str::trim).collect();
         for key in &keys {
-            let different: HashSet<char> = key.chars().collect();
-            if key.len() < SHORTEST {
+            let distinct: HashSet<char> = key.chars().collect();
+            if key.len() < MIN_LENGTH {
                 return Err(WeakKey::Short);
             }
-            if different.len() < FEWEST_DIFFERENT || key.to_lowercase().contains("changeme") {
-                return Err(WeakKey::Regular);
+            if distinct.len() < MIN_DISTINCT || key.to_lowercase().contains("changeme") {
+                return Err(WeakKey::Guessable);
             }
         }
         if keys.iter().collect::<HashSet<_>>().len() < keys.len() {
-            return Err(WeakKey::Twice);
+            return Err(WeakKey::Duplicate);
         }
         Ok(Self(keys.into_iter().map(SecretText::new).collect()))
     }
 
-    /// The keys of the data folder; made there, once, when there are none.
+    /// Reads the keys of the data folder. Generates a key if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is readable by other users, cannot be read or created, or contains a weak key.
     pub fn load_or_create(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = data_dir.join(FILE);
+        let path = data_dir.join(FILE_NAME);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
                 bail!(
@@ -79,24 +83,25 @@ impl SecretKeys {
         Self::parse(text.trim()).map_err(|weak| anyhow::anyhow!("{} {weak}", path.display()))
     }
 
-    /// The keys. The first one encrypts.
+    /// All keys. The first one encrypts.
     pub fn as_slice(&self) -> &[SecretText] {
         &self.0
     }
 }
 
-/// Whole or not at all: written beside, then linked, so that two starts at once agree on one key. Synced, because
-/// the key signs users out when it is lost.
+/// Writes a temporary file, then links it to `path`: the file is never visible in part, and of two processes
+/// that start at the same time both use the key that was linked first. Synced, because losing the key signs
+/// all users out.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     fs::create_dir_all(data_dir)?;
-    let beside = data_dir.join(format!("{FILE}.{}", uuid::Uuid::new_v4()));
+    let temporary = data_dir.join(format!("{FILE_NAME}.{}", uuid::Uuid::new_v4()));
     let key = format!("{}{}\n", Secret::generate().reveal(), Secret::generate().reveal());
-    durable::create(&beside, 0o600, key.as_bytes())?;
-    let linked = match fs::hard_link(&beside, path) {
+    durable::create(&temporary, 0o600, key.as_bytes())?;
+    let linked = match fs::hard_link(&temporary, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     };
-    fs::remove_file(&beside)?;
+    fs::remove_file(&temporary)?;
     linked?;
     durable::sync_folder(data_dir)
 }

@@ -1,7 +1,8 @@
-//! Reads the settings from the environment and `.env`. Every problem is reported, each with the values that are
-//! allowed. No message contains a secret.
+//! Reads the settings from the environment and `.env`. Every problem is reported, each with the values that
+//! are allowed. No message contains a secret.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use url::Url;
 use super::error::ConfigErrors;
 use super::parse::Reader;
 use super::{
-    Config, Database, LogFormat, MailTransport, Registration, SecretKeys, Timeouts, mail, proxies,
-    public_url,
+    Config, DatabaseLocation, LogFormat, Mail, MailTransport, PublicUrl, Registration, SecretKeys,
+    Timeouts, mail, proxies, public_url,
 };
 use crate::crypto::secret::SecretText;
 
-/// Every setting there is; what begins with `FRONTDESK_` and is not here is refused.
+/// Every setting. Other names that begin with `FRONTDESK_` are refused.
 pub const NAMES: [&str; 34] = [
     "DATABASE_URL",
     "FRONTDESK_BIND",
@@ -53,22 +54,18 @@ pub const NAMES: [&str; 34] = [
     "FRONTDESK_SECRET_KEYS_FILE",
 ];
 
-/// The trail is never forgotten earlier; `audit_events_forget` would not do it either.
+/// The shortest retention of the audit log. `audit_events_forget` refuses a shorter one too.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-const LIKE_A_DATABASE: &str = "is not a URL like postgres://user:password@host/database";
-
-fn is_postgres(url: &SecretText) -> bool {
-    Url::parse(url.reveal()).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"))
-}
+const ON_OR_OFF: [(&str, bool); 2] = [("on", true), ("off", false)];
 
 impl Config {
-    /// From the environment, then `.env` in the working directory for what is not there.
+    /// Reads the environment. Variables that are not in it are taken from `.env` in the working directory.
     pub fn from_env() -> Result<Self, ConfigErrors> {
         let mut settings = BTreeMap::new();
         match dotenvy::from_path_iter(".env") {
             Ok(pairs) => {
                 for pair in pairs {
-                    // The message of dotenvy repeats the line, which may hold a secret.
+                    // dotenvy's message repeats the line, which may contain a secret.
                     let (name, value) = pair.map_err(|_| {
                         ConfigErrors(vec![
                             ".env has a line that is not NAME=value. Quote values that contain spaces.".to_owned(),
@@ -90,126 +87,42 @@ impl Config {
         Self::from_map(&settings)
     }
 
-    /// From names and values.
+    /// Reads settings from names and values.
     pub fn from_map(settings: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
         let mut read = Reader::new(settings);
         read.refuse_unknown(&NAMES);
-        let url = read.secret("DATABASE_URL");
-        let database = match url {
-            None => Database::Private,
-            Some(url) => {
-                if !is_postgres(&url) {
-                    read.problem("DATABASE_URL", LIKE_A_DATABASE);
-                }
-                Database::Url(url)
-            }
-        };
-        let secret_keys = read.secret("FRONTDESK_SECRET_KEYS").and_then(|text| {
-            SecretKeys::parse(text.reveal())
-                .map_err(|weak| read.problem("FRONTDESK_SECRET_KEYS", &weak.to_string()))
-                .ok()
-        });
-        if matches!(database, Database::Url(_)) && !read.is_set("FRONTDESK_SECRET_KEYS") {
-            read.problem(
-                "FRONTDESK_SECRET_KEYS",
-                "must be set if DATABASE_URL is set. Generate a key with: openssl rand -base64 48",
-            );
-        }
-        let session = Timeouts {
-            idle: read.duration("FRONTDESK_SESSION_IDLE_TIMEOUT", "2h"),
-            absolute: read.duration("FRONTDESK_SESSION_ABSOLUTE_TIMEOUT", "24h"),
-            remembered_idle: read.duration("FRONTDESK_REMEMBERED_IDLE_TIMEOUT", "14d"),
-            remembered_absolute: read.duration("FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT", "90d"),
-        };
-        for (idle, absolute, name, other) in [
-            (
-                session.idle,
-                session.absolute,
-                "FRONTDESK_SESSION_IDLE_TIMEOUT",
-                "FRONTDESK_SESSION_ABSOLUTE_TIMEOUT",
-            ),
-            (
-                session.remembered_idle,
-                session.remembered_absolute,
-                "FRONTDESK_REMEMBERED_IDLE_TIMEOUT",
-                "FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT",
-            ),
-        ] {
-            if idle > absolute {
-                read.problem(
-                    name,
-                    &format!("is longer than {other}. Shorten it, or lengthen {other}"),
-                );
-            }
-        }
-        let audit_retention = read.duration("FRONTDESK_AUDIT_RETENTION", "400d");
-        if audit_retention < WEEK {
-            read.problem(
-                "FRONTDESK_AUDIT_RETENTION",
-                "is shorter than a week. Set it to 7d or longer",
-            );
-        }
-        let cache_size = read.number("FRONTDESK_SESSION_CACHE_SIZE", 100_000, 1_000..=50_000_000);
-        let cached = read
-            .choice("FRONTDESK_SESSION_CACHE", &[("on", true), ("off", false)])
-            .then_some(cache_size as usize);
-        let listen_url = read.secret("FRONTDESK_LISTEN_URL");
-        if listen_url.as_ref().is_some_and(|url| !is_postgres(url)) {
-            read.problem("FRONTDESK_LISTEN_URL", LIKE_A_DATABASE);
-        }
+        let (database, secret_keys) = database_and_keys(&mut read);
+        let session = timeouts(&mut read);
+        let audit_retention = audit_retention(&mut read);
+        let session_cache = session_cache(&mut read);
+        let listen_url = postgres_url(&mut read, "FRONTDESK_LISTEN_URL");
         let public_url = public_url::public_url(&mut read);
         let mail = mail::mail(&mut read);
-        let by_mail = matches!(mail.transport, MailTransport::Smtp(_));
-        let registration = [
-            ("open", Registration::Open),
-            ("verified", Registration::Verified),
-            ("closed", Registration::Closed),
-        ];
-        // The first one is the default.
-        let first = usize::from(by_mail);
-        let registration = [registration[first], registration[1 - first], registration[2]];
-        if matches!(mail.transport, MailTransport::Kept)
-            && read.text("FRONTDESK_REGISTRATION") == Some("verified")
-            && !public_url.is_loopback()
-        {
-            read.problem(
-                "FRONTDESK_REGISTRATION",
-                "is verified, but no mail is sent, so no one could register. Set FRONTDESK_SMTP_URL",
-            );
-        }
-        let argon2 = (
-            read.number("FRONTDESK_ARGON2_MEMORY_KIB", 19_456, 7_168..=1_048_576),
-            read.number("FRONTDESK_ARGON2_ITERATIONS", 2, 1..=20),
-            read.number("FRONTDESK_ARGON2_PARALLELISM", 1, 1..=8),
-        );
+        let registration = registration(&mut read, &mail, &public_url);
+        let argon2_memory_kib =
+            read.number("FRONTDESK_ARGON2_MEMORY_KIB", 19_456, 7_168..=1_048_576);
+        let argon2_iterations = read.number("FRONTDESK_ARGON2_ITERATIONS", 2, 1..=20);
+        let argon2_parallelism = read.number("FRONTDESK_ARGON2_PARALLELISM", 1, 1..=8);
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let config = Config {
             database,
-            bind: read.parsed(
-                "FRONTDESK_BIND",
-                "127.0.0.1:8080",
-                "an IP address and a port like 127.0.0.1:8080",
-            ),
-            metrics_bind: read.is_set("FRONTDESK_METRICS_BIND").then(|| {
-                read.parsed(
-                    "FRONTDESK_METRICS_BIND",
-                    "127.0.0.1:9090",
-                    "an IP address and a port like 127.0.0.1:9090",
-                )
-            }),
+            bind: socket_address(&mut read, "FRONTDESK_BIND", "127.0.0.1:8080"),
+            metrics_bind: read
+                .is_set("FRONTDESK_METRICS_BIND")
+                .then(|| socket_address(&mut read, "FRONTDESK_METRICS_BIND", "127.0.0.1:9090")),
             public_url,
             secret_keys,
             data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
-            migrate: read.choice("FRONTDESK_MIGRATE", &[("on", true), ("off", false)]),
-            registration: read.choice("FRONTDESK_REGISTRATION", &registration),
+            migrate: read.choice("FRONTDESK_MIGRATE", &ON_OR_OFF),
+            registration,
             session,
-            session_cache: cached,
+            session_cache,
             listen_url,
             purge_interval: read.duration("FRONTDESK_PURGE_INTERVAL", "5m"),
             password_min_length: read.number("FRONTDESK_PASSWORD_MIN_LENGTH", 8, 8..=64) as usize,
-            argon2_memory_kib: argon2.0,
-            argon2_iterations: argon2.1,
-            argon2_parallelism: argon2.2,
+            argon2_memory_kib,
+            argon2_iterations,
+            argon2_parallelism,
             site_name: site_name(&mut read),
             mail,
             trusted_proxies: proxies::trusted_proxies(&mut read),
@@ -224,7 +137,107 @@ impl Config {
     }
 }
 
-/// A name that fits into a title and into the subject of a mail.
+fn database_and_keys(read: &mut Reader<'_>) -> (DatabaseLocation, Option<SecretKeys>) {
+    let database = match postgres_url(read, "DATABASE_URL") {
+        None => DatabaseLocation::Private,
+        Some(url) => DatabaseLocation::Url(url),
+    };
+    let keys = read.secret("FRONTDESK_SECRET_KEYS").and_then(|text| {
+        SecretKeys::parse(text.reveal())
+            .map_err(|weak| read.problem("FRONTDESK_SECRET_KEYS", &weak.to_string()))
+            .ok()
+    });
+    if matches!(database, DatabaseLocation::Url(_)) && !read.is_set("FRONTDESK_SECRET_KEYS") {
+        read.problem(
+            "FRONTDESK_SECRET_KEYS",
+            "must be set with DATABASE_URL. Generate a key with: openssl rand -base64 48",
+        );
+    }
+    (database, keys)
+}
+
+fn postgres_url(read: &mut Reader<'_>, name: &str) -> Option<SecretText> {
+    let text = read.secret(name)?;
+    let is_valid = Url::parse(text.reveal())
+        .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    if !is_valid {
+        read.problem(name, "is not a URL like postgres://user:password@host/database");
+    }
+    Some(text)
+}
+
+fn timeouts(read: &mut Reader<'_>) -> Timeouts {
+    let (idle, absolute) = timeout_pair(
+        read,
+        ("FRONTDESK_SESSION_IDLE_TIMEOUT", "2h"),
+        ("FRONTDESK_SESSION_ABSOLUTE_TIMEOUT", "24h"),
+    );
+    let (remembered_idle, remembered_absolute) = timeout_pair(
+        read,
+        ("FRONTDESK_REMEMBERED_IDLE_TIMEOUT", "14d"),
+        ("FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT", "90d"),
+    );
+    Timeouts { idle, absolute, remembered_idle, remembered_absolute }
+}
+
+/// Reads an idle and an absolute timeout, each given as name and default.
+fn timeout_pair(
+    read: &mut Reader<'_>,
+    (idle_name, idle_default): (&str, &str),
+    (absolute_name, absolute_default): (&str, &str),
+) -> (Duration, Duration) {
+    let idle = read.duration(idle_name, idle_default);
+    let absolute = read.duration(absolute_name, absolute_default);
+    if idle > absolute {
+        let problem =
+            format!("is longer than {absolute_name}. Make it shorter, or the other longer");
+        read.problem(idle_name, &problem);
+    }
+    (idle, absolute)
+}
+
+fn audit_retention(read: &mut Reader<'_>) -> Duration {
+    let retention = read.duration("FRONTDESK_AUDIT_RETENTION", "400d");
+    if retention < WEEK {
+        read.problem("FRONTDESK_AUDIT_RETENTION", "is shorter than a week. Set it to 7d or longer");
+    }
+    retention
+}
+
+fn session_cache(read: &mut Reader<'_>) -> Option<usize> {
+    let size = read.number("FRONTDESK_SESSION_CACHE_SIZE", 100_000, 1_000..=50_000_000);
+    read.choice("FRONTDESK_SESSION_CACHE", &ON_OR_OFF).then_some(size as usize)
+}
+
+/// Reads `FRONTDESK_REGISTRATION`. The default is `verified` where an SMTP server is set, otherwise `open`.
+fn registration(read: &mut Reader<'_>, mail: &Mail, public_url: &PublicUrl) -> Registration {
+    let name = "FRONTDESK_REGISTRATION";
+    if matches!(mail.transport, MailTransport::OutboxOnly)
+        && read.text(name) == Some("verified")
+        && !public_url.is_loopback()
+    {
+        read.problem(
+            name,
+            "is verified, but no mail is sent, so no registration could be completed. Set FRONTDESK_SMTP_URL",
+        );
+    }
+    // `choice` takes the first one as the default.
+    let mut choices = [
+        ("open", Registration::Open),
+        ("verified", Registration::Verified),
+        ("closed", Registration::Closed),
+    ];
+    if matches!(mail.transport, MailTransport::Smtp(_)) {
+        choices.swap(0, 1);
+    }
+    read.choice(name, &choices)
+}
+
+fn socket_address(read: &mut Reader<'_>, name: &str, default: &str) -> SocketAddr {
+    read.parsed(name, default, &format!("an IP address and a port like {default}"))
+}
+
+/// The name must fit into page titles and into the subject of a mail.
 fn site_name(read: &mut Reader<'_>) -> String {
     let name = read.text("FRONTDESK_SITE_NAME").unwrap_or("Frontdesk").trim().to_owned();
     if name.chars().count() > 64 || name.chars().any(char::is_control) {

@@ -1,4 +1,4 @@
-//! How mail leaves the house.
+//! The settings of mail.
 
 use std::path::PathBuf;
 
@@ -8,25 +8,25 @@ use url::Url;
 use super::parse::Reader;
 use crate::crypto::secret::SecretText;
 
-/// How mail leaves the house.
+/// How mail is sent.
 #[derive(Debug, Clone)]
 pub struct Mail {
-    /// Where it goes.
+    /// Where mail is delivered to.
     pub transport: MailTransport,
-    /// Who it is from.
+    /// The sender.
     pub from: Mailbox,
-    /// Certificates (PEM) that a mail server is believed by, beside the system's.
-    pub authority: Option<String>,
+    /// CA certificates (PEM) to trust for the mail server, in addition to the system's.
+    pub ca_certificates: Option<String>,
 }
 
-/// Where mail goes.
+/// Where mail is delivered to.
 #[derive(Debug, Clone)]
 pub enum MailTransport {
-    /// Nowhere: it is kept in the outbox; on this machine `/dev/mailbox` shows it.
-    Kept,
+    /// Nowhere: mail stays in the outbox. Where the public URL is this machine, `/dev/mailbox` shows it.
+    OutboxOnly,
     /// A folder of `.eml` files.
     Folder(PathBuf),
-    /// A mail server; `smtp://` (STARTTLS required) or `smtps://` with user and password in it.
+    /// The URL of a mail server: `smtp://` (STARTTLS required) or `smtps://`, with user and password.
     Smtp(SecretText),
 }
 
@@ -48,15 +48,15 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
     }
     let transport = match (smtp, folder) {
         (Some(url), _) => {
-            let good = Url::parse(url.reveal()).is_ok_and(|url| {
-                // Parameters, such as lettre's `tls=none`, are refused: nothing turns TLS off.
+            let is_valid = Url::parse(url.reveal()).is_ok_and(|url| {
+                // Parameters are refused, because lettre's `tls=none` would turn TLS off.
                 matches!(url.scheme(), "smtp" | "smtps")
                     && url.has_host()
                     && matches!(url.path(), "" | "/")
                     && url.query().is_none()
                     && url.fragment().is_none()
             });
-            if !good {
+            if !is_valid {
                 read.problem(
                     "FRONTDESK_SMTP_URL",
                     "is not a URL like smtps://user:password@mail.example.com",
@@ -65,33 +65,33 @@ pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
             MailTransport::Smtp(url)
         }
         (None, Some(folder)) => MailTransport::Folder(folder),
-        (None, None) => MailTransport::Kept,
+        (None, None) => MailTransport::OutboxOnly,
     };
-    let authority = read.text("FRONTDESK_SMTP_CA_FILE").and_then(|path| {
+    let ca_certificates = read.text("FRONTDESK_SMTP_CA_FILE").and_then(|path| {
         std::fs::read_to_string(path)
             .map_err(|error| {
-                let what = format!("points to {path}, which cannot be read ({error})");
-                read.problem("FRONTDESK_SMTP_CA_FILE", &what);
+                let problem = format!("points to {path}, which cannot be read ({error})");
+                read.problem("FRONTDESK_SMTP_CA_FILE", &problem);
             })
             .ok()
     });
     let from = if from.is_empty() { "Frontdesk <desk@localhost>" } else { from };
     let from = mailbox(from).unwrap_or_else(|| {
         read.problem("FRONTDESK_MAIL_FROM", "is not an email like Frontdesk <desk@example.com>");
-        "desk@localhost".parse().expect("this is an address")
+        "desk@localhost".parse().expect("a valid email")
     });
-    Mail { transport, from, authority }
+    Mail { transport, from, ca_certificates }
 }
 
-/// `desk@example.com`, or `Frontdesk, Ltd. <desk@example.com>`; quotes around the name may be left out.
+/// Parses `desk@example.com`, or `Frontdesk, Ltd. <desk@example.com>`. Quotes around the name are optional.
 fn mailbox(text: &str) -> Option<Mailbox> {
     if text.chars().any(char::is_control) {
         return None;
     }
-    let (name, address) = match text.strip_suffix('>') {
+    let (name, email) = match text.strip_suffix('>') {
         Some(rest) => rest.rsplit_once('<')?,
         None => ("", text),
     };
     let name = name.trim().trim_matches('"');
-    Some(Mailbox::new((!name.is_empty()).then(|| name.to_owned()), address.parse().ok()?))
+    Some(Mailbox::new((!name.is_empty()).then(|| name.to_owned()), email.parse().ok()?))
 }

@@ -1,5 +1,5 @@
-//! The settings: read once, from the environment and `.env`, and nowhere else. Everything that is wrong is
-//! said at once, each with what is allowed; no secret is ever said.
+//! The settings. They are read once, at the start, from the environment and `.env`. No other module reads the
+//! environment.
 
 mod error;
 mod keys;
@@ -24,54 +24,55 @@ pub use mail::{Mail, MailTransport};
 pub use parse::duration;
 pub use public_url::PublicUrl;
 
-/// The settings of a running program.
-#[derive(Clone)]
+/// All settings. Its `Debug` output contains no secret: each secret field has a type that redacts itself.
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// Which PostgreSQL.
-    pub database: Database,
-    /// Where to listen; port 0 picks one.
+    /// Where PostgreSQL is.
+    pub database: DatabaseLocation,
+    /// Where the site listens. Port 0: the system picks a free port.
     pub bind: SocketAddr,
-    /// Where metrics are told; `None`: nowhere.
+    /// Where `/metrics` is served; `None`: nowhere.
     pub metrics_bind: Option<SocketAddr>,
     /// How browsers reach the site.
     pub public_url: PublicUrl,
-    /// What seals cookies; `None` only with a private database: made once, kept in the data folder.
+    /// The keys that seal cookies. `None` only with a private database: they are then generated once and kept
+    /// in the data folder.
     pub secret_keys: Option<SecretKeys>,
-    /// Where the private database and the keys lie.
+    /// The folder of the private database and the generated keys.
     pub data_dir: PathBuf,
-    /// Apply migrations at start.
+    /// Whether migrations are applied at the start.
     pub migrate: bool,
     /// Who may register.
     pub registration: Registration,
-    /// How long new sessions last.
+    /// Timeouts of new sessions.
     pub session: Timeouts,
-    /// Sessions kept in memory at most; `None`: none, every page asks the database.
+    /// Maximum number of cached sessions; `None`: no cache, every page reads the session from the database.
     pub session_cache: Option<usize>,
-    /// Where to hear of changes, when not at the address of the database.
+    /// URL of the PostgreSQL for LISTEN; `None`: the one of the database.
     pub listen_url: Option<SecretText>,
-    /// How often expired sessions are deleted.
+    /// Interval between deletions of expired sessions.
     pub purge_interval: Duration,
-    /// In characters.
+    /// Minimum password length in characters.
     pub password_min_length: usize,
-    /// Memory of one hash.
+    /// Memory of one password hash, in KiB.
     pub argon2_memory_kib: u32,
-    /// Passes over that memory.
+    /// Passes of argon2 over its memory.
     pub argon2_iterations: u32,
-    /// Lanes.
+    /// Lanes of argon2.
     pub argon2_parallelism: u32,
-    /// What the site is called, on pages and in mails.
+    /// Name of the site on pages and in mails.
     pub site_name: String,
-    /// How mail leaves the house.
+    /// How mail is sent.
     pub mail: Mail,
-    /// Whose forwarding headers are believed; empty: nobody's.
+    /// Proxies whose forwarding headers are trusted; empty: none.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// How long the trail is kept.
+    /// Retention of the audit log.
     pub audit_retention: Duration,
-    /// Connections at most.
+    /// Maximum number of database connections of the pages.
     pub pool_size: u32,
-    /// Threads that answer requests.
+    /// Number of threads that answer requests.
     pub workers: usize,
-    /// How log lines look.
+    /// Format of log lines.
     pub log: LogFormat,
 }
 
@@ -100,37 +101,37 @@ impl Default for Timeouts {
     }
 }
 
-/// Which PostgreSQL.
+/// Where PostgreSQL is.
 #[derive(Clone)]
-pub enum Database {
-    /// One of our own, started and stopped with us.
+pub enum DatabaseLocation {
+    /// A private cluster, started and stopped with this process.
     Private,
-    /// The one at this address.
+    /// The database with this URL.
     Url(SecretText),
 }
 
 /// Who may register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
-    /// Everybody.
+    /// Anyone.
     Open,
-    /// Everybody who shows that the address is theirs.
+    /// Anyone who verifies their email.
     Verified,
-    /// Nobody; operators make accounts.
+    /// No one. Operators create accounts.
     Closed,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// For machines: one object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl Config {
-    /// The keys: those that are set, or those of the data folder, made there once.
+    /// The keys that are set, otherwise those of the data folder, which are generated once.
     pub fn secret_keys(&self) -> anyhow::Result<SecretKeys> {
         match &self.secret_keys {
             Some(keys) => Ok(keys.clone()),
@@ -139,41 +140,12 @@ impl Config {
     }
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Config")
-            .field("database", &self.database)
-            .field("bind", &self.bind)
-            .field("public_url", &self.public_url)
-            .field("secret_keys", &self.secret_keys)
-            .field("data_dir", &self.data_dir)
-            .field("migrate", &self.migrate)
-            .field("registration", &self.registration)
-            .field("session", &self.session)
-            .field("session_cache", &self.session_cache)
-            .field("listen_url", &self.listen_url)
-            .field("purge_interval", &self.purge_interval)
-            .field("password_min_length", &self.password_min_length)
-            .field("argon2_memory_kib", &self.argon2_memory_kib)
-            .field("argon2_iterations", &self.argon2_iterations)
-            .field("argon2_parallelism", &self.argon2_parallelism)
-            .field("pool_size", &self.pool_size)
-            .field("metrics_bind", &self.metrics_bind)
-            .field("site_name", &self.site_name)
-            .field("mail", &self.mail)
-            .field("trusted_proxies", &self.trusted_proxies)
-            .field("audit_retention", &self.audit_retention)
-            .field("workers", &self.workers)
-            .field("log", &self.log)
-            .finish()
-    }
-}
-
-impl fmt::Debug for Database {
+/// Shows host and path of the URL only.
+impl fmt::Debug for DatabaseLocation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Database::Private => out.write_str("Private"),
-            Database::Url(url) => match Url::parse(url.reveal()) {
+            DatabaseLocation::Private => out.write_str("Private"),
+            DatabaseLocation::Url(url) => match Url::parse(url.reveal()) {
                 Ok(url) => write!(out, "{}{}", url.host_str().unwrap_or("(socket)"), url.path()),
                 Err(_) => out.write_str("(unreadable)"),
             },

@@ -1,14 +1,16 @@
-//! Reading settings one by one, and collecting what is wrong with each.
+//! Parses settings one by one and collects the problems.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use strsim::levenshtein;
+
 use super::error::ConfigErrors;
 use crate::crypto::secret::SecretText;
 
-/// Names and values, and what was wrong so far.
+/// Names and values, and the problems found so far.
 pub(super) struct Reader<'a> {
     settings: &'a BTreeMap<String, String>,
     problems: Vec<String>,
@@ -23,16 +25,16 @@ impl<'a> Reader<'a> {
         if self.problems.is_empty() { Ok(()) } else { Err(ConfigErrors(self.problems)) }
     }
 
-    pub(super) fn problem(&mut self, name: &str, what: &str) {
-        self.problems.push(format!("{name} {what}."));
+    pub(super) fn problem(&mut self, name: &str, text: &str) {
+        self.problems.push(format!("{name} {text}."));
     }
 
-    /// A misspelled setting would otherwise be silently without effect.
+    /// A misspelled setting would otherwise be ignored without notice.
     pub(super) fn refuse_unknown(&mut self, known: &[&str]) {
         for name in self.settings.keys().filter(|name| name.starts_with("FRONTDESK_")) {
             if !known.contains(&name.as_str()) {
-                let nearest = known.iter().min_by_key(|known| distance(name, known));
-                let hint = nearest.filter(|known| distance(name, known) <= 4).map_or_else(
+                let nearest = known.iter().min_by_key(|known| levenshtein(name, known));
+                let hint = nearest.filter(|known| levenshtein(name, known) <= 4).map_or_else(
                     || "See .env.example".to_owned(),
                     |known| format!("Did you mean {known}?"),
                 );
@@ -42,7 +44,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value; an empty one counts as not set.
+    /// The value. An empty value counts as not set.
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.settings.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
@@ -51,7 +53,7 @@ impl<'a> Reader<'a> {
         self.text(name).is_some() || self.text(&format!("{name}_FILE")).is_some()
     }
 
-    /// A secret, from its setting or from the file that `…_FILE` names.
+    /// A secret, from its setting or from the file in `…_FILE`.
     pub(super) fn secret(&mut self, name: &str) -> Option<SecretText> {
         let file_name = format!("{name}_FILE");
         match (self.text(name), self.text(&file_name)) {
@@ -78,11 +80,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn parsed<T: FromStr>(&mut self, name: &str, default: &str, wanted: &str) -> T {
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &str, default: &str, expected: &str) -> T {
         let text = self.text(name).unwrap_or(default);
         text.parse().unwrap_or_else(|_| {
-            self.problem(name, &format!("is “{text}”, but must be {wanted}"));
-            default.parse().ok().expect("the default of a setting is a value of it")
+            self.problem(name, &format!("is “{text}”, but must be {expected}"));
+            default.parse().ok().expect("the default of a setting is valid")
         })
     }
 
@@ -113,7 +115,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// At least a second, at most ten years.
+    /// From a second to ten years.
     pub(super) fn duration(&mut self, name: &str, default: &str) -> Duration {
         const TEN_YEARS: u64 = 10 * 366 * 86_400;
         let text = self.text(name).unwrap_or(default);
@@ -123,13 +125,13 @@ impl<'a> Reader<'a> {
                     name,
                     &format!("is “{text}”, but must be a duration like 90s, 5m, 2h, 14d or 1h30m"),
                 );
-                duration(default).expect("the default of a setting is a value of it")
+                duration(default).expect("the default of a setting is valid")
             },
         )
     }
 }
 
-/// `1h30m`: whole numbers, each with s, m, h or d. Four units need no crate.
+/// Parses a duration like `1h30m`: whole numbers, each followed by s, m, h or d.
 pub fn duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
     let mut digits = String::new();
@@ -149,21 +151,6 @@ pub fn duration(text: &str) -> Option<Duration> {
         seconds = seconds.checked_add(count.checked_mul(unit)?)?;
     }
     (digits.is_empty() && !text.is_empty()).then(|| Duration::from_secs(seconds))
-}
-
-/// Levenshtein, for "did you mean".
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, right) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

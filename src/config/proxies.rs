@@ -1,8 +1,8 @@
-//! `FRONTDESK_TRUSTED_PROXIES`: whose forwarding headers are believed. Nobody's unless it says so.
+//! `FRONTDESK_TRUSTED_PROXIES`: the proxies whose forwarding headers are trusted. None by default.
 
 use super::parse::Reader;
 
-/// Addresses and networks, separated by commas.
+/// IP addresses and networks, separated by commas.
 pub(super) fn trusted_proxies(read: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
     let name = "FRONTDESK_TRUSTED_PROXIES";
     let text = read.text(name).unwrap_or_default().to_owned();

@@ -1,4 +1,5 @@
-//! How browsers reach the site. Links in mails and what counts as our own origin come from it, never from a request.
+//! The public URL. Links in mails and the origin that requests are compared with come from it, never from a
+//! request.
 
 use std::fmt;
 
@@ -6,7 +7,7 @@ use url::Url;
 
 use super::parse::Reader;
 
-/// How browsers reach the site: scheme, host and port.
+/// The URL by which browsers reach the site: scheme, host and port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicUrl(Url);
 
@@ -16,17 +17,17 @@ impl PublicUrl {
         &self.0
     }
 
-    /// Whether browsers come over TLS.
+    /// Whether browsers connect over TLS.
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
     }
 
-    /// Without scheme and port: what a password must not contain, and how we call ourselves to mail servers.
+    /// The host. Passwords must not contain it, and it is the name in EHLO and Message-ID.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// Whether the host is this machine.
+    /// Whether the host is a loopback address or `localhost`.
     pub fn is_loopback(&self) -> bool {
         match self.0.host() {
             Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -41,13 +42,13 @@ pub(super) fn public_url(read: &mut Reader<'_>) -> PublicUrl {
     let name = "FRONTDESK_PUBLIC_URL";
     let url: Url =
         read.parsed(name, "http://127.0.0.1:8080", "a URL like https://desk.example.com");
-    let plain = url.path() == "/"
+    let is_origin = url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none();
     let public = PublicUrl(url);
-    if !matches!(public.0.scheme(), "http" | "https") || public.0.host().is_none() || !plain {
+    if !matches!(public.0.scheme(), "http" | "https") || public.0.host().is_none() || !is_origin {
         read.problem(
             name,
             "must consist of scheme, host and port only, like https://desk.example.com",

@@ -12,9 +12,9 @@ fn problem(pairs: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn nothing_set_is_a_private_site_on_this_machine() {
+fn without_settings_the_site_is_private_and_on_this_machine() {
     let config = config(&[("PATH", "/bin"), ("FRONTDESK_BIND", "")]).unwrap();
-    assert!(matches!(config.database, Database::Private));
+    assert!(matches!(config.database, DatabaseLocation::Private));
     assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
     assert!(!config.public_url.is_https() && config.public_url.is_loopback());
     assert_eq!(config.session.idle, Duration::from_secs(7_200));
@@ -22,8 +22,8 @@ fn nothing_set_is_a_private_site_on_this_machine() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
-    let said = problem(&[
+fn all_problems_are_reported_together() {
+    let problems = problem(&[
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
         ("FRONTDESK_BIND", "8080"),
         ("FRONTDESK_PUBLIC_URL", "http://desk.example.com"),
@@ -45,9 +45,9 @@ fn everything_that_is_wrong_is_said_at_once() {
         "FRONTDESK_AUDIT_RETENTION is shorter than a week. Set it to 7d or longer",
         "Did you mean FRONTDESK_SESSION_IDLE_TIMEOUT?",
     ] {
-        assert!(said.contains(word), "{word} is not in:\n{said}");
+        assert!(problems.contains(word), "{word} is not in:\n{problems}");
     }
-    assert!(!said.contains("hunter2"), "{said}");
+    assert!(!problems.contains("hunter2"), "{problems}");
 }
 
 #[test]
@@ -55,13 +55,13 @@ fn registration_by_mail_needs_mail() {
     let verified = ("FRONTDESK_REGISTRATION", "verified");
     let public = ("FRONTDESK_PUBLIC_URL", "https://desk.example.com");
     assert!(problem(&[verified, public]).contains("no mail is sent"));
-    // In development /dev/mailbox shows it.
+    // On a loopback host /dev/mailbox shows the mail.
     assert!(config(&[verified]).is_ok());
     assert!(config(&[verified, public, ("FRONTDESK_MAIL_DIR", "/var/mail/desk")]).is_ok());
 }
 
 #[test]
-fn a_database_of_ones_own_needs_keys_of_ones_own() {
+fn a_database_url_requires_secret_keys() {
     let url = ("DATABASE_URL", "postgres://desk:hunter2@db.example/desk");
     assert!(problem(&[url]).contains("FRONTDESK_SECRET_KEYS must be set"));
     assert!(config(&[url, ("FRONTDESK_SECRET_KEYS", KEY)]).is_ok());
@@ -74,7 +74,14 @@ fn secrets_are_read_from_files_and_never_shown() {
     let file = folder.join("url");
     std::fs::write(&file, "postgres://desk:hunter2@db.example/desk\n").unwrap();
     let path = file.to_str().unwrap();
-    let config = config(&[("DATABASE_URL_FILE", path), ("FRONTDESK_SECRET_KEYS", KEY)]).unwrap();
+    let config = config(&[
+        ("DATABASE_URL_FILE", path),
+        ("FRONTDESK_SECRET_KEYS", KEY),
+        ("FRONTDESK_LISTEN_URL", "postgres://desk:hunter2@listen.example/desk"),
+        ("FRONTDESK_SMTP_URL", "smtps://desk:hunter2@mail.example"),
+        ("FRONTDESK_MAIL_FROM", "desk@example.com"),
+    ])
+    .unwrap();
     let shown = format!("{config:?}");
     assert!(
         shown.contains("db.example/desk") && !shown.contains("hunter2") && !shown.contains(KEY),
@@ -86,8 +93,9 @@ fn secrets_are_read_from_files_and_never_shown() {
         ("FRONTDESK_SECRET_KEYS", KEY),
     ]);
     assert!(both.contains("both set"), "{both}");
-    let gone = problem(&[("DATABASE_URL_FILE", "/nowhere/at/all"), ("FRONTDESK_SECRET_KEYS", KEY)]);
-    assert!(gone.contains("cannot be read"), "{gone}");
+    let missing =
+        problem(&[("DATABASE_URL_FILE", "/nowhere/at/all"), ("FRONTDESK_SECRET_KEYS", KEY)]);
+    assert!(missing.contains("cannot be read"), "{missing}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -95,9 +103,9 @@ fn secrets_are_read_from_files_and_never_shown() {
 fn weak_keys_are_refused() {
     for (keys, weak) in [
         ("short", WeakKey::Short),
-        (&"a".repeat(64), WeakKey::Regular),
-        ("changeme-changeme-changeme-changeme-0123456789", WeakKey::Regular),
-        (&format!("{KEY},{KEY}"), WeakKey::Twice),
+        (&"a".repeat(64), WeakKey::Guessable),
+        ("changeme-changeme-changeme-changeme-0123456789", WeakKey::Guessable),
+        (&format!("{KEY},{KEY}"), WeakKey::Duplicate),
         (&format!("{KEY},"), WeakKey::Short),
     ] {
         assert_eq!(SecretKeys::parse(keys).err(), Some(weak), "{keys}");
@@ -107,7 +115,7 @@ fn weak_keys_are_refused() {
 }
 
 #[test]
-fn keys_are_made_once_and_kept_to_ourselves() {
+fn keys_are_generated_once_and_readable_by_the_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = std::env::temp_dir().join(format!("frontdesk-keys-{}", std::process::id()));
     let first = SecretKeys::load_or_create(&folder).unwrap();
@@ -150,12 +158,12 @@ fn every_setting_is_explained_in_the_example() {
     }
     let settings = example.lines().filter_map(|line| line.strip_prefix("# ")?.split_once('='));
     for (name, _) in settings.filter(|(name, _)| !name.contains(' ')) {
-        assert!(NAMES.contains(&name), "{name} is in .env.example and no setting");
+        assert!(NAMES.contains(&name), "{name} is in .env.example but is not a setting");
     }
 }
 
 #[test]
-fn mail_has_a_server_without_a_way_around_tls_and_a_sender_on_one_line() {
+fn smtp_urls_cannot_turn_tls_off_and_a_sender_is_one_line() {
     let from = ("FRONTDESK_MAIL_FROM", "The Desk, Ltd. <desk@example.com>");
     let url = |url| config(&[("FRONTDESK_SMTP_URL", url), from]);
     for good in ["smtps://mail.example.com", "smtp://desk:p%40ss@mail.example.com:2525/"] {

@@ -1,7 +1,10 @@
-//! Sealing what has to be stored and read again, such as a link in a mail that waits to be sent: AES-256-GCM under the
-//! site's keys. The first key seals, all open, so that a change of key loses nothing. What was sealed for one purpose
-//! does not open for another, and nothing opens by any other road (Rack, CVE-2026-39324). Also digests what is too short
-//! for a plain SHA-256.
+//! Authenticated encryption ("sealing") of values that are stored and read again, such as a link in a mail
+//! that waits to be sent: AES-256-GCM with keys derived from the site's keys. The first key seals and all
+//! keys open, so that keys can be rotated without loss. The purpose is authenticated too: a value that was
+//! sealed for one purpose does not open for another. There is no fallback that accepts a value without
+//! authentication (Rack, CVE-2026-39324).
+//!
+//! Also keyed digests, for values with too little entropy for a plain SHA-256.
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, Key, KeyInit as _, Nonce};
@@ -11,10 +14,11 @@ use subtle::ConstantTimeEq as _;
 
 use super::secret::SecretText;
 
-/// Bytes of the nonce, random for each sealing (NIST SP 800-38D, 8.2.2); far fewer than 2^32 of them a key.
-const NONCE: usize = 12;
+/// Length of the nonce in bytes. Each is random (NIST SP 800-38D, 8.2.2), which limits a key to 2^32 sealed
+/// values; the site seals far fewer.
+const NONCE_LENGTH: usize = 12;
 
-/// Seals and opens. Cheap to clone.
+/// Seals, opens and digests values with the keys of the site. Cheap to clone.
 #[derive(Clone)]
 pub struct Sealer {
     ciphers: Vec<Aes256Gcm>,
@@ -22,13 +26,13 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// By the site's keys; each is stretched for this use alone (HKDF, RFC 5869).
+    /// Derives the keys for this use from the keys of the site (HKDF, RFC 5869). There must be at least one.
     pub fn new(keys: &[SecretText]) -> Self {
         let cipher = |text: &str| {
             let mut key = [0; 32];
             Hkdf::<Sha256>::new(None, text.as_bytes())
                 .expand(b"frontdesk seal v1", &mut key)
-                .expect("32 bytes are a length that HKDF gives");
+                .expect("HKDF can output 32 bytes");
             Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(&key))
         };
         let digest =
@@ -39,34 +43,37 @@ impl Sealer {
         }
     }
 
-    /// A digest of `value` that counts for `purpose` alone and that nobody can make without the site's keys. A code of
-    /// 40 bits is found from its SHA-256 in about a minute, well within its life; from this one it is not, so a copy of the
-    /// database opens nothing (HKDF-Expand is HMAC-SHA-256 over purpose and value; RFC 5869, 2.3).
+    /// A keyed digest of `value` for `purpose`, by the first key. HKDF-Expand is HMAC-SHA-256 over purpose
+    /// and value (RFC 5869, 2.3). A code of 40 bits can be found from its SHA-256 in about a minute, before
+    /// it expires. It cannot be found from this digest without the site's keys, so a copy of the database
+    /// contains no credential.
     pub fn digest(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
-        keyed(self.digests.first().expect("there is at least one key"), purpose, value)
+        keyed_digest(self.digests.first().expect("at least one key"), purpose, value)
     }
 
-    /// Whether `digest` is that of `value` for `purpose`, by any of the keys. Takes as long for every digest.
-    pub fn is_digest_of(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
-        let equal = |key| bool::from(keyed(key, purpose, value).ct_eq(digest));
+    /// Whether `digest` is the digest of `value` for `purpose` by any of the keys. Takes the same time for
+    /// every digest.
+    pub fn verify_digest(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
+        let equal = |key| bool::from(keyed_digest(key, purpose, value).ct_eq(digest));
         self.digests.iter().fold(false, |found, key| found | equal(key))
     }
 
-    /// `plain`, sealed for `purpose`, which should name the place and the row that it is for.
+    /// Seals `plain` for `purpose`, which should name the table and row, or the cookie, that it is for.
     pub fn seal(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
-        let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).expect("the operating system hands out random numbers");
+        let mut nonce = [0; NONCE_LENGTH];
+        getrandom::fill(&mut nonce).expect("the operating system provides random numbers");
         let payload = Payload { msg: plain, aad: purpose.as_bytes() };
-        let first = self.ciphers.first().expect("there is at least one key");
+        let first = self.ciphers.first().expect("at least one key");
         let sealed = first
             .encrypt(Nonce::from_slice(&nonce), payload)
-            .expect("a few kilobytes are not too long for AES-GCM");
+            .expect("AES-GCM encrypts up to 64 GiB");
         [&nonce[..], &sealed].concat()
     }
 
-    /// What was sealed for `purpose`; `None` for anything else.
+    /// Opens a value that was sealed for `purpose`. `None` if it was sealed for another purpose or by an
+    /// unknown key, or was altered.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, sealed) = sealed.split_at_checked(NONCE)?;
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LENGTH)?;
         let open = |cipher: &Aes256Gcm| {
             let payload = Payload { msg: sealed, aad: purpose.as_bytes() };
             cipher.decrypt(Nonce::from_slice(nonce), payload).ok()
@@ -75,10 +82,10 @@ impl Sealer {
     }
 }
 
-fn keyed(key: &Hkdf<Sha256>, purpose: &str, value: &[u8]) -> [u8; 32] {
+fn keyed_digest(key: &Hkdf<Sha256>, purpose: &str, value: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     key.expand_multi_info(&[purpose.as_bytes(), &[0], value], &mut digest)
-        .expect("32 bytes are a length that HKDF gives");
+        .expect("HKDF can output 32 bytes");
     digest
 }
 
@@ -100,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_for_its_purpose_and_its_keys_only() {
+    fn a_sealed_value_opens_for_its_purpose_and_keys_only() {
         let sealed = sealer(OLD).seal("mail_outbox:1", b"a link");
         assert_eq!(sealer(OLD).open("mail_outbox:1", &sealed).unwrap(), b"a link");
         let both = format!("{NEW},{OLD}");
@@ -115,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_counts_for_its_value_its_purpose_and_its_keys_only() {
+    fn a_digest_is_valid_for_its_value_purpose_and_keys_only() {
         let digest = sealer(OLD).digest("registrations:1", b"7K3MQ2XH");
         let both = sealer(&format!("{NEW},{OLD}"));
-        assert!(both.is_digest_of(&digest, "registrations:1", b"7K3MQ2XH"));
-        assert!(!both.is_digest_of(&digest, "registrations:1", b"7K3MQ2XJ"));
-        assert!(!both.is_digest_of(&digest, "registrations:2", b"7K3MQ2XH"));
-        assert!(!both.is_digest_of(&digest[..31], "registrations:1", b"7K3MQ2XH"));
-        assert!(!sealer(NEW).is_digest_of(&digest, "registrations:1", b"7K3MQ2XH"));
+        assert!(both.verify_digest(&digest, "registrations:1", b"7K3MQ2XH"));
+        assert!(!both.verify_digest(&digest, "registrations:1", b"7K3MQ2XJ"));
+        assert!(!both.verify_digest(&digest, "registrations:2", b"7K3MQ2XH"));
+        assert!(!both.verify_digest(&digest[..31], "registrations:1", b"7K3MQ2XH"));
+        assert!(!sealer(NEW).verify_digest(&digest, "registrations:1", b"7K3MQ2XH"));
         assert_ne!(digest, sealer(OLD).digest("registrations:17", b"K3MQ2XH"));
     }
 }

@@ -1,5 +1,5 @@
-//! Secrets: made by the operating system's random numbers, shown once, stored as digests. Nothing here
-//! prints itself.
+//! Random secrets and their digests, and text that must not be logged. `Debug` of these types prints no
+//! secret.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize;
 
-/// A text that must not be seen: a key, a database address.
+/// Text that must not be logged: a key, a URL with a password.
 #[derive(Clone)]
 pub struct SecretText(SecretString);
 
 impl SecretText {
-    /// Takes it in.
+    /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
     }
 
-    /// Lets it out, where it is used.
+    /// The text.
     pub fn reveal(&self) -> &str {
         self.0.expose_secret()
     }
@@ -32,26 +32,26 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// 32 random bytes that open something: whoever has them is in (256 bits; ASVS 5.0 V7.2.3 asks for
-/// 128).
+/// A bearer credential of 256 random bits (ASVS 5.0 V7.2.3 requires 128), such as a session token. Zeroed
+/// when dropped.
 pub struct Secret([u8; 32]);
 
-/// The SHA-256 of a [`Secret`]: what the database keeps. Finding a row by it leaks nothing by timing
-/// (Rack, CVE-2019-16782), and a copy of the database opens nothing. A fast hash is enough for 256 random
-/// bits (ASVS 5.0 V6.5.2).
+/// The SHA-256 of a [`Secret`], as the database stores it. A lookup by digest leaks no secret by its timing
+/// (Rack, CVE-2019-16782), and a copy of the database contains no credential. A fast hash is sufficient for
+/// 256 random bits (ASVS 5.0 V6.5.2).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Secret {
-    /// A new one.
+    /// Generates a secret from the random numbers of the operating system.
     pub fn generate() -> Self {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system hands out random numbers");
+        getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
         Self(bytes)
     }
 
-    /// Reads the text form: exactly 43 characters of unpadded base64url, in the one way
-    /// [`Secret::reveal`] writes them.
+    /// Parses the text form: exactly 43 characters of unpadded base64url. Only the encoding of
+    /// [`Secret::reveal`] is accepted.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 43 {
             return None;
@@ -66,17 +66,17 @@ impl Secret {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// The secret that follows from this one for `purpose`. Anyone who has this one can compute it; this one cannot be
-    /// computed from it, nor from the digest of either (HKDF, RFC 5869).
+    /// Derives another secret for `purpose` (HKDF, RFC 5869). This secret cannot be computed from the derived
+    /// one, nor from the digest of either.
     pub fn derive(&self, purpose: &str) -> Self {
         let mut bytes = [0; 32];
         Hkdf::<Sha256>::new(None, &self.0)
             .expand(purpose.as_bytes(), &mut bytes)
-            .expect("32 bytes are a length that HKDF gives");
+            .expect("HKDF can output 32 bytes");
         Self(bytes)
     }
 
-    /// What the database keeps of it.
+    /// The digest, which the database stores.
     pub fn digest(&self) -> Digest {
         Digest(Sha256::digest(self.0).into())
     }
@@ -95,7 +95,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Digest {
-    /// For comparing and storing; never what the cookie holds.
+    /// The 32 bytes of the digest.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -113,11 +113,11 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn a_secret_is_read_back_in_one_way_only() {
+    fn a_secret_has_exactly_one_text_form() {
         let secret = Secret::generate();
         let text = secret.reveal();
         assert_eq!(Secret::parse(&text).unwrap().digest(), secret.digest());
-        for odd in [
+        for invalid in [
             String::new(),
             format!("{text}="),
             format!(" {text}"),
@@ -127,12 +127,12 @@ mod tests {
             format!("{}{}", &"A".repeat(42), "B"),
             "é".repeat(21) + "a",
         ] {
-            assert!(Secret::parse(&odd).is_none(), "{odd}");
+            assert!(Secret::parse(&invalid).is_none(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_derived_secret_is_the_same_each_time_and_another_one_for_each_purpose() {
+    fn a_derived_secret_is_deterministic_and_differs_for_each_purpose() {
         let (secret, other) = (Secret::generate(), Secret::generate());
         assert_eq!(secret.derive("a").digest(), secret.derive("a").digest());
         assert_ne!(secret.derive("a").digest(), secret.derive("b").digest());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_comes_twice_or_prints_itself() {
+    fn secrets_are_unique_and_never_printed() {
         let all: HashSet<String> = (0..10_000).map(|_| Secret::generate().reveal()).collect();
         assert_eq!(all.len(), 10_000);
         let secret = Secret::generate();

@@ -1,43 +1,44 @@
-//! The meaning of errors of PostgreSQL and of the connection to it.
+//! Classifies errors of PostgreSQL and of the connection to it.
 
 use std::io;
 
-/// Nothing came back.
-pub(super) fn silence() -> sqlx::Error {
+/// The error of a statement or connection attempt whose deadline has passed.
+pub(super) fn timed_out() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not answer in time").into()
 }
 
-/// Whether `error` says that a connection prepared its statements for another schema ("cached plan must not change
-/// result type"). It says so for ever.
-pub fn is_of_a_former_schema(error: &sqlx::Error) -> bool {
+/// Whether a prepared statement of the connection does not fit the current schema ("cached plan must not
+/// change result type"). Every later use of the statement on this connection fails too.
+pub fn is_cached_plan_error(error: &sqlx::Error) -> bool {
     has_code(error, "0A000")
 }
 
-/// Whether `error` is that of a function that only a primary has (`pg_current_wal_insert_lsn`): this connection leads to a
+/// Whether a function that only works on a primary failed (`pg_current_wal_insert_lsn`): the server is a
 /// standby.
 pub fn is_in_recovery(error: &sqlx::Error) -> bool {
     has_code(error, "55000")
 }
 
-/// Whether `error` says that PostgreSQL's notification queue is full: a commit that notifies is refused.
+/// Whether a commit was refused because it notifies and PostgreSQL's notification queue is full.
 pub fn is_notification_queue_full(error: &sqlx::Error) -> bool {
     has_code(error, "54000")
 }
 
-/// Whether `error` says that a connection is of no more use: nothing comes back, or its server takes no writes any more
-/// (a demoted primary, a standby), or it remembers a former schema. sqlx would keep the last two.
-pub(super) fn is_of_the_connection(error: &sqlx::Error) -> bool {
-    let is_silence =
+/// Whether the connection must be closed after `error`: it timed out, its server does not accept writes (a
+/// demoted primary, a standby), or its prepared statements do not fit the schema. sqlx would reuse it in the
+/// last two cases.
+pub(super) fn is_connection_unusable(error: &sqlx::Error) -> bool {
+    let is_timeout =
         matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
-    is_silence || has_code(error, "25006") || is_in_recovery(error) || is_of_a_former_schema(error)
+    is_timeout || has_code(error, "25006") || is_in_recovery(error) || is_cached_plan_error(error)
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
 }
 
-/// Whether `error` says that the database is away rather than that a statement is wrong: the visitor
-/// gets 503 and "try again", and nothing is held against the session.
+/// Whether the database is unavailable, as opposed to a statement being wrong. The response is then 503 with
+/// "try again", and the session is kept.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -47,9 +48,9 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            // 08 connection, 53 resources, 57P shutdown, 57014 canceled, 25006 read-only (demoted),
-            // 3D000 database away, 55000 in recovery, 55P03 lock not available, 0A000 plan changed under us,
-            // 54000 notification queue full.
+            // 08 connection, 53 resources, 57P shutdown, 57014 canceled, 25006 read-only (demoted), 3D000
+            // database does not exist, 55000 in recovery, 55P03 lock not available, 0A000 cached plan, 54000
+            // notification queue full.
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57")
@@ -62,7 +63,7 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// The name of the constraint that refused a statement, when one did.
+/// The name of the constraint that the statement violated.
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     match error {
         sqlx::Error::Database(database) => database.constraint(),

@@ -1,5 +1,5 @@
-//! The schema: the files of `migrations/`, embedded, in the ledger that `sqlx migrate` keeps too.
-//! Must never change a schema that it does not know.
+//! Schema migrations: the embedded files of `migrations/`. Applied migrations are recorded in
+//! `_sqlx_migrations`, as by `sqlx migrate`. A schema with unknown migrations is never changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// Names the running of migrations among PostgreSQL's advisory locks ("frontdmi" in ASCII).
+/// The advisory lock that is held while migrations run ("frontdmi" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_6d69;
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
-/// One migration as the ledger and the program know it.
+/// A migration and whether it is applied.
 #[derive(Debug, serde::Serialize)]
-pub struct Step {
-    /// The number in front of the file's name.
+pub struct MigrationStatus {
+    /// The number at the start of the file name.
     pub version: i64,
-    /// The rest of the file's name.
+    /// The rest of the file name.
     pub description: String,
-    /// When it was applied; `None`: pending.
+    /// The time at which it was applied; `None`: pending.
     #[serde(with = "time::serde::rfc3339::option")]
     pub applied_at: Option<OffsetDateTime>,
 }
 
-/// What the schema is, compared with what this program needs.
+/// Why this program cannot use the schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaProblem {
     /// Migrations of this program are not applied.
@@ -35,45 +35,45 @@ pub enum SchemaProblem {
         "{pending} migration(s) are pending. Run `frontdesk migrate run` or `sqlx migrate run`."
     )]
     Pending {
-        /// How many.
+        /// The number of pending migrations.
         pending: usize,
     },
-    /// A migration began and did not end.
+    /// A migration began and did not finish.
     #[error(
         "Migration {version} started but did not finish. Undo its partial changes in the database, delete its row from _sqlx_migrations, then run `frontdesk migrate run`."
     )]
     Dirty {
-        /// Which.
+        /// The unfinished migration.
         version: i64,
     },
-    /// The ledger knows a migration that this program does not.
+    /// A migration is applied that this program does not know.
     #[error(
         "The database schema is newer than this version of Frontdesk (it has migration {version}). Start the newer version, or revert with its `frontdesk migrate revert`."
     )]
     Newer {
-        /// The first unknown one.
+        /// The first unknown migration.
         version: i64,
     },
-    /// An applied migration is not the one in this program.
+    /// An applied migration differs from the one in this program.
     #[error(
         "Migration {version} in the database differs from the one in this version of Frontdesk. The file was changed after it was applied. Restore the file."
     )]
     Changed {
-        /// Which.
+        /// The changed migration.
         version: i64,
     },
 }
 
-/// Applies what is pending. Where nothing is, it needs no right to change the schema.
+/// Applies the pending migrations. If there are none, no privilege to change the schema is needed.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     if check(pool).await?.is_ok() {
         return Ok(());
     }
     let mut connection = without_timeout(pool).await?;
-    // Asked again and again, not waited for: a statement that waits holds up CREATE INDEX CONCURRENTLY of
-    // the one that it waits for.
-    let mine = "SELECT pg_try_advisory_lock($1)";
-    while !sqlx::query_scalar::<_, bool>(mine).bind(LOCK).fetch_one(&mut connection).await? {
+    // Polled, because a statement that waits for the lock would block CREATE INDEX CONCURRENTLY of the
+    // process that holds it.
+    let try_lock = "SELECT pg_try_advisory_lock($1)";
+    while !sqlx::query_scalar::<_, bool>(try_lock).bind(LOCK).fetch_one(&mut connection).await? {
         tokio::time::sleep(LOCK_RETRY).await;
     }
     let result = match MIGRATOR.run_direct(None, &mut connection, false).await {
@@ -83,8 +83,8 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
         }
         Err(MigrateError::Dirty(version)) => Err(SchemaProblem::Dirty { version }.into()),
         Err(error) => {
-            let left = left_over(&mut connection).await;
-            Err(anyhow::Error::new(error).context(left))
+            let remains = describe_remains(&mut connection).await;
+            Err(anyhow::Error::new(error).context(remains))
         }
         Ok(()) => Ok(()),
     };
@@ -92,12 +92,12 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     result
 }
 
-/// The same in a schema of its own, which is made when it is not there. `pool` comes from
-/// [`super::in_schema`]; the ledger lies in that schema too, beside that of the host.
+/// Like [`run`], in a separate schema, which is created if it does not exist. `pool` must use the options of
+/// [`super::in_schema`]. `_sqlx_migrations` is in that schema too, separate from that of the application.
 pub async fn run_in_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
-    let made = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", schema.replace('"', "\"\""));
+    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", schema.replace('"', "\"\""));
     if check(pool).await?.is_err() {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(made))
+        sqlx::raw_sql(sqlx::AssertSqlSafe(create))
             .execute(pool)
             .await
             .context("the schema cannot be created")?;
@@ -105,10 +105,11 @@ pub async fn run_in_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
     run(pool).await
 }
 
-/// The roles of least privilege and what each may do, as SQL.
+/// SQL that creates the roles of least privilege and grants their privileges.
 pub const ROLES: &str = include_str!("roles.sql");
 
-/// Makes the roles and grants them what they need, in the schema as it is now.
+/// Runs [`ROLES`]. Must be repeated after each migration, because it grants privileges on the tables that
+/// exist now.
 pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::raw_sql(ROLES)
         .execute(pool)
@@ -117,8 +118,8 @@ pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes back the newest migration, or all of them; answers the versions taken back. Data goes with
-/// the tables.
+/// Reverts the newest migration, or all of them, and returns their versions. The data in dropped tables is
+/// lost.
 pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
     let before: Vec<i64> = applied(pool).await?.into_keys().collect();
     let target = match (all, before.as_slice()) {
@@ -133,13 +134,13 @@ pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
     Ok(before.into_iter().rev().filter(|version| *version > target).collect())
 }
 
-/// Every migration this program knows, in order.
-pub async fn info(pool: &PgPool) -> anyhow::Result<Vec<Step>> {
+/// Every migration of this program, in order.
+pub async fn info(pool: &PgPool) -> anyhow::Result<Vec<MigrationStatus>> {
     let applied = applied(pool).await?;
     Ok(MIGRATOR
         .iter()
         .filter(|migration| migration.migration_type.is_up_migration())
-        .map(|migration| Step {
+        .map(|migration| MigrationStatus {
             version: migration.version,
             description: migration.description.to_string(),
             applied_at: applied.get(&migration.version).map(|row| row.at),
@@ -147,7 +148,7 @@ pub async fn info(pool: &PgPool) -> anyhow::Result<Vec<Step>> {
         .collect())
 }
 
-/// Whether this program can serve on the schema as it is.
+/// Whether this program can use the current schema.
 pub async fn check(pool: &PgPool) -> anyhow::Result<Result<(), SchemaProblem>> {
     let applied = applied(pool).await?;
     if let Some((version, _)) = applied.iter().find(|(_, row)| !row.finished) {
@@ -195,19 +196,19 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
         .collect())
 }
 
-/// A connection of its own without the pages' statement timeout: a migration may take its time, and
-/// two servers that start together wait for each other.
+/// Opens a connection without the statement timeout of pages: a migration may take long.
 async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
     let mut connection = super::connect_to_primary(&pool.connect_options()).await?;
-    // A file that builds an index concurrently can not set its own, and nobody waits behind it: it waits for older
-    // transactions, however long, for what it leaves when it gives up is an invalid index. All others set theirs.
+    // A file with CREATE INDEX CONCURRENTLY cannot set its own timeouts. It needs none: it blocks no
+    // other statement while it waits for older transactions, and a timeout would leave an invalid index
+    // behind. All other files set their own.
     connection.execute("SET statement_timeout = 0").await?;
     connection.execute("SET lock_timeout = 0").await?;
     Ok(connection)
 }
 
-/// What a migration that failed has left.
-async fn left_over(connection: &mut PgConnection) -> String {
+/// Describes the state in which a failed migration left the database.
+async fn describe_remains(connection: &mut PgConnection) -> String {
     let invalid = sqlx::query_scalar::<_, String>(
         "SELECT format('%I.%I', n.nspname, c.relname)
            FROM pg_index i

@@ -1,9 +1,9 @@
-//! The way to PostgreSQL: the pool, transactions that can neither be dropped half-way nor wait for ever, and what an
-//! error means. Owns no table. Must never log a value that somebody typed.
+//! Access to PostgreSQL: connection pools, transactions with a deadline, migrations, and the classification
+//! of errors. Owns no table. Must never log user input.
 //!
-//! Every connection leads to the primary: it is tested when it is made ([`require_primary`]), and again after it was idle. A
-//! server of PostgreSQL does not become a standby without a restart, which ends its connections; a proxy that lists both
-//! nodes for some seconds during a switchover leads new connections to either.
+//! Every connection leads to the primary. It is tested when it is opened and after it was idle
+//! ([`require_primary`]). A PostgreSQL server becomes a standby only by a restart, which ends its
+//! connections. But a proxy may route new connections to either node for some seconds during a switchover.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 use tokio::time::timeout;
 
-use crate::config::{Config, Database as Location};
+use crate::config::{Config, DatabaseLocation};
 
 mod error;
 pub mod migrations;
@@ -21,7 +21,7 @@ pub mod private_cluster;
 mod transaction;
 
 pub use error::{
-    is_in_recovery, is_notification_queue_full, is_of_a_former_schema, is_unavailable,
+    is_cached_plan_error, is_in_recovery, is_notification_queue_full, is_unavailable,
     violated_constraint,
 };
 pub use pool::{ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary};
@@ -30,40 +30,37 @@ pub use transaction::{
     with_deadline,
 };
 
-/// How long connections that are still at work may take when everything ends.
+/// How long [`Database::close`] waits for connections that are in use.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// A connected database: the pool, and the private cluster behind it when there is one.
+
+/// A connected database: the pool, and the private cluster if `DATABASE_URL` is not set.
 pub struct Database {
-    /// Connections for everybody.
+    /// The connections of the pages.
     pub pool: PgPool,
     options: PgConnectOptions,
     cluster: Option<private_cluster::Cluster>,
-    described: String,
+    description: String,
 }
 
 impl Database {
-    /// Where the database is, for people, without user or password.
-    pub fn described(&self) -> &str {
-        &self.described
+    /// Database name and host for log messages, without user or password.
+    pub fn description(&self) -> &str {
+        &self.description
     }
 
-    /// The private cluster, when `DATABASE_URL` is not set.
+    /// The private cluster, if `DATABASE_URL` is not set.
     pub fn cluster(&self) -> Option<&private_cluster::Cluster> {
         self.cluster.as_ref()
     }
 
-    /// A small pool of new connections. A connection is driven by the runtime of the worker that opened
-    /// it, and is dead once that worker has stopped; who writes after that needs one of these.
-    pub fn fresh_pool(&self) -> PgPool {
-        self.pool_of(1)
-    }
-
-    /// Connections beside those of pages, at most `size`, for a loop that must not die with a worker.
-    pub fn pool_of(&self, size: u32) -> PgPool {
+    /// Another pool of at most `size` connections. A connection is driven by the runtime of the worker that
+    /// opened it and fails once that worker has stopped, so code that outlives the workers cannot use
+    /// [`Database::pool`].
+    pub fn new_pool(&self, size: u32) -> PgPool {
         pool(self.options.clone(), size)
     }
 
-    /// How to connect to where notifications come from.
+    /// The connection options of the LISTEN connection.
     pub fn listen_options(&self, config: &Config) -> anyhow::Result<PgConnectOptions> {
         let options = match &config.listen_url {
             None => self.options.clone(),
@@ -76,8 +73,8 @@ impl Database {
             .log_statements(tracing::log::LevelFilter::Off))
     }
 
-    /// Restarts the private cluster of this process whenever it ends. Returns when that has failed for some minutes;
-    /// never for a database that this process does not run.
+    /// Restarts the private cluster of this process whenever it ends. Returns after restarts have failed for
+    /// five minutes; never if this process does not run the database.
     pub async fn supervise(&self) -> private_cluster::ClusterError {
         match &self.cluster {
             Some(cluster) => cluster.supervise().await,
@@ -87,7 +84,7 @@ impl Database {
 
     /// Closes every connection, then stops the private cluster if this process started it.
     pub async fn close(self) -> anyhow::Result<()> {
-        // Who still holds a connection has had its time.
+        // Connections that are still in use after the deadline are not waited for.
         timeout(CLOSE_DEADLINE, self.pool.close()).await.ok();
         if let Some(cluster) = self.cluster {
             cluster.stop().await.context("the private PostgreSQL did not stop cleanly")?;
@@ -96,12 +93,12 @@ impl Database {
     }
 }
 
-/// Connects as `config` says; a private cluster is started, or joined when `share` is set and another
-/// Frontdesk already runs it.
+/// Connects to the database of `config`. Starts the private cluster if there is no URL. With `share`, a
+/// private cluster that another Frontdesk process runs is used instead of refused.
 pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
-    let (url, cluster, described) = match &config.database {
-        Location::Url(url) => (url.reveal().to_owned(), None, None),
-        Location::Private => {
+    let (url, cluster, description) = match &config.database {
+        DatabaseLocation::Url(url) => (url.reveal().to_owned(), None, None),
+        DatabaseLocation::Private => {
             let cluster = if share {
                 private_cluster::Cluster::attach_or_start(&config.data_dir).await?
             } else {
@@ -112,40 +109,41 @@ pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     };
     let options: PgConnectOptions =
         url.parse().map_err(|_| anyhow::anyhow!("DATABASE_URL is not a valid PostgreSQL URL"))?;
-    let described = described.unwrap_or_else(|| {
+    let description = description.unwrap_or_else(|| {
         format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
     });
     let pool = pool(options.clone(), config.pool_size);
-    let database = Database { pool, options, cluster, described };
+    let database = Database { pool, options, cluster, description };
     match connect_to_primary(&database.options).await {
         Ok(connection) => {
             connection.close().await.ok();
             Ok(database)
         }
         Err(error) => {
-            let described = database.described.clone();
+            let description = database.description.clone();
             database.close().await.ok();
-            Err(unreachable(error, &described))
+            Err(unreachable(error, &description))
         }
     }
 }
 
-/// What a person who starts the program reads.
-fn unreachable(error: ConnectError, described: &str) -> anyhow::Error {
+/// The error message for the operator.
+fn unreachable(error: ConnectError, description: &str) -> anyhow::Error {
     match error {
         ConnectError::NotPrimary(reason @ NotPrimary::Standby) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Set DATABASE_URL to the primary, or to a host name that always points to it."
+            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Set DATABASE_URL to the primary, or to a host name that always points to it."
         ),
         ConnectError::NotPrimary(reason @ NotPrimary::ReadOnly) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({described}) {reason}. Turn that setting off for the server, the database and the role."
+            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Turn that setting off for the server, the database and the role."
         ),
         ConnectError::Failed(error) => anyhow::Error::new(error).context(format!(
-            "cannot connect to PostgreSQL ({described}). Check that it is running and that DATABASE_URL is correct."
+            "cannot connect to PostgreSQL ({description}). Check that it is running and that DATABASE_URL is correct."
         )),
     }
 }
 
-/// The same database, with `schema` in front of the search path: tables of ours beside somebody else's.
+/// The same options with `schema` as the search path, to keep Frontdesk's tables apart from those of an
+/// application.
 pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
     options.options([("search_path", schema)])
 }

@@ -1,4 +1,5 @@
-//! Connections to the primary. A new connection is tested ([`require_primary`]), and tested again after it was idle.
+//! Connections to the primary. A connection is tested when it is opened and after it was idle
+//! ([`require_primary`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,42 +9,46 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgExecutor, PgPool};
 use tokio::time::timeout;
 
-use super::error::silence;
+use super::error::timed_out;
 
-/// How long a request waits for a connection before it answers 503, and everything else for one that is made.
+/// How long a request waits for a connection before the response is 503. Also the timeout of a single new
+/// connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Idle connections older than this are asked whether they still live before they are used.
+/// A connection that was idle for longer is tested before it is used.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
-/// One that says nothing for so long is dead, and leaves time to make another.
+/// A connection that does not answer the test within this time is closed. Short enough to open another within
+/// [`ACQUIRE_TIMEOUT`].
 const TEST_DEADLINE: Duration = Duration::from_secs(1);
-/// A connection that goes back to the pool may first have to hear the end of a statement that nobody waits for.
+/// A connection that is returned to the pool may first have to finish a statement that was abandoned. Longer
+/// than [`STATEMENT_TIMEOUT`].
 const RETURN_DEADLINE: Duration = Duration::from_secs(4);
-/// No statement of a page may run longer; a stalled server is a 503, not a hanging page.
+/// Limit for statements of pages: if the server stalls, the response is 503 instead of a page that never
+/// loads.
 const STATEMENT_TIMEOUT: &str = "2500ms";
 
-/// Why a PostgreSQL that answers cannot be served from.
+/// Why a PostgreSQL that answers cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPrimary {
-    /// Its data may be behind, and nothing can be written.
+    /// The server is a standby. Its data may be stale, and it accepts no writes.
     #[error("is a standby: it is in recovery and accepts no writes")]
     Standby,
-    /// `default_transaction_read_only` is on, for the server, the database or the role.
+    /// `default_transaction_read_only` is on for the server, the database or the role.
     #[error("accepts no writes: default_transaction_read_only is on")]
     ReadOnly,
 }
 
-/// Why there is no connection.
+/// Why a connection to a primary failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The server was reached and is of no use.
+    /// The server answers but accepts no writes.
     #[error("the PostgreSQL behind this connection {0}")]
     NotPrimary(#[from] NotPrimary),
-    /// Anything else.
+    /// Any other error.
     #[error(transparent)]
     Failed(#[from] sqlx::Error),
 }
 
-/// A connection of its own, outside of every pool, to a server that takes writes. Waits as long as a request waits for one.
+/// Opens a connection outside of the pools to a server that accepts writes. Times out after two seconds.
 pub async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
     let connect = async {
         let mut connection = PgConnection::connect_with(options).await?;
@@ -55,10 +60,12 @@ pub async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnecti
             }
         }
     };
-    timeout(ACQUIRE_TIMEOUT, connect).await.unwrap_or_else(|_| Err(ConnectError::Failed(silence())))
+    timeout(ACQUIRE_TIMEOUT, connect)
+        .await
+        .unwrap_or_else(|_| Err(ConnectError::Failed(timed_out())))
 }
 
-/// Whether the server behind a connection takes writes: nothing that a standby says is current.
+/// Checks that the server accepts writes. Answers of a standby may be stale.
 pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), ConnectError> {
     let (is_in_recovery, read_only): (bool, String) =
         sqlx::query_as("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
@@ -71,8 +78,8 @@ pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), Conn
     }
 }
 
-/// A pool of tested connections: one that leads to a standby is refused when it is made, and one that is dead, or whose
-/// server no longer takes writes, is noticed before it is used.
+/// A pool of tested connections. A new connection to a standby is refused. A connection that is dead or whose
+/// server no longer accepts writes is detected before it is used.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     let options = options
         .application_name("frontdesk")
@@ -97,17 +104,18 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                // sqlx asks the same once more, without a deadline: a dead connection would keep its place.
-                let answer = timeout(RETURN_DEADLINE, connection.ping()).await;
-                answer.unwrap_or_else(|_| Err(silence()))?;
+                // sqlx pings once more, without a deadline: a dead connection would occupy its slot in the
+                // pool.
+                let pinged = timeout(RETURN_DEADLINE, connection.ping()).await;
+                pinged.unwrap_or_else(|_| Err(timed_out()))?;
                 Ok(true)
             })
         })
         .connect_lazy_with(options)
 }
 
-/// Tests a new connection of a pool. sqlx closes one that is refused and tries again until the acquire timeout; the log
-/// tells the first refusal and the end of them.
+/// Tests a new connection of a pool. sqlx closes a refused connection and retries until the acquire timeout,
+/// so only the first of several refusals is logged, and the first success after them.
 async fn accept_or_refuse(
     connection: &mut PgConnection,
     was_refused: &AtomicBool,
@@ -127,13 +135,12 @@ async fn accept_or_refuse(
             Err(sqlx::Error::Configuration(reason.into()))
         }
         Ok(Err(ConnectError::Failed(error))) => Err(error),
-        Err(_) => Err(silence()),
+        Err(_) => Err(timed_out()),
     }
 }
 
-/// Closes the connections that rest just now. To be called when there is a sign that the server behind them is
-/// not what it was: a demoted primary lets connections be and goes on answering questions, with what it
-/// knew.
+/// Closes the idle connections of the pool. Called when the primary may have changed: a demoted primary may
+/// keep its connections open and continue to answer reads from stale data.
 pub async fn close_idle(pool: &PgPool) {
     for _ in 0..pool.size() {
         let Some(connection) = pool.try_acquire() else { return };
@@ -141,7 +148,7 @@ pub async fn close_idle(pool: &PgPool) {
     }
 }
 
-/// Whether a connection is alive and its server takes writes.
+/// Whether a connection is alive and its server accepts writes.
 async fn accepts_writes(connection: &mut PgConnection) -> bool {
     matches!(timeout(TEST_DEADLINE, require_primary(connection)).await, Ok(Ok(())))
 }

@@ -1,10 +1,11 @@
--- Least privilege, for the schema that comes first in the search path. Run by the owner of the tables (who runs
--- the migrations) or a superuser, after each migration; running it again changes nothing.
+-- Roles of least privilege, for the first schema of the search path. Run by the owner of the tables (which
+-- runs the migrations) or a superuser, after each migration. Running it again changes nothing.
 --
---   frontdesk_app     what the server needs: rows, no DDL, and of the trail only reading and adding
---   frontdesk_reader  what a person who looks needs: no digest, no state, no password hash
+--   frontdesk_app     for the server: reads and writes rows, no DDL; only SELECT and INSERT on the audit log
+-- frontdesk_reader  for read-only access by operators: no digests, no session state, no password hashes
 --
--- Both can not log in; grant them:  CREATE ROLE desk LOGIN PASSWORD '…' IN ROLE frontdesk_app;
+-- Neither role can log in. Grant it to one that can:  CREATE ROLE desk LOGIN PASSWORD '…' IN ROLE
+-- frontdesk_app;
 DO
 $$
 DECLARE

@@ -1,7 +1,7 @@
-//! Work on connections of the pool that neither a request that goes away nor a link that is dead can hold: a
-//! transaction runs to its end on a task of its own, and a connection on which nothing comes back is given up. sqlx
-//! sets no TCP keepalive, a statement timeout acts at the far end alone, and before a connection goes back to the pool
-//! sqlx asks whether it lives and would wait for the answer for ever.
+//! Transactions with a deadline. A transaction runs to its end in its own task, even if the request that
+//! started it is dropped, and a connection that does not answer in time is closed. This is necessary because
+//! sqlx sets no TCP keepalive, the statement timeout is enforced by the server only, and sqlx pings a
+//! connection without a deadline before it returns it to the pool.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,44 +11,46 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
-use super::error::{is_notification_queue_full, is_of_the_connection, silence};
+use super::error::{is_connection_unusable, is_notification_queue_full, timed_out};
 use super::pool::close_idle;
 
-/// Nothing that a page waits for takes longer: a few statements of at most 2.5 s.
+/// Deadline of work that a page waits for: a few statements of at most 2.5 s each.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What counts or deletes as many rows as there are is given so long, for a loop must go on some day.
+/// Deadline of statements that count or delete an unbounded number of rows. A background job must not hang
+/// forever.
 const LONG_DEADLINE: Duration = Duration::from_secs(3600);
 
-/// The work of one connection.
+/// A future that uses one connection.
 pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 
-/// How work on a connection may fail.
+/// An error of work on a connection.
 pub trait Failure: From<sqlx::Error> + Send + 'static {
-    /// What the database, or the way to it, has to do with it.
-    fn of_database(&self) -> Option<&sqlx::Error>;
+    /// The error of the database or of the connection, if that is the cause.
+    fn database_error(&self) -> Option<&sqlx::Error>;
 }
 
 impl Failure for sqlx::Error {
-    fn of_database(&self) -> Option<&sqlx::Error> {
+    fn database_error(&self) -> Option<&sqlx::Error> {
         Some(self)
     }
 }
 
 impl Failure for anyhow::Error {
-    fn of_database(&self) -> Option<&sqlx::Error> {
+    fn database_error(&self) -> Option<&sqlx::Error> {
         self.downcast_ref()
     }
 }
 
-/// The answer to one statement, for a loop that must go on. The pool gives up the connection of one that got none.
+/// Runs one statement of a background job with a deadline of ten seconds. After a timeout, the pool pings the
+/// connection and closes it if there is no answer.
 pub async fn with_deadline<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(silence()))
+    timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// Runs `work` on `connection` of `pool`, for `deadline` at most, and answers the connection too, for whoever has more to
-/// do; after an error it went back or is closed. What came of it when nothing came back is not known. Must not itself be
-/// dropped half-way: run it on a task.
+/// Runs `work` on `connection` of `pool`, for `deadline` at most. Returns the connection too, for further
+/// work. After an error, the connection is returned to the pool or closed. After a timeout, it is unknown
+/// whether the work took effect. The future must not be dropped before it completes: run it in a task.
 pub async fn with_connection<T, E, F>(
     pool: &PgPool,
     mut connection: PoolConnection<Postgres>,
@@ -60,13 +62,13 @@ where
     E: Failure,
 {
     let done = timeout(deadline, work(&mut connection)).await;
-    match done.unwrap_or_else(|_| Err(E::from(silence()))) {
+    match done.unwrap_or_else(|_| Err(E::from(timed_out()))) {
         Ok(value) => Ok((value, connection)),
         Err(error) => {
-            if error.of_database().is_some_and(is_of_the_connection) {
+            if error.database_error().is_some_and(is_connection_unusable) {
                 connection.close_on_drop();
                 drop(connection);
-                // Those that rest beside it go the same way.
+                // The idle connections of the pool probably lead to the same server.
                 close_idle(pool).await;
             }
             Err(error)
@@ -74,13 +76,13 @@ where
     }
 }
 
-/// Runs `work` in one transaction on a task of its own: a request that is dropped half-way drops the
-/// answer, never the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
-/// `begin` is canceled). `Err` rolls back.
+/// Runs `work` in one transaction, in its own task. Dropping the returned future, for example with its
+/// request, does not cancel the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
+/// `begin` is canceled). An error rolls back.
 ///
-/// If the commit is refused because PostgreSQL's notification queue is full, `work` runs once more in a transaction that
-/// does not notify; `session_cache_resets` then counts what changed, and the caller's wait (`session/barrier.rs`) lasts a
-/// lease.
+/// If the commit is refused because PostgreSQL's notification queue is full, `work` runs a second time in a
+/// transaction that does not notify. `session_cache_resets` then counts the change, and the caller's wait
+/// (`session/cache/barrier.rs`) lasts for one lease.
 pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
@@ -90,8 +92,8 @@ where
     transaction_within(pool, DEADLINE, work).await
 }
 
-/// The same for operators and loops that nobody waits for, where one statement takes as long as there are rows: without
-/// the statement timeout of pages.
+/// Like [`transaction`], for operators and background jobs whose statements process an unbounded number of
+/// rows: the deadline is one hour, and the statement timeout of pages does not apply.
 pub async fn long_transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
@@ -107,7 +109,7 @@ where
     .await
 }
 
-/// The same for what may take longer than a page.
+/// Like [`transaction`], with another deadline.
 pub async fn transaction_within<T, E, F>(pool: &PgPool, deadline: Duration, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
@@ -117,7 +119,7 @@ where
     let pool = pool.clone();
     let task = tokio::spawn(async move {
         match run(&pool, deadline, work.clone(), Notifications::Sent).await {
-            Err(error) if error.of_database().is_some_and(is_notification_queue_full) => {
+            Err(error) if error.database_error().is_some_and(is_notification_queue_full) => {
                 tracing::warn!(
                     "PostgreSQL's notification queue is full. The change is committed without a notification, and the response waits up to 3 s until no server can have a stale session. Look for a listening connection that stays in a transaction"
                 );
@@ -132,12 +134,12 @@ where
     }
 }
 
-/// What the triggers on `sessions` and `users` do about a change.
+/// What the triggers on `sessions` and `users` do after a change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Notifications {
-    /// They notify the servers.
+    /// They notify the servers (the default).
     Sent,
-    /// They count it in `session_cache_resets`.
+    /// They count the change in `session_cache_resets`.
     Counted,
 }
 
@@ -157,11 +159,12 @@ where
         Box::pin(async move {
             let mut transaction = connection.begin().await?;
             if notifications == Notifications::Counted {
-                // Reading the usage also makes PostgreSQL discard what every listener has read; while the queue is full,
-                // nothing else does.
+                // Reading the usage makes PostgreSQL discard the notifications that every listener has read.
+                // Nothing else does that while the queue is full.
                 let set = "SELECT set_config('frontdesk.notifications', 'off', true), pg_notification_queue_usage()";
                 transaction.execute(set).await?;
-                // Before all other locks: the triggers take it wherever a transaction changes sessions or users.
+                // Locked before all other rows to avoid deadlocks: the triggers lock this row in every
+                // transaction that changes sessions or users.
                 let count = "SELECT FROM session_cache_resets FOR NO KEY UPDATE";
                 transaction.execute(count).await?;
             }

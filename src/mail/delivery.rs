@@ -10,12 +10,13 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::mime::compose;
 use super::outbox::{self, Claim};
 use super::smtp::{Failure, Stage};
 use super::{MailRenderer, Transport};
-use crate::background::{Jobs, Loops, StopSignal, jitter};
+use crate::background::{JobRunner, Jobs, jitter};
 use crate::crypto::seal::Sealer;
 use crate::db;
 
@@ -78,13 +79,13 @@ pub struct Mailer {
 }
 
 /// The running loop.
-pub struct Delivery(Loops);
+pub struct Delivery(JobRunner);
 
 impl Delivery {
     /// Starts it on this runtime. Its status is kept in `jobs`.
     pub fn start(post: Mailer, jobs: &Jobs) -> Self {
         let post = Arc::new(post);
-        let mut loops = Loops::new(jobs.clone());
+        let mut loops = JobRunner::new(jobs.clone());
         loops.run("mail_delivery", move |stop| run(Arc::clone(&post), stop));
         Self(loops)
     }
@@ -95,7 +96,7 @@ impl Delivery {
     }
 }
 
-async fn run(post: Arc<Mailer>, mut stop: StopSignal) {
+async fn run(post: Arc<Mailer>, stop: CancellationToken) {
     let mut sending = JoinSet::new();
     let mut is_away = false;
     loop {
@@ -110,7 +111,7 @@ async fn run(post: Arc<Mailer>, mut stop: StopSignal) {
         }
         let wait = if is_away { LOOK_AGAIN } else { LOOK_EVERY };
         tokio::select! {
-            () = stop.received() => break,
+            () = stop.cancelled() => break,
             Some(done) = sending.join_next() => note(done),
             () = tokio::time::sleep(wait.mul_f64(1.0 + jitter() / 10.0)) => {}
         }

@@ -29,10 +29,10 @@ impl Transport {
     /// From the settings; `public_host` is how we greet a server.
     pub fn new(settings: &Mail, public_host: &str) -> anyhow::Result<Self> {
         Ok(match &settings.transport {
-            MailTransport::Kept => Transport::Kept,
+            MailTransport::OutboxOnly => Transport::Kept,
             MailTransport::Folder(folder) => Transport::Folder(folder.clone()),
             MailTransport::Smtp(url) => {
-                let authority = settings.authority.as_deref().map(str::as_bytes);
+                let authority = settings.ca_certificates.as_deref().map(str::as_bytes);
                 Transport::Smtp(Smtp::new(url.reveal(), authority, public_host)?)
             }
         })

@@ -53,7 +53,7 @@ pub fn is_there(context: &GuardContext<'_>) -> bool {
     let Some(app) = context.app_data::<web::Data<App>>() else { return false };
     let config = &app.config;
     let asked_for = context.head().headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    matches!(config.mail.transport, MailTransport::Kept)
+    matches!(config.mail.transport, MailTransport::OutboxOnly)
         && config.public_url.is_loopback()
         && context.head().peer_addr.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
         && asked_for.is_some_and(is_this_machine)

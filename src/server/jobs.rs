@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 
 use crate::app::App;
-use crate::background::Loops;
+use crate::background::JobRunner;
 use crate::mail::outbox;
 use crate::user::{deletion, purge};
 use crate::{audit, db};
@@ -52,8 +52,8 @@ impl Kept {
 }
 
 /// Begins the loop, as often as `FRONTDESK_PURGE_INTERVAL` says.
-pub fn begin(loops: &mut Loops, app: Arc<App>) {
-    loops.spawn_in_steps("housekeeping", app.config.purge_interval, move || {
+pub fn begin(loops: &mut JobRunner, app: Arc<App>) {
+    loops.run_every_interruptible("housekeeping", app.config.purge_interval, move || {
         let app = Arc::clone(&app);
         async move { round(&app).await }
     });

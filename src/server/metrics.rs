@@ -13,17 +13,18 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::background::{Loops, StopSignal};
+use crate::background::JobRunner;
 use crate::log;
 use crate::mail::outbox;
 use crate::session::cache::invalidation::{self, State};
 use crate::user::rate_limit::{self, Action};
 
 /// Starts to listen, if the setting is set.
-pub fn begin(app: web::Data<App>) -> anyhow::Result<Loops> {
-    let mut loops = Loops::new(app.jobs.clone());
+pub fn begin(app: web::Data<App>) -> anyhow::Result<JobRunner> {
+    let mut loops = JobRunner::new(app.jobs.clone());
     let Some(bind) = app.config.metrics_bind else {
         return Ok(loops);
     };
@@ -45,7 +46,7 @@ pub fn begin(app: web::Data<App>) -> anyhow::Result<Loops> {
 async fn serve(
     app: web::Data<App>,
     listener: &TcpListener,
-    mut stop: StopSignal,
+    stop: CancellationToken,
 ) -> std::io::Result<()> {
     let server = HttpServer::new(move || {
         Site::new().app_data(app.clone()).route("/metrics", web::get().to(show))
@@ -58,7 +59,7 @@ async fn serve(
     let mut server = pin!(server);
     tokio::select! {
         ended = &mut server => ended,
-        () = stop.received() => tokio::join!(handle.stop(false), server).1,
+        () = stop.cancelled() => tokio::join!(handle.stop(false), server).1,
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::auth::known_device;
-use crate::background::Loops;
+use crate::background::JobRunner;
 use crate::config::Config;
 use crate::db::{self, Database, migrations};
 use crate::mail::{self, Delivery};
@@ -62,12 +62,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let served = async {
         let (server, address, engine, app) = start(&config, &database).await?;
         let delivery = deliver(&app, &database)?;
-        let mut loops = Loops::new(app.jobs.clone());
+        let mut loops = JobRunner::new(app.jobs.clone());
         let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
-        loops.spawn_woken("pending_mail", pending_mail::EVERY, app.answers.clone(), move || {
-            let (pool, sealer) = (pool.clone(), sealer.clone());
-            async move { pending_mail::run_once(&pool, &sealer).await }
-        });
+        loops.run_every_or_notified(
+            "pending_mail",
+            pending_mail::EVERY,
+            app.answers.clone(),
+            move || {
+                let (pool, sealer) = (pool.clone(), sealer.clone());
+                async move { pending_mail::run_once(&pool, &sealer).await }
+            },
+        );
         jobs::begin(&mut loops, app.clone().into_inner());
         let metrics = metrics::begin(app)?;
         announce(&config, &database, address);
@@ -92,7 +97,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             metrics.stop().await;
             delivery.stop().await;
             loops.stop().await;
-            let pool = database.fresh_pool();
+            let pool = database.new_pool(1);
             engine.stop(&pool).await;
             pool.close().await;
         };
@@ -151,7 +156,7 @@ async fn start(
 fn deliver(app: &App, database: &Database) -> anyhow::Result<Delivery> {
     let (settings, host) = (&app.config.mail, app.config.public_url.host());
     let mailer = mail::delivery::Mailer {
-        pool: database.pool_of(2),
+        pool: database.new_pool(2),
         sealer: app.sealer.clone(),
         writer: app.writer.clone(),
         transport: mail::Transport::new(settings, host)?,
@@ -237,7 +242,7 @@ fn announce(config: &Config, database: &Database, address: SocketAddr) {
         Some(cluster) => cluster.data_dir().display().to_string(),
         None => "in the database above".to_owned(),
     };
-    let described = database.described();
+    let described = database.description();
     let text = format!("Site      {url}\nDatabase  {described}\nData      {data}\n");
     let write = move || {
         let mut out = std::io::stdout().lock();

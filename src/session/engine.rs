@@ -10,13 +10,13 @@ use sqlx::postgres::PgConnectOptions;
 use super::cache::invalidation::InvalidationListener;
 use super::purge::{self, Pace};
 use super::{PgSessionStore, last_seen};
-use crate::background::{Jobs, Loops};
+use crate::background::{JobRunner, Jobs};
 
 /// The running loops of a [`PgSessionStore`].
 pub struct Engine {
     store: PgSessionStore,
-    loops: Loops,
-    feed: Option<(Arc<InvalidationListener>, Loops)>,
+    loops: JobRunner,
+    feed: Option<(Arc<InvalidationListener>, JobRunner)>,
 }
 
 impl Engine {
@@ -28,9 +28,9 @@ impl Engine {
         purge_every: Duration,
         jobs: &Jobs,
     ) -> Self {
-        let mut loops = Loops::new(jobs.clone());
+        let mut loops = JobRunner::new(jobs.clone());
         let touched = store.clone();
-        loops.spawn("last_seen", last_seen::FLUSH_EVERY, move || {
+        loops.run_every("last_seen", last_seen::FLUSH_EVERY, move || {
             let store = touched.clone();
             async move {
                 if let Err(error) = store.touch().flush().await {
@@ -39,20 +39,20 @@ impl Engine {
             }
         });
         let purged = store.clone();
-        loops.spawn_in_steps("session_purge", purge_every, move || {
+        loops.run_every_interruptible("session_purge", purge_every, move || {
             let store = purged.clone();
             async move { store.purge().await }
         });
         let feed = store.feed(listen).map(|feed| {
             let feed = Arc::new(feed);
-            let mut listening = Loops::new(jobs.clone());
+            let mut listening = JobRunner::new(jobs.clone());
             let listener = Arc::clone(&feed);
-            listening.run("session_notifications", move |mut stop| {
+            listening.run("session_notifications", move |stop| {
                 let listener = Arc::clone(&listener);
                 async move {
                     tokio::select! {
                         () = listener.run() => {}
-                        () = stop.received() => {}
+                        () = stop.cancelled() => {}
                     }
                 }
             });

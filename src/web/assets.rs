@@ -41,11 +41,7 @@ impl Assets {
                 continue;
             };
             let (stem, ending) = path.rsplit_once('.').unwrap_or((&path, ""));
-            let fingerprint: String = Sha256::digest(&file.data)
-                .iter()
-                .take(6)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let fingerprint = hex::encode(&Sha256::digest(&file.data)[..6]);
             let name = format!("{}-{fingerprint}.{ending}", stem.replace('/', "-"));
             urls.insert(path.to_string(), format!("/static/{name}"));
             let plain = web::Bytes::copy_from_slice(&file.data);

@@ -1,11 +1,11 @@
-//! Finding the programs of PostgreSQL: the newest that fits, where Debian, Fedora and Homebrew put them.
+//! Finds the programs of PostgreSQL in the folders of Debian, Fedora and Homebrew, and in the search path.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest major version that works.
-const OLDEST: u32 = 15;
+/// The oldest supported major version.
+const MIN_VERSION: u32 = 15;
 
 /// The folder with `initdb` and `postgres` of one major version.
 #[derive(Debug, Clone)]
@@ -15,21 +15,21 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The newest, or those of `made` when the data was made by it.
-    pub(super) fn find(made: Option<u32>) -> Option<Self> {
+    /// The programs of `version`, or of the newest version installed.
+    pub(super) fn find(version: Option<u32>) -> Option<Self> {
         all()
             .into_iter()
-            .filter(|found| made.is_none_or(|made| made == found.major))
+            .filter(|found| version.is_none_or(|version| version == found.major))
             .max_by_key(|found| found.major)
     }
 
-    /// What there is, for an error.
-    pub(super) fn majors() -> String {
+    /// The installed major versions, for an error message.
+    pub(super) fn versions() -> String {
         let majors: Vec<String> = all().iter().map(|found| found.major.to_string()).collect();
         majors.join(", ")
     }
 
-    /// The path of one program.
+    /// The path of a program.
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -51,7 +51,8 @@ fn all() -> Vec<Binaries> {
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
         folders.extend(fitting.map(|entry| entry.path().join(below)));
     }
-    // Whatever `postgres` the search path finds: the shell's own rule, without reading the environment.
+    // Only `config` reads the environment, so the search path is left to the system: `pg_config` is run from
+    // it.
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
         folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
@@ -62,7 +63,7 @@ fn all() -> Vec<Binaries> {
     found
 }
 
-/// Both programs are there, and `postgres --version` says a version that works.
+/// The programs in `folder`, if both exist and the version is supported.
 fn read(folder: &Path) -> Option<Binaries> {
     let postgres = folder.join("postgres");
     if !postgres.is_file() || !folder.join("initdb").is_file() {
@@ -73,5 +74,5 @@ fn read(folder: &Path) -> Option<Binaries> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let number = text.split_once("(PostgreSQL) ")?.1;
     let major: u32 = number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()?;
-    (major >= OLDEST).then(|| Binaries { folder: folder.to_owned(), major })
+    (major >= MIN_VERSION).then(|| Binaries { folder: folder.to_owned(), major })
 }

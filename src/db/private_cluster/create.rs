@@ -1,5 +1,5 @@
-//! Creating the data. Each attempt has a folder of its own; only a finished one is renamed to its place, so that an
-//! attempt that was killed leaves no unfinished data there.
+//! Creates the data. Each attempt works in a new folder and renames the complete data to the data folder of
+//! PostgreSQL, so that an attempt that was killed leaves no unfinished data there.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,68 +8,75 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::binaries::Binaries;
-use super::error::{ClusterError, files};
-use super::keeper;
-use super::place::{NAME, Place, own_folder};
+use super::data_folder::{DataFolder, NAME};
+use super::error::{ClusterError, io_error};
+use super::wrapper;
 use crate::durable;
 
-/// What the names of the folders begin with.
+/// Prefix of the names of these folders.
 const UNFINISHED: &str = "unfinished";
-/// A file in each. It stays locked as long as a process of the attempt is alive.
+/// A file in each of them. It is locked as long as a process of the attempt is alive.
 const LOCK: &str = "lock";
 
-/// Runs `initdb` and creates the database. Needs the lock of the place.
-pub(super) async fn create(place: &Place, binaries: &Binaries) -> Result<(), ClusterError> {
-    let attempt = place.cluster().join(format!("{UNFINISHED}-{}", Uuid::new_v4()));
-    own_folder(&attempt, place.owner)?;
-    let created = create_in(&attempt, place, binaries).await;
+/// Runs `initdb` and creates the database. The caller must hold the lock of the data folder.
+pub(super) async fn create(folder: &DataFolder, binaries: &Binaries) -> Result<(), ClusterError> {
+    let attempt = folder.cluster().join(format!("{UNFINISHED}-{}", Uuid::new_v4()));
+    folder.owner.create_folder(&attempt)?;
+    let created = create_in(&attempt, folder, binaries).await;
     let removed = fs::remove_dir_all(&attempt);
     created?;
-    removed
-        .map_err(|error| files("an unfinished database folder cannot be removed", &attempt, error))
+    removed.map_err(|error| {
+        io_error("an unfinished database folder cannot be removed", &attempt, error)
+    })
 }
 
-async fn create_in(attempt: &Path, place: &Place, binaries: &Binaries) -> Result<(), ClusterError> {
+async fn create_in(
+    attempt: &Path,
+    folder: &DataFolder,
+    binaries: &Binaries,
+) -> Result<(), ClusterError> {
     let path = attempt.join(LOCK);
-    let failed = |error| files("an attempt to create the database cannot be locked", &path, error);
+    let failed =
+        |error| io_error("an attempt to create the database cannot be locked", &path, error);
     let lock = File::create_new(&path).map_err(failed)?;
     lock.lock().map_err(failed)?;
     let data = attempt.join("data");
-    let folder = data.display().to_string();
+    let data_path = data.display().to_string();
     for (program, name, input, arguments) in [
         (
             "initdb",
             "initdb",
             String::new(),
-            // Trust authentication: only users who may enter the folder reach the socket.
-            ["-D", &folder, "-U", NAME, "-E", "UTF8", "--locale=C", "--auth=trust"].as_slice(),
+            // Trust authentication is safe because only users with access to the folder reach the socket.
+            ["-D", &data_path, "-U", NAME, "-E", "UTF8", "--locale=C", "--auth=trust"].as_slice(),
         ),
         (
             "postgres --single",
             "postgres",
             format!("CREATE DATABASE {NAME}\n"),
-            ["--single", "-D", &folder, "postgres"].as_slice(),
+            ["--single", "-D", &data_path, "postgres"].as_slice(),
         ),
     ] {
-        let ran = keeper::run(place.owner, &lock, &input, &binaries.program(name), arguments).await;
-        let words = match ran {
+        let result =
+            wrapper::run(folder.owner, &lock, &input, &binaries.program(name), arguments).await;
+        let output = match result {
             Ok(Ok(())) => continue,
-            Ok(Err(words)) => words,
+            Ok(Err(output)) => output,
             Err(error) => error.to_string(),
         };
-        return Err(ClusterError::Program { program, words });
+        return Err(ClusterError::ProgramFailed { program, output });
     }
-    let finished = place.data();
+    let finished = folder.data();
     fs::rename(&data, &finished)
-        .and_then(|()| durable::sync_folder(&place.cluster()))
-        .map_err(|error| files("the new database folder cannot be put in place", &finished, error))
+        .and_then(|()| durable::sync_folder(&folder.cluster()))
+        .map_err(|error| io_error("the new database folder cannot be renamed", &finished, error))
 }
 
-/// Removes the folders of attempts that were killed. A folder whose lock is held still has a running process and is kept.
-/// Needs the lock of the place.
-pub(super) fn remove_unfinished(place: &Place) -> Result<(), ClusterError> {
-    let cluster = place.cluster();
-    let failed = |error| files("unfinished database folders cannot be removed", &cluster, error);
+/// Removes the folders of attempts that were killed. A folder whose lock is held still has a running process
+/// and is kept. The caller must hold the lock of the data folder.
+pub(super) fn remove_unfinished(folder: &DataFolder) -> Result<(), ClusterError> {
+    let cluster = folder.cluster();
+    let failed = |error| io_error("unfinished database folders cannot be removed", &cluster, error);
     for entry in fs::read_dir(&cluster).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) || is_used(&entry.path()) {
@@ -84,7 +91,7 @@ pub(super) fn remove_unfinished(place: &Place) -> Result<(), ClusterError> {
 }
 
 fn is_used(attempt: &Path) -> bool {
-    // Without the file the attempt ended before it started a program.
+    // If the file does not exist, the attempt ended before it started a program.
     File::open(attempt.join(LOCK))
         .is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }

@@ -1,4 +1,4 @@
-//! Why there is no private PostgreSQL.
+//! Errors of the private PostgreSQL.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,33 +7,34 @@ use std::time::Duration;
 /// Why there is no private PostgreSQL.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// Not installed.
+    /// PostgreSQL is not installed.
     #[error(
         "PostgreSQL 15 or newer is not installed. Install it:\n  Debian, Ubuntu:  apt-get install postgresql\n  Fedora:          dnf install postgresql-server\n  macOS:           brew install postgresql@17\nor set DATABASE_URL to an existing PostgreSQL."
     )]
     NotInstalled,
-    /// Made by another major version.
+    /// The data was created by a major version that is not installed.
     #[error(
-        "the data in {folder} was created by PostgreSQL {made}, but only {found} is installed. Install PostgreSQL {made}, or migrate the data with pg_upgrade."
+        "the data in {folder} was created by PostgreSQL {version}, but only {installed} is installed. Install PostgreSQL {version}, or migrate the data with pg_upgrade."
     )]
     OtherVersion {
-        /// Where.
+        /// The data folder of PostgreSQL.
         folder: PathBuf,
-        /// By which.
-        made: u32,
-        /// What there is.
-        found: String,
+        /// The major version that created the data.
+        version: u32,
+        /// The installed major versions.
+        installed: String,
     },
-    /// Another Frontdesk has it.
+    /// Another Frontdesk holds the lock.
     #[error(
         "another Frontdesk is already running on {0}. Stop it, set FRONTDESK_DATA_DIR to another folder, or set DATABASE_URL so that both share one PostgreSQL."
     )]
     InUse(PathBuf),
-    /// A PostgreSQL runs on the data, and it does not stop or is not ours to stop.
+    /// A PostgreSQL runs on the data. It does not stop, or it must not be stopped because it may not be
+    /// Frontdesk's.
     #[error(
         "a PostgreSQL that this Frontdesk did not start (process {pid}) is running on the data in {folder}. Stop it, then start Frontdesk again."
     )]
-    Occupied {
+    ServerRunning {
         /// The process ID of its postmaster, or of a backend in single-user mode.
         pid: i32,
         /// The data folder of PostgreSQL.
@@ -41,24 +42,24 @@ pub enum ClusterError {
     },
     /// The path of the data folder no longer leads to the folder that this process has locked.
     #[error("the data folder {0} was moved or replaced while it was in use. Move it back.")]
-    Moved(PathBuf),
-    /// The server did not start. `words` tells what it wrote to its log.
-    #[error("the private PostgreSQL did not start. {words}")]
+    FolderMoved(PathBuf),
+    /// The server did not start.
+    #[error("the private PostgreSQL did not start. {log}")]
     DidNotStart {
-        /// A sentence: the log and the end of it.
-        words: String,
+        /// A sentence with the end of the server's log.
+        log: String,
     },
     /// The server ended unexpectedly.
-    #[error("the private PostgreSQL stopped unexpectedly ({how}). {words}")]
+    #[error("the private PostgreSQL stopped unexpectedly ({status}). {log}")]
     Ended {
         /// Its exit code, or the signal that ended it.
-        how: String,
-        /// A sentence: the log and the end of it.
-        words: String,
+        status: String,
+        /// A sentence with the end of the server's log.
+        log: String,
     },
     /// The server ended and could not be restarted.
     #[error("the private PostgreSQL could not be restarted for {} minutes", tried_for.as_secs() / 60)]
-    GaveUp {
+    RestartsFailed {
         /// From the first failure to the last.
         tried_for: Duration,
         /// The last failure.
@@ -66,31 +67,31 @@ pub enum ClusterError {
         cause: Box<ClusterError>,
     },
     /// A program of PostgreSQL failed.
-    #[error("{program} failed: {words}")]
-    Program {
-        /// Which.
+    #[error("{program} failed: {output}")]
+    ProgramFailed {
+        /// The program.
         program: &'static str,
-        /// What it said.
-        words: String,
+        /// Its standard error.
+        output: String,
     },
-    /// No unprivileged user.
+    /// This process runs as root, and there is no unprivileged user to run PostgreSQL.
     #[error(
         "PostgreSQL refuses to run as root, and this machine has neither the user postgres nor the user nobody. Run Frontdesk as an unprivileged user."
     )]
-    NoUser,
-    /// Files and folders.
-    #[error("{what} ({path})")]
-    Files {
-        /// What was tried.
-        what: &'static str,
-        /// With which.
+    NoUnprivilegedUser,
+    /// A file or folder cannot be used.
+    #[error("{problem} ({path})")]
+    Io {
+        /// The step that failed.
+        problem: &'static str,
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
-pub(super) fn files(what: &'static str, path: &Path, source: io::Error) -> ClusterError {
-    ClusterError::Files { what, path: path.to_owned(), source }
+pub(super) fn io_error(problem: &'static str, path: &Path, source: io::Error) -> ClusterError {
+    ClusterError::Io { problem, path: path.to_owned(), source }
 }

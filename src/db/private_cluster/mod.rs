@@ -1,145 +1,148 @@
-//! A PostgreSQL of our own, for a site that was given none: made with the PostgreSQL that is installed,
-//! on a unix socket only, in a data folder that survives restarts.
+//! A private PostgreSQL, for a site without `DATABASE_URL`. It uses the PostgreSQL that is installed and
+//! listens on a Unix socket only, never on a network address. Its data folder survives restarts.
 //!
 //! ```text
 //! frontdesk ──pipe──▶ sh ──child──▶ postgres -D data/postgres
 //! ```
 //!
-//! The shell in between starts the server and waits for the end of the pipe. However this process ends
-//! (in order, by `kill -9`), the pipe ends with it, and the shell stops the server: nothing is ever left
-//! running. Both are in a process group of their own, so that Ctrl-C reaches only Frontdesk, which
-//! finishes its work first. Must never listen on a network address.
+//! The shell starts the server and reads from the pipe. When Frontdesk ends, even by `kill -9`, the pipe is
+//! closed and the shell stops the server. Shell and server have their own process group, so that Ctrl-C
+//! reaches only Frontdesk, which finishes its requests first.
 //!
-//! - `keeper.rs`: the shells. `initdb` runs below one too, and is killed with this process.
-//! - `place.rs`: the folders, and the lock. The process that holds the lock owns the server; other processes of
-//!   Frontdesk join it over its socket.
-//! - `former.rs`: before a start, a server that a former process has left is stopped. Only a PostgreSQL that works
-//!   in the data folder is waited for or signaled; a stale or copied `postmaster.pid` is removed.
+//! - `wrapper.rs`: the shell scripts. `initdb` runs below one too, and is killed when Frontdesk ends.
+//! - `data_folder.rs`: the folders and the lock. The process that holds the lock owns the server; other
+//!   processes of Frontdesk connect to it over its socket.
+//! - `owner.rs`: the user that owns the data and runs the server.
+//! - `leftover_server.rs`: before a start, stops a server that an earlier process left running. Only a
+//!   PostgreSQL whose working directory is the data folder is waited for or signaled; a stale or copied
+//!   `postmaster.pid` is removed.
 //! - `create.rs`: creates the data, in a new folder for each attempt.
-//! - `running.rs`: starts and stops the server.
+//! - `server.rs`: starts and stops the server.
 //! - `supervision.rs`: restarts a server that ended unexpectedly.
 
 mod binaries;
 mod create;
+mod data_folder;
 mod error;
-mod former;
-mod keeper;
-mod place;
-mod running;
+mod leftover_server;
+mod owner;
+mod server;
 mod supervision;
+mod wrapper;
 
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use binaries::Binaries;
+use data_folder::{DataFolder, NAME};
 pub use error::ClusterError;
-use keeper::POLL;
-use place::{NAME, Place};
-use running::Running;
+use server::OwnedServer;
+use wrapper::POLL_INTERVAL;
 
-/// How long a command waits for the server of another Frontdesk to accept connections.
+/// How long a command waits for the server of another Frontdesk process to accept connections.
 const JOIN_DEADLINE: Duration = Duration::from_secs(120);
 
-/// A private PostgreSQL. Dropping it stops the server, without waiting; [`Cluster::stop`] waits.
+/// A private PostgreSQL. Dropping it stops the server without waiting; [`Cluster::stop`] waits.
 pub struct Cluster {
-    place: Place,
+    folder: DataFolder,
     url: String,
-    /// `None`: another Frontdesk runs it.
-    running: Option<Running>,
+    /// `None`: another Frontdesk process runs the server.
+    server: Option<OwnedServer>,
 }
 
 impl Cluster {
-    /// Starts the server on `data_dir`, made on first use. Waits until it accepts connections.
+    /// Starts the server on `data_dir` and waits until it accepts connections. Creates the data on first use.
     pub async fn start(data_dir: &Path) -> Result<Self, ClusterError> {
         Self::start_with(data_dir, &[]).await
     }
 
-    /// The same with settings of PostgreSQL on top.
+    /// Like [`Cluster::start`], with additional settings of PostgreSQL.
     pub async fn start_with(
         data_dir: &Path,
         settings: &[(&str, &str)],
     ) -> Result<Self, ClusterError> {
-        let place = Place::prepare(data_dir)?;
-        match place.lock()? {
-            Some(lock) => Self::own(place, lock, settings).await,
-            None => Err(ClusterError::InUse(place.folder)),
+        let folder = DataFolder::prepare(data_dir)?;
+        match folder.lock()? {
+            Some(lock) => Self::start_owned(folder, lock, settings).await,
+            None => Err(ClusterError::InUse(folder.path)),
         }
     }
 
-    /// Joins the server that another Frontdesk runs on `data_dir`, or starts one.
+    /// Uses the server that another Frontdesk process runs on `data_dir`, or starts one.
     pub async fn attach_or_start(data_dir: &Path) -> Result<Self, ClusterError> {
-        let place = Place::prepare(data_dir)?;
+        let folder = DataFolder::prepare(data_dir)?;
         let began = Instant::now();
         loop {
-            if let Some(lock) = place.lock()? {
-                return Self::own(place, lock, &[]).await;
+            if let Some(lock) = folder.lock()? {
+                return Self::start_owned(folder, lock, &[]).await;
             }
-            if place.is_ready().await {
-                return Ok(Self { url: place.url(NAME), place, running: None });
+            if folder.is_ready().await {
+                return Ok(Self { url: folder.url(NAME), folder, server: None });
             }
             if began.elapsed() > JOIN_DEADLINE {
-                return Err(ClusterError::InUse(place.folder));
+                return Err(ClusterError::InUse(folder.path));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn own(
-        place: Place,
+    async fn start_owned(
+        folder: DataFolder,
         lock: File,
         settings: &[(&str, &str)],
     ) -> Result<Self, ClusterError> {
-        place.end_former().await?;
-        create::remove_unfinished(&place)?;
-        let made = place.made_by()?;
-        let binaries = Binaries::find(made).ok_or_else(|| match (made, Binaries::majors()) {
-            (Some(made), found) if !found.is_empty() => {
-                ClusterError::OtherVersion { folder: place.data(), made, found }
-            }
-            _ => ClusterError::NotInstalled,
-        })?;
-        if made.is_none() {
-            create::create(&place, &binaries).await?;
+        folder.stop_leftover_server().await?;
+        create::remove_unfinished(&folder)?;
+        let version = folder.data_version()?;
+        let binaries =
+            Binaries::find(version).ok_or_else(|| match (version, Binaries::versions()) {
+                (Some(version), installed) if !installed.is_empty() => {
+                    ClusterError::OtherVersion { folder: folder.data(), version, installed }
+                }
+                _ => ClusterError::NotInstalled,
+            })?;
+        if version.is_none() {
+            create::create(&folder, &binaries).await?;
         }
-        let running = Running::new(lock, binaries, settings);
-        running.start(&place).await?;
-        Ok(Self { url: place.url(NAME), place, running: Some(running) })
+        let server = OwnedServer::new(lock, binaries, settings);
+        server.start(&folder).await?;
+        Ok(Self { url: folder.url(NAME), folder, server: Some(server) })
     }
 
-    /// The address of the database `frontdesk` in it.
+    /// The URL of the database `frontdesk`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The address of another database in it.
+    /// The URL of another database of this cluster.
     pub fn url_for(&self, database: &str) -> String {
-        self.place.url(database)
+        self.folder.url(database)
     }
 
-    /// Where its data lies.
+    /// The data folder.
     pub fn data_dir(&self) -> &Path {
-        &self.place.folder
+        &self.folder.path
     }
 
-    /// Whether this process runs the server, rather than having joined it.
+    /// Whether this process runs the server.
     pub fn is_owner(&self) -> bool {
-        self.running.is_some()
+        self.server.is_some()
     }
 
     /// Restarts the server whenever it ends before [`Cluster::stop`], for as long as this future is polled.
-    /// Returns when restarts have failed for five minutes; never for a server that was joined.
+    /// Returns after restarts have failed for five minutes; never if another process runs the server.
     pub async fn supervise(&self) -> ClusterError {
-        match &self.running {
-            Some(running) => running.supervise(&self.place).await,
+        match &self.server {
+            Some(server) => server.supervise(&self.folder).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Stops the server and waits for it; one that was joined goes on.
+    /// Stops the server and waits for its end. A server of another process keeps running.
     pub async fn stop(self) -> Result<(), ClusterError> {
-        match self.running {
-            Some(running) => running.stop(&self.place).await,
+        match self.server {
+            Some(server) => server.stop(&self.folder).await,
             None => Ok(()),
         }
     }

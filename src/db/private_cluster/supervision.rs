@@ -1,4 +1,5 @@
-//! Restarts a server that ended unexpectedly, for example killed for its memory or by a full disk.
+//! Restarts a server that ended unexpectedly, for example because the kernel killed it for its memory or the
+//! disk is full.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -6,45 +7,45 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::data_folder::DataFolder;
 use super::error::ClusterError;
-use super::place::Place;
-use super::running::Running;
+use super::server::OwnedServer;
 
-/// How soon the end of the server is noticed.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often the server is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The pause before the second restart in a row. The first follows immediately; the pause doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A server that ran for so long is healthy: when it ends, pauses begin with the shortest.
+/// The delay of the second restart in a row. The first has none; the delay doubles each time.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(30);
+/// A server that ran this long before it ended is healthy: its restarts are counted from zero.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
-/// From the first of several failures in a row until no other restart is tried.
+/// Restarts stop this long after the first of several failures in a row.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5 * 60);
 
-impl Running {
-    /// Restarts the server whenever it ends. Returns why, when restarts have failed for some minutes.
-    pub(super) async fn supervise(&self, place: &Place) -> ClusterError {
+impl OwnedServer {
+    /// Restarts the server whenever it ends. Returns the error after restarts have failed for five minutes.
+    pub(super) async fn supervise(&self, folder: &DataFolder) -> ClusterError {
         let mut restarts = Restarts::default();
         let mut began = Instant::now();
         loop {
-            let mut cause = self.end(place).await;
+            let mut cause = self.wait_for_end(folder).await;
             let mut ran_for = began.elapsed();
             loop {
-                let why = chain(&cause);
-                let Some(pause) = restarts.next(Instant::now(), ran_for) else {
+                let why = with_sources(&cause);
+                let Some(delay) = restarts.next_delay(Instant::now(), ran_for) else {
                     tracing::error!(why, "the private PostgreSQL cannot be restarted");
-                    return ClusterError::GaveUp {
+                    return ClusterError::RestartsFailed {
                         tried_for: GIVE_UP_AFTER,
                         cause: Box::new(cause),
                     };
                 };
                 tracing::error!(
                     why,
-                    ?pause,
+                    pause = ?delay,
                     "the private PostgreSQL is down and will be restarted"
                 );
-                tokio::time::sleep(pause).await;
-                match self.restart(place).await {
+                tokio::time::sleep(delay).await;
+                match self.restart(folder).await {
                     Ok(()) => break,
                     Err(error) => (cause, ran_for) = (error, Duration::ZERO),
                 }
@@ -54,30 +55,30 @@ impl Running {
         }
     }
 
-    /// Waits until the server has ended.
-    async fn end(&self, place: &Place) -> ClusterError {
+    /// Waits until the server has ended. Returns the reason.
+    async fn wait_for_end(&self, folder: &DataFolder) -> ClusterError {
         loop {
-            match self.has_ended(place) {
-                Ok(None) => tokio::time::sleep(LOOK_EVERY).await,
+            match self.exit_status(folder) {
+                Ok(None) => tokio::time::sleep(CHECK_INTERVAL).await,
                 Ok(Some(status)) => {
-                    let log_start = self.server().take().map_or(0, |server| server.log_start);
-                    let words = place.last_words(log_start);
-                    return ClusterError::Ended { how: how(status), words };
+                    let log_start = self.running().take().map_or(0, |server| server.log_start);
+                    let log = folder.log_excerpt(log_start);
+                    return ClusterError::Ended { status: describe(status), log };
                 }
                 Err(error) => return error,
             }
         }
     }
 
-    async fn restart(&self, place: &Place) -> Result<(), ClusterError> {
-        self.server().take();
-        self.end_former(place).await?;
-        self.start(place).await
+    async fn restart(&self, folder: &DataFolder) -> Result<(), ClusterError> {
+        self.running().take();
+        self.stop_leftover_server(folder).await?;
+        self.start(folder).await
     }
 }
 
-/// How the server ended, by how its shell ended.
-fn how(status: ExitStatus) -> String {
+/// Describes how the server ended, from the exit status of its shell.
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) if code > 128 => format!("signal {}", code - 128),
         (Some(code), _) => format!("exit code {code}"),
@@ -86,24 +87,24 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// An error and its sources.
-fn chain(error: &ClusterError) -> String {
+/// The messages of an error and of its sources.
+fn with_sources(error: &ClusterError) -> String {
     let sources = std::iter::successors(Some(error as &dyn std::error::Error), |it| it.source());
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// When a server that ended is restarted.
+/// Decides when a server that ended is restarted.
 #[derive(Debug, Default)]
 struct Restarts {
-    /// The first of several failures in a row.
+    /// Time of the first of several failures in a row.
     failing_since: Option<Instant>,
     count: u32,
 }
 
 impl Restarts {
-    /// The pause before the next restart; `None` when no other is to be tried. `ran_for`: how long the server had
-    /// accepted connections, zero after a restart that failed.
-    fn next(&mut self, now: Instant, ran_for: Duration) -> Option<Duration> {
+    /// The delay of the next restart; `None` to give up. `ran_for` is how long the server accepted
+    /// connections, zero after a restart that failed.
+    fn next_delay(&mut self, now: Instant, ran_for: Duration) -> Option<Duration> {
         if ran_for >= HEALTHY_AFTER {
             *self = Self::default();
         }
@@ -111,9 +112,9 @@ impl Restarts {
         if now - since >= GIVE_UP_AFTER {
             return None;
         }
-        let doubled = self.count.checked_sub(1).map(|times| FIRST_PAUSE * 2_u32.pow(times.min(8)));
+        let doubled = self.count.checked_sub(1).map(|times| FIRST_DELAY * 2_u32.pow(times.min(8)));
         self.count += 1;
-        Some(doubled.unwrap_or_default().min(LONGEST_PAUSE))
+        Some(doubled.unwrap_or_default().min(MAX_DELAY))
     }
 }
 
@@ -125,17 +126,14 @@ mod tests {
     fn restarts_begin_immediately_get_rarer_and_end_after_minutes() {
         let (mut restarts, mut now) = (Restarts::default(), Instant::now());
         let began = now;
-        let mut pauses = Vec::new();
-        while let Some(pause) = restarts.next(now, Duration::ZERO) {
-            pauses.push(pause.as_secs());
-            now += pause;
+        let mut delays = Vec::new();
+        while let Some(delay) = restarts.next_delay(now, Duration::ZERO) {
+            delays.push(delay.as_secs());
+            now += delay;
         }
-        assert_eq!(pauses[..8], [0, 1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(delays[..8], [0, 1, 2, 4, 8, 16, 30, 30]);
         let tried_for = now - began;
-        assert!(
-            (GIVE_UP_AFTER..GIVE_UP_AFTER + LONGEST_PAUSE).contains(&tried_for),
-            "{tried_for:?}"
-        );
+        assert!((GIVE_UP_AFTER..GIVE_UP_AFTER + MAX_DELAY).contains(&tried_for), "{tried_for:?}");
     }
 
     #[test]
@@ -143,11 +141,11 @@ mod tests {
         let (mut restarts, mut now) = (Restarts::default(), Instant::now());
         for _ in 0..100 {
             now += HEALTHY_AFTER;
-            assert_eq!(restarts.next(now, HEALTHY_AFTER), Some(Duration::ZERO));
+            assert_eq!(restarts.next_delay(now, HEALTHY_AFTER), Some(Duration::ZERO));
         }
         let ran_for = Duration::from_secs(10);
         let mut given_up_after = ran_for;
-        while restarts.next(now + given_up_after, ran_for).is_some() {
+        while restarts.next_delay(now + given_up_after, ran_for).is_some() {
             given_up_after += ran_for;
         }
         assert_eq!(given_up_after, GIVE_UP_AFTER);

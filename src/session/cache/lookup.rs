@@ -203,7 +203,7 @@ impl Lookup {
             db::with_connection(&self.pool, connection, DEADLINE, |connection| {
                 Box::pin(async move {
                     match rows(connection, &digests).await {
-                        Err(error) if db::is_of_a_former_schema(&error) => {
+                        Err(error) if db::is_cached_plan_error(&error) => {
                             connection.clear_cached_statements().await?;
                             rows(connection, &digests).await
                         }

@@ -58,7 +58,7 @@ impl Code {
     /// Whether it is the one of that row.
     pub(in crate::user) fn is(&self, sealer: &Sealer, row: &str, digest: Option<&[u8]>) -> bool {
         let purpose = format!("code:{row}");
-        digest.is_some_and(|digest| sealer.is_digest_of(digest, &purpose, self.0.as_bytes()))
+        digest.is_some_and(|digest| sealer.verify_digest(digest, &purpose, self.0.as_bytes()))
     }
 }
 

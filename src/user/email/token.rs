@@ -355,6 +355,5 @@ pub(in crate::user) async fn is_kept_for_undo(
 
 /// The row that a code is bound to.
 fn row_name(token_digest: &[u8]) -> String {
-    let hex: String = token_digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("email_tokens:{hex}")
+    format!("email_tokens:{}", hex::encode(token_digest))
 }

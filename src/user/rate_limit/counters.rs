@@ -72,7 +72,7 @@ impl From<sqlx::Error> for Undone {
 }
 
 impl db::Failure for Undone {
-    fn of_database(&self) -> Option<&sqlx::Error> {
+    fn database_error(&self) -> Option<&sqlx::Error> {
         match self {
             Undone::Overtaken => None,
             Undone::Database(error) => Some(error),

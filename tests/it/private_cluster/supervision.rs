@@ -131,7 +131,7 @@ async fn restarts_that_fail_for_five_minutes_end_with_postgresqls_last_log_lines
     let began = tokio::time::Instant::now();
     let error = cluster.supervise().await;
     let tried_for = began.elapsed();
-    assert!(matches!(error, ClusterError::GaveUp { .. }), "{error}");
+    assert!(matches!(error, ClusterError::RestartsFailed { .. }), "{error}");
     let text = format!("{:#}", anyhow::Error::from(error));
     assert!(text.contains("could not be restarted for 5 minutes: "), "{text}");
     assert!(text.contains("syntax error in file"), "{text}");

@@ -293,13 +293,7 @@ fn base64(text: &str) -> Result<Vec<u8>, HashProblem> {
 }
 
 fn hex(text: &str) -> Result<Vec<u8>, HashProblem> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(HashProblem::Broken);
-    }
-    let pairs = (0..text.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| HashProblem::Broken))
-        .collect()
+    hex::decode(text).map_err(|_| HashProblem::Broken)
 }
 
 #[cfg(test)]
