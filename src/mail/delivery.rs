@@ -68,7 +68,8 @@ impl Counters {
 
 /// Everything that delivery needs.
 pub struct Mailer {
-    /// A pool of its own, so that delivery and requests do not wait for each other's connections.
+    /// A pool of its own: a connection is driven by the worker that opened it and does not survive that
+    /// worker.
     pub pool: PgPool,
     /// Decrypts messages.
     pub sealer: Sealer,
