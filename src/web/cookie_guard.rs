@@ -5,10 +5,10 @@
 //! subdomain could plant `%5F%5FHost-session`, or a first pair of the same name. Here the raw header
 //! is read, and a request with any such pair is a stranger's.
 //!
-//! On the way out: a handler that began or renewed a session has its secret sealed into the cookie; a remembered
-//! session's cookie gets its Max-Age; a cookie that was sealed by a previous key is sealed again; and the
-//! cookie that the session middleware sets is dropped, so that a request that only wrote to its session
-//! cannot overwrite the newer one of a sign-in in another tab.
+//! On the way out: a handler that began or renewed a session has its secret sealed into the cookie; a
+//! remembered session's cookie gets its Max-Age; a cookie that was sealed by a previous key is sealed again;
+//! and the cookie that the session middleware sets is dropped, so that a request that only wrote to its
+//! session cannot overwrite the newer one of a sign-in in another tab.
 
 use std::borrow::Cow;
 
@@ -66,8 +66,8 @@ impl std::fmt::Debug for CookieChange {
     }
 }
 
-/// A cookie as all of ours are: for the whole site, no script reads it, other sites' forms do not carry it, and with
-/// `secure` it goes over TLS only. Kept until the browser is closed, unless it gets a Max-Age.
+/// A cookie as all of ours are: for the whole site, no script reads it, other sites' forms do not carry it,
+/// and with `secure` it goes over TLS only. Kept until the browser is closed, unless it gets a Max-Age.
 pub fn own_cookie(
     name: impl Into<Cow<'static, str>>,
     value: String,
@@ -157,8 +157,8 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
     extensions.insert(override_cookie);
 }
 
-/// Whether the request brings a session cookie that we sealed, of a session that is there or of one that is over. Only
-/// behind the guard.
+/// Whether the request brings a session cookie that we sealed, of a session that is there or of one that is
+/// over. Only behind the guard.
 pub fn has_valid_cookie(request: &HttpRequest) -> bool {
     opened(request).is_some()
 }
@@ -245,8 +245,8 @@ pub async fn guard(
     Ok(response)
 }
 
-/// Takes the cookies out of the response and answers those that are not the session's: what becomes of that one is a
-/// [`CookieOverride`] alone, never what the session middleware set.
+/// Takes the cookies out of the response and answers those that are not the session's: what becomes of that
+/// one is a [`CookieOverride`] alone, never what the session middleware set.
 fn take_others(headers: &mut HeaderMap, name: &str) -> Vec<HeaderValue> {
     if !headers.contains_key(SET_COOKIE) {
         return Vec::new();

@@ -1,7 +1,7 @@
-//! A form that was sent before its sender had said who they are again: it travels, sealed, through the page that asks
-//! for that, and is then taken in place of what is sent. Nothing is stored. It opens in the session that sent it, for
-//! the path it was sent to, and for a quarter of an hour; anything else is refused, never half taken. A password that was
-//! part of it does not travel: the page asks for it anew.
+//! A form that was sent before its sender had said who they are again: it travels, sealed, through the page
+//! that asks for that, and is then taken in place of what is sent. Nothing is stored. It opens in the session
+//! that sent it, for the path it was sent to, and for a quarter of an hour; anything else is refused, never
+//! half taken. A password that was part of it does not travel: the page asks for it anew.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ const MAX: usize = 32 * 1024;
 /// As long as a proof counts.
 const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 
-/// In which session a request comes, and how old that session is by the database's clock: a clock that all servers
-/// share.
+/// In which session a request comes, and how old that session is by the database's clock: a clock that all
+/// servers share.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionBinding {
     /// Its public id.
