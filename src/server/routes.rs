@@ -1,8 +1,10 @@
 //! THE table of routes. From left to right, a row says:
 //!
-//! 1. The kind of the page and its path. [`read_only`] is a page without a form (GET, HEAD), [`form`] is a page with a
-//!    form (GET, HEAD, POST), and [`button`] is an action without a page (POST). Any other method is answered with 405.
-//! 2. For each method, the function that answers it: `show` for GET, `submit` or the name of the action for POST.
+//! 1. The kind of the page and its path. `read_only` is a page without a form (GET, HEAD), `form` is a page
+//!    with a form (GET, HEAD, POST), and `button` is an action without a page (POST). Any other method is
+//!    answered with 405.
+//! 2. For each method, the function that answers it: `show` or `list` for GET, `submit` or the name of the
+//!    action for POST.
 //!
 //! Who may use a page is in the arguments of that function. Below `/account` each takes `CurrentUser`, or
 //! `RecentlyAuthenticated` for sensitive actions; without a session they redirect to the sign-in page. All
