@@ -45,6 +45,9 @@ mod audit {
 mod id {
     pub use frontdesk::id::{SessionId, UserId};
 }
+mod role {
+    pub use frontdesk::role::Role;
+}
 
 const FAR: u64 = u64::MAX;
 
@@ -146,7 +149,7 @@ fn state_map(criterion: &mut Criterion) {
             id: UserId::generate(),
             email: "ada@example.com".to_owned(),
             display_name: "Ada".to_owned(),
-            role: "user".to_owned(),
+            role: frontdesk::role::Role::User,
         })),
     };
     let known = state::CachedSession::new(facts, serde_json::json!({})).expect("facts are JSON");

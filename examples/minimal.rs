@@ -1,4 +1,4 @@
-//! Sessions in PostgreSQL for an application of your own, in a schema of their own beside your tables.
+//! Sessions in PostgreSQL for your own application, in a separate schema beside your tables.
 //!
 //!     DATABASE_URL=postgres://… cargo run --example minimal
 
@@ -11,8 +11,8 @@ use frontdesk::db::{self, migrations};
 use frontdesk::session::{Engine, PgSessionStore, Timeouts};
 
 async fn login(session: Session, name: web::Path<String>) -> Result<impl Responder, Error> {
-    session.clear(); // nothing from before a sign-in survives it,
-    session.renew(); // and the secret is a new one
+    session.clear(); // discard the state from before the sign-in
+    session.renew(); // create a new session with a new secret
     session.insert("name", name.into_inner())?;
     Ok("Signed in.\n")
 }
@@ -23,7 +23,7 @@ async fn hello(session: Session) -> Result<impl Responder, Error> {
 }
 
 async fn logout(session: Session) -> impl Responder {
-    session.purge(); // when this is answered, no server accepts the cookie
+    session.purge(); // once this is answered, no server accepts the cookie
     "Signed out.\n"
 }
 
@@ -33,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let pool = db::pool(options.clone(), 10);
     migrations::run_in_schema(&pool, "sessions").await?;
     let store = PgSessionStore::new(pool, Timeouts::default(), Some(100_000));
-    let jobs = Jobs::default(); // the status of its background jobs
+    let jobs = Jobs::default(); // status of the background jobs
     let engine = Engine::start(&store, options.clone(), Duration::from_secs(300), &jobs);
     let (key, bind) = (Key::generate(), std::env::var("BIND").unwrap_or("127.0.0.1:8081".into()));
     HttpServer::new(move || {

@@ -39,4 +39,5 @@ pub mod db;
 pub mod durable;
 pub mod id;
 pub mod log;
+pub mod role;
 pub mod templates;

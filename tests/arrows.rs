@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 11] = [
     &["mail"],
     &["audit"],
     &["web"],
-    &["background", "config", "crypto", "db", "durable", "id", "log", "templates"],
+    &["background", "config", "crypto", "db", "durable", "id", "log", "role", "templates"],
 ];
 /// Modules of one layer that may import each other, beside those of the lowest layer.
 const SAME_LAYER: [(&str, &str); 2] = [("auth", "app"), ("app", "auth")];

@@ -3,7 +3,7 @@
 import re, statistics, time, urllib.request
 
 from . import machine, servers
-from .ground import USERS, Ground, save
+from .environment import USERS, Environment, save
 from .load import Load
 
 
@@ -12,16 +12,16 @@ def cached(metrics):
     return int(re.search(r"(?m)^frontdesk_session_cache_entries (\d+)", text)[1])
 
 
-def session_bytes(ground, count):
+def session_bytes(environment, count):
     """Resident memory of a warmed-up server before and after `count` sessions enter its cache."""
-    few, many = ground.signed_in(USERS), ground.signed_in(count)
-    ground.settle()
+    few, many = environment.signed_in(USERS), environment.signed_in(count)
+    environment.vacuum()
     metrics = machine.free_port()
-    server = ground.keep(servers.frontdesk(ground.work, "server", ground.url, SESSION_CACHE_SIZE=count * 3, METRICS_BIND=f"127.0.0.1:{metrics}"))
-    Load(ground.work, "few", server.base, servers.PAGE, few, "User ").check(5)
+    server = environment.keep(servers.frontdesk(environment.work, "server", environment.url, SESSION_CACHE_SIZE=count * 3, METRICS_BIND=f"127.0.0.1:{metrics}"))
+    Load(environment.work, "few", server.base, servers.PAGE, few, "User ").check(5)
     time.sleep(3)
     before, entries_before = machine.memory(server.process.pid), cached(metrics)
-    load = Load(ground.work, "many", server.base, servers.PAGE, many, "User ")
+    load = Load(environment.work, "many", server.base, servers.PAGE, many, "User ")
     for _ in range(30):
         if cached(metrics) >= count + entries_before:
             break
@@ -36,11 +36,11 @@ def session_bytes(ground, count):
     return dict(before=before, after=after, entries=entries - entries_before, each=(after - before) / (entries - entries_before))
 
 
-def starts(ground, count):
+def starts(environment, count):
     """Milliseconds from exec to the first 200."""
     times = []
     for _ in range(count):
-        server = servers.frontdesk(ground.work, "start", ground.url, every=0.001)
+        server = servers.frontdesk(environment.work, "start", environment.url, every=0.001)
         times.append(server.ready_after * 1000)
         server.stop()
     machine.say(f"{count} starts: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms")
@@ -48,8 +48,8 @@ def starts(ground, count):
 
 
 def run(options):
-    with Ground() as ground:
-        ground.migrated()
-        start = starts(ground, options.starts)
-        memory = session_bytes(ground, options.sessions)
-        save("footprint", dict(machine=machine.described(ground.postgres), start=start, memory=memory))
+    with Environment() as environment:
+        environment.migrated()
+        start = starts(environment, options.starts)
+        memory = session_bytes(environment, options.sessions)
+        save("footprint", dict(machine=machine.described(environment.postgres), start=start, memory=memory))

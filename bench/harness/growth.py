@@ -4,7 +4,7 @@ unaffected."""
 import statistics
 
 from . import machine
-from .ground import USERS, Ground, save
+from .environment import USERS, Environment, save
 from .side_by_side import own, rounds, start_own
 
 
@@ -12,27 +12,27 @@ def run(options):
     sizes = sorted(int(size) for size in options.sizes.split(","))
     chosen = [own("page", "page without sessions", mark="Ada"), own("cache-on", "cache on"), own("cache-off", "cache off")]
     levels = []
-    with Ground() as ground:
-        ground.migrated()
-        cookies = ground.signed_in(USERS)
+    with Environment() as environment:
+        environment.migrated()
+        cookies = environment.signed_in(USERS)
         for competitor in chosen:
-            start_own(competitor, ground)
+            start_own(competitor, environment)
             competitor.cookies = cookies
         existing = USERS
         for size in sizes:
             if size > existing:
-                ground.fill(f"Up to {size:,} sessions", existing, size)
+                environment.fill(f"Up to {size:,} sessions", existing, size)
                 existing = size
-            ground.settle()
+            environment.vacuum()
             for competitor in chosen:
                 competitor.rounds = []
-                competitor.ready(ground.work)
-            rounds(chosen, options.rounds, options.seconds, ground)
-            table, indexes = ground.sql("SELECT pg_table_size('sessions'), pg_indexes_size('sessions')").split("|")
+                competitor.ready(environment.work)
+            rounds(chosen, options.rounds, options.seconds, environment)
+            table, indexes = environment.sql("SELECT pg_table_size('sessions'), pg_indexes_size('sessions')").split("|")
             page, on, _ = chosen
             levels.append(dict(
-                sessions=int(ground.sql("SELECT count(*) FROM sessions")), table=int(table), indexes=int(indexes),
+                sessions=int(environment.sql("SELECT count(*) FROM sessions")), table=int(table), indexes=int(indexes),
                 rows=[competitor.result() for competitor in chosen],
                 ratio=statistics.median(x["rate"] / y["rate"] for x, y in zip(on.rounds, page.rounds))))
-        save("growth", dict(machine=machine.described(ground.postgres), cookies=USERS, rounds=options.rounds, seconds=options.seconds,
+        save("growth", dict(machine=machine.described(environment.postgres), cookies=USERS, rounds=options.rounds, seconds=options.seconds,
                             levels=levels))

@@ -3,7 +3,7 @@
 import glob, json, os, subprocess, sys
 
 from . import machine
-from .ground import save
+from .environment import save
 
 
 def run(options):

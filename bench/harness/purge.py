@@ -8,7 +8,7 @@ Each time it serves pages once at a steady pace, about a thousand a second, and 
 import json, statistics
 
 from . import machine, servers
-from .ground import USERS, Ground, save
+from .environment import USERS, Environment, save
 from .load import Load
 from .postgres import Psql
 
@@ -18,23 +18,23 @@ PAUSE = 16
 
 
 def run(options):
-    with Ground() as ground:
-        ground.migrated()
-        cookies = ground.signed_in(USERS)
-        ground.fill("Live sessions", 0, max(0, options.live - USERS))
-        lock = Psql(ground.postgres, "frontdesk")
-        ground.callback(lock.close)
+    with Environment() as environment:
+        environment.migrated()
+        cookies = environment.signed_in(USERS)
+        environment.fill("Live sessions", 0, max(0, options.live - USERS))
+        lock = Psql(environment.postgres, "frontdesk")
+        environment.callback(lock.close)
         lock.run(f"SELECT pg_advisory_lock({LOCK})")
-        ground.fill("Expired sessions", 0, options.rows, "now() - interval '2 hours'", "expired")
-        ground.settle()
-        expired = lambda: int(ground.sql("SELECT count(*) FROM sessions WHERE expires_at <= now()"))
-        live = lambda: int(ground.sql("SELECT count(*) FROM sessions WHERE expires_at > now()"))
+        environment.fill("Expired sessions", 0, options.rows, "now() - interval '2 hours'", "expired")
+        environment.vacuum()
+        expired = lambda: int(environment.sql("SELECT count(*) FROM sessions WHERE expires_at <= now()"))
+        live = lambda: int(environment.sql("SELECT count(*) FROM sessions WHERE expires_at > now()"))
         # PostgreSQL's counter; it may lag by a second.
-        deleted_ever = lambda: int(ground.sql("SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'sessions'"))
-        some_left = lambda: ground.sql("SELECT EXISTS (SELECT FROM sessions WHERE purge_after <= now())") == "t"
+        deleted_ever = lambda: int(environment.sql("SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'sessions'"))
+        some_left = lambda: environment.sql("SELECT EXISTS (SELECT FROM sessions WHERE purge_after <= now())") == "t"
         was_live, turns = live(), []
-        server = ground.keep(servers.frontdesk(ground.work, "server", ground.url, PURGE_INTERVAL="1s"))
-        load = Load(ground.work, "pages", server.base, servers.PAGE, cookies, "User ")
+        server = environment.keep(servers.frontdesk(environment.work, "server", environment.url, PURGE_INTERVAL="1s"))
+        load = Load(environment.work, "pages", server.base, servers.PAGE, cookies, "User ")
         for number in range(options.rounds):
             turn = {}
             for purging in (False, True):
@@ -57,14 +57,14 @@ def run(options):
             turns.append(turn)
         server.stop()
         lock.run(f"SELECT pg_advisory_unlock({LOCK})")
-        ground.settle()
+        environment.vacuum()
         machine.say("Purging the rest at full pace.")
-        purged = json.loads(servers.command(ground.url, "session", "purge", "--json"))
+        purged = json.loads(servers.command(environment.url, "session", "purge", "--json"))
         if expired() or live() != was_live:
             raise RuntimeError("the purge left expired rows, or deleted live ones")
         medians = {name: {key: statistics.median(turn[name][key] for turn in turns) for key in turns[0][name]} for name in turns[0]}
         ratio = lambda kind: statistics.median(turn[f"{kind}-purging"]["p99"] / turn[f"{kind}-quiet"]["p99"] for turn in turns)
         save("purge", dict(
-            machine=machine.described(ground.postgres), rows=options.rows, live=was_live, rounds=options.rounds, seconds=options.seconds,
+            machine=machine.described(environment.postgres), rows=options.rows, live=was_live, rounds=options.rounds, seconds=options.seconds,
             deleted=purged["deleted"], took=purged["seconds"], rate=purged["deleted"] / purged["seconds"], turns=medians,
             paced_ratio=ratio("paced"), full_ratio=ratio("full")))

@@ -7,7 +7,7 @@ import time
 
 from . import machine, servers
 from .browser import Connection
-from .ground import Ground, save
+from .environment import Environment, save
 from .postgres import Psql
 
 
@@ -50,16 +50,16 @@ def rounds(sessions, psql, connections, how):
 
 def run(options):
     rows = []
-    with Ground() as ground:
-        ground.migrated()
-        psql = Psql(ground.postgres, "frontdesk")
-        ground.callback(psql.close)
+    with Environment() as environment:
+        environment.migrated()
+        psql = Psql(environment.postgres, "frontdesk")
+        environment.callback(psql.close)
         running = []
         for count in (1, 2, 3):
-            running.append(ground.keep(servers.frontdesk(ground.work, f"server-{count}", ground.url)))
+            running.append(environment.keep(servers.frontdesk(environment.work, f"server-{count}", environment.url)))
             time.sleep(2)
             for how in ("logout", "delete"):
-                sessions = ground.begin(options.rounds)
+                sessions = environment.insert_sessions(options.rounds)
                 found = rounds(sessions, psql, [Connection(server.port) for server in running], how)
                 machine.say(f"{count} servers, {how}: the response took {found['answer']['p50']:.2f} ms, p99 {found['answer']['p99']:.2f}; "
                             f"refused everywhere after {found['delay']['p50']:.2f} ms, p99 {found['delay']['p99']:.2f}, "
@@ -67,4 +67,4 @@ def run(options):
                 if how == "logout" and found["accepted"]:
                     raise RuntimeError("a session was accepted after its logout had been answered")
                 rows.append(dict(servers=count, how=how, **found))
-        save("revocation", dict(machine=machine.described(ground.postgres), rounds=options.rounds, rows=rows))
+        save("revocation", dict(machine=machine.described(environment.postgres), rounds=options.rounds, rows=rows))

@@ -3,7 +3,7 @@
 import os, statistics, subprocess
 
 from . import browser, machine, servers
-from .ground import USERS, Ground, save
+from .environment import USERS, Environment, save
 from .load import Load
 
 PEER_PASSWORD = "benchmark-password"
@@ -27,10 +27,10 @@ class Competitor:
         for cookie in self.cookies[:: max(1, len(self.cookies) // SAMPLE)]:
             self.size = len(browser.get(self.server.base, self.path, cookie, self.mark))
 
-    def measure(self, seconds, ground, redis=None):
+    def measure(self, seconds, environment, redis=None):
         self.check_sample()
         self.load.run(1)
-        watched = [self.server.process.pid, ground.postgres.process.pid] + ([redis] if redis else [])
+        watched = [self.server.process.pid, environment.postgres.process.pid] + ([redis] if redis else [])
         before = [machine.cpu(pid) for pid in watched]
         found = self.load.run(seconds)
         spent = [(machine.cpu(pid) - was) / found["requests"] * 1e6 for pid, was in zip(watched, before)]
@@ -62,27 +62,27 @@ def competitors():
     ]
 
 
-def start_own(competitor, ground):
+def start_own(competitor, environment):
     if competitor.name == "page":
-        competitor.server = servers.page_without_sessions(ground.work)
+        competitor.server = servers.page_without_sessions(environment.work)
     else:
         cache = competitor.name.removeprefix("cache-")
-        competitor.server = servers.frontdesk(ground.work, competitor.name, ground.url, SESSION_CACHE=cache)
-    ground.keep(competitor.server)
+        competitor.server = servers.frontdesk(environment.work, competitor.name, environment.url, SESSION_CACHE=cache)
+    environment.keep(competitor.server)
 
 
-def start_peer(competitor, ground, redis_url, created):
+def start_peer(competitor, environment, redis_url, created):
     name, store = competitor.name, ""
     if name.startswith(("nestjs-", "django-")):
         name, store = name.split("-", 1)
     database = name.replace("-", "_")
     if database not in created:
-        ground.postgres.create(database)
+        environment.postgres.create(database)
         created.add(database)
-    env = {"PORT": str(machine.free_port()), "DATABASE_URL": ground.postgres.url(database), "REDIS_URL": redis_url,
+    env = {"PORT": str(machine.free_port()), "DATABASE_URL": environment.postgres.url(database), "REDIS_URL": redis_url,
            "USERS": str(USERS), "STORE": store}
     run = os.path.join(machine.HERE, "peers", name, "run")
-    competitor.server = ground.keep(servers.Server(ground.work, competitor.name, [run], env, every=0.5))
+    competitor.server = environment.keep(servers.Server(environment.work, competitor.name, [run], env, every=0.5))
 
 
 def sign_in(chosen):
@@ -114,10 +114,10 @@ def ratios(chosen):
     return found
 
 
-def rounds(chosen, count, seconds, ground, redis=None):
+def rounds(chosen, count, seconds, environment, redis=None):
     for number in range(count):
         for competitor in chosen:
-            competitor.measure(seconds, ground, redis)
+            competitor.measure(seconds, environment, redis)
             machine.say(f"round {number + 1} of {count}: {competitor.title}: {competitor.rounds[-1]['rate']:,.0f} requests/s")
 
 
@@ -125,26 +125,26 @@ def run(options):
     only = [name for name in options.only.split(",") if name]
     chosen = [each for each in competitors() if not only or each.name in only]
     machine.install("redis-server")
-    with Ground() as ground:
+    with Environment() as environment:
         port = machine.free_port()
         redis = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
                                  stdout=subprocess.DEVNULL)
-        ground.callback(redis.terminate)
-        ground.migrated()
-        ground.fill("Sessions", 0, options.sessions)
+        environment.callback(redis.terminate)
+        environment.migrated()
+        environment.fill("Sessions", 0, options.sessions)
         created = set()
         for competitor in chosen:
             machine.say(f"Starting {competitor.title}.")
             if competitor.path == servers.PAGE:
-                start_own(competitor, ground)
+                start_own(competitor, environment)
             else:
-                start_peer(competitor, ground, f"redis://127.0.0.1:{port}", created)
+                start_peer(competitor, environment, f"redis://127.0.0.1:{port}", created)
         sign_in(chosen)
-        ground.settle()
+        environment.vacuum()
         for competitor in chosen:
-            competitor.ready(ground.work)
-        rounds(chosen, options.rounds, options.seconds, ground, redis.pid)
-        versions = [machine.described(ground.postgres), "Node " + machine.version("node --version"),
+            competitor.ready(environment.work)
+        rounds(chosen, options.rounds, options.seconds, environment, redis.pid)
+        versions = [machine.described(environment.postgres), "Node " + machine.version("node --version"),
                     machine.version("python3 --version"), " ".join(machine.version("redis-server --version").split()[:3])]
         save("side-by-side", dict(
             machine=", ".join(versions), sessions=options.sessions, cookies=USERS, rounds=options.rounds, seconds=options.seconds,

@@ -5,7 +5,7 @@ fails the run."""
 import json, os, statistics, subprocess, urllib.parse
 
 from . import machine, servers
-from .ground import USERS, Ground, save
+from .environment import USERS, Environment, save
 from .load import Load, Running
 
 CONNECTIONS = 16
@@ -38,21 +38,21 @@ def bare(seconds):
 
 
 def run(options):
-    with Ground() as ground:
-        ground.migrated()
-        cookies = ground.signed_in(USERS)
-        ground.settle()
-        server = ground.keep(servers.frontdesk(ground.work, "server", ground.url))
-        script = ground.work + "/sign-in.lua"
+    with Environment() as environment:
+        environment.migrated()
+        cookies = environment.signed_in(USERS)
+        environment.vacuum()
+        server = environment.keep(servers.frontdesk(environment.work, "server", environment.url))
+        script = environment.work + "/sign-in.lua"
         with open(script, "w") as out:
             out.write(SCRIPT.replace("USERS", str(USERS)).replace("PASSWORD", urllib.parse.quote_plus(servers.PASSWORD)))
-        pages = Load(ground.work, "pages", server.base, servers.PAGE, cookies, "User ")
+        pages = Load(environment.work, "pages", server.base, servers.PAGE, cookies, "User ")
         pages.check()
         turns = []
         for number in range(options.rounds):
             hash_rate = bare(options.seconds)
             quiet = pages.run(options.seconds, PAGES, PAUSE)
-            watched = (server.process.pid, ground.postgres.process.pid)
+            watched = (server.process.pid, environment.postgres.process.pid)
             before = [machine.cpu(pid) for pid in watched]
             driven = pages.begin(options.seconds, PAGES, PAUSE)
             signing = Running(script, server.base, options.seconds, CONNECTIONS).finish()
@@ -66,5 +66,5 @@ def run(options):
             machine.say(f"round {number + 1} of {options.rounds}: {signing['rate']:.1f} sign-ins/s, bare hash {hash_rate:.1f}/s, "
                         f"p99 of pages {during['p99']:.1f} ms")
         medians = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
-        save("sign-in", dict(machine=machine.described(ground.postgres), cores=os.cpu_count(), connections=CONNECTIONS, rounds=options.rounds, seconds=options.seconds,
+        save("sign-in", dict(machine=machine.described(environment.postgres), cores=os.cpu_count(), connections=CONNECTIONS, rounds=options.rounds, seconds=options.seconds,
                              memory=machine.peak_memory(server.process.pid), **medians))

@@ -4,21 +4,21 @@ it. Once an hour a session moves in the purge index; that update cannot be HOT, 
 import json, os, statistics, subprocess
 
 from . import machine
-from .ground import Ground, save
+from .environment import Environment, save
 
 COUNTS = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'"
 
 
 def run(options):
-    with Ground() as ground:
-        ground.migrated()
-        ground.fill("Sessions", 0, options.sessions)
-        ground.settle()
+    with Environment() as environment:
+        environment.migrated()
+        environment.fill("Sessions", 0, options.sessions)
+        environment.vacuum()
         found = []
         for number in range(options.rounds):
-            counts = lambda: [int(each) for each in ground.sql(COUNTS).split("|")]
+            counts = lambda: [int(each) for each in environment.sql(COUNTS).split("|")]
             before = counts()
-            text = subprocess.run([machine.program("touch_flush"), str(options.activities)], env={**os.environ, "DATABASE_URL": ground.url},
+            text = subprocess.run([machine.program("touch_flush"), str(options.activities)], env={**os.environ, "DATABASE_URL": environment.url},
                                   check=True, stdout=subprocess.PIPE, text=True).stdout
             done = json.loads(text)
             updated, hot = (now - was for now, was in zip(counts(), before))
@@ -28,6 +28,6 @@ def run(options):
             found.append(dict(rate=updated / done["seconds"], hot=hot / updated, hot_within_hour=hot / may_be_hot))
             machine.say(f"round {number + 1} of {options.rounds}: {found[-1]['rate']:,.0f} updates/s, {hot:,} of {updated:,} HOT, "
                         f"{done['crossed']:,} moved to the next hour of the purge index")
-        save("touch", dict(machine=machine.described(ground.postgres), sessions=options.sessions, activities=options.activities,
+        save("touch", dict(machine=machine.described(environment.postgres), sessions=options.sessions, activities=options.activities,
                            rounds=options.rounds, rate=statistics.median(each["rate"] for each in found),
                            hot=min(each["hot"] for each in found), hot_within_hour=min(each["hot_within_hour"] for each in found)))

@@ -37,8 +37,8 @@ pub async fn find_previous_sign_in(
          ORDER BY occurred_at DESC
          LIMIT 1
         "#,
-        user.uuid(),
-        current.uuid(),
+        user as UserId,
+        current as SessionId,
     )
     .fetch_optional(pool)
     .await
@@ -54,11 +54,11 @@ pub struct Entry {
     /// What.
     pub event: String,
     /// Whom it concerns.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// Their address, while there is an account.
     pub email: Option<String>,
     /// Which session it concerns.
-    pub session_id: Option<Uuid>,
+    pub session_id: Option<SessionId>,
     /// `user`, `operator` or `system`.
     pub actor: String,
     /// From where.
@@ -86,9 +86,9 @@ pub async fn list_for_user(
         SELECT id,
                occurred_at,
                event,
-               user_id,
+               user_id AS "user_id: UserId",
                NULL::text AS email,
-               session_id,
+               session_id AS "session_id: SessionId",
                actor,
                host(ip_address) AS ip_address,
                user_agent,
@@ -102,7 +102,7 @@ pub async fn list_for_user(
          ORDER BY occurred_at DESC, id DESC
          LIMIT $3
         "#,
-        user.uuid(),
+        user as UserId,
         before,
         limit,
     )
@@ -129,9 +129,9 @@ pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Ve
         SELECT e.id,
                e.occurred_at,
                e.event,
-               e.user_id,
+               e.user_id AS "user_id: UserId",
                u.email AS "email?",
-               e.session_id,
+               e.session_id AS "session_id: SessionId",
                e.actor,
                host(e.ip_address) AS ip_address,
                e.user_agent,
@@ -146,7 +146,7 @@ pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Ve
          ORDER BY e.occurred_at DESC, e.id DESC
          LIMIT $4
         "#,
-        filter.user.map(UserId::uuid),
+        filter.user as Option<UserId>,
         filter.event,
         filter.seconds,
         limit,

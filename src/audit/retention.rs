@@ -10,7 +10,7 @@ use crate::id::UserId;
 /// Takes address, browser and session from the events of a person whose account is gone, in the transaction that
 /// deletes it.
 pub async fn anonymize(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
-    sqlx::query_scalar!("SELECT audit_events_anonymize($1)", user.uuid())
+    sqlx::query_scalar!("SELECT audit_events_anonymize($1)", user as UserId)
         .fetch_one(connection)
         .await?;
     Ok(())

@@ -4,7 +4,6 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::origin::{Actor, Origin};
 use crate::id::{SessionId, UserId};
@@ -33,8 +32,8 @@ pub async fn record(connection: &mut PgConnection, event: Event<'_>) -> sqlx::Re
         VALUES ($1, $2, $3, $4, CAST($5::text AS inet), $6, $7, $8)
         "#,
         event.name,
-        event.user.map(UserId::uuid),
-        event.session.map(SessionId::uuid),
+        event.user as Option<UserId>,
+        event.session as Option<SessionId>,
         event.origin.actor.as_str(),
         event.origin.ip_address.map(|address| address.to_string()),
         event.origin.user_agent,
@@ -53,8 +52,8 @@ pub async fn record_many(
     people: &[(UserId, Value)],
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    let (ids, details): (Vec<Uuid>, Vec<&Value>) =
-        people.iter().map(|(user, details)| (user.uuid(), details)).unzip();
+    let (ids, details): (Vec<UserId>, Vec<&Value>) =
+        people.iter().map(|(user, details)| (*user, details)).unzip();
     sqlx::query!(
         r#"
         INSERT INTO audit_events
@@ -67,7 +66,7 @@ pub async fn record_many(
         origin.ip_address.map(|address| address.to_string()),
         origin.user_agent,
         origin.request_id,
-        &ids,
+        &ids as &[UserId],
         &details as &[&Value],
     )
     .execute(connection)
@@ -93,8 +92,8 @@ pub async fn record_expired(
     lapses: &[Expiry],
     details: Value,
 ) -> sqlx::Result<()> {
-    let users: Vec<Uuid> = lapses.iter().map(|lapse| lapse.user.uuid()).collect();
-    let sessions: Vec<Uuid> = lapses.iter().map(|lapse| lapse.session.uuid()).collect();
+    let users: Vec<UserId> = lapses.iter().map(|lapse| lapse.user).collect();
+    let sessions: Vec<SessionId> = lapses.iter().map(|lapse| lapse.session).collect();
     let times: Vec<OffsetDateTime> = lapses.iter().map(|lapse| lapse.at).collect();
     sqlx::query!(
         r#"
@@ -107,8 +106,8 @@ pub async fn record_expired(
         Actor::System.as_str(),
         details,
         &times,
-        &users,
-        &sessions,
+        &users as &[UserId],
+        &sessions as &[SessionId],
     )
     .execute(connection)
     .await?;

@@ -48,10 +48,10 @@ pub async fn first_factor(
         origin: origin(request),
         password_changed_at: user.password_changed_at,
         on_new_device: !known_device::is_known(request, app, &user),
-        verified_account: Some((user.email.clone(), user.role.clone())),
+        verified_account: Some((user.email.clone(), user.role)),
     };
     let former = cookie_guard::secret(request).map(|secret| secret.digest());
-    let (store, id) = (app.sessions.clone(), user.id());
+    let (store, id) = (app.sessions.clone(), user.id);
     let created = db::transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move { store.create(connection, id, new_session, former).await })
     })

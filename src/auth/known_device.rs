@@ -53,7 +53,7 @@ impl Entry {
     }
 
     fn is_of(&self, user: &User) -> bool {
-        self.device.user == user.id() && self.password_of == password_of(user.password_changed_at)
+        self.device.user == user.id && self.password_of == password_of(user.password_changed_at)
     }
 
     fn to_bytes(self) -> [u8; ENTRY] {

@@ -32,7 +32,7 @@ pub(super) async fn run(database: &Database, arguments: Audit) -> anyhow::Result
             // Not looked up, because the audit log of a deleted account is kept.
             Ok(id) => Some(id),
             Err(_) => match user::find(database, &Who { who: who.clone() }).await? {
-                Some(found) => Some(found.id()),
+                Some(found) => Some(found.id),
                 None => return Ok(ExitStatus::NothingFound),
             },
         },

@@ -33,7 +33,7 @@ async fn list(
         None => None,
         Some(who) => match user::find(database, &Who { who }).await? {
             None => return Ok(ExitStatus::NothingFound),
-            found => found.map(|user| user.id()),
+            found => found.map(|user| user.id),
         },
     };
     let entries = list::live(&database.pool, user, limit).await?;
@@ -96,7 +96,7 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitSta
     let Some(user) = user::find(database, &Who { who }).await? else {
         return Ok(ExitStatus::NothingFound);
     };
-    let id = user.id();
+    let id = user.id;
     let revoked = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
         Box::pin(async move {
             revoke::others(connection, id, None, Cause::Revoked, &Origin::operator()).await

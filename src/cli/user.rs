@@ -13,13 +13,14 @@ use crate::config::Config;
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::id::UserId;
+use crate::role::Role;
 use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
 use crate::user::email::address::EmailAddress;
 use crate::user::password::change::set_by_operator;
 use crate::user::password::hasher::{Hasher, PasswordHash};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
-use crate::user::users::{self, Inserted, Role};
+use crate::user::users::{self, Inserted};
 use crate::user::{User, deletion, rate_limit};
 use crate::web::relative_time;
 
@@ -73,7 +74,7 @@ async fn create(
         users::insert(&database.pool, address, display_name, role, hash, Origin::operator())
             .await?;
     match inserted {
-        Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id())),
+        Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
         Inserted::EmailTaken => bail!("an account with the email {email} already exists"),
     }
     Ok(ExitStatus::Done)
@@ -92,7 +93,7 @@ async fn list(database: &Database, limit: i64, json: bool) -> anyhow::Result<Exi
             [
                 user.email.clone(),
                 user.display_name.clone(),
-                user.role.clone(),
+                user.role.as_str().to_owned(),
                 state(user).to_owned(),
                 relative_time::relative(user.created_at, now),
             ]
@@ -104,7 +105,7 @@ async fn list(database: &Database, limit: i64, json: bool) -> anyhow::Result<Exi
 
 async fn show(database: &Database, who: &Who, json: bool) -> anyhow::Result<ExitStatus> {
     let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
-    let sessions = list::count_for_user(&database.pool, user.id()).await?;
+    let sessions = list::count_for_user(&database.pool, user.id).await?;
     if json {
         let mut data = data(&user);
         data["sessions"] = json!(sessions);
@@ -116,7 +117,7 @@ async fn show(database: &Database, who: &Who, json: bool) -> anyhow::Result<Exit
         ("ID", user.id.to_string()),
         ("Email", user.email.clone()),
         ("Name", user.display_name.clone()),
-        ("Role", user.role.clone()),
+        ("Role", user.role.as_str().to_owned()),
         ("State", state(&user).to_owned()),
         ("Created", relative_time::exact(user.created_at)),
         ("Password", format!("changed {changed}")),
@@ -134,7 +135,7 @@ async fn set_disabled(
 ) -> anyhow::Result<ExitStatus> {
     let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
     let changed =
-        users::set_disabled(&database.pool, user.id(), disabled, Origin::operator()).await?;
+        users::set_disabled(&database.pool, user.id, disabled, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
     let result = match (disabled, changed) {
         (true, true) => "is disabled and was signed out everywhere",
@@ -160,7 +161,7 @@ async fn delete(
     }
     let pool = &database.pool;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    let deleted = deletion::delete_now(pool, &sealer, user.id(), Origin::operator()).await?;
+    let deleted = deletion::delete_now(pool, &sealer, user.id, Origin::operator()).await?;
     await_invalidation(pool, None).await;
     let result = if deleted { "was deleted" } else { "was already deleted" };
     out::line(&format!("{} {result}.", user.email));
@@ -175,7 +176,7 @@ async fn set_password(
     let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
     let hash = ask_password(config, &user.email, &user.display_name).await?;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    set_by_operator(&database.pool, sealer, user.id(), hash, Origin::operator()).await?;
+    set_by_operator(&database.pool, sealer, user.id, hash, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
     out::line(&format!("{} has a new password and was signed out everywhere.", user.email));
     Ok(ExitStatus::Done)
@@ -191,7 +192,7 @@ async fn unlock(database: &Database, who: &Who) -> anyhow::Result<ExitStatus> {
 
 async fn set_role(database: &Database, who: &Who, role: Role) -> anyhow::Result<ExitStatus> {
     let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
-    let changed = users::set_role(&database.pool, user.id(), role, Origin::operator()).await?;
+    let changed = users::set_role(&database.pool, user.id, role, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
     let role = role.as_str();
     out::line(&match changed {

@@ -37,7 +37,7 @@ pub async fn enqueue(
         "#,
         id,
         message.kind(),
-        user.map(UserId::uuid),
+        user as Option<UserId>,
         recipient,
         sealer.seal(&purpose(id), &plain),
     )
@@ -58,7 +58,7 @@ pub async fn delete_for_user(
          WHERE user_id = $1
             OR lower(recipient) = lower($2)
         "#,
-        user.uuid(),
+        user as UserId,
         recipient,
     )
     .execute(connection)

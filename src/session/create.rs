@@ -12,6 +12,7 @@ use crate::audit::{self, Event};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::id::{SessionId, UserId};
+use crate::role::Role;
 
 /// A session that was inserted.
 pub(super) struct Inserted {
@@ -61,8 +62,8 @@ pub(super) async fn insert(
                 now() + make_interval(secs => $11))
         "#,
         digest.as_bytes(),
-        id.uuid(),
-        user.map(UserId::uuid),
+        id as SessionId,
+        user as Option<UserId>,
         rest,
         new_session.remembered,
         &new_session.auth_methods,
@@ -111,10 +112,10 @@ async fn is_as_proven(
                END
            FOR SHARE
         "#,
-        user.uuid(),
+        user as UserId,
         new_session.password_changed_at,
         email,
-        role,
+        role as Option<Role>,
     )
     .fetch_optional(connection)
     .await?;

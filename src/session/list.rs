@@ -2,17 +2,16 @@
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 
 /// A live session as lists show it.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Public id.
-    pub id: Uuid,
+    pub id: SessionId,
     /// Whose; `None` before sign-in.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// Their address.
     pub email: Option<String>,
     /// When it began.
@@ -41,8 +40,8 @@ pub async fn live(pool: &PgPool, user: Option<UserId>, limit: i64) -> sqlx::Resu
     sqlx::query_as!(
         Entry,
         r#"
-        SELECT s.id,
-               s.user_id,
+        SELECT s.id AS "id: SessionId",
+               s.user_id AS "user_id: UserId",
                u.email AS "email?",
                s.created_at,
                s.last_seen_at,
@@ -59,7 +58,7 @@ pub async fn live(pool: &PgPool, user: Option<UserId>, limit: i64) -> sqlx::Resu
          ORDER BY s.last_seen_at DESC, s.id
          LIMIT $2
         "#,
-        user.map(UserId::uuid),
+        user as Option<UserId>,
         limit,
     )
     .fetch_all(pool)
@@ -70,7 +69,7 @@ pub async fn live(pool: &PgPool, user: Option<UserId>, limit: i64) -> sqlx::Resu
 pub async fn count_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM sessions WHERE user_id = $1 AND expires_at > now()"#,
-        user.uuid(),
+        user as UserId,
     )
     .fetch_one(pool)
     .await

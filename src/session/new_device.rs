@@ -25,7 +25,7 @@ pub(super) async fn tell(
            AND (EXISTS (SELECT FROM audit_events WHERE user_id = $1 AND event = 'signed_in')
                 OR EXISTS (SELECT FROM sessions WHERE user_id = $1))
         "#,
-        user.uuid(),
+        user as UserId,
     )
     .fetch_optional(&mut *connection)
     .await?;

@@ -144,8 +144,8 @@ impl Requester {
                AND u.disabled_at IS NULL
                FOR NO KEY UPDATE OF s
             "#,
-            self.session.uuid(),
-            self.user.uuid(),
+            self.session as SessionId,
+            self.user as UserId,
             self.token_digest.as_ref().map(|digest| &digest.as_bytes()[..]),
         )
         .execute(connection)
@@ -167,8 +167,8 @@ impl Requester {
                       AND s.expires_at > clock_timestamp()
                       AND u.disabled_at IS NULL) AS "live!"
             "#,
-            self.session.uuid(),
-            self.user.uuid(),
+            self.session as SessionId,
+            self.user as UserId,
             self.token_digest.as_ref().map(|digest| &digest.as_bytes()[..]),
         )
         .fetch_one(at)
@@ -178,7 +178,7 @@ impl Requester {
 
 /// Locks the row of `user`, if there is one.
 pub(super) async fn lock_user(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
-    sqlx::query!("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user.uuid())
+    sqlx::query!("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user as UserId)
         .execute(connection)
         .await?;
     Ok(())

@@ -3,7 +3,6 @@
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 use super::requester::{self, Requester};
 use crate::audit::{self, Event, Origin};
@@ -80,9 +79,9 @@ impl Cause {
 #[derive(Debug)]
 pub struct Ended {
     /// Which.
-    pub id: Uuid,
+    pub id: SessionId,
     /// Whose.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// With what it was begun.
     pub user_agent: Option<String>,
 }
@@ -101,10 +100,10 @@ pub async fn one(
         DELETE FROM sessions
          WHERE id = $1
            AND user_id = $2
-        RETURNING id, user_id, user_agent
+        RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
         "#,
-        session.uuid(),
-        requester.user.uuid(),
+        session as SessionId,
+        requester.user as UserId,
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -142,10 +141,10 @@ pub async fn selected(
                     WHEN remembered THEN $4
                     ELSE $5
                END
-        RETURNING id, user_id, user_agent
+        RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
         "#,
-        user.uuid(),
-        current.map(SessionId::uuid),
+        user as UserId,
+        current as Option<SessionId>,
         which.current,
         which.remembered,
         which.others,
@@ -171,10 +170,10 @@ pub async fn others(
         DELETE FROM sessions
          WHERE user_id = $1
            AND id IS DISTINCT FROM $2
-        RETURNING id, user_id, user_agent
+        RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
         "#,
-        user.uuid(),
-        keep.map(SessionId::uuid),
+        user as UserId,
+        keep as Option<SessionId>,
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -190,8 +189,8 @@ pub async fn any(
 ) -> sqlx::Result<bool> {
     let ended = sqlx::query_as!(
         Ended,
-        "DELETE FROM sessions WHERE id = $1 RETURNING id, user_id, user_agent",
-        session.uuid(),
+        r#"DELETE FROM sessions WHERE id = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
+        session as SessionId,
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -234,7 +233,7 @@ pub async fn rotate(
          WHERE id = $1
            AND expires_at > now()
         "#,
-        session.uuid(),
+        session as SessionId,
         digest.as_bytes(),
         is_proof,
     )
@@ -249,7 +248,7 @@ pub(super) async fn replaced(pool: &PgPool, digest: Digest) -> sqlx::Result<()> 
         Box::pin(async move {
             let ended = sqlx::query_as!(
                 Ended,
-                "DELETE FROM sessions WHERE token_digest = $1 RETURNING id, user_id, user_agent",
+                r#"DELETE FROM sessions WHERE token_digest = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
                 digest.as_bytes(),
             )
             .fetch_all(&mut *connection)
@@ -269,7 +268,7 @@ pub(super) async fn replaced_by_sign_in(
 ) -> sqlx::Result<bool> {
     let ended = sqlx::query_as!(
         Ended,
-        "DELETE FROM sessions WHERE token_digest = $1 RETURNING id, user_id, user_agent",
+        r#"DELETE FROM sessions WHERE token_digest = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
         former.as_bytes(),
     )
     .fetch_all(&mut *connection)
@@ -289,8 +288,8 @@ async fn record(
             connection,
             Event {
                 name: "session_ended",
-                user: session.user_id.map(UserId::from),
-                session: Some(SessionId::from(session.id)),
+                user: session.user_id,
+                session: Some(session.id),
                 origin,
                 details: json!({ "cause": cause.as_str() }),
             },

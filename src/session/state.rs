@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use super::cache::clock::MonotonicInstant;
 use crate::audit::Origin;
 use crate::id::{SessionId, UserId};
+use crate::role::Role;
 
 /// Where actix-identity keeps the id of who is signed in (its default).
 const IDENTITY: &str = "actix_identity.user_id";
@@ -99,9 +100,9 @@ pub struct Account {
     /// What pages call this person.
     #[serde(rename = "n")]
     pub display_name: String,
-    /// `user` or `admin`.
+    /// What the user may do.
     #[serde(rename = "r")]
-    pub role: String,
+    pub role: Role,
 }
 
 /// What a sign-in wants of the session that it begins.
@@ -123,7 +124,7 @@ pub struct NewSession {
     /// `users.email` and `users.role` as they were then: a change of address or role overtakes it too. With it,
     /// `password_changed_at: None` means that there was no date, not that it is not compared.
     #[serde(default)]
-    pub verified_account: Option<(String, String)>,
+    pub verified_account: Option<(String, Role)>,
 }
 
 /// What the store was given to save as a new session.

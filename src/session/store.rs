@@ -31,7 +31,7 @@ use super::timeouts::Timeouts;
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
-use crate::id::{SessionId, UserId};
+use crate::id::UserId;
 
 /// Why the session of a sign-in that a host application announced with [`NewSession`] was not saved.
 #[derive(Debug, thiserror::Error)]
@@ -204,16 +204,16 @@ impl PgSessionStore {
     ) -> Result<HashMap<String, String>, LoadError> {
         let user = match (row.user_id, &row.email, &row.display_name, &row.role) {
             (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Account {
-                id: UserId::from(id),
+                id,
                 email: email.clone(),
                 display_name: display_name.clone(),
-                role: role.clone(),
+                role: *role,
             })),
             _ => None,
         };
         let stripe = user.as_ref().map(|user| user_stripe(user.id));
         let facts = SessionRow {
-            id: SessionId::from(row.id),
+            id: row.id,
             remembered: row.remembered,
             created_at: row.created_at,
             authenticated_at: row.authenticated_at,

@@ -4,7 +4,6 @@
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, Origin};
@@ -37,7 +36,7 @@ pub async fn request(
                    AND deletion_due_at IS NULL
                 RETURNING email, display_name, deletion_due_at AS "due_at!"
                 "#,
-                user.uuid(),
+                user as UserId,
                 GRACE_DAYS,
             )
             .fetch_optional(&mut *connection)
@@ -47,7 +46,7 @@ pub async fn request(
                 None => {
                     let due_at = sqlx::query_scalar!(
                         r#"SELECT deletion_due_at AS "due_at!" FROM users WHERE id = $1"#,
-                        user.uuid()
+                        user as UserId,
                     );
                     due_at.fetch_one(&mut *connection).await?
                 }
@@ -132,7 +131,7 @@ async fn keep(
            AND ($2::timestamptz IS NULL OR deletion_due_at >= $2 + make_interval(days => $3))
         RETURNING email, display_name
         "#,
-        user.uuid(),
+        user as UserId,
         since,
         GRACE_DAYS,
     )
@@ -160,7 +159,7 @@ pub async fn delete_now(
             let found = sqlx::query_as!(
                 ScheduledDeletion,
                 "SELECT id, email, email_canonical, display_name FROM users WHERE id = $1 FOR UPDATE",
-                user.uuid(),
+                user as UserId,
             )
             .fetch_optional(&mut *connection)
             .await?;
@@ -183,7 +182,7 @@ pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Opt
             let found = sqlx::query_as!(
                 ScheduledDeletion,
                 r#"
-                SELECT id, email, email_canonical, display_name
+                SELECT id AS "id: UserId", email, email_canonical, display_name
                   FROM users
                  WHERE deletion_due_at <= now()
                  ORDER BY deletion_due_at
@@ -194,7 +193,7 @@ pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Opt
             .fetch_optional(&mut *connection)
             .await?;
             let Some(leaving) = found else { return Ok(None) };
-            let user = UserId::from(leaving.id);
+            let user = leaving.id;
             erase(connection, &sealer, leaving, &Origin::system()).await?;
             Ok(Some(user))
         })
@@ -204,7 +203,7 @@ pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Opt
 
 /// Somebody whose row is locked and about to go.
 struct ScheduledDeletion {
-    id: Uuid,
+    id: UserId,
     email: String,
     email_canonical: String,
     display_name: String,
@@ -218,7 +217,7 @@ async fn erase(
     leaving: ScheduledDeletion,
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    let user = UserId::from(leaving.id);
+    let user = leaving.id;
     session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
     outbox::delete_for_user(connection, user, &leaving.email).await?;
     for statement in [
@@ -230,7 +229,7 @@ async fn erase(
             "DELETE FROM recovery_requests WHERE email_canonical = $1",
             leaving.email_canonical
         ),
-        sqlx::query!("DELETE FROM users WHERE id = $1", leaving.id),
+        sqlx::query!("DELETE FROM users WHERE id = $1", leaving.id as UserId),
     ] {
         statement.execute(&mut *connection).await?;
     }

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 
 use crate::audit::{self, Event};
 use crate::db;
+use crate::id::{SessionId, UserId};
 use crate::session::{Requester, SessionEnded};
 
 /// A little less than the longest page.
@@ -70,7 +71,7 @@ async fn gather(pool: &PgPool, requester: Requester) -> sqlx::Result<Result<Valu
                   FROM users
                  WHERE id = $1
                 "#,
-                user.uuid(),
+                user as UserId,
             )
             .fetch_optional(&mut *connection)
             .await?;
@@ -94,8 +95,8 @@ async fn gather(pool: &PgPool, requester: Requester) -> sqlx::Result<Result<Valu
                  WHERE user_id = $1
                  ORDER BY created_at
                 "#,
-                user.uuid(),
-                current.uuid(),
+                user as UserId,
+                current as SessionId,
             )
             .fetch_all(&mut *connection)
             .await?;
@@ -114,7 +115,7 @@ async fn gather(pool: &PgPool, requester: Requester) -> sqlx::Result<Result<Valu
                  WHERE user_id = $1
                  ORDER BY occurred_at, id
                 "#,
-                user.uuid(),
+                user as UserId,
             )
             .fetch_all(&mut *connection)
             .await?;
@@ -131,7 +132,7 @@ async fn gather(pool: &PgPool, requester: Requester) -> sqlx::Result<Result<Valu
                     OR lower(recipient) = lower($2)
                  ORDER BY created_at, id
                 "#,
-                user.uuid(),
+                user as UserId,
                 found.account["email"].as_str().unwrap_or_default(),
             )
             .fetch_all(&mut *connection)
@@ -147,7 +148,7 @@ async fn gather(pool: &PgPool, requester: Requester) -> sqlx::Result<Result<Valu
                  WHERE user_id = $1
                  ORDER BY created_at
                 "#,
-                user.uuid(),
+                user as UserId,
             )
             .fetch_all(&mut *connection)
             .await?;

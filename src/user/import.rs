@@ -11,10 +11,10 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::display_name::DisplayName;
 use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
-use super::users::Role;
 use crate::audit::{self, Origin};
 use crate::db;
 use crate::id::UserId;
+use crate::role::Role;
 
 /// Whether something holds, and since when, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub async fn insert_many(
     newcomers: Vec<ImportRow>,
     origin: Origin,
 ) -> sqlx::Result<Vec<bool>> {
-    let ids: Vec<Uuid> = newcomers.iter().map(|one| id_of(one.created_at)).collect();
+    let ids: Vec<UserId> = newcomers.iter().map(|one| id_of(one.created_at)).collect();
     let asked = ids.clone();
     let made = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
@@ -85,7 +85,7 @@ pub async fn insert_many(
                 newcomers.iter().map(of).collect::<Vec<_>>()
             };
             let flags = |of: fn(&ImportRow) -> bool| newcomers.iter().map(of).collect::<Vec<_>>();
-            let inserted: Vec<Uuid> = sqlx::query_scalar!(
+            let inserted: Vec<UserId> = sqlx::query_scalar!(
                 r#"
                 INSERT INTO users
                        (id, email, email_canonical, display_name, role, password_hash, created_at,
@@ -101,9 +101,9 @@ pub async fn insert_many(
                        AS newcomer (id, email, canonical, name, role, hash, created, changed,
                                     is_verified, verified, is_disabled, disabled, deletion_due)
                     ON CONFLICT ON CONSTRAINT users_email_canonical_key DO NOTHING
-                RETURNING id
+                RETURNING id AS "id: UserId"
                 "#,
-                &ids,
+                &ids as &[UserId],
                 &emails as &[&str],
                 &canonical as &[&str],
                 &names as &[&str],
@@ -119,14 +119,14 @@ pub async fn insert_many(
             )
             .fetch_all(&mut *connection)
             .await?;
-            let made: HashSet<Uuid> = inserted.into_iter().collect();
+            let made: HashSet<UserId> = inserted.into_iter().collect();
             let events: Vec<_> = ids
                 .iter()
                 .zip(&newcomers)
                 .filter(|(id, _)| made.contains(id))
                 .map(|(id, one)| {
                     let password = one.password_hash.as_ref().map(PasswordHash::family);
-                    (UserId::from(*id), json!({ "role": one.role.as_str(), "password": password }))
+                    (*id, json!({ "role": one.role.as_str(), "password": password }))
                 })
                 .collect();
             audit::record_many(connection, "imported", &events, &origin).await?;
@@ -151,12 +151,12 @@ pub async fn are_there(pool: &PgPool, emails: &[&EmailAddress]) -> sqlx::Result<
 }
 
 /// Sorts by the moment of registration, as ids of users do.
-fn id_of(created_at: Option<OffsetDateTime>) -> Uuid {
+fn id_of(created_at: Option<OffsetDateTime>) -> UserId {
     let seconds = created_at.and_then(|then| u64::try_from(then.unix_timestamp()).ok());
     match (seconds, created_at) {
         (Some(seconds), Some(then)) => {
-            Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, then.nanosecond()))
+            Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, then.nanosecond())).into()
         }
-        _ => UserId::generate().uuid(),
+        _ => UserId::generate(),
     }
 }

@@ -13,5 +13,6 @@ pub mod session_rules;
 pub mod sign_up;
 pub mod users;
 
+pub use crate::role::Role;
 pub use password::verify::{Authentication, authenticate};
-pub use users::{Role, User};
+pub use users::User;

@@ -224,7 +224,7 @@ pub async fn apply(
                                         ELSE $3::text[]
                                    END)
             "#,
-            user.uuid(),
+            user as UserId,
             &own,
             &elsewhere,
         )

@@ -3,7 +3,6 @@
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::display_name::DisplayName;
 use super::email::address::EmailAddress;
@@ -12,38 +11,33 @@ use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, Origin};
 use crate::db;
 use crate::id::UserId;
+use crate::role::Role;
 use crate::session::{Requester, SessionEnded};
 
-/// What somebody may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Their own account.
-    User,
-    /// The operator pages too.
-    Admin,
-}
-
-impl Role {
-    /// As `users.role` spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::User => "user",
-            Role::Admin => "admin",
-        }
-    }
+/// Selects rows of `users` as [`User`]: the one list of their columns.
+macro_rules! select_users {
+    ($condition:tt, $($arguments:tt)*) => {
+        sqlx::query_as!(
+            User,
+            r#"SELECT id AS "id: UserId", email, display_name, role AS "role: Role", password_hash,
+                      password_changed_at, created_at, disabled_at, email_verified_at, deletion_due_at
+                 FROM users "# + $condition,
+            $($arguments)*
+        )
+    };
 }
 
 /// A row of `users`.
 #[derive(Clone)]
 pub struct User {
-    /// Who.
-    pub id: Uuid,
+    /// The id of the account.
+    pub id: UserId,
     /// The address as typed.
     pub email: String,
     /// What pages call this person.
     pub display_name: String,
-    /// `user` or `admin`.
-    pub role: String,
+    /// What the user may do.
+    pub role: Role,
     /// PHC string; never shown, never logged.
     pub password_hash: Option<String>,
     /// When the password was last chosen.
@@ -56,13 +50,6 @@ pub struct User {
     pub email_verified_at: Option<OffsetDateTime>,
     /// The account is deleted from then on.
     pub deletion_due_at: Option<OffsetDateTime>,
-}
-
-impl User {
-    /// Who.
-    pub fn id(&self) -> UserId {
-        UserId::from(self.id)
-    }
 }
 
 impl std::fmt::Debug for User {
@@ -131,14 +118,14 @@ pub(super) async fn insert_in(
                 email_verified_at)
         VALUES ($1, $2, $3, $4, $5, $6, now(), CASE WHEN $7 THEN now() END)
             ON CONFLICT (email_canonical) DO NOTHING
-        RETURNING id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
-                  email_verified_at, deletion_due_at
+        RETURNING id AS "id: UserId", email, display_name, role AS "role: Role", password_hash,
+                  password_changed_at, created_at, disabled_at, email_verified_at, deletion_due_at
         "#,
-        id.uuid(),
+        id as UserId,
         new.email,
         new.email_canonical,
         new.display_name,
-        new.role.as_str(),
+        new.role as Role,
         new.password_hash,
         new.is_verified,
     )
@@ -152,70 +139,24 @@ pub(super) async fn insert_in(
 
 /// The account of an address.
 pub async fn find_by_email(pool: &PgPool, email: &EmailAddress) -> sqlx::Result<Option<User>> {
-    sqlx::query_as!(
-        User,
-        r#"
-        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
-               email_verified_at, deletion_due_at
-          FROM users
-         WHERE email_canonical = $1
-        "#,
-        email.canonical(),
-    )
-    .fetch_optional(pool)
-    .await
+    select_users!("WHERE email_canonical = $1", email.canonical()).fetch_optional(pool).await
 }
 
 /// The account of an id.
 pub async fn find(pool: &PgPool, id: UserId) -> sqlx::Result<Option<User>> {
-    sqlx::query_as!(
-        User,
-        r#"
-        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
-               email_verified_at, deletion_due_at
-          FROM users
-         WHERE id = $1
-        "#,
-        id.uuid(),
-    )
-    .fetch_optional(pool)
-    .await
+    select_users!("WHERE id = $1", id as UserId,).fetch_optional(pool).await
 }
 
 /// Accounts, newest first.
 pub async fn list(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<User>> {
-    sqlx::query_as!(
-        User,
-        r#"
-        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
-               email_verified_at, deletion_due_at
-          FROM users
-         ORDER BY id DESC
-         LIMIT $1
-        "#,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
+    select_users!("ORDER BY id DESC LIMIT $1", limit).fetch_all(pool).await
 }
 
 /// Accounts in the order of their ids, those that come after `after`.
-pub async fn list_after(pool: &PgPool, after: Uuid, limit: i64) -> sqlx::Result<Vec<User>> {
-    sqlx::query_as!(
-        User,
-        r#"
-        SELECT id, email, display_name, role, password_hash, password_changed_at, created_at, disabled_at,
-               email_verified_at, deletion_due_at
-          FROM users
-         WHERE id > $1
-         ORDER BY id
-         LIMIT $2
-        "#,
-        after,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
+pub async fn list_after(pool: &PgPool, after: UserId, limit: i64) -> sqlx::Result<Vec<User>> {
+    select_users!("WHERE id > $1 ORDER BY id LIMIT $2", after as UserId, limit)
+        .fetch_all(pool)
+        .await
 }
 
 /// Changes the display name of the user who requests it.
@@ -229,7 +170,7 @@ pub async fn set_display_name(
         Box::pin(async move {
             sqlx::query!(
                 "UPDATE users SET display_name = $2 WHERE id = $1",
-                user.uuid(),
+                user as UserId,
                 display_name.as_str(),
             )
             .execute(connection)
@@ -256,7 +197,7 @@ pub async fn set_disabled(
                  WHERE id = $1
                    AND (disabled_at IS NULL) = $2
                 "#,
-                id.uuid(),
+                id as UserId,
                 disabled,
             )
             .execute(&mut *connection)
@@ -282,8 +223,8 @@ pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> 
         Box::pin(async move {
             let changed = sqlx::query!(
                 "UPDATE users SET role = $2 WHERE id = $1 AND role <> $2",
-                id.uuid(),
-                role.as_str(),
+                id as UserId,
+                role as Role,
             )
             .execute(&mut *connection)
             .await?;

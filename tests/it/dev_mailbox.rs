@@ -38,7 +38,7 @@ fn the_dev_mailbox_shows_mail_with_clickable_links_without_a_mail_server() {
 #[test]
 fn the_dev_mailbox_does_not_exist_with_a_mail_server_or_a_public_url() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let nowhere = Server::start(&database, &[]).browser().get("/nowhere");
     for server in [
         mailing(&database, &smtp, &[]),

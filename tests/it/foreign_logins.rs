@@ -47,7 +47,7 @@ fn a_forged_barrier_request_is_confirmed_by_no_server() {
     for (round, number) in
         [i64::MAX, 1_000_000, database.db_count(requested) + 1].iter().enumerate()
     {
-        cluster.trusted();
+        cluster.until_live();
         role.notify(database, &[format!("ask:{number}"), format!("ask:{number}")]);
         // Servers process notifications in order.
         role.notify(database, &["all".to_owned()]);
@@ -99,7 +99,7 @@ fn notifications_from_another_role_renew_no_lease_and_break_no_server() {
     messages.extend((0..50).map(|number| format!("beat:{id}:{number}")));
     messages.push(format!("sessions:{}", ["abcd"; 1500].join(",")));
     role.notify(database, &messages);
-    cluster.trusted();
+    cluster.until_live();
     assert!(browser.is_signed_in());
     assert!(cluster.servers.iter().all(|server| !server.log().contains("panicked")));
 
@@ -130,7 +130,7 @@ fn notifications_from_another_role_renew_no_lease_and_break_no_server() {
         assert!(!ready.contains("trusted"), "{ready}");
     }
     lock.rollback();
-    cluster.trusted();
+    cluster.until_live();
 }
 
 #[test]

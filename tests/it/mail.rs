@@ -59,7 +59,7 @@ pub fn frontdesk(
 
 #[test]
 fn mail_is_sent_over_starttls_and_tls_authenticated_and_its_content_is_deleted() {
-    for tls in [Tls::StartTls, Tls::Implicit] {
+    for tls in [Tls::Upgraded, Tls::Implicit] {
         let database = Database::new();
         let smtp = Smtp::start(tls);
         let url = smtp.settings()[0].1.replace("://", "://desk:p%40ss%3Aword%2F@");
@@ -111,7 +111,7 @@ fn mail_is_sent_over_starttls_and_tls_authenticated_and_its_content_is_deleted()
 #[test]
 fn a_mail_is_sent_if_and_only_if_its_transaction_was_committed() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let _server = mailing(&database, &smtp, &[]);
     database.runtime.block_on(async {
         let mut connection = database.pool.acquire().await.unwrap();
@@ -131,9 +131,9 @@ fn a_mail_is_sent_if_and_only_if_its_transaction_was_committed() {
 #[test]
 fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let _server = mailing(&database, &smtp, &[]);
-    let name = "Ada\r\nBcc: eve@example.com\r\n\r\n{{7*7}} {% raw %} <script>";
+    let name = "Ada\r\nBcc: eve@example.com\r\n\r\n{{1234567*7}} {% raw %} <script>";
     // No page would store this name, but the mail code must handle hostile input anyway.
     let name = name.replace("eve@example.com", "eve");
     database.db_enqueue("ada@example.com", &changed(&name));
@@ -151,14 +151,14 @@ fn user_input_is_injected_into_no_mail_header_and_never_parsed_as_a_template() {
     let (head, body) = received[0].content.split_once("\r\n\r\n").unwrap();
     assert!(!head.contains("Bcc") && !head.contains("eve"), "{head}");
     assert_eq!(head.matches("\r\nTo: ").count() + usize::from(head.starts_with("To: ")), 1);
-    assert!(body.contains("Hello Ada Bcc: eve {{7*7}} {% raw %} <script>,"), "{body}");
-    assert!(!body.contains("49") && body.contains("&lt;script&gt;"), "{body}");
+    assert!(body.contains("Hello Ada Bcc: eve {{1234567*7}} {% raw %} <script>,"), "{body}");
+    assert!(!body.contains("8641969") && body.contains("&lt;script&gt;"), "{body}");
 }
 
 #[test]
 fn two_servers_share_two_hundred_mails_and_send_each_once() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let servers = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
     for number in 0..200 {
         database.db_enqueue(&format!("user{number}@example.com"), &changed("Ada"));
@@ -198,7 +198,7 @@ fn a_mail_folder_gets_one_eml_file_per_mail_readable_only_by_its_owner() {
 #[test]
 fn operators_list_mail_without_its_content_and_retry_failed_mail() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
     database.db_enqueue("bob@example.com", &reset("Bob"));
@@ -233,7 +233,7 @@ fn operators_list_mail_without_its_content_and_retry_failed_mail() {
 #[test]
 fn the_doctor_command_and_the_metrics_report_mail_problems() {
     let database = Database::new();
-    let good = Smtp::start(Tls::StartTls);
+    let good = Smtp::start(Tls::Upgraded);
     let wrong = Smtp::start(Tls::WrongName("implicit"));
     let plain = Smtp::start(Tls::None);
     let doctor = |settings: &[(&'static str, String)]| {

@@ -47,7 +47,7 @@ fn mail_waits_unsent_without_tls_or_with_an_invalid_certificate() {
 #[test]
 fn a_greylisted_mail_is_retried_after_about_half_a_minute_and_arrives_once() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let _server = mailing(&database, &smtp, &[]);
     database.db_enqueue("greylist-ada@example.com", &reset("Ada"));
     until("the mail is deferred", || error(&database).contains("451"));
@@ -64,7 +64,7 @@ fn a_greylisted_mail_is_retried_after_about_half_a_minute_and_arrives_once() {
 #[test]
 fn a_permanently_rejected_recipient_is_not_retried_and_others_still_get_mail() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("refuse-ada@example.com", &reset("Ada"));
     until("the mail has failed", || database.db_mails("failed") == 1);
@@ -79,7 +79,7 @@ fn a_permanently_rejected_recipient_is_not_retried_and_others_still_get_mail() {
 #[test]
 fn a_link_repeated_in_a_mail_servers_reply_is_not_stored_or_logged() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let server = mailing(&database, &smtp, &[]);
     database.db_enqueue("reject-ada@example.com", &reset("Ada"));
     until("the mail has failed", || database.db_mails("failed") == 1);
@@ -94,7 +94,7 @@ fn a_link_repeated_in_a_mail_servers_reply_is_not_stored_or_logged() {
 #[test]
 fn mail_waits_while_the_smtp_password_or_the_sender_is_rejected() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let url = smtp.settings()[0].1.replace("://", "://desk:wrong@");
     for (name, value, word) in [
         ("FRONTDESK_SMTP_URL", url.as_str(), "535"),
@@ -115,7 +115,7 @@ fn mail_waits_while_the_smtp_password_or_the_sender_is_rejected() {
 #[test]
 fn a_mail_fails_after_ten_attempts_and_not_before() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let _server = mailing(&database, &smtp, &[]);
     database.db_enqueue("unknown-ada@example.com", &reset("Ada"));
     let wait_for_attempt = |times: i64| {
@@ -139,7 +139,7 @@ fn a_mail_fails_after_ten_attempts_and_not_before() {
 #[test]
 fn a_stalled_mail_server_delays_no_page_no_other_mail_and_no_shutdown() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let mut server = mailing(&database, &smtp, &[]);
     for number in 0..3 {
         database.db_enqueue(&format!("stall-{number}@example.com"), &reset("Ada"));
@@ -179,7 +179,7 @@ fn a_stalled_mail_server_delays_no_page_no_other_mail_and_no_shutdown() {
 #[test]
 fn a_mail_server_that_answers_data_after_thirty_seconds_gets_the_mail_once() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let _servers = [mailing(&database, &smtp, &[]), mailing(&database, &smtp, &[])];
     database.db_enqueue("stall-ada@example.com", &reset("Ada"));
     let began = Instant::now();
@@ -191,7 +191,7 @@ fn a_mail_server_that_answers_data_after_thirty_seconds_gets_the_mail_once() {
 #[test]
 fn a_mail_sent_but_not_marked_before_a_kill_is_sent_once_more_with_the_same_id() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let mut server = mailing(&database, &smtp, &[]);
     database.db_enqueue("hold-ada@example.com", &reset("Ada"));
     until("the mail server has it", || smtp.received().len() == 1);
@@ -236,7 +236,7 @@ fn six_kills_lose_none_of_six_hundred_mails_and_each_duplicates_a_mail_at_most_o
     // More than can be sent between a poll and the kill, however long the machine stalls there.
     const MAILS: usize = 600;
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     for number in 0..MAILS {
         database.db_enqueue(&format!("user{number}@example.com"), &reset("Ada"));
     }
@@ -274,7 +274,7 @@ fn six_kills_lose_none_of_six_hundred_mails_and_each_duplicates_a_mail_at_most_o
 #[test]
 fn the_server_starts_and_mail_waits_while_the_mail_server_is_unreachable() {
     let database = Database::new();
-    let smtp = Smtp::start(Tls::StartTls);
+    let smtp = Smtp::start(Tls::Upgraded);
     let mut settings = smtp.settings();
     let unused = free_port();
     settings[0].1 = format!("smtp://localhost:{unused}");

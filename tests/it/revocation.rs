@@ -55,7 +55,7 @@ impl Cluster {
     }
 
     /// Waits until the caches of all servers are live.
-    pub fn trusted(&self) {
+    pub fn until_live(&self) {
         for server in &self.servers {
             let began = Instant::now();
             while !server.browser().get("/readyz").body.contains("trusted") {
@@ -74,7 +74,7 @@ impl Cluster {
         fault: &dyn Fn(),
         then: &dyn Fn(),
     ) -> Duration {
-        self.trusted();
+        self.until_live();
         let cookie = self.database.db_create_sessions(EMAIL, 1).remove(0);
         let mut browsers = self.browsers(&cookie);
         assert!(browsers.iter_mut().all(Browser::is_signed_in));
@@ -202,7 +202,7 @@ impl Cluster {
             "{name}: {refused:?}, {report:?}"
         );
         // Servers that did not receive notifications do so again.
-        self.trusted();
+        self.until_live();
         format!("{summary}; {revoked} revoked during the fault, then refused {refused:?} times")
     }
 }

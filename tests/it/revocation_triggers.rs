@@ -28,7 +28,7 @@ fn revoking_others_a_new_password_and_disabling_are_final_despite_listener_failu
             .map(|number| format!("user{number}@example.com"))
             .map(|email| (email.clone(), database.db_create_sessions(&email, 2)))
             .collect();
-        cluster.trusted();
+        cluster.until_live();
         let (history, sessions) = (&History::default(), &sessions);
         let began = Instant::now();
         fault();

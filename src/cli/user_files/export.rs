@@ -19,6 +19,7 @@ use crate::cli::arguments::{Export, FileFormat};
 use crate::cli::exit::ExitStatus;
 use crate::cli::out;
 use crate::durable;
+use crate::id::UserId;
 use crate::user::{User, users};
 
 /// Users of one query.
@@ -106,7 +107,7 @@ async fn write(
         let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
         writeln!(output, "{}", names.join(","))?;
     }
-    let (mut after, mut count) = (Uuid::nil(), 0);
+    let (mut after, mut count) = (UserId::from(Uuid::nil()), 0);
     loop {
         let users = users::list_after(pool, after, PAGE).await?;
         for user in &users {
@@ -143,7 +144,7 @@ fn value(user: &User, column: Column) -> Option<String> {
     match column {
         Column::Email => Some(user.email.clone()),
         Column::DisplayName => Some(user.display_name.clone()),
-        Column::Role => Some(user.role.clone()),
+        Column::Role => Some(user.role.as_str().to_owned()),
         Column::EmailVerified => user.email_verified_at.map(exact),
         Column::CreatedAt => Some(exact(user.created_at)),
         Column::Disabled => user.disabled_at.map(exact),

@@ -5,11 +5,11 @@ use time::{Duration, OffsetDateTime};
 
 use super::columns::{Column, Fields};
 
+use crate::role::Role;
 use crate::user::display_name::{DisplayName, DisplayNameProblem};
 use crate::user::email::address::EmailAddress;
 use crate::user::import::{ImportRow, Since};
 use crate::user::password::hasher::{HashFormat, PasswordHash};
-use crate::user::users::Role;
 
 /// Options of the command line, and the current time.
 pub(super) struct Rules {

@@ -56,7 +56,7 @@ pub async fn show(
     let has_more = events.len() > PAGE;
     events.truncate(PAGE);
     let older = events.last().filter(|_| has_more).map(|last| last.id);
-    let here = user.session.id.uuid();
+    let here = user.session.id;
     let data = Data {
         older,
         is_first_page: before.is_none(),

@@ -119,7 +119,7 @@ mod tests {
             names.extend(quoted(text, &["name: ", "let name = ", "Event::named("]));
             whys.extend(quoted(
                 text,
-                &["\"why\": ", "let why = ", "=> (Some(user.id()), ", "=> (None, "],
+                &["\"why\": ", "let why = ", "=> (Some(user.id), ", "=> (None, "],
             ));
         }
         println!("{} events, {} refusals", names.len(), whys.len());

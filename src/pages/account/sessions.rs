@@ -101,7 +101,7 @@ pub async fn revoke_others(
 
 fn place(entry: list::Entry, current: SessionId) -> Place {
     let device = user_agent::describe(entry.user_agent.as_deref());
-    let is_current = entry.id == current.uuid();
+    let is_current = entry.id == current;
     // This request is the last that was seen of this device; its row may be a minute behind.
     let last_seen = if is_current { entry.now } else { entry.last_seen_at };
     Place {

@@ -220,8 +220,8 @@ async fn confirm(
             let origin = auth::origin(request);
             let found = authenticate(&app.pool, &app.hasher, address, password, &origin).await?;
             match found {
-                Authentication::Accepted(user) if user.id() == pending.user => {
-                    let id = user.id();
+                Authentication::Accepted(user) if user.id == pending.user => {
+                    let id = user.id;
                     proved = Some(user);
                     Authorization::Password { user: id, origin }
                 }

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::id::{SessionId, UserId};
+use crate::role::Role;
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::SessionCache;
 use super::entries::Stamp;
@@ -35,7 +36,7 @@ const BATCH: usize = 256;
 #[derive(Debug)]
 pub(in crate::session) struct Row {
     pub(in crate::session) token_digest: Vec<u8>,
-    pub(in crate::session) id: Uuid,
+    pub(in crate::session) id: SessionId,
     pub(in crate::session) state: Value,
     pub(in crate::session) format_version: i16,
     pub(in crate::session) created_at: OffsetDateTime,
@@ -47,10 +48,10 @@ pub(in crate::session) struct Row {
     pub(in crate::session) age_seconds: f64,
     pub(in crate::session) proof_seconds: Option<f64>,
     pub(in crate::session) idle_seconds: f64,
-    pub(in crate::session) user_id: Option<Uuid>,
+    pub(in crate::session) user_id: Option<UserId>,
     pub(in crate::session) email: Option<String>,
     pub(in crate::session) display_name: Option<String>,
-    pub(in crate::session) role: Option<String>,
+    pub(in crate::session) role: Option<Role>,
     /// When the PostgreSQL that answered was started: see [`super::invalidation::Status::comes_from`].
     pub(in crate::session) server: OffsetDateTime,
 }
@@ -230,7 +231,7 @@ async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Resul
         Row,
         r#"
         SELECT s.token_digest AS "token_digest!",
-               s.id AS "id!",
+               s.id AS "id!: SessionId",
                s.state AS "state!",
                s.format_version AS "format_version!",
                s.created_at AS "created_at!",
@@ -242,10 +243,10 @@ async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Resul
                date_part('epoch', now() - s.created_at) AS "age_seconds!",
                date_part('epoch', now() - s.authenticated_at) AS "proof_seconds?",
                date_part('epoch', s.idle_timeout) AS "idle_seconds!",
-               s.user_id AS "user_id?",
+               s.user_id AS "user_id?: UserId",
                u.email AS "email?",
                u.display_name AS "display_name?",
-               u.role AS "role?",
+               u.role AS "role?: Role",
                pg_postmaster_start_time() AS "server!"
           FROM sessions s
           LEFT JOIN LATERAL (

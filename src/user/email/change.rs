@@ -37,7 +37,7 @@ pub async fn begin(
             let other = sqlx::query!(
                 "SELECT id, email, display_name FROM users WHERE email_canonical = $1 AND id <> $2",
                 new.canonical(),
-                user.uuid(),
+                user as UserId,
             )
             .fetch_optional(&mut *connection)
             .await?;
@@ -88,7 +88,7 @@ pub(in crate::user) async fn apply(
     origin: &Origin,
     by: &'static str,
 ) -> sqlx::Result<Option<Ended>> {
-    let user = owner.id();
+    let user = owner.id;
     if !set_address(connection, user, &new.email, &new.email_canonical).await? {
         return Ok(None);
     }
@@ -137,7 +137,7 @@ pub(in crate::user) async fn set_address(
            AND NOT EXISTS (
                SELECT FROM users WHERE email_canonical = $3 AND id <> $1)
         "#,
-        user.uuid(),
+        user as UserId,
         email,
         email_canonical,
     )

@@ -8,7 +8,6 @@
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::address::EmailAddress;
 use super::code::{CODE_SECONDS, CODE_TRIES, Code};
@@ -63,17 +62,11 @@ pub struct Pending {
 
 /// The account of a link or a code, locked until the end of the transaction.
 pub(in crate::user) struct Owner {
-    pub(in crate::user) id: Uuid,
+    pub(in crate::user) id: UserId,
     pub(in crate::user) email: String,
     pub(in crate::user) email_canonical: String,
     pub(in crate::user) display_name: String,
     pub(in crate::user) email_verified_at: Option<OffsetDateTime>,
-}
-
-impl Owner {
-    pub(in crate::user) fn id(&self) -> UserId {
-        UserId::from(self.id)
-    }
 }
 
 /// Locks the row of `user`; `None` when it is gone or disabled. The lock admits the foreign keys of mail to this user that
@@ -85,13 +78,13 @@ pub(in crate::user) async fn lock_owner(
     sqlx::query_as!(
         Owner,
         r#"
-        SELECT id, email, email_canonical, display_name, email_verified_at
+        SELECT id AS "id: UserId", email, email_canonical, display_name, email_verified_at
           FROM users
          WHERE id = $1
            AND disabled_at IS NULL
            FOR NO KEY UPDATE
         "#,
-        user.uuid(),
+        user as UserId,
     )
     .fetch_optional(connection)
     .await
@@ -104,13 +97,13 @@ pub(in crate::user) async fn lock_owner_of(
     token: &Digest,
 ) -> sqlx::Result<Option<Owner>> {
     let found = sqlx::query_scalar!(
-        "SELECT user_id FROM email_tokens WHERE token_digest = $1",
+        r#"SELECT user_id AS "user_id: UserId" FROM email_tokens WHERE token_digest = $1"#,
         token.as_bytes(),
     )
     .fetch_optional(&mut *connection)
     .await?;
     match found {
-        Some(user) => lock_owner(connection, UserId::from(user)).await,
+        Some(user) => lock_owner(connection, user).await,
         None => Ok(None),
     }
 }
@@ -139,7 +132,7 @@ pub(in crate::user) async fn issue(
                AND purpose = $2
                AND (purpose <> 'reset_password' OR email_canonical = $3)
             "#,
-            owner.uuid(),
+            owner as UserId,
             purpose.as_str(),
             email_canonical,
         )
@@ -175,7 +168,7 @@ pub(in crate::user) async fn insert(
         "#,
         token.as_bytes(),
         purpose.as_str(),
-        owner.uuid(),
+        owner as UserId,
         email,
         email_canonical,
         code_digest.as_ref().map(|digest| &digest[..]),
@@ -213,7 +206,7 @@ pub(in crate::user) async fn consume(
         RETURNING email, email_canonical
         "#,
         token,
-        owner.id,
+        owner.id as UserId,
         purpose.as_str(),
         owner.email_canonical,
     )
@@ -250,7 +243,7 @@ pub(in crate::user) async fn try_code(
            AND code_tries < $3
         RETURNING token_digest, code_digest
         "#,
-        owner.uuid(),
+        owner as UserId,
         purpose.as_str(),
         CODE_TRIES,
     )
@@ -274,7 +267,7 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>
     let token = token.digest();
     let found = sqlx::query!(
         r#"
-        SELECT t.user_id, t.purpose, t.email
+        SELECT t.user_id AS "user_id: UserId", t.purpose, t.email
           FROM email_tokens t
           JOIN users u ON u.id = t.user_id
          WHERE t.token_digest = $1
@@ -304,7 +297,7 @@ pub(in crate::user) async fn is_alive(
                   AND email_canonical = $3
                   AND expires_at > now()) AS "alive!"
         "#,
-        owner.id,
+        owner.id as UserId,
         purpose.as_str(),
         owner.email_canonical,
     )
@@ -316,21 +309,21 @@ pub(in crate::user) async fn is_alive(
 pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pending>> {
     let found = sqlx::query!(
         r#"
-        SELECT user_id, purpose, email
+        SELECT user_id AS "user_id: UserId", purpose, email
           FROM email_tokens
          WHERE user_id = $1
            AND purpose IN ('verify_email', 'change_email')
            AND expires_at > now()
          ORDER BY created_at
         "#,
-        user.uuid(),
+        user as UserId,
     )
     .fetch_all(pool)
     .await?;
     Ok(found.into_iter().filter_map(|row| pending(row.user_id, &row.purpose, row.email)).collect())
 }
 
-fn pending(user: Uuid, purpose: &str, email: String) -> Option<Pending> {
+fn pending(user: UserId, purpose: &str, email: String) -> Option<Pending> {
     let all = [
         Purpose::VerifyEmail,
         Purpose::ResetPassword,
@@ -338,7 +331,7 @@ fn pending(user: Uuid, purpose: &str, email: String) -> Option<Pending> {
         Purpose::UndoEmailChange,
     ];
     let purpose = all.into_iter().find(|one| one.as_str() == purpose)?;
-    Some(Pending { user: UserId::from(user), purpose, email })
+    Some(Pending { user, purpose, email })
 }
 
 /// An address that may go back to an account within the week after a change: nobody takes it unproven meanwhile.

@@ -87,7 +87,7 @@ async fn undo_in(
     let Some(owner) = email::token::lock_owner_of(connection, token).await? else {
         return Ok(Undone::Gone);
     };
-    let user = owner.id();
+    let user = owner.id;
     let Some(old) = find_row(connection, user, token).await? else {
         return Ok(Undone::Gone);
     };
@@ -142,7 +142,7 @@ async fn find_row(
            AND expires_at > now()
         "#,
         token.as_bytes(),
-        owner.uuid(),
+        owner as UserId,
     )
     .fetch_optional(connection)
     .await
@@ -162,7 +162,7 @@ async fn end_links_since(
            AND purpose = 'undo_email_change'
            AND created_at >= $2
         "#,
-        user.uuid(),
+        user as UserId,
         moment,
     )
     .execute(connection)

@@ -173,7 +173,7 @@ async fn use_up(
     authorization: &Authorization,
     by: &'static str,
 ) -> sqlx::Result<ConfirmationOutcome> {
-    let user = owner.id();
+    let user = owner.id;
     let (session, origin) = (authorization.session(), authorization.origin());
     let own = email::token::consume(connection, &owner, Purpose::VerifyEmail, token).await?;
     if own.is_some() {
@@ -197,7 +197,7 @@ async fn use_up(
 async fn verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE users SET email_verified_at = COALESCE(email_verified_at, now()) WHERE id = $1",
-        user.uuid(),
+        user as UserId,
     )
     .execute(connection)
     .await?;

@@ -92,7 +92,7 @@ pub async fn reset(
             let Some(owner) = email::token::lock_owner_of(connection, &token).await? else {
                 return Ok(None);
             };
-            let (user, purpose) = (owner.id(), Purpose::ResetPassword);
+            let (user, purpose) = (owner.id, Purpose::ResetPassword);
             let used = email::token::consume(connection, &owner, purpose, token.as_bytes()).await?;
             if used.is_none() {
                 return Ok(None);
@@ -136,7 +136,7 @@ async fn apply(
            AND ($3::text IS NULL OR password_hash = $3)
         RETURNING email, display_name, now() AS "at!"
         "#,
-        user.uuid(),
+        user as UserId,
         hash.as_str(),
         verified,
         by_link,
@@ -175,7 +175,7 @@ pub(in crate::user) async fn invalidate(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE users SET password_hash = NULL, password_changed_at = now() WHERE id = $1",
-        user.uuid(),
+        user as UserId,
     )
     .execute(&mut *connection)
     .await?;
@@ -201,7 +201,7 @@ pub(in crate::user) async fn rehash(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
-        user.uuid(),
+        user as UserId,
         old,
         new.as_str(),
     )

@@ -8,6 +8,7 @@ use super::hasher::{Hasher, HasherError, Verdict};
 use super::policy::Password;
 use crate::audit::{self, Event, Origin};
 use crate::db;
+use crate::id::UserId;
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
 use crate::user::users::{self, User};
@@ -50,14 +51,14 @@ pub async fn authenticate(
     let why = match (user, verdict) {
         (Some(user), Verdict::Match { rehash }) if user.disabled_at.is_none() => {
             if let (Some(new), Some(old)) = (rehash, user.password_hash.as_deref())
-                && let Err(error) = password::change::rehash(pool, user.id(), old, &new).await
+                && let Err(error) = password::change::rehash(pool, user.id, old, &new).await
             {
                 tracing::warn!(%error, "a password could not be rehashed; the next sign-in will try again");
             }
             return Ok(Authentication::Accepted(user));
         }
-        (Some(user), Verdict::Match { .. }) => (Some(user.id()), "disabled"),
-        (Some(user), Verdict::NoMatch) => (Some(user.id()), "wrong_password"),
+        (Some(user), Verdict::Match { .. }) => (Some(user.id), "disabled"),
+        (Some(user), Verdict::NoMatch) => (Some(user.id), "wrong_password"),
         (None, _) => (None, "unknown_account"),
     };
     let (user, why) = why;
@@ -106,7 +107,7 @@ pub async fn is_current(
 ) -> sqlx::Result<bool> {
     let found = sqlx::query!(
         "SELECT FROM users WHERE id = $1 AND password_hash = $2",
-        user.uuid(),
+        user as UserId,
         verified,
     )
     .execute(connection)

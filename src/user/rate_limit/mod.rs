@@ -200,7 +200,7 @@ pub async fn record_wait(
         "seconds": longest.wait.round() as i64,
     });
     let user = match email {
-        Some(email) => users::find_by_email(pool, email).await?.map(|user| user.id()),
+        Some(email) => users::find_by_email(pool, email).await?.map(|user| user.id),
         None => None,
     };
     let origin = origin.clone();
@@ -227,7 +227,7 @@ pub(super) async fn forget(
 
 /// Lets an account be tried again: for operators. Answers how many counters were forgotten.
 pub async fn unlock(pool: &PgPool, user: &User, origin: Origin) -> sqlx::Result<u64> {
-    let id = user.id();
+    let id = user.id;
     let account = EmailAddress::parse(&user.email).ok();
     db::transaction(pool, move |connection| {
         Box::pin(async move {

@@ -151,7 +151,7 @@ async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             // The address may have become another one's while the lock was waited for.
             let owner = owner.filter(|owner| owner.email_canonical == request.email_canonical);
             let Some(owner) = owner else { return Ok(true) };
-            let (user, purpose) = (owner.id(), Purpose::ResetPassword);
+            let (user, purpose) = (owner.id, Purpose::ResetPassword);
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
             let has_one = email::token::is_alive(connection, &owner, purpose).await?;
             if !rate_limit::admit_mail(connection, Action::Recover, about.1).await? && has_one {

@@ -17,13 +17,14 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::mail::{Message, outbox};
+use crate::role::Role;
 use crate::user::display_name::DisplayName;
 use crate::user::email;
 use crate::user::email::address::EmailAddress;
 use crate::user::email::code::{CODE_TRIES, Code};
 use crate::user::email::token::Purpose;
 use crate::user::password::hasher::PasswordHash;
-use crate::user::users::{self, Inserted, New, Role, User};
+use crate::user::users::{self, Inserted, New, User};
 
 /// A registration waits so long for its proof, in seconds.
 pub const LIFETIME: f64 = 24.0 * 3600.0;
@@ -53,7 +54,7 @@ pub async fn open(
             };
             let inserted = users::insert_in(connection, new, &origin).await?;
             if let (Inserted::Done(user), Some(sealer)) = (&inserted, mail) {
-                let id = user.id();
+                let id = user.id;
                 let about = (email.as_typed(), email.canonical());
                 let purpose = Purpose::VerifyEmail;
                 let issued = email::token::issue(connection, &sealer, id, purpose, about).await?;
@@ -324,7 +325,7 @@ async fn finish(
                 connection,
                 Event {
                     name: "email_verified",
-                    user: Some(user.id()),
+                    user: Some(user.id),
                     session: None,
                     origin,
                     details: json!({ "by": by }),

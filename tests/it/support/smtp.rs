@@ -22,8 +22,8 @@ static CERTIFICATES: OnceLock<PathBuf> = OnceLock::new();
 /// The TLS mode and certificate of a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
-    /// STARTTLS.
-    StartTls,
+    /// Upgraded by STARTTLS.
+    Upgraded,
     /// From the first byte.
     Implicit,
     /// No TLS.
@@ -70,7 +70,7 @@ impl Smtp {
         fs::remove_dir_all(&folder).ok();
         fs::create_dir_all(&folder).unwrap();
         let (mode, certificate) = match tls {
-            Tls::StartTls => ("starttls", "localhost"),
+            Tls::Upgraded => ("starttls", "localhost"),
             Tls::Implicit => ("implicit", "localhost"),
             Tls::None => ("plain", "localhost"),
             Tls::WrongName(mode) => (mode, "other-name"),

@@ -1,5 +1,5 @@
-"""What every part stands on: a folder, a PostgreSQL, servers that end with it, and rows to fill the tables with. The
-tables keep their indexes, constraints and triggers while they are filled."""
+"""The environment of every part: a folder, a PostgreSQL, servers that are stopped with it, and rows to fill the
+tables. Indexes, constraints and triggers stay in place while rows are inserted."""
 
 import contextlib, json, os, shutil, subprocess, tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,7 +13,7 @@ CHUNK = 50_000
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
 
-class Ground(contextlib.ExitStack):
+class Environment(contextlib.ExitStack):
     def __init__(self):
         super().__init__()
         machine.install("wrk")
@@ -25,7 +25,7 @@ class Ground(contextlib.ExitStack):
         self.callback(self.postgres.stop)
 
     def keep(self, server):
-        """`server`, ended with the rest."""
+        """Registers `server` to be stopped at the end, and returns it."""
         self.callback(server.stop)
         return server
 
@@ -37,7 +37,7 @@ class Ground(contextlib.ExitStack):
         return self.postgres.sql(DATABASE, text)
 
     def migrated(self):
-        """A database with its schema, and a thousand accounts with one password, without a session."""
+        """Creates the database with its schema and a thousand accounts with the same password, without sessions."""
         self.postgres.create(DATABASE)
         servers.command(self.url, "migrate", "run")
         server = servers.frontdesk(self.work, "setup", self.url)
@@ -53,23 +53,23 @@ class Ground(contextlib.ExitStack):
             VACUUM ANALYZE users""")
 
     def signed_in(self, count):
-        """Cookies of so many sessions that are in the table."""
-        return [cookie for _, cookie in self.begin(count)]
+        """Inserts `count` sessions and returns their cookies."""
+        return [cookie for _, cookie in self.insert_sessions(count)]
 
-    def begin(self, count):
-        """So many sessions in the table: for each its digest and its cookie."""
+    def insert_sessions(self, count):
+        """Inserts `count` sessions and returns the digest and the cookie of each."""
         env = {**os.environ, "FRONTDESK_SECRET_KEYS": servers.KEY}
-        made = subprocess.run([machine.program("signed_in_cookies"), str(count)], env=env, check=True, stdout=subprocess.PIPE, text=True)
-        pairs = [line.split("\t") for line in made.stdout.splitlines()]
+        created = subprocess.run([machine.program("signed_in_cookies"), str(count)], env=env, check=True, stdout=subprocess.PIPE, text=True)
+        pairs = [line.split("\t") for line in created.stdout.splitlines()]
         copied = "".join(f"\\\\x{digest}\n" for digest, _ in pairs)
         self.sql(f"""
-            CREATE TEMP TABLE made (n int GENERATED ALWAYS AS IDENTITY, digest bytea);
-            COPY made (digest) FROM STDIN;\n{copied}\\.
-            """ + rows("made.digest", "FROM made", "made.n", "now() + interval '14 days'"))
+            CREATE TEMP TABLE created (n int GENERATED ALWAYS AS IDENTITY, digest bytea);
+            COPY created (digest) FROM STDIN;\n{copied}\\.
+            """ + rows("created.digest", "FROM created", "created.n", "now() + interval '14 days'"))
         return pairs
 
     def fill(self, title, first, last, expires="now() + interval '14 days'", kind="other"):
-        """Rows number `first` up to `last`, of people who are not here."""
+        """Inserts the rows `first` to `last`, sessions that no client uses."""
         chunks = [(n, min(n + CHUNK, last) - 1) for n in range(first, last, CHUNK)]
 
         def insert(chunk):
@@ -83,23 +83,23 @@ class Ground(contextlib.ExitStack):
                 done += finished.result()
                 machine.progress(title, done, last - first)
 
-    def settle(self):
-        """The table as after a quiet night."""
+    def vacuum(self):
+        """Vacuums the table, so that every part starts from the same state."""
         self.sql("VACUUM ANALYZE sessions; CHECKPOINT")
 
 
 def rows(digest, source, number, expires):
     return f"""
-        WITH people AS MATERIALIZED (SELECT array_agg(id ORDER BY email) AS ids FROM users)
+        WITH accounts AS MATERIALIZED (SELECT array_agg(id ORDER BY email) AS ids FROM users)
         INSERT INTO sessions (token_digest, id, user_id, authenticated_at, auth_methods, ip_address, user_agent,
                               idle_timeout, expires_at, absolute_expires_at)
         SELECT {digest}, gen_random_uuid(), ids[{number} % {USERS} + 1], now(), '{{pwd}}', '203.0.113.7', '{AGENT}',
                interval '14 days', {expires}, {expires} + interval '76 days'
-          {source} CROSS JOIN people"""
+          {source} CROSS JOIN accounts"""
 
 
 def save(name, result):
-    """Keeps what a part has found for the report."""
+    """Saves the results of a part for the report."""
     path = os.path.join(machine.HERE, "results", f"{name}.json")
     with open(path, "w") as out:
         json.dump(result, out, indent=1, ensure_ascii=False)

@@ -1,0 +1,24 @@
+//! What a user may do.
+
+use serde::{Deserialize, Serialize};
+
+/// A role, as `users.role` stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Role {
+    /// May use and change their own account.
+    User,
+    /// Reserved for pages of administrators.
+    Admin,
+}
+
+impl Role {
+    /// The name of the role in the database, in files and in the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::User => "user",
+            Role::Admin => "admin",
+        }
+    }
+}
