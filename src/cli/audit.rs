@@ -1,4 +1,4 @@
-//! `frontdesk audit`: the trail, filtered, and followed as it grows.
+//! `frontdesk audit`: lists the audit log, and follows it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,29 +16,20 @@ use crate::id::UserId;
 use crate::session::user_agent;
 use crate::web::relative_time;
 
-/// Between looks.
-const EVERY: Duration = Duration::from_millis(500);
-/// How far each look reaches back: events carry the beginning of their transaction and appear at its end, so the newest
-/// number is not a mark that one could go on from.
-const REACH: Duration = Duration::from_secs(30);
-/// Events in one look.
-const MOST: i64 = 10_000;
+/// How often `--follow` polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How far back each poll reads. An event has the time at which its transaction began and appears when that
+/// commits, so events do not appear in the order of their ids or times.
+const POLL_WINDOW: Duration = Duration::from_secs(30);
+/// The maximum number of events in one poll.
+const POLL_LIMIT: i64 = 10_000;
 
-pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<ExitStatus> {
-    let seconds = match &wanted.since {
-        None => None,
-        Some(text) => Some(
-            config::duration(text)
-                .with_context(|| {
-                    format!("--since must be a duration such as 30m, 2h or 7d, not {text}")
-                })?
-                .as_secs_f64(),
-        ),
-    };
-    let user = match &wanted.user {
+pub(super) async fn run(database: &Database, arguments: Audit) -> anyhow::Result<ExitStatus> {
+    let seconds = arguments.since.as_deref().map(seconds).transpose()?;
+    let user = match &arguments.user {
         None => None,
         Some(who) => match who.parse::<UserId>() {
-            // The trail outlives the account.
+            // Not looked up, because the audit log of a deleted account is kept.
             Ok(id) => Some(id),
             Err(_) => match user::find(database, &Who { who: who.clone() }).await? {
                 Some(found) => Some(found.id),
@@ -46,30 +37,46 @@ pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<Ex
             },
         },
     };
-    let mut filter = Filter { user, event: wanted.event, seconds };
-    let mut events = audit::list(&database.pool, &filter, wanted.limit).await?;
-    if !wanted.follow {
-        let is_empty = events.is_empty();
-        for event in events {
-            if !out::is_heard(&line(&event, wanted.json)) {
-                break;
-            }
-        }
-        return Ok(if is_empty { ExitStatus::NothingFound } else { ExitStatus::Done });
+    let filter = Filter { user, event: arguments.event, seconds };
+    let events = audit::list(&database.pool, &filter, arguments.limit).await?;
+    if arguments.follow {
+        return follow(database, filter, events, arguments.json).await;
     }
-    filter.seconds = Some(REACH.as_secs_f64());
+    for event in &events {
+        if !out::try_line(&line(event, arguments.json)) {
+            break;
+        }
+    }
+    Ok(if events.is_empty() { ExitStatus::NothingFound } else { ExitStatus::Done })
+}
+
+/// Prints `events` and then each new one, oldest first, until the reader closes the pipe.
+async fn follow(
+    database: &Database,
+    mut filter: Filter,
+    mut events: Vec<Entry>,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    filter.seconds = Some(POLL_WINDOW.as_secs_f64());
     let mut seen: HashMap<i64, Instant> = HashMap::new();
     loop {
         for event in events.iter().rev() {
             let is_new = seen.insert(event.id, Instant::now()).is_none();
-            if is_new && !out::is_heard(&line(event, wanted.json)) {
+            if is_new && !out::try_line(&line(event, json)) {
                 return Ok(ExitStatus::Done);
             }
         }
-        tokio::time::sleep(EVERY).await;
-        seen.retain(|_, at| at.elapsed() < 2 * REACH);
-        events = audit::list(&database.pool, &filter, MOST).await?;
+        tokio::time::sleep(POLL_INTERVAL).await;
+        seen.retain(|_, at| at.elapsed() < 2 * POLL_WINDOW);
+        events = audit::list(&database.pool, &filter, POLL_LIMIT).await?;
     }
+}
+
+fn seconds(since: &str) -> anyhow::Result<f64> {
+    let duration = config::duration(since).with_context(|| {
+        format!("--since must be a duration such as 30m, 2h or 7d, not {since}")
+    })?;
+    Ok(duration.as_secs_f64())
 }
 
 fn line(event: &Entry, json: bool) -> String {
@@ -94,10 +101,10 @@ fn line(event: &Entry, json: bool) -> String {
     let device = event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title);
     let empty = event.details.as_object().is_none_or(serde_json::Map::is_empty);
     let details = if empty { String::new() } else { event.details.to_string() };
-    let by = if event.actor == "user" { "" } else { event.actor.as_str() };
+    let actor = if event.actor == "user" { "" } else { event.actor.as_str() };
     let mut text = format!("{}  {:<20}  {who}", relative_time::iso(event.occurred_at), event.event);
     let rest = [
-        by,
+        actor,
         event.ip_address.as_deref().unwrap_or_default(),
         device.as_deref().unwrap_or_default(),
         &details,

@@ -1,4 +1,4 @@
-//! `frontdesk doctor`: is everything as it should be, and if not, what to do.
+//! `frontdesk doctor`: checks settings, database and mail, and says how to fix each problem.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,8 +15,9 @@ use crate::db::{self, migrations};
 use crate::mail::Transport;
 use crate::session::cache::invalidation;
 
-/// Sessions live by the database's clock; what pages show is by ours, so a difference is seen by people.
-const CLOCKS_MAY_DIFFER_BY: f64 = 2.0;
+/// In seconds. Sessions expire by the clock of the database. Pages show times by the clock of this machine,
+/// so users see a difference.
+const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,16 +30,38 @@ enum Verdict {
 #[derive(Debug, Serialize)]
 struct Finding {
     verdict: Verdict,
-    what: &'static str,
-    said: String,
+    #[serde(rename = "what")]
+    check: &'static str,
+    #[serde(rename = "said")]
+    message: String,
 }
 
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, verdict: Verdict, what: &'static str, said: impl Into<String>) {
-        self.0.push(Finding { verdict, what, said: said.into() });
+    fn add(&mut self, verdict: Verdict, check: &'static str, message: impl Into<String>) {
+        self.0.push(Finding { verdict, check, message: message.into() });
+    }
+
+    fn has(&self, verdict: Verdict) -> bool {
+        self.0.iter().any(|finding| finding.verdict == verdict)
+    }
+
+    fn print(&self) {
+        for Finding { verdict, check, message } in &self.0 {
+            let verdict = match verdict {
+                Verdict::Ok => "ok     ",
+                Verdict::Warning => "warning",
+                Verdict::Problem => "problem",
+            };
+            out::line(&format!("{verdict}  {check:<9} {message}"));
+        }
+        out::line(match (self.has(Verdict::Problem), self.has(Verdict::Warning)) {
+            (true, _) => "Problems found.",
+            (false, true) => "OK, with warnings.",
+            (false, false) => "Everything OK.",
+        });
     }
 }
 
@@ -50,49 +73,40 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitStatu
     mail(config, &mut findings).await;
     match db::connect(config, true).await {
         Ok(database) => {
-            let place = format!("Connected to {}.", database.description());
-            findings.add(Verdict::Ok, "database", place);
-            let asked = database_findings(config, &database.pool, &mut findings).await;
-            if let Err(error) = asked {
-                findings.add(Verdict::Problem, "database", sentence(&error));
-            }
-            if let Err(error) = notification_queue(&database.pool, &mut findings).await {
-                findings.add(Verdict::Problem, "queue", sentence(&error));
-            }
-            notifications(config, &database, &mut findings).await;
+            check_database(config, &database, &mut findings).await;
             database.close().await?;
         }
         Err(error) => findings.add(Verdict::Problem, "database", sentence(&error)),
     }
-    let worst = |verdict| findings.0.iter().any(|finding| finding.verdict == verdict);
-    let (problem, warning) = (worst(Verdict::Problem), worst(Verdict::Warning));
+    let is_healthy = !findings.has(Verdict::Problem);
     if json {
-        out::json(&serde_json::json!({ "healthy": !problem, "findings": findings.0 }))?;
+        out::json(&serde_json::json!({ "healthy": is_healthy, "findings": findings.0 }))?;
     } else {
-        for finding in &findings.0 {
-            let mark = match finding.verdict {
-                Verdict::Ok => "ok     ",
-                Verdict::Warning => "warning",
-                Verdict::Problem => "problem",
-            };
-            out::line(&format!("{mark}  {:<9} {}", finding.what, finding.said));
-        }
-        out::line(match (problem, warning) {
-            (true, _) => "Problems found.",
-            (false, true) => "OK, with warnings.",
-            (false, false) => "Everything OK.",
-        });
+        findings.print();
     }
-    Ok(if problem { ExitStatus::Problems } else { ExitStatus::Done })
+    Ok(if is_healthy { ExitStatus::Done } else { ExitStatus::Problems })
 }
 
-/// Whether what is announced comes back: without it no page is served from memory.
+async fn check_database(config: &Config, database: &db::Database, findings: &mut Findings) {
+    let pool = &database.pool;
+    let place = format!("Connected to {}.", database.description());
+    findings.add(Verdict::Ok, "database", place);
+    if let Err(error) = server(config, pool, findings).await {
+        findings.add(Verdict::Problem, "database", sentence(&error));
+    }
+    if let Err(error) = notification_queue(pool, findings).await {
+        findings.add(Verdict::Problem, "queue", sentence(&error));
+    }
+    notifications(config, database, findings).await;
+}
+
+/// Whether notifications arrive. Without them sessions are not served from memory.
 async fn notifications(config: &Config, database: &db::Database, findings: &mut Findings) {
     if config.session_cache.is_none() {
         findings.add(Verdict::Ok, "cache", "Off: every signed-in page queries the database.");
         return;
     }
-    let heard = async {
+    let round_trip = async {
         let options = database.listen_options(config)?;
         if invalidation::shares_backends(&options).await? {
             anyhow::bail!("the connection goes through a pooler in transaction mode");
@@ -106,7 +120,7 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
         listener.recv().await?;
         anyhow::Ok(())
     };
-    match tokio::time::timeout(std::time::Duration::from_secs(3), heard).await {
+    match tokio::time::timeout(std::time::Duration::from_secs(3), round_trip).await {
         Ok(Ok(())) => findings.add(Verdict::Ok, "cache", "Notifications arrive: sessions are served from memory."),
         Ok(Err(error)) => findings.add(
             Verdict::Warning,
@@ -121,11 +135,11 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
     }
 }
 
-/// How full the notification queue may be before `doctor` warns, and before it calls it a problem.
+/// How full the notification queue is, from 0 to 1, when it is a warning and when it is a problem.
 const QUEUE_WARNING: f64 = 0.1;
 const QUEUE_PROBLEM: f64 = 0.9;
 
-/// Whether something keeps PostgreSQL's notification queue from being emptied.
+/// Whether a transaction prevents PostgreSQL from emptying its notification queue.
 async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     let usage = invalidation::notification_queue_usage(pool).await?;
     let percent = usage * 100.0;
@@ -137,14 +151,14 @@ async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::R
         );
         return Ok(());
     }
-    // Others' transactions are seen by a superuser, or with pg_read_all_stats.
+    // Only a superuser or a member of pg_read_all_stats sees the transactions of other users.
     let oldest: Option<(i32, String)> = sqlx::query_as(
         "SELECT pid, application_name FROM pg_stat_activity
           WHERE state LIKE 'idle in transaction%' ORDER BY xact_start LIMIT 1",
     )
     .fetch_optional(pool)
     .await?;
-    let who = match oldest {
+    let hint = match oldest {
         Some((pid, name)) => format!(
             "The oldest idle transaction belongs to process {pid} (application_name {name:?}). To end it, run: SELECT pg_terminate_backend({pid});"
         ),
@@ -154,13 +168,13 @@ async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::R
         if usage < QUEUE_PROBLEM { Verdict::Warning } else { Verdict::Problem },
         "queue",
         format!(
-            "PostgreSQL's notification queue is {percent:.0} % full because a listening connection stays in a transaction. When the queue is full, sessions are not served from memory and each sign-out takes 3 seconds. {who}"
+            "PostgreSQL's notification queue is {percent:.0} % full because a listening connection stays in a transaction. When the queue is full, sessions are not served from memory and each sign-out takes 3 seconds. {hint}"
         ),
     );
     Ok(())
 }
 
-/// Whether mail could go; none is sent.
+/// Whether mail can be sent, without sending any.
 async fn mail(config: &Config, findings: &mut Findings) {
     let transport = match Transport::new(&config.mail, config.public_url.host()) {
         Ok(transport) => transport,
@@ -179,7 +193,7 @@ async fn mail(config: &Config, findings: &mut Findings) {
             "mail",
             "No mail is sent, so users cannot reset their passwords. Set FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM.",
         ),
-        Ok(said) => findings.add(Verdict::Ok, "mail", said),
+        Ok(description) => findings.add(Verdict::Ok, "mail", description),
         Err(error) => findings.add(Verdict::Problem, "mail", sentence(&error)),
     }
 }
@@ -215,89 +229,96 @@ fn cookies(config: &Config, findings: &mut Findings) {
 }
 
 fn keys(config: &Config, findings: &mut Findings) {
-    match &config.secret_keys {
-        Some(keys) => {
-            let count = keys.as_slice().len();
-            findings.add(
-                Verdict::Ok,
-                "keys",
-                format!("{count} key(s) set. The first one encrypts; all of them decrypt."),
-            );
+    if let Some(keys) = &config.secret_keys {
+        let count = keys.as_slice().len();
+        let message = format!("{count} key(s) set. The first one encrypts; all of them decrypt.");
+        return findings.add(Verdict::Ok, "keys", message);
+    }
+    let path = config.data_dir.join("secret-keys");
+    let Ok(metadata) = fs::metadata(&path) else {
+        let message = "Will be created in the data folder at the first start.";
+        return findings.add(Verdict::Ok, "keys", message);
+    };
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let message = format!("Other users can read {0}. Run: chmod 600 {0}", path.display());
+        return findings.add(Verdict::Problem, "keys", message);
+    }
+    match SecretKeys::load_or_create(&config.data_dir) {
+        Ok(_) => {
+            let message = format!("Stored in {}, readable only by you.", path.display());
+            findings.add(Verdict::Ok, "keys", message);
         }
-        None => {
-            let path = config.data_dir.join("secret-keys");
-            match fs::metadata(&path) {
-                Err(_) => findings.add(
-                    Verdict::Ok,
-                    "keys",
-                    "Will be created in the data folder at the first start.",
-                ),
-                Ok(meta) if meta.permissions().mode() & 0o077 != 0 => findings.add(
-                    Verdict::Problem,
-                    "keys",
-                    format!("Other users can read {0}. Run: chmod 600 {0}", path.display()),
-                ),
-                Ok(_) => match SecretKeys::load_or_create(&config.data_dir) {
-                    Ok(_) => findings.add(
-                        Verdict::Ok,
-                        "keys",
-                        format!("Stored in {}, readable only by you.", path.display()),
-                    ),
-                    Err(error) => findings.add(Verdict::Problem, "keys", sentence(&error)),
-                },
-            }
-        }
+        Err(error) => findings.add(Verdict::Problem, "keys", sentence(&error)),
     }
 }
 
-async fn database_findings(
-    config: &Config,
-    pool: &PgPool,
-    findings: &mut Findings,
-) -> anyhow::Result<()> {
-    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(pool)
-        .await?;
-    let major = version / 10_000;
-    let verdict = if major >= 15 { Verdict::Ok } else { Verdict::Problem };
-    let said = if major >= 15 {
-        format!("PostgreSQL {major}.")
-    } else {
-        format!("PostgreSQL {major} is too old. Use 15 or newer.")
-    };
-    findings.add(verdict, "version", said);
-
+/// Stops at the first query that fails.
+async fn server(config: &Config, pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    version(pool, findings).await?;
     match migrations::check(pool).await? {
         Ok(()) => findings.add(Verdict::Ok, "schema", "Up to date."),
         Err(problem) => findings.add(Verdict::Problem, "schema", problem.to_string()),
     }
+    clocks(pool, findings).await?;
+    connections(config, pool, findings).await?;
+    durability(pool, findings).await?;
+    if matches!(config.database, DatabaseLocation::Url(_)) {
+        encryption(pool, findings).await?;
+    }
+    Ok(())
+}
 
-    let theirs: OffsetDateTime =
+async fn version(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(pool)
+        .await?;
+    let major = version / 10_000;
+    if major >= 15 {
+        findings.add(Verdict::Ok, "version", format!("PostgreSQL {major}."));
+    } else {
+        let message = format!("PostgreSQL {major} is too old. Use 15 or newer.");
+        findings.add(Verdict::Problem, "version", message);
+    }
+    Ok(())
+}
+
+async fn clocks(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let database_time: OffsetDateTime =
         sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?;
-    let apart = (OffsetDateTime::now_utc() - theirs).as_seconds_f64().abs();
-    if apart > CLOCKS_MAY_DIFFER_BY {
-        findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {apart:.1} s apart. Sessions are not affected, but times on pages are wrong. Synchronize both with NTP."));
+    let difference = (OffsetDateTime::now_utc() - database_time).as_seconds_f64().abs();
+    if difference > MAX_CLOCK_DIFFERENCE {
+        findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {difference:.1} s apart. Sessions are not affected, but times on pages are wrong. Synchronize both with NTP."));
     } else {
         findings.add(
             Verdict::Ok,
             "clocks",
-            format!("The clocks of this machine and of the database are {apart:.3} s apart."),
+            format!("The clocks of this machine and of the database are {difference:.3} s apart."),
         );
     }
+    Ok(())
+}
 
-    let most: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
+async fn connections(
+    config: &Config,
+    pool: &PgPool,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let maximum: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
         .fetch_one(pool)
         .await?;
-    if i64::from(config.pool_size) + 5 > i64::from(most) {
-        findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {}, but max_connections of PostgreSQL is {most}. Lower the pool size or raise max_connections.", config.pool_size));
+    if i64::from(config.pool_size) + 5 > i64::from(maximum) {
+        findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {}, but max_connections of PostgreSQL is {maximum}. Lower the pool size or raise max_connections.", config.pool_size));
     } else {
         findings.add(
             Verdict::Ok,
             "pool",
-            format!("Up to {} of {most} connections.", config.pool_size),
+            format!("Up to {} of {maximum} connections.", config.pool_size),
         );
     }
+    Ok(())
+}
 
+async fn durability(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(pool).await?;
     let commit: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(pool).await?;
     if fsync == "off" {
@@ -311,17 +332,18 @@ async fn database_findings(
     } else {
         findings.add(Verdict::Ok, "safety", "Committed data survives a crash.");
     }
-    let peers_over_network = matches!(config.database, DatabaseLocation::Url(_));
-    if peers_over_network {
-        let tls: Option<bool> =
-            sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT (inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1')")
-                .fetch_optional(pool)
-                .await?;
-        match tls {
-            Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network unencrypted. Add sslmode=verify-full to DATABASE_URL."),
-            Some(true) => findings.add(Verdict::Ok, "tls", "The connection to PostgreSQL is encrypted."),
-            None => findings.add(Verdict::Ok, "tls", "Not needed: the database is on this machine."),
-        }
+    Ok(())
+}
+
+async fn encryption(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let is_encrypted: Option<bool> =
+        sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT (inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1')")
+            .fetch_optional(pool)
+            .await?;
+    match is_encrypted {
+        Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network unencrypted. Add sslmode=verify-full to DATABASE_URL."),
+        Some(true) => findings.add(Verdict::Ok, "tls", "The connection to PostgreSQL is encrypted."),
+        None => findings.add(Verdict::Ok, "tls", "Not needed: the database is on this machine."),
     }
     Ok(())
 }

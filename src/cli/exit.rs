@@ -1,13 +1,13 @@
-//! The exit code of a command.
+//! Exit codes.
 
 use std::process::ExitCode;
 
-/// The exit codes that the help documents.
+/// The exit codes, as documented in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExitStatus {
     Done = 0,
     Failed = 1,
-    WrongUse = 2,
+    InvalidUsage = 2,
     NothingFound = 3,
     Problems = 4,
 }

@@ -1,4 +1,5 @@
-//! `frontdesk mail`: what became of mail, and another try. Never shows what a mail says: links in it open things.
+//! `frontdesk mail`: lists and retries mail. Never shows the content of a mail, which may contain secret
+//! links.
 
 use serde_json::json;
 use time::OffsetDateTime;
@@ -8,7 +9,7 @@ use super::arguments::Mail as Action;
 use super::exit::ExitStatus;
 use super::out;
 use crate::db::Database;
-use crate::mail::outbox::{self, Entry, Retried};
+use crate::mail::outbox::{self, OutboxEntry, RetryOutcome};
 use crate::web::relative_time;
 
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
@@ -58,7 +59,7 @@ async fn list(
                 entry.state.clone(),
                 entry.attempts.to_string(),
                 relative_time::relative(entry.created_at, now),
-                what_next(entry, now),
+                note(entry, now),
             ]
         })
         .collect();
@@ -66,13 +67,13 @@ async fn list(
     Ok(ExitStatus::Done)
 }
 
-fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
+fn note(entry: &OutboxEntry, now: OffsetDateTime) -> String {
     let error = entry.last_error.as_deref().unwrap_or_default();
     match entry.state.as_str() {
         "waiting" if entry.attempts > 0 => {
             let next = relative_time::relative(entry.next_attempt_at, now);
-            let said = if error.is_empty() { String::new() } else { format!("; {error}") };
-            format!("next attempt {next}{said}")
+            let error = if error.is_empty() { String::new() } else { format!("; {error}") };
+            format!("next attempt {next}{error}")
         }
         _ => error.to_owned(),
     }
@@ -81,18 +82,18 @@ fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
 async fn retry(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
     let retried = match id.parse::<Uuid>() {
         Ok(id) => outbox::retry(&database.pool, id).await?,
-        Err(_) => Retried::NotFound,
+        Err(_) => RetryOutcome::NotFound,
     };
     Ok(match retried {
-        Retried::Done => {
+        RetryOutcome::Done => {
             out::line(&format!("Queued mail {id}. A running server will send it."));
             ExitStatus::Done
         }
-        Retried::NotNeeded => {
+        RetryOutcome::NotNeeded => {
             out::problem(&format!("Mail {id} has already been sent or is being sent."));
             ExitStatus::NothingFound
         }
-        Retried::NotFound => {
+        RetryOutcome::NotFound => {
             out::problem(&format!("No such mail: {id}"));
             ExitStatus::NothingFound
         }

@@ -1,4 +1,4 @@
-//! `frontdesk migrate`: the same files and the same ledger as `sqlx migrate`.
+//! `frontdesk migrate`. Compatible with `sqlx migrate`: it uses the same files and the same table.
 
 use super::arguments::Migrate;
 use super::exit::ExitStatus;
@@ -10,21 +10,21 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
     let pool = &database.pool;
     match action {
         Migrate::Run => {
-            let before = pending(&migrations::info(pool).await?);
+            let pending_before = count_pending(&migrations::info(pool).await?);
             migrations::run(pool).await?;
-            out::line(&match before {
+            out::line(&match pending_before {
                 0 => "The schema is up to date.".to_owned(),
                 count => format!("Applied {count} migration(s). The schema is up to date."),
             });
             Ok(ExitStatus::Done)
         }
         Migrate::Revert { all } => {
-            let taken_back = migrations::revert(pool, all).await?;
-            if taken_back.is_empty() {
+            let reverted = migrations::revert(pool, all).await?;
+            if reverted.is_empty() {
                 out::line("There is nothing to revert.");
                 return Ok(ExitStatus::NothingFound);
             }
-            for version in taken_back {
+            for version in reverted {
                 out::line(&format!("Reverted {version}."));
             }
             Ok(ExitStatus::Done)
@@ -63,6 +63,6 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
     }
 }
 
-fn pending(steps: &[migrations::MigrationStatus]) -> usize {
+fn count_pending(steps: &[migrations::MigrationStatus]) -> usize {
     steps.iter().filter(|step| step.applied_at.is_none()).count()
 }

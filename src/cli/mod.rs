@@ -1,5 +1,4 @@
-//! The command line: what operators do without a page. Decides nothing that an engine decides, and holds no SQL but
-//! what `doctor` asks of the server.
+//! The command line, for operators. Contains no domain rules, and no SQL except the checks of `doctor`.
 
 mod arguments;
 mod audit;
@@ -24,15 +23,16 @@ use arguments::{Arguments, Command};
 use exit::ExitStatus;
 use out::sentence;
 
-/// What the server logs unless `RUST_LOG` is set. The pool of sqlx would log each refused connection; `db` logs the first.
-const LOG_OF_SERVER: &str = "info,actix_server=warn,sqlx=warn,sqlx_core::pool=off";
+/// The log filter of the server unless `RUST_LOG` is set. sqlx's pool is off because it logs every refused
+/// connection, where `db` logs only the first. Spans are recorded from the level `info`.
+const SERVER_LOG_FILTER: &str = "info,actix_server=warn,sqlx=warn,sqlx_core::pool=off";
 
 /// The commands with their arguments and help, for a test that compares every help text.
 pub fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }
 
-/// Reads the arguments, does what they say, and answers the exit code.
+/// Parses the arguments, runs the command, and returns its exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let command = arguments.command.unwrap_or(Command::Serve);
@@ -40,28 +40,29 @@ pub fn main() -> ExitCode {
         Ok(config) => config,
         Err(errors) => {
             out::problem(&errors.to_string());
-            return ExitStatus::WrongUse.into();
+            return ExitStatus::InvalidUsage.into();
         }
     };
     let serves = matches!(command, Command::Serve);
-    let filter = if serves { LOG_OF_SERVER } else { "warn" };
+    let filter = if serves { SERVER_LOG_FILTER } else { "warn" };
     if let Err(error) = log::start(config.log, filter) {
         out::problem(&format!("Logging cannot be started: {error}."));
         return ExitStatus::Failed.into();
     }
-    let done = actix_web::rt::System::new().block_on(run(config, command));
-    let done = done.and_then(|ending| match out::failure() {
-        None => Ok(ending),
+    let result = actix_web::rt::System::new().block_on(run(config, command));
+    let result = result.and_then(|status| match out::failure() {
+        None => Ok(status),
         Some(error) => Err(anyhow::anyhow!("standard output cannot be written ({error})")),
     });
-    let ending = done.unwrap_or_else(|error| {
-        // The server must end although its log may not be read; a command waits for its reader.
-        let say = if serves { log::print } else { out::problem };
-        say(&sentence(&error));
+    let status = result.unwrap_or_else(|error| {
+        // The server must exit even if its log is not read, so it prints through the log, which does not
+        // block.
+        let print = if serves { log::print } else { out::problem };
+        print(&sentence(&error));
         ExitStatus::Failed
     });
     log::flush();
-    ending.into()
+    status.into()
 }
 
 async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
@@ -73,26 +74,26 @@ async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
             closing(migrate::run(&database, action).await, database).await
         }
         Command::User { action } => {
-            let database = ready(&config).await?;
+            let database = connect(&config).await?;
             closing(user::run(&config, &database, action).await, database).await
         }
-        Command::Audit(wanted) => {
-            let database = ready(&config).await?;
-            closing(audit::run(&database, wanted).await, database).await
+        Command::Audit(arguments) => {
+            let database = connect(&config).await?;
+            closing(audit::run(&database, arguments).await, database).await
         }
         Command::Session { action } => {
-            let database = ready(&config).await?;
+            let database = connect(&config).await?;
             closing(session::run(&database, action).await, database).await
         }
         Command::Mail { action } => {
-            let database = ready(&config).await?;
+            let database = connect(&config).await?;
             closing(mail::run(&database, action).await, database).await
         }
     }
 }
 
-/// The database, with a schema that this program knows.
-async fn ready(config: &Config) -> anyhow::Result<Database> {
+/// Connects to the database and checks that its schema is that of this program.
+async fn connect(config: &Config) -> anyhow::Result<Database> {
     let database = db::connect(config, true).await?;
     match migrations::check(&database.pool).await {
         Ok(Ok(())) => Ok(database),
@@ -101,10 +102,10 @@ async fn ready(config: &Config) -> anyhow::Result<Database> {
     }
 }
 
-/// Closes the database whatever happened; what happened first is what counts.
-async fn closing<T>(done: anyhow::Result<T>, database: Database) -> anyhow::Result<T> {
+/// Closes the database in any case. An error in `result` takes precedence over an error of closing.
+async fn closing<T>(result: anyhow::Result<T>, database: Database) -> anyhow::Result<T> {
     let closed = database.close().await;
-    let done = done?;
+    let value = result?;
     closed?;
-    Ok(done)
+    Ok(value)
 }

@@ -1,4 +1,5 @@
-//! What the command line says. A reader that went away (`| head`) ends the saying, not the program in a panic.
+//! Output of the commands. When the reader closes the pipe (`| head`), writing stops without an error or a
+//! panic.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
@@ -10,11 +11,11 @@ static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
 /// A line on standard output.
 pub(super) fn line(text: &str) {
-    is_heard(text);
+    try_line(text);
 }
 
-/// The same; `false` when nobody reads it any more.
-pub(super) fn is_heard(text: &str) -> bool {
+/// The same. Returns `false` if standard output cannot be written or its reader has closed the pipe.
+pub(super) fn try_line(text: &str) -> bool {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Ok(()) => true,
         Err(error) => {
@@ -26,7 +27,8 @@ pub(super) fn is_heard(text: &str) -> bool {
     }
 }
 
-/// Why standard output is incomplete, for example because the disk is full. `None` after a reader closed the pipe.
+/// Why standard output is incomplete, for example because the disk is full. `None` if the reader closed the
+/// pipe.
 pub(super) fn failure() -> Option<&'static io::Error> {
     FAILURE.get()
 }
@@ -36,13 +38,13 @@ pub(super) fn problem(text: &str) {
     writeln!(std::io::stderr().lock(), "{text}").ok();
 }
 
-/// Data for machines.
+/// Pretty-printed JSON on standard output.
 pub(super) fn json(data: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(data)?);
     Ok(())
 }
 
-/// Rows under headings, aligned.
+/// A table with aligned columns.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -62,7 +64,7 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
     }
 }
 
-/// Counts as bars, the longest as wide as the page.
+/// A bar for each count. The longest is 40 columns wide.
 pub(super) fn histogram(title: &str, rows: &[(&str, i64)]) {
     const WIDTH: f64 = 40.0;
     let most = rows.iter().map(|(_, count)| *count).max().unwrap_or_default();
@@ -72,7 +74,7 @@ pub(super) fn histogram(title: &str, rows: &[(&str, i64)]) {
     let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or_default();
     line(&format!("\n{title}"));
     for (label, count) in rows {
-        // In eighths, so that a few are not nothing.
+        // In eighths of a column, rounded up, so that a small count is visible.
         let eighths = (*count as f64 / most as f64 * WIDTH * 8.0).ceil() as usize;
         let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
         let bar = "█".repeat(eighths / 8) + rest;
@@ -80,19 +82,19 @@ pub(super) fn histogram(title: &str, rows: &[(&str, i64)]) {
     }
 }
 
-/// A bar that fills, on a terminal; elsewhere nothing.
+/// A progress bar on standard error, shown only if that is a terminal.
 pub(super) struct Progress {
     total: u64,
-    shown: bool,
+    is_shown: bool,
 }
 
 impl Progress {
     pub(super) fn new(total: u64) -> Self {
-        Self { total, shown: std::io::stderr().is_terminal() && total > 0 }
+        Self { total, is_shown: std::io::stderr().is_terminal() && total > 0 }
     }
 
-    pub(super) fn at(&self, done: u64) {
-        if self.shown {
+    pub(super) fn show(&self, done: u64) {
+        if self.is_shown {
             const WIDTH: u64 = 30;
             let filled = (done.min(self.total) * WIDTH / self.total.max(1)) as usize;
             let bar = "█".repeat(filled) + &"░".repeat(WIDTH as usize - filled);
@@ -102,21 +104,21 @@ impl Progress {
         }
     }
 
-    /// Shows every 250th.
-    pub(super) fn at_times(&self, done: u64) {
+    /// Shows only every 250th value.
+    pub(super) fn show_sometimes(&self, done: u64) {
         if done.is_multiple_of(250) {
-            self.at(done);
+            self.show(done);
         }
     }
 
     pub(super) fn end(self) {
-        if self.shown {
+        if self.is_shown {
             writeln!(std::io::stderr().lock()).ok();
         }
     }
 }
 
-/// The causes of an error as one sentence.
+/// An error with its causes, as one sentence.
 pub(super) fn sentence(error: &anyhow::Error) -> String {
     let mut text = format!("{error:#}");
     if let Some(first) = text.get(..1).map(str::to_uppercase) {

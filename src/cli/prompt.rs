@@ -1,52 +1,63 @@
-//! What is asked at a terminal: passwords without echo, and whether one is sure. Never from arguments, which other
-//! users of the machine can read.
+//! Prompts: passwords without echo, and confirmations. A password is never taken from the arguments, which
+//! other users of the machine can read.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _, stdin};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _, stdin};
 
 use anyhow::{Context as _, bail};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
-/// A new password: asked twice at a terminal, else the first line of standard input.
+/// The exit code of a process that SIGINT ended, as shells report it.
+const INTERRUPTED: i32 = 130;
+
+/// A new password: prompted for twice at a terminal, otherwise the first line of standard input.
 pub(super) fn new_password() -> anyhow::Result<Zeroizing<String>> {
     if !stdin().is_terminal() {
-        let mut text = Zeroizing::new(String::new());
-        stdin().lock().take(8192).read_line(&mut text).context("no password on standard input")?;
-        let end = text.trim_end_matches(['\r', '\n']).len();
-        text.truncate(end);
-        return Ok(text);
+        return first_line();
     }
+    // At Ctrl-C rpassword raises SIGINT before it restores the terminal, so the default action of SIGINT
+    // would leave the terminal without echo.
+    let interrupt = signal(SignalKind::interrupt())?;
     let first = hidden("New password: ")?;
     if *first != *hidden("Repeat password: ")? {
         bail!("the passwords do not match. Nothing was changed");
     }
+    exit_at(interrupt);
     Ok(first)
 }
 
-/// Whether somebody at a terminal says yes; without one, no.
+/// Whether the user at the terminal answers yes; `false` without a terminal.
 pub(super) fn is_sure(question: &str) -> bool {
     if !stdin().is_terminal() {
         return false;
     }
-    write!(std::io::stderr(), "{question} Type yes to continue: ").ok();
+    write!(io::stderr(), "{question} Type yes to continue: ").ok();
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
 }
 
-fn hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-    let terminal = stdin();
-    let before = tcgetattr(&terminal).context("the terminal cannot hide the password")?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    write!(std::io::stderr(), "{prompt}").ok();
-    std::io::stderr().flush().ok();
-    tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
+fn first_line() -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
-    let read = terminal.lock().read_line(&mut text);
-    tcsetattr(&terminal, OptionalActions::Flush, &before)?;
-    writeln!(std::io::stderr()).ok();
-    read?;
+    stdin().lock().take(8192).read_line(&mut text).context("no password on standard input")?;
     let end = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(end);
     Ok(text)
+}
+
+fn hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    match rpassword::prompt_password(prompt) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            bail!("interrupted. Nothing was changed")
+        }
+        Err(error) => Err(error).context("the password cannot be read from the terminal"),
+    }
+}
+
+/// Exits at the next SIGINT. tokio's handler replaces the default action for the rest of the process.
+fn exit_at(mut interrupt: Signal) {
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        std::process::exit(INTERRUPTED);
+    });
 }

@@ -1,4 +1,4 @@
-//! `frontdesk session`: who is signed in, and the end of it. Works while the server runs or not.
+//! `frontdesk session`: lists, revokes, counts and purges sessions. Works with or without a running server.
 
 use serde_json::json;
 
@@ -73,7 +73,7 @@ async fn list(
 }
 
 async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
-    let ended = match id.parse::<SessionId>() {
+    let was_revoked = match id.parse::<SessionId>() {
         Ok(session) => {
             db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
                 Box::pin(async move { revoke::any(connection, session, &Origin::operator()).await })
@@ -82,7 +82,7 @@ async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus>
         }
         Err(_) => false,
     };
-    if ended {
+    if was_revoked {
         await_invalidation(&database.pool, None).await;
         out::line(&format!("Revoked session {id}."));
         Ok(ExitStatus::Done)
@@ -97,29 +97,29 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitSta
         return Ok(ExitStatus::NothingFound);
     };
     let id = user.id;
-    let ended = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
+    let revoked = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
         Box::pin(async move {
             revoke::others(connection, id, None, Cause::Revoked, &Origin::operator()).await
         })
     })
     .await?;
     await_invalidation(&database.pool, None).await;
-    out::line(&format!("Revoked {ended} session(s) of {}.", user.email));
-    Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
+    out::line(&format!("Revoked {revoked} session(s) of {}.", user.email));
+    Ok(if revoked == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
 
 async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus> {
     if !yes && !prompt::is_sure("This signs out every user on every device.") {
         out::problem("Aborted. Use --yes to skip the confirmation.");
-        return Ok(ExitStatus::WrongUse);
+        return Ok(ExitStatus::InvalidUsage);
     }
-    let ended = db::long_transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
+    let revoked = db::long_transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
         Box::pin(async move { revoke::everybody(connection, &Origin::operator()).await })
     })
     .await?;
     await_invalidation(&database.pool, None).await;
-    out::line(&format!("Revoked {ended} session(s)."));
-    Ok(if ended == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
+    out::line(&format!("Revoked {revoked} session(s)."));
+    Ok(if revoked == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
 
 async fn stats(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
@@ -167,7 +167,7 @@ async fn purge(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
     let expired = purge::count_expired(&database.pool).await?;
     let progress = out::Progress::new(expired.unsigned_abs());
     let purged =
-        purge::run_once(&database.pool, purge::Pace::Full, |rows| progress.at(rows)).await?;
+        purge::run_once(&database.pool, purge::Pace::Full, |rows| progress.show(rows)).await?;
     progress.end();
     if json {
         out::json(&json!({

@@ -1,5 +1,6 @@
-//! `frontdesk user`: accounts, by the same rules as the pages.
+//! `frontdesk user`: manages accounts, by the same rules as the pages.
 
+use anyhow::bail;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -28,130 +29,24 @@ pub(super) async fn run(
     database: &Database,
     action: Action,
 ) -> anyhow::Result<ExitStatus> {
-    let pool = &database.pool;
     match action {
         Action::Create { email, name, admin } => {
-            let address = EmailAddress::parse(&email)?;
-            let display_name = DisplayName::parse(&name)?;
-            let hash = ask_password(config, &email, &name).await?;
-            let role = if admin { Role::Admin } else { Role::User };
-            let made =
-                users::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
-            match made {
-                Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
-                Inserted::EmailTaken => {
-                    anyhow::bail!("an account with the email {email} already exists")
-                }
-            }
-            Ok(ExitStatus::Done)
+            create(config, database, &email, &name, role(admin)).await
         }
-        Action::List { limit, json } => {
-            let users = users::list(pool, limit).await?;
-            if json {
-                out::json(&users.iter().map(data).collect::<Vec<_>>())?;
-                return Ok(ExitStatus::Done);
-            }
-            let now = OffsetDateTime::now_utc();
-            let rows: Vec<[String; 5]> = users
-                .iter()
-                .map(|user| {
-                    [
-                        user.email.clone(),
-                        user.display_name.clone(),
-                        user.role.as_str().to_owned(),
-                        state(user).to_owned(),
-                        relative_time::relative(user.created_at, now),
-                    ]
-                })
-                .collect();
-            out::table(["EMAIL", "NAME", "ROLE", "STATE", "CREATED"], &rows);
-            Ok(ExitStatus::Done)
-        }
-        Action::Show { who, json } => {
-            let Some(user) = find(database, &who).await? else {
-                return Ok(ExitStatus::NothingFound);
-            };
-            let sessions = list::count_for_user(pool, user.id).await?;
-            if json {
-                let mut shown = data(&user);
-                shown["sessions"] = json!(sessions);
-                out::json(&shown)?;
-                return Ok(ExitStatus::Done);
-            }
-            let changed =
-                user.password_changed_at.map_or_else(|| "never".to_owned(), relative_time::exact);
-            for (label, value) in [
-                ("ID", user.id.to_string()),
-                ("Email", user.email.clone()),
-                ("Name", user.display_name.clone()),
-                ("Role", user.role.as_str().to_owned()),
-                ("State", state(&user).to_owned()),
-                ("Created", relative_time::exact(user.created_at)),
-                ("Password", format!("changed {changed}")),
-                ("Sessions", sessions.to_string()),
-            ] {
-                out::line(&format!("{label:<10}{value}"));
-            }
-            Ok(ExitStatus::Done)
-        }
-        Action::Delete { who, yes } => {
-            let Some(user) = find(database, &who).await? else {
-                return Ok(ExitStatus::NothingFound);
-            };
-            let question = format!("This permanently deletes the account {}.", user.email);
-            if !yes && !prompt::is_sure(&question) {
-                out::problem("Aborted. Use --yes to skip the confirmation.");
-                return Ok(ExitStatus::WrongUse);
-            }
-            let sealer = Sealer::new(config.secret_keys()?.as_slice());
-            let deleted = deletion::delete_now(pool, &sealer, user.id, Origin::operator()).await?;
-            await_invalidation(pool, None).await;
-            let word = if deleted { "was deleted" } else { "was already deleted" };
-            out::line(&format!("{} {word}.", user.email));
-            Ok(if deleted { ExitStatus::Done } else { ExitStatus::NothingFound })
-        }
+        Action::List { limit, json } => list(database, limit, json).await,
+        Action::Show { who, json } => show(database, &who, json).await,
         Action::Disable { who } => set_disabled(database, &who, true).await,
         Action::Enable { who } => set_disabled(database, &who, false).await,
-        Action::SetPassword { who } => {
-            let Some(user) = find(database, &who).await? else {
-                return Ok(ExitStatus::NothingFound);
-            };
-            let hash = ask_password(config, &user.email, &user.display_name).await?;
-            let sealer = Sealer::new(config.secret_keys()?.as_slice());
-            set_by_operator(pool, sealer, user.id, hash, Origin::operator()).await?;
-            await_invalidation(pool, None).await;
-            out::line(&format!("{} has a new password and was signed out everywhere.", user.email));
-            Ok(ExitStatus::Done)
-        }
-        Action::Unlock { who } => {
-            let Some(user) = find(database, &who).await? else {
-                return Ok(ExitStatus::NothingFound);
-            };
-            let forgotten = rate_limit::unlock(pool, &user, Origin::operator()).await?;
-            let said = if forgotten > 0 { "is unlocked" } else { "was not locked" };
-            out::line(&format!("{} {said}.", user.email));
-            Ok(if forgotten > 0 { ExitStatus::Done } else { ExitStatus::NothingFound })
-        }
-        Action::Promote { who, demote } => {
-            let Some(user) = find(database, &who).await? else {
-                return Ok(ExitStatus::NothingFound);
-            };
-            let role = if demote { Role::User } else { Role::Admin };
-            let changed = users::set_role(pool, user.id, role, Origin::operator()).await?;
-            await_invalidation(pool, None).await;
-            let said = match changed {
-                true => format!("now has the role {} and was signed out everywhere", role.as_str()),
-                false => format!("already had the role {}", role.as_str()),
-            };
-            out::line(&format!("{} {said}.", user.email));
-            Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
-        }
-        Action::Import(asked) => user_files::import(pool, asked).await,
-        Action::Export(asked) => user_files::export(pool, asked).await,
+        Action::Delete { who, yes } => delete(config, database, &who, yes).await,
+        Action::SetPassword { who } => set_password(config, database, &who).await,
+        Action::Unlock { who } => unlock(database, &who).await,
+        Action::Promote { who, demote } => set_role(database, &who, role(!demote)).await,
+        Action::Import(arguments) => user_files::import(&database.pool, arguments).await,
+        Action::Export(arguments) => user_files::export(&database.pool, arguments).await,
     }
 }
 
-/// The account of an address or an id; says so when there is none.
+/// Finds an account by email or id. Prints a message if there is none.
 pub(super) async fn find(database: &Database, who: &Who) -> anyhow::Result<Option<User>> {
     let pool = &database.pool;
     let user = match (who.who.parse::<UserId>(), EmailAddress::parse(&who.who)) {
@@ -165,6 +60,74 @@ pub(super) async fn find(database: &Database, who: &Who) -> anyhow::Result<Optio
     Ok(user)
 }
 
+async fn create(
+    config: &Config,
+    database: &Database,
+    email: &str,
+    name: &str,
+    role: Role,
+) -> anyhow::Result<ExitStatus> {
+    let address = EmailAddress::parse(email)?;
+    let display_name = DisplayName::parse(name)?;
+    let hash = ask_password(config, email, name).await?;
+    let inserted =
+        users::insert(&database.pool, address, display_name, role, hash, Origin::operator())
+            .await?;
+    match inserted {
+        Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
+        Inserted::EmailTaken => bail!("an account with the email {email} already exists"),
+    }
+    Ok(ExitStatus::Done)
+}
+
+async fn list(database: &Database, limit: i64, json: bool) -> anyhow::Result<ExitStatus> {
+    let users = users::list(&database.pool, limit).await?;
+    if json {
+        out::json(&users.iter().map(data).collect::<Vec<_>>())?;
+        return Ok(ExitStatus::Done);
+    }
+    let now = OffsetDateTime::now_utc();
+    let rows: Vec<[String; 5]> = users
+        .iter()
+        .map(|user| {
+            [
+                user.email.clone(),
+                user.display_name.clone(),
+                user.role.as_str().to_owned(),
+                state(user).to_owned(),
+                relative_time::relative(user.created_at, now),
+            ]
+        })
+        .collect();
+    out::table(["EMAIL", "NAME", "ROLE", "STATE", "CREATED"], &rows);
+    Ok(ExitStatus::Done)
+}
+
+async fn show(database: &Database, who: &Who, json: bool) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+    let sessions = list::count_for_user(&database.pool, user.id).await?;
+    if json {
+        let mut data = data(&user);
+        data["sessions"] = json!(sessions);
+        out::json(&data)?;
+        return Ok(ExitStatus::Done);
+    }
+    let changed = user.password_changed_at.map_or_else(|| "never".to_owned(), relative_time::exact);
+    for (label, value) in [
+        ("ID", user.id.to_string()),
+        ("Email", user.email.clone()),
+        ("Name", user.display_name.clone()),
+        ("Role", user.role.as_str().to_owned()),
+        ("State", state(&user).to_owned()),
+        ("Created", relative_time::exact(user.created_at)),
+        ("Password", format!("changed {changed}")),
+        ("Sessions", sessions.to_string()),
+    ] {
+        out::line(&format!("{label:<10}{value}"));
+    }
+    Ok(ExitStatus::Done)
+}
+
 async fn set_disabled(
     database: &Database,
     who: &Who,
@@ -174,16 +137,72 @@ async fn set_disabled(
     let changed =
         users::set_disabled(&database.pool, user.id, disabled, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
-    let said = match (disabled, changed) {
+    let result = match (disabled, changed) {
         (true, true) => "is disabled and was signed out everywhere",
         (true, false) => "was already disabled",
         (false, true) => "is enabled and can sign in again",
         (false, false) => "was already enabled",
     };
-    out::line(&format!("{} {said}.", user.email));
+    out::line(&format!("{} {result}.", user.email));
     Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
 }
 
+async fn delete(
+    config: &Config,
+    database: &Database,
+    who: &Who,
+    yes: bool,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+    let question = format!("This permanently deletes the account {}.", user.email);
+    if !yes && !prompt::is_sure(&question) {
+        out::problem("Aborted. Use --yes to skip the confirmation.");
+        return Ok(ExitStatus::InvalidUsage);
+    }
+    let pool = &database.pool;
+    let sealer = Sealer::new(config.secret_keys()?.as_slice());
+    let deleted = deletion::delete_now(pool, &sealer, user.id, Origin::operator()).await?;
+    await_invalidation(pool, None).await;
+    let result = if deleted { "was deleted" } else { "was already deleted" };
+    out::line(&format!("{} {result}.", user.email));
+    Ok(if deleted { ExitStatus::Done } else { ExitStatus::NothingFound })
+}
+
+async fn set_password(
+    config: &Config,
+    database: &Database,
+    who: &Who,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+    let hash = ask_password(config, &user.email, &user.display_name).await?;
+    let sealer = Sealer::new(config.secret_keys()?.as_slice());
+    set_by_operator(&database.pool, sealer, user.id, hash, Origin::operator()).await?;
+    await_invalidation(&database.pool, None).await;
+    out::line(&format!("{} has a new password and was signed out everywhere.", user.email));
+    Ok(ExitStatus::Done)
+}
+
+async fn unlock(database: &Database, who: &Who) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+    let cleared = rate_limit::unlock(&database.pool, &user, Origin::operator()).await?;
+    let result = if cleared > 0 { "is unlocked" } else { "was not locked" };
+    out::line(&format!("{} {result}.", user.email));
+    Ok(if cleared > 0 { ExitStatus::Done } else { ExitStatus::NothingFound })
+}
+
+async fn set_role(database: &Database, who: &Who, role: Role) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+    let changed = users::set_role(&database.pool, user.id, role, Origin::operator()).await?;
+    await_invalidation(&database.pool, None).await;
+    let role = role.as_str();
+    out::line(&match changed {
+        true => format!("{} now has the role {role} and was signed out everywhere.", user.email),
+        false => format!("{} already had the role {role}.", user.email),
+    });
+    Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
+}
+
+/// Prompts for a new password, checks it, and hashes it.
 async fn ask_password(config: &Config, email: &str, name: &str) -> anyhow::Result<PasswordHash> {
     let typed = prompt::new_password()?;
     let policy = PasswordPolicy { min_length: config.password_min_length };
@@ -201,7 +220,11 @@ fn state(user: &User) -> &'static str {
     }
 }
 
-/// Without the hash.
+fn role(is_admin: bool) -> Role {
+    if is_admin { Role::Admin } else { Role::User }
+}
+
+/// The account as JSON, without the password hash.
 fn data(user: &User) -> Value {
     json!({
         "id": user.id,

@@ -1,7 +1,7 @@
-//! The loop that empties the outbox. Several servers share the work; each sends a few mails at a time, outside any
-//! transaction, and says afterwards what became of them. Killed in between, it leaves a lease that runs out, and the
-//! mail goes a second time with the same Message-ID: never lost, at most one duplicate for a crash. Must never log an
-//! address, or what a mail server says of one.
+//! The background job that delivers the outbox. Several servers share the work. Each sends a few mails at a
+//! time, outside any transaction, and records the result afterwards. If a server is killed in between, its
+//! lease expires and the mail is sent again with the same Message-ID: no mail is lost, and a crash causes at
+//! most one duplicate. Must never log an email, or the reply of a mail server that may contain one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,30 +9,31 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use sqlx::PgPool;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::mime::compose;
-use super::outbox::{self, Claim};
-use super::smtp::{Failure, Stage};
+use super::outbox::{self, LeasedMail};
+use super::smtp::{SendError, Stage};
 use super::{MailRenderer, Transport};
 use crate::background::{JobRunner, Jobs, jitter};
 use crate::crypto::seal::Sealer;
 use crate::db;
 
-/// Mails in flight at a time, for each server: some may stall without holding up the rest.
-const LANES: usize = 8;
-/// How soon a new mail is noticed.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The same while the database is away.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// A third of the lease.
-const RENEW_EVERY: Duration = Duration::from_secs(20);
-/// How long mails in flight may take once we are told to stop. What is cut off is sent by another server, or at the
-/// next start.
-const GRACE: Duration = Duration::from_secs(5);
-/// After each attempt but the last: ten attempts over two days. Greylisting wants five minutes or so.
-const WAITS: [Duration; 9] = [
+/// Mails that each server sends at the same time, so that a few that stall do not delay the others.
+const MAX_IN_FLIGHT: usize = 8;
+/// How often the outbox is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The same while the database is unavailable.
+const POLL_INTERVAL_AFTER_ERROR: Duration = Duration::from_secs(5);
+/// How often the lease of a mail in flight is renewed: a third of [`outbox::LEASE`].
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(20);
+/// How long mails in flight may take after the stop signal. A mail that is interrupted is sent by another
+/// server, or after the next start.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+/// The wait after each attempt except the last: ten attempts within two days. Greylisting servers accept mail
+/// after about five minutes.
+const RETRY_WAITS: [Duration; 9] = [
     Duration::from_secs(30),
     Duration::from_secs(2 * 60),
     Duration::from_secs(5 * 60),
@@ -44,199 +45,217 @@ const WAITS: [Duration; 9] = [
     Duration::from_secs(24 * 3_600),
 ];
 
-/// What this server did since it began.
+/// Counts of this server since its start. Clones share them.
 #[derive(Clone, Default)]
-pub struct Counters(Arc<(AtomicU64, AtomicU64)>);
+pub struct Counters(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    sent: AtomicU64,
+    failed: AtomicU64,
+}
 
 impl Counters {
     /// Mails sent.
     pub fn sent(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
+        self.0.sent.load(Ordering::Relaxed)
     }
 
-    /// Mails given up.
+    /// Mails that failed permanently.
     pub fn failed(&self) -> u64 {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.failed.load(Ordering::Relaxed)
     }
 }
 
-/// What is needed to send.
+/// Everything that delivery needs.
 pub struct Mailer {
-    /// Connections of its own, that no worker of the site drives.
+    /// A pool of its own: a connection is driven by the worker that opened it and does not survive that
+    /// worker.
     pub pool: PgPool,
-    /// Opens messages.
+    /// Decrypts messages.
     pub sealer: Sealer,
-    /// Writes them.
-    pub writer: Arc<MailRenderer>,
-    /// Lets them go.
+    /// Renders them.
+    pub renderer: Arc<MailRenderer>,
+    /// Sends them.
     pub transport: Transport,
-    /// Who they are from.
+    /// The sender.
     pub from: Mailbox,
-    /// The host of the public URL.
+    /// The host of the public URL, for the Message-ID.
     pub host: String,
-    /// Counts them.
-    pub tally: Counters,
+    /// Counts sent and failed mail.
+    pub counters: Counters,
 }
 
-/// The running loop.
+/// The running background job.
 pub struct Delivery(JobRunner);
 
 impl Delivery {
-    /// Starts it on this runtime. Its status is kept in `jobs`.
-    pub fn start(post: Mailer, jobs: &Jobs) -> Self {
-        let post = Arc::new(post);
+    /// Starts the job on the current runtime. Its status is kept in `jobs`.
+    pub fn start(mailer: Mailer, jobs: &Jobs) -> Self {
+        let mailer = Arc::new(mailer);
         let mut loops = JobRunner::new(jobs.clone());
-        loops.run("mail_delivery", move |stop| run(Arc::clone(&post), stop));
+        loops.run("mail_delivery", move |stop| run(Arc::clone(&mailer), stop));
         Self(loops)
     }
 
-    /// Takes no more mail, lets what is in flight arrive for some seconds, and returns whatever the mail server does.
+    /// Leases no more mail, waits some seconds for mail in flight, and then returns even if the mail server
+    /// hangs.
     pub async fn stop(self) {
         self.0.stop().await;
     }
 }
 
-async fn run(post: Arc<Mailer>, stop: CancellationToken) {
+async fn run(mailer: Arc<Mailer>, stop: CancellationToken) {
     let mut sending = JoinSet::new();
-    let mut is_away = false;
+    let mut is_unavailable = false;
     loop {
-        match take(&post, &mut sending).await {
-            Ok(()) => is_away = false,
+        match start_due(&mailer, &mut sending).await {
+            Ok(()) => is_unavailable = false,
             Err(error) => {
-                if !is_away {
+                if !is_unavailable {
                     tracing::warn!(%error, "the outbox cannot be read; mail is delayed");
                 }
-                is_away = true;
+                is_unavailable = true;
             }
         }
-        let wait = if is_away { LOOK_AGAIN } else { LOOK_EVERY };
+        let wait = if is_unavailable { POLL_INTERVAL_AFTER_ERROR } else { POLL_INTERVAL };
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(done) = sending.join_next() => note(done),
+            Some(joined) = sending.join_next() => log_panic(joined),
             () = tokio::time::sleep(wait.mul_f64(1.0 + jitter() / 10.0)) => {}
         }
     }
-    let arrived = async {
-        while let Some(done) = sending.join_next().await {
-            note(done);
+    let in_flight = async {
+        while let Some(joined) = sending.join_next().await {
+            log_panic(joined);
         }
     };
-    if tokio::time::timeout(GRACE, arrived).await.is_err() {
+    if tokio::time::timeout(STOP_DEADLINE, in_flight).await.is_err() {
         tracing::info!("mail in flight is interrupted and will be sent again after the next start");
     }
 }
 
-/// Takes as many mails as there are lanes free.
-async fn take(post: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
-    if matches!(post.transport, Transport::Kept) {
-        return db::with_deadline(outbox::keep(&post.pool)).await.map(|_| ());
+/// Leases as many due mails as may be in flight, and starts to send them.
+async fn start_due(mailer: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
+    if matches!(mailer.transport, Transport::Kept) {
+        return db::with_deadline(outbox::mark_kept(&mailer.pool)).await.map(|_| ());
     }
-    let free = LANES.saturating_sub(sending.len());
+    let free = MAX_IN_FLIGHT.saturating_sub(sending.len());
     if free > 0 {
-        for claim in db::with_deadline(outbox::claim(&post.pool, free as i64)).await? {
-            sending.spawn(deliver(Arc::clone(post), claim));
+        for mail in db::with_deadline(outbox::lease(&mailer.pool, free as i64)).await? {
+            sending.spawn(deliver(Arc::clone(mailer), mail));
         }
     }
     Ok(())
 }
 
-fn note(done: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = done {
+fn log_panic(joined: Result<(), JoinError>) {
+    if let Err(error) = joined {
         tracing::error!(%error, "sending a mail failed unexpectedly; it will be retried");
     }
 }
 
-/// Sends one mail and says what became of it.
-async fn deliver(post: Arc<Mailer>, claim: Claim) {
-    let sending = send(&post, &claim);
-    tokio::pin!(sending);
-    let mut renewal = tokio::time::interval(RENEW_EVERY);
-    renewal.tick().await;
-    let sent = loop {
-        tokio::select! {
-            sent = &mut sending => break sent,
-            _ = renewal.tick() => {
-                if let Err(error) = db::with_deadline(outbox::renew(&post.pool, &claim)).await {
-                    tracing::warn!(%error, mail = %claim.id, "the lease of a mail could not be renewed");
-                }
-            }
-        }
-    };
-    let (id, kind, attempt) = (claim.id, claim.kind.as_str(), claim.attempts);
-    match sent {
+/// Sends one mail and records the result.
+async fn deliver(mailer: Arc<Mailer>, mail: LeasedMail) {
+    match send_with_lease(&mailer, &mail).await {
         Ok(()) => {
-            post.tally.0.0.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(mail = %id, kind, attempt, "mail is sent");
-            retry_once(|| outbox::mark_sent(&post.pool, id)).await;
+            mailer.counters.0.sent.fetch_add(1, Ordering::Relaxed);
+            let (kind, attempt) = (mail.kind.as_str(), mail.attempts);
+            tracing::info!(mail = %mail.id, kind, attempt, "mail is sent");
+            record(|| outbox::mark_sent(&mailer.pool, mail.id)).await;
         }
-        Err(Failure { is_permanent, stage, code, said }) => {
-            let wait = WAITS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
-            // What is said about the connection names nobody; the rest may name the recipient.
-            let about = match stage {
-                Stage::Connection | Stage::Encryption if code.is_none() => said.as_str(),
-                _ => "",
-            };
-            match wait.filter(|_| !is_permanent) {
-                Some(wait) => {
-                    let wait = wait.mul_f64(0.8 + 0.4 * jitter());
-                    tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is delayed");
-                    retry_once(|| outbox::put_off(&post.pool, &claim, wait, &said)).await;
-                }
-                None => {
-                    post.tally.0.1.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail failed permanently; see `frontdesk mail list --state failed`");
-                    retry_once(|| outbox::give_up(&post.pool, &claim, &said)).await;
+        Err(error) => record_failure(&mailer, &mail, &error).await,
+    }
+}
+
+/// Sends one mail, renewing its lease until the attempt ends.
+async fn send_with_lease(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
+    let sending = send(mailer, mail);
+    tokio::pin!(sending);
+    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
+    renewal.tick().await;
+    loop {
+        tokio::select! {
+            sent = &mut sending => return sent,
+            _ = renewal.tick() => {
+                if let Err(error) = db::with_deadline(outbox::renew_lease(&mailer.pool, mail)).await {
+                    tracing::warn!(%error, mail = %mail.id, "the lease of a mail could not be renewed");
                 }
             }
         }
     }
 }
 
-async fn send(post: &Mailer, claim: &Claim) -> Result<(), Failure> {
-    let never = |said: &str| Failure {
+/// Reschedules the mail, or marks it as failed if the error is permanent or this was the last attempt.
+async fn record_failure(mailer: &Mailer, mail: &LeasedMail, error: &SendError) {
+    let SendError { is_permanent, stage, code, message } = error;
+    let (id, kind, attempt) = (mail.id, mail.kind.as_str(), mail.attempts);
+    // A connection error of this side names no user. A reply of the server may name the recipient.
+    let about = match stage {
+        Stage::Connection | Stage::Encryption if code.is_none() => message.as_str(),
+        _ => "",
+    };
+    let wait = RETRY_WAITS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
+    let Some(wait) = wait.filter(|_| !is_permanent) else {
+        mailer.counters.0.failed.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail failed permanently; see `frontdesk mail list --state failed`");
+        return record(|| outbox::mark_failed(&mailer.pool, mail, message)).await;
+    };
+    let wait = wait.mul_f64(0.8 + 0.4 * jitter());
+    tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is delayed");
+    record(|| outbox::reschedule(&mailer.pool, mail, wait, message)).await;
+}
+
+async fn send(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
+    let permanent = |message: &str| SendError {
         is_permanent: true,
         stage: Stage::Content,
         code: None,
-        said: said.to_owned(),
+        message: message.to_owned(),
     };
-    // Only crashes bring it here: each began an attempt and left no word.
-    if usize::try_from(claim.attempts).unwrap_or(usize::MAX) > WAITS.len() + 1 {
-        return Err(never("the last attempts did not finish"));
+    // Only crashes lead here: each of them started an attempt and did not record a result.
+    if usize::try_from(mail.attempts).unwrap_or(usize::MAX) > RETRY_WAITS.len() + 1 {
+        return Err(permanent("the last attempts did not finish"));
     }
-    let sealed = claim.sealed.as_deref().ok_or_else(|| never("its content was deleted"))?;
-    let message = outbox::open(&post.sealer, claim.id, sealed).ok_or_else(|| {
-        never("it was encrypted with a key that is no longer in FRONTDESK_SECRET_KEYS")
+    let sealed = mail.sealed.as_deref().ok_or_else(|| permanent("its content was deleted"))?;
+    let message = outbox::open(&mailer.sealer, mail.id, sealed).ok_or_else(|| {
+        permanent("it was encrypted with a key that is no longer in FRONTDESK_SECRET_KEYS")
     })?;
-    let letter = post.writer.write(&message).map_err(|error| never(&format!("{error:#}")))?;
-    let (from, host) = (&post.from, post.host.as_str());
-    let mail = compose(claim.id, claim.created_at, from, &claim.recipient, host, &letter)
-        .map_err(|error| never(&error.to_string()))?;
-    post.transport.send(claim.id, &mail).await.map_err(|mut failure| {
-        failure.said = without(&failure.said, &message.secrets());
-        failure
+    let rendered =
+        mailer.renderer.render(&message).map_err(|error| permanent(&format!("{error:#}")))?;
+    let (from, host) = (&mailer.from, mailer.host.as_str());
+    let composed = compose(mail.id, mail.created_at, from, &mail.recipient, host, &rendered)
+        .map_err(|error| permanent(&error.to_string()))?;
+    mailer.transport.send(mail.id, &composed).await.map_err(|mut error| {
+        error.message = redacted(&error.message, &message.secrets());
+        error
     })
 }
 
-/// What a server said, without what opens something: it may repeat what it read, or the half that was on one line.
-fn without(said: &str, secrets: &[&str]) -> String {
-    /// Shorter pieces of a link lead nowhere.
-    const PIECE: usize = 8;
-    let mut clean = said.to_owned();
+/// A reply of a server without secrets: it may repeat the mail, and the break of a line may have split a
+/// token.
+fn redacted(reply: &str, secrets: &[&str]) -> String {
+    /// Shorter parts of a token are useless to an attacker.
+    const MIN_LENGTH: usize = 8;
+    let mut clean = reply.to_owned();
     for secret in secrets {
         clean = clean.replace(secret, "…");
     }
-    let is_of_a_word = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    let is_token_character = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
     let words: Vec<String> = clean
-        .split(|letter| !is_of_a_word(letter))
-        .filter(|word| word.len() >= PIECE && secrets.iter().any(|secret| secret.contains(word)))
+        .split(|letter| !is_token_character(letter))
+        .filter(|word| {
+            word.len() >= MIN_LENGTH && secrets.iter().any(|secret| secret.contains(word))
+        })
         .map(str::to_owned)
         .collect();
     words.iter().fold(clean, |clean, word| clean.replace(word.as_str(), "…"))
 }
 
-/// Says what became of a mail, and again while the database is away: what is not said is sent twice.
-async fn retry_once<F: Future<Output = sqlx::Result<()>>>(mut say: impl FnMut() -> F) {
-    while let Err(error) = db::with_deadline(say()).await {
+/// Runs `update`, which records the result of an attempt, and repeats it while the database is unavailable: a
+/// mail whose result is not recorded is sent twice.
+async fn record<F: Future<Output = sqlx::Result<()>>>(mut update: impl FnMut() -> F) {
+    while let Err(error) = db::with_deadline(update()).await {
         if !db::is_unavailable(&error) {
             tracing::error!(%error, "the delivery status of a mail cannot be written; it may be sent twice");
             return;
@@ -251,23 +270,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_repeats_is_taken_out() {
+    fn secrets_in_a_server_reply_are_redacted() {
         let secrets = ["Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl", "407318"];
-        for (said, clean) in [
+        for (reply, clean) in [
             ("550 no such user", "550 no such user"),
             ("554 http://a/Zx8Kq2nVb5Lw1Rt7Ym4Pc9Hd3Jf6Gs0AeUiOoTnXkRl bad", "554 http://a/… bad"),
             ("554 http://a/Zx8Kq2nVb5Lw1Rt7Ym4= bad", "554 http://a/…= bad"),
             ("554 code 407318 bad", "554 code … bad"),
         ] {
-            assert_eq!(without(said, &secrets), clean);
+            assert_eq!(redacted(reply, &secrets), clean);
         }
     }
 
     #[test]
     fn ten_attempts_take_about_two_days() {
-        let hours = WAITS.iter().sum::<Duration>().as_secs() / 3_600;
-        assert_eq!(WAITS.len() + 1, 10);
+        let hours = RETRY_WAITS.iter().sum::<Duration>().as_secs() / 3_600;
+        assert_eq!(RETRY_WAITS.len() + 1, 10);
         assert!((44..=50).contains(&hours), "{hours}");
-        assert!(WAITS.is_sorted());
+        assert!(RETRY_WAITS.is_sorted());
     }
 }

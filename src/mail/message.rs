@@ -1,10 +1,10 @@
-//! Every message there is, with what each says. Carries secrets (links): never to be logged.
+//! All messages and their data. They contain secrets (tokens and codes) and must never be logged.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// When a change was made, and from which browser and IP address, as its security notice reports it. A message sealed
-/// by an older version may lack any of it.
+/// When a change was made, and from which browser and IP address, as its security notice reports it. A
+/// message sealed by an older version may lack any of it.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Source {
     /// When.
@@ -18,54 +18,54 @@ pub struct Source {
     pub ip_address: Option<String>,
 }
 
-/// A message, as it is sealed into the outbox. Addresses of pages are made when it is written, from the public URL alone.
+/// A message, as it is sealed in the outbox. URLs are built when it is rendered, from the public URL alone.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
-    /// To somebody who registered: show that the address is yours.
+    /// To a new email at registration: asks to verify it.
     VerifyRegistration {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
         /// For `/verify-email/{token}`.
         token: String,
         /// The short code to type instead.
         code: String,
     },
-    /// To the owner of an account with whose address somebody registered.
+    /// To the owner of an account whose email someone tried to register with.
     AlreadyRegistered {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
     },
-    /// To somebody with an account: show that the address is yours.
+    /// To the email of an account: asks to verify it.
     VerifyEmail {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
         /// For `/verify-email/{token}`.
         token: String,
         /// The short code to type instead.
         code: String,
     },
-    /// To somebody who forgot their password.
+    /// To a user who forgot their password.
     ResetPassword {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
         /// For `/reset-password/{token}`.
         token: String,
     },
-    /// To the new address, before it becomes that of the account.
+    /// To the new email, before it becomes the email of the account.
     ChangeEmail {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
         /// For `/verify-email/{token}`.
         token: String,
         /// The short code to type instead.
         code: String,
     },
-    /// To the old address, after another became that of the account.
+    /// To the old email, after the email of the account changed.
     EmailChanged {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
-        /// The new one.
+        /// The new email.
         new_email: String,
         /// For `/undo-email-change/{token}`.
         undo_token: String,
@@ -73,12 +73,12 @@ pub enum Message {
         #[serde(flatten)]
         source: Source,
     },
-    /// To an address that was that of the account, when nobody ever proved it, or when it was taken back: it may be
-    /// another person's, who is told nothing but that.
+    /// To a former email of an account that was never verified, or whose change was undone. It may belong to
+    /// another person, so the mail says only that the email was removed.
     AddressRemoved,
-    /// To the new address, after it became that of the account.
+    /// To the new email, after it became the email of the account.
     EmailConfirmed {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
         /// A change was undone: this is a former email of the account, and its password no longer works.
         #[serde(default)]
@@ -90,11 +90,11 @@ pub enum Message {
         #[serde(flatten)]
         source: Source,
     },
-    /// The password is another one.
+    /// The password was changed.
     PasswordChanged {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
-        /// By a link for somebody who forgot it, not by somebody who was signed in.
+        /// With a reset link, not by the signed-in user.
         by_reset: bool,
         /// By an operator at the command line.
         #[serde(default)]
@@ -103,42 +103,42 @@ pub enum Message {
         #[serde(flatten)]
         source: Source,
     },
-    /// Somebody signed in with a browser that never did before.
+    /// A browser signed in for the first time.
     NewDevice {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
         /// When and from where.
         #[serde(flatten)]
         source: Source,
     },
-    /// The account is going to be deleted.
+    /// The deletion of the account was requested.
     DeletionScheduled {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
-        /// When.
+        /// When the account will be deleted.
         #[serde(with = "time::serde::rfc3339")]
         due_at: OffsetDateTime,
         /// When and from where.
         #[serde(flatten)]
         source: Source,
     },
-    /// It is not, after all.
+    /// The deletion of the account was canceled.
     DeletionCanceled {
-        /// What we call them.
+        /// The name of the user.
         display_name: String,
         /// When and from where.
         #[serde(flatten)]
         source: Source,
     },
-    /// It is gone.
+    /// The account was deleted.
     AccountDeleted {
-        /// What we called them.
+        /// The name of the user.
         display_name: String,
     },
 }
 
 impl Message {
-    /// Its name in `mail_outbox.kind`, and its folder below `templates/mail`.
+    /// The value of `mail_outbox.kind`, and the name of the folder below `templates/mail`.
     pub fn kind(&self) -> &'static str {
         match self {
             Message::VerifyRegistration { .. } => "verify_registration",
@@ -157,7 +157,7 @@ impl Message {
         }
     }
 
-    /// What in it opens something: to be taken out of whatever is kept or said about it.
+    /// The secrets in the message, which must not appear in any error that is stored or logged.
     pub fn secrets(&self) -> Vec<&str> {
         match self {
             Message::VerifyRegistration { token, code, .. }

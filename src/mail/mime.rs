@@ -1,6 +1,6 @@
-//! From a letter to the bytes of a mail (RFC 5322, MIME). What goes into a header is made by lettre's types for it and
-//! looked at once more: a line break from anybody's input would begin a header of theirs. The same row always gives
-//! the same mail, so that a receiver can tell a duplicate.
+//! Builds the bytes of a mail (RFC 5322, MIME). Headers are built with lettre's types and checked again here,
+//! because a line break in user input would allow header injection. The same row always gives the same bytes
+//! and Message-ID, so that receivers can detect a duplicate.
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
@@ -10,67 +10,67 @@ use uuid::Uuid;
 
 use super::RenderedMail;
 
-/// A mail, ready to go.
-pub struct Composed {
-    /// The sender of the envelope.
+/// A mail, ready to be sent.
+pub struct ComposedMail {
+    /// The envelope sender.
     pub from: Address,
-    /// The one recipient.
+    /// The only recipient.
     pub to: Address,
-    /// Head and body.
+    /// Header and body.
     pub bytes: Vec<u8>,
 }
 
-/// Why a mail cannot be made; trying again does not help.
+/// Why a mail cannot be built. Retrying does not help.
 #[derive(Debug, thiserror::Error)]
-pub enum NotComposed {
-    /// The address has not the form of one.
+pub enum ComposeError {
+    /// The recipient is not a valid email.
     #[error("the recipient is not a valid email")]
     Recipient,
-    /// Something else, which our own checks should have kept out.
+    /// Another problem, which earlier checks should have prevented.
     #[error("the mail cannot be built ({0})")]
     Other(&'static str),
 }
 
-/// The mail of outbox row `id` to `recipient`, from `from`; `host` is that of the public URL.
+/// Builds the mail of outbox row `id`. `host` is the host of the public URL.
 pub fn compose(
     id: Uuid,
     written_at: OffsetDateTime,
     from: &Mailbox,
     recipient: &str,
     host: &str,
-    letter: &RenderedMail,
-) -> Result<Composed, NotComposed> {
-    let to = address(recipient).ok_or(NotComposed::Recipient)?;
-    if letter.subject.chars().any(char::is_control) {
-        return Err(NotComposed::Other("a line break in the subject"));
+    rendered: &RenderedMail,
+) -> Result<ComposedMail, ComposeError> {
+    let to = address(recipient).ok_or(ComposeError::Recipient)?;
+    if rendered.subject.chars().any(char::is_control) {
+        return Err(ComposeError::Other("a line break in the subject"));
     }
     let body = MultiPart::alternative()
         .boundary(format!("frontdesk-{}", id.simple()))
-        .singlepart(SinglePart::plain(letter.text.clone()))
-        .singlepart(SinglePart::html(letter.html.clone()));
+        .singlepart(SinglePart::plain(rendered.text.clone()))
+        .singlepart(SinglePart::html(rendered.html.clone()));
     let mail = Mail::builder()
         .from(from.clone())
-        // Without a name: it is typed by people, and mail arrives without it.
+        // Without the display name, which is user input and not needed.
         .to(Mailbox::new(None, to.clone()))
-        .subject(letter.subject.as_str())
+        .subject(rendered.subject.as_str())
         .date(written_at.into())
         .message_id(Some(format!("<{id}@{host}>")))
-        // Nobody's out-of-office answers it (RFC 3834, 5).
+        // Suppresses automatic replies (RFC 3834, 5).
         .raw_header(HeaderValue::new(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),
         ))
         .multipart(body)
-        .map_err(|_| NotComposed::Other("lettre rejects it"))?;
+        .map_err(|_| ComposeError::Other("lettre rejects it"))?;
     let envelope = mail.envelope();
     if envelope.to() != [to.clone()] {
-        return Err(NotComposed::Other("unexpected recipient"));
+        return Err(ComposeError::Other("unexpected recipient"));
     }
-    Ok(Composed { from: from.email.clone(), to, bytes: mail.formatted() })
+    Ok(ComposedMail { from: from.email.clone(), to, bytes: mail.formatted() })
 }
 
-/// A stored address with the domain as DNS has it, so that only a local part beyond ASCII needs a server that takes
-/// such addresses (SMTPUTF8).
+/// The stored email with its domain in ASCII (IDNA), so that only a non-ASCII local part needs a server with
+/// SMTPUTF8.
 fn address(stored: &str) -> Option<Address> {
     let (local, domain) = stored.rsplit_once('@')?;
     if stored.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
@@ -85,8 +85,8 @@ mod tests {
     use super::*;
     use time::macros::datetime;
 
-    fn mail(recipient: &str, subject: &str, text: &str) -> Result<String, NotComposed> {
-        let letter = RenderedMail {
+    fn mail(recipient: &str, subject: &str, text: &str) -> Result<String, ComposeError> {
+        let rendered = RenderedMail {
             subject: subject.to_owned(),
             text: text.to_owned(),
             html: "<p>Hello</p>\n".to_owned(),
@@ -94,12 +94,19 @@ mod tests {
         let from =
             Mailbox::new(Some("The Grand, Ltd.".to_owned()), "desk@example.com".parse().unwrap());
         let id = Uuid::from_u128(7);
-        compose(id, datetime!(2026-11-25 09:30 UTC), &from, recipient, "desk.example.com", &letter)
-            .map(|mail| String::from_utf8(mail.bytes).unwrap())
+        compose(
+            id,
+            datetime!(2026-11-25 09:30 UTC),
+            &from,
+            recipient,
+            "desk.example.com",
+            &rendered,
+        )
+        .map(|mail| String::from_utf8(mail.bytes).unwrap())
     }
 
     #[test]
-    fn a_mail_has_the_headers_of_one_and_is_the_same_each_time() {
+    fn a_mail_has_all_headers_and_the_same_bytes_each_time() {
         let mail = || super::tests::mail("Ada@Bücher.example", "Grüße", "Hello Ada,\n").unwrap();
         let text = mail();
         for line in [

@@ -1,5 +1,5 @@
-//! What we write to people. Owns the table `mail_outbox`. A message is put there in the transaction that gives rise to
-//! it, sealed, and delivered by a loop: it is sent if and only if what it tells of happened.
+//! Mail to users. Owns the table `mail_outbox`. A message is inserted there, sealed, in the transaction that
+//! it reports on, and a background job delivers it: it is sent if and only if that transaction commits.
 
 pub mod delivery;
 pub mod message;

@@ -1,5 +1,6 @@
-//! Rows of `mail_outbox`, which only this file writes. Sending is a lease: whoever raises `attempts` may send until
-//! `next_attempt_at`, and only they may say that it failed.
+//! The rows of `mail_outbox`, which only this file writes. A server leases a mail by incrementing `attempts`;
+//! the lease expires at `next_attempt_at`, and then any server may reclaim the mail. Only the holder of the
+//! current lease may reschedule the mail or mark it as failed.
 
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use super::Message;
 use crate::crypto::seal::Sealer;
 use crate::id::UserId;
 
-/// Without a word from the server that sends a mail, another may take it over after this long.
+/// How long a lease lasts unless it is renewed.
 pub const LEASE: Duration = Duration::from_secs(60);
-/// In bytes; the table takes no more.
-const LONGEST_ERROR: usize = 1000;
+/// In bytes. A CHECK of the table allows 1024.
+const MAX_ERROR_LENGTH: usize = 1000;
 
-/// Puts `message` into the outbox in the caller's transaction. `user` is whose account it is about: their mail that
-/// still waits goes when the account goes. `recipient` is a stored address, never one that was only typed just now,
-/// except to show that it can be read.
+/// Inserts `message` in the caller's transaction. `user` is the account that it is about; [`delete_for_user`]
+/// deletes the mail with that account. `recipient` is a stored email. An email that was only just typed may
+/// receive nothing but a link that verifies it.
 pub async fn enqueue(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -45,8 +46,8 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// Takes back and forgets all mail about the account of `user` and all mail to `recipient`, sent or not.
-pub async fn forget(
+/// Deletes all mail about the account of `user` and all mail to `recipient`, sent or not.
+pub async fn delete_for_user(
     connection: &mut PgConnection,
     user: UserId,
     recipient: &str,
@@ -65,10 +66,10 @@ pub async fn forget(
     Ok(())
 }
 
-/// Forgets mail that was finished 30 days ago, and mail that was only kept (no mail server is set) 7 days ago; a bounded
-/// batch in the caller's transaction.
+/// Deletes up to `at_most` mails that were finished 30 days ago, or kept (no mail server is configured) 7
+/// days ago, in the caller's transaction.
 pub async fn purge(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
-    let gone = sqlx::query!(
+    let deleted = sqlx::query!(
         r#"
         DELETE FROM mail_outbox
          WHERE id IN (
@@ -84,39 +85,39 @@ pub async fn purge(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<
     )
     .execute(connection)
     .await?;
-    Ok(gone.rows_affected())
+    Ok(deleted.rows_affected())
 }
 
-/// A sealed message opens for its own row only.
+/// Binds a sealed message to its row.
 fn purpose(id: Uuid) -> String {
     format!("mail_outbox:{id}")
 }
 
-/// The message of a row; `None` when it was sealed with a key that is no longer set, or for another row.
+/// Decrypts the message of a row. `None` if its key is no longer configured or it was sealed for another row.
 pub fn open(sealer: &Sealer, id: Uuid, sealed: &[u8]) -> Option<Message> {
     serde_json::from_slice(&sealer.open(&purpose(id), sealed)?).ok()
 }
 
-/// A mail that this server may send just now.
-pub struct Claim {
-    /// Which.
+/// A mail that this server has leased.
+pub struct LeasedMail {
+    /// Its row.
     pub id: Uuid,
-    /// What kind of message.
+    /// [`Message::kind`].
     pub kind: String,
-    /// To whom.
+    /// The email it is sent to.
     pub recipient: String,
-    /// What.
+    /// The encrypted message; `None` after it was sent.
     pub sealed: Option<Vec<u8>>,
-    /// How often sending was begun, this time included.
+    /// How many attempts were started, including this one.
     pub attempts: i32,
-    /// When it was put here.
+    /// When it was inserted.
     pub created_at: OffsetDateTime,
 }
 
-/// Takes up to `most` mails that are due; other servers pass over them.
-pub async fn claim(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Claim>> {
+/// Leases up to `at_most` mails that are due. Other servers skip them.
+pub async fn lease(pool: &PgPool, at_most: i64) -> sqlx::Result<Vec<LeasedMail>> {
     sqlx::query_as!(
-        Claim,
+        LeasedMail,
         r#"
           WITH due AS MATERIALIZED (
                SELECT id
@@ -133,15 +134,15 @@ pub async fn claim(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Claim>> {
          WHERE o.id = due.id
         RETURNING o.id, o.kind, o.recipient, o.sealed, o.attempts, o.created_at
         "#,
-        most,
+        at_most,
         interval(LEASE),
     )
     .fetch_all(pool)
     .await
 }
 
-/// Still at it.
-pub async fn renew(pool: &PgPool, claim: &Claim) -> sqlx::Result<()> {
+/// Extends the lease by [`LEASE`] from now.
+pub async fn renew_lease(pool: &PgPool, mail: &LeasedMail) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         UPDATE mail_outbox
@@ -150,8 +151,8 @@ pub async fn renew(pool: &PgPool, claim: &Claim) -> sqlx::Result<()> {
            AND attempts = $2
            AND state = 'waiting'
         "#,
-        claim.id,
-        claim.attempts,
+        mail.id,
+        mail.attempts,
         interval(LEASE),
     )
     .execute(pool)
@@ -159,7 +160,7 @@ pub async fn renew(pool: &PgPool, claim: &Claim) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// It is sent; what it said is forgotten. True whoever has the lease by now.
+/// Marks the mail as sent and deletes its message. Applies even if another server has reclaimed the mail.
 pub async fn mark_sent(pool: &PgPool, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
@@ -175,10 +176,10 @@ pub async fn mark_sent(pool: &PgPool, id: Uuid) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Not now; again after `wait`.
-pub async fn put_off(
+/// Ends the lease; the mail is due again after `wait`.
+pub async fn reschedule(
     pool: &PgPool,
-    claim: &Claim,
+    mail: &LeasedMail,
     wait: Duration,
     error: &str,
 ) -> sqlx::Result<()> {
@@ -190,8 +191,8 @@ pub async fn put_off(
            AND attempts = $2
            AND state = 'waiting'
         "#,
-        claim.id,
-        claim.attempts,
+        mail.id,
+        mail.attempts,
         interval(wait),
         shortened(error),
     )
@@ -200,8 +201,8 @@ pub async fn put_off(
     Ok(())
 }
 
-/// Never. What it says stays, for `frontdesk mail retry`.
-pub async fn give_up(pool: &PgPool, claim: &Claim, error: &str) -> sqlx::Result<()> {
+/// Ends the lease; the mail is not retried automatically. The message stays, for `frontdesk mail retry`.
+pub async fn mark_failed(pool: &PgPool, mail: &LeasedMail, error: &str) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         UPDATE mail_outbox
@@ -210,8 +211,8 @@ pub async fn give_up(pool: &PgPool, claim: &Claim, error: &str) -> sqlx::Result<
            AND attempts = $2
            AND state = 'waiting'
         "#,
-        claim.id,
-        claim.attempts,
+        mail.id,
+        mail.attempts,
         shortened(error),
     )
     .execute(pool)
@@ -219,8 +220,8 @@ pub async fn give_up(pool: &PgPool, claim: &Claim, error: &str) -> sqlx::Result<
     Ok(())
 }
 
-/// Keeps what waits, where no mail is sent; answers how many.
-pub async fn keep(pool: &PgPool) -> sqlx::Result<u64> {
+/// Marks up to 1000 waiting mails as kept, where no mail server is configured. Returns how many.
+pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
     let kept = sqlx::query!(
         r#"
           WITH due AS MATERIALIZED (
@@ -240,39 +241,43 @@ pub async fn keep(pool: &PgPool) -> sqlx::Result<u64> {
     Ok(kept.rows_affected())
 }
 
-/// How many wait to be sent.
+/// How many mails wait to be sent.
 pub async fn count_waiting(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM mail_outbox WHERE state = 'waiting'"#)
         .fetch_one(pool)
         .await
 }
 
-/// What became of a mail. Says nothing of what is in it.
-pub struct Entry {
-    /// Which.
+/// The delivery state of a mail, without its content.
+pub struct OutboxEntry {
+    /// Its row.
     pub id: Uuid,
-    /// What kind of message.
+    /// [`Message::kind`].
     pub kind: String,
-    /// To whom.
+    /// The email it is sent to.
     pub recipient: String,
-    /// waiting, sent, kept, failed.
+    /// `waiting`, `sent`, `kept` or `failed`.
     pub state: String,
-    /// How often sending was begun.
+    /// How many attempts were started.
     pub attempts: i32,
-    /// When it was put here.
+    /// When it was inserted.
     pub created_at: OffsetDateTime,
-    /// When it is tried next.
+    /// When it is due; while it is leased, when the lease expires.
     pub next_attempt_at: OffsetDateTime,
-    /// When it was sent, kept or given up.
+    /// When it was sent, kept or marked as failed.
     pub finished_at: Option<OffsetDateTime>,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
 }
 
-/// The newest first, at most `limit`; of one state when it is given.
-pub async fn list(pool: &PgPool, state: Option<&str>, limit: i64) -> sqlx::Result<Vec<Entry>> {
+/// Up to `limit` mails, newest first; only those in `state` if it is given.
+pub async fn list(
+    pool: &PgPool,
+    state: Option<&str>,
+    limit: i64,
+) -> sqlx::Result<Vec<OutboxEntry>> {
     sqlx::query_as!(
-        Entry,
+        OutboxEntry,
         r#"
         SELECT id, kind, recipient, state, attempts, created_at, next_attempt_at, finished_at, last_error
           FROM mail_outbox
@@ -287,22 +292,23 @@ pub async fn list(pool: &PgPool, state: Option<&str>, limit: i64) -> sqlx::Resul
     .await
 }
 
-/// A mail that went nowhere.
-pub struct Kept {
-    /// Which.
+/// A mail that was kept instead of sent.
+pub struct KeptMail {
+    /// Its row.
     pub id: Uuid,
-    /// To whom.
+    /// The email it is addressed to.
     pub recipient: String,
-    /// What.
+    /// The encrypted message.
     pub sealed: Option<Vec<u8>>,
-    /// When it was put here.
+    /// When it was inserted.
     pub created_at: OffsetDateTime,
 }
 
-/// What is kept, or will be in a moment, the newest first; one when `id` is given.
-pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Kept>> {
+/// Up to `limit` kept mails, newest first, or the one with `id`. Includes waiting mails, which are kept
+/// within a second.
+pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<KeptMail>> {
     sqlx::query_as!(
-        Kept,
+        KeptMail,
         r#"
         SELECT id, recipient, sealed, created_at
           FROM mail_outbox
@@ -318,19 +324,19 @@ pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Res
     .await
 }
 
-/// What `retry` found.
+/// The result of [`retry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retried {
-    /// It is tried anew, from the first attempt on.
+pub enum RetryOutcome {
+    /// The mail is due now, and its attempts are counted from zero.
     Done,
-    /// There is none.
+    /// There is no such mail.
     NotFound,
-    /// It is sent, or being sent just now.
+    /// The mail was sent or is being sent.
     NotNeeded,
 }
 
-/// Sends one mail that failed, was kept, or waits for a later attempt.
-pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<Retried> {
+/// Makes a mail due that failed, was kept, or waits for a later attempt.
+pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
     let retried = sqlx::query!(
         r#"
         UPDATE mail_outbox
@@ -346,7 +352,7 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<Retried> {
     .execute(pool)
     .await?;
     if retried.rows_affected() > 0 {
-        return Ok(Retried::Done);
+        return Ok(RetryOutcome::Done);
     }
     let found = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM mail_outbox WHERE id = $1) AS "found!""#,
@@ -354,10 +360,10 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<Retried> {
     )
     .fetch_one(pool)
     .await?;
-    Ok(if found { Retried::NotNeeded } else { Retried::NotFound })
+    Ok(if found { RetryOutcome::NotNeeded } else { RetryOutcome::NotFound })
 }
 
-/// Sends all that failed; answers how many there are.
+/// Makes all failed mail due. Returns how many.
 pub async fn retry_failed(pool: &PgPool) -> sqlx::Result<u64> {
     let retried = sqlx::query!(
         r#"
@@ -376,11 +382,11 @@ fn interval(span: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: span.as_micros() as i64 }
 }
 
-/// On one line, and not too long.
+/// The error on one line, cut to [`MAX_ERROR_LENGTH`].
 fn shortened(error: &str) -> String {
     let mut short = String::new();
     for letter in error.chars().map(|letter| if letter.is_control() { ' ' } else { letter }) {
-        if short.len() + letter.len_utf8() > LONGEST_ERROR {
+        if short.len() + letter.len_utf8() > MAX_ERROR_LENGTH {
             break;
         }
         short.push(letter);

@@ -1,6 +1,6 @@
-//! What a message looks like when it is written: subject, plain text and HTML. Links begin with the public URL and
-//! nothing else. Must never put what a person typed into a subject, nor call a stranger's mailbox by a name that
-//! somebody else chose: that would make our mail carry their words.
+//! Renders messages as subject, plain text and HTML. All links begin with the public URL. User input must
+//! never appear in a subject, and a mail to an unverified email must not contain the display name: otherwise
+//! an attacker could send text of their choice to anyone from the site's email.
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -11,109 +11,115 @@ use crate::config::PublicUrl;
 use crate::templates::MailTemplates;
 use crate::web::relative_time;
 
-/// A message, written.
+/// A rendered message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RenderedMail {
     /// One line.
     pub subject: String,
     /// Plain text.
     pub text: String,
-    /// The same as HTML.
+    /// The same content as HTML.
     pub html: String,
 }
 
-/// Writes messages.
+/// Renders messages.
 pub struct MailRenderer {
     templates: MailTemplates,
     site_name: String,
-    base: Url,
+    public_url: Url,
 }
 
 impl MailRenderer {
-    /// In the name of the site, with links to its public URL.
+    /// A renderer for the site with this name and public URL.
     pub fn new(site_name: &str, public_url: &PublicUrl) -> anyhow::Result<Self> {
         Ok(Self {
             templates: MailTemplates::load()?,
             site_name: site_name.to_owned(),
-            base: public_url.origin().clone(),
+            public_url: public_url.origin().clone(),
         })
     }
 
-    /// The letter of `message`.
-    pub fn write(&self, message: &Message) -> anyhow::Result<RenderedMail> {
+    /// Renders `message`.
+    pub fn render(&self, message: &Message) -> anyhow::Result<RenderedMail> {
         let [subject, text, html] = self.templates.render(message.kind(), &self.data(message))?;
         let subject = subject.trim().to_owned();
         ensure!(!subject.chars().any(char::is_control), "the subject of a mail has a line break");
-        Ok(RenderedMail { subject, text: tidy(&text), html: html.trim().to_owned() + "\n" })
+        Ok(RenderedMail {
+            subject,
+            text: normalize_lines(&text),
+            html: html.trim().to_owned() + "\n",
+        })
     }
 
-    /// What the templates may name.
+    /// The variables of the templates.
     fn data(&self, message: &Message) -> Value {
         let mut data = json!({
-            "site": { "name": self.site_name, "url": self.base.as_str() },
+            "site": { "name": self.site_name, "url": self.public_url.as_str() },
             "name": null,
             "at": null,
             "device": null,
             "ip_address": null,
             "links": {
-                "login": self.page(&["login"]),
-                "forgot": self.page(&["forgot-password"]),
-                "account": self.page(&["account"]),
-                "password": self.page(&["account", "password"]),
-                "sessions": self.page(&["account", "sessions"]),
+                "login": self.page_url(&["login"]),
+                "forgot": self.page_url(&["forgot-password"]),
+                "account": self.page_url(&["account"]),
+                "password": self.page_url(&["account", "password"]),
+                "sessions": self.page_url(&["account", "sessions"]),
             },
         });
         match message {
-            // Whose mailbox it is, is not known yet, so nobody is called by name.
+            // The email is not verified yet, so the mail does not contain the display name.
             Message::VerifyRegistration { token, code, .. }
             | Message::VerifyEmail { token, code, .. }
             | Message::ChangeEmail { token, code, .. } => {
-                data["link"] = self.page(&["verify-email", token]).into();
+                data["link"] = self.page_url(&["verify-email", token]).into();
                 data["code"] = code.as_str().into();
             }
             Message::ResetPassword { display_name, token } => {
-                data["name"] = greeted(display_name);
-                data["link"] = self.page(&["reset-password", token]).into();
+                data["name"] = greeting_name(display_name);
+                data["link"] = self.page_url(&["reset-password", token]).into();
             }
             Message::EmailChanged { display_name, new_email, undo_token, source } => {
                 put_source(&mut data, source);
-                data["name"] = greeted(display_name);
+                data["name"] = greeting_name(display_name);
                 data["new_email"] = one_line(new_email).into();
-                data["link"] = self.page(&["undo-email-change", undo_token]).into();
+                data["link"] = self.page_url(&["undo-email-change", undo_token]).into();
             }
             Message::PasswordChanged { display_name, by_reset, by_operator, source } => {
                 put_source(&mut data, source);
-                data["name"] = greeted(display_name);
+                data["name"] = greeting_name(display_name);
                 data["by_reset"] = (*by_reset).into();
                 data["by_operator"] = (*by_operator).into();
             }
             Message::NewDevice { display_name, source }
             | Message::DeletionCanceled { display_name, source } => {
                 put_source(&mut data, source);
-                data["name"] = greeted(display_name);
+                data["name"] = greeting_name(display_name);
             }
             Message::DeletionScheduled { display_name, due_at, source } => {
                 put_source(&mut data, source);
-                data["name"] = greeted(display_name);
+                data["name"] = greeting_name(display_name);
                 data["due_at"] = relative_time::exact(*due_at).into();
             }
-            // Whose mailbox it is, nobody knows.
+            // The email may belong to another person.
             Message::AddressRemoved => {}
             Message::EmailConfirmed { display_name, restored, deletion_canceled, source } => {
                 put_source(&mut data, source);
-                data["name"] = greeted(display_name);
+                data["name"] = greeting_name(display_name);
                 data["restored"] = (*restored).into();
                 data["deletion_canceled"] = (*deletion_canceled).into();
             }
             Message::AlreadyRegistered { display_name }
-            | Message::AccountDeleted { display_name } => data["name"] = greeted(display_name),
+            | Message::AccountDeleted { display_name } => {
+                data["name"] = greeting_name(display_name)
+            }
         }
         data
     }
 
-    /// The address of a page of ours.
-    fn page(&self, path: &[&str]) -> String {
-        let mut url = self.base.clone();
+    /// The URL of a page.
+    fn page_url(&self, path: &[&str]) -> String {
+        let mut url = self.public_url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(path);
         }
@@ -127,8 +133,9 @@ fn put_source(data: &mut Value, source: &Source) {
     data["ip_address"] = source.ip_address.as_deref().map(one_line).into();
 }
 
-/// The name to greet by. Mail programs make links of what looks like one, so a name that does is left out.
-fn greeted(name: &str) -> Value {
+/// The display name for the greeting. `null` if it looks like a URL, because mail programs turn such text
+/// into a link.
+fn greeting_name(name: &str) -> Value {
     let name = one_line(name);
     let parts: Vec<&str> = name.split('.').collect();
     let has_domain = parts.windows(2).any(|pair| {
@@ -142,15 +149,16 @@ fn greeted(name: &str) -> Value {
     }
 }
 
-/// Without line breaks and other control characters.
+/// The text without line breaks and other control characters.
 fn one_line(text: &str) -> String {
     let text: String =
         text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// One empty line between paragraphs, none at the ends; the mark of a signature ("-- ") keeps its space.
-fn tidy(text: &str) -> String {
+/// Leaves one empty line between paragraphs and none at the ends. The signature separator ("-- ") keeps its
+/// space.
+fn normalize_lines(text: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in text.trim().lines() {
         let line = if line == "-- " { line } else { line.trim_end() };
@@ -169,7 +177,7 @@ mod tests {
     use crate::config::Config;
     use crate::mail::samples::samples;
 
-    fn writer(site_name: &str) -> MailRenderer {
+    fn renderer(site_name: &str) -> MailRenderer {
         let settings = BTreeMap::from([
             ("FRONTDESK_PUBLIC_URL".to_owned(), "http://127.0.0.1:8080".to_owned()),
             ("FRONTDESK_SITE_NAME".to_owned(), site_name.to_owned()),
@@ -179,16 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn every_message_has_a_subject_text_and_html_and_links_to_the_public_url_alone() {
-        let writer = writer("The Grand & Sons");
+    fn every_message_has_a_subject_text_and_html_and_links_only_to_the_public_url() {
+        let renderer = renderer("The Grand & Sons");
         for message in samples("Ada {{7*7}} <b>") {
             let kind = message.kind();
-            let letter = writer.write(&message).unwrap();
-            assert!(letter.subject.contains("The Grand & Sons"), "{kind}: {}", letter.subject);
-            assert!(letter.text.contains("\n-- \nThe Grand & Sons\n"), "{kind}: {}", letter.text);
-            assert!(letter.html.contains("The Grand &amp; Sons"), "{kind}: {}", letter.html);
-            assert!(!letter.html.contains("<b>"), "{kind}: {}", letter.html);
-            for part in [&letter.subject, &letter.text, &letter.html] {
+            let mail = renderer.render(&message).unwrap();
+            assert!(mail.subject.contains("The Grand & Sons"), "{kind}: {}", mail.subject);
+            assert!(mail.text.contains("\n-- \nThe Grand & Sons\n"), "{kind}: {}", mail.text);
+            assert!(mail.html.contains("The Grand &amp; Sons"), "{kind}: {}", mail.html);
+            assert!(!mail.html.contains("<b>"), "{kind}: {}", mail.html);
+            for part in [&mail.subject, &mail.text, &mail.html] {
                 let rest = part.replace("{{7*7}}", "");
                 assert!(
                     !rest.contains("{{") && !rest.contains("{%") && !rest.contains("null"),
@@ -196,25 +204,25 @@ mod tests {
                 );
                 assert!(!rest.contains("49"), "{kind}: {part}");
             }
-            assert!(!letter.text.contains("\n\n\n"), "{kind}: {}", letter.text);
-            for link in letter.text.split("://").skip(1).chain(letter.html.split("://").skip(1)) {
+            assert!(!mail.text.contains("\n\n\n"), "{kind}: {}", mail.text);
+            for link in mail.text.split("://").skip(1).chain(mail.html.split("://").skip(1)) {
                 assert!(link.starts_with("127.0.0.1:8080/"), "{kind}: {link}");
             }
             for secret in message.secrets() {
-                assert!(letter.text.contains(secret) && letter.html.contains(secret), "{kind}");
-                assert!(!letter.subject.contains(secret), "{kind}: {}", letter.subject);
+                assert!(mail.text.contains(secret) && mail.html.contains(secret), "{kind}");
+                assert!(!mail.subject.contains(secret), "{kind}: {}", mail.subject);
             }
         }
     }
 
     #[test]
-    fn what_tells_of_a_change_leads_to_the_sessions_and_opens_nothing() {
-        let writer = writer("Frontdesk");
+    fn security_notices_link_to_the_sessions_and_contain_no_secret() {
+        let renderer = renderer("Frontdesk");
         for message in samples("Ada") {
-            let letter = writer.write(&message).unwrap();
-            if message.secrets().is_empty() && !letter.text.contains("/login") {
+            let mail = renderer.render(&message).unwrap();
+            if message.secrets().is_empty() && !mail.text.contains("/login") {
                 let has_none = ["account_deleted", "address_removed"].contains(&message.kind());
-                for part in [&letter.text, &letter.html] {
+                for part in [&mail.text, &mail.html] {
                     assert!(has_none || part.contains("/account/sessions"), "{part}");
                 }
             }
@@ -222,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_greeted_by_a_link_or_by_a_strangers_words() {
+    fn the_greeting_contains_no_link_and_no_unverified_name() {
         for (name, greeting) in [
             ("Ada", "Hello Ada,"),
             ("O'Neil-Smith, Jr. <3", "Hello O'Neil-Smith, Jr. <3,"),
@@ -232,9 +240,9 @@ mod tests {
             ("https://evil", "Hello,"),
             ("write to eve@evil", "Hello,"),
         ] {
-            let writer = writer("Frontdesk");
+            let renderer = renderer("Frontdesk");
             for message in samples(name) {
-                let text = writer.write(&message).unwrap().text;
+                let text = renderer.render(&message).unwrap().text;
                 let unproven =
                     ["verify_registration", "verify_email", "change_email", "address_removed"];
                 let is_proven = !unproven.contains(&message.kind());

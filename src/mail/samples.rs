@@ -1,5 +1,5 @@
-//! Every kind of message with fixed data, in each variant whose words differ. For the unit tests of this folder and for
-//! `tests/snapshots.rs`, which includes this file.
+//! Every kind of message with fixed data, once for each variant of its text. For the unit tests of this
+//! folder and for `tests/snapshots.rs`, which includes this file.
 
 use time::macros::datetime;
 
@@ -49,7 +49,7 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             due_at,
             source: browser(),
         },
-        // As sealed by a version that did not record the source.
+        // As sealed by an older version, which did not record the source.
         Message::DeletionScheduled {
             display_name: display_name.clone(),
             due_at,

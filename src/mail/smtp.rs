@@ -1,6 +1,7 @@
-//! A mail server, spoken to by lettre. TLS from the first byte (`smtps://`) or before anything but greetings is said
-//! (`smtp://`, STARTTLS): never a mail or a password in the clear, whatever the server offers. A connection carries
-//! one mail: lettre's pool would hand on a connection whose mail was given up half-way.
+//! An SMTP client, built on lettre. TLS is implicit (`smtps://`) or required before anything but the greeting
+//! (`smtp://`, STARTTLS): no mail or password is ever sent in plain text, whatever the server offers. A
+//! connection carries one mail, because lettre's pool would reuse a connection whose last mail was abandoned
+//! halfway.
 
 use std::fmt;
 use std::future::Future;
@@ -16,55 +17,56 @@ use lettre::transport::smtp::{Error, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::mime::Composed;
+use super::mime::ComposedMail;
 
-/// Connecting, and each command.
-const COMMAND: Duration = Duration::from_secs(20);
-/// From the last line of a mail to the server's word. RFC 5321 (4.5.3.2.6) asks for ten minutes: who hangs up earlier
-/// may get a mail sent twice. Two, so that a stalled server does not hold other mail up for long.
-const ACCEPTANCE: Duration = Duration::from_secs(120);
+/// The timeout to connect, and of each command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
+/// The timeout between the end of a mail and the server's reply. RFC 5321 (4.5.3.2.6) recommends ten minutes,
+/// because a client that disconnects earlier may send a mail twice. Two minutes, so that a stalled server
+/// does not delay other mail for long.
+const ACCEPTANCE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Where to send, and how to be believed there.
+/// A mail server and the credentials for it.
 pub struct Smtp {
     host: String,
     port: u16,
-    from_the_start: bool,
+    implicit_tls: bool,
     tls: TlsParameters,
     hello: ClientId,
     credentials: Option<Credentials>,
 }
 
-/// How far it came.
+/// The stage of the SMTP dialogue in which an error happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Name, address, port, greeting.
+    /// DNS, connecting, greeting.
     Connection,
-    /// The certificate, or that there is none.
+    /// TLS, certificate included.
     Encryption,
-    /// User and password.
+    /// AUTH.
     SignIn,
-    /// Who the mail is from.
+    /// MAIL FROM.
     Sender,
-    /// Whom it is to.
+    /// RCPT TO.
     Recipient,
-    /// The mail itself.
+    /// DATA.
     Content,
 }
 
-/// Why a mail did not go.
+/// Why a mail could not be sent.
 #[derive(Debug)]
-pub struct Failure {
-    /// Whether the same mail will never go.
+pub struct SendError {
+    /// Whether another attempt with the same mail is useless.
     pub is_permanent: bool,
-    /// How far it came.
+    /// Where it failed.
     pub stage: Stage,
-    /// The server's code.
+    /// The server's reply code.
     pub code: Option<u16>,
-    /// In the words of the server, or of this side. May name the recipient: not for the log.
-    pub said: String,
+    /// The server's reply, or an error of this side. May contain the recipient, so it must not be logged.
+    pub message: String,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SendError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match self.stage {
             Stage::Connection => "connecting",
@@ -74,15 +76,16 @@ impl fmt::Display for Failure {
             Stage::Recipient => "recipient",
             Stage::Content => "content",
         };
-        write!(out, "{stage}: {}", self.said)
+        write!(out, "{stage}: {}", self.message)
     }
 }
 
 impl Smtp {
-    /// From the setting. `authority`: certificates (PEM) that are believed beside the system's.
+    /// Parses `FRONTDESK_SMTP_URL`. `authority`: PEM certificates that are trusted in addition to the
+    /// system's.
     pub fn new(url: &str, authority: Option<&[u8]>, public_host: &str) -> anyhow::Result<Self> {
         let url = Url::parse(url).ok().context("FRONTDESK_SMTP_URL is not a valid URL")?;
-        let from_the_start = url.scheme() == "smtps";
+        let implicit_tls = url.scheme() == "smtps";
         let host = match url.host().context("FRONTDESK_SMTP_URL has no host")? {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(address) => address.to_string(),
@@ -103,35 +106,36 @@ impl Smtp {
             "FRONTDESK_SMTP_URL has a user but no password"
         );
         let port =
-            url.port().unwrap_or(if from_the_start { SUBMISSIONS_PORT } else { SUBMISSION_PORT });
+            url.port().unwrap_or(if implicit_tls { SUBMISSIONS_PORT } else { SUBMISSION_PORT });
         let tls = tls.build().context("TLS cannot be set up")?;
         let hello = match Host::parse(public_host) {
             Ok(Host::Ipv4(address)) => ClientId::Ipv4(address),
             Ok(Host::Ipv6(address)) => ClientId::Ipv6(address),
             _ => ClientId::Domain(public_host.to_owned()),
         };
-        Ok(Self { host, port, from_the_start, tls, hello, credentials })
+        Ok(Self { host, port, implicit_tls, tls, hello, credentials })
     }
 
-    /// Server and port, for people.
+    /// Host, port and kind of TLS, for messages.
     pub fn described(&self) -> String {
-        let how = if self.from_the_start { "TLS" } else { "STARTTLS" };
-        format!("{}, port {}, {how}", self.host, self.port)
+        let tls = if self.implicit_tls { "TLS" } else { "STARTTLS" };
+        format!("{}, port {}, {tls}", self.host, self.port)
     }
 
-    /// Hands `mail` over. `Ok` once the server has taken it upon itself.
-    pub async fn send(&self, mail: &Composed) -> Result<(), Failure> {
+    /// Sends `mail`. `Ok` once the server has accepted responsibility for it.
+    pub async fn send(&self, mail: &ComposedMail) -> Result<(), SendError> {
         let mut connection = self.connect().await?;
         let info = connection.server_info();
         let mut options = Vec::new();
         let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
         if !is_ascii(&mail.to) || !is_ascii(&mail.from) {
             if !info.supports_feature(Extension::SmtpUtfEight) {
-                return Err(Failure {
+                return Err(SendError {
                     is_permanent: true,
                     stage: Stage::Recipient,
                     code: None,
-                    said: "the mail server does not accept non-ASCII emails (SMTPUTF8)".to_owned(),
+                    message: "the mail server does not accept non-ASCII emails (SMTPUTF8)"
+                        .to_owned(),
                 });
             }
             options.push(MailParameter::SmtpUtfEight);
@@ -140,82 +144,82 @@ impl Smtp {
             options.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
         let from = Mail::new(Some(mail.from.clone()), options);
-        step(Stage::Sender, COMMAND, connection.command(from)).await?;
+        step(Stage::Sender, COMMAND_TIMEOUT, connection.command(from)).await?;
         let to = Rcpt::new(mail.to.clone(), Vec::new());
-        step(Stage::Recipient, COMMAND, connection.command(to)).await?;
-        step(Stage::Content, COMMAND, connection.command(Data)).await?;
-        step(Stage::Content, ACCEPTANCE, connection.message(&mail.bytes)).await?;
-        leave(connection);
+        step(Stage::Recipient, COMMAND_TIMEOUT, connection.command(to)).await?;
+        step(Stage::Content, COMMAND_TIMEOUT, connection.command(Data)).await?;
+        step(Stage::Content, ACCEPTANCE_TIMEOUT, connection.message(&mail.bytes)).await?;
+        quit(connection);
         Ok(())
     }
 
-    /// Connects and signs in, and sends nothing.
-    pub async fn probe(&self) -> Result<(), Failure> {
-        self.connect().await.map(leave)
+    /// Connects and signs in without sending anything.
+    pub async fn probe(&self) -> Result<(), SendError> {
+        self.connect().await.map(quit)
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
-        let tls = self.from_the_start.then(|| self.tls.clone());
+    async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
+        let tls = self.implicit_tls.then(|| self.tls.clone());
         let first = if tls.is_some() { Stage::Encryption } else { Stage::Connection };
         let connecting = AsyncSmtpConnection::connect_tokio1(
             (self.host.as_str(), self.port),
-            Some(COMMAND),
+            Some(COMMAND_TIMEOUT),
             &self.hello,
             tls,
             None,
         );
-        let mut connection = step(first, COMMAND, connecting).await?;
-        if !self.from_the_start {
+        let mut connection = step(first, COMMAND_TIMEOUT, connecting).await?;
+        if !self.implicit_tls {
             let upgrading = connection.starttls(self.tls.clone(), &self.hello);
-            step(Stage::Encryption, COMMAND, upgrading).await?;
+            step(Stage::Encryption, COMMAND_TIMEOUT, upgrading).await?;
         }
         if !connection.is_encrypted() {
-            return Err(Failure {
+            return Err(SendError {
                 is_permanent: false,
                 stage: Stage::Encryption,
                 code: None,
-                said: "the connection is not encrypted".to_owned(),
+                message: "the connection is not encrypted".to_owned(),
             });
         }
         if let Some(credentials) = &self.credentials {
             let signing_in = connection.auth(DEFAULT_MECHANISMS, credentials);
-            step(Stage::SignIn, COMMAND, signing_in).await?;
+            step(Stage::SignIn, COMMAND_TIMEOUT, signing_in).await?;
         }
         Ok(connection)
     }
 }
 
-/// One step of the dialogue. Only what is said about this recipient or this mail can be final; the rest is about the
-/// server or our settings, and mail waits for it to be mended.
+/// One step of the dialogue. Only an error about this recipient or this mail can be permanent. Other errors
+/// concern the server or the settings, and mail is retried until they are fixed.
 async fn step<T>(
     stage: Stage,
-    within: Duration,
-    doing: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Failure> {
-    let error = match tokio::time::timeout(within, doing).await {
-        Ok(Ok(done)) => return Ok(done),
+    timeout: Duration,
+    action: impl Future<Output = Result<T, Error>>,
+) -> Result<T, SendError> {
+    let error = match tokio::time::timeout(timeout, action).await {
+        Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error,
         Err(_) => {
-            let said = format!("no answer within {} s", within.as_secs());
-            return Err(Failure { is_permanent: false, stage, code: None, said });
+            let message = format!("no answer within {} s", timeout.as_secs());
+            return Err(SendError { is_permanent: false, stage, code: None, message });
         }
     };
-    let mut said = error.to_string();
-    // lettre says it once for each layer, and the stage says it too.
-    while let Some(rest) = said.strip_prefix("Connection error: ") {
-        said = rest.to_owned();
+    let mut message = error.to_string();
+    // lettre adds the prefix once per layer, and `stage` already says it.
+    while let Some(rest) = message.strip_prefix("Connection error: ") {
+        message = rest.to_owned();
     }
     let is_about_this_mail = matches!(stage, Stage::Recipient | Stage::Content);
-    Err(Failure {
+    Err(SendError {
         is_permanent: error.is_permanent() && is_about_this_mail,
         stage,
         code: error.status().map(u16::from),
-        said,
+        message,
     })
 }
 
-/// Says good-bye without keeping anybody waiting.
-fn leave(mut connection: AsyncSmtpConnection) {
+/// Sends QUIT in the background, so that the caller does not wait for the reply.
+fn quit(mut connection: AsyncSmtpConnection) {
     tokio::spawn(async move {
         tokio::time::timeout(Duration::from_secs(2), connection.quit()).await.ok();
     });

@@ -1,4 +1,4 @@
-//! Where mail goes: to a mail server, into a folder, or nowhere.
+//! The destination of mail: a mail server, a folder, or none.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,26 +7,26 @@ use anyhow::Context as _;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::mime::Composed;
-use super::smtp::{Failure, Smtp, Stage};
+use super::mime::ComposedMail;
+use super::smtp::{SendError, Smtp, Stage};
 use crate::config::{Mail, MailTransport};
 use crate::durable;
 
-/// Bytes that the probe of a folder writes. Mails are shorter.
-const PROBE: usize = 64 * 1024;
+/// Bytes that [`Transport::probe`] writes to a folder. Mails are shorter.
+const PROBE_LENGTH: usize = 64 * 1024;
 
-/// Where mail goes.
+/// The destination of mail.
 pub enum Transport {
-    /// Nowhere; the outbox keeps it.
+    /// None: the outbox keeps the mail.
     Kept,
-    /// A folder of `.eml` files, readable by us alone: links in them open things.
+    /// A folder of `.eml` files. Only this process's user can read them, because they contain tokens.
     Folder(PathBuf),
     /// A mail server.
     Smtp(Smtp),
 }
 
 impl Transport {
-    /// From the settings; `public_host` is how we greet a server.
+    /// Reads the settings. `public_host` is the name in EHLO.
     pub fn new(settings: &Mail, public_host: &str) -> anyhow::Result<Self> {
         Ok(match &settings.transport {
             MailTransport::OutboxOnly => Transport::Kept,
@@ -38,23 +38,23 @@ impl Transport {
         })
     }
 
-    /// Lets `mail` go; `id` is its row.
-    pub async fn send(&self, id: Uuid, mail: &Composed) -> Result<(), Failure> {
+    /// Sends `mail`, which is outbox row `id`.
+    pub async fn send(&self, id: Uuid, mail: &ComposedMail) -> Result<(), SendError> {
         match self {
             Transport::Kept => Ok(()),
             Transport::Smtp(smtp) => smtp.send(mail).await,
             Transport::Folder(folder) => {
-                write(folder, id, &mail.bytes).await.map_err(|error| Failure {
+                write(folder, id, &mail.bytes).await.map_err(|error| SendError {
                     is_permanent: false,
                     stage: Stage::Content,
                     code: None,
-                    said: format!("{} cannot be written to ({error})", folder.display()),
+                    message: format!("{} cannot be written to ({error})", folder.display()),
                 })
             }
         }
     }
 
-    /// Whether mail could go just now; sends none.
+    /// Checks whether mail can be sent, without sending any. Returns a description of the destination.
     pub async fn probe(&self) -> anyhow::Result<String> {
         match self {
             Transport::Kept => Ok("Kept in the database; nothing is sent.".to_owned()),
@@ -85,8 +85,8 @@ impl Transport {
 }
 
 /// Returns once the mail survives a power failure. The name depends only on the id, so that a second attempt
-/// replaces the file of the first. The unfinished file has its own name for each attempt, because another server
-/// may write the same mail after the lease has expired.
+/// replaces the file of the first. The unfinished file has its own name for each attempt, because another
+/// server may write the same mail after the lease has expired.
 async fn write(folder: &Path, id: Uuid, bytes: &[u8]) -> io::Result<()> {
     let (folder, bytes) = (folder.to_owned(), bytes.to_owned());
     blocking(move || {
@@ -103,15 +103,15 @@ async fn probe(folder: &Path) -> io::Result<()> {
     blocking(move || {
         durable::create_folder(&folder, 0o700)?;
         let path = folder.join(format!(".{}", Uuid::new_v4()));
-        durable::create(&path, 0o600, &vec![b'.'; PROBE])?;
+        durable::create(&path, 0o600, &vec![b'.'; PROBE_LENGTH])?;
         fs::remove_file(&path)?;
         durable::sync_folder(&folder)
     })
     .await
 }
 
-/// Runs file operations on a thread that may block. tokio's own `File` reports an error of a write only to the
-/// next operation and not to `sync_all`, so that a failed last write would be lost.
+/// Runs file operations on a thread that may block. tokio's own `File` reports an error of a write only to
+/// the next operation and not to `sync_all`, so that a failed last write would be lost.
 async fn blocking<F>(work: F) -> io::Result<()>
 where
     F: FnOnce() -> io::Result<()> + Send + 'static,

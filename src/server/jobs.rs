@@ -1,6 +1,7 @@
-//! What goes by itself: events past their retention, links, registrations and counters that are over, finished mail,
-//! accounts whose days of grace are over. In bounded batches, by one server of the cluster at a time; an error is logged
-//! and the rest goes on. Expired sessions are `session/purge.rs`'s, which works alone as well.
+//! The job that deletes expired data: audit events, rate-limit counters, links, registrations, finished mail,
+//! and accounts whose grace period is over. It deletes in bounded batches, on one server at a time. An error
+//! is logged and does not stop the other deletions. Expired sessions are deleted by `session/purge.rs`, a job
+//! of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +14,14 @@ use crate::mail::outbox;
 use crate::user::{deletion, purge};
 use crate::{audit, db};
 
-/// Rows in one statement: short enough that nobody waits.
+/// Rows in one statement, so few that no request waits long for a lock.
 const BATCH: i64 = 1000;
-/// Names this work among PostgreSQL's advisory locks ("frontdhk" in ASCII).
+/// The PostgreSQL advisory lock of this job ("frontdhk" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_686b;
 
-/// What is kept for a while only.
+/// Data that expires.
 #[derive(Clone, Copy, Debug)]
-enum Kept {
+enum Expiring {
     Events,
     Throttles,
     Links,
@@ -29,67 +30,72 @@ enum Kept {
     Mail,
 }
 
-impl Kept {
-    const ALL: [(Kept, &str); 6] = [
-        (Kept::Events, "events past their retention"),
-        (Kept::Throttles, "forgotten counters"),
-        (Kept::Links, "expired links"),
-        (Kept::Registrations, "registrations that were never verified"),
-        (Kept::Recoveries, "requests for a new password"),
-        (Kept::Mail, "finished mail"),
+impl Expiring {
+    const ALL: [(Expiring, &str); 6] = [
+        (Expiring::Events, "events past their retention"),
+        (Expiring::Throttles, "forgotten counters"),
+        (Expiring::Links, "expired links"),
+        (Expiring::Registrations, "registrations that were never verified"),
+        (Expiring::Recoveries, "requests for a new password"),
+        (Expiring::Mail, "finished mail"),
     ];
 
-    async fn batch(self, connection: &mut PgConnection, retention: Duration) -> sqlx::Result<u64> {
+    async fn delete_batch(
+        self,
+        connection: &mut PgConnection,
+        retention: Duration,
+    ) -> sqlx::Result<u64> {
         match self {
-            Kept::Events => audit::forget(connection, retention, BATCH).await,
-            Kept::Throttles => purge::throttles(connection, BATCH).await,
-            Kept::Links => purge::email_tokens(connection, BATCH).await,
-            Kept::Registrations => purge::registrations(connection, BATCH).await,
-            Kept::Recoveries => purge::recovery_requests(connection, BATCH).await,
-            Kept::Mail => outbox::purge(connection, BATCH).await,
+            Expiring::Events => audit::forget(connection, retention, BATCH).await,
+            Expiring::Throttles => purge::throttles(connection, BATCH).await,
+            Expiring::Links => purge::email_tokens(connection, BATCH).await,
+            Expiring::Registrations => purge::registrations(connection, BATCH).await,
+            Expiring::Recoveries => purge::recovery_requests(connection, BATCH).await,
+            Expiring::Mail => outbox::purge(connection, BATCH).await,
         }
     }
 }
 
-/// Begins the loop, as often as `FRONTDESK_PURGE_INTERVAL` says.
-pub fn begin(loops: &mut JobRunner, app: Arc<App>) {
+/// Starts the job, which runs every `FRONTDESK_PURGE_INTERVAL`.
+pub fn start(loops: &mut JobRunner, app: Arc<App>) {
     loops.run_every_interruptible("housekeeping", app.config.purge_interval, move || {
         let app = Arc::clone(&app);
-        async move { round(&app).await }
+        async move { run_once(&app).await }
     });
 }
 
-/// One round of everything.
-pub async fn round(app: &App) {
-    for (kept, words) in Kept::ALL {
-        match purge_all(app, kept).await {
+/// Deletes everything that has expired.
+async fn run_once(app: &App) {
+    for (data, name) in Expiring::ALL {
+        match purge_all(app, data).await {
             Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "deleted {words}"),
+            Ok(rows) => tracing::info!(rows, "deleted {name}"),
             Err(error) => {
-                tracing::warn!(%error, "{words} could not be deleted; trying again later")
+                tracing::warn!(%error, "{name} could not be deleted; trying again later")
             }
         }
     }
     match delete_accounts(app).await {
         Ok(0) => {}
-        Ok(accounts) => tracing::info!(accounts, "deleted accounts whose days of grace were over"),
+        Ok(accounts) => tracing::info!(accounts, "deleted accounts whose grace period was over"),
         Err(error) => {
             tracing::warn!(%error, "accounts that are due could not be deleted; trying again later")
         }
     }
 }
 
-/// Until a batch comes back short; half of the time it rests, so that pages do not notice.
-async fn purge_all(app: &App, kept: Kept) -> sqlx::Result<u64> {
-    let mut sum = 0;
+/// Deletes batches until one is not full. Sleeps as long as each batch took, to leave the database time for
+/// requests.
+async fn purge_all(app: &App, data: Expiring) -> sqlx::Result<u64> {
+    let mut total = 0;
     loop {
         let began = Instant::now();
-        match batch(app, kept).await? {
-            None => return Ok(sum),
+        match batch(app, data).await? {
+            None => return Ok(total),
             Some(rows) => {
-                sum += rows;
+                total += rows;
                 if rows < BATCH as u64 {
-                    return Ok(sum);
+                    return Ok(total);
                 }
             }
         }
@@ -97,8 +103,8 @@ async fn purge_all(app: &App, kept: Kept) -> sqlx::Result<u64> {
     }
 }
 
-/// `None`: another server is at it.
-async fn batch(app: &App, kept: Kept) -> sqlx::Result<Option<u64>> {
+/// Deletes one batch. `None`: another server holds the lock.
+async fn batch(app: &App, data: Expiring) -> sqlx::Result<Option<u64>> {
     let retention = app.config.audit_retention;
     db::transaction(&app.pool, move |connection| {
         Box::pin(async move {
@@ -110,13 +116,14 @@ async fn batch(app: &App, kept: Kept) -> sqlx::Result<Option<u64>> {
             if !mine {
                 return Ok(None);
             }
-            kept.batch(connection, retention).await.map(Some)
+            data.delete_batch(connection, retention).await.map(Some)
         })
     })
     .await
 }
 
-/// One account a transaction; the row lock keeps two servers from the same one.
+/// Deletes each account in its own transaction. A row lock prevents two servers from deleting the same
+/// account.
 async fn delete_accounts(app: &App) -> sqlx::Result<u64> {
     let mut deleted = 0;
     while let Some(user) = deletion::delete_next_due(&app.pool, &app.sealer).await? {

@@ -1,5 +1,5 @@
-//! `GET /metrics` in Prometheus' text format, on a listener of its own (`FRONTDESK_METRICS_BIND`): figures are for
-//! operators, not for visitors. Says nothing about anybody.
+//! `GET /metrics` in the OpenMetrics text format, on its own listener (`FRONTDESK_METRICS_BIND`), because
+//! metrics are for operators and not for visitors. Contains no personal data.
 
 use std::net::TcpListener;
 use std::pin::pin;
@@ -16,33 +16,35 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::background::JobRunner;
+use crate::background::{JobRunner, Jobs};
 use crate::log;
 use crate::mail::outbox;
 use crate::session::cache::invalidation::{self, State};
+use crate::session::{PgSessionStore, purge};
 use crate::user::rate_limit::{self, Action};
 
-/// Starts to listen, if the setting is set.
-pub fn begin(app: web::Data<App>) -> anyhow::Result<JobRunner> {
+/// Starts to listen if `FRONTDESK_METRICS_BIND` is set.
+pub fn start(app: web::Data<App>) -> anyhow::Result<JobRunner> {
     let mut loops = JobRunner::new(app.jobs.clone());
     let Some(bind) = app.config.metrics_bind else {
         return Ok(loops);
     };
-    let listener = TcpListener::bind(bind)
-        .with_context(|| format!("the address {bind} for metrics cannot be listened on"))?;
+    let listener =
+        TcpListener::bind(bind).with_context(|| format!("cannot listen on {bind} for metrics"))?;
     let listener = Arc::new(listener);
     loops.run("metrics", move |stop| {
         let (app, listener) = (app.clone(), Arc::clone(&listener));
         async move {
             if let Err(error) = serve(app, &listener, stop).await {
-                tracing::error!(%error, "the server of the metrics failed");
+                tracing::error!(%error, "the metrics server failed");
             }
         }
     });
     Ok(loops)
 }
 
-/// Serves until the stop signal. The listener stays open when a server fails, for the next one.
+/// Serves until the stop signal. The listener stays open when the server fails, so that a restarted job can
+/// use it.
 async fn serve(
     app: web::Data<App>,
     listener: &TcpListener,
@@ -69,8 +71,8 @@ async fn show(app: web::Data<App>) -> HttpResponse {
         outbox::count_waiting(&app.pool),
         invalidation::notification_queue_usage(&app.pool)
     );
-    let asked = Asked { mail_waiting: mail.ok(), notification_queue: queue.ok() };
-    match encode(&mut text, &registry(&app, &asked)) {
+    let queried = QueriedMetrics { mail_waiting: mail.ok(), notification_queue_usage: queue.ok() };
+    match encode(&mut text, &registry(&app, &queried)) {
         Ok(()) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(text),
@@ -78,51 +80,93 @@ async fn show(app: web::Data<App>) -> HttpResponse {
     }
 }
 
-/// Figures that the database is asked for; `None` while it is away.
-struct Asked {
+type Label = [(&'static str, &'static str); 1];
+
+/// Metrics that are queried from the database; `None` while it is unavailable.
+struct QueriedMetrics {
     mail_waiting: Option<i64>,
     /// From 0 to 1.
-    notification_queue: Option<f64>,
+    notification_queue_usage: Option<f64>,
 }
 
-/// The figures as they are now; without those of the database while it is away.
-fn registry(app: &App, asked: &Asked) -> Registry {
+/// All metrics, with their current values.
+fn registry(app: &App, queried: &QueriedMetrics) -> Registry {
     let mut registry = Registry::with_prefix("frontdesk");
-    let sessions = &app.sessions;
+    register_sessions(&mut registry, &app.sessions);
+    register_purge(&mut registry, app.sessions.purged());
+    if let Some(usage) = queried.notification_queue_usage {
+        registry.register(
+            "notification_queue_usage",
+            "How full PostgreSQL's notification queue is, from 0 to 1; sessions are not served from memory when it is full",
+            ConstGauge::new(usage),
+        );
+    }
+    register_mail(&mut registry, app, queried.mail_waiting);
+    registry.register(
+        "password_hashes",
+        "Passwords that were verified or hashed",
+        ConstCounter::new(app.hasher.runs()),
+    );
+    let throttled = Family::<Label, Counter>::default();
+    for action in Action::ALL {
+        throttled.get_or_create(&[("action", action.as_str())]).inc_by(rate_limit::refused(action));
+    }
+    registry.register("throttled", "Attempts that were refused, by action", throttled);
+    register_jobs(&mut registry, &app.jobs);
+    registry.register(
+        "log_lines_dropped",
+        "Log lines that could not be written",
+        ConstCounter::new(log::lines_dropped()),
+    );
+    registry.register(
+        "database_connections",
+        "Connections of the pool",
+        ConstGauge::new(i64::from(app.pool.size())),
+    );
+    registry
+}
+
+fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
     let now = sessions.state();
-    let state = Family::<[(&str, &str); 1], Gauge>::default();
+    let state = Family::<Label, Gauge>::default();
     for each in [State::Off, State::Disconnected, State::Stale, State::Live] {
         state.get_or_create(&[("state", each.as_str())]).set(i64::from(each == now));
     }
     registry.register(
         "session_cache_state",
-        "1 for what the cache is: off, disconnected, doubtful, trusted; only trusted serves from memory",
+        "1 for the state of the cache: off, disconnected, doubtful, trusted; only trusted serves from memory",
         state,
     );
-    let status = sessions.status();
+    registry.register_with_unit(
+        "session_cache_trusted",
+        "How long the cache stays trusted without another message from PostgreSQL",
+        Unit::Seconds,
+        ConstGauge::new(sessions.trusted_for().as_secs_f64()),
+    );
     registry.register(
         "session_cache_entries",
         "Sessions in memory, readable or not",
         ConstGauge::new(sessions.cached() as i64),
     );
+    let status = sessions.status();
     registry.register(
         "session_feed_connections",
-        "Connections that the feed has made",
+        "Connections that were opened to listen for notifications",
         ConstCounter::new(status.connections.load(Ordering::Relaxed)),
     );
     registry.register(
         "session_feed_notifications",
-        "Notifications that the feed has processed",
+        "Notifications that were processed",
         ConstCounter::new(status.notifications.load(Ordering::Relaxed)),
     );
     registry.register(
         "session_lookups",
-        "Sessions that were asked of the database",
+        "Sessions that were looked up in the database",
         ConstCounter::new(sessions.lookups().0),
     );
     registry.register(
         "session_lookup_statements",
-        "Statements that it took",
+        "Statements of these lookups",
         ConstCounter::new(sessions.lookups().1),
     );
     registry.register(
@@ -130,29 +174,26 @@ fn registry(app: &App, asked: &Asked) -> Registry {
         "Sessions whose last activity is not yet written",
         ConstGauge::new(sessions.touch().waiting() as i64),
     );
-    let purged = sessions.purged();
-    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+}
+
+fn register_purge(registry: &mut Registry, purged: &purge::Counters) {
     for (name, help, counter) in [
         ("purge_deleted", "Expired sessions deleted by this server", &purged.rows),
-        ("purge_runs", "Purges that came to their end", &purged.runs),
-        ("purge_failures", "Purges that failed and will be tried again", &purged.failures),
+        ("purge_runs", "Purges that were completed", &purged.runs),
+        ("purge_failures", "Purges that failed and will be retried", &purged.failures),
     ] {
-        registry.register(name, help, ConstCounter::new(count(counter)));
+        registry.register(name, help, ConstCounter::new(counter.load(Ordering::Relaxed)));
     }
     registry.register_with_unit(
         "purge_duration",
-        "Time that the purges took",
+        "Total duration of the purges",
         Unit::Seconds,
-        ConstCounter::new(count(&purged.milliseconds) as f64 / 1000.0),
+        ConstCounter::new(purged.milliseconds.load(Ordering::Relaxed) as f64 / 1000.0),
     );
-    if let Some(usage) = asked.notification_queue {
-        registry.register(
-            "notification_queue_usage",
-            "How full PostgreSQL's notification queue is, from 0 to 1; sessions are not served from memory when it is full",
-            ConstGauge::new(usage),
-        );
-    }
-    if let Some(waiting) = asked.mail_waiting {
+}
+
+fn register_mail(registry: &mut Registry, app: &App, waiting: Option<i64>) {
+    if let Some(waiting) = waiting {
         registry.register(
             "mail_waiting",
             "Mails that wait to be sent, by any server",
@@ -166,24 +207,15 @@ fn registry(app: &App, asked: &Asked) -> Registry {
     );
     registry.register(
         "mail_failed",
-        "Mails that this server gave up",
+        "Mails that failed permanently on this server",
         ConstCounter::new(app.mail_counters.failed()),
     );
-    registry.register(
-        "password_hashes",
-        "Passwords that were compared or hashed",
-        ConstCounter::new(app.hasher.runs()),
-    );
-    let throttled = Family::<[(&str, &str); 1], Counter>::default();
-    for action in Action::ALL {
-        throttled.get_or_create(&[("action", action.as_str())]).inc_by(rate_limit::refused(action));
-    }
-    registry.register("throttled", "Tries that were refused, by what was tried", throttled);
-    let (running, restarts) = (
-        Family::<[(&str, &str); 1], Gauge>::default(),
-        Family::<[(&str, &str); 1], Counter>::default(),
-    );
-    for (name, job) in app.jobs.all() {
+}
+
+fn register_jobs(registry: &mut Registry, jobs: &Jobs) {
+    let running = Family::<Label, Gauge>::default();
+    let restarts = Family::<Label, Counter>::default();
+    for (name, job) in jobs.all() {
         running.get_or_create(&[("job", name)]).set(i64::from(job.is_running));
         restarts.get_or_create(&[("job", name)]).inc_by(job.restarts);
     }
@@ -197,21 +229,4 @@ fn registry(app: &App, asked: &Asked) -> Registry {
         "Restarts of background jobs that panicked or ended",
         restarts,
     );
-    registry.register(
-        "log_lines_dropped",
-        "Log lines that could not be written",
-        ConstCounter::new(log::lines_dropped()),
-    );
-    registry.register(
-        "database_connections",
-        "Connections of the pool",
-        ConstGauge::new(i64::from(app.pool.size())),
-    );
-    registry.register_with_unit(
-        "session_cache_trusted",
-        "How long memory may still be believed without a word from PostgreSQL",
-        Unit::Seconds,
-        ConstGauge::new(sessions.trusted_for().as_secs_f64()),
-    );
-    registry
 }

@@ -1,10 +1,11 @@
-//! The running site: the actix App and the order of its layers, the background loops, and how it stops.
+//! The running site: the actix application and its middleware, the background jobs, and the order in which
+//! they start and stop.
 
 pub mod jobs;
 pub mod metrics;
 pub mod routes;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use actix_identity::IdentityMiddleware;
 use actix_session::SessionMiddleware;
 use actix_session::config::CookieContentSecurity;
 use actix_web::cookie::{Key, SameSite};
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App as Site, HttpServer, web};
 use anyhow::Context as _;
 use serde_json::json;
 use tera::Tera;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -37,83 +40,27 @@ use crate::web::cross_site::OwnOrigin;
 use crate::web::flash::Flash;
 use crate::web::outer::{self, Outer};
 
-/// Head of a request: nobody honest needs longer.
+/// How long the head of a request may take to arrive.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-/// How long requests in flight may take once we are told to stop, in seconds.
+/// How long requests in flight may take after the stop signal, in seconds.
 const DRAIN_SECONDS: u64 = 10;
-/// How long all of it may take: requests, mail, the last writes. A database that hangs must not keep us.
+/// How long stopping may take in total, so that a database that hangs does not keep the process alive.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Serves until SIGTERM or SIGINT, then finishes what is in flight, writes what is still to be written
-/// and stops the private PostgreSQL. A second signal ends the waiting. A private PostgreSQL that ends is restarted;
-/// when that has failed for some minutes, serving ends with that error.
+/// Serves until SIGTERM or SIGINT. Then finishes requests in flight, writes what is pending, and stops the
+/// private PostgreSQL. A second signal skips the waiting. A private PostgreSQL that exits is restarted; if
+/// that fails for some minutes, serving ends with that error.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    // A log file that reaches RLIMIT_FSIZE raises SIGXFSZ, which ends the process unless it is handled; then the write
-    // fails, and lines are dropped.
+    // A log file that reaches RLIMIT_FSIZE raises SIGXFSZ, whose default action ends the process. With a
+    // handler, the write fails instead, and lines are dropped.
     let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-    // Listened to from the very start, so that an early signal stops in order too.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Before anything else, so that an early signal also stops in order.
+    let mut signals = StopSignals::new()?;
     let database = tokio::select! {
         database = db::connect(&config, false) => database?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        () = signals.received() => return Ok(()),
     };
-    let served = async {
-        let (server, address, engine, app) = start(&config, &database).await?;
-        let delivery = deliver(&app, &database)?;
-        let mut loops = JobRunner::new(app.jobs.clone());
-        let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
-        loops.run_every_or_notified(
-            "pending_mail",
-            pending_mail::EVERY,
-            app.answers.clone(),
-            move || {
-                let (pool, sealer) = (pool.clone(), sealer.clone());
-                async move { pending_mail::run_once(&pool, &sealer).await }
-            },
-        );
-        jobs::begin(&mut loops, app.clone().into_inner());
-        let metrics = metrics::begin(app)?;
-        announce(&config, &database, address);
-        if config.public_url.is_https() && config.trusted_proxies.is_empty() {
-            tracing::warn!(
-                "all visitors appear to have the IP address of the proxy and share its rate limits: set FRONTDESK_TRUSTED_PROXIES"
-            );
-        }
-        let handle = server.handle();
-        let mut running = tokio::spawn(server);
-        let mut lost = None;
-        let is_told = tokio::select! {
-            ended = &mut running => { ended??; false }
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => true,
-            error = database.supervise() => { lost = Some(error); true }
-        };
-        let in_order = async {
-            if is_told {
-                stop(handle, &mut running).await;
-            }
-            metrics.stop().await;
-            delivery.stop().await;
-            loops.stop().await;
-            let pool = database.new_pool(1);
-            engine.stop(&pool).await;
-            pool.close().await;
-        };
-        let is_done = tokio::select! {
-            done = timeout(STOP_DEADLINE, in_order) => done.is_ok(),
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
-        };
-        if !is_done {
-            tracing::warn!(
-                "stopping immediately: requests in flight and pending writes are dropped"
-            );
-        }
-        lost.map_or(Ok(()), |error| Err(anyhow::Error::from(error)))
-    };
-    let served = served.await;
+    let served = serve(&config, &database, &mut signals).await;
     let closed = database.close().await;
     served?;
     closed?;
@@ -121,21 +68,99 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stop(
-    handle: actix_web::dev::ServerHandle,
-    running: &mut tokio::task::JoinHandle<std::io::Result<()>>,
-) {
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns at the next signal.
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Starts everything, serves until a signal or an error, and stops everything in order.
+async fn serve(
+    config: &Config,
+    database: &Database,
+    signals: &mut StopSignals,
+) -> anyhow::Result<()> {
+    let (server, address, background) = start(config, database).await?;
+    print_summary(config, database, address);
+    if config.public_url.is_https() && config.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "all visitors appear to have the IP address of the proxy and share its rate limits: set FRONTDESK_TRUSTED_PROXIES"
+        );
+    }
+    let handle = server.handle();
+    let mut server = tokio::spawn(server);
+    let mut database_error = None;
+    let is_serving = tokio::select! {
+        ended = &mut server => { ended??; false }
+        () = signals.received() => true,
+        error = database.supervise() => { database_error = Some(error); true }
+    };
+    let stopping = async {
+        if is_serving {
+            stop_server(handle, &mut server).await;
+        }
+        background.stop(database).await;
+    };
+    let is_complete = tokio::select! {
+        stopped = timeout(STOP_DEADLINE, stopping) => stopped.is_ok(),
+        () = signals.received() => false,
+    };
+    if !is_complete {
+        tracing::warn!("stopping immediately: requests in flight and pending writes are dropped");
+    }
+    database_error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+async fn stop_server(handle: ServerHandle, server: &mut JoinHandle<io::Result<()>>) {
     tracing::info!("stopping: finishing requests in flight");
     handle.stop(true).await;
-    if let Err(error) = running.await {
+    if let Err(error) = server.await {
         tracing::error!(%error, "the server did not stop cleanly");
     }
 }
 
+/// Everything that runs beside the HTTP server.
+struct Background {
+    engine: Engine,
+    delivery: Delivery,
+    loops: JobRunner,
+    metrics: JobRunner,
+}
+
+impl Background {
+    /// The engine comes last: it writes what the other jobs leave pending.
+    async fn stop(self, database: &Database) {
+        self.metrics.stop().await;
+        self.delivery.stop().await;
+        self.loops.stop().await;
+        let pool = database.new_pool(1);
+        self.engine.stop(&pool).await;
+        pool.close().await;
+    }
+}
+
+/// Checks the schema, listens, and starts the background jobs. The HTTP server runs once it is polled.
 async fn start(
     config: &Config,
     database: &Database,
-) -> anyhow::Result<(actix_web::dev::Server, SocketAddr, Engine, web::Data<App>)> {
+) -> anyhow::Result<(Server, SocketAddr, Background)> {
     if config.migrate {
         migrations::run(&database.pool).await?;
     }
@@ -149,47 +174,67 @@ async fn start(
     let address = listener.local_addr()?;
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
-    Ok((server(app.clone(), keys, listener)?, address, engine, app))
+    let server = http_server(app.clone(), keys, listener)?;
+    let delivery = start_delivery(&app, database)?;
+    let loops = start_loops(&app, database);
+    let metrics = metrics::start(app)?;
+    Ok((server, address, Background { engine, delivery, loops, metrics }))
 }
 
-/// The loop that sends mail, on connections of its own.
-fn deliver(app: &App, database: &Database) -> anyhow::Result<Delivery> {
+fn start_loops(app: &web::Data<App>, database: &Database) -> JobRunner {
+    let mut loops = JobRunner::new(app.jobs.clone());
+    let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
+    loops.run_every_or_notified(
+        "pending_mail",
+        pending_mail::EVERY,
+        app.answers.clone(),
+        move || {
+            let (pool, sealer) = (pool.clone(), sealer.clone());
+            async move { pending_mail::run_once(&pool, &sealer).await }
+        },
+    );
+    jobs::start(&mut loops, app.clone().into_inner());
+    loops
+}
+
+/// Starts the job that sends mail, with a connection pool of its own.
+fn start_delivery(app: &App, database: &Database) -> anyhow::Result<Delivery> {
     let (settings, host) = (&app.config.mail, app.config.public_url.host());
     let mailer = mail::delivery::Mailer {
         pool: database.new_pool(2),
         sealer: app.sealer.clone(),
-        writer: app.writer.clone(),
+        renderer: app.mail_renderer.clone(),
         transport: mail::Transport::new(settings, host)?,
         from: settings.from.clone(),
         host: host.to_owned(),
-        tally: app.mail_counters.clone(),
+        counters: app.mail_counters.clone(),
     };
     Ok(Delivery::start(mailer, &app.jobs))
 }
 
 /// The HTTP server on `listener`, not yet polled.
-fn server(
+fn http_server(
     app: web::Data<App>,
     keys: Vec<Key>,
     listener: TcpListener,
-) -> anyhow::Result<actix_web::dev::Server> {
-    let public = &app.config.public_url;
-    let https = public.is_https();
-    let first = keys.first().cloned().context("at least one secret key is set")?;
-    let flash = web::Data::new(Flash::new(https, first.clone()));
-    let others =
+) -> anyhow::Result<Server> {
+    let public_url = &app.config.public_url;
+    let https = public_url.is_https();
+    let first_key = keys.first().cloned().context("at least one secret key is set")?;
+    let flash = web::Data::new(Flash::new(https, first_key.clone()));
+    let other_cookies =
         [flash.name(), known_device::cookie_name(https), registration_cookie::cookie_name(https)];
-    let others = others.map(str::to_owned).to_vec();
-    let cookie = web::Data::new(SessionCookie::new(https, keys, others));
+    let other_cookies = other_cookies.map(str::to_owned).to_vec();
+    let cookie = web::Data::new(SessionCookie::new(https, keys, other_cookies));
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let sealer = web::Data::new(app.sealer.clone());
     let assets = web::Data::new(Assets::load()?);
-    let tera = web::Data::new(pages(&assets, &app.config)?);
-    let own = web::Data::new(OwnOrigin(public.origin().origin().ascii_serialization()));
-    let envelope = web::Data::new(Outer { https });
+    let tera = web::Data::new(page_templates(&assets, &app.config)?);
+    let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
+    let outer = web::Data::new(Outer { https });
     let workers = app.config.workers;
     let server = HttpServer::new(move || {
-        let sessions = SessionMiddleware::builder(app.sessions.clone(), first.clone())
+        let sessions = SessionMiddleware::builder(app.sessions.clone(), first_key.clone())
             .cookie_name(cookie.name().to_owned())
             .cookie_secure(cookie.is_secure())
             .cookie_http_only(true)
@@ -197,7 +242,8 @@ fn server(
             .cookie_path("/".to_owned())
             .cookie_content_security(CookieContentSecurity::Private)
             .build();
-        // No deadlines of its own: they would rewrite the session on every request; ours are on the row.
+        // Without its own deadlines, which would write the session at every request. Sessions expire by their
+        // rows.
         let identity = IdentityMiddleware::default();
         Site::new()
             .app_data(app.clone())
@@ -206,8 +252,8 @@ fn server(
             .app_data(cookie.clone())
             .app_data(assets.clone())
             .app_data(tera.clone())
-            .app_data(own.clone())
-            .app_data(envelope.clone())
+            .app_data(own_origin.clone())
+            .app_data(outer.clone())
             .app_data(proxies.clone())
             .wrap(from_fn(outer::wrap))
             .configure(|config| routes::configure(config, sessions, identity))
@@ -221,8 +267,8 @@ fn server(
     Ok(server)
 }
 
-/// The templates with what all of them know.
-fn pages(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
+/// The templates of pages, with the variables that all of them share.
+fn page_templates(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
     let mut tera = templates::load()?;
     let globals = tera.global_context();
     globals.insert("site", &json!({ "name": config.site_name }));
@@ -230,9 +276,9 @@ fn pages(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
     Ok(tera)
 }
 
-/// Three calm lines, for the person who started it. A thread writes them, because standard output may be a pipe that is
-/// not read.
-fn announce(config: &Config, database: &Database, address: SocketAddr) {
+/// Prints where the site and its data are. On a thread, because standard output may be a pipe that is not
+/// read.
+fn print_summary(config: &Config, database: &Database, address: SocketAddr) {
     let url = if config.bind.port() == 0 {
         format!("http://{address}/")
     } else {
@@ -248,7 +294,7 @@ fn announce(config: &Config, database: &Database, address: SocketAddr) {
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
     };
-    if let Err(error) = std::thread::Builder::new().name("announce".to_owned()).spawn(write) {
+    if let Err(error) = std::thread::Builder::new().name("summary".to_owned()).spawn(write) {
         tracing::warn!(%error, "the URL of the site could not be printed");
     }
 }

@@ -1,8 +1,15 @@
-//! THE table: which URLs exist, who answers them, who may ask.
+//! THE table of routes. From left to right, a row says:
 //!
-//! `account` pages take `CurrentUser`, or `Confirmed` where much is at stake, and so send strangers to sign in; the rest
-//! is for everybody.
-//! What stands outside the last scope costs no look-up of a session.
+//! 1. The kind of the page and its path. `read_only` is a page without a form (GET, HEAD), `form` is a page
+//!    with a form (GET, HEAD, POST), and `button` is an action without a page (POST). Any other method is
+//!    answered with 405.
+//! 2. For each method, the function that answers it: `show` or `list` for GET, `submit` or the name of the
+//!    action for POST.
+//!
+//! Who may use a page is in the arguments of that function. Below `/account` each takes `CurrentUser`, or
+//! `RecentlyAuthenticated` for sensitive actions; without a session they redirect to the sign-in page. All
+//! other pages are public. Only the last scope has the session middleware, so the routes above it cost no
+//! session lookup.
 
 use actix_identity::IdentityMiddleware;
 use actix_session::SessionMiddleware;
@@ -17,7 +24,7 @@ use crate::session::PgSessionStore;
 use crate::web::outer::method_not_allowed;
 use crate::web::{assets, cookie_guard, cross_site};
 
-/// Registers every route. `sessions` and `identity` are the layers of the last scope.
+/// Registers all routes. `sessions` and `identity` are middleware of the last scope.
 pub fn configure(
     config: &mut ServiceConfig,
     sessions: SessionMiddleware<PgSessionStore>,
@@ -26,9 +33,9 @@ pub fn configure(
     config
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))
-        // Scopes, so that pages are not held against the patterns inside.
+        // Scopes, so that requests for pages are not matched against the patterns inside.
         .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
-        // In development alone: elsewhere it does not exist.
+        // Only in development; otherwise 404.
         .service(
             web::scope("/dev/mailbox")
                 .guard(fn_guard(dev_mailbox::is_there))
@@ -37,13 +44,13 @@ pub fn configure(
         )
         .service(
             web::scope("")
-                // Innermost first: a request passes them from the last to the first.
+                // The innermost middleware comes first; a request passes them from the last to the first.
                 .wrap(from_fn(cross_site::refuse))
                 .wrap(from_fn(auth::recognize))
                 .wrap(identity)
                 .wrap(sessions)
                 .wrap(from_fn(cookie_guard::guard))
-                // ── everybody
+                // ── public
                 .service(read_only("/").route(get().to(home::show)))
                 .service(
                     form("/register")
@@ -98,7 +105,7 @@ pub fn configure(
                         .route(get().to(account::confirm::show))
                         .route(web::post().to(account::confirm::submit)),
                 )
-                // Sending these asks for a fresh proof.
+                // Submitting these requires a recent authentication.
                 .service(
                     form("/account/export")
                         .route(get().to(account::export::show))
@@ -112,8 +119,8 @@ pub fn configure(
                 .service(
                     button("/account/delete/cancel").route(web::post().to(account::delete::cancel)),
                 )
-                // ── addresses with something in them: last, for they are matched by a regular expression, which
-                // every page behind them would wait for
+                // ── paths with a parameter: last, because they are matched by regular expressions, which
+                // would be evaluated before every route that follows
                 .service(
                     button("/account/sessions/{id}/revoke")
                         .route(web::post().to(account::sessions::revoke)),
@@ -137,7 +144,7 @@ pub fn configure(
         );
 }
 
-/// A page that is only looked at.
+/// A page without a form.
 fn read_only(path: &str) -> Resource {
     web::resource(path).default_service(web::to(|| async { method_not_allowed("GET, HEAD") }))
 }
@@ -147,7 +154,7 @@ fn form(path: &str) -> Resource {
     web::resource(path).default_service(web::to(|| async { method_not_allowed("GET, HEAD, POST") }))
 }
 
-/// A button without a page.
+/// An action without a page.
 fn button(path: &str) -> Resource {
     web::resource(path).default_service(web::to(|| async { method_not_allowed("POST") }))
 }

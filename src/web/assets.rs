@@ -1,10 +1,13 @@
-//! Style sheet and pictures: in the program, under names that carry their fingerprint, compressed once at
-//! start, cached by browsers for ever. Outside the session scope: they cost no look-up.
+//! Style sheet and images: embedded in the program, compressed once at start, and served under names with a
+//! fingerprint, so that browsers cache them for a year. Served outside the session scope, without a session
+//! lookup.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{
+    self, AcceptEncoding, ContentEncoding, Encoding, Header as _, HeaderValue,
+};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rust_embed::RustEmbed;
 use sha2::{Digest as _, Sha256};
@@ -15,7 +18,7 @@ use super::error::HttpError;
 #[folder = "static/"]
 struct Files;
 
-/// Every asset by the last part of its URL.
+/// All assets, by the last segment of their URL.
 pub struct Assets {
     by_url: HashMap<String, Asset>,
     urls: BTreeMap<String, String>,
@@ -29,7 +32,7 @@ struct Asset {
 }
 
 impl Assets {
-    /// Fingerprints and compresses what is in `static/`.
+    /// Fingerprints and compresses the files in `static/`.
     pub fn load() -> anyhow::Result<Self> {
         let mut by_url = HashMap::new();
         let mut urls = BTreeMap::new();
@@ -51,7 +54,7 @@ impl Assets {
         Ok(Self { by_url, urls })
     }
 
-    /// URLs by file name, for templates.
+    /// URLs by path below `static/`, for templates.
     pub fn urls(&self) -> &BTreeMap<String, String> {
         &self.urls
     }
@@ -64,32 +67,30 @@ pub async fn serve(
     name: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
     let asset = assets.by_url.get(name.as_str()).ok_or(HttpError::NotFound)?;
-    let accepted = request
-        .headers()
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let accepts = |coding: &str| {
-        accepted.split(',').any(|part| {
-            let mut words = part.split(';').map(str::trim);
-            words.next() == Some(coding) && !words.any(|weight| weight.replace(' ', "") == "q=0")
-        })
+    let encoding = negotiated(&request);
+    let body = match &encoding {
+        Encoding::Known(ContentEncoding::Brotli) => &asset.brotli,
+        Encoding::Known(ContentEncoding::Gzip) => &asset.gzip,
+        _ => &asset.plain,
     };
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type)))
         .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((header::VARY, "Accept-Encoding"));
-    let body = if accepts("br") {
-        response.insert_header((header::CONTENT_ENCODING, "br"));
-        &asset.brotli
-    } else if accepts("gzip") {
-        response.insert_header((header::CONTENT_ENCODING, "gzip"));
-        &asset.gzip
-    } else {
-        &asset.plain
-    };
+    if encoding != Encoding::identity() {
+        response.insert_header((header::CONTENT_ENCODING, encoding.to_string()));
+    }
     Ok(response.body(body.clone()))
+}
+
+/// The encoding that the client prefers. If it accepts none, the file is sent unencoded (RFC 9110, 12.5.3).
+fn negotiated(request: &HttpRequest) -> Encoding {
+    let supported = [Encoding::brotli(), Encoding::gzip(), Encoding::identity()];
+    AcceptEncoding::parse(request)
+        .ok()
+        .and_then(|accepted| accepted.negotiate(supported.iter()))
+        .unwrap_or_else(Encoding::identity)
 }
 
 fn media_type(path: &str) -> Option<&'static str> {
@@ -113,4 +114,33 @@ fn brotli(plain: &[u8]) -> std::io::Result<web::Bytes> {
     encoder.write_all(plain)?;
     encoder.flush()?;
     Ok(encoder.into_inner().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn the_encoding_follows_the_weights_and_brotli_wins_a_tie() {
+        for (accepted, encoding) in [
+            ("gzip, deflate, br, zstd", "br"),
+            ("gzip, br", "br"),
+            ("GZIP", "gzip"),
+            ("br;q=0, gzip", "gzip"),
+            ("br;q=0.0, gzip", "gzip"),
+            ("br;q=0.5, gzip;q=0.8", "gzip"),
+            ("identity, gzip;q=0.5", "identity"),
+            ("deflate", "identity"),
+            ("*", "identity"),
+            ("*;q=0", "identity"),
+            ("br;q=2", "identity"),
+            ("", "identity"),
+        ] {
+            let request = TestRequest::default().insert_header(("Accept-Encoding", accepted));
+            let negotiated = negotiated(&request.to_http_request()).to_string();
+            assert_eq!(negotiated, encoding, "{accepted:?}");
+        }
+        assert_eq!(negotiated(&TestRequest::default().to_http_request()), Encoding::identity());
+    }
 }

@@ -1,5 +1,5 @@
-//! Who is at the other end of the connection. Must never believe a header about it from anybody but a proxy of ours
-//! (`ConnectionInfo` of actix-web believes anybody's).
+//! The client of a request: IP address, user agent, request id. Must trust `X-Forwarded-For` only from a
+//! trusted proxy; actix-web's `ConnectionInfo` trusts it from any peer.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,20 +8,21 @@ use actix_web::{HttpMessage as _, HttpRequest, web};
 use ipnet::IpNet;
 use uuid::Uuid;
 
-/// The id of a request, in its log lines and on its error page.
+/// The id of a request, in its log lines, its response header and on its error page.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub Uuid);
 
-/// Whose `X-Forwarded-For` is believed; empty: nobody's. As `web::Data` of the site.
+/// The networks whose `X-Forwarded-For` is trusted; none if empty. Application data of the site.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
-/// Read of no other header: `Forwarded`, `X-Real-IP` and their like are ignored from everybody, for a proxy that does
-/// not set one of them passes on what the client made up.
+/// The only header that is read. `Forwarded`, `X-Real-IP` and similar headers are always ignored, because a
+/// proxy that does not set them passes on the client's value.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The address of the client: of the peer, or, when that is a proxy of ours, the right-most in `X-Forwarded-For` that
-/// is none of ours: what is left of it, its sender made up. An IPv4 address in IPv6 clothes is told plainly.
+/// The IP address of the client: the peer or, if the peer is a trusted proxy, the rightmost IP address in
+/// `X-Forwarded-For` that is not a trusted proxy. The rest of the header is client-controlled. IPv4-mapped
+/// IPv6 addresses are converted to IPv4.
 pub fn ip_address(request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     Some(match request.app_data::<web::Data<TrustedProxies>>() {
@@ -31,34 +32,35 @@ pub fn ip_address(request: &HttpRequest) -> Option<IpAddr> {
 }
 
 impl TrustedProxies {
-    fn are(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+    fn contains(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&ip))
     }
 
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut believed = peer;
+        let mut client = peer;
         let lines: Vec<&[u8]> =
             headers.get_all(FORWARDED_FOR).map(|line| line.as_bytes()).collect();
         let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
-        while self.are(believed) {
-            // Nothing more, or nothing that can be read: nobody beyond the proxy who said so is known.
+        while self.contains(client) {
+            // At the end of the header, or at an entry that is no IP address, the last proxy counts as the
+            // client.
             let Some(hop) = hops.next().and_then(hop) else { break };
-            believed = hop;
+            client = hop;
         }
-        believed
+        client
     }
 }
 
-/// `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`.
+/// Parses `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`.
 fn hop(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
     let plain = text.parse::<IpAddr>().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
-    plain.or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
+    plain.or_else(with_port).or_else(in_brackets).map(|ip| ip.to_canonical())
 }
 
-/// What the browser calls itself, as it came.
+/// The `User-Agent` header, unchanged; `None` if it is missing or not ASCII.
 pub fn user_agent(request: &HttpRequest) -> Option<&str> {
     request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok())
 }
@@ -86,15 +88,15 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_believed_from_a_proxy_of_ours_alone_and_only_its_right_end() {
+    fn the_header_is_trusted_only_from_a_trusted_proxy_and_only_its_right_end() {
         const XFF: &str = "X-Forwarded-For";
-        let ours = "10.0.0.0/8 2001:db8:aa::/48";
+        let trusted = "10.0.0.0/8 2001:db8:aa::/48";
         for (peer, lines, expected) in [
-            // Not ours: whatever is said.
+            // From an untrusted peer the header is ignored.
             ("198.51.100.1", &[(XFF, "203.0.113.7")][..], "198.51.100.1"),
             ("198.51.100.1", &[(XFF, "10.0.0.2")], "198.51.100.1"),
             ("::1", &[(XFF, "203.0.113.7")], "::1"),
-            // Ours: the right-most that is not.
+            // From a trusted proxy: the rightmost that is not trusted.
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &[(XFF, "203.0.113.7")], "203.0.113.7"),
             ("10.0.0.1", &[(XFF, "1.1.1.1, 203.0.113.7")], "203.0.113.7"),
@@ -102,7 +104,7 @@ mod tests {
             ("10.0.0.1", &[(XFF, "10.0.0.3, 10.0.0.2")], "10.0.0.3"),
             ("2001:db8:aa::1", &[(XFF, "2001:db8:bb::1")], "2001:db8:bb::1"),
             ("::ffff:10.0.0.1", &[(XFF, "203.0.113.7")], "203.0.113.7"),
-            // Several lines are one list.
+            // Repeated headers are one list.
             ("10.0.0.1", &[(XFF, "1.1.1.1"), (XFF, "203.0.113.7")], "203.0.113.7"),
             (
                 "10.0.0.1",
@@ -117,7 +119,7 @@ mod tests {
             ("10.0.0.1", &[(XFF, "::ffff:203.0.113.7")], "203.0.113.7"),
             ("10.0.0.1", &[(XFF, "203.0.113.7, ::ffff:10.0.0.2")], "203.0.113.7"),
             ("10.0.0.1", &[(XFF, "203.0.113.7, [2001:db8:aa::9]:80")], "203.0.113.7"),
-            // Nonsense where it counts: the proxy that said it.
+            // An invalid entry at the right end: the proxy that sent it.
             ("10.0.0.1", &[(XFF, "203.0.113.7, unknown")], "10.0.0.1"),
             ("10.0.0.1", &[(XFF, "203.0.113.7, unknown, 10.0.0.2")], "10.0.0.2"),
             ("10.0.0.1", &[(XFF, "203.0.113.7,")], "10.0.0.1"),
@@ -127,13 +129,13 @@ mod tests {
             ("10.0.0.1", &[(XFF, "203.0.113.7:99999")], "10.0.0.1"),
             ("10.0.0.1", &[(XFF, "[203.0.113.7")], "10.0.0.1"),
             ("10.0.0.1", &[(XFF, "_hidden")], "10.0.0.1"),
-            // Nonsense where it does not: nothing.
+            // An invalid entry to the left of the client is ignored.
             ("10.0.0.1", &[(XFF, "' OR 1=1 --, 203.0.113.7")], "203.0.113.7"),
-            // No other header.
+            // Other headers are ignored.
             ("10.0.0.1", &[("Forwarded", "for=203.0.113.7")], "10.0.0.1"),
             ("10.0.0.1", &[("X-Real-IP", "203.0.113.7")], "10.0.0.1"),
         ] {
-            assert_eq!(client(ours, peer, lines), expected, "{peer} {lines:?}");
+            assert_eq!(client(trusted, peer, lines), expected, "{peer} {lines:?}");
         }
         assert_eq!(client("", "10.0.0.1", &[(XFF, "203.0.113.7")]), "10.0.0.1");
     }

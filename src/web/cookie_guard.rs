@@ -1,14 +1,15 @@
-//! The guard in front of the session: lets a cookie of ours through only when exactly one byte-exact pair
-//! of its name is there, and puts the final touch to the session cookie on the way out.
+//! The middleware in front of the session middleware. It filters the cookies of a request and writes the
+//! session cookie of the response.
 //!
-//! actix-web percent-decodes names and trims them by Unicode, and takes the first of several: a sibling
-//! subdomain could plant `%5F%5FHost-session`, or a first pair of the same name. Here the raw header
-//! is read, and a request with any such pair is a stranger's.
+//! Requests: actix-web percent-decodes names of cookies, trims Unicode whitespace, and takes the first of
+//! several cookies with one name. So a sibling subdomain could plant `%5F%5FHost-session`, or another cookie
+//! of the same name (cookie tossing). This middleware reads the raw header, and removes the session cookie
+//! unless the header has exactly one byte-exact pair of its name and no pair that could be mistaken for it.
 //!
-//! On the way out: a handler that began or renewed a session has its secret sealed into the cookie; a remembered
-//! session's cookie gets its Max-Age; a cookie that was sealed by a previous key is sealed again; and the
+//! Responses: if a handler created or renewed a session, its secret is sealed into the cookie. The cookie of
+//! a remembered session gets a Max-Age. A cookie that was sealed with a previous key is sealed again. The
 //! cookie that the session middleware sets is dropped, so that a request that only wrote to its session
-//! cannot overwrite the newer one of a sign-in in another tab.
+//! cannot overwrite the newer cookie of a sign-in in another tab.
 
 use std::borrow::Cow;
 
@@ -20,44 +21,45 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use percent_encoding::percent_decode;
 
+use super::error::HttpError;
 use crate::crypto::secret::Secret;
 
-/// A sealed session cookie of ours is about 130 bytes; nothing longer is one.
-const LONGEST_VALUE: usize = 512;
+/// In bytes. A sealed session cookie has about 130.
+const MAX_VALUE_LENGTH: usize = 512;
 
-/// How the session cookie is called and sealed.
+/// Name, attributes and keys of the session cookie. Application data of the site.
 #[derive(Clone)]
 pub struct SessionCookie {
     name: String,
     secure: bool,
     keys: Vec<Key>,
-    others: Vec<String>,
+    other_cookies: Vec<String>,
 }
 
-/// What a handler, or the loaded session, wants of the session cookie on the way out.
+/// How the response changes the session cookie. Set by a handler or when the session is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct CookieOverride {
-    /// How long the browser shall keep it; `None`: until the browser is closed.
+    /// How long the browser keeps the cookie. `None`: until the browser is closed.
     pub max_age: Option<std::time::Duration>,
-    /// What shall become of it.
+    /// The change.
     pub change: CookieChange,
 }
 
-/// What shall become of the session cookie.
+/// A change of the session cookie.
 #[derive(Clone, Default)]
 pub enum CookieChange {
-    /// Stays as it is in the browser.
+    /// None.
     #[default]
     Keep,
-    /// This value, unsealed.
+    /// Set to this value, which is not yet sealed.
     Replace(String),
-    /// Taken away.
+    /// Removed from the browser.
     Clear,
 }
 
 impl std::fmt::Debug for CookieChange {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the value.
+        // Without the value, which is a secret.
         out.write_str(match self {
             CookieChange::Keep => "Keep",
             CookieChange::Replace(_) => "Replace",
@@ -66,8 +68,8 @@ impl std::fmt::Debug for CookieChange {
     }
 }
 
-/// A cookie as all of ours are: for the whole site, no script reads it, other sites' forms do not carry it, and with
-/// `secure` it goes over TLS only. Kept until the browser is closed, unless it gets a Max-Age.
+/// A cookie with the attributes that all cookies of the site have: Path=/, HttpOnly, SameSite=Lax and, over
+/// https, Secure. Without a Max-Age it lasts until the browser is closed.
 pub fn own_cookie(
     name: impl Into<Cow<'static, str>>,
     value: String,
@@ -82,10 +84,11 @@ pub fn own_cookie(
 }
 
 impl SessionCookie {
-    /// `keys`: the first seals, all open. `others`: names of further cookies of ours that may pass.
-    pub fn new(secure: bool, keys: Vec<Key>, others: Vec<String>) -> Self {
+    /// `keys`: the first one seals, all of them open. `other_cookies`: names of the site's other cookies,
+    /// which pass too.
+    pub fn new(secure: bool, keys: Vec<Key>, other_cookies: Vec<String>) -> Self {
         let name = if secure { "__Host-session" } else { "session" };
-        Self { name: name.to_owned(), secure, keys, others }
+        Self { name: name.to_owned(), secure, keys, other_cookies }
     }
 
     /// `__Host-session`, or `session` in development without TLS.
@@ -93,7 +96,7 @@ impl SessionCookie {
         &self.name
     }
 
-    /// Whether browsers send it over TLS only.
+    /// Whether browsers send it only over TLS.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
@@ -119,7 +122,7 @@ impl SessionCookie {
         jar.private(key).get(&self.name).map(|cookie| cookie.value().to_owned())
     }
 
-    /// The unsealed value when a previous key sealed it, and the current one did not.
+    /// The unsealed value, if it was sealed with a previous key.
     fn open_with_previous(&self, sealed: &str) -> Option<String> {
         let (current, previous) = self.keys.split_first()?;
         if previous.is_empty() || self.open(sealed, current).is_some() {
@@ -128,14 +131,14 @@ impl SessionCookie {
         previous.iter().find_map(|key| self.open(sealed, key))
     }
 
-    /// Whether the one pair of ours, is all that was sent, and no previous key could have sealed it: then it
-    /// passes as it came.
-    fn is_all_of(&self, headers: &HeaderMap) -> bool {
+    /// True if the request carries exactly the session cookie and only one key is configured; the header can
+    /// then be passed through unchanged.
+    fn is_only_cookie(&self, headers: &HeaderMap) -> bool {
         let mut lines = headers.get_all(COOKIE);
         let (Some(line), None) = (lines.next(), lines.next()) else { return false };
         let has_one_pair = !line.as_bytes().contains(&b';') && !line.as_bytes().starts_with(b" ");
         let has_one_key = self.keys.len() == 1;
-        has_one_pair && has_one_key && matches!(find(headers, &self.name), Found::One(_))
+        has_one_pair && has_one_key && matches!(find(headers, &self.name), CookieMatch::One(_))
     }
 
     fn removal(&self) -> Cookie<'static> {
@@ -145,7 +148,7 @@ impl SessionCookie {
     }
 }
 
-/// Changes what becomes of the session cookie.
+/// Changes how the response to `request` changes the session cookie.
 pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOverride)) {
     let mut extensions = request.extensions_mut();
     if let Some(override_cookie) = extensions.get_mut::<CookieOverride>() {
@@ -157,13 +160,13 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
     extensions.insert(override_cookie);
 }
 
-/// Whether the request brings a session cookie that we sealed, of a session that is there or of one that is over. Only
-/// behind the guard.
-pub fn is_ours(request: &HttpRequest) -> bool {
+/// Whether the request carries a session cookie that this site sealed, of a current or a former session. Only
+/// behind this middleware.
+pub fn has_valid_cookie(request: &HttpRequest) -> bool {
     opened(request).is_some()
 }
 
-/// The secret in the session cookie of the request. Only behind the guard.
+/// The secret in the session cookie of the request. Only behind this middleware.
 pub fn secret(request: &HttpRequest) -> Option<Secret> {
     Secret::parse(&opened(request)?)
 }
@@ -171,8 +174,8 @@ pub fn secret(request: &HttpRequest) -> Option<Secret> {
 fn opened(request: &HttpRequest) -> Option<String> {
     let settings = request.app_data::<web::Data<SessionCookie>>()?;
     match find(request.headers(), &settings.name) {
-        Found::One(sealed) => settings.open(sealed, settings.keys.first()?),
-        Found::None | Found::Refused => None,
+        CookieMatch::One(sealed) => settings.open(sealed, settings.keys.first()?),
+        CookieMatch::None | CookieMatch::Suspicious => None,
     }
 }
 
@@ -182,72 +185,77 @@ pub async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let Some(settings) = request.app_data::<web::Data<SessionCookie>>().cloned() else {
-        return Err(super::error::HttpError::Internal(anyhow::anyhow!(
-            "no session cookie is set up"
-        ))
-        .into());
+        let error = anyhow::anyhow!("no session cookie is set up");
+        return Err(HttpError::Internal(error).into());
     };
-    let mut resealed = None;
-    if request.headers().contains_key(COOKIE) && !settings.is_all_of(request.headers()) {
-        let mut pairs = Vec::new();
-        match find(request.headers(), &settings.name) {
-            Found::One(sealed) => {
-                let mut sealed = sealed.to_owned();
-                if let Some(value) = settings.open_with_previous(&sealed) {
-                    let anew = settings.seal(value.clone(), None);
-                    if let Some(anew) = anew {
-                        sealed = anew.encoded().stripped().to_string();
-                        sealed =
-                            sealed.split_once('=').map(|(_, v)| v.to_owned()).unwrap_or_default();
-                    }
-                    resealed = Some(value);
-                }
-                pairs.push(format!("{}={sealed}", settings.name));
-            }
-            Found::Refused => {
-                tracing::warn!(
-                    "a session cookie came twice, misspelled or oversized; treated as a stranger's"
-                );
-            }
-            Found::None => {}
-        }
-        for other in &settings.others {
-            if let Found::One(value) = find(request.headers(), other) {
-                pairs.push(format!("{other}={value}"));
-            }
-        }
-        request.headers_mut().remove(COOKIE);
-        if let Ok(header) = HeaderValue::from_str(&pairs.join("; "))
-            && !pairs.is_empty()
-        {
-            request.headers_mut().insert(COOKIE, header);
-        }
-    }
-    let mut response = next.call(request).await?;
-    let override_cookie =
-        response.request().extensions_mut().remove::<CookieOverride>().unwrap_or_default();
-    let others = take_others(response.headers_mut(), &settings.name);
-    let last = match override_cookie.change {
-        CookieChange::Replace(value) => settings.seal(value, override_cookie.max_age),
-        CookieChange::Clear => Some(settings.removal()),
-        CookieChange::Keep => {
-            resealed.and_then(|value| settings.seal(value, override_cookie.max_age))
-        }
-    };
-    if let Some(cookie) = last
-        && let Ok(value) = HeaderValue::from_str(&cookie.encoded().to_string())
+    let headers = request.headers_mut();
+    let opened_with_previous = if headers.contains_key(COOKIE) && !settings.is_only_cookie(headers)
     {
-        response.headers_mut().append(SET_COOKIE, value);
-    }
-    for other in others {
-        response.headers_mut().append(SET_COOKIE, other);
-    }
+        settings.filter(headers)
+    } else {
+        None
+    };
+    let mut response = next.call(request).await?;
+    settings.write(&mut response, opened_with_previous);
     Ok(response)
 }
 
-/// Takes the cookies out of the response and answers those that are not the session's: what becomes of that one is a
-/// [`CookieOverride`] alone, never what the session middleware set.
-fn take_others(headers: &mut HeaderMap, name: &str) -> Vec<HeaderValue> {
+impl SessionCookie {
+    /// Replaces the Cookie headers of a request by one with the known cookies. A session cookie that was
+    /// sealed with a previous key is sealed with the current one; returns its unsealed value.
+    fn filter(&self, headers: &mut HeaderMap) -> Option<String> {
+        let mut pairs = Vec::new();
+        let mut opened_with_previous = None;
+        match find(headers, &self.name) {
+            CookieMatch::One(sealed) => {
+                opened_with_previous = self.open_with_previous(sealed);
+                let resealed =
+                    opened_with_previous.clone().and_then(|value| self.seal(value, None));
+                pairs.push(match resealed {
+                    Some(cookie) => cookie.encoded().stripped().to_string(),
+                    None => format!("{}={sealed}", self.name),
+                });
+            }
+            CookieMatch::Suspicious => {
+                tracing::warn!("a session cookie was repeated, misspelled or oversized; ignored");
+            }
+            CookieMatch::None => {}
+        }
+        for name in &self.other_cookies {
+            if let CookieMatch::One(value) = find(headers, name) {
+                pairs.push(format!("{name}={value}"));
+            }
+        }
+        headers.remove(COOKIE);
+        if let Ok(header) = HeaderValue::from_str(&pairs.join("; "))
+            && !pairs.is_empty()
+        {
+            headers.insert(COOKIE, header);
+        }
+        opened_with_previous
+    }
+
+    /// Writes the session cookie of a response as its [`CookieOverride`] says.
+    fn write<B>(&self, response: &mut ServiceResponse<B>, opened_with_previous: Option<String>) {
+        let CookieOverride { max_age, change } =
+            response.request().extensions_mut().remove().unwrap_or_default();
+        let other_cookies = take_other_cookies(response.headers_mut(), &self.name);
+        let session_cookie = match change {
+            CookieChange::Replace(value) => self.seal(value, max_age),
+            CookieChange::Clear => Some(self.removal()),
+            CookieChange::Keep => opened_with_previous.and_then(|value| self.seal(value, max_age)),
+        };
+        let session_cookie = session_cookie
+            .and_then(|cookie| HeaderValue::from_str(&cookie.encoded().to_string()).ok());
+        for value in session_cookie.into_iter().chain(other_cookies) {
+            response.headers_mut().append(SET_COOKIE, value);
+        }
+    }
+}
+
+/// Removes all cookies from the response and returns those other than the session cookie. Only a
+/// [`CookieOverride`] changes the session cookie, never the session middleware.
+fn take_other_cookies(headers: &mut HeaderMap, name: &str) -> Vec<HeaderValue> {
     if !headers.contains_key(SET_COOKIE) {
         return Vec::new();
     }
@@ -258,16 +266,18 @@ fn take_others(headers: &mut HeaderMap, name: &str) -> Vec<HeaderValue> {
     headers.remove(SET_COOKIE).filter(is_other).collect()
 }
 
+/// A search for a cookie in the raw Cookie headers.
 #[derive(Debug, PartialEq, Eq)]
-enum Found<'a> {
+enum CookieMatch<'a> {
     None,
     One(&'a str),
-    Refused,
+    /// A repeated, misspelled or malformed cookie.
+    Suspicious,
 }
 
-/// Looks for the one byte-exact pair of `name` in the raw Cookie headers.
-fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
-    let mut found = Found::None;
+/// Looks for the only byte-exact pair of `name`.
+fn find<'a>(headers: &'a HeaderMap, name: &str) -> CookieMatch<'a> {
+    let mut found = CookieMatch::None;
     for pair in
         headers.get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
     {
@@ -280,23 +290,23 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
         if raw == name.as_bytes() {
             let value = std::str::from_utf8(value).ok();
             match (&found, value) {
-                (Found::None, Some(value))
-                    if value.len() <= LONGEST_VALUE
+                (CookieMatch::None, Some(value))
+                    if value.len() <= MAX_VALUE_LENGTH
                         && value.bytes().all(|byte| byte.is_ascii_graphic()) =>
                 {
-                    found = Found::One(value);
+                    found = CookieMatch::One(value);
                 }
-                _ => return Found::Refused,
+                _ => return CookieMatch::Suspicious,
             }
-        } else if passes_for(raw, name) {
-            return Found::Refused;
+        } else if resembles(raw, name) {
+            return CookieMatch::Suspicious;
         }
     }
     found
 }
 
-/// Whether somebody lax could read `raw` as `name`.
-fn passes_for(raw: &[u8], name: &str) -> bool {
+/// Whether a lenient parser could read `raw` as `name`.
+fn resembles(raw: &[u8], name: &str) -> bool {
     let is_plain = raw.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%');
     if is_plain {
         return raw.eq_ignore_ascii_case(name.as_bytes());
@@ -324,11 +334,11 @@ mod tests {
     #[test]
     fn one_byte_exact_pair_passes() {
         let map = headers(&[b"a=b; __Host-session=abc%2Fd; c=d"]);
-        assert_eq!(find(&map, "__Host-session"), Found::One("abc%2Fd"));
+        assert_eq!(find(&map, "__Host-session"), CookieMatch::One("abc%2Fd"));
     }
 
     #[test]
-    fn whatever_could_pass_for_ours_makes_a_stranger() {
+    fn repeated_misspelled_and_malformed_cookies_are_suspicious() {
         let long = format!("__Host-session={}", "a".repeat(600));
         for lines in [
             &[&b"__Host-session=a; __Host-session=a"[..]][..],
@@ -345,9 +355,13 @@ mod tests {
             &[b"__Host-session=\"a\" "],
             &[long.as_bytes()],
         ] {
-            assert_eq!(find(&headers(lines), "__Host-session"), Found::Refused, "{lines:?}");
+            assert_eq!(
+                find(&headers(lines), "__Host-session"),
+                CookieMatch::Suspicious,
+                "{lines:?}"
+            );
         }
-        assert_eq!(find(&headers(&[b"a=b; session2=c"]), "session"), Found::None);
+        assert_eq!(find(&headers(&[b"a=b; session2=c"]), "session"), CookieMatch::None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Refuses what another site makes a browser send. Every browser since 2020 sends `Sec-Fetch-Site` or
-//! `Origin` with an unsafe request that crosses sites, so no token is needed, nothing is stored for
-//! strangers, and a form that was open for a day still works. `same-site` is not trusted: a sibling
-//! subdomain is somebody else. A request with neither header comes from no browser and carries no
-//! victim's cookie.
+//! Protects against cross-site request forgery (CSRF). Every browser since 2020 sends `Sec-Fetch-Site` or
+//! `Origin` with a cross-site request that has an unsafe method. So no token is needed, nothing is stored for
+//! anonymous visitors, and a form that was open for a day still works. `same-site` is refused, because a
+//! sibling subdomain may belong to another party. A request with neither header does not come from a browser
+//! and so carries no victim's cookie.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,11 +12,11 @@ use actix_web::{Error, web};
 
 use super::error::HttpError;
 
-/// The origin of our own pages, as browsers write it in `Origin`.
+/// The origin of the site, as browsers write it in `Origin`.
 #[derive(Clone, Debug)]
 pub struct OwnOrigin(pub String);
 
-/// The middleware.
+/// The middleware: answers cross-site requests with an unsafe method with 403.
 pub async fn refuse(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_pages_and_no_browser_at_all_may_write() {
+    fn unsafe_requests_are_allowed_only_from_own_pages_and_from_clients_that_are_no_browser() {
         assert!(allowed(&[]));
         assert!(allowed(&[("sec-fetch-site", "same-origin")]));
         assert!(allowed(&[("sec-fetch-site", "none")]));

@@ -1,6 +1,6 @@
-//! The errors of pages, named by what the visitor must do. A handler answers `Err(HttpError)` for what
-//! is not its page; [`super::outer`] makes the page of it. What a person typed wrong is no error:
-//! that is the form again, with 422.
+//! The errors of handlers, one for each status. A handler returns `Err(HttpError)` instead of its page, and
+//! [`super::outer`] renders an error page. Invalid input is not an error: the handler shows the form again,
+//! with 422.
 
 use std::time::Duration;
 
@@ -10,68 +10,68 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::db;
 
-/// Why there is no page.
+/// Why a handler does not answer with its page.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// 303 to the sign-in page, and back to `next` from there.
     #[error("sign in first")]
     SignInFirst {
-        /// Path and query that were asked for; empty after a form.
+        /// Path and query of the request; empty if it was a form.
         next: String,
     },
-    /// 303 to the sign-in page: the session ended while the request was under way. The cookie is left
-    /// alone: the browser may have signed in again in another tab.
+    /// 303 to the sign-in page: the session was revoked during the request. The cookie is not removed,
+    /// because the browser may have signed in again in another tab.
     #[error("sign in again")]
     SignInAgain,
-    /// 303 to the page that asks to say who you are again, and on to `next` from there.
+    /// 303 to the re-authentication page, and back to `next` from there.
     #[error("confirm first")]
     ReauthenticateFirst {
-        /// Path and query that were asked for.
+        /// Path and query of the request.
         next: String,
     },
     /// 400.
     #[error("the request cannot be understood")]
     BadRequest,
-    /// 403: it did not come from our own pages.
+    /// 403: a cross-site request.
     #[error("refused")]
     Forbidden,
-    /// 404: there is none, or it is somebody else's.
+    /// 404: it does not exist or belongs to another user.
     #[error("not found")]
     NotFound,
     /// 408, and the connection is closed.
     #[error("the body did not arrive in time")]
-    TooSlow,
+    RequestTimeout,
     /// 413.
     #[error("the body is too large")]
-    TooLarge,
+    PayloadTooLarge,
     /// 415.
     #[error("not a form")]
-    NotAForm,
+    UnsupportedMediaType,
     /// 429.
     #[error("slow down")]
-    SlowDown {
-        /// When to come back.
+    TooManyRequests {
+        /// How long to wait.
         retry_after: Duration,
     },
-    /// 503: something that we need is away for now. Nobody is signed out by it.
+    /// 503: the database or another dependency is temporarily unavailable. No cookie is removed.
     #[error("unavailable")]
     Unavailable {
-        /// When to come back.
+        /// How long to wait.
         retry_after: Duration,
         /// For the log.
         #[source]
         cause: Option<anyhow::Error>,
     },
-    /// 500: our fault.
+    /// 500: a bug, or a failure that retrying does not fix.
     #[error("internal")]
     Internal(#[source] anyhow::Error),
 }
 
-/// When to come back while the database is away.
+/// `Retry-After` while the database is unavailable.
 const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
 impl HttpError {
-    /// Something that we need is away.
+    /// A 503 with the cause for the log.
     pub fn unavailable(cause: impl Into<anyhow::Error>) -> Self {
         Self::Unavailable { retry_after: DATABASE_RETRY, cause: Some(cause.into()) }
     }
@@ -96,16 +96,16 @@ impl ResponseError for HttpError {
             HttpError::BadRequest => StatusCode::BAD_REQUEST,
             HttpError::Forbidden => StatusCode::FORBIDDEN,
             HttpError::NotFound => StatusCode::NOT_FOUND,
-            HttpError::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            HttpError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            HttpError::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            HttpError::SlowDown { .. } => StatusCode::TOO_MANY_REQUESTS,
+            HttpError::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            HttpError::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            HttpError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            HttpError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             HttpError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             HttpError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// Status and headers; the envelope adds the page.
+    /// Status and headers. [`super::outer`] adds the page.
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = HttpResponse::build(self.status_code());
         match self {
@@ -118,7 +118,7 @@ impl ResponseError for HttpError {
             HttpError::ReauthenticateFirst { next } => {
                 response.insert_header((header::LOCATION, with_next("/account/confirm", next)));
             }
-            HttpError::SlowDown { retry_after } => {
+            HttpError::TooManyRequests { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));
             }
             HttpError::Unavailable { retry_after, cause } => {
@@ -127,7 +127,7 @@ impl ResponseError for HttpError {
                 }
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));
             }
-            HttpError::TooSlow => {
+            HttpError::RequestTimeout => {
                 response.force_close();
             }
             HttpError::Internal(cause) => {
@@ -148,7 +148,7 @@ fn with_next(path: &str, next: &str) -> String {
     format!("{path}?{query}")
 }
 
-/// The response, with when to come back.
+/// Sets `Retry-After`.
 pub(super) fn with_retry_after(mut response: HttpResponse, wait: Duration) -> HttpResponse {
     if let Ok(seconds) = header::HeaderValue::from_str(&seconds(wait)) {
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -156,7 +156,7 @@ pub(super) fn with_retry_after(mut response: HttpResponse, wait: Duration) -> Ht
     response
 }
 
-/// When to come back, as [`HttpError`] and [`with_retry_after`] say it.
+/// The value of `Retry-After`, as set by [`HttpError`] and [`with_retry_after`].
 pub(super) fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))

@@ -1,40 +1,40 @@
-//! The sentence after an action ("Signed out of Firefox on Linux."): it travels in a sealed cookie of a
-//! minute, so that nothing is stored and nobody else can put words on our pages.
+//! The notice after an action ("Signed out of Firefox on Linux."). It travels in a sealed cookie that lasts a
+//! minute, so that nothing is stored and no one else can put text on a page.
 
 use actix_web::cookie::{Cookie, CookieJar, Key, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::cookie_guard::own_cookie;
 
-/// What kind of word it is; the page colors it by that.
+/// The kind of a notice, which decides its color and icon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// It worked.
+    /// Success.
     Good,
-    /// Worth knowing.
+    /// Information.
     Info,
-    /// It did not work.
+    /// Failure.
     Danger,
 }
 
-/// A sentence, and its kind.
+/// A notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Decides the color and the icon.
+    /// Its kind.
     pub kind: Kind,
-    /// The sentence, past tense, specific.
+    /// One sentence in the past tense that names the object of the action.
     pub text: String,
 }
 
 impl Notice {
-    /// It worked.
+    /// A notice of success.
     pub fn good(text: impl Into<String>) -> Self {
         Self { kind: Kind::Good, text: text.into() }
     }
 }
 
-/// Name and seal of the cookie.
+/// Name and key of the cookie.
 #[derive(Clone)]
 pub struct Flash {
     name: String,
@@ -43,7 +43,7 @@ pub struct Flash {
 }
 
 impl Flash {
-    /// `__Host-` only where the browser accepts it.
+    /// `secure`: the site is served over https, so the name gets the prefix `__Host-`.
     pub fn new(secure: bool, key: Key) -> Self {
         let name = if secure { "__Host-notice" } else { "notice" };
         Self { name: name.to_owned(), secure, key }
@@ -64,7 +64,7 @@ impl Flash {
         sealed
     }
 
-    /// What the cookie says; `None` for what we did not write.
+    /// The notice in the cookie; `None` if this site did not seal it.
     pub fn open(&self, cookie: &Cookie<'static>) -> Option<Notice> {
         let mut jar = CookieJar::new();
         jar.add_original(cookie.clone());
@@ -72,7 +72,7 @@ impl Flash {
         serde_json::from_str(opened.value()).ok()
     }
 
-    /// The cookie that takes it away again.
+    /// A cookie that removes the notice from the browser.
     pub fn removal(&self) -> Cookie<'static> {
         let mut cookie = self.cookie(String::new());
         cookie.make_removal();

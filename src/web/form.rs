@@ -1,5 +1,5 @@
-//! What a form sent: fields by name, each exactly once. Every input is hostile: the body has a size and
-//! a deadline, and no NUL passes.
+//! Form data: fields by name, each exactly once. The body has a maximum size and a deadline, and NUL is
+//! rejected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use serde::Serialize;
 use super::error::HttpError;
 use super::relative_time;
 
-/// No form of ours is larger.
+/// In bytes. All forms of the site are smaller.
 pub const MAX_BODY: usize = 64 * 1024;
-/// A body that trickles holds a handler; actix-web has no deadline of its own for it.
+/// How long a body may take to arrive. actix-web has no such deadline, so a slow client could hold a handler.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The fields of a body that is `application/x-www-form-urlencoded`.
@@ -26,32 +26,32 @@ pub struct Form {
     fields: BTreeMap<String, Vec<Option<String>>>,
 }
 
-/// What is wrong with one field, in words for the person who filled it in.
+/// An error of one field, as it is shown to the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     /// The field's name.
     pub field: &'static str,
-    /// What to do.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
-/// What a form looks like when it is shown: what was typed, and what is wrong with it.
+/// The data of a form on a page: its values and errors.
 #[derive(Debug, Default, Serialize)]
 pub struct FormView {
-    /// What to put into the inputs; never a password.
+    /// The values of the inputs; never a password.
     pub values: BTreeMap<&'static str, String>,
     /// Messages by field.
     pub errors: BTreeMap<&'static str, String>,
-    /// The same in the order of the page.
+    /// The same, in the order of the page.
     pub summary: Vec<FieldError>,
-    /// What is wrong with the form as a whole.
+    /// An error of the form as a whole.
     pub message: Option<String>,
     /// Where to go afterwards.
     pub next: String,
 }
 
 impl FormView {
-    /// A form that keeps what was typed.
+    /// A form with these values.
     pub fn with_values<const N: usize>(values: [(&'static str, &str); N]) -> Self {
         Self {
             values: values.into_iter().map(|(name, value)| (name, value.to_owned())).collect(),
@@ -59,8 +59,8 @@ impl FormView {
         }
     }
 
-    /// Adds what is wrong with a field; the first word about a field stands.
-    pub fn refuse(&mut self, field: &'static str, message: impl Into<String>) {
+    /// Adds an error of a field. Only the first error of each field is kept.
+    pub fn add_error(&mut self, field: &'static str, message: impl Into<String>) {
         let message = message.into();
         if !self.errors.contains_key(field) {
             self.errors.insert(field, message.clone());
@@ -68,36 +68,37 @@ impl FormView {
         }
     }
 
-    /// Adds that it was tried too often (`why`), and how long to wait.
-    pub fn throttle(&mut self, why: &str, wait: Duration) {
-        self.message = Some(format!("{why} Wait {}, then try again.", relative_time::wait(wait)));
+    /// Sets the message of the form to `reason` (too many attempts) and how long to wait.
+    pub fn throttle(&mut self, reason: &str, wait: Duration) {
+        self.message =
+            Some(format!("{reason} Wait {}, then try again.", relative_time::wait(wait)));
     }
 
-    /// Whether nothing is wrong.
-    pub fn is_good(&self) -> bool {
+    /// Whether the form has no error.
+    pub fn is_valid(&self) -> bool {
         self.summary.is_empty() && self.message.is_none()
     }
 
-    /// Takes a field out of `form`; what is wrong with how it was sent is noted here.
+    /// Takes the value of a field out of `form`. If it was not sent correctly, adds an error and returns "".
     pub fn take(&mut self, form: &mut Form, field: &'static str, label: &str) -> String {
         match form.take(field) {
             Ok(value) => value,
             Err(problem) => {
-                self.refuse(field, problem.sentence(label));
+                self.add_error(field, problem.sentence(label));
                 String::new()
             }
         }
     }
 }
 
-/// What can be wrong with how a field was sent.
+/// Why a field has no usable value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldProblem {
-    /// Not there.
+    /// It was not sent.
     Missing,
-    /// There more than once: no guess which one was meant.
+    /// It was sent more than once.
     Repeated,
-    /// Not UTF-8, or with a NUL, which PostgreSQL cannot store.
+    /// It is not UTF-8 or contains NUL, which PostgreSQL cannot store.
     Unreadable,
 }
 
@@ -123,17 +124,17 @@ impl Form {
         }
     }
 
-    /// The value of `field`, or nothing when it is missing or odd: for what may be left out.
+    /// The value of an optional `field`; `None` if it is missing or unusable.
     pub fn take_optional(&mut self, field: &str) -> Option<String> {
         self.take(field).ok()
     }
 
-    /// Whether `field` was sent, however.
+    /// Whether `field` was sent, even with an unusable value.
     pub fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
     }
 
-    /// The fields as a browser would send them, without those that hold a password, and without what could not be read.
+    /// Encodes the fields as a browser would, without passwords and unreadable values.
     pub(super) fn encode_without_passwords(&self) -> String {
         let kept = self.fields.iter().filter(|(name, _)| !name.contains("password"));
         let pairs = kept.flat_map(|(name, values)| {
@@ -169,39 +170,40 @@ pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> LocalBoxFuture<'static, Result<Form, HttpError>> {
-    let kind = request
+    let media_type = request
         .headers()
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    let announced = request
+    let content_length = request
         .headers()
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
     let mut payload = payload.take();
     Box::pin(async move {
-        if announced.is_some_and(|length| length > MAX_BODY as u64) {
-            return Err(HttpError::TooLarge);
+        if content_length.is_some_and(|length| length > MAX_BODY as u64) {
+            return Err(HttpError::PayloadTooLarge);
         }
         let read = async {
             let mut body = Vec::new();
             while let Some(chunk) = payload.next().await {
                 let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
                 if body.len() + chunk.len() > MAX_BODY {
-                    return Err(HttpError::TooLarge);
+                    return Err(HttpError::PayloadTooLarge);
                 }
                 body.extend_from_slice(&chunk);
             }
             Ok(body)
         };
-        let body =
-            tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| HttpError::TooSlow)??;
-        match kind.as_deref() {
+        let body = tokio::time::timeout(BODY_DEADLINE, read)
+            .await
+            .map_err(|_| HttpError::RequestTimeout)??;
+        match media_type.as_deref() {
             Some("application/x-www-form-urlencoded") => Ok(Form::parse(&body)),
-            // A button without fields, pressed by a script.
+            // A form without fields that a script submitted.
             None if body.is_empty() => Ok(Form::default()),
-            _ => Err(HttpError::NotAForm),
+            _ => Err(HttpError::UnsupportedMediaType),
         }
     })
 }

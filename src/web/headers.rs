@@ -1,25 +1,26 @@
-//! The headers every response carries, errors too. Nothing here depends on who asks.
+//! The headers of every response, including errors.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Nothing but our own style sheet, pictures and forms; no script at all (ASVS 5.0 V3.4.3).
+/// Allows only the site's own style sheet, images and forms, and no scripts (ASVS 5.0 V3.4.3).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-/// No page of ours uses any of these.
+/// No page uses any of these features.
 const PERMISSIONS_POLICY: &str =
     "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()";
 /// Two years (ASVS 5.0 V3.4.1).
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000; includeSubDomains";
 
-/// For a page whose address is a secret: no browser tells it to anybody (ASVS 5.0 V3.4.5).
+/// For a page whose URL contains a secret: the browser does not send the URL to any other page (ASVS 5.0
+/// V3.4.5).
 pub fn without_referrer(mut response: HttpResponse) -> HttpResponse {
     let none = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(header::REFERRER_POLICY, none);
     response
 }
 
-/// Adds them. What a handler has set stands.
+/// Adds the headers, except those that the handler has set.
 pub fn apply(headers: &mut HeaderMap, https: bool) {
     let fixed: [(HeaderName, &'static str); 9] = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),

@@ -1,4 +1,4 @@
-//! What any HTTP room needs. Knows no room, no table and no user.
+//! HTTP parts that all pages share. Imports no page, table or user.
 
 pub mod assets;
 pub mod client;

@@ -1,6 +1,6 @@
-//! The outermost layer: a request id and one log line for every request, the fixed headers on every
-//! response, and a page for every error, whatever raised it: a handler, actix-web itself, the
-//! session store, a panic.
+//! The outermost middleware. It adds a request id, one log line, a deadline and the fixed headers to every
+//! request, and renders an error page for every error of a handler, of actix-web, of the session store, and
+//! for a panic.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -20,19 +20,18 @@ use uuid::Uuid;
 use super::client::RequestId;
 use super::error::HttpError;
 use super::headers;
-use super::page::{self, Facts, Viewer};
+use super::page::{self, PageContext, Viewer};
 
-/// A page that is only looked at answers 503 after this long, whatever it waits for: a server whose database hangs
-/// must not hang with it.
+/// After this long a GET is answered with 503, so that requests do not hang when the database hangs.
 const PAGE_DEADLINE: Duration = Duration::from_secs(5);
-/// The same for what changes something: a form may arrive slowly, hashes queue, an export is long. What is under way in
-/// the database then is finished there, or was not begun.
+/// The same for other methods: a form may arrive slowly, password hashes wait in a queue, and an export is
+/// long. A transaction that is open at that moment is still completed or was never started.
 const FORM_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the envelope needs to know.
+/// Settings of the middleware.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer {
-    /// The public URL is https.
+    /// Whether the public URL is https.
     pub https: bool,
 }
 
@@ -44,7 +43,7 @@ pub async fn wrap(
     let began = Instant::now();
     let id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(id));
-    let https = request.app_data::<web::Data<Outer>>().is_some_and(|envelope| envelope.https);
+    let https = request.app_data::<web::Data<Outer>>().is_some_and(|outer| outer.https);
     let tera = request.app_data::<web::Data<Tera>>().cloned();
     let path = request.path().to_owned();
     let method = request.method().clone();
@@ -67,18 +66,18 @@ pub async fn wrap(
             let status = response.status();
             if needs_page(status, response.headers()) {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
-                let facts = Facts { path: &path, viewer: viewer.as_ref(), notice: None };
+                let context = PageContext { path: &path, viewer: viewer.as_ref(), notice: None };
                 response = response
-                    .map_body(|head, body| with_page(tera, &facts, id, &method, head, body));
+                    .map_body(|head, body| with_page(tera, &context, id, &method, head, body));
             }
-            finish(response.headers_mut(), id, https);
+            add_headers(response.headers_mut(), id, https);
             let pattern = response.request().match_pattern();
             log(&method, pattern.as_deref(), status, began);
             Ok(response)
         }
         Err(error) => {
-            // The session store is the only thing below that answers with an error of actix-web's own:
-            // the database is away. No cookie is touched.
+            // A server error of another type comes from the session store: the database is unavailable. The
+            // cookies are not changed.
             let mut response = match error.as_error::<HttpError>() {
                 Some(error) => error.error_response(),
                 None if error.as_response_error().status_code().is_server_error() => {
@@ -87,17 +86,17 @@ pub async fn wrap(
                 None => error.error_response(),
             };
             let status = response.status();
-            let facts = Facts { path: &path, viewer: None, notice: None };
+            let context = PageContext { path: &path, viewer: None, notice: None };
             response =
-                response.map_body(|head, body| with_page(tera, &facts, id, &method, head, body));
-            finish(response.headers_mut(), id, https);
+                response.map_body(|head, body| with_page(tera, &context, id, &method, head, body));
+            add_headers(response.headers_mut(), id, https);
             log(&method, None, status, began);
             Err(InternalError::from_response(error, response).into())
         }
     }
 }
 
-/// The page of a resource that does not know the method; says which it knows.
+/// 405, with the methods that the resource supports.
 pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
 }
@@ -110,10 +109,10 @@ fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
         })
 }
 
-/// The body, or the error page in its place.
+/// The body, replaced by an error page if the response is an error without a page.
 fn with_page(
     tera: Option<&Tera>,
-    facts: &Facts<'_>,
+    context: &PageContext<'_>,
     request: Uuid,
     method: &Method,
     head: &mut ResponseHead,
@@ -122,26 +121,26 @@ fn with_page(
     if !needs_page(head.status, &head.headers) {
         return body;
     }
-    let Some(page) = tera.and_then(|tera| page::error_page(tera, facts, request, method, head))
+    let Some(page) = tera.and_then(|tera| page::error_page(tera, context, request, method, head))
     else {
         return body;
     };
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     head.headers.insert(header::CONTENT_TYPE, html);
-    if page::tries_again(head.status, method) {
+    if page::reloads(head.status, method) {
         head.headers.insert(header::REFRESH, HeaderValue::from_static("5"));
     }
     page
 }
 
-fn finish(headers: &mut header::HeaderMap, id: Uuid, https: bool) {
+fn add_headers(headers: &mut header::HeaderMap, id: Uuid, https: bool) {
     headers::apply(headers, https);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
 }
 
-/// One line a request, with the pattern of the route, never the path: a path may hold a secret.
+/// Logs the pattern of the route and not the path, because a path may contain a secret.
 fn log(method: &Method, pattern: Option<&str>, status: StatusCode, began: Instant) {
     let milliseconds = began.elapsed().as_secs_f64() * 1000.0;
     tracing::info!(

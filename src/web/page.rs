@@ -1,5 +1,5 @@
-//! A page: a template, what it is given, and what every page knows (who looks at it, the notice of the
-//! last action, the path, the request id).
+//! Renders pages: a template with its data and with the data that every page has (the signed-in user, the
+//! notice of the last action, the path).
 
 use actix_web::body::BoxBody;
 use actix_web::cookie::Cookie;
@@ -17,16 +17,16 @@ use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
 use super::relative_time;
 
-/// Who looks at the page, for its header.
+/// The signed-in user, for the header of the page.
 #[derive(Clone, Debug, Serialize)]
 pub struct Viewer {
-    /// What we call them.
+    /// Their name.
     pub display_name: String,
-    /// Their address.
+    /// Their email.
     pub email: String,
 }
 
-/// Puts templates and request together.
+/// Renders responses to one request.
 pub struct Page {
     request: HttpRequest,
     tera: web::Data<Tera>,
@@ -39,7 +39,7 @@ impl Page {
         self.show_with(StatusCode::OK, template, data)
     }
 
-    /// A form again, with what is wrong with it (422).
+    /// 422 with the form and its errors.
     pub fn show_refused(
         &self,
         template: &str,
@@ -48,7 +48,7 @@ impl Page {
         self.show_with(StatusCode::UNPROCESSABLE_ENTITY, template, data)
     }
 
-    /// A form again, to be sent later (429).
+    /// 429 with the form, to be submitted later.
     pub fn show_throttled(
         &self,
         template: &str,
@@ -71,8 +71,8 @@ impl Page {
         let html = {
             let extensions = self.request.extensions();
             let (path, viewer) = (self.request.path(), extensions.get::<Viewer>());
-            let facts = Facts { path, viewer, notice: notice.as_ref() };
-            render(&self.tera, template, &facts, data)?
+            let common = PageContext { path, viewer, notice: notice.as_ref() };
+            render(&self.tera, template, &common, data)?
         };
         let mut response = HttpResponse::build(status);
         response.content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie"));
@@ -82,23 +82,23 @@ impl Page {
         Ok(response.body(html))
     }
 
-    /// 303 to a path of ours.
+    /// 303 to a path of this site.
     pub fn redirect(&self, to: &str) -> HttpResponse {
         HttpResponse::SeeOther().insert_header((header::LOCATION, to)).finish()
     }
 
-    /// 303 to a path of ours, where `notice` is shown once.
+    /// 303 to a path of this site, where `notice` is shown once.
     pub fn redirect_with(&self, to: &str, notice: &Notice) -> HttpResponse {
         let cookie: Cookie<'static> = self.flash.seal(notice);
         HttpResponse::SeeOther().insert_header((header::LOCATION, to)).cookie(cookie).finish()
     }
 
-    /// 307 to a path of ours: the browser sends there what it sent here.
+    /// 307 to a path of this site: the browser repeats the request there, with the same method and body.
     pub fn redirect_preserving_method(&self, to: &str) -> HttpResponse {
         HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, to)).finish()
     }
 
-    /// The request the page answers.
+    /// The request that is answered.
     pub fn request(&self) -> &HttpRequest {
         &self.request
     }
@@ -109,19 +109,19 @@ impl FromRequest for Page {
     type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let made =
+        let page =
             match (request.app_data::<web::Data<Tera>>(), request.app_data::<web::Data<Flash>>()) {
                 (Some(tera), Some(flash)) => {
                     Ok(Page { request: request.clone(), tera: tera.clone(), flash: flash.clone() })
                 }
                 _ => Err(HttpError::Internal(anyhow::anyhow!("pages are not set up"))),
             };
-        ready(made)
+        ready(page)
     }
 }
 
-/// What every page knows.
-pub(super) struct Facts<'a> {
+/// The data that every page has.
+pub(super) struct PageContext<'a> {
     pub(super) path: &'a str,
     pub(super) viewer: Option<&'a Viewer>,
     pub(super) notice: Option<&'a Notice>,
@@ -130,14 +130,14 @@ pub(super) struct Facts<'a> {
 pub(super) fn render(
     tera: &Tera,
     template: &str,
-    facts: &Facts<'_>,
+    common: &PageContext<'_>,
     data: &impl Serialize,
 ) -> Result<String, HttpError> {
     let render = || {
         let mut context = Context::from_serialize(data)?;
-        context.insert("path", facts.path);
-        context.insert("viewer", &facts.viewer);
-        context.insert("notice", &facts.notice);
+        context.insert("path", common.path);
+        context.insert("viewer", &common.viewer);
+        context.insert("notice", &common.notice);
         tera.render(template, &context)
     };
     render().map_err(|error| {
@@ -145,43 +145,43 @@ pub(super) fn render(
     })
 }
 
-/// The body of an error page, for [`super::outer`]. Below `/account` it keeps the layout of an account, for somebody
-/// who is known to be signed in.
+/// The body of an error page, for [`super::outer`]. Below `/account` it has the layout of the account pages
+/// if the user is known.
 pub(super) fn error_page(
     tera: &Tera,
-    facts: &Facts<'_>,
+    common: &PageContext<'_>,
     request: Uuid,
     method: &Method,
     head: &ResponseHead,
 ) -> Option<BoxBody> {
-    let (title, message) = words(head, method.is_safe());
+    let (title, message) = text(head, method.is_safe());
     let data = serde_json::json!({
         "request_id": request,
         "status": head.status.as_u16(),
         "title": title,
         "message": message,
-        "retry": tries_again(head.status, method),
+        "retry": reloads(head.status, method),
     });
-    let is_account = facts.path == "/account" || facts.path.starts_with("/account/");
-    let template = match facts.viewer {
+    let is_account = common.path == "/account" || common.path.starts_with("/account/");
+    let template = match common.viewer {
         Some(_) if is_account => "error_account.html",
         _ => "error.html",
     };
-    match render(tera, template, facts, &data) {
+    match render(tera, template, common, &data) {
         Ok(html) => Some(BoxBody::new(html)),
         Err(error) => {
-            tracing::error!(%error, "the error page could not be made");
+            tracing::error!(%error, "the error page could not be rendered");
             None
         }
     }
 }
 
-/// Whether the page asks for itself again: only what may be asked twice without doing anything twice.
-pub(super) fn tries_again(status: StatusCode, method: &Method) -> bool {
+/// Whether the error page reloads automatically: only for safe methods, which can be repeated.
+pub(super) fn reloads(status: StatusCode, method: &Method) -> bool {
     status == StatusCode::SERVICE_UNAVAILABLE && method.is_safe()
 }
 
-fn words(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>) {
+fn text(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>) {
     let (title, message) = match head.status.as_u16() {
         400 => ("We couldn't understand that request", "Go back and try again."),
         403 => ("This request came from another site", "Open the page on this site and try again."),

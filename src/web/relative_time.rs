@@ -1,11 +1,11 @@
-//! Time as people say it, with the exact moment for those who ask. The zone is named.
+//! Formats times relative to now ("2 hours ago") and exactly, always in UTC.
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-/// One moment in three ways, for `<time datetime title>`.
+/// One time in three formats, for `<time datetime title>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Time {
     /// `2026-11-23T21:27:00Z`.
@@ -17,19 +17,19 @@ pub struct Time {
 }
 
 impl Time {
-    /// `then`, seen from `now`.
+    /// Formats `then`, relative to `now`.
     pub fn new(then: OffsetDateTime, now: OffsetDateTime) -> Self {
         Self { iso: iso(then), exact: exact(then), relative: relative(then, now) }
     }
 }
 
-/// To the second, in UTC.
+/// RFC 3339, to the second, in UTC.
 pub fn iso(then: OffsetDateTime) -> String {
     let whole = then.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(then);
     whole.format(&Rfc3339).unwrap_or_default()
 }
 
-/// The whole of it, in UTC.
+/// Weekday, date and time in UTC.
 pub fn exact(then: OffsetDateTime) -> String {
     let form = format_description!(
         "[weekday], [month repr:long] [day padding:none], [year] at [hour repr:12 padding:none]:[minute] [period] UTC"
@@ -37,18 +37,18 @@ pub fn exact(then: OffsetDateTime) -> String {
     then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
 }
 
-/// "just now", "5 minutes ago", "yesterday", "on November 2, 2026"; "in 3 hours" for what is to come.
+/// "just now", "5 minutes ago", "yesterday", "on November 2, 2026"; "in 3 hours" for a future time.
 pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
     let seconds = (now - then).whole_seconds();
-    let away = seconds.unsigned_abs();
-    let (count, unit) = match away {
+    let distance = seconds.unsigned_abs();
+    let (count, unit) = match distance {
         0..45 => return "just now".to_owned(),
-        45..5_400 if away < 90 => (1, "minute"),
-        45..2_700 => ((away + 30) / 60, "minute"),
+        45..5_400 if distance < 90 => (1, "minute"),
+        45..2_700 => ((distance + 30) / 60, "minute"),
         2_700..5_400 => (1, "hour"),
-        5_400..79_200 => ((away + 1_800) / 3_600, "hour"),
+        5_400..79_200 => ((distance + 1_800) / 3_600, "hour"),
         79_200..129_600 if seconds > 0 => return "yesterday".to_owned(),
-        79_200..2_592_000 => ((away + 43_200) / 86_400, "day"),
+        79_200..2_592_000 => ((distance + 43_200) / 86_400, "day"),
         _ => {
             let form = format_description!("[month repr:long] [day padding:none], [year]");
             let day = then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default();
@@ -63,7 +63,8 @@ pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
     }
 }
 
-/// How long to wait: "30 seconds", "5 minutes", "an hour". Rounded up: whoever comes back then is not sent away again.
+/// How long to wait: "30 seconds", "5 minutes", "an hour". Rounded up, so that an attempt after that time is
+/// not refused.
 pub fn wait(wait: std::time::Duration) -> String {
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
     match seconds {
@@ -82,7 +83,7 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn a_wait_is_never_told_shorter_than_it_is() {
+    fn a_wait_is_rounded_up() {
         for (milliseconds, words) in [
             (0, "a second"),
             (29_001, "30 seconds"),
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_told_as_people_say_it() {
+    fn times_are_formatted_relative_to_now() {
         let now = datetime!(2026-11-23 21:27:00 UTC);
         for (seconds, words) in [
             (0, "just now"),

@@ -1,7 +1,7 @@
-//! A form that was sent before its sender had said who they are again: it travels, sealed, through the page that asks
-//! for that, and is then taken in place of what is sent. Nothing is stored. It opens in the session that sent it, for
-//! the path it was sent to, and for a quarter of an hour; anything else is refused, never half taken. A password that was
-//! part of it does not travel: the page asks for it anew.
+//! A form that was submitted before re-authentication. It travels, sealed, in a hidden field of the
+//! re-authentication page, and then replaces the form that is submitted there. Nothing is stored. It can be
+//! opened only in the session that submitted it, for the same path, and for 15 minutes; otherwise the request
+//! is answered with 400. Passwords are left out, and the handler's page asks for them again.
 
 use std::time::Duration;
 
@@ -16,49 +16,49 @@ use super::error::HttpError;
 use super::form::{self, Form};
 use crate::crypto::seal::Sealer;
 
-/// The field that carries it. No form of ours has a field of its own with this name.
+/// The hidden field with the sealed form. No form has a field of its own with this name.
 pub const FIELD: &str = "original_request";
-/// As a form that is larger, it would not fit into the next one with what sealing adds.
-const MAX: usize = 32 * 1024;
-/// As long as a proof counts.
-const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
+/// In bytes. With sealing and Base64, a larger form would exceed [`form::MAX_BODY`].
+const MAX_LENGTH: usize = 32 * 1024;
+/// As long as a re-authentication is valid.
+const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// In which session a request comes, and how old that session is by the database's clock: a clock that all servers
-/// share.
+/// The session of a request, and its age by the clock of the database, which all servers share.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionBinding {
-    /// Its public id.
+    /// The public id of the session.
     pub session: Uuid,
-    /// Since it began.
+    /// Since the session was created.
     pub age: Duration,
 }
 
 impl SessionBinding {
-    /// What [`crate::web`] was told of the session of this request.
+    /// The binding of the session of `request`, which the authentication middleware has set.
     pub fn of(request: &HttpRequest) -> Option<Self> {
         request.extensions().get::<Self>().copied()
     }
 
-    /// `form`, which was sent to `target` (path and query), for the field [`FIELD`].
+    /// Seals `form`, which was submitted to `target` (path and query), for the field [`FIELD`].
     pub fn seal(self, sealer: &Sealer, target: &str, form: &Form) -> Result<String, HttpError> {
         let body = form.encode_without_passwords();
-        if body.len() > MAX {
-            return Err(HttpError::TooLarge);
+        if body.len() > MAX_LENGTH {
+            return Err(HttpError::PayloadTooLarge);
         }
         let at = (self.age.as_millis() as u64).to_be_bytes();
         let sealed = sealer.seal(&self.purpose(target), &[&at[..], body.as_bytes()].concat());
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// What [`SessionBinding::seal`] sealed here for `target` a while ago.
+    /// Opens what [`SessionBinding::seal`] sealed. `None` for another session or target, or after 15 minutes.
     pub fn open(self, sealer: &Sealer, target: &str, text: &str) -> Option<Form> {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let plain = sealer.open(&self.purpose(target), &sealed)?;
         let (at, body) = plain.split_first_chunk::<8>()?;
         let at = Duration::from_millis(u64::from_be_bytes(*at));
-        // A second for the way to the database, which the age is counted from.
-        let is_good = self.age <= at + GOOD_FOR && at <= self.age + Duration::from_secs(1);
-        is_good.then(|| Form::parse(body))
+        // The age is measured by a query, so that a later request may see an age that is up to a second
+        // smaller.
+        let is_valid = self.age <= at + LIFETIME && at <= self.age + Duration::from_secs(1);
+        is_valid.then(|| Form::parse(body))
     }
 
     fn purpose(self, target: &str) -> String {
@@ -71,22 +71,25 @@ pub fn target(request: &HttpRequest) -> String {
     request.uri().path_and_query().map(ToString::to_string).unwrap_or_default()
 }
 
-/// `form`, or the original that it carries.
-pub(super) fn opened(
+/// The sealed form in `form`, or `form` itself if it has none.
+fn opened(
     mut form: Form,
     sealer: Option<&web::Data<Sealer>>,
-    holder: Option<SessionBinding>,
+    binding: Option<SessionBinding>,
     target: &str,
 ) -> Result<Form, HttpError> {
     if !form.has(FIELD) {
         return Ok(form);
     }
     let text = form.take(FIELD).map_err(|_| HttpError::BadRequest)?;
-    let (Some(sealer), Some(holder)) = (sealer, holder) else { return Err(HttpError::BadRequest) };
-    holder.open(sealer, target, &text).ok_or(HttpError::BadRequest)
+    let (Some(sealer), Some(binding)) = (sealer, binding) else {
+        return Err(HttpError::BadRequest);
+    };
+    binding.open(sealer, target, &text).ok_or(HttpError::BadRequest)
 }
 
-/// A form as it was sent, with a sealed original in it left sealed: for the page that passes it on.
+/// A form as it was submitted, in which a sealed form is not opened: for the re-authentication page, which
+/// passes it on.
 #[derive(Debug)]
 pub struct RawForm(pub Form);
 
@@ -107,8 +110,8 @@ impl FromRequest for Form {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let form = form::read(request, payload);
         let sealer = request.app_data::<web::Data<Sealer>>().cloned();
-        let (holder, target) = (SessionBinding::of(request), target(request));
-        Box::pin(async move { opened(form.await?, sealer.as_ref(), holder, &target) })
+        let (binding, target) = (SessionBinding::of(request), target(request));
+        Box::pin(async move { opened(form.await?, sealer.as_ref(), binding, &target) })
     }
 }
 
@@ -118,7 +121,7 @@ mod tests {
     use crate::config::SecretKeys;
 
     #[test]
-    fn an_original_opens_in_its_session_for_its_path_and_for_a_quarter_of_an_hour() {
+    fn a_form_can_be_opened_in_its_session_for_its_path_and_for_15_minutes() {
         let keys = SecretKeys::parse("tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM").unwrap();
         let sealer = Sealer::new(keys.as_slice());
         let at = |session, seconds| SessionBinding { session, age: Duration::from_secs(seconds) };
@@ -126,7 +129,7 @@ mod tests {
         let form = Form::parse(b"email=a%26b&note=x+y&note=z&current_password=hush");
         let text = at(mine, 100).seal(&sealer, "/a?b", &form).unwrap();
         let opens =
-            |holder: SessionBinding, target: &str, text: &str| holder.open(&sealer, target, text);
+            |binding: SessionBinding, target: &str, text: &str| binding.open(&sealer, target, text);
         for seconds in [100, 101, 1000] {
             let mut form = opens(at(mine, seconds), "/a?b", &text).unwrap();
             assert_eq!(form.take("email").unwrap(), "a&b");
@@ -143,7 +146,7 @@ mod tests {
             let altered = String::from_utf8(altered).unwrap();
             assert!(opens(at(mine, 100), "/a?b", &altered).is_none(), "altered");
         }
-        let large = Form::parse(format!("a={}", "x".repeat(MAX)).as_bytes());
-        assert!(matches!(at(mine, 1).seal(&sealer, "/", &large), Err(HttpError::TooLarge)));
+        let large = Form::parse(format!("a={}", "x".repeat(MAX_LENGTH)).as_bytes());
+        assert!(matches!(at(mine, 1).seal(&sealer, "/", &large), Err(HttpError::PayloadTooLarge)));
     }
 }

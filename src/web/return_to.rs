@@ -1,19 +1,20 @@
-//! `next`: where somebody wanted to go before we asked them to sign in. Leads only to pages of our own
-//! origin, whatever tricks are in it.
+//! `next`: the page to return to after signing in. Prevents open redirects: only pages of the site's own
+//! origin pass.
 
 use url::Url;
 
-const LONGEST: usize = 2048;
-/// Going back there would undo what was just done, or go round in circles.
-const NEVER: [&str; 5] = ["/logout", "/login", "/register", "/forgot-password", "/verify-email"];
-/// Links from a mail, which do their work once.
-const NEVER_BELOW: [&str; 3] = ["/verify-email/", "/reset-password/", "/undo-email-change/"];
+/// In bytes.
+const MAX_LENGTH: usize = 2048;
+/// Pages that would sign the user out again or redirect in a loop.
+const EXCLUDED: [&str; 5] = ["/logout", "/login", "/register", "/forgot-password", "/verify-email"];
+/// Links from mails, which can be used only once.
+const EXCLUDED_PREFIXES: [&str; 3] = ["/verify-email/", "/reset-password/", "/undo-email-change/"];
 
-/// Path and query of `next` when it is a page of ours, written anew; otherwise nothing.
+/// Path and query of `next`, normalized; `None` if it is not a page of the origin `own` to return to.
 pub fn checked(next: &str, own: &Url) -> Option<String> {
     let plain = next.starts_with('/')
         && !next.starts_with("//")
-        && next.len() <= LONGEST
+        && next.len() <= MAX_LENGTH
         && !next.chars().any(|letter| letter == '\\' || letter.is_control());
     if !plain {
         return None;
@@ -23,12 +24,12 @@ pub fn checked(next: &str, own: &Url) -> Option<String> {
         return None;
     }
     let path = url.path();
-    // What a lax reader further on could take for another host.
+    // A lenient parser could read such a path as a URL with another host.
     let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
     if decoded.starts_with("//")
         || decoded.chars().any(|letter| letter == '\\' || letter.is_control())
-        || NEVER.contains(&path)
-        || NEVER_BELOW.iter().any(|folder| path.starts_with(folder))
+        || EXCLUDED.contains(&path)
+        || EXCLUDED_PREFIXES.iter().any(|folder| path.starts_with(folder))
     {
         return None;
     }
@@ -47,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_ours_pass() {
+    fn pages_of_the_same_origin_pass() {
         for (next, to) in [
             ("/account/sessions", "/account/sessions"),
             ("/account?x=1&y=//evil.example", "/account?x=1&y=//evil.example"),
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_dropped() {
+    fn everything_else_is_rejected() {
         for next in [
             "",
             "//evil.example",

@@ -1,6 +1,6 @@
-//! The columns of a file of users, and one row of it.
+//! The columns of a file of users, and a row of it.
 
-/// Where a value stands, in the order of an export.
+/// The columns, in the order of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
     Email,
@@ -28,7 +28,7 @@ pub(super) const COLUMNS: [(Column, &str); 10] = [
     (Column::HashFormat, "hash_format"),
 ];
 
-/// The values of one person, as text; what is missing or empty is `None`.
+/// The values of one user, as text. A missing or empty value is `None`.
 #[derive(Default)]
 pub(super) struct Fields([Option<String>; COLUMNS.len()]);
 
@@ -52,7 +52,7 @@ impl Column {
     }
 }
 
-/// One person of a file, or why the line is none: with the number of the line.
+/// One user of a file, or why the line cannot be read.
 pub(super) struct Record {
     pub(super) line: u64,
     pub(super) fields: Result<Fields, String>,

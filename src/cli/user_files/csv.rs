@@ -1,5 +1,6 @@
-//! CSV (RFC 4180) with a first line that names the columns; commas, semicolons or tabs between, as spreadsheets of all
-//! countries write it. A quotation mark that is never closed costs its line, not the rest of the file.
+//! Reads and writes CSV (RFC 4180) with a header line. The delimiter is a comma, a semicolon or a tab,
+//! because spreadsheets write all of them, depending on the locale. A quotation mark that is never closed
+//! makes its line invalid, not the rest of the file.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
@@ -7,16 +8,16 @@ use std::io::{self, BufRead};
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 
 use super::columns::{Column, Fields, Record};
-use super::lines::{LONGEST, Line, Lines};
+use super::lines::{Line, Lines, MAX_LENGTH};
 
-/// A value with line breaks in it may go on for so many lines.
-const MOST_LINES: usize = 64;
-/// What a spreadsheet takes for a formula (OWASP, CSV Injection).
+/// The maximum number of further lines of a value with line breaks.
+const MAX_FURTHER_LINES: usize = 64;
+/// A spreadsheet reads a value that starts with one of these as a formula (OWASP, CSV Injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 pub(super) struct Csv<R> {
     lines: Lines<R>,
-    /// Lines that were read ahead in search of a quotation mark.
+    /// Lines that were read ahead in search of a closing quotation mark.
     ahead: VecDeque<Line>,
     reader: Reader,
     delimiter: u8,
@@ -24,7 +25,7 @@ pub(super) struct Csv<R> {
 }
 
 impl<R: BufRead> Csv<R> {
-    /// Reads the first line; `Err` says why it names no columns.
+    /// Reads the header line. `Err` says why it is invalid.
     pub(super) fn new(mut lines: Lines<R>) -> io::Result<Result<Self, String>> {
         let first = lines.next()?.and_then(|line| line.text).unwrap_or_default();
         for delimiter in [b',', b';', b'\t'] {
@@ -43,8 +44,8 @@ impl<R: BufRead> Csv<R> {
         Ok(Err("the first line must name the columns, and one of them must be email".to_owned()))
     }
 
-    /// The positions, from one, of columns that mean nothing here.
-    pub(super) fn unknown(&self) -> Vec<String> {
+    /// The positions, from one, of unknown columns.
+    pub(super) fn unknown_columns(&self) -> Vec<String> {
         let unknown = self.columns.iter().enumerate().filter(|(_, column)| column.is_none());
         unknown.map(|(at, _)| (at + 1).to_string()).collect()
     }
@@ -59,14 +60,14 @@ impl<R: BufRead> Csv<R> {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            let (text, more, is_closed) = self.closed(text)?;
+            let (text, further_lines, is_closed) = self.read_quoted(text)?;
             let fields = if is_closed {
                 self.fields(&text)
             } else {
                 Err("a quotation mark is not closed".to_owned())
             };
             if fields.is_err() {
-                for line in more.into_iter().rev() {
+                for line in further_lines.into_iter().rev() {
                     self.ahead.push_front(line);
                 }
             }
@@ -81,23 +82,24 @@ impl<R: BufRead> Csv<R> {
         }
     }
 
-    /// `text` with as many of the next lines as its quotation marks ask for, those lines, and whether it was enough.
-    fn closed(&mut self, mut text: Vec<u8>) -> io::Result<(Vec<u8>, Vec<Line>, bool)> {
-        let mut more = Vec::new();
+    /// Appends further lines to `text` until its quotation marks are closed. Returns the text, the further
+    /// lines, and whether the quotation marks are closed.
+    fn read_quoted(&mut self, mut text: Vec<u8>) -> io::Result<(Vec<u8>, Vec<Line>, bool)> {
+        let mut further_lines = Vec::new();
         let mut is_open = has_odd_quotes(&text);
         while is_open {
             let Some(line) = self.line()? else { break };
             let part = line.text.clone();
-            more.push(line);
+            further_lines.push(line);
             let Some(part) = part else { break };
-            if text.len() + part.len() > LONGEST || more.len() > MOST_LINES {
+            if text.len() + part.len() > MAX_LENGTH || further_lines.len() > MAX_FURTHER_LINES {
                 break;
             }
             is_open ^= has_odd_quotes(&part);
             text.push(b'\n');
             text.extend(part);
         }
-        Ok((text, more, !is_open))
+        Ok((text, further_lines, !is_open))
     }
 
     fn fields(&mut self, text: &[u8]) -> Result<Fields, String> {
@@ -118,7 +120,7 @@ impl<R: BufRead> Csv<R> {
         for (column, value) in self.columns.iter().zip(values) {
             match column {
                 Some(column @ (Column::Email | Column::DisplayName)) => {
-                    fields.set(*column, disarmed(value));
+                    fields.set(*column, unescape_formula(value));
                 }
                 Some(column) => fields.set(*column, value),
                 None => {}
@@ -132,8 +134,8 @@ fn has_odd_quotes(text: &[u8]) -> bool {
     text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
 }
 
-/// Whether each quotation mark opens a value, closes one, or is doubled within one. The parser lets others pass, and
-/// then one that was forgotten would swallow people.
+/// Whether each quotation mark opens a value, closes one, or is doubled inside one. The parser accepts
+/// others, and then a missing quotation mark would merge several users into one value.
 fn is_well_quoted(text: &[u8], delimiter: u8) -> bool {
     let (mut is_start, mut is_within) = (true, false);
     let mut rest = text.iter().copied().peekable();
@@ -156,7 +158,7 @@ fn is_well_quoted(text: &[u8], delimiter: u8) -> bool {
     !is_within
 }
 
-/// The values of one record; `None` when it is not UTF-8.
+/// The values of one record; `None` if it is not UTF-8.
 fn split(reader: &mut Reader, text: &[u8]) -> Option<Vec<String>> {
     reader.reset();
     let mut values = Vec::new();
@@ -167,7 +169,7 @@ fn split(reader: &mut Reader, text: &[u8]) -> Option<Vec<String>> {
         rest = &rest[used..];
         filled += written;
         match result {
-            // An empty input is the end of it.
+            // The next call gets empty input, which ends the record.
             ReadFieldResult::InputEmpty => {}
             ReadFieldResult::Field { record_end } => {
                 values.push(std::str::from_utf8(&value[..filled]).ok()?.to_owned());
@@ -186,23 +188,23 @@ fn is_formula(value: &str) -> bool {
     value.trim_start_matches('\'').starts_with(FORMULA)
 }
 
-/// An apostrophe before what a spreadsheet would run.
-fn armed(value: &str) -> String {
+/// Adds an apostrophe to a value that a spreadsheet would evaluate.
+fn escape_formula(value: &str) -> String {
     if is_formula(value) { format!("'{value}") } else { value.to_owned() }
 }
 
-/// Takes away what [`armed`] put there.
-fn disarmed(value: String) -> String {
+/// Removes the apostrophe of [`escape_formula`].
+fn unescape_formula(value: String) -> String {
     match value.strip_prefix('\'') {
         Some(rest) if is_formula(rest) => rest.to_owned(),
         _ => value,
     }
 }
 
-/// One value of a line that is written.
-pub(super) fn written(column: Column, value: &str) -> String {
+/// Encodes a value for an export.
+pub(super) fn encode(column: Column, value: &str) -> String {
     let value = match column {
-        Column::Email | Column::DisplayName => armed(value),
+        Column::Email | Column::DisplayName => escape_formula(value),
         _ => value.to_owned(),
     };
     if value.contains(['"', ',', ';', '\t', '\r', '\n']) || value.trim() != value {
@@ -227,21 +229,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn encoded_values_are_read_back() {
         for name in
             ["Ada", "=1+1", "'=1+1", "''@x", "'Ada", "+49", "-", "a\"b, c;d", "\"", "O'Neil"]
         {
             let text = format!(
                 "email,display_name\nada@example.com,{}\n",
-                written(Column::DisplayName, name)
+                encode(Column::DisplayName, name)
             );
             assert_eq!(names(&text), [Ok(Some(name.to_owned()))], "{text}");
         }
-        assert_eq!(written(Column::DisplayName, "=1+1"), "'=1+1");
+        assert_eq!(encode(Column::DisplayName, "=1+1"), "'=1+1");
     }
 
     #[test]
-    fn an_open_quotation_mark_costs_one_line() {
+    fn an_unclosed_quotation_mark_invalidates_one_line() {
         let text =
             "email;display_name\r\na;\"Ada\r\nb;Bob\r\nc;\"C\nD\"\r\n\r\ne;E\"e\r\nf;\"Eve\r\n";
         let name = |name: &str| Ok(Some(name.to_owned()));
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_open_quotation_marks_is_read_in_bounded_time_and_memory() {
+    fn a_file_of_unclosed_quotation_marks_is_read_in_bounded_time_and_memory() {
         let text = format!("email,display_name\n{}", "a,\"b\n".repeat(20_000));
         assert_eq!(names(&text).iter().filter(|one| one.is_err()).count(), 20_000);
     }

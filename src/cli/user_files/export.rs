@@ -1,5 +1,5 @@
-//! `frontdesk user export`: everybody, in the form that `import` reads. Hashes only when they are asked for: whoever has
-//! the file can guess passwords at leisure.
+//! `frontdesk user export`: writes all users in the format that `user import` reads. Password hashes are
+//! included only on request, because anyone who has the file can attack them offline.
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{self, BufWriter, IsTerminal as _, Write, stdout};
@@ -22,55 +22,68 @@ use crate::durable;
 use crate::id::UserId;
 use crate::user::{User, users};
 
+/// Users of one query.
 const PAGE: i64 = 1_000;
 
-pub(in crate::cli) async fn run(pool: &PgPool, asked: Export) -> anyhow::Result<ExitStatus> {
-    let path = asked.file.as_deref().filter(|path| path.as_os_str() != "-");
-    let format = asked.format.unwrap_or_else(|| {
-        let ending = path.and_then(|path| path.extension()).and_then(|ending| ending.to_str());
-        match ending {
+pub(in crate::cli) async fn run(pool: &PgPool, arguments: Export) -> anyhow::Result<ExitStatus> {
+    let path = arguments.file.as_deref().filter(|path| path.as_os_str() != "-");
+    let format = arguments.format.unwrap_or_else(|| {
+        let extension = path.and_then(|path| path.extension()?.to_str());
+        match extension {
             Some("jsonl" | "ndjson" | "json") => FileFormat::Jsonl,
             _ => FileFormat::Csv,
         }
     });
-    if asked.with_hashes && path.is_none() && stdout().is_terminal() {
+    let count = match path {
+        Some(path) => to_file(pool, path, format, arguments.with_hashes).await?,
+        None => to_stdout(pool, format, arguments.with_hashes).await?,
+    };
+    Ok(if count == Some(0) { ExitStatus::NothingFound } else { ExitStatus::Done })
+}
+
+/// Returns the number of users; `None` if the reader closed the pipe (`| head`).
+async fn to_stdout(
+    pool: &PgPool,
+    format: FileFormat,
+    with_hashes: bool,
+) -> anyhow::Result<Option<u64>> {
+    if with_hashes && stdout().is_terminal() {
         out::problem(
             "Warning: this prints password hashes, and your terminal may keep them in its scrollback.",
         );
     }
-    let Some(path) = path else {
-        let count = write(pool, stdout().lock(), format, asked.with_hashes).await;
-        return match count {
-            // Whoever read it has enough (`| head`).
-            Err(error) if is_broken_pipe(&error) => Ok(ExitStatus::Done),
-            Err(error) => Err(error),
-            Ok(0) => Ok(ExitStatus::NothingFound),
-            Ok(_) => Ok(ExitStatus::Done),
-        };
-    };
-    // Never over a file that is there, and never for others to read.
-    let made: io::Result<File> =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let file = made.context("the file cannot be created")?;
-    let written = match write(pool, &file, format, asked.with_hashes).await {
-        Ok(count) => synced(&file, path).map(|()| count),
-        Err(error) => Err(error),
-    };
-    match written {
-        Ok(count) => {
-            let hashes = if asked.with_hashes { "with" } else { "without" };
-            out::line(&format!("Wrote {count} account(s), {hashes} password hashes."));
-            Ok(if count == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
-        }
-        Err(error) => {
-            remove_file(path).ok();
-            Err(error)
-        }
+    match write(pool, stdout().lock(), format, with_hashes).await {
+        Err(error) if is_broken_pipe(&error) => Ok(None),
+        count => count.map(Some),
     }
 }
 
-/// A full disk or quota may be reported only when the file is synced.
-fn synced(file: &File, path: &Path) -> anyhow::Result<()> {
+/// Returns the number of users.
+async fn to_file(
+    pool: &PgPool,
+    path: &Path,
+    format: FileFormat,
+    with_hashes: bool,
+) -> anyhow::Result<Option<u64>> {
+    // Never replaces an existing file. Readable only by its owner.
+    let created: io::Result<File> =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = created.context("the file cannot be created")?;
+    let written = match write(pool, &file, format, with_hashes).await {
+        Ok(count) => sync(&file, path).map(|()| count),
+        Err(error) => Err(error),
+    };
+    if written.is_err() {
+        remove_file(path).ok();
+    }
+    let count = written?;
+    let hashes = if with_hashes { "with" } else { "without" };
+    out::line(&format!("Wrote {count} account(s), {hashes} password hashes."));
+    Ok(Some(count))
+}
+
+/// Syncs the file and its folder. A full disk or quota may be reported only when the file is synced.
+fn sync(file: &File, path: &Path) -> anyhow::Result<()> {
     file.sync_all()?;
     Ok(durable::sync_folder(durable::parent(path))?)
 }
@@ -104,7 +117,7 @@ async fn write(
                 FileFormat::Csv => {
                     let cells: Vec<String> = values
                         .map(|(column, _, value)| {
-                            csv::written(column, value.as_deref().unwrap_or_default())
+                            csv::encode(column, value.as_deref().unwrap_or_default())
                         })
                         .collect();
                     writeln!(output, "{}", cells.join(","))?;
@@ -142,7 +155,7 @@ fn value(user: &User, column: Column) -> Option<String> {
     }
 }
 
-/// To the microsecond, as the database has it.
+/// RFC 3339 with microseconds, the resolution of the database.
 fn exact(then: OffsetDateTime) -> String {
     then.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
 }

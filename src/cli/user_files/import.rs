@@ -1,10 +1,11 @@
-//! `frontdesk user import`: reads a file line by line and makes accounts, a batch in one transaction. Interrupted at
-//! any moment, the same command goes on: who is there already is left alone.
+//! `frontdesk user import`: reads a file line by line and creates accounts, one transaction per batch. After
+//! an interruption the same command can be run again: existing accounts are left unchanged.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead, BufReader, BufWriter, IsTerminal as _, Write as _, stderr, stdin};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -22,24 +23,25 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::out;
 use crate::user::import::{ImportRow, are_there, insert_many};
 
-/// Accounts of one transaction: many for a round trip, few for a lock.
+/// Accounts of one transaction: enough to save round trips, few enough to hold locks only briefly.
 const BATCH: usize = 500;
-/// Addresses that are remembered to tell a repeated line from somebody who is there already: some 16 MiB.
-const MOST_REMEMBERED: usize = 1_000_000;
-/// Rejected lines on standard error when a file has all of them.
-const MOST_SHOWN: u64 = 10;
+/// The emails that are remembered to tell a repeated line from an existing account: about 16 MiB.
+const MAX_REMEMBERED: usize = 1_000_000;
+/// Rejected lines that are printed to standard error if a file takes all of them.
+const MAX_PRINTED: u64 = 10;
 
 #[derive(Default)]
 struct Counts {
-    made: u64,
+    created: u64,
     with_password: u64,
-    there: u64,
+    existing: u64,
 }
 
-struct Waiting {
+/// A valid line that is not yet written.
+struct PendingRow {
     line: u64,
     is_repeated: bool,
-    newcomer: ImportRow,
+    row: ImportRow,
 }
 
 enum Reader {
@@ -47,25 +49,36 @@ enum Reader {
     Jsonl(Jsonl<Box<dyn BufRead>>),
 }
 
-pub(in crate::cli) async fn run(pool: &PgPool, asked: Import) -> anyhow::Result<ExitStatus> {
-    let is_standard = asked.file.as_os_str() == "-";
-    let open = || File::open(&asked.file).context("the file cannot be opened");
-    let total = if stderr().is_terminal() && !is_standard { lines_of(open()?)? } else { 0 };
-    let input: Box<dyn BufRead> = if is_standard {
-        Box::new(BufReader::with_capacity(65_536, stdin()))
-    } else {
-        Box::new(BufReader::with_capacity(65_536, open()?))
-    };
-    let mut reader = reader(input, asked.format)?;
-    let mut rejects = Rejects::new(asked.rejects.as_deref())?;
+/// Hashes of the emails of earlier lines.
+#[derive(Default)]
+struct SeenEmails {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl SeenEmails {
+    /// Whether an earlier line has the same email. Remembers `canonical_email`.
+    fn is_repeated(&mut self, canonical_email: &str) -> bool {
+        let hash = self.hasher.hash_one(canonical_email);
+        let is_repeated = self.hashes.contains(&hash);
+        if !is_repeated && self.hashes.len() < MAX_REMEMBERED {
+            self.hashes.insert(hash);
+        }
+        is_repeated
+    }
+}
+
+pub(in crate::cli) async fn run(pool: &PgPool, arguments: Import) -> anyhow::Result<ExitStatus> {
+    let (input, total) = open(&arguments.file)?;
+    let mut reader = reader(input, arguments.format)?;
+    let mut rejects = Rejects::new(arguments.rejects.as_deref())?;
     let rules = Rules {
-        allow_admins: asked.allow_admins,
-        hash_format: asked.hash_format.map_or_else(Default::default, Into::into),
+        allow_admins: arguments.allow_admins,
+        hash_format: arguments.hash_format.map_or_else(Default::default, Into::into),
         now: OffsetDateTime::now_utc(),
     };
     let mut counts = Counts::default();
-    let mut seen = HashSet::new();
-    let keys = RandomState::new();
+    let mut seen = SeenEmails::default();
     let mut batch = Vec::with_capacity(BATCH);
     let progress = out::Progress::new(total);
     loop {
@@ -73,21 +86,17 @@ pub(in crate::cli) async fn run(pool: &PgPool, asked: Import) -> anyhow::Result<
         let is_end = record.is_none();
         if let Some(Record { line, fields }) = record {
             match fields.and_then(|one| import_row::read(&one, &rules).map_err(str::to_owned)) {
-                Ok(newcomer) => {
-                    let key = keys.hash_one(newcomer.email.canonical());
-                    let is_repeated = seen.contains(&key);
-                    if !is_repeated && seen.len() < MOST_REMEMBERED {
-                        seen.insert(key);
-                    }
-                    batch.push(Waiting { line, is_repeated, newcomer });
+                Ok(row) => {
+                    let is_repeated = seen.is_repeated(row.email.canonical());
+                    batch.push(PendingRow { line, is_repeated, row });
                 }
-                Err(reason) => rejects.say(line, &reason)?,
+                Err(reason) => rejects.add(line, &reason)?,
             }
-            progress.at_times(line);
+            progress.show_sometimes(line);
         }
         if batch.len() == BATCH || (is_end && !batch.is_empty()) {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-            store(pool, full, asked.dry_run, &mut counts, &mut rejects)
+            store(pool, full, arguments.dry_run, &mut counts, &mut rejects)
                 .await
                 .context("the import stopped halfway; run the same command again to continue")?;
         }
@@ -96,67 +105,79 @@ pub(in crate::cli) async fn run(pool: &PgPool, asked: Import) -> anyhow::Result<
         }
     }
     progress.end();
-    let rejected = rejects.end()?;
-    tell(&asked, &counts, rejected)?;
-    Ok(match (rejected, counts.made) {
+    let rejected = rejects.finish()?;
+    report(&arguments, &counts, rejected)?;
+    Ok(match (rejected, counts.created) {
         (1.., _) => ExitStatus::Failed,
         (0, 0) => ExitStatus::NothingFound,
         (0, 1..) => ExitStatus::Done,
     })
 }
 
+/// Opens the file, or standard input for `-`. Counts its lines if a progress bar is shown; otherwise returns
+/// zero.
+fn open(path: &Path) -> anyhow::Result<(Box<dyn BufRead>, u64)> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(BufReader::with_capacity(65_536, stdin())), 0));
+    }
+    let open = || File::open(path).context("the file cannot be opened");
+    let total = if stderr().is_terminal() { count_lines(open()?)? } else { 0 };
+    Ok((Box::new(BufReader::with_capacity(65_536, open()?)), total))
+}
+
+/// Writes a batch, or with `is_dry_run` only checks which of its accounts exist, and counts the results.
 async fn store(
     pool: &PgPool,
-    batch: Vec<Waiting>,
-    is_dry: bool,
+    batch: Vec<PendingRow>,
+    is_dry_run: bool,
     counts: &mut Counts,
     rejects: &mut Rejects,
 ) -> anyhow::Result<()> {
-    let facts: Vec<(u64, bool, bool)> = batch
+    let pending: Vec<(u64, bool, bool)> = batch
         .iter()
-        .map(|one| (one.line, one.is_repeated, one.newcomer.password_hash.is_some()))
+        .map(|one| (one.line, one.is_repeated, one.row.password_hash.is_some()))
         .collect();
-    let made = if is_dry {
-        let emails: Vec<_> = batch.iter().map(|one| &one.newcomer.email).collect();
-        let there = are_there(pool, &emails).await?;
+    let created = if is_dry_run {
+        let emails: Vec<_> = batch.iter().map(|one| &one.row.email).collect();
+        let existing = are_there(pool, &emails).await?;
         let repeated = batch.iter().map(|one| one.is_repeated);
-        there.into_iter().zip(repeated).map(|(there, repeated)| !there && !repeated).collect()
+        existing.into_iter().zip(repeated).map(|(exists, repeated)| !exists && !repeated).collect()
     } else {
-        let newcomers = batch.into_iter().map(|one| one.newcomer).collect();
-        insert_many(pool, newcomers, Origin::operator()).await?
+        let rows = batch.into_iter().map(|one| one.row).collect();
+        insert_many(pool, rows, Origin::operator()).await?
     };
-    for ((line, is_repeated, has_password), made) in facts.into_iter().zip(made) {
-        match (made, is_repeated) {
+    for ((line, is_repeated, has_password), created) in pending.into_iter().zip(created) {
+        match (created, is_repeated) {
             (true, _) => {
-                counts.made += 1;
+                counts.created += 1;
                 counts.with_password += u64::from(has_password);
             }
-            (false, true) => rejects.say(line, "the email is the same as on an earlier line")?,
-            (false, false) => counts.there += 1,
+            (false, true) => rejects.add(line, "the email is the same as on an earlier line")?,
+            (false, false) => counts.existing += 1,
         }
     }
     Ok(())
 }
 
-fn tell(asked: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<()> {
-    let Counts { made, with_password, there } = *counts;
-    if asked.json {
+fn report(arguments: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<()> {
+    let Counts { created, with_password, existing } = *counts;
+    if arguments.json {
         return out::json(&json!({
-            "made": made,
+            "made": created,
             "with_password": with_password,
-            "already_there": there,
+            "already_there": existing,
             "rejected": rejected,
-            "dry_run": asked.dry_run,
+            "dry_run": arguments.dry_run,
         }));
     }
-    let word = if asked.dry_run { "Would create" } else { "Created" };
+    let verb = if arguments.dry_run { "Would create" } else { "Created" };
     out::line(&format!(
-        "{word} {made} account(s), {with_password} of them with a password; {there} already existed, {rejected} line(s) rejected."
+        "{verb} {created} account(s), {with_password} of them with a password; {existing} already existed, {rejected} line(s) rejected."
     ));
     Ok(())
 }
 
-/// What the first bytes say, unless it was said.
+/// A reader for `format`, or for the format that the first bytes indicate.
 fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Result<Reader> {
     let first = input.fill_buf().context("the file cannot be read")?;
     if first.starts_with(b"\xFF\xFE") || first.starts_with(b"\xFE\xFF") {
@@ -172,7 +193,7 @@ fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Re
         FileFormat::Csv => {
             let csv = Csv::new(Lines::new(input)).context("the file cannot be read")?;
             let csv = csv.map_err(anyhow::Error::msg)?;
-            let unknown = csv.unknown();
+            let unknown = csv.unknown_columns();
             if !unknown.is_empty() {
                 out::problem(&format!("Ignored unknown column(s): {}.", unknown.join(", ")));
             }
@@ -190,31 +211,31 @@ impl Reader {
     }
 }
 
-fn lines_of(file: File) -> anyhow::Result<u64> {
+fn count_lines(file: File) -> anyhow::Result<u64> {
     if !file.metadata()?.is_file() {
         return Ok(0);
     }
     let mut input = BufReader::with_capacity(65_536, file);
     let mut lines = 0;
     loop {
-        let there = input.fill_buf()?;
-        if there.is_empty() {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
             return Ok(lines);
         }
-        lines += there.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let used = there.len();
+        lines += buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let used = buffer.len();
         input.consume(used);
     }
 }
 
-/// Lines that were not taken, each with its reason, and nothing of what stands in it.
+/// Reports rejected lines by number and reason, without their content.
 struct Rejects {
     file: Option<BufWriter<File>>,
     count: u64,
 }
 
 impl Rejects {
-    fn new(path: Option<&std::path::Path>) -> anyhow::Result<Self> {
+    fn new(path: Option<&Path>) -> anyhow::Result<Self> {
         let create =
             |path| File::create_new(path).context("the file for rejected lines cannot be created");
         let mut file = path.map(create).transpose()?.map(BufWriter::new);
@@ -224,23 +245,23 @@ impl Rejects {
         Ok(Self { file, count: 0 })
     }
 
-    fn say(&mut self, line: u64, reason: &str) -> anyhow::Result<()> {
+    fn add(&mut self, line: u64, reason: &str) -> anyhow::Result<()> {
         self.count += 1;
         if let Some(file) = &mut self.file {
             writeln!(file, "{line},{reason}")?;
         }
-        if self.file.is_none() || self.count <= MOST_SHOWN {
+        if self.file.is_none() || self.count <= MAX_PRINTED {
             out::problem(&format!("Line {line}: {reason}."));
         }
         Ok(())
     }
 
-    fn end(self) -> anyhow::Result<u64> {
+    fn finish(self) -> anyhow::Result<u64> {
         if let Some(mut file) = self.file {
             // A full disk or quota may be reported only when the file is synced.
             file.flush().and_then(|()| file.get_ref().sync_all())?;
-            if self.count > MOST_SHOWN {
-                out::problem(&format!("And {} more.", self.count - MOST_SHOWN));
+            if self.count > MAX_PRINTED {
+                out::problem(&format!("And {} more.", self.count - MAX_PRINTED));
             }
         }
         Ok(self.count)

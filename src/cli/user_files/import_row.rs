@@ -1,4 +1,4 @@
-//! From the values of a line to somebody who is to have an account, by the rules that the pages have too.
+//! Parses and validates the values of a line, by the same rules as the pages.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -11,17 +11,17 @@ use crate::user::email::address::EmailAddress;
 use crate::user::import::{ImportRow, Since};
 use crate::user::password::hasher::{HashFormat, PasswordHash};
 
-/// What was said on the command line.
+/// Options of the command line, and the current time.
 pub(super) struct Rules {
     pub(super) allow_admins: bool,
     pub(super) hash_format: HashFormat,
     pub(super) now: OffsetDateTime,
 }
 
-/// `Err` is the reason for people.
+/// `Err` is the reason that is shown to the operator.
 pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static str> {
-    let address = fields.get(Column::Email).ok_or("the email is missing")?;
-    let email = EmailAddress::parse(address).map_err(|_| "the email is not valid")?;
+    let text = fields.get(Column::Email).ok_or("the email is missing")?;
+    let email = EmailAddress::parse(text).map_err(|_| "the email is not valid")?;
     let name = match fields.get(Column::DisplayName) {
         Some(name) => name,
         None => email.as_typed().rsplit_once('@').map_or("", |(local, _)| local),
@@ -37,27 +37,24 @@ pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static
         Some("admin") => return Err("the role is admin; use --allow-admins to accept it"),
         Some(_) => return Err("the role is neither user nor admin"),
     };
-    let past = |column| moment(fields, column, Some(rules.now));
-    let newcomer = ImportRow {
+    let past = |column| time(fields, column, Some(rules.now));
+    Ok(ImportRow {
         role,
         password_hash: hash(fields, rules)?,
         password_changed_at: past(Column::PasswordChangedAt)?,
         verified: since(fields, Column::EmailVerified, rules)?,
         created_at: past(Column::CreatedAt)?,
         disabled: since(fields, Column::Disabled, rules)?,
-        deletion_due_at: moment(fields, Column::DeletionDueAt, None)?,
+        deletion_due_at: time(fields, Column::DeletionDueAt, None)?,
         email,
         display_name,
-    };
-    Ok(newcomer)
+    })
 }
 
 fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static str> {
-    use crate::user::password::hasher::HashProblem::Broken;
-    use crate::user::password::hasher::HashProblem::TooCostly;
-    use crate::user::password::hasher::HashProblem::Unknown;
+    use crate::user::password::hasher::HashProblem::{Broken, TooCostly, Unknown};
     let Some(text) = fields.get(Column::PasswordHash) else { return Ok(None) };
-    // Django's way to say that there is no password.
+    // Django's mark for an unusable password.
     if text.starts_with('!') {
         return Ok(None);
     }
@@ -76,43 +73,43 @@ fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static
     adopted.map(Some)
 }
 
-/// `true`, `false`, or since when.
+/// `true`, `false`, or the time since when it applies.
 fn since(fields: &Fields, column: Column, rules: &Rules) -> Result<Since, &'static str> {
     match fields.get(column).map(str::to_ascii_lowercase).as_deref() {
         None | Some("false" | "f" | "no" | "0") => Ok(Since::Never),
         Some("true" | "t" | "yes" | "1") => Ok(Since::Now),
-        Some(_) => Ok(moment(fields, column, Some(rules.now))?.map_or(Since::Never, Since::At)),
+        Some(_) => Ok(time(fields, column, Some(rules.now))?.map_or(Since::Never, Since::At)),
     }
 }
 
-/// RFC 3339, or as PostgreSQL and MySQL print a moment; without a zone it is UTC.
-fn moment(
+/// A time in RFC 3339 or as PostgreSQL and MySQL print it. Without a zone it is UTC.
+fn time(
     fields: &Fields,
     column: Column,
     latest: Option<OffsetDateTime>,
 ) -> Result<Option<OffsetDateTime>, &'static str> {
-    const NONE: &str = "a time is not in the format 2026-11-23T21:27:00Z";
+    const INVALID: &str = "a time is not in the format 2026-11-23T21:27:00Z";
     let Some(text) = fields.get(column) else { return Ok(None) };
     let mut text = text.trim().replacen(' ', "T", 1);
     if text.len() > 40 || !text.is_ascii() {
-        return Err(NONE);
+        return Err(INVALID);
     }
     if !text.contains('T') {
         text.push_str("T00:00:00");
     }
-    let (day, clock) = text.split_once('T').ok_or(NONE)?;
+    let (day, clock) = text.split_once('T').ok_or(INVALID)?;
     let clock = match clock.find(['+', '-', 'Z', 'z']) {
         None => format!("{clock}Z"),
         // PostgreSQL writes +00.
         Some(zone) if clock.len() - zone == 3 => format!("{clock}:00"),
         Some(_) => clock.to_owned(),
     };
-    let then = OffsetDateTime::parse(&format!("{day}T{clock}"), &Rfc3339).map_err(|_| NONE)?;
+    let then = OffsetDateTime::parse(&format!("{day}T{clock}"), &Rfc3339).map_err(|_| INVALID)?;
     if then < OffsetDateTime::UNIX_EPOCH {
         return Err("a time is before 1970");
     }
     match latest {
-        // Clocks of two systems never agree.
+        // The clock of the other system may be ahead.
         Some(latest) if then > latest + Duration::DAY => Err("a time is in the future"),
         _ => Ok(Some(then)),
     }
@@ -124,11 +121,11 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn moments_of_many_systems_are_read() {
+    fn times_of_many_systems_are_read() {
         let read = |text: &str| {
             let mut fields = Fields::default();
             fields.set(Column::CreatedAt, text.to_owned());
-            moment(&fields, Column::CreatedAt, Some(datetime!(2026-11-24 00:00 UTC)))
+            time(&fields, Column::CreatedAt, Some(datetime!(2026-11-24 00:00 UTC)))
         };
         let then = datetime!(2026-11-23 21:27:00 UTC);
         for text in [

@@ -1,4 +1,4 @@
-//! JSON lines: an object on each.
+//! Reads JSON Lines: one object per line.
 
 use std::io::{self, BufRead};
 
@@ -29,7 +29,7 @@ impl<R: BufRead> Jsonl<R> {
 
 fn read(text: &[u8]) -> Result<Fields, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the line is not UTF-8".to_owned())?;
-    // The error of the parser would quote what it found.
+    // The parser's own error would quote the input.
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|_| "the line is not a JSON object".to_owned())?;
     let mut fields = Fields::default();
@@ -38,7 +38,7 @@ fn read(text: &[u8]) -> Result<Fields, String> {
         let value = match value {
             Value::Null => continue,
             Value::String(text) => text,
-            Value::Bool(yes) => yes.to_string(),
+            Value::Bool(value) => value.to_string(),
             _ => return Err("a value is neither a string nor a boolean".to_owned()),
         };
         fields.set(column, value);

@@ -1,14 +1,14 @@
-//! Lines of a file, numbered from one, each in bounded memory, however long it is.
+//! Reads the lines of a file, numbered from one. Memory is bounded even if a line is very long.
 
 use std::io::{self, BufRead};
 
-/// In bytes. A line of people is a few hundred.
-pub(super) const LONGEST: usize = 65_536;
+/// In bytes. The line of a user has a few hundred.
+pub(super) const MAX_LENGTH: usize = 65_536;
 
-/// A line without its end.
+/// A line without its line break.
 pub(super) struct Line {
     pub(super) number: u64,
-    /// `None`: longer than [`LONGEST`]; it was read past.
+    /// `None` if it is longer than [`MAX_LENGTH`]; the line was skipped.
     pub(super) text: Option<Vec<u8>>,
 }
 
@@ -22,25 +22,25 @@ impl<R: BufRead> Lines<R> {
         Self { input, number: 0 }
     }
 
-    /// The next one; `None` at the end.
+    /// The next line; `None` at the end of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
         let (mut has_begun, mut is_long) = (false, false);
         loop {
-            let there = self.input.fill_buf()?;
-            if there.is_empty() {
+            let buffer = self.input.fill_buf()?;
+            if buffer.is_empty() {
                 break;
             }
             has_begun = true;
-            let end = there.iter().position(|byte| *byte == b'\n');
-            let part = &there[..end.unwrap_or(there.len())];
-            is_long |= text.len() + part.len() > LONGEST;
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let part = &buffer[..end.unwrap_or(buffer.len())];
+            is_long |= text.len() + part.len() > MAX_LENGTH;
             if is_long {
                 text.clear();
             } else {
                 text.extend_from_slice(part);
             }
-            let used = end.map_or(there.len(), |end| end + 1);
+            let used = end.map_or(buffer.len(), |end| end + 1);
             self.input.consume(used);
             if end.is_some() {
                 break;
@@ -53,7 +53,7 @@ impl<R: BufRead> Lines<R> {
         if text.ends_with(b"\r") {
             text.pop();
         }
-        // Excel and Notepad begin a file with a mark.
+        // Excel and Notepad write a byte order mark.
         if self.number == 1 && text.starts_with(b"\xEF\xBB\xBF") {
             text.drain(..3);
         }

@@ -1,5 +1,6 @@
-//! Files of people: what `frontdesk user import` reads and `frontdesk user export` writes, as CSV or as one JSON object
-//! a line. What is wrong with a line is told by its number and a reason: no address, name or hash is ever echoed.
+//! Files of users, as CSV or JSON Lines: `frontdesk user import` reads them and `frontdesk user export`
+//! writes them. A rejected line is reported by its number and a reason, so that no email, name or hash is
+//! printed.
 
 mod columns;
 mod csv;
