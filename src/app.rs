@@ -29,7 +29,7 @@ pub struct App {
     /// Seals what is stored and read again.
     pub sealer: Sealer,
     /// Writes mail.
-    pub writer: Arc<mail::MailRenderer>,
+    pub mail_renderer: Arc<mail::MailRenderer>,
     /// Mail that this server sent.
     pub mail_counters: mail::Counters,
     /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
@@ -51,7 +51,10 @@ impl App {
                 .notifying(sealer.clone()),
             pool,
             sealer,
-            writer: Arc::new(mail::MailRenderer::new(&config.site_name, &config.public_url)?),
+            mail_renderer: Arc::new(mail::MailRenderer::new(
+                &config.site_name,
+                &config.public_url,
+            )?),
             mail_counters: mail::Counters::default(),
             answers: Arc::default(),
             jobs: Jobs::default(),

@@ -47,13 +47,14 @@ fn every_mail_matches_its_snapshot() {
         ("FRONTDESK_SITE_NAME".to_owned(), "Frontdesk".to_owned()),
     ]))
     .expect("valid settings");
-    let writer = MailRenderer::new(&config.site_name, &config.public_url).expect("valid templates");
+    let renderer =
+        MailRenderer::new(&config.site_name, &config.public_url).expect("valid templates");
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for message in samples::samples("Ada") {
         let count = counts.entry(message.kind().to_owned()).or_default();
         *count += 1;
-        let letter = writer.write(&message).expect("a mail");
+        let letter = renderer.render(&message).expect("a mail");
         let name = format!("mail_{}_{count}", message.kind());
         compare(&name, &format!("{}\n\n{}\n{}", letter.subject, letter.text, letter.html));
         names.insert(name);

@@ -91,6 +91,6 @@ pub async fn admit(
 fn granted(admission: Admission) -> Result<Granted, HttpError> {
     match admission {
         Admission::Granted(granted) => Ok(granted),
-        Admission::Refused { retry_after } => Err(HttpError::SlowDown { retry_after }),
+        Admission::Refused { retry_after } => Err(HttpError::TooManyRequests { retry_after }),
     }
 }

@@ -38,7 +38,7 @@ pub async fn sign_out(
             });
         outcome = ended.await?.map(|_| ());
         app.sessions.invalidate_user(requester.user).await;
-    } else if cookie_guard::is_ours(request) {
+    } else if cookie_guard::has_valid_cookie(request) {
         // The second click: the first deleted the row, and may still wait for a server that knows it. A request without
         // our cookie does not wait.
         app.sessions.await_invalidation().await;

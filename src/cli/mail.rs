@@ -8,7 +8,7 @@ use super::arguments::Mail as Action;
 use super::exit::ExitStatus;
 use super::out;
 use crate::db::Database;
-use crate::mail::outbox::{self, Entry, Retried};
+use crate::mail::outbox::{self, OutboxEntry, RetryOutcome};
 use crate::web::relative_time;
 
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
@@ -66,7 +66,7 @@ async fn list(
     Ok(ExitStatus::Done)
 }
 
-fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
+fn what_next(entry: &OutboxEntry, now: OffsetDateTime) -> String {
     let error = entry.last_error.as_deref().unwrap_or_default();
     match entry.state.as_str() {
         "waiting" if entry.attempts > 0 => {
@@ -81,18 +81,18 @@ fn what_next(entry: &Entry, now: OffsetDateTime) -> String {
 async fn retry(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
     let retried = match id.parse::<Uuid>() {
         Ok(id) => outbox::retry(&database.pool, id).await?,
-        Err(_) => Retried::NotFound,
+        Err(_) => RetryOutcome::NotFound,
     };
     Ok(match retried {
-        Retried::Done => {
+        RetryOutcome::Done => {
             out::line(&format!("Queued mail {id}. A running server will send it."));
             ExitStatus::Done
         }
-        Retried::NotNeeded => {
+        RetryOutcome::NotNeeded => {
             out::problem(&format!("Mail {id} has already been sent or is being sent."));
             ExitStatus::NothingFound
         }
-        Retried::NotFound => {
+        RetryOutcome::NotFound => {
             out::problem(&format!("No such mail: {id}"));
             ExitStatus::NothingFound
         }

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use super::mime::compose;
-use super::outbox::{self, Claim};
+use super::outbox::{self, LeasedMail};
 use super::smtp::{Failure, Stage};
 use super::{MailRenderer, Transport};
 use crate::background::{Jobs, Loops, StopSignal, jitter};
@@ -66,7 +66,7 @@ pub struct Mailer {
     /// Opens messages.
     pub sealer: Sealer,
     /// Writes them.
-    pub writer: Arc<MailRenderer>,
+    pub renderer: Arc<MailRenderer>,
     /// Lets them go.
     pub transport: Transport,
     /// Who they are from.
@@ -74,7 +74,7 @@ pub struct Mailer {
     /// The host of the public URL.
     pub host: String,
     /// Counts them.
-    pub tally: Counters,
+    pub counters: Counters,
 }
 
 /// The running loop.
@@ -82,10 +82,10 @@ pub struct Delivery(Loops);
 
 impl Delivery {
     /// Starts it on this runtime. Its status is kept in `jobs`.
-    pub fn start(post: Mailer, jobs: &Jobs) -> Self {
-        let post = Arc::new(post);
+    pub fn start(mailer: Mailer, jobs: &Jobs) -> Self {
+        let mailer = Arc::new(mailer);
         let mut loops = Loops::new(jobs.clone());
-        loops.run("mail_delivery", move |stop| run(Arc::clone(&post), stop));
+        loops.run("mail_delivery", move |stop| run(Arc::clone(&mailer), stop));
         Self(loops)
     }
 
@@ -95,11 +95,11 @@ impl Delivery {
     }
 }
 
-async fn run(post: Arc<Mailer>, mut stop: StopSignal) {
+async fn run(mailer: Arc<Mailer>, mut stop: StopSignal) {
     let mut sending = JoinSet::new();
     let mut is_away = false;
     loop {
-        match take(&post, &mut sending).await {
+        match take(&mailer, &mut sending).await {
             Ok(()) => is_away = false,
             Err(error) => {
                 if !is_away {
@@ -126,14 +126,14 @@ async fn run(post: Arc<Mailer>, mut stop: StopSignal) {
 }
 
 /// Takes as many mails as there are lanes free.
-async fn take(post: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
-    if matches!(post.transport, Transport::Kept) {
-        return db::with_deadline(outbox::keep(&post.pool)).await.map(|_| ());
+async fn take(mailer: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
+    if matches!(mailer.transport, Transport::Kept) {
+        return db::with_deadline(outbox::mark_kept(&mailer.pool)).await.map(|_| ());
     }
     let free = LANES.saturating_sub(sending.len());
     if free > 0 {
-        for claim in db::with_deadline(outbox::claim(&post.pool, free as i64)).await? {
-            sending.spawn(deliver(Arc::clone(post), claim));
+        for leased in db::with_deadline(outbox::lease(&mailer.pool, free as i64)).await? {
+            sending.spawn(deliver(Arc::clone(mailer), leased));
         }
     }
     Ok(())
@@ -146,8 +146,8 @@ fn note(done: Result<(), tokio::task::JoinError>) {
 }
 
 /// Sends one mail and says what became of it.
-async fn deliver(post: Arc<Mailer>, claim: Claim) {
-    let sending = send(&post, &claim);
+async fn deliver(mailer: Arc<Mailer>, leased: LeasedMail) {
+    let sending = send(&mailer, &leased);
     tokio::pin!(sending);
     let mut renewal = tokio::time::interval(RENEW_EVERY);
     renewal.tick().await;
@@ -155,18 +155,18 @@ async fn deliver(post: Arc<Mailer>, claim: Claim) {
         tokio::select! {
             sent = &mut sending => break sent,
             _ = renewal.tick() => {
-                if let Err(error) = db::with_deadline(outbox::renew(&post.pool, &claim)).await {
-                    tracing::warn!(%error, mail = %claim.id, "the lease of a mail could not be renewed");
+                if let Err(error) = db::with_deadline(outbox::renew_lease(&mailer.pool, &leased)).await {
+                    tracing::warn!(%error, mail = %leased.id, "the lease of a mail could not be renewed");
                 }
             }
         }
     };
-    let (id, kind, attempt) = (claim.id, claim.kind.as_str(), claim.attempts);
+    let (id, kind, attempt) = (leased.id, leased.kind.as_str(), leased.attempts);
     match sent {
         Ok(()) => {
-            post.tally.0.0.fetch_add(1, Ordering::Relaxed);
+            mailer.counters.0.0.fetch_add(1, Ordering::Relaxed);
             tracing::info!(mail = %id, kind, attempt, "mail is sent");
-            retry_once(|| outbox::mark_sent(&post.pool, id)).await;
+            retry_once(|| outbox::mark_sent(&mailer.pool, id)).await;
         }
         Err(Failure { is_permanent, stage, code, said }) => {
             let wait = WAITS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
@@ -179,19 +179,19 @@ async fn deliver(post: Arc<Mailer>, claim: Claim) {
                 Some(wait) => {
                     let wait = wait.mul_f64(0.8 + 0.4 * jitter());
                     tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is delayed");
-                    retry_once(|| outbox::put_off(&post.pool, &claim, wait, &said)).await;
+                    retry_once(|| outbox::reschedule(&mailer.pool, &leased, wait, &said)).await;
                 }
                 None => {
-                    post.tally.0.1.fetch_add(1, Ordering::Relaxed);
+                    mailer.counters.0.1.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail failed permanently; see `frontdesk mail list --state failed`");
-                    retry_once(|| outbox::give_up(&post.pool, &claim, &said)).await;
+                    retry_once(|| outbox::mark_failed(&mailer.pool, &leased, &said)).await;
                 }
             }
         }
     }
 }
 
-async fn send(post: &Mailer, claim: &Claim) -> Result<(), Failure> {
+async fn send(mailer: &Mailer, leased: &LeasedMail) -> Result<(), Failure> {
     let never = |said: &str| Failure {
         is_permanent: true,
         stage: Stage::Content,
@@ -199,18 +199,18 @@ async fn send(post: &Mailer, claim: &Claim) -> Result<(), Failure> {
         said: said.to_owned(),
     };
     // Only crashes bring it here: each began an attempt and left no word.
-    if usize::try_from(claim.attempts).unwrap_or(usize::MAX) > WAITS.len() + 1 {
+    if usize::try_from(leased.attempts).unwrap_or(usize::MAX) > WAITS.len() + 1 {
         return Err(never("the last attempts did not finish"));
     }
-    let sealed = claim.sealed.as_deref().ok_or_else(|| never("its content was deleted"))?;
-    let message = outbox::open(&post.sealer, claim.id, sealed).ok_or_else(|| {
+    let sealed = leased.sealed.as_deref().ok_or_else(|| never("its content was deleted"))?;
+    let message = outbox::open(&mailer.sealer, leased.id, sealed).ok_or_else(|| {
         never("it was encrypted with a key that is no longer in FRONTDESK_SECRET_KEYS")
     })?;
-    let letter = post.writer.write(&message).map_err(|error| never(&format!("{error:#}")))?;
-    let (from, host) = (&post.from, post.host.as_str());
-    let mail = compose(claim.id, claim.created_at, from, &claim.recipient, host, &letter)
+    let letter = mailer.renderer.render(&message).map_err(|error| never(&format!("{error:#}")))?;
+    let (from, host) = (&mailer.from, mailer.host.as_str());
+    let mail = compose(leased.id, leased.created_at, from, &leased.recipient, host, &letter)
         .map_err(|error| never(&error.to_string()))?;
-    post.transport.send(claim.id, &mail).await.map_err(|mut failure| {
+    mailer.transport.send(leased.id, &mail).await.map_err(|mut failure| {
         failure.said = without(&failure.said, &message.secrets());
         failure
     })

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::RenderedMail;
 
 /// A mail, ready to go.
-pub struct Composed {
+pub struct ComposedMail {
     /// The sender of the envelope.
     pub from: Address,
     /// The one recipient.
@@ -22,7 +22,7 @@ pub struct Composed {
 
 /// Why a mail cannot be made; trying again does not help.
 #[derive(Debug, thiserror::Error)]
-pub enum NotComposed {
+pub enum ComposeError {
     /// The address has not the form of one.
     #[error("the recipient is not a valid email")]
     Recipient,
@@ -39,10 +39,10 @@ pub fn compose(
     recipient: &str,
     host: &str,
     letter: &RenderedMail,
-) -> Result<Composed, NotComposed> {
-    let to = address(recipient).ok_or(NotComposed::Recipient)?;
+) -> Result<ComposedMail, ComposeError> {
+    let to = address(recipient).ok_or(ComposeError::Recipient)?;
     if letter.subject.chars().any(char::is_control) {
-        return Err(NotComposed::Other("a line break in the subject"));
+        return Err(ComposeError::Other("a line break in the subject"));
     }
     let body = MultiPart::alternative()
         .boundary(format!("frontdesk-{}", id.simple()))
@@ -61,12 +61,12 @@ pub fn compose(
             "auto-generated".to_owned(),
         ))
         .multipart(body)
-        .map_err(|_| NotComposed::Other("lettre rejects it"))?;
+        .map_err(|_| ComposeError::Other("lettre rejects it"))?;
     let envelope = mail.envelope();
     if envelope.to() != [to.clone()] {
-        return Err(NotComposed::Other("unexpected recipient"));
+        return Err(ComposeError::Other("unexpected recipient"));
     }
-    Ok(Composed { from: from.email.clone(), to, bytes: mail.formatted() })
+    Ok(ComposedMail { from: from.email.clone(), to, bytes: mail.formatted() })
 }
 
 /// A stored address with the domain as DNS has it, so that only a local part beyond ASCII needs a server that takes
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use time::macros::datetime;
 
-    fn mail(recipient: &str, subject: &str, text: &str) -> Result<String, NotComposed> {
+    fn mail(recipient: &str, subject: &str, text: &str) -> Result<String, ComposeError> {
         let letter = RenderedMail {
             subject: subject.to_owned(),
             text: text.to_owned(),

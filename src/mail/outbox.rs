@@ -46,7 +46,7 @@ pub async fn enqueue(
 }
 
 /// Takes back and forgets all mail about the account of `user` and all mail to `recipient`, sent or not.
-pub async fn forget(
+pub async fn delete_for_user(
     connection: &mut PgConnection,
     user: UserId,
     recipient: &str,
@@ -98,7 +98,7 @@ pub fn open(sealer: &Sealer, id: Uuid, sealed: &[u8]) -> Option<Message> {
 }
 
 /// A mail that this server may send just now.
-pub struct Claim {
+pub struct LeasedMail {
     /// Which.
     pub id: Uuid,
     /// What kind of message.
@@ -114,9 +114,9 @@ pub struct Claim {
 }
 
 /// Takes up to `most` mails that are due; other servers pass over them.
-pub async fn claim(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Claim>> {
+pub async fn lease(pool: &PgPool, most: i64) -> sqlx::Result<Vec<LeasedMail>> {
     sqlx::query_as!(
-        Claim,
+        LeasedMail,
         r#"
           WITH due AS MATERIALIZED (
                SELECT id
@@ -141,7 +141,7 @@ pub async fn claim(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Claim>> {
 }
 
 /// Still at it.
-pub async fn renew(pool: &PgPool, claim: &Claim) -> sqlx::Result<()> {
+pub async fn renew_lease(pool: &PgPool, lease: &LeasedMail) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         UPDATE mail_outbox
@@ -150,8 +150,8 @@ pub async fn renew(pool: &PgPool, claim: &Claim) -> sqlx::Result<()> {
            AND attempts = $2
            AND state = 'waiting'
         "#,
-        claim.id,
-        claim.attempts,
+        lease.id,
+        lease.attempts,
         interval(LEASE),
     )
     .execute(pool)
@@ -176,9 +176,9 @@ pub async fn mark_sent(pool: &PgPool, id: Uuid) -> sqlx::Result<()> {
 }
 
 /// Not now; again after `wait`.
-pub async fn put_off(
+pub async fn reschedule(
     pool: &PgPool,
-    claim: &Claim,
+    lease: &LeasedMail,
     wait: Duration,
     error: &str,
 ) -> sqlx::Result<()> {
@@ -190,8 +190,8 @@ pub async fn put_off(
            AND attempts = $2
            AND state = 'waiting'
         "#,
-        claim.id,
-        claim.attempts,
+        lease.id,
+        lease.attempts,
         interval(wait),
         shortened(error),
     )
@@ -201,7 +201,7 @@ pub async fn put_off(
 }
 
 /// Never. What it says stays, for `frontdesk mail retry`.
-pub async fn give_up(pool: &PgPool, claim: &Claim, error: &str) -> sqlx::Result<()> {
+pub async fn mark_failed(pool: &PgPool, lease: &LeasedMail, error: &str) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         UPDATE mail_outbox
@@ -210,8 +210,8 @@ pub async fn give_up(pool: &PgPool, claim: &Claim, error: &str) -> sqlx::Result<
            AND attempts = $2
            AND state = 'waiting'
         "#,
-        claim.id,
-        claim.attempts,
+        lease.id,
+        lease.attempts,
         shortened(error),
     )
     .execute(pool)
@@ -220,7 +220,7 @@ pub async fn give_up(pool: &PgPool, claim: &Claim, error: &str) -> sqlx::Result<
 }
 
 /// Keeps what waits, where no mail is sent; answers how many.
-pub async fn keep(pool: &PgPool) -> sqlx::Result<u64> {
+pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
     let kept = sqlx::query!(
         r#"
           WITH due AS MATERIALIZED (
@@ -248,7 +248,7 @@ pub async fn count_waiting(pool: &PgPool) -> sqlx::Result<i64> {
 }
 
 /// What became of a mail. Says nothing of what is in it.
-pub struct Entry {
+pub struct OutboxEntry {
     /// Which.
     pub id: Uuid,
     /// What kind of message.
@@ -270,9 +270,13 @@ pub struct Entry {
 }
 
 /// The newest first, at most `limit`; of one state when it is given.
-pub async fn list(pool: &PgPool, state: Option<&str>, limit: i64) -> sqlx::Result<Vec<Entry>> {
+pub async fn list(
+    pool: &PgPool,
+    state: Option<&str>,
+    limit: i64,
+) -> sqlx::Result<Vec<OutboxEntry>> {
     sqlx::query_as!(
-        Entry,
+        OutboxEntry,
         r#"
         SELECT id, kind, recipient, state, attempts, created_at, next_attempt_at, finished_at, last_error
           FROM mail_outbox
@@ -288,7 +292,7 @@ pub async fn list(pool: &PgPool, state: Option<&str>, limit: i64) -> sqlx::Resul
 }
 
 /// A mail that went nowhere.
-pub struct Kept {
+pub struct KeptMail {
     /// Which.
     pub id: Uuid,
     /// To whom.
@@ -300,9 +304,9 @@ pub struct Kept {
 }
 
 /// What is kept, or will be in a moment, the newest first; one when `id` is given.
-pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Kept>> {
+pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<KeptMail>> {
     sqlx::query_as!(
-        Kept,
+        KeptMail,
         r#"
         SELECT id, recipient, sealed, created_at
           FROM mail_outbox
@@ -320,7 +324,7 @@ pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Res
 
 /// What `retry` found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retried {
+pub enum RetryOutcome {
     /// It is tried anew, from the first attempt on.
     Done,
     /// There is none.
@@ -330,7 +334,7 @@ pub enum Retried {
 }
 
 /// Sends one mail that failed, was kept, or waits for a later attempt.
-pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<Retried> {
+pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
     let retried = sqlx::query!(
         r#"
         UPDATE mail_outbox
@@ -346,7 +350,7 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<Retried> {
     .execute(pool)
     .await?;
     if retried.rows_affected() > 0 {
-        return Ok(Retried::Done);
+        return Ok(RetryOutcome::Done);
     }
     let found = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM mail_outbox WHERE id = $1) AS "found!""#,
@@ -354,7 +358,7 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<Retried> {
     )
     .fetch_one(pool)
     .await?;
-    Ok(if found { Retried::NotNeeded } else { Retried::NotFound })
+    Ok(if found { RetryOutcome::NotNeeded } else { RetryOutcome::NotFound })
 }
 
 /// Sends all that failed; answers how many there are.

@@ -40,7 +40,7 @@ impl MailRenderer {
     }
 
     /// The letter of `message`.
-    pub fn write(&self, message: &Message) -> anyhow::Result<RenderedMail> {
+    pub fn render(&self, message: &Message) -> anyhow::Result<RenderedMail> {
         let [subject, text, html] = self.templates.render(message.kind(), &self.data(message))?;
         let subject = subject.trim().to_owned();
         ensure!(!subject.chars().any(char::is_control), "the subject of a mail has a line break");
@@ -169,7 +169,7 @@ mod tests {
     use crate::config::Config;
     use crate::mail::samples::samples;
 
-    fn writer(site_name: &str) -> MailRenderer {
+    fn renderer(site_name: &str) -> MailRenderer {
         let settings = BTreeMap::from([
             ("FRONTDESK_PUBLIC_URL".to_owned(), "http://127.0.0.1:8080".to_owned()),
             ("FRONTDESK_SITE_NAME".to_owned(), site_name.to_owned()),
@@ -180,10 +180,10 @@ mod tests {
 
     #[test]
     fn every_message_has_a_subject_text_and_html_and_links_to_the_public_url_alone() {
-        let writer = writer("The Grand & Sons");
+        let renderer = renderer("The Grand & Sons");
         for message in samples("Ada {{7*7}} <b>") {
             let kind = message.kind();
-            let letter = writer.write(&message).unwrap();
+            let letter = renderer.render(&message).unwrap();
             assert!(letter.subject.contains("The Grand & Sons"), "{kind}: {}", letter.subject);
             assert!(letter.text.contains("\n-- \nThe Grand & Sons\n"), "{kind}: {}", letter.text);
             assert!(letter.html.contains("The Grand &amp; Sons"), "{kind}: {}", letter.html);
@@ -209,9 +209,9 @@ mod tests {
 
     #[test]
     fn what_tells_of_a_change_leads_to_the_sessions_and_opens_nothing() {
-        let writer = writer("Frontdesk");
+        let renderer = renderer("Frontdesk");
         for message in samples("Ada") {
-            let letter = writer.write(&message).unwrap();
+            let letter = renderer.render(&message).unwrap();
             if message.secrets().is_empty() && !letter.text.contains("/login") {
                 let has_none = ["account_deleted", "address_removed"].contains(&message.kind());
                 for part in [&letter.text, &letter.html] {
@@ -232,9 +232,9 @@ mod tests {
             ("https://evil", "Hello,"),
             ("write to eve@evil", "Hello,"),
         ] {
-            let writer = writer("Frontdesk");
+            let renderer = renderer("Frontdesk");
             for message in samples(name) {
-                let text = writer.write(&message).unwrap().text;
+                let text = renderer.render(&message).unwrap().text;
                 let unproven =
                     ["verify_registration", "verify_email", "change_email", "address_removed"];
                 let is_proven = !unproven.contains(&message.kind());

@@ -16,7 +16,7 @@ use lettre::transport::smtp::{Error, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::mime::Composed;
+use super::mime::ComposedMail;
 
 /// Connecting, and each command.
 const COMMAND: Duration = Duration::from_secs(20);
@@ -120,7 +120,7 @@ impl Smtp {
     }
 
     /// Hands `mail` over. `Ok` once the server has taken it upon itself.
-    pub async fn send(&self, mail: &Composed) -> Result<(), Failure> {
+    pub async fn send(&self, mail: &ComposedMail) -> Result<(), Failure> {
         let mut connection = self.connect().await?;
         let info = connection.server_info();
         let mut options = Vec::new();

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::mime::Composed;
+use super::mime::ComposedMail;
 use super::smtp::{Failure, Smtp, Stage};
 use crate::config::{Mail, MailTransport};
 use crate::durable;
@@ -39,7 +39,7 @@ impl Transport {
     }
 
     /// Lets `mail` go; `id` is its row.
-    pub async fn send(&self, id: Uuid, mail: &Composed) -> Result<(), Failure> {
+    pub async fn send(&self, id: Uuid, mail: &ComposedMail) -> Result<(), Failure> {
         match self {
             Transport::Kept => Ok(()),
             Transport::Smtp(smtp) => smtp.send(mail).await,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::MailTransport;
-use crate::mail::outbox::{self, Kept};
+use crate::mail::outbox::{self, KeptMail};
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
@@ -97,12 +97,12 @@ pub async fn show(
 }
 
 /// What is on the envelope, and what the letter says.
-fn read(app: &App, kept: &Kept) -> Result<(Summary, String), HttpError> {
+fn read(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
     let sealed = kept.sealed.as_deref();
     let message = sealed.and_then(|sealed| outbox::open(&app.sealer, kept.id, sealed));
     let (subject, text) = match message {
         Some(message) => {
-            let letter = app.writer.write(&message).map_err(HttpError::Internal)?;
+            let letter = app.mail_renderer.render(&message).map_err(HttpError::Internal)?;
             (letter.subject, letter.text)
         }
         None => {

@@ -52,7 +52,7 @@ impl Kept {
 }
 
 /// Begins the loop, as often as `FRONTDESK_PURGE_INTERVAL` says.
-pub fn begin(loops: &mut Loops, app: Arc<App>) {
+pub fn start(loops: &mut Loops, app: Arc<App>) {
     loops.spawn_in_steps("housekeeping", app.config.purge_interval, move || {
         let app = Arc::clone(&app);
         async move { round(&app).await }

@@ -22,7 +22,7 @@ use crate::session::cache::invalidation::{self, State};
 use crate::user::rate_limit::{self, Action};
 
 /// Starts to listen, if the setting is set.
-pub fn begin(app: web::Data<App>) -> anyhow::Result<Loops> {
+pub fn start(app: web::Data<App>) -> anyhow::Result<Loops> {
     let mut loops = Loops::new(app.jobs.clone());
     let Some(bind) = app.config.metrics_bind else {
         return Ok(loops);

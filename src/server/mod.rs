@@ -68,8 +68,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let (pool, sealer) = (pool.clone(), sealer.clone());
             async move { pending_mail::run_once(&pool, &sealer).await }
         });
-        jobs::begin(&mut loops, app.clone().into_inner());
-        let metrics = metrics::begin(app)?;
+        jobs::start(&mut loops, app.clone().into_inner());
+        let metrics = metrics::start(app)?;
         announce(&config, &database, address);
         if config.public_url.is_https() && config.trusted_proxies.is_empty() {
             tracing::warn!(
@@ -153,11 +153,11 @@ fn deliver(app: &App, database: &Database) -> anyhow::Result<Delivery> {
     let mailer = mail::delivery::Mailer {
         pool: database.pool_of(2),
         sealer: app.sealer.clone(),
-        writer: app.writer.clone(),
+        renderer: app.mail_renderer.clone(),
         transport: mail::Transport::new(settings, host)?,
         from: settings.from.clone(),
         host: host.to_owned(),
-        tally: app.mail_counters.clone(),
+        counters: app.mail_counters.clone(),
     };
     Ok(Delivery::start(mailer, &app.jobs))
 }

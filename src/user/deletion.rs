@@ -219,7 +219,7 @@ async fn erase(
 ) -> sqlx::Result<()> {
     let user = leaving.id;
     session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
-    outbox::forget(connection, user, &leaving.email).await?;
+    outbox::delete_for_user(connection, user, &leaving.email).await?;
     for statement in [
         sqlx::query!(
             "DELETE FROM registrations WHERE email_canonical = $1",

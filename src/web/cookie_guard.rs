@@ -159,7 +159,7 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
 
 /// Whether the request brings a session cookie that we sealed, of a session that is there or of one that is over. Only
 /// behind the guard.
-pub fn is_ours(request: &HttpRequest) -> bool {
+pub fn has_valid_cookie(request: &HttpRequest) -> bool {
     opened(request).is_some()
 }
 

@@ -40,16 +40,16 @@ pub enum HttpError {
     NotFound,
     /// 408, and the connection is closed.
     #[error("the body did not arrive in time")]
-    TooSlow,
+    RequestTimeout,
     /// 413.
     #[error("the body is too large")]
-    TooLarge,
+    PayloadTooLarge,
     /// 415.
     #[error("not a form")]
-    NotAForm,
+    UnsupportedMediaType,
     /// 429.
     #[error("slow down")]
-    SlowDown {
+    TooManyRequests {
         /// When to come back.
         retry_after: Duration,
     },
@@ -96,10 +96,10 @@ impl ResponseError for HttpError {
             HttpError::BadRequest => StatusCode::BAD_REQUEST,
             HttpError::Forbidden => StatusCode::FORBIDDEN,
             HttpError::NotFound => StatusCode::NOT_FOUND,
-            HttpError::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            HttpError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            HttpError::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            HttpError::SlowDown { .. } => StatusCode::TOO_MANY_REQUESTS,
+            HttpError::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            HttpError::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            HttpError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            HttpError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             HttpError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             HttpError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -118,7 +118,7 @@ impl ResponseError for HttpError {
             HttpError::ReauthenticateFirst { next } => {
                 response.insert_header((header::LOCATION, with_next("/account/confirm", next)));
             }
-            HttpError::SlowDown { retry_after } => {
+            HttpError::TooManyRequests { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));
             }
             HttpError::Unavailable { retry_after, cause } => {
@@ -127,7 +127,7 @@ impl ResponseError for HttpError {
                 }
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));
             }
-            HttpError::TooSlow => {
+            HttpError::RequestTimeout => {
                 response.force_close();
             }
             HttpError::Internal(cause) => {

@@ -60,7 +60,7 @@ impl FormView {
     }
 
     /// Adds what is wrong with a field; the first word about a field stands.
-    pub fn refuse(&mut self, field: &'static str, message: impl Into<String>) {
+    pub fn add_error(&mut self, field: &'static str, message: impl Into<String>) {
         let message = message.into();
         if !self.errors.contains_key(field) {
             self.errors.insert(field, message.clone());
@@ -74,7 +74,7 @@ impl FormView {
     }
 
     /// Whether nothing is wrong.
-    pub fn is_good(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         self.summary.is_empty() && self.message.is_none()
     }
 
@@ -83,7 +83,7 @@ impl FormView {
         match form.take(field) {
             Ok(value) => value,
             Err(problem) => {
-                self.refuse(field, problem.sentence(label));
+                self.add_error(field, problem.sentence(label));
                 String::new()
             }
         }
@@ -182,26 +182,27 @@ pub(super) fn read(
     let mut payload = payload.take();
     Box::pin(async move {
         if announced.is_some_and(|length| length > MAX_BODY as u64) {
-            return Err(HttpError::TooLarge);
+            return Err(HttpError::PayloadTooLarge);
         }
         let read = async {
             let mut body = Vec::new();
             while let Some(chunk) = payload.next().await {
                 let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
                 if body.len() + chunk.len() > MAX_BODY {
-                    return Err(HttpError::TooLarge);
+                    return Err(HttpError::PayloadTooLarge);
                 }
                 body.extend_from_slice(&chunk);
             }
             Ok(body)
         };
-        let body =
-            tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| HttpError::TooSlow)??;
+        let body = tokio::time::timeout(BODY_DEADLINE, read)
+            .await
+            .map_err(|_| HttpError::RequestTimeout)??;
         match kind.as_deref() {
             Some("application/x-www-form-urlencoded") => Ok(Form::parse(&body)),
             // A button without fields, pressed by a script.
             None if body.is_empty() => Ok(Form::default()),
-            _ => Err(HttpError::NotAForm),
+            _ => Err(HttpError::UnsupportedMediaType),
         }
     })
 }

@@ -43,7 +43,7 @@ impl SessionBinding {
     pub fn seal(self, sealer: &Sealer, target: &str, form: &Form) -> Result<String, HttpError> {
         let body = form.encode_without_passwords();
         if body.len() > MAX {
-            return Err(HttpError::TooLarge);
+            return Err(HttpError::PayloadTooLarge);
         }
         let at = (self.age.as_millis() as u64).to_be_bytes();
         let sealed = sealer.seal(&self.purpose(target), &[&at[..], body.as_bytes()].concat());
@@ -144,6 +144,6 @@ mod tests {
             assert!(opens(at(mine, 100), "/a?b", &altered).is_none(), "altered");
         }
         let large = Form::parse(format!("a={}", "x".repeat(MAX)).as_bytes());
-        assert!(matches!(at(mine, 1).seal(&sealer, "/", &large), Err(HttpError::TooLarge)));
+        assert!(matches!(at(mine, 1).seal(&sealer, "/", &large), Err(HttpError::PayloadTooLarge)));
     }
 }

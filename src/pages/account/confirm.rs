@@ -54,13 +54,13 @@ pub async fn submit(
     let password = form.take(&mut sent, "password", "Your password");
     form.next = sent.take_optional("next").unwrap_or_default();
     let original = sent.take_optional(resumed_form::FIELD).unwrap_or_default();
-    if form.is_good() && password.is_empty() {
-        form.refuse("password", "Enter your password.");
+    if form.is_valid() && password.is_empty() {
+        form.add_error("password", "Enter your password.");
     }
-    let password = Password::parse(&password).map_err(|_| form.refuse("password", WRONG));
-    if let (true, Ok(password)) = (form.is_good(), password) {
+    let password = Password::parse(&password).map_err(|_| form.add_error("password", WRONG));
+    if let (true, Ok(password)) = (form.is_valid(), password) {
         match auth::reauthenticate(page.request(), &app, &user, &password).await? {
-            Reauthentication::Wrong => form.refuse("password", WRONG),
+            Reauthentication::Wrong => form.add_error("password", WRONG),
             Reauthentication::Throttled { retry_after } => {
                 return auth::ask_later(&page, &user, form, &original, retry_after);
             }
@@ -68,7 +68,7 @@ pub async fn submit(
                 if renew(&app, &page, &user, verified).await? {
                     return Ok(rotate_cookie(&app, &page, &form.next, &original));
                 }
-                form.refuse("password", WRONG);
+                form.add_error("password", WRONG);
             }
         }
     }

@@ -58,11 +58,11 @@ pub async fn submit(
     let email = form.take(&mut sent, "email", "The new email address");
     form.values.insert("email", email.clone());
     let address =
-        EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
+        EmailAddress::parse(&email).map_err(|error| form.add_error("email", error.to_string()));
     if address.as_ref().is_ok_and(|address| address.as_typed() == user.account.email) {
-        form.refuse("email", "That's already your email address. Enter a different one.");
+        form.add_error("email", "That's already your email address. Enter a different one.");
     }
-    if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
+    if let (true, true, Ok(address)) = (form.is_valid(), app.mail_is_on(), address) {
         if let Admission::Refused { retry_after } =
             count(&app, &page, &user, Action::Resend).await?
         {
@@ -112,10 +112,10 @@ pub async fn code(
         }
     };
     let code = Code::parse(&typed);
-    if form.is_good() && code.is_none() {
-        form.refuse(field, UNREADABLE);
+    if form.is_valid() && code.is_none() {
+        form.add_error(field, UNREADABLE);
     }
-    if let (true, Some(code)) = (form.is_good(), code) {
+    if let (true, Some(code)) = (form.is_valid(), code) {
         let granted = match count(&app, &page, &user, Action::Verify).await? {
             Admission::Granted(granted) => granted,
             Admission::Refused { retry_after } => {
@@ -142,8 +142,8 @@ pub async fn code(
                 });
                 return Ok(page.redirect_with("/account/email", &notice));
             }
-            email::verification::ConfirmationOutcome::WrongCode => form.refuse(field, WRONG),
-            email::verification::ConfirmationOutcome::Gone => form.refuse(field, DEAD),
+            email::verification::ConfirmationOutcome::WrongCode => form.add_error(field, WRONG),
+            email::verification::ConfirmationOutcome::Gone => form.add_error(field, DEAD),
         }
     }
     page.show_refused("account/email.html", &data(&app, &user, form).await?)

@@ -42,21 +42,21 @@ pub async fn submit(
     let mut form = FormView::default();
     let current = form.take(&mut sent, "current_password", "Your current password");
     let new = form.take(&mut sent, "new_password", "Your new password");
-    if form.is_good() && current.is_empty() {
-        form.refuse("current_password", "Enter your current password.");
+    if form.is_valid() && current.is_empty() {
+        form.add_error("current_password", "Enter your current password.");
     }
     let context = app.password_context(&user.account.email, &user.account.display_name);
     let checked = app
         .passwords
         .check(&new, &context)
-        .map_err(|problem| form.refuse("new_password", problem.to_string()));
-    if form.is_good() && current == new {
-        form.refuse("new_password", "That's already your password. Choose a different one.");
+        .map_err(|problem| form.add_error("new_password", problem.to_string()));
+    if form.is_valid() && current == new {
+        form.add_error("new_password", "That's already your password. Choose a different one.");
     }
-    let current = Password::parse(&current).map_err(|_| form.refuse("current_password", WRONG));
-    if let (true, Ok(current), Ok(new)) = (form.is_good(), current, checked) {
+    let current = Password::parse(&current).map_err(|_| form.add_error("current_password", WRONG));
+    if let (true, Ok(current), Ok(new)) = (form.is_valid(), current, checked) {
         match auth::reauthenticate(page.request(), &app, &user, &current).await? {
-            Reauthentication::Wrong => form.refuse("current_password", WRONG),
+            Reauthentication::Wrong => form.add_error("current_password", WRONG),
             Reauthentication::Throttled { retry_after } => {
                 form.throttle("Too many attempts.", retry_after);
                 let data = data(&app, &user, form);
@@ -73,7 +73,7 @@ pub async fn submit(
                         auth::rotate_cookie(page.request(), secret);
                         return Ok(page.redirect_with("/account/password", &done(ended)));
                     }
-                    PasswordSet::Overtaken => form.refuse("current_password", WRONG),
+                    PasswordSet::Overtaken => form.add_error("current_password", WRONG),
                 }
             }
         }

@@ -35,7 +35,7 @@ pub async fn submit(
     let display_name = form.take(&mut sent, "display_name", "Your name");
     form.values.insert("display_name", display_name.clone());
     match DisplayName::parse(&display_name) {
-        Err(problem) => form.refuse("display_name", problem.to_string()),
+        Err(problem) => form.add_error("display_name", problem.to_string()),
         Ok(name) => {
             let notice = Notice::good(format!("Your name is now {}.", name.as_str()));
             let requester = user.requester(page.request());

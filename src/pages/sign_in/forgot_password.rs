@@ -48,8 +48,8 @@ pub async fn submit(
     let email = form.take(&mut sent, "email", "Your email address");
     form.values.insert("email", email.clone());
     let address =
-        EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
-    if let (true, Ok(address)) = (form.is_good(), address) {
+        EmailAddress::parse(&email).map_err(|error| form.add_error("email", error.to_string()));
+    if let (true, Ok(address)) = (form.is_valid(), address) {
         let request = page.request();
         if let Admission::Refused { retry_after } =
             auth::count_about(request, &app, Action::Recover, &address).await?

@@ -64,18 +64,18 @@ pub async fn submit(
     form.next = sent.take_optional("next").unwrap_or_default();
     form.values.insert("email", email.clone());
     form.values.insert("remember_me", if remember_me { "on" } else { "" }.to_owned());
-    if form.is_good() {
+    if form.is_valid() {
         if email.trim().is_empty() {
-            form.refuse("email", "Enter your email address.");
+            form.add_error("email", "Enter your email address.");
         }
         if password.is_empty() {
-            form.refuse("password", "Enter your password.");
+            form.add_error("password", "Enter your password.");
         }
     }
-    if form.is_good() {
+    if form.is_valid() {
         let address = EmailAddress::parse(&email).ok();
         match Password::parse(&password) {
-            Err(too_long) => form.refuse("password", too_long.to_string()),
+            Err(too_long) => form.add_error("password", too_long.to_string()),
             Ok(password) => {
                 let origin = auth::origin(page.request());
                 let who = auth::who(page.request(), &app, address.as_ref()).await?;

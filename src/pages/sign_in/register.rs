@@ -59,14 +59,14 @@ pub async fn submit(
     form.values.insert("email", email.clone());
     form.values.insert("display_name", display_name.clone());
     let address =
-        EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
+        EmailAddress::parse(&email).map_err(|error| form.add_error("email", error.to_string()));
     let name = DisplayName::parse(&display_name)
-        .map_err(|error| form.refuse("display_name", error.to_string()));
+        .map_err(|error| form.add_error("display_name", error.to_string()));
     let checked = app
         .passwords
         .check(&password, &app.password_context(&email, &display_name))
-        .map_err(|problem| form.refuse("password", problem.to_string()));
-    if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_good(), address, name, checked) {
+        .map_err(|problem| form.add_error("password", problem.to_string()));
+    if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_valid(), address, name, checked) {
         let origin = auth::origin(page.request());
         let who = Who {
             account: Some(address.canonical()),
@@ -115,7 +115,7 @@ pub async fn submit(
                     SignIn::Overtaken => login::show_overtaken(&page, &app, &email),
                 };
             }
-            Inserted::EmailTaken => form.refuse(
+            Inserted::EmailTaken => form.add_error(
                 "email",
                 "An account with this email already exists. Sign in, or use a different email.",
             ),

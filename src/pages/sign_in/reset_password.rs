@@ -64,8 +64,8 @@ pub async fn submit(
     let checked = app
         .passwords
         .check(&new, &app.password_context(&user.email, &user.display_name))
-        .map_err(|problem| form.refuse("new_password", problem.to_string()));
-    if let (true, Ok(new)) = (form.is_good(), checked) {
+        .map_err(|problem| form.add_error("new_password", problem.to_string()));
+    if let (true, Ok(new)) = (form.is_valid(), checked) {
         let hash = app.hasher.hash(&new).await?;
         let (pool, sealer) = (&app.pool, app.sealer.clone());
         let origin = auth::origin(page.request());

@@ -72,10 +72,10 @@ pub async fn submit(
     let mut form = FormView::default();
     let typed = form.take(&mut sent, "code", "The code");
     let code = Code::parse(&typed);
-    if form.is_good() && code.is_none() {
-        form.refuse("code", UNREADABLE);
+    if form.is_valid() && code.is_none() {
+        form.add_error("code", UNREADABLE);
     }
-    if let (true, Some(code)) = (form.is_good(), code) {
+    if let (true, Some(code)) = (form.is_valid(), code) {
         let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
         let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
         match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
@@ -91,8 +91,8 @@ pub async fn submit(
                     &app,
                 ));
             }
-            Registered::WrongCode => form.refuse("code", WRONG),
-            Registered::DeadCode => form.refuse("code", DEAD),
+            Registered::WrongCode => form.add_error("code", WRONG),
+            Registered::DeadCode => form.add_error("code", DEAD),
             Registered::Gone => return link_gone::show(&page, GONE),
         }
     }

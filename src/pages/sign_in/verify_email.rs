@@ -87,19 +87,19 @@ pub async fn submit(
         Link::Account { own: Some(_), .. } => None,
         _ => {
             let typed = form.take(&mut sent, "password", "Your password");
-            if form.is_good() && typed.is_empty() {
-                form.refuse("password", "Enter your password.");
+            if form.is_valid() && typed.is_empty() {
+                form.add_error("password", "Enter your password.");
             }
             match Password::parse(&typed) {
                 Ok(password) => Some(password),
                 Err(too_long) => {
-                    form.refuse("password", too_long.to_string());
+                    form.add_error("password", too_long.to_string());
                     None
                 }
             }
         }
     };
-    if form.is_good() {
+    if form.is_valid() {
         let done = match &link {
             Link::Registration(waiting) => {
                 let password = password.ok_or(HttpError::BadRequest)?;
@@ -123,7 +123,7 @@ pub async fn submit(
                     let origin = auth::origin(page.request());
                     rate_limit::record_wait(&app.pool, &granted, address.as_ref(), &origin).await?;
                 }
-                form.refuse("password", WRONG);
+                form.add_error("password", WRONG);
             }
             Done::Good(response) => {
                 rate_limit::refund(&app.pool, granted).await?;
