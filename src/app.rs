@@ -23,7 +23,7 @@ pub struct App {
     /// The queue for password hashes.
     pub hasher: Hasher,
     /// What a new password must be.
-    pub passwords: PasswordPolicy,
+    pub password_policy: PasswordPolicy,
     /// The store behind the session middleware; settle here after a commit that ends sessions.
     pub sessions: PgSessionStore,
     /// Seals what is stored and read again.
@@ -33,7 +33,7 @@ pub struct App {
     /// Mail that this server sent.
     pub mail_counters: mail::Counters,
     /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
-    pub answers: Arc<Notify>,
+    pub pending_mail: Arc<Notify>,
     /// The background jobs of this process.
     pub jobs: Jobs,
     /// Settings.
@@ -46,7 +46,7 @@ impl App {
         let sealer = Sealer::new(keys.as_slice());
         Ok(Self {
             hasher: Hasher::new(hash_parameters(&config)?),
-            passwords: PasswordPolicy { min_length: config.password_min_length },
+            password_policy: PasswordPolicy { min_length: config.password_min_length },
             sessions: PgSessionStore::new(pool.clone(), config.session, config.session_cache)
                 .notifying(sealer.clone()),
             pool,
@@ -56,7 +56,7 @@ impl App {
                 &config.public_url,
             )?),
             mail_counters: mail::Counters::default(),
-            answers: Arc::default(),
+            pending_mail: Arc::default(),
             jobs: Jobs::default(),
             config,
         })

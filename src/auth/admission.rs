@@ -18,7 +18,7 @@ pub async fn who<'a>(
     Ok(Who {
         account: email.map(EmailAddress::canonical),
         ip_address: client::ip_address(request),
-        known_device: known_device::known_for(request, app, email).await?,
+        known_device: known_device::find_for(request, app, email).await?,
     })
 }
 

@@ -78,7 +78,7 @@ fn password_of(changed_at: Option<OffsetDateTime>) -> i64 {
 }
 
 /// What this browser holds, the account that signed in last first. What is not ours, or too old, is of nobody.
-fn held(request: &HttpRequest, app: &App) -> Vec<Entry> {
+fn read(request: &HttpRequest, app: &App) -> Vec<Entry> {
     let name = cookie_name(app.config.public_url.is_https());
     let cookie = request.cookie(name);
     cookie.and_then(|cookie| open(&app.sealer, cookie.value(), now())).unwrap_or_default()
@@ -86,20 +86,20 @@ fn held(request: &HttpRequest, app: &App) -> Vec<Entry> {
 
 /// Whether `user` has signed in with this browser, under the password of now.
 pub(super) fn is_known(request: &HttpRequest, app: &App, user: &User) -> bool {
-    held(request, app).iter().any(|entry| entry.is_of(user))
+    read(request, app).iter().any(|entry| entry.is_of(user))
 }
 
 /// This browser as one of the account of `email`, when it is: for [`crate::user::rate_limit::Who`]. Asks nothing of the
 /// database for a browser that has signed in to none, and of others the same for every address.
-pub(super) async fn known_for(
+pub(super) async fn find_for(
     request: &HttpRequest,
     app: &App,
     email: Option<&EmailAddress>,
 ) -> sqlx::Result<Option<KnownDevice>> {
-    let held = held(request, app);
-    let (Some(email), false) = (email, held.is_empty()) else { return Ok(None) };
+    let entries = read(request, app);
+    let (Some(email), false) = (email, entries.is_empty()) else { return Ok(None) };
     let Some(user) = users::find_by_email(&app.pool, email).await? else { return Ok(None) };
-    Ok(held.iter().find(|entry| entry.is_of(&user)).map(|entry| entry.device))
+    Ok(entries.iter().find(|entry| entry.is_of(&user)).map(|entry| entry.device))
 }
 
 /// What the browser shall keep.
@@ -107,13 +107,13 @@ struct Remembered(Cookie<'static>);
 
 /// `user` signed in with this browser, or set a new password in it: from now on it is one of theirs, under the password
 /// that was chosen at `changed_at` and no other. `set` tells it to the browser.
-pub fn remember(
+pub fn mark_known(
     request: &HttpRequest,
     app: &App,
     user: UserId,
     changed_at: Option<OffsetDateTime>,
 ) {
-    let mut entries = held(request, app);
+    let mut entries = read(request, app);
     entries.retain(|entry| entry.device.user != user);
     entries.insert(0, Entry::new(user, changed_at));
     entries.truncate(MOST);
@@ -124,7 +124,7 @@ pub fn remember(
 }
 
 /// Puts the cookie into the response.
-pub(super) fn set<B>(response: &mut ServiceResponse<B>) {
+pub(super) fn set_cookie<B>(response: &mut ServiceResponse<B>) {
     let remembered = response.request().extensions_mut().remove::<Remembered>();
     if let Some(Remembered(cookie)) = remembered
         && let Ok(value) = HeaderValue::from_str(&cookie.to_string())

@@ -64,10 +64,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let delivery = deliver(&app, &database)?;
         let mut loops = Loops::new(app.jobs.clone());
         let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
-        loops.spawn_woken("pending_mail", pending_mail::EVERY, app.answers.clone(), move || {
-            let (pool, sealer) = (pool.clone(), sealer.clone());
-            async move { pending_mail::run_once(&pool, &sealer).await }
-        });
+        loops.spawn_woken(
+            "pending_mail",
+            pending_mail::EVERY,
+            app.pending_mail.clone(),
+            move || {
+                let (pool, sealer) = (pool.clone(), sealer.clone());
+                async move { pending_mail::run_once(&pool, &sealer).await }
+            },
+        );
         jobs::start(&mut loops, app.clone().into_inner());
         let metrics = metrics::start(app)?;
         announce(&config, &database, address);

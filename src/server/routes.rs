@@ -39,7 +39,7 @@ pub fn configure(
             web::scope("")
                 // Innermost first: a request passes them from the last to the first.
                 .wrap(from_fn(cross_site::refuse))
-                .wrap(from_fn(auth::recognize))
+                .wrap(from_fn(auth::resume))
                 .wrap(identity)
                 .wrap(sessions)
                 .wrap(from_fn(cookie_guard::guard))

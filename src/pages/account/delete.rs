@@ -8,11 +8,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::app::App;
-use crate::auth::{CurrentUser, RecentlyAuthenticated};
+use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::session::list;
 use crate::user::deletion::{self, GRACE_DAYS};
 use crate::user::users;
-use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -48,7 +47,7 @@ pub async fn show(
         grace_days: GRACE_DAYS,
         due: account.deletion_due_at.map(|due| Time::new(due, now)),
         would_be: Time::new(now + time::Duration::days(GRACE_DAYS.into()), now),
-        asks_first: !RecentlyAuthenticated::is_fresh(&user.session),
+        asks_first: !RecentlyAuthenticated::is_recent(&user.session),
     };
     page.show("account/delete.html", &data)
 }
@@ -63,9 +62,7 @@ pub async fn submit(
     let requester = user.requester(page.request());
     let due_at = deletion::request(&app.pool, &app.sealer, &requester).await??;
     app.sessions.invalidate_user(requester.user).await;
-    cookie_guard::override_cookie(page.request(), |override_cookie| {
-        override_cookie.change = CookieChange::Clear
-    });
+    auth::clear_cookie(page.request());
     let notice = Notice::good(format!(
         "You're signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
         relative_time::exact(due_at)

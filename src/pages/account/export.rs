@@ -23,7 +23,7 @@ struct Data {
 pub async fn show(page: Page, user: CurrentUser) -> Result<HttpResponse, HttpError> {
     page.show(
         "account/export.html",
-        &Data { asks_first: !RecentlyAuthenticated::is_fresh(&user.session) },
+        &Data { asks_first: !RecentlyAuthenticated::is_recent(&user.session) },
     )
 }
 

@@ -47,7 +47,7 @@ pub async fn submit(
     }
     let context = app.password_context(&user.account.email, &user.account.display_name);
     let checked = app
-        .passwords
+        .password_policy
         .check(&new, &context)
         .map_err(|problem| form.add_error("new_password", problem.to_string()));
     if form.is_valid() && current == new {
@@ -56,20 +56,20 @@ pub async fn submit(
     let current = Password::parse(&current).map_err(|_| form.add_error("current_password", WRONG));
     if let (true, Ok(current), Ok(new)) = (form.is_valid(), current, checked) {
         match auth::reauthenticate(page.request(), &app, &user, &current).await? {
-            Reauthentication::Wrong => form.add_error("current_password", WRONG),
+            Reauthentication::WrongPassword => form.add_error("current_password", WRONG),
             Reauthentication::Throttled { retry_after } => {
                 form.throttle("Too many attempts.", retry_after);
                 let data = data(&app, &user, form);
                 return page.show_throttled("account/password.html", &data, retry_after);
             }
-            Reauthentication::Given(verified) => {
+            Reauthentication::Accepted { verified_hash: verified } => {
                 let hash = app.hasher.hash(&new).await?;
                 let (sealer, requester) = (app.sealer.clone(), user.requester(page.request()));
                 let set = password::change::change(&app.pool, sealer, &requester, verified, hash);
                 match set.await?? {
                     PasswordSet::Done { ended, secret, at } => {
                         app.sessions.invalidate_user(user.account.id).await;
-                        known_device::remember(page.request(), &app, user.account.id, Some(at));
+                        known_device::mark_known(page.request(), &app, user.account.id, Some(at));
                         auth::rotate_cookie(page.request(), secret);
                         return Ok(page.redirect_with("/account/password", &done(ended)));
                     }

@@ -60,7 +60,7 @@ pub async fn submit(
         }
         if app.mail_is_on() {
             recovery::request(&app.pool, &address, &auth::origin(request)).await?;
-            app.answers.notify_one();
+            app.pending_mail.notify_one();
         }
         return Ok(page.redirect("/forgot-password?sent"));
     }

@@ -108,7 +108,7 @@ pub async fn submit(
                         let is_leaving = user.deletion_due_at.is_some();
                         let next = if is_leaving { "/account/delete" } else { &form.next };
                         let proven = FirstFactor { user, method: "pwd" };
-                        match auth::first_factor(page.request(), &app, proven, remember_me).await? {
+                        match auth::sign_in(page.request(), &app, proven, remember_me).await? {
                             SignIn::SignedIn => {
                                 rate_limit::refund(&app.pool, granted).await?;
                                 return Ok(app::redirect_to_next(&page, &app, next, "/account"));

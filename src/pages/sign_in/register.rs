@@ -63,7 +63,7 @@ pub async fn submit(
     let name = DisplayName::parse(&display_name)
         .map_err(|error| form.add_error("display_name", error.to_string()));
     let checked = app
-        .passwords
+        .password_policy
         .check(&password, &app.password_context(&email, &display_name))
         .map_err(|problem| form.add_error("password", problem.to_string()));
     if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_valid(), address, name, checked) {
@@ -99,18 +99,14 @@ pub async fn submit(
         if app.config.registration == Registration::Verified {
             let ticket = Secret::generate();
             registration::begin(&app.pool, &ticket, &address, &name, &hash).await?;
-            app.answers.notify_one();
-            return Ok(registration_cookie::hand_out(
-                page.redirect("/verify-email"),
-                &app,
-                &ticket,
-            ));
+            app.pending_mail.notify_one();
+            return Ok(registration_cookie::set(page.redirect("/verify-email"), &app, &ticket));
         }
         let mail = app.mail_is_on().then(|| app.sealer.clone());
         match registration::open(&app.pool, mail, address, name, hash, origin).await? {
             Inserted::Done(user) => {
                 let proven = FirstFactor { user, method: "pwd" };
-                return match auth::first_factor(page.request(), &app, proven, false).await? {
+                return match auth::sign_in(page.request(), &app, proven, false).await? {
                     SignIn::SignedIn => Ok(page.redirect("/account")),
                     SignIn::Overtaken => login::show_overtaken(&page, &app, &email),
                 };

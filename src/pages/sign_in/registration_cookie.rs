@@ -22,7 +22,7 @@ pub fn cookie_name(https: bool) -> &'static str {
 }
 
 /// The ticket that this browser holds.
-pub(super) fn held(request: &HttpRequest, app: &App) -> Option<Secret> {
+pub(super) fn read(request: &HttpRequest, app: &App) -> Option<Secret> {
     let cookie = request.cookie(cookie_name(app.config.public_url.is_https()))?;
     let sealed = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
     let ticket = app.sealer.open(PURPOSE, &sealed)?;
@@ -30,7 +30,7 @@ pub(super) fn held(request: &HttpRequest, app: &App) -> Option<Secret> {
 }
 
 /// `response`, after which the browser holds `ticket` for as long as a registration waits.
-pub(super) fn hand_out(response: HttpResponse, app: &App, ticket: &Secret) -> HttpResponse {
+pub(super) fn set(response: HttpResponse, app: &App, ticket: &Secret) -> HttpResponse {
     let sealed = app.sealer.seal(PURPOSE, ticket.reveal().as_bytes());
     let mut cookie = cookie(app, URL_SAFE_NO_PAD.encode(sealed));
     cookie.set_max_age(Duration::seconds(registration::LIFETIME as i64));
@@ -38,7 +38,7 @@ pub(super) fn hand_out(response: HttpResponse, app: &App, ticket: &Secret) -> Ht
 }
 
 /// `response`, after which the browser holds none: the account is there.
-pub(super) fn take_back(response: HttpResponse, app: &App) -> HttpResponse {
+pub(super) fn clear(response: HttpResponse, app: &App) -> HttpResponse {
     let mut cookie = cookie(app, String::new());
     cookie.make_removal();
     with(response, &cookie)

@@ -12,7 +12,6 @@ use crate::crypto::secret::Secret;
 use crate::user::email::token::Purpose;
 use crate::user::rate_limit::{self, Action};
 use crate::user::{User, email, password, users};
-use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
@@ -62,7 +61,7 @@ pub async fn submit(
     let mut form = FormView::default();
     let new = form.take(&mut sent, "new_password", "Your new password");
     let checked = app
-        .passwords
+        .password_policy
         .check(&new, &app.password_context(&user.email, &user.display_name))
         .map_err(|problem| form.add_error("new_password", problem.to_string()));
     if let (true, Ok(new)) = (form.is_valid(), checked) {
@@ -73,11 +72,9 @@ pub async fn submit(
         let Some((user, at)) = reset else { return link_gone::show(&page, GONE) };
         rate_limit::refund(&app.pool, granted).await?;
         app.sessions.invalidate_user(user).await;
-        known_device::remember(page.request(), &app, user, Some(at));
+        known_device::mark_known(page.request(), &app, user, Some(at));
         if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
-            cookie_guard::override_cookie(page.request(), |override_cookie| {
-                override_cookie.change = CookieChange::Clear
-            });
+            auth::clear_cookie(page.request());
         }
         let notice = Notice::good(
             "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.",

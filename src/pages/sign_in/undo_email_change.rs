@@ -13,7 +13,6 @@ use crate::crypto::secret::Secret;
 use crate::user::email;
 use crate::user::email::undo_change::{UndoLink, Undone};
 use crate::user::rate_limit::{self, Action};
-use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -74,9 +73,7 @@ pub async fn submit(
             rate_limit::refund(&app.pool, granted).await?;
             app.sessions.invalidate_user(user).await;
             if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
-                cookie_guard::override_cookie(page.request(), |override_cookie| {
-                    override_cookie.change = CookieChange::Clear
-                });
+                auth::clear_cookie(page.request());
             }
             let notice = Notice::good(format!(
                 "Your email is {email} again and all devices are signed out. Now choose a new password."

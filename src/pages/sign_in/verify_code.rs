@@ -37,7 +37,7 @@ pub async fn show(
     if visitor.0.is_some() {
         return Ok(page.redirect("/account"));
     }
-    let Some(ticket) = registration_cookie::held(page.request(), &app) else {
+    let Some(ticket) = registration_cookie::read(page.request(), &app) else {
         return link_gone::show(&page, GONE);
     };
     let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
@@ -53,7 +53,7 @@ pub async fn submit(
     page: Page,
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let Some(ticket) = registration_cookie::held(page.request(), &app) else {
+    let Some(ticket) = registration_cookie::read(page.request(), &app) else {
         return link_gone::show(&page, GONE);
     };
     let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
@@ -64,7 +64,7 @@ pub async fn submit(
     if sent.take_optional("again").is_some() {
         auth::admit(request, &app, Action::Resend, Some(&counted)).await?;
         registration::ask_again(&app.pool, &ticket).await?;
-        app.answers.notify_one();
+        app.pending_mail.notify_one();
         let notice =
             Notice::good("We've sent a new email. Earlier codes and links no longer work.");
         return Ok(page.redirect_with("/verify-email", &notice));
@@ -86,10 +86,7 @@ pub async fn submit(
                 }
                 let notice =
                     Notice::good("Your email address is confirmed. Sign in with your password.");
-                return Ok(registration_cookie::take_back(
-                    page.redirect_with("/login", &notice),
-                    &app,
-                ));
+                return Ok(registration_cookie::clear(page.redirect_with("/login", &notice), &app));
             }
             Registered::WrongCode => form.add_error("code", WRONG),
             Registered::DeadCode => form.add_error("code", DEAD),

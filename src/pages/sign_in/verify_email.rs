@@ -186,14 +186,14 @@ async fn register(
 pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpResponse, HttpError> {
     let email = user.email.clone();
     let proven = FirstFactor { user, method: "pwd" };
-    let response = match auth::first_factor(page.request(), app, proven, false).await? {
+    let response = match auth::sign_in(page.request(), app, proven, false).await? {
         SignIn::SignedIn => {
             let notice = Notice::good("Your email address is confirmed. This is your account.");
             page.redirect_with("/account", &notice)
         }
         SignIn::Overtaken => login::show_overtaken(page, app, &email)?,
     };
-    Ok(registration_cookie::take_back(response, app))
+    Ok(registration_cookie::clear(response, app))
 }
 
 /// What shows that it is the owner who uses a link.
@@ -241,7 +241,7 @@ async fn confirm(
             // The password is the one that was compared; the email is what this link just made it.
             let user = if changed { User { email: email.clone(), ..proved } } else { proved };
             let proven = FirstFactor { user, method: "pwd" };
-            if auth::first_factor(request, app, proven, false).await? == SignIn::Overtaken {
+            if auth::sign_in(request, app, proven, false).await? == SignIn::Overtaken {
                 return login::show_overtaken(page, app, &email).map(Done::Good);
             }
         }
