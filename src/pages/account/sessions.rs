@@ -1,5 +1,5 @@
-//! `GET /account/sessions` and what can be done there: every place where you are signed in, and the way
-//! to end each. Ids on the page are public; the secrets are nowhere.
+//! `GET /account/sessions`, `POST /account/sessions/{id}/revoke`, `POST /account/sessions/revoke-others`: the devices where
+//! the user is signed in, and buttons that sign them out. The ids on the page are public; they are not credentials.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -18,16 +18,16 @@ use crate::web::relative_time::Time;
 
 #[derive(Serialize)]
 struct Data {
-    sessions: Vec<Place>,
+    sessions: Vec<Device>,
     others: usize,
 }
 
 #[derive(Serialize)]
-struct Place {
+struct Device {
     id: String,
     title: String,
     kind: &'static str,
-    address: Option<String>,
+    ip_address: Option<String>,
     signed_in: Time,
     last_seen: Time,
     is_current: bool,
@@ -35,21 +35,23 @@ struct Place {
 }
 
 /// `GET /account/sessions`.
+#[tracing::instrument(name = "sessions_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
 ) -> Result<HttpResponse, HttpError> {
     let entries = list::for_user(&app.pool, user.account.id).await?;
-    let mut sessions: Vec<Place> =
-        entries.into_iter().map(|entry| place(entry, user.session.id)).collect();
-    // This device first; the rest as they come, last seen first.
-    sessions.sort_by_key(|place| !place.is_current);
-    let others = sessions.iter().filter(|place| !place.is_current).count();
+    let mut sessions: Vec<Device> =
+        entries.into_iter().map(|entry| device(entry, user.session.id)).collect();
+    // This device first, then the others in their order: last seen first.
+    sessions.sort_by_key(|device| !device.is_current);
+    let others = sessions.iter().filter(|device| !device.is_current).count();
     page.show("account/sessions.html", &Data { sessions, others })
 }
 
 /// `POST /account/sessions/{id}/revoke`.
+#[tracing::instrument(name = "revoke_session", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn revoke(
     app: web::Data<App>,
     page: Page,
@@ -74,6 +76,7 @@ pub async fn revoke(
 }
 
 /// `POST /account/sessions/revoke-others`.
+#[tracing::instrument(name = "revoke_other_sessions", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn revoke_others(
     app: web::Data<App>,
     page: Page,
@@ -99,16 +102,16 @@ pub async fn revoke_others(
     Ok(page.redirect_with("/account/sessions", &Notice::good(notice)))
 }
 
-fn place(entry: list::Entry, current: SessionId) -> Place {
-    let device = user_agent::describe(entry.user_agent.as_deref());
+fn device(entry: list::Entry, current: SessionId) -> Device {
+    let browser = user_agent::describe(entry.user_agent.as_deref());
     let is_current = entry.id == current;
-    // This request is the last that was seen of this device; its row may be a minute behind.
+    // The last request of this device is this one; its row may be up to a minute behind.
     let last_seen = if is_current { entry.now } else { entry.last_seen_at };
-    Place {
+    Device {
         id: entry.id.to_string(),
-        title: device.title,
-        kind: device.kind.as_str(),
-        address: entry.ip_address,
+        title: browser.title,
+        kind: browser.kind.as_str(),
+        ip_address: entry.ip_address,
         signed_in: Time::new(entry.created_at, entry.now),
         last_seen: Time::new(last_seen, entry.now),
         is_current,
