@@ -1,4 +1,4 @@
-//! What a handler may reach. Made once, shared by every worker.
+//! The parts of the running program that handlers use. Created once, shared by all workers.
 
 use std::sync::Arc;
 
@@ -18,30 +18,30 @@ use crate::web::page::Page;
 
 /// The parts of the running program.
 pub struct App {
-    /// Connections.
+    /// Connections to the database.
     pub pool: PgPool,
     /// The queue for password hashes.
     pub hasher: Hasher,
-    /// What a new password must be.
+    /// The rules for new passwords.
     pub password_policy: PasswordPolicy,
-    /// The store behind the session middleware; settle here after a commit that ends sessions.
+    /// The store behind the session middleware. After a commit that ends sessions, call its `invalidate_user`.
     pub sessions: PgSessionStore,
-    /// Seals what is stored and read again.
+    /// Encrypts and authenticates data that leaves the server and comes back, and mail in the outbox.
     pub sealer: Sealer,
-    /// Writes mail.
+    /// Renders mail.
     pub mail_renderer: Arc<mail::MailRenderer>,
-    /// Mail that this server sent.
+    /// Counts the mail that this server sent.
     pub mail_counters: mail::Counters,
-    /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
+    /// Wakes the background job that sends registration and password-reset mail, so that it is sent immediately.
     pub pending_mail: Arc<Notify>,
     /// The background jobs of this process.
     pub jobs: Jobs,
-    /// Settings.
+    /// The settings.
     pub config: Config,
 }
 
 impl App {
-    /// Puts the parts together.
+    /// Builds the parts from the settings.
     pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
         Ok(Self {
@@ -62,18 +62,18 @@ impl App {
         })
     }
 
-    /// Whether strangers may register.
+    /// Whether anyone may register.
     pub fn registration_is_open(&self) -> bool {
         self.config.registration != Registration::Closed
     }
 
-    /// Whether what we write to people can reach them: it is sent, or shown on this very machine.
+    /// Whether mail reaches its recipient: it is sent, or shown in the mailbox for development.
     pub fn mail_is_on(&self) -> bool {
         !matches!(self.config.mail.transport, MailTransport::Kept)
             || self.config.public_url.is_loopback()
     }
 
-    /// What a password must not be made of.
+    /// The words that a new password must not be made of.
     pub fn password_context<'a>(
         &'a self,
         email: &'a str,
@@ -93,7 +93,7 @@ pub fn hash_parameters(config: &Config) -> anyhow::Result<HashParameters> {
     .map_err(anyhow::Error::msg)
 }
 
-/// Where a handler's page goes after what it did: `next` when it is ours, else `otherwise`.
+/// Redirects to `next` if it is a page of this site, otherwise to `otherwise`.
 pub fn redirect_to_next(
     page: &Page,
     app: &App,

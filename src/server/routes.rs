@@ -31,7 +31,7 @@ pub fn configure(
         // In development alone: elsewhere it does not exist.
         .service(
             web::scope("/dev/mailbox")
-                .guard(fn_guard(dev_mailbox::is_there))
+                .guard(fn_guard(dev_mailbox::is_available))
                 .service(read_only("").route(get().to(dev_mailbox::list)))
                 .service(read_only("/{id}").route(get().to(dev_mailbox::show))),
         )
