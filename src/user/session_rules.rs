@@ -61,7 +61,7 @@ pub enum SignInInProgress {
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// What happens.
-    pub occasion: AccountEvent,
+    pub event: AccountEvent,
     /// The same in words.
     pub words: &'static str,
     /// The session in which it happens, if it does in one.
@@ -71,7 +71,7 @@ pub struct Rule {
     /// The other sessions that are remembered.
     pub remembered: SessionEffect,
     /// Sign-ins under way.
-    pub pending: SignInInProgress,
+    pub sign_ins: SignInInProgress,
     /// Mailed links.
     pub links: Links,
     /// What the trail gives as the cause.
@@ -136,14 +136,14 @@ pub const RULES: [Rule; 11] = {
     use SessionEffect::{Ends, Renewed, Stays};
     use SignInInProgress::{Begins, Refused};
     const fn rule(
-        occasion: On,
+        event: On,
         words: &'static str,
         [current, others, remembered]: [SessionEffect; 3],
-        pending: SignInInProgress,
+        sign_ins: SignInInProgress,
         links: Links,
         cause: Cause,
     ) -> Rule {
-        Rule { occasion, words, current, others, remembered, pending, links, cause }
+        Rule { event, words, current, others, remembered, sign_ins, links, cause }
     }
     #[rustfmt::skip]
     let rules = [
@@ -174,7 +174,7 @@ pub struct Ended {
 impl AccountEvent {
     /// Its row.
     pub fn rule(self) -> &'static Rule {
-        RULES.iter().find(|rule| rule.occasion == self).expect("every occasion has a row")
+        RULES.iter().find(|rule| rule.event == self).expect("every event has a row")
     }
 
     /// Whether the person gave the password in it. What was mailed is no proof of who is at the browser.
@@ -183,17 +183,17 @@ impl AccountEvent {
     }
 }
 
-/// Does what the row of `occasion` says, in the transaction in which it happens and after the account was changed: the
+/// Does what the row of `event` says, in the transaction in which it happens and after the account was changed: the
 /// lock on its row is what makes sign-ins under way wait. `current` is the session in which it happens. After the
 /// commit the caller settles.
 pub async fn apply(
     connection: &mut PgConnection,
-    occasion: AccountEvent,
+    event: AccountEvent,
     user: UserId,
     current: Option<SessionId>,
     origin: &Origin,
 ) -> sqlx::Result<Ended> {
-    let rule = occasion.rule();
+    let rule = event.rule();
     let which = Selection {
         current: rule.current == SessionEffect::Ends,
         others: rule.others == SessionEffect::Ends,
@@ -205,7 +205,7 @@ pub async fn apply(
             revoke::selected(connection, user, current, which, rule.cause, origin).await?;
     }
     if let (SessionEffect::Renewed, Some(session)) = (rule.current, current) {
-        ended.secret = revoke::rotate(connection, session, occasion.is_proof()).await?;
+        ended.secret = revoke::rotate(connection, session, event.is_proof()).await?;
     }
     let of = |elsewhere| {
         let ends = PURPOSES.into_iter().filter(|purpose| rule.links.ends(purpose, elsewhere));
@@ -246,12 +246,12 @@ pub fn markdown() -> String {
          |---|---|---|---|---|---|\n",
     );
     for rule in &RULES {
-        let pending = match rule.pending {
+        let sign_ins = match rule.sign_ins {
             SignInInProgress::Begins => "begin",
             SignInInProgress::Refused => "are refused",
         };
         text += &format!(
-            "| {} | {} | {} | {} | {pending} | {} |\n",
+            "| {} | {} | {} | {} | {sign_ins} | {} |\n",
             rule.words,
             fate(rule.current),
             fate(rule.others),

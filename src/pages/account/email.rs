@@ -12,7 +12,7 @@ use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::user::email::address::EmailAddress;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
-use crate::user::email::verification::Sent;
+use crate::user::email::verification::SendOutcome;
 use crate::user::rate_limit::{self, Action, Admission};
 use crate::user::{email, users};
 use crate::web::error::HttpError;
@@ -70,7 +70,7 @@ pub async fn submit(
         }
         let to = address.as_typed().to_owned();
         let requester = user.requester(page.request());
-        email::change::begin(&app.pool, app.sealer.clone(), &requester, address).await??;
+        email::change::request(&app.pool, app.sealer.clone(), &requester, address).await??;
         let notice = Notice::good(format!("We've sent an email to {to}."));
         return Ok(page.redirect_with("/account/email", &notice));
     }
@@ -88,11 +88,14 @@ pub async fn verify(
         return throttled(&app, &page, &user, FormView::default(), retry_after).await;
     }
     let requester = user.requester(page.request());
-    let notice =
-        match email::verification::send(&app.pool, app.sealer.clone(), &requester).await?? {
-            Sent::Sent => Notice::good(format!("We've sent an email to {}.", user.account.email)),
-            Sent::AlreadyVerified => Notice::good("Your email address is already confirmed."),
-        };
+    let notice = match email::verification::send(&app.pool, app.sealer.clone(), &requester)
+        .await??
+    {
+        SendOutcome::Sent => {
+            Notice::good(format!("We've sent an email to {}.", user.account.email))
+        }
+        SendOutcome::AlreadyVerified => Notice::good("Your email address is already confirmed."),
+    };
     Ok(page.redirect_with("/account/email", &notice))
 }
 

@@ -15,7 +15,7 @@ use crate::user::email::address::EmailAddress;
 use crate::user::password::hasher::HasherError;
 use crate::user::rate_limit::{self, Action, Admission, Who};
 use crate::user::sign_up::registration;
-use crate::user::users::Inserted;
+use crate::user::users::InsertOutcome;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
@@ -98,7 +98,7 @@ pub async fn submit(
         };
         if app.config.registration == Registration::Verified {
             let ticket = Secret::generate();
-            registration::begin(&app.pool, &ticket, &address, &name, &hash).await?;
+            registration::insert_pending(&app.pool, &ticket, &address, &name, &hash).await?;
             app.answers.notify_one();
             return Ok(registration_cookie::hand_out(
                 page.redirect("/verify-email"),
@@ -107,15 +107,17 @@ pub async fn submit(
             ));
         }
         let mail = app.mail_is_on().then(|| app.sealer.clone());
-        match registration::open(&app.pool, mail, address, name, hash, origin).await? {
-            Inserted::Done(user) => {
+        match registration::register_unverified(&app.pool, mail, address, name, hash, origin)
+            .await?
+        {
+            InsertOutcome::Done(user) => {
                 let proven = FirstFactor { user, method: "pwd" };
                 return match auth::first_factor(page.request(), &app, proven, false).await? {
                     SignIn::SignedIn => Ok(page.redirect("/account")),
                     SignIn::Overtaken => login::show_overtaken(&page, &app, &email),
                 };
             }
-            Inserted::EmailTaken => form.refuse(
+            InsertOutcome::EmailTaken => form.refuse(
                 "email",
                 "An account with this email already exists. Sign in, or use a different email.",
             ),

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::auth::{self, Visitor};
 use crate::crypto::secret::Secret;
 use crate::user::email;
-use crate::user::email::undo_change::{UndoLink, Undone};
+use crate::user::email::undo_change::{UndoLink, UndoOutcome};
 use crate::user::rate_limit::{self, Action};
 use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
@@ -64,13 +64,13 @@ pub async fn submit(
     let UndoLink::Open { email } = link else { return again(&app, &page, &token).await };
     let (sealer, origin) = (app.sealer.clone(), auth::origin(page.request()));
     match email::undo_change::undo(&app.pool, sealer, &token, origin).await? {
-        Undone::Gone => again(&app, &page, &token).await,
-        Undone::Taken => {
+        UndoOutcome::Gone => again(&app, &page, &token).await,
+        UndoOutcome::Taken => {
             let data = Data { email, is_taken: true };
             page.show_with(StatusCode::CONFLICT, "sign_in/undo_email_change.html", &data)
                 .map(without_referrer)
         }
-        Undone::Done(user) => {
+        UndoOutcome::Done(user) => {
             rate_limit::refund(&app.pool, granted).await?;
             app.sessions.invalidate_user(user).await;
             if visitor.0.is_some_and(|visitor| visitor.account.id == user) {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::{self, RECENT_FOR, Visitor};
 use crate::user::email::code::Code;
 use crate::user::rate_limit::{self, Action};
-use crate::user::sign_up::registration::{self, Registered};
+use crate::user::sign_up::registration::{self, RegistrationOutcome};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
@@ -63,7 +63,7 @@ pub async fn submit(
     let (request, counted) = (page.request(), waiting.name());
     if sent.take_optional("again").is_some() {
         auth::admit(request, &app, Action::Resend, Some(&counted)).await?;
-        registration::ask_again(&app.pool, &ticket).await?;
+        registration::request_new_mail(&app.pool, &ticket).await?;
         app.answers.notify_one();
         let notice =
             Notice::good("We've sent a new email. Earlier codes and links no longer work.");
@@ -79,7 +79,7 @@ pub async fn submit(
         let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
         let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
         match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
-            Registered::Done { user, password_age } => {
+            RegistrationOutcome::Done { user, password_age } => {
                 rate_limit::refund(&app.pool, granted).await?;
                 if password_age < RECENT_FOR {
                     return welcome(&app, &page, *user).await;
@@ -91,9 +91,9 @@ pub async fn submit(
                     &app,
                 ));
             }
-            Registered::WrongCode => form.refuse("code", WRONG),
-            Registered::DeadCode => form.refuse("code", DEAD),
-            Registered::Gone => return link_gone::show(&page, GONE),
+            RegistrationOutcome::WrongCode => form.refuse("code", WRONG),
+            RegistrationOutcome::DeadCode => form.refuse("code", DEAD),
+            RegistrationOutcome::Gone => return link_gone::show(&page, GONE),
         }
     }
     page.show_refused("sign_in/verify_code.html", &Data { form, email: waiting.email })

@@ -11,12 +11,12 @@ use crate::app::App;
 use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor};
 use crate::crypto::secret::Secret;
 use crate::user::email::address::EmailAddress;
-use crate::user::email::token::{Pending, Purpose};
+use crate::user::email::token::{PendingLink, Purpose};
 use crate::user::email::verification::{Authorization, ConfirmationOutcome};
 use crate::user::password::hasher::Verdict;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{self, Action, Granted};
-use crate::user::sign_up::registration::{self, PendingRegistration, Registered};
+use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
 use crate::user::{Authentication, User, authenticate, email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -47,7 +47,7 @@ enum Link {
     Registration(PendingRegistration),
     /// `own`: the visitor, if this is a session of the account.
     Account {
-        pending: Pending,
+        pending: PendingLink,
         address: Option<EmailAddress>,
         own: Option<CurrentUser>,
     },
@@ -176,8 +176,10 @@ async fn register(
     }
     let origin = auth::origin(page.request());
     match registration::finish_by_link(&app.pool, token, origin).await? {
-        Registered::Done { user, .. } => welcome(app, page, *user).await.map(Done::Good),
-        Registered::WrongCode | Registered::DeadCode | Registered::Gone => Ok(Done::Gone),
+        RegistrationOutcome::Done { user, .. } => welcome(app, page, *user).await.map(Done::Good),
+        RegistrationOutcome::WrongCode
+        | RegistrationOutcome::DeadCode
+        | RegistrationOutcome::Gone => Ok(Done::Gone),
     }
 }
 
@@ -209,7 +211,7 @@ async fn confirm(
     app: &App,
     page: &Page,
     token: &Secret,
-    pending: &Pending,
+    pending: &PendingLink,
     proof: Reauthentication<'_>,
 ) -> Result<Done, HttpError> {
     let request = page.request();
@@ -266,8 +268,9 @@ async fn find(
         return Ok(Some((token, Link::Registration(waiting))));
     }
     let pending = email::token::find(&app.pool, &token).await?;
-    let confirms =
-        |pending: &Pending| matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
+    let confirms = |pending: &PendingLink| {
+        matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail)
+    };
     let Some(pending) = pending.filter(confirms) else { return Ok(None) };
     let owner = users::find(&app.pool, pending.user).await?;
     let address = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());

@@ -22,7 +22,7 @@ use crate::user::session_rules::{self, AccountEvent, Ended};
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
 /// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
 /// nobody has the link.
-pub async fn begin(
+pub async fn request(
     pool: &PgPool,
     sealer: Sealer,
     requester: &Requester,

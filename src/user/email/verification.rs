@@ -19,7 +19,7 @@ use crate::user::session_rules::Ended;
 
 /// What came of [`send`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Sent {
+pub enum SendOutcome {
     /// A link and a code are on their way to the address of the account.
     Sent,
     /// It is shown already.
@@ -31,13 +31,13 @@ pub async fn send(
     pool: &PgPool,
     sealer: Sealer,
     requester: &Requester,
-) -> sqlx::Result<Result<Sent, SessionEnded>> {
+) -> sqlx::Result<Result<SendOutcome, SessionEnded>> {
     let user = requester.user;
     let send = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let owner = email::token::lock_owner(connection, user).await?;
             let Some(owner) = owner.filter(|owner| owner.email_verified_at.is_none()) else {
-                return Ok(Sent::AlreadyVerified);
+                return Ok(SendOutcome::AlreadyVerified);
             };
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
             let purpose = Purpose::VerifyEmail;
@@ -48,7 +48,7 @@ pub async fn send(
                 code: issued.code,
             };
             outbox::enqueue(connection, &sealer, Some(user), &owner.email, &message).await?;
-            Ok(Sent::Sent)
+            Ok(SendOutcome::Sent)
         })
     });
     send.await
