@@ -78,7 +78,7 @@ fn apply_in_engine(event: AccountEvent, database: &Database) -> Option<Secret> {
     let current: SessionId = id_of(database, "ip_address IS NULL").parse().unwrap();
     let pool = database.pool.clone();
     database.runtime.block_on(async move {
-        let ended = db::transaction::<_, sqlx::Error, _>(&pool, move |connection| {
+        let applied = db::transaction::<_, sqlx::Error, _>(&pool, move |connection| {
             Box::pin(async move {
                 sqlx::query(
                     "UPDATE users SET email = 'new@example.com', email_canonical = 'new@example.com'",
@@ -91,7 +91,7 @@ fn apply_in_engine(event: AccountEvent, database: &Database) -> Option<Secret> {
         .await
         .unwrap();
         await_invalidation(&pool, None).await;
-        ended.secret
+        applied.secret
     })
 }
 
@@ -141,8 +141,8 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         on_both(&copy, "a copy of the old cookie", rule.current == SessionEffect::Stays);
         on_both(&current, "the current session", rule.current != SessionEffect::Ends);
         on_both(&other, "another session", rule.others != SessionEffect::Ends);
-        on_both(&remembered, "a remembered session", rule.remembered != SessionEffect::Ends);
-        for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.remembered]) {
+        on_both(&remembered, "a remembered session", rule.others != SessionEffect::Ends);
+        for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.others]) {
             has_row(id, fate);
         }
         let left = database

@@ -95,13 +95,13 @@ async fn undo_in(
         return Ok(UndoOutcome::Taken);
     }
     password::change::invalidate(connection, user, origin).await?;
-    let ended =
+    let applied =
         session_rules::apply(connection, AccountEvent::EmailChangeUndone, user, None, origin)
             .await?;
     end_links_since(connection, user, old.created_at).await?;
     let about = (old.email.as_str(), old.email_canonical.as_str());
     email::token::insert(connection, user, Purpose::ResetPassword, about, reset, None).await?;
-    let details = json!({ "ended_sessions": ended.sessions });
+    let details = json!({ "ended_sessions": applied.ended_sessions });
     email::change::record(connection, "email_change_undone", user, details, origin).await?;
     let deletion_canceled =
         deletion::cancel_since(connection, user, old.created_at, origin).await?;

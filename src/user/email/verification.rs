@@ -15,7 +15,7 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Requester, SessionEnded};
 use crate::user::email;
-use crate::user::session_rules::Ended;
+use crate::user::session_rules::AppliedRule;
 
 /// What came of [`send`].
 #[derive(Debug, PartialEq, Eq)]
@@ -185,9 +185,10 @@ async fn use_up(
     }
     let new = email::token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
     let Some(new) = new else { return Ok(ConfirmationOutcome::Gone) };
-    let ended = email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
-    Ok(match ended {
-        Some(Ended { secret, .. }) => {
+    let applied =
+        email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
+    Ok(match applied {
+        Some(AppliedRule { secret, .. }) => {
             ConfirmationOutcome::Done { user, email: new.email, secret, changed: true }
         }
         None => ConfirmationOutcome::Gone,
