@@ -89,9 +89,9 @@ pub(super) fn is_known(request: &HttpRequest, app: &App, user: &User) -> bool {
     held(request, app).iter().any(|entry| entry.is_of(user))
 }
 
-/// This browser as one of the account of `email`, when it is: for [`crate::user::rate_limit::Who`]. Asks nothing of the
-/// database for a browser that has signed in to none, and of others the same for every address.
-pub(super) async fn known_for(
+/// This browser as a known device of the account of `email`, for [`crate::user::rate_limit::Attempt::known_device`]. If the
+/// browser has signed in to no account, the database is not queried; otherwise it is queried for every email alike.
+pub async fn known_for(
     request: &HttpRequest,
     app: &App,
     email: Option<&EmailAddress>,

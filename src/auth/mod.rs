@@ -1,7 +1,6 @@
 //! Who is asking: extractors for handlers, and how a session begins and ends. To protect a page, take
 //! [`CurrentUser`].
 
-mod admission;
 mod confirmed;
 mod current_user;
 mod first_factor;
@@ -10,9 +9,6 @@ mod origin;
 mod proof;
 mod sign_out;
 
-pub use admission::{
-    admit, admit_about, admit_in_session, count, count_about, count_in_session, who,
-};
 pub use confirmed::{RECENT_FOR, RecentlyAuthenticated, ask, ask_later};
 pub use current_user::{CurrentUser, Visitor, recognize};
 pub use first_factor::{FirstFactor, SignIn, first_factor};

@@ -12,7 +12,7 @@ use crate::audit::{self, Event};
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
 use crate::user::password::policy::Password;
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::web::error::HttpError;
 
 /// What came of it.
@@ -37,21 +37,25 @@ pub async fn reauthenticate(
     password: &Password,
 ) -> Result<Reauthentication, HttpError> {
     let address = EmailAddress::parse(&user.account.email).ok();
-    let account = address.as_ref().map(EmailAddress::canonical);
-    let admission = super::count_in_session(request, app, user, Action::Confirm, account).await?;
-    let granted = match admission {
-        Admission::Granted(granted) => granted,
-        Admission::Refused { retry_after } => {
+    let requester = user.requester(request);
+    let attempt = Attempt::of(Action::Confirm)
+        .email(address.as_ref())
+        .ip(requester.origin.ip_address)
+        .requester(&requester);
+    let permit = match attempt.check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
             return Ok(Reauthentication::Throttled { retry_after });
         }
+        Err(refusal) => return Err(refusal.into()),
     };
-    match password::verify::confirm(&app.pool, &app.hasher, user.account.id, password).await? {
+    let (pool, id) = (&app.pool, user.account.id);
+    match password::verify::confirm(pool, &app.hasher, &permit, id, password).await? {
         Some(stored) => {
-            rate_limit::refund(&app.pool, granted).await?;
+            permit.refund().await?;
             Ok(Reauthentication::Given(stored))
         }
         None => {
-            let requester = user.requester(request);
             let by = requester.clone();
             let record =
                 requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {

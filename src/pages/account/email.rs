@@ -13,7 +13,7 @@ use crate::user::email::address::EmailAddress;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
 use crate::user::email::verification::SendOutcome;
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
 use crate::user::{email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -63,14 +63,17 @@ pub async fn submit(
         form.refuse("email", "That's already your email address. Enter a different one.");
     }
     if let (true, true, Ok(address)) = (form.is_good(), app.mail_is_on(), address) {
-        if let Admission::Refused { retry_after } =
-            count(&app, &page, &user, Action::Resend).await?
-        {
-            return throttled(&app, &page, &user, form, retry_after).await;
-        }
+        let permit = match check(&app, &page, &user, Action::Resend).await {
+            Ok(permit) => permit,
+            Err(Refusal::TooMany { retry_after }) => {
+                return throttled(&app, &page, &user, form, retry_after).await;
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
         let to = address.as_typed().to_owned();
         let requester = user.requester(page.request());
-        email::change::request(&app.pool, app.sealer.clone(), &requester, address).await??;
+        let request = email::change::request(&app.pool, app.sealer.clone(), &requester, address);
+        permit.give_back_on_error(request).await??;
         let notice = Notice::good(format!("We've sent an email to {to}."));
         return Ok(page.redirect_with("/account/email", &notice));
     }
@@ -84,13 +87,16 @@ pub async fn verify(
     user: CurrentUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    if let Admission::Refused { retry_after } = count(&app, &page, &user, Action::Resend).await? {
-        return throttled(&app, &page, &user, FormView::default(), retry_after).await;
-    }
+    let permit = match check(&app, &page, &user, Action::Resend).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            return throttled(&app, &page, &user, FormView::default(), retry_after).await;
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     let requester = user.requester(page.request());
-    let notice = match email::verification::send(&app.pool, app.sealer.clone(), &requester)
-        .await??
-    {
+    let send = email::verification::send(&app.pool, app.sealer.clone(), &requester);
+    let notice = match permit.give_back_on_error(send).await?? {
         SendOutcome::Sent => {
             Notice::good(format!("We've sent an email to {}.", user.account.email))
         }
@@ -119,19 +125,19 @@ pub async fn code(
         form.refuse(field, UNREADABLE);
     }
     if let (true, Some(code)) = (form.is_good(), code) {
-        let granted = match count(&app, &page, &user, Action::Verify).await? {
-            Admission::Granted(granted) => granted,
-            Admission::Refused { retry_after } => {
+        let permit = match check(&app, &page, &user, Action::Verify).await {
+            Ok(permit) => permit,
+            Err(Refusal::TooMany { retry_after }) => {
                 return throttled(&app, &page, &user, form, retry_after).await;
             }
+            Err(refusal) => return Err(refusal.into()),
         };
         let (pool, sealer) = (&app.pool, app.sealer.clone());
         let requester = user.requester(page.request());
-        match email::verification::confirm_by_code(pool, sealer, &requester, purpose, code)
-            .await??
-        {
+        let confirm = email::verification::confirm_by_code(pool, sealer, &requester, purpose, code);
+        match permit.give_back_on_error(confirm).await?? {
             email::verification::ConfirmationOutcome::Done { email, secret, changed, .. } => {
-                rate_limit::refund(&app.pool, granted).await?;
+                permit.refund().await?;
                 app.sessions.invalidate_user(requester.user).await;
                 if changed {
                     auth::rotate_cookie(page.request(), secret);
@@ -152,15 +158,16 @@ pub async fn code(
     page.show_refused("account/email.html", &data(&app, &user, form).await?)
 }
 
-async fn count(
+async fn check(
     app: &App,
     page: &Page,
     user: &CurrentUser,
     action: Action,
-) -> Result<Admission, HttpError> {
-    let own = EmailAddress::parse(&user.account.email).ok();
-    let account = own.as_ref().map(EmailAddress::canonical);
-    auth::count_in_session(page.request(), app, user, action, account).await
+) -> Result<Permit, Refusal> {
+    let email = EmailAddress::parse(&user.account.email).ok();
+    let requester = user.requester(page.request());
+    let attempt = Attempt::of(action).email(email.as_ref()).ip(requester.origin.ip_address);
+    attempt.requester(&requester).check(&app.pool).await
 }
 
 /// The page again, to be sent later.

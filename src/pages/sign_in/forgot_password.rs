@@ -5,9 +5,9 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::auth;
+use crate::auth::{self, known_device};
 use crate::user::email::address::EmailAddress;
-use crate::user::rate_limit::{Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::sign_up::recovery;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
@@ -50,16 +50,20 @@ pub async fn submit(
     let address =
         EmailAddress::parse(&email).map_err(|error| form.refuse("email", error.to_string()));
     if let (true, Ok(address)) = (form.is_good(), address) {
-        let request = page.request();
-        if let Admission::Refused { retry_after } =
-            auth::count_about(request, &app, Action::Recover, &address).await?
-        {
-            form.throttle("Too many requests.", retry_after);
-            let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
-            return page.show_throttled("sign_in/forgot_password.html", &data, retry_after);
-        }
+        let (email, origin) = (Some(&address), auth::origin(page.request()));
+        let device = known_device::known_for(page.request(), &app, email).await?;
+        let attempt = Attempt::of(Action::Recover).email(email).ip(origin.ip_address);
+        let permit = match attempt.known_device(device).check(&app.pool).await {
+            Ok(permit) => permit,
+            Err(Refusal::TooMany { retry_after }) => {
+                form.throttle("Too many requests.", retry_after);
+                let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
+                return page.show_throttled("sign_in/forgot_password.html", &data, retry_after);
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
         if app.mail_is_on() {
-            recovery::request(&app.pool, &address, &auth::origin(request)).await?;
+            permit.give_back_on_error(recovery::request(&app.pool, &address, &origin)).await?;
             app.answers.notify_one();
         }
         return Ok(page.redirect("/forgot-password?sent"));

@@ -6,12 +6,10 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, FirstFactor, SignIn, Visitor};
+use crate::auth::{self, FirstFactor, SignIn, Visitor, known_device};
 use crate::user::email::address::EmailAddress;
-use crate::user::password::hasher::HasherError;
 use crate::user::password::policy::Password;
-use crate::user::password::verify::AuthenticateError;
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::{Authentication, authenticate};
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
@@ -78,10 +76,12 @@ pub async fn submit(
             Err(too_long) => form.refuse("password", too_long.to_string()),
             Ok(password) => {
                 let origin = auth::origin(page.request());
-                let who = auth::who(page.request(), &app, address.as_ref()).await?;
-                let granted = match rate_limit::admit(&app.pool, Action::SignIn, who).await? {
-                    Admission::Granted(granted) => granted,
-                    Admission::Refused { retry_after } => {
+                let email = address.as_ref();
+                let device = known_device::known_for(page.request(), &app, email).await?;
+                let attempt = Attempt::of(Action::SignIn).email(email).ip(origin.ip_address);
+                let permit = match attempt.known_device(device).check(&app.pool).await {
+                    Ok(permit) => permit,
+                    Err(Refusal::TooMany { retry_after }) => {
                         form.message = Some(format!(
                             "Too many attempts. Wait {}, then try again. You can also use a device you've signed in on before, or reset your password.",
                             relative_time::wait(retry_after)
@@ -89,36 +89,26 @@ pub async fn submit(
                         let data = Data { form, registration_open: app.registration_is_open() };
                         return page.show_throttled("sign_in/login.html", &data, retry_after);
                     }
+                    Err(refusal) => return Err(refusal.into()),
                 };
-                let tried =
-                    authenticate(&app.pool, &app.hasher, address.as_ref(), &password, &origin)
-                        .await;
-                let authentication = match tried {
-                    Ok(authentication) => authentication,
-                    Err(error) => {
-                        if let AuthenticateError::Hasher(HasherError::Busy { .. }) = error {
-                            rate_limit::withdraw(&app.pool, granted).await?;
-                        }
-                        return Err(error.into());
-                    }
-                };
-                match authentication {
+                let (pool, hasher) = (&app.pool, &app.hasher);
+                match authenticate(pool, hasher, &permit, email, &password, &origin).await? {
                     Authentication::Accepted(user) => {
                         // An account that is going to be deleted continues to the page where that is canceled.
                         let is_leaving = user.deletion_due_at.is_some();
                         let next = if is_leaving { "/account/delete" } else { &form.next };
                         let proven = FirstFactor { user, method: "pwd" };
-                        match auth::first_factor(page.request(), &app, proven, remember_me).await? {
+                        let sign_in = auth::first_factor(page.request(), &app, proven, remember_me);
+                        match permit.give_back_on_error(sign_in).await? {
                             SignIn::SignedIn => {
-                                rate_limit::refund(&app.pool, granted).await?;
+                                permit.refund().await?;
                                 return Ok(app::redirect_to_next(&page, &app, next, "/account"));
                             }
                             SignIn::Overtaken => form.message = Some(OVERTAKEN.to_owned()),
                         }
                     }
                     Authentication::Rejected => {
-                        rate_limit::record_wait(&app.pool, &granted, address.as_ref(), &origin)
-                            .await?;
+                        permit.record_wait(email, &origin).await?;
                         form.message = Some(REFUSED.to_owned());
                     }
                 }

@@ -12,8 +12,7 @@ use crate::config::Registration;
 use crate::crypto::secret::Secret;
 use crate::user::display_name::DisplayName;
 use crate::user::email::address::EmailAddress;
-use crate::user::password::hasher::HasherError;
-use crate::user::rate_limit::{self, Action, Admission, Who};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::sign_up::registration;
 use crate::user::users::InsertOutcome;
 use crate::web::error::HttpError;
@@ -68,14 +67,10 @@ pub async fn submit(
         .map_err(|problem| form.refuse("password", problem.to_string()));
     if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_good(), address, name, checked) {
         let origin = auth::origin(page.request());
-        let who = Who {
-            account: Some(address.canonical()),
-            ip_address: origin.ip_address,
-            ..Who::default()
-        };
-        let granted = match rate_limit::admit(&app.pool, Action::Register, who).await? {
-            Admission::Granted(granted) => granted,
-            Admission::Refused { retry_after } => {
+        let attempt = Attempt::of(Action::Register).email(Some(&address)).ip(origin.ip_address);
+        let permit = match attempt.check(&app.pool).await {
+            Ok(permit) => permit,
+            Err(Refusal::TooMany { retry_after }) => {
                 form.message = Some(format!(
                     "Too many new accounts from your network. Wait {}, then try again.",
                     relative_time::wait(retry_after)
@@ -86,19 +81,13 @@ pub async fn submit(
                     retry_after,
                 );
             }
+            Err(refusal) => return Err(refusal.into()),
         };
-        let hash = match app.hasher.hash(&password).await {
-            Ok(hash) => hash,
-            Err(error) => {
-                if let HasherError::Busy { .. } = error {
-                    rate_limit::withdraw(&app.pool, granted).await?;
-                }
-                return Err(error.into());
-            }
-        };
+        let hash = permit.give_back_on_error(app.hasher.hash(&password)).await?;
         if app.config.registration == Registration::Verified {
             let ticket = Secret::generate();
-            registration::insert_pending(&app.pool, &ticket, &address, &name, &hash).await?;
+            let insert = registration::insert_pending(&app.pool, &ticket, &address, &name, &hash);
+            permit.give_back_on_error(insert).await?;
             app.answers.notify_one();
             return Ok(registration_cookie::hand_out(
                 page.redirect("/verify-email"),
@@ -107,9 +96,9 @@ pub async fn submit(
             ));
         }
         let mail = app.mail_is_on().then(|| app.sealer.clone());
-        match registration::register_unverified(&app.pool, mail, address, name, hash, origin)
-            .await?
-        {
+        let register =
+            registration::register_unverified(&app.pool, mail, address, name, hash, origin);
+        match permit.give_back_on_error(register).await? {
             InsertOutcome::Done(user) => {
                 let proven = FirstFactor { user, method: "pwd" };
                 return match auth::first_factor(page.request(), &app, proven, false).await? {

@@ -12,7 +12,7 @@ use crate::auth::{self, Visitor};
 use crate::crypto::secret::Secret;
 use crate::user::email;
 use crate::user::email::undo_change::{UndoLink, UndoOutcome};
-use crate::user::rate_limit::{self, Action};
+use crate::user::rate_limit::{Action, Attempt};
 use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -57,13 +57,14 @@ pub async fn submit(
     path: web::Path<String>,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
+    let origin = auth::origin(page.request());
+    let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
     let Some((token, link)) = find(&app, &path).await? else {
         return link_gone::show(&page, GONE);
     };
     let UndoLink::Open { email } = link else { return again(&app, &page, &token).await };
-    let (sealer, origin) = (app.sealer.clone(), auth::origin(page.request()));
-    match email::undo_change::undo(&app.pool, sealer, &token, origin).await? {
+    let undo = email::undo_change::undo(&app.pool, app.sealer.clone(), &token, origin);
+    match permit.give_back_on_error(undo).await? {
         UndoOutcome::Gone => again(&app, &page, &token).await,
         UndoOutcome::Taken => {
             let data = Data { email, is_taken: true };
@@ -71,7 +72,7 @@ pub async fn submit(
                 .map(without_referrer)
         }
         UndoOutcome::Done(user) => {
-            rate_limit::refund(&app.pool, granted).await?;
+            permit.refund().await?;
             app.sessions.invalidate_user(user).await;
             if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
                 cookie_guard::override_cookie(page.request(), |override_cookie| {

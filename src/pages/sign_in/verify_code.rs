@@ -11,7 +11,7 @@ use super::{link_gone, registration_cookie};
 use crate::app::App;
 use crate::auth::{self, RECENT_FOR, Visitor};
 use crate::user::email::code::Code;
-use crate::user::rate_limit::{self, Action};
+use crate::user::rate_limit::{Action, Attempt};
 use crate::user::sign_up::registration::{self, RegistrationOutcome};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -60,10 +60,12 @@ pub async fn submit(
         return link_gone::show(&page, GONE);
     };
     // By the registration, never by its address: that may be another person's.
-    let (request, counted) = (page.request(), waiting.name());
+    let (origin, counted) = (auth::origin(page.request()), waiting.name());
+    let attempt = |action| Attempt::of(action).account(Some(&counted)).ip(origin.ip_address);
     if sent.take_optional("again").is_some() {
-        auth::admit(request, &app, Action::Resend, Some(&counted)).await?;
-        registration::request_new_mail(&app.pool, &ticket).await?;
+        let permit = attempt(Action::Resend).check(&app.pool).await?;
+        let request = registration::request_new_mail(&app.pool, &ticket);
+        permit.give_back_on_error(request).await?;
         app.answers.notify_one();
         let notice =
             Notice::good("We've sent a new email. Earlier codes and links no longer work.");
@@ -76,11 +78,12 @@ pub async fn submit(
         form.refuse("code", UNREADABLE);
     }
     if let (true, Some(code)) = (form.is_good(), code) {
-        let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
-        let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
-        match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
+        let permit = attempt(Action::Verify).check(&app.pool).await?;
+        let (pool, sealer) = (&app.pool, app.sealer.clone());
+        let finish = registration::finish_by_code(pool, sealer, &ticket, code, origin.clone());
+        match permit.give_back_on_error(finish).await? {
             RegistrationOutcome::Done { user, password_age } => {
-                rate_limit::refund(&app.pool, granted).await?;
+                permit.refund().await?;
                 if password_age < RECENT_FOR {
                     return welcome(&app, &page, *user).await;
                 }

@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::link_gone::{self, Instead};
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor};
+use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::address::EmailAddress;
 use crate::user::email::token::{PendingLink, Purpose};
 use crate::user::email::verification::{Authorization, ConfirmationOutcome};
 use crate::user::password::hasher::Verdict;
 use crate::user::password::policy::Password;
-use crate::user::rate_limit::{self, Action, Granted};
+use crate::user::rate_limit::{Action, Attempt, Permit};
 use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
 use crate::user::{Authentication, User, authenticate, email, users};
 use crate::web::error::HttpError;
@@ -78,7 +78,7 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let found = find(&app, &visitor, &path).await?;
-    let granted = admit(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
+    let permit = check(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
     let Some((token, link)) = found else {
         return link_gone::show(&page, GONE);
     };
@@ -103,7 +103,7 @@ pub async fn submit(
         let done = match &link {
             Link::Registration(waiting) => {
                 let password = password.ok_or(HttpError::BadRequest)?;
-                register(&app, &page, &token, waiting, &password).await?
+                register(&app, &page, &permit, &token, waiting, &password).await?
             }
             Link::Account { pending, address, own } => {
                 let proof = match own {
@@ -113,7 +113,7 @@ pub async fn submit(
                         Reauthentication::Password(address.as_ref(), password)
                     }
                 };
-                confirm(&app, &page, &token, pending, proof).await?
+                confirm(&app, &page, &permit, &token, pending, proof).await?
             }
         };
         match done {
@@ -121,12 +121,12 @@ pub async fn submit(
             Done::Wrong => {
                 if let Link::Account { address, .. } = &link {
                     let origin = auth::origin(page.request());
-                    rate_limit::record_wait(&app.pool, &granted, address.as_ref(), &origin).await?;
+                    permit.record_wait(address.as_ref(), &origin).await?;
                 }
                 form.refuse("password", WRONG);
             }
             Done::Good(response) => {
-                rate_limit::refund(&app.pool, granted).await?;
+                permit.refund().await?;
                 return Ok(without_referrer(response));
             }
         }
@@ -137,23 +137,27 @@ pub async fn submit(
 /// Counts a try, by what is guessed: the password of an account is guessed at here as at the sign-in page, that of a
 /// registration by its address, and without a password only links are. In a session, the attempt is counted only
 /// if the session still exists.
-async fn admit(
+async fn check(
     app: &App,
     page: &Page,
     visitor: &Visitor,
     link: Option<&Link>,
-) -> Result<Granted, HttpError> {
+) -> Result<Permit, HttpError> {
     let request = page.request();
-    match (link, &visitor.0) {
+    let ip = auth::origin(request).ip_address;
+    let requester = visitor.0.as_ref().map(|user| user.requester(request));
+    let attempt = match (link, &requester) {
         (Some(Link::Account { address: Some(address), own: None, .. }), _) => {
-            auth::admit_about(request, app, Action::SignIn, address).await
+            let device = known_device::known_for(request, app, Some(address)).await?;
+            Attempt::of(Action::SignIn).email(Some(address)).known_device(device)
         }
         (Some(Link::Registration(waiting)), _) => {
-            auth::admit(request, app, Action::Verify, Some(&waiting.email_canonical)).await
+            Attempt::of(Action::Verify).account(Some(&waiting.email_canonical))
         }
-        (_, Some(user)) => auth::admit_in_session(request, app, user, Action::Verify, None).await,
-        (_, None) => auth::admit(request, app, Action::Verify, None).await,
-    }
+        (_, Some(requester)) => Attempt::of(Action::Verify).requester(requester),
+        (_, None) => Attempt::of(Action::Verify),
+    };
+    Ok(attempt.ip(ip).check(&app.pool).await?)
 }
 
 enum Done {
@@ -166,16 +170,19 @@ enum Done {
 async fn register(
     app: &App,
     page: &Page,
+    permit: &Permit,
     token: &Secret,
     waiting: &PendingRegistration,
     password: &Password,
 ) -> Result<Done, HttpError> {
-    let verdict = app.hasher.verify(password, Some(&waiting.password_hash)).await?;
+    let verify = app.hasher.verify(password, Some(&waiting.password_hash));
+    let verdict = permit.give_back_on_error(verify).await?;
     if matches!(verdict, Verdict::NoMatch) {
         return Ok(Done::Wrong);
     }
     let origin = auth::origin(page.request());
-    match registration::finish_by_link(&app.pool, token, origin).await? {
+    let finish = registration::finish_by_link(&app.pool, token, origin);
+    match permit.give_back_on_error(finish).await? {
         RegistrationOutcome::Done { user, .. } => welcome(app, page, *user).await.map(Done::Good),
         RegistrationOutcome::WrongCode
         | RegistrationOutcome::DeadCode
@@ -210,6 +217,7 @@ enum Reauthentication<'a> {
 async fn confirm(
     app: &App,
     page: &Page,
+    permit: &Permit,
     token: &Secret,
     pending: &PendingLink,
     proof: Reauthentication<'_>,
@@ -220,8 +228,8 @@ async fn confirm(
         Reauthentication::Session(user) => Authorization::Session(user.requester(request)),
         Reauthentication::Password(address, password) => {
             let origin = auth::origin(request);
-            let found = authenticate(&app.pool, &app.hasher, address, password, &origin).await?;
-            match found {
+            let (pool, hasher) = (&app.pool, &app.hasher);
+            match authenticate(pool, hasher, permit, address, password, &origin).await? {
                 Authentication::Accepted(user) if user.id == pending.user => {
                     let id = user.id;
                     proved = Some(user);
@@ -232,8 +240,8 @@ async fn confirm(
         }
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let confirmed =
-        email::verification::confirm_by_link(pool, sealer, authorization, token).await??;
+    let confirm = email::verification::confirm_by_link(pool, sealer, authorization, token);
+    let confirmed = permit.give_back_on_error(confirm).await??;
     let ConfirmationOutcome::Done { user, email, secret, changed } = confirmed else {
         return Ok(Done::Gone);
     };

@@ -101,7 +101,7 @@ pub async fn reset(
             let occasion = AccountEvent::PasswordReset;
             let new = New { user, verified: None, hash, occasion, by_link: true };
             let set = apply(connection, &sealer, new, None, &origin).await?;
-            rate_limit::forget(connection, user, &owner.email_canonical).await?;
+            rate_limit::delete_counters(connection, user, &owner.email_canonical).await?;
             Ok(set.map(|(_, at)| (user, at)))
         })
     })
