@@ -13,6 +13,7 @@ use crate::session::{PgSessionStore, SessionEnded};
 use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
 use crate::user::password::verify::AuthenticateError;
+use crate::user::rate_limit::Refusal;
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 
@@ -109,6 +110,16 @@ impl From<AuthenticateError> for HttpError {
         match error {
             AuthenticateError::Hasher(error) => error.into(),
             AuthenticateError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refusal> for HttpError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooMany { retry_after } => HttpError::TooManyRequests { retry_after },
+            Refusal::SessionEnded => SessionEnded.into(),
+            Refusal::Database(error) => error.into(),
         }
     }
 }

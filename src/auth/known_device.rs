@@ -96,9 +96,9 @@ pub(super) fn is_known(request: &HttpRequest, app: &App, user: &User) -> bool {
     read(request, app).iter().any(|entry| entry.is_valid_for(user))
 }
 
-/// This browser as a known device of the account of `email`, if it is one: for the rate limit. Without a cookie there is
-/// no query; with one, the query is the same for every email.
-pub(super) async fn find_for(
+/// This browser as a known device of the account of `email`, for [`crate::user::rate_limit::Attempt::known_device`].
+/// Without a cookie there is no query; with one, the query is the same for every email.
+pub async fn find_for(
     request: &HttpRequest,
     app: &App,
     email: Option<&EmailAddress>,

@@ -34,7 +34,6 @@
 //! That is written in `session_cookie.rs` only, for [`resume`], [`sign_in`], [`sign_out`], [`rotate_cookie`] and
 //! [`clear_cookie`].
 
-mod admission;
 mod current_user;
 mod first_factor;
 pub mod known_device;
@@ -54,13 +53,10 @@ use crate::session::{SessionEnded, SessionInfo};
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
 use crate::user::password::policy::Password;
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
-pub use admission::{
-    admit, admit_about, admit_in_session, count, count_about, count_in_session, who,
-};
 pub use current_user::{CurrentUser, Visitor};
 pub use first_factor::{FirstFactor, SignIn};
 pub use origin::origin;
@@ -147,19 +143,24 @@ pub async fn reauthenticate(
     password: &Password,
 ) -> Result<Reauthentication, HttpError> {
     let email = EmailAddress::parse(&user.account.email).ok();
-    let account = email.as_ref().map(EmailAddress::canonical);
-    let admission = count_in_session(request, app, user, Action::Confirm, account).await?;
-    let granted = match admission {
-        Admission::Granted(granted) => granted,
-        Admission::Refused { retry_after } => {
+    let requester = user.requester(request);
+    let attempt = Attempt::of(Action::Confirm)
+        .email(email.as_ref())
+        .ip(requester.origin.ip_address)
+        .requester(&requester);
+    let permit = match attempt.check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
             return Ok(Reauthentication::Throttled { retry_after });
         }
+        Err(refusal) => return Err(refusal.into()),
     };
-    let verified = password::verify::confirm(&app.pool, &app.hasher, user.account.id, password);
-    let Some(verified_hash) = verified.await? else {
-        reauthentication::record_refusal(request, app, user).await?;
+    let (pool, hasher, id) = (&app.pool, &app.hasher, user.account.id);
+    let verified = password::verify::confirm(pool, hasher, &permit, id, password).await?;
+    let Some(verified_hash) = verified else {
+        reauthentication::record_refusal(app, requester).await?;
         return Ok(Reauthentication::WrongPassword);
     };
-    rate_limit::refund(&app.pool, granted).await?;
+    permit.refund().await?;
     Ok(Reauthentication::Accepted { verified_hash })
 }

@@ -127,13 +127,8 @@ impl FromRequest for RecentlyAuthenticated {
     }
 }
 
-/// Records a wrong password of `user` in the audit log, unless the session has ended.
-pub(super) async fn record_refusal(
-    request: &HttpRequest,
-    app: &App,
-    user: &CurrentUser,
-) -> Result<(), HttpError> {
-    let requester = user.requester(request);
+/// Records a wrong password in the audit log, unless the session has ended.
+pub(super) async fn record_refusal(app: &App, requester: Requester) -> Result<(), HttpError> {
     let by = requester.clone();
     let record = requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
         Box::pin(async move {

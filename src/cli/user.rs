@@ -19,7 +19,7 @@ use crate::user::email::address::EmailAddress;
 use crate::user::password::change::set_by_operator;
 use crate::user::password::hasher::{Hasher, PasswordHash};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
-use crate::user::users::{self, Inserted};
+use crate::user::users::{self, InsertOutcome};
 use crate::user::{User, deletion, rate_limit};
 use crate::web::relative_time;
 
@@ -38,8 +38,8 @@ pub(super) async fn run(
             let made =
                 users::insert(pool, address, display_name, role, hash, Origin::operator()).await?;
             match made {
-                Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
-                Inserted::EmailTaken => {
+                InsertOutcome::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
+                InsertOutcome::EmailTaken => {
                     anyhow::bail!("an account with the email {email} already exists")
                 }
             }

@@ -116,10 +116,8 @@ pub async fn one(
 pub struct Selection {
     /// The one that asks.
     pub current: bool,
-    /// The rest of those that go with the browser.
+    /// The other ones.
     pub others: bool,
-    /// The rest of those that are remembered.
-    pub remembered: bool,
 }
 
 /// Ends the sessions of `user` that `which` selects, seen from `current`, and returns how many. The caller holds the lock on
@@ -137,16 +135,12 @@ pub async fn selected(
         r#"
         DELETE FROM sessions
          WHERE user_id = $1
-           AND CASE WHEN id = $2 THEN $3::boolean
-                    WHEN remembered THEN $4
-                    ELSE $5
-               END
+           AND CASE WHEN id = $2 THEN $3::boolean ELSE $4::boolean END
         RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
         "#,
         user as UserId,
         current as Option<SessionId>,
         which.current,
-        which.remembered,
         which.others,
     )
     .fetch_all(&mut *connection)

@@ -52,7 +52,7 @@ pub async fn request(
                 }
             };
             let (occasion, current) = (AccountEvent::DeletionRequested, Some(session));
-            let ended = session_rules::apply(connection, occasion, user, current, &origin).await?;
+            let applied = session_rules::apply(connection, occasion, user, current, &origin).await?;
             let Some(scheduled) = scheduled else { return Ok(due_at) };
             let message = Message::DeletionScheduled {
                 display_name: scheduled.display_name,
@@ -67,7 +67,7 @@ pub async fn request(
                     user: Some(user),
                     session: current,
                     origin: &origin,
-                    details: json!({ "days": GRACE_DAYS, "ended_sessions": ended.sessions }),
+                    details: json!({ "days": GRACE_DAYS, "ended_sessions": applied.ended_sessions }),
                 },
             )
             .await?;

@@ -138,7 +138,7 @@ pub async fn insert_many(
 }
 
 /// For each address whether somebody has it.
-pub async fn are_there(pool: &PgPool, emails: &[&EmailAddress]) -> sqlx::Result<Vec<bool>> {
+pub async fn emails_exist(pool: &PgPool, emails: &[&EmailAddress]) -> sqlx::Result<Vec<bool>> {
     let canonical: Vec<&str> = emails.iter().map(|email| email.canonical()).collect();
     let known: Vec<String> = sqlx::query_scalar!(
         "SELECT email_canonical FROM users WHERE email_canonical = ANY($1::text[])",

@@ -60,7 +60,7 @@ impl std::fmt::Debug for User {
 
 /// What came of [`insert`].
 #[derive(Debug)]
-pub enum Inserted {
+pub enum InsertOutcome {
     /// The account, as it was inserted.
     Done(User),
     /// Another account has this address.
@@ -75,7 +75,7 @@ pub async fn insert(
     role: Role,
     hash: PasswordHash,
     origin: Origin,
-) -> sqlx::Result<Inserted> {
+) -> sqlx::Result<InsertOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             let new = New {
@@ -108,7 +108,7 @@ pub(super) async fn insert_in(
     connection: &mut PgConnection,
     new: New<'_>,
     origin: &Origin,
-) -> sqlx::Result<Inserted> {
+) -> sqlx::Result<InsertOutcome> {
     let id = UserId::generate();
     let inserted = sqlx::query_as!(
         User,
@@ -131,10 +131,10 @@ pub(super) async fn insert_in(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(user) = inserted else { return Ok(Inserted::EmailTaken) };
+    let Some(user) = inserted else { return Ok(InsertOutcome::EmailTaken) };
     let details = json!({ "role": new.role.as_str() });
     changed_event(connection, "registered", id, origin, details).await?;
-    Ok(Inserted::Done(user))
+    Ok(InsertOutcome::Done(user))
 }
 
 /// The account of an address.

@@ -20,7 +20,7 @@ use crate::audit::Origin;
 use crate::cli::arguments::{FileFormat, Import};
 use crate::cli::exit::ExitStatus;
 use crate::cli::out;
-use crate::user::import::{ImportRow, are_there, insert_many};
+use crate::user::import::{ImportRow, emails_exist, insert_many};
 
 /// Accounts of one transaction: many for a round trip, few for a lock.
 const BATCH: usize = 500;
@@ -118,7 +118,7 @@ async fn store(
         .collect();
     let made = if is_dry {
         let emails: Vec<_> = batch.iter().map(|one| &one.newcomer.email).collect();
-        let there = are_there(pool, &emails).await?;
+        let there = emails_exist(pool, &emails).await?;
         let repeated = batch.iter().map(|one| one.is_repeated);
         there.into_iter().zip(repeated).map(|(there, repeated)| !there && !repeated).collect()
     } else {

@@ -12,8 +12,8 @@ use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::user::email::address::EmailAddress;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
-use crate::user::email::verification::{ConfirmationOutcome, Sent};
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::email::verification::{ConfirmationOutcome, SendOutcome};
+use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
 use crate::user::{email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -60,12 +60,17 @@ pub async fn submit(
     let mut form = FormView::default();
     let new_email = parse_email(&mut form, sent, &user).filter(|_| app.mail_is_on());
     let Some(new_email) = new_email else { return refuse(&app, &page, &user, form).await };
-    if let Admission::Refused { retry_after } = count(&app, &page, &user, Action::Resend).await? {
-        return throttled(&app, &page, &user, form, retry_after).await;
-    }
+    let permit = match check(&app, &page, &user, Action::Resend).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            return throttled(&app, &page, &user, form, retry_after).await;
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     let notice = Notice::good(format!("We've sent an email to {}.", new_email.as_typed()));
     let requester = user.requester(page.request());
-    email::change::begin(&app.pool, app.sealer.clone(), &requester, new_email).await??;
+    let request = email::change::request(&app.pool, app.sealer.clone(), &requester, new_email);
+    permit.give_back_on_error(request).await??;
     Ok(page.redirect_with("/account/email", &notice))
 }
 
@@ -89,15 +94,21 @@ pub async fn verify(
     user: CurrentUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    if let Admission::Refused { retry_after } = count(&app, &page, &user, Action::Resend).await? {
-        return throttled(&app, &page, &user, FormView::default(), retry_after).await;
-    }
+    let permit = match check(&app, &page, &user, Action::Resend).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            return throttled(&app, &page, &user, FormView::default(), retry_after).await;
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     let requester = user.requester(page.request());
-    let notice =
-        match email::verification::send(&app.pool, app.sealer.clone(), &requester).await?? {
-            Sent::Sent => Notice::good(format!("We've sent an email to {}.", user.account.email)),
-            Sent::AlreadyVerified => Notice::good("Your email address is already confirmed."),
-        };
+    let send = email::verification::send(&app.pool, app.sealer.clone(), &requester);
+    let notice = match permit.give_back_on_error(send).await?? {
+        SendOutcome::Sent => {
+            Notice::good(format!("We've sent an email to {}.", user.account.email))
+        }
+        SendOutcome::AlreadyVerified => Notice::good("Your email address is already confirmed."),
+    };
     Ok(page.redirect_with("/account/email", &notice))
 }
 
@@ -112,17 +123,19 @@ pub async fn code(
     let mut form = FormView::default();
     let (field, purpose, code) = parse_code(&mut form, sent);
     let Some(code) = code else { return refuse(&app, &page, &user, form).await };
-    let granted = match count(&app, &page, &user, Action::Verify).await? {
-        Admission::Granted(granted) => granted,
-        Admission::Refused { retry_after } => {
+    let permit = match check(&app, &page, &user, Action::Verify).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
             return throttled(&app, &page, &user, form, retry_after).await;
         }
+        Err(refusal) => return Err(refusal.into()),
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let requester = user.requester(page.request());
-    match email::verification::confirm_by_code(pool, sealer, &requester, purpose, code).await?? {
+    let confirm = email::verification::confirm_by_code(pool, sealer, &requester, purpose, code);
+    match permit.give_back_on_error(confirm).await?? {
         ConfirmationOutcome::Done { email, secret, changed, .. } => {
-            rate_limit::refund(&app.pool, granted).await?;
+            permit.refund().await?;
             app.sessions.invalidate_user(requester.user).await;
             if changed {
                 auth::rotate_cookie(page.request(), secret);
@@ -164,16 +177,17 @@ fn confirmed(email: &str, changed: bool) -> Notice {
     })
 }
 
-/// Counts an attempt by the account.
-async fn count(
+/// Counts an attempt of `user`.
+async fn check(
     app: &App,
     page: &Page,
     user: &CurrentUser,
     action: Action,
-) -> Result<Admission, HttpError> {
-    let own = EmailAddress::parse(&user.account.email).ok();
-    let account = own.as_ref().map(EmailAddress::canonical);
-    auth::count_in_session(page.request(), app, user, action, account).await
+) -> Result<Permit, Refusal> {
+    let email = EmailAddress::parse(&user.account.email).ok();
+    let requester = user.requester(page.request());
+    let attempt = Attempt::of(action).email(email.as_ref()).ip(requester.origin.ip_address);
+    attempt.requester(&requester).check(&app.pool).await
 }
 
 /// The page again, with what is wrong (422).

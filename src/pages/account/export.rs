@@ -6,10 +6,10 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
+use crate::auth::{CurrentUser, RecentlyAuthenticated};
 use crate::user::email::address::EmailAddress;
 use crate::user::export::export;
-use crate::user::rate_limit::Action;
+use crate::user::rate_limit::{Action, Attempt};
 use crate::web::error::HttpError;
 use crate::web::form::Form;
 use crate::web::page::Page;
@@ -37,11 +37,11 @@ pub async fn submit(
     RecentlyAuthenticated(user): RecentlyAuthenticated,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    if let Ok(email) = EmailAddress::parse(&user.account.email) {
-        let (request, account) = (page.request(), Some(email.canonical()));
-        auth::admit_in_session(request, &app, &user, Action::Export, account).await?;
-    }
-    let data = export(&app.pool, &user.requester(page.request())).await??;
+    let requester = user.requester(page.request());
+    let email = EmailAddress::parse(&user.account.email).ok();
+    let attempt = Attempt::of(Action::Export).email(email.as_ref()).requester(&requester);
+    let permit = attempt.check(&app.pool).await?;
+    let data = permit.give_back_on_error(export(&app.pool, &requester)).await??;
     let text = serde_json::to_string_pretty(&data).map_err(|error| {
         HttpError::Internal(anyhow::Error::new(error).context("an export could not be written"))
     })?;

@@ -94,7 +94,7 @@ pub async fn revoke_others(
     });
     let ended = ended.await??;
     app.sessions.invalidate_user(requester.user).await;
-    let notice = match ended.sessions {
+    let notice = match ended.ended_sessions {
         0 => "You weren't signed in anywhere else.".to_owned(),
         1 => "Signed out on 1 other device.".to_owned(),
         many => format!("Signed out on {many} other devices."),

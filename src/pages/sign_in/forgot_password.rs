@@ -5,9 +5,9 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::auth;
+use crate::auth::{self, known_device};
 use crate::user::email::address::EmailAddress;
-use crate::user::rate_limit::{Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::sign_up::recovery;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
@@ -52,15 +52,19 @@ pub async fn submit(
     let Some(email) = parse(&mut form, sent) else {
         return page.show_refused(TEMPLATE, &data(&app, form));
     };
-    let request = page.request();
-    if let Admission::Refused { retry_after } =
-        auth::count_about(request, &app, Action::Recover, &email).await?
-    {
-        form.throttle("Too many requests.", retry_after);
-        return page.show_throttled(TEMPLATE, &data(&app, form), retry_after);
-    }
+    let origin = auth::origin(page.request());
+    let device = known_device::find_for(page.request(), &app, Some(&email)).await?;
+    let attempt = Attempt::of(Action::Recover).email(Some(&email)).ip(origin.ip_address);
+    let permit = match attempt.known_device(device).check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            form.throttle("Too many requests.", retry_after);
+            return page.show_throttled(TEMPLATE, &data(&app, form), retry_after);
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     if app.mail_is_on() {
-        recovery::request(&app.pool, &email, &auth::origin(request)).await?;
+        permit.give_back_on_error(recovery::request(&app.pool, &email, &origin)).await?;
         app.pending_mail.notify_one();
     }
     Ok(page.redirect("/forgot-password?sent"))

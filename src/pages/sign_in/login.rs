@@ -8,12 +8,10 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, FirstFactor, SignIn, Visitor};
+use crate::auth::{self, FirstFactor, SignIn, Visitor, known_device};
 use crate::user::email::address::EmailAddress;
-use crate::user::password::hasher::HasherError;
 use crate::user::password::policy::Password;
-use crate::user::password::verify::AuthenticateError;
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::{Authentication, authenticate};
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
@@ -66,33 +64,28 @@ pub async fn submit(
     let Input { email, password, remember_me } = input;
     let (request, email) = (page.request(), email.as_ref());
     let origin = auth::origin(request);
-    let who = auth::who(request, &app, email).await?;
-    let granted = match rate_limit::admit(&app.pool, Action::SignIn, who).await? {
-        Admission::Granted(granted) => granted,
-        Admission::Refused { retry_after } => return throttle(&page, &app, form, retry_after),
+    let device = known_device::find_for(request, &app, email).await?;
+    let attempt = Attempt::of(Action::SignIn).email(email).ip(origin.ip_address);
+    let permit = match attempt.known_device(device).check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => return throttle(&page, &app, form, retry_after),
+        Err(refusal) => return Err(refusal.into()),
     };
-    let authentication = match authenticate(&app.pool, &app.hasher, email, &password, &origin).await
-    {
-        Ok(authentication) => authentication,
-        Err(error) => {
-            if let AuthenticateError::Hasher(HasherError::Busy { .. }) = error {
-                rate_limit::withdraw(&app.pool, granted).await?;
-            }
-            return Err(error.into());
-        }
-    };
+    let (pool, hasher) = (&app.pool, &app.hasher);
+    let authentication = authenticate(pool, hasher, &permit, email, &password, &origin).await?;
     let Authentication::Accepted(user) = authentication else {
-        rate_limit::record_wait(&app.pool, &granted, email, &origin).await?;
+        permit.record_wait(email, &origin).await?;
         form.message = Some(REFUSED.to_owned());
         return refuse(&page, &app, form);
     };
     let is_scheduled_for_deletion = user.deletion_due_at.is_some();
     let factor = FirstFactor { user, method: "pwd" };
-    if auth::sign_in(request, &app, factor, remember_me).await? == SignIn::Overtaken {
+    let sign_in = auth::sign_in(request, &app, factor, remember_me);
+    if permit.give_back_on_error(sign_in).await? == SignIn::Overtaken {
         form.message = Some(OVERTAKEN.to_owned());
         return refuse(&page, &app, form);
     }
-    rate_limit::refund(&app.pool, granted).await?;
+    permit.refund().await?;
     // An account that is scheduled for deletion continues on the page where the deletion can be canceled.
     let next = if is_scheduled_for_deletion { "/account/delete" } else { &form.next };
     Ok(app::redirect_to_next(&page, &app, next, "/account"))

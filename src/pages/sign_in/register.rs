@@ -9,17 +9,16 @@ use serde::Serialize;
 
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::audit::Origin;
 use crate::auth::{self, FirstFactor, SignIn, Visitor};
 use crate::config::Registration;
 use crate::crypto::secret::Secret;
 use crate::user::display_name::DisplayName;
 use crate::user::email::address::EmailAddress;
-use crate::user::password::hasher::{HasherError, PasswordHash};
+use crate::user::password::hasher::PasswordHash;
 use crate::user::password::policy::Password;
-use crate::user::rate_limit::{self, Action, Admission, Who};
+use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
 use crate::user::sign_up::registration;
-use crate::user::users::Inserted;
+use crate::user::users::InsertOutcome;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
@@ -65,28 +64,17 @@ pub async fn submit(
         return page.show_refused(TEMPLATE, &data(&app, form));
     };
     let origin = auth::origin(page.request());
-    let who = Who {
-        account: Some(input.email.canonical()),
-        ip_address: origin.ip_address,
-        ..Who::default()
+    let attempt = Attempt::of(Action::Register).email(Some(&input.email)).ip(origin.ip_address);
+    let permit = match attempt.check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => return throttle(&page, &app, form, retry_after),
+        Err(refusal) => return Err(refusal.into()),
     };
-    let granted = match rate_limit::admit(&app.pool, Action::Register, who).await? {
-        Admission::Granted(granted) => granted,
-        Admission::Refused { retry_after } => return throttle(&page, &app, form, retry_after),
-    };
-    let hash = match app.hasher.hash(&input.password).await {
-        Ok(hash) => hash,
-        Err(error) => {
-            if let HasherError::Busy { .. } = error {
-                rate_limit::withdraw(&app.pool, granted).await?;
-            }
-            return Err(error.into());
-        }
-    };
+    let hash = permit.give_back_on_error(app.hasher.hash(&input.password)).await?;
     if app.config.registration == Registration::Verified {
-        begin(&app, &page, &input, &hash).await
+        insert_pending(&app, &page, &permit, &input, &hash).await
     } else {
-        open(&app, &page, form, input, hash, origin).await
+        register_unverified(&app, &page, &permit, form, input, hash).await
     }
 }
 
@@ -132,31 +120,36 @@ fn throttle(
 }
 
 /// Verified mode: stores the registration, which waits for the link or the code that is sent by email.
-async fn begin(
+async fn insert_pending(
     app: &App,
     page: &Page,
+    permit: &Permit,
     input: &Input,
     hash: &PasswordHash,
 ) -> Result<HttpResponse, HttpError> {
     let ticket = Secret::generate();
-    registration::begin(&app.pool, &ticket, &input.email, &input.display_name, hash).await?;
+    let Input { email, display_name, .. } = input;
+    let insert = registration::insert_pending(&app.pool, &ticket, email, display_name, hash);
+    permit.give_back_on_error(insert).await?;
     app.pending_mail.notify_one();
     Ok(registration_cookie::set(page.redirect("/verify-email"), app, &ticket))
 }
 
 /// Open mode: creates the account and signs in.
-async fn open(
+async fn register_unverified(
     app: &App,
     page: &Page,
+    permit: &Permit,
     mut form: FormView,
     input: Input,
     hash: PasswordHash,
-    origin: Origin,
 ) -> Result<HttpResponse, HttpError> {
     let Input { email, display_name, .. } = input;
     let mail = app.mail_is_on().then(|| app.sealer.clone());
-    let inserted = registration::open(&app.pool, mail, email, display_name, hash, origin).await?;
-    let Inserted::Done(user) = inserted else {
+    let origin = auth::origin(page.request());
+    let register =
+        registration::register_unverified(&app.pool, mail, email, display_name, hash, origin);
+    let InsertOutcome::Done(user) = permit.give_back_on_error(register).await? else {
         form.add_error(
             "email",
             "An account with this email already exists. Sign in, or use a different email.",

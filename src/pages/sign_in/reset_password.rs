@@ -12,7 +12,7 @@ use crate::auth::{self, Visitor, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::token::Purpose;
 use crate::user::password::policy::Password;
-use crate::user::rate_limit::{self, Action};
+use crate::user::rate_limit::{Action, Attempt};
 use crate::user::{User, email, password, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -56,7 +56,8 @@ pub async fn submit(
     path: web::Path<String>,
     sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
+    let origin = auth::origin(page.request());
+    let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
     let Some((token, user)) = find(&app, &path).await? else {
         return link_gone::show(&page, GONE);
     };
@@ -65,12 +66,12 @@ pub async fn submit(
         let data = data(&app, &user, form);
         return page.show_refused(TEMPLATE, &data).map(without_referrer);
     };
-    let hash = app.hasher.hash(&new).await?;
+    let hash = permit.give_back_on_error(app.hasher.hash(&new)).await?;
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let origin = auth::origin(page.request());
-    let reset = password::change::reset(pool, sealer, &token, hash, origin).await?;
+    let reset = password::change::reset(pool, sealer, &token, hash, origin);
+    let reset = permit.give_back_on_error(reset).await?;
     let Some((user, changed_at)) = reset else { return link_gone::show(&page, GONE) };
-    rate_limit::refund(&app.pool, granted).await?;
+    permit.refund().await?;
     app.sessions.invalidate_user(user).await;
     known_device::mark_known(page.request(), &app, user, Some(changed_at));
     if visitor.0.is_some_and(|visitor| visitor.account.id == user) {

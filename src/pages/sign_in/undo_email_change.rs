@@ -12,8 +12,8 @@ use crate::app::App;
 use crate::auth::{self, Visitor};
 use crate::crypto::secret::Secret;
 use crate::user::email;
-use crate::user::email::undo_change::{UndoLink, Undone};
-use crate::user::rate_limit::{self, Action};
+use crate::user::email::undo_change::{UndoLink, UndoOutcome};
+use crate::user::rate_limit::{Action, Attempt};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -60,20 +60,21 @@ pub async fn submit(
     path: web::Path<String>,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
+    let origin = auth::origin(page.request());
+    let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
     let Some((token, link)) = find(&app, &path).await? else {
         return link_gone::show(&page, GONE);
     };
     let UndoLink::Open { email } = link else { return repeat(&app, &page, &token).await };
-    let (sealer, origin) = (app.sealer.clone(), auth::origin(page.request()));
-    match email::undo_change::undo(&app.pool, sealer, &token, origin).await? {
-        Undone::Gone => repeat(&app, &page, &token).await,
-        Undone::Taken => {
+    let undo = email::undo_change::undo(&app.pool, app.sealer.clone(), &token, origin);
+    match permit.give_back_on_error(undo).await? {
+        UndoOutcome::Gone => repeat(&app, &page, &token).await,
+        UndoOutcome::Taken => {
             let data = Data { email, is_taken: true };
             page.show_with(StatusCode::CONFLICT, TEMPLATE, &data).map(without_referrer)
         }
-        Undone::Done(user) => {
-            rate_limit::refund(&app.pool, granted).await?;
+        UndoOutcome::Done(user) => {
+            permit.refund().await?;
             app.sessions.invalidate_user(user).await;
             if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
                 auth::clear_cookie(page.request());

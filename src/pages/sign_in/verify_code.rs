@@ -12,8 +12,8 @@ use crate::app::App;
 use crate::auth::{self, RECENT_FOR, Visitor};
 use crate::crypto::secret::Secret;
 use crate::user::email::code::Code;
-use crate::user::rate_limit::{self, Action};
-use crate::user::sign_up::registration::{self, PendingRegistration, Registered};
+use crate::user::rate_limit::{Action, Attempt, Permit};
+use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
@@ -57,20 +57,22 @@ pub async fn submit(
         return link_gone::show(&page, GONE);
     };
     // Counted by the registration, not by its email, which may belong to another person.
-    let (request, counted) = (page.request(), pending.name());
+    let (origin, counted) = (auth::origin(page.request()), pending.name());
+    let attempt = |action| Attempt::of(action).account(Some(&counted)).ip(origin.ip_address);
     if sent.take_optional("again").is_some() {
-        auth::admit(request, &app, Action::Resend, Some(&counted)).await?;
-        return resend(&app, &page, &ticket).await;
+        let permit = attempt(Action::Resend).check(&app.pool).await?;
+        return resend(&app, &page, &permit, &ticket).await;
     }
     let mut form = FormView::default();
     let Some(code) = parse(&mut form, sent) else {
         return page.show_refused(TEMPLATE, &Data { form, email: pending.email });
     };
-    let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
-    let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
-    match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
-        Registered::Done { user, password_age } => {
-            rate_limit::refund(&app.pool, granted).await?;
+    let permit = attempt(Action::Verify).check(&app.pool).await?;
+    let (pool, sealer) = (&app.pool, app.sealer.clone());
+    let finish = registration::finish_by_code(pool, sealer, &ticket, code, origin.clone());
+    match permit.give_back_on_error(finish).await? {
+        RegistrationOutcome::Done { user, password_age } => {
+            permit.refund().await?;
             if password_age < RECENT_FOR {
                 return welcome(&app, &page, *user).await;
             }
@@ -78,9 +80,9 @@ pub async fn submit(
                 Notice::good("Your email address is confirmed. Sign in with your password.");
             return Ok(registration_cookie::clear(page.redirect_with("/login", &notice), &app));
         }
-        Registered::Gone => return link_gone::show(&page, GONE),
-        Registered::WrongCode => form.add_error("code", WRONG),
-        Registered::DeadCode => form.add_error("code", DEAD),
+        RegistrationOutcome::Gone => return link_gone::show(&page, GONE),
+        RegistrationOutcome::WrongCode => form.add_error("code", WRONG),
+        RegistrationOutcome::DeadCode => form.add_error("code", DEAD),
     }
     page.show_refused(TEMPLATE, &Data { form, email: pending.email })
 }
@@ -93,8 +95,14 @@ async fn find(app: &App, page: &Page) -> Result<Option<(Secret, PendingRegistrat
 }
 
 /// Requests another mail, with another code.
-async fn resend(app: &App, page: &Page, ticket: &Secret) -> Result<HttpResponse, HttpError> {
-    registration::ask_again(&app.pool, ticket).await?;
+async fn resend(
+    app: &App,
+    page: &Page,
+    permit: &Permit,
+    ticket: &Secret,
+) -> Result<HttpResponse, HttpError> {
+    let request = registration::request_new_mail(&app.pool, ticket);
+    permit.give_back_on_error(request).await?;
     app.pending_mail.notify_one();
     let notice = Notice::good("We've sent a new email. Earlier codes and links no longer work.");
     Ok(page.redirect_with("/verify-email", &notice))

@@ -8,15 +8,15 @@ use serde::Serialize;
 use super::link_gone::{self, Instead};
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor};
+use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::address::EmailAddress;
-use crate::user::email::token::{Pending, Purpose};
+use crate::user::email::token::{PendingLink, Purpose};
 use crate::user::email::verification::{Authorization, ConfirmationOutcome};
 use crate::user::password::hasher::Verdict;
 use crate::user::password::policy::Password;
-use crate::user::rate_limit::{self, Action, Granted};
-use crate::user::sign_up::registration::{self, PendingRegistration, Registered};
+use crate::user::rate_limit::{Action, Attempt, Permit};
+use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
 use crate::user::{Authentication, User, authenticate, email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -48,7 +48,7 @@ enum Link {
     Registration(PendingRegistration),
     /// `email`: the one that the account has now. `own`: the visitor, if this is a session of the account.
     Account {
-        pending: Pending,
+        pending: PendingLink,
         email: Option<EmailAddress>,
         own: Option<CurrentUser>,
     },
@@ -78,7 +78,7 @@ pub async fn submit(
     sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let found = find(&app, &visitor, &path).await?;
-    let granted = admit(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
+    let permit = check(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
     let Some((token, link)) = found else {
         return link_gone::show(&page, GONE);
     };
@@ -91,10 +91,10 @@ pub async fn submit(
             let Credential::Password(password) = credential else {
                 return Err(HttpError::BadRequest);
             };
-            register(&app, &page, &token, pending, &password).await?
+            register(&app, &page, &permit, &token, pending, &password).await?
         }
         Link::Account { pending, email, .. } => {
-            confirm(&app, &page, &token, pending, email.as_ref(), credential).await?
+            confirm(&app, &page, &permit, &token, pending, email.as_ref(), credential).await?
         }
     };
     match outcome {
@@ -102,13 +102,13 @@ pub async fn submit(
         Outcome::WrongPassword => {
             if let Link::Account { email, .. } = &link {
                 let origin = auth::origin(page.request());
-                rate_limit::record_wait(&app.pool, &granted, email.as_ref(), &origin).await?;
+                permit.record_wait(email.as_ref(), &origin).await?;
             }
             form.add_error("password", WRONG);
             page.show_refused(TEMPLATE, &data(&link, form)).map(without_referrer)
         }
         Outcome::Done(response) => {
-            rate_limit::refund(&app.pool, granted).await?;
+            permit.refund().await?;
             Ok(without_referrer(response))
         }
     }
@@ -139,23 +139,27 @@ fn parse(link: &Link, form: &mut FormView, mut sent: Form) -> Option<Credential>
 /// Counts an attempt, by what could be guessed: the password of an account, as on the sign-in page; the password of a
 /// registration, by its email; without a password only the link itself. In a session, the attempt is counted only if
 /// the session still exists.
-async fn admit(
+async fn check(
     app: &App,
     page: &Page,
     visitor: &Visitor,
     link: Option<&Link>,
-) -> Result<Granted, HttpError> {
+) -> Result<Permit, HttpError> {
     let request = page.request();
-    match (link, &visitor.0) {
+    let ip = auth::origin(request).ip_address;
+    let requester = visitor.0.as_ref().map(|user| user.requester(request));
+    let attempt = match (link, &requester) {
         (Some(Link::Account { email: Some(email), own: None, .. }), _) => {
-            auth::admit_about(request, app, Action::SignIn, email).await
+            let device = known_device::find_for(request, app, Some(email)).await?;
+            Attempt::of(Action::SignIn).email(Some(email)).known_device(device)
         }
         (Some(Link::Registration(pending)), _) => {
-            auth::admit(request, app, Action::Verify, Some(&pending.email_canonical)).await
+            Attempt::of(Action::Verify).account(Some(&pending.email_canonical))
         }
-        (_, Some(user)) => auth::admit_in_session(request, app, user, Action::Verify, None).await,
-        (_, None) => auth::admit(request, app, Action::Verify, None).await,
-    }
+        (_, Some(requester)) => Attempt::of(Action::Verify).requester(requester),
+        (_, None) => Attempt::of(Action::Verify),
+    };
+    Ok(attempt.ip(ip).check(&app.pool).await?)
 }
 
 enum Outcome {
@@ -169,18 +173,25 @@ enum Outcome {
 async fn register(
     app: &App,
     page: &Page,
+    permit: &Permit,
     token: &Secret,
     pending: &PendingRegistration,
     password: &Password,
 ) -> Result<Outcome, HttpError> {
-    let verdict = app.hasher.verify(password, Some(&pending.password_hash)).await?;
+    let verify = app.hasher.verify(password, Some(&pending.password_hash));
+    let verdict = permit.give_back_on_error(verify).await?;
     if matches!(verdict, Verdict::NoMatch) {
         return Ok(Outcome::WrongPassword);
     }
     let origin = auth::origin(page.request());
-    match registration::finish_by_link(&app.pool, token, origin).await? {
-        Registered::Done { user, .. } => welcome(app, page, *user).await.map(Outcome::Done),
-        Registered::WrongCode | Registered::DeadCode | Registered::Gone => Ok(Outcome::Gone),
+    let finish = registration::finish_by_link(&app.pool, token, origin);
+    match permit.give_back_on_error(finish).await? {
+        RegistrationOutcome::Done { user, .. } => {
+            welcome(app, page, *user).await.map(Outcome::Done)
+        }
+        RegistrationOutcome::WrongCode
+        | RegistrationOutcome::DeadCode
+        | RegistrationOutcome::Gone => Ok(Outcome::Gone),
     }
 }
 
@@ -203,8 +214,9 @@ pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpRe
 async fn confirm(
     app: &App,
     page: &Page,
+    permit: &Permit,
     token: &Secret,
-    pending: &Pending,
+    pending: &PendingLink,
     current: Option<&EmailAddress>,
     credential: Credential,
 ) -> Result<Outcome, HttpError> {
@@ -214,8 +226,8 @@ async fn confirm(
         Credential::Session(user) => Authorization::Session(user.requester(request)),
         Credential::Password(password) => {
             let origin = auth::origin(request);
-            let found = authenticate(&app.pool, &app.hasher, current, &password, &origin).await?;
-            match found {
+            let (pool, hasher) = (&app.pool, &app.hasher);
+            match authenticate(pool, hasher, permit, current, &password, &origin).await? {
                 Authentication::Accepted(user) if user.id == pending.user => {
                     let id = user.id;
                     verified = Some(user);
@@ -226,8 +238,8 @@ async fn confirm(
         }
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let confirmed =
-        email::verification::confirm_by_link(pool, sealer, authorization, token).await??;
+    let confirm = email::verification::confirm_by_link(pool, sealer, authorization, token);
+    let confirmed = permit.give_back_on_error(confirm).await??;
     let ConfirmationOutcome::Done { user, email, secret, changed } = confirmed else {
         return Ok(Outcome::Gone);
     };
@@ -262,8 +274,9 @@ async fn find(
         return Ok(Some((token, Link::Registration(pending))));
     }
     let pending = email::token::find(&app.pool, &token).await?;
-    let confirms =
-        |pending: &Pending| matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
+    let confirms = |pending: &PendingLink| {
+        matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail)
+    };
     let Some(pending) = pending.filter(confirms) else { return Ok(None) };
     let owner = users::find(&app.pool, pending.user).await?;
     let email = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());

@@ -17,12 +17,12 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Requester, SessionEnded, notice};
 use crate::user::email;
-use crate::user::session_rules::{self, AccountEvent, Ended};
+use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 
 /// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
 /// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
 /// nobody has the link.
-pub async fn begin(
+pub async fn request(
     pool: &PgPool,
     sealer: Sealer,
     requester: &Requester,
@@ -87,12 +87,12 @@ pub(in crate::user) async fn apply(
     session: Option<SessionId>,
     origin: &Origin,
     by: &'static str,
-) -> sqlx::Result<Option<Ended>> {
+) -> sqlx::Result<Option<AppliedRule>> {
     let user = owner.id;
     if !set_address(connection, user, &new.email, &new.email_canonical).await? {
         return Ok(None);
     }
-    let ended =
+    let applied =
         session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
     let source = notice::source(origin, OffsetDateTime::now_utc());
     // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
@@ -115,9 +115,9 @@ pub(in crate::user) async fn apply(
     let (restored, deletion_canceled) = (false, false);
     let message = Message::EmailConfirmed { display_name, restored, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
-    let details = json!({ "by": by, "ended_sessions": ended.sessions });
+    let details = json!({ "by": by, "ended_sessions": applied.ended_sessions });
     record(connection, "email_changed", user, details, origin).await?;
-    Ok(Some(ended))
+    Ok(Some(applied))
 }
 
 /// Writes an address that was proven just now; `false` when another account has it.

@@ -51,7 +51,7 @@ impl Purpose {
 
 /// A link that is still good, as a page shows it before anybody pressed its button.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingLink {
     /// Whose account.
     pub user: UserId,
     /// What it does.
@@ -263,7 +263,7 @@ pub(in crate::user) async fn try_code(
 }
 
 /// The link of a token, if it is good now. Changes nothing.
-pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>> {
+pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<PendingLink>> {
     let token = token.digest();
     let found = sqlx::query!(
         r#"
@@ -306,7 +306,7 @@ pub(in crate::user) async fn is_alive(
 }
 
 /// What `user` has to confirm: the own address, or another one.
-pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pending>> {
+pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<PendingLink>> {
     let found = sqlx::query!(
         r#"
         SELECT user_id AS "user_id: UserId", purpose, email
@@ -323,7 +323,7 @@ pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pend
     Ok(found.into_iter().filter_map(|row| pending(row.user_id, &row.purpose, row.email)).collect())
 }
 
-fn pending(user: UserId, purpose: &str, email: String) -> Option<Pending> {
+fn pending(user: UserId, purpose: &str, email: String) -> Option<PendingLink> {
     let all = [
         Purpose::VerifyEmail,
         Purpose::ResetPassword,
@@ -331,7 +331,7 @@ fn pending(user: UserId, purpose: &str, email: String) -> Option<Pending> {
         Purpose::UndoEmailChange,
     ];
     let purpose = all.into_iter().find(|one| one.as_str() == purpose)?;
-    Some(Pending { user, purpose, email })
+    Some(PendingLink { user, purpose, email })
 }
 
 /// An address that may go back to an account within the week after a change: nobody takes it unproven meanwhile.

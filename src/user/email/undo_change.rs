@@ -49,7 +49,7 @@ pub fn reset_after(undo: &Secret) -> Secret {
 
 /// What came of [`undo`].
 #[derive(Debug)]
-pub enum Undone {
+pub enum UndoOutcome {
     /// The account has its former address again, and no password.
     Done(UserId),
     /// Another account has the address by now. Nothing was done, and the link is as good as before.
@@ -66,15 +66,15 @@ pub async fn undo(
     sealer: Sealer,
     token: &Secret,
     origin: Origin,
-) -> sqlx::Result<Undone> {
+) -> sqlx::Result<UndoOutcome> {
     let (token, reset) = (token.digest(), reset_after(token).digest());
     let undone = db::transaction(pool, move |connection| {
         Box::pin(async move { undo_in(connection, &sealer, &token, &reset, &origin).await })
     })
     .await;
-    undone.or_else(
-        |error| if email::change::is_taken(&error) { Ok(Undone::Taken) } else { Err(error) },
-    )
+    undone.or_else(|error| {
+        if email::change::is_taken(&error) { Ok(UndoOutcome::Taken) } else { Err(error) }
+    })
 }
 
 async fn undo_in(
@@ -83,25 +83,25 @@ async fn undo_in(
     token: &Digest,
     reset: &Digest,
     origin: &Origin,
-) -> sqlx::Result<Undone> {
+) -> sqlx::Result<UndoOutcome> {
     let Some(owner) = email::token::lock_owner_of(connection, token).await? else {
-        return Ok(Undone::Gone);
+        return Ok(UndoOutcome::Gone);
     };
     let user = owner.id;
     let Some(old) = find_row(connection, user, token).await? else {
-        return Ok(Undone::Gone);
+        return Ok(UndoOutcome::Gone);
     };
     if !email::change::set_address(connection, user, &old.email, &old.email_canonical).await? {
-        return Ok(Undone::Taken);
+        return Ok(UndoOutcome::Taken);
     }
     password::change::invalidate(connection, user, origin).await?;
-    let ended =
+    let applied =
         session_rules::apply(connection, AccountEvent::EmailChangeUndone, user, None, origin)
             .await?;
     end_links_since(connection, user, old.created_at).await?;
     let about = (old.email.as_str(), old.email_canonical.as_str());
     email::token::insert(connection, user, Purpose::ResetPassword, about, reset, None).await?;
-    let details = json!({ "ended_sessions": ended.sessions });
+    let details = json!({ "ended_sessions": applied.ended_sessions });
     email::change::record(connection, "email_change_undone", user, details, origin).await?;
     let deletion_canceled =
         deletion::cancel_since(connection, user, old.created_at, origin).await?;
@@ -115,7 +115,7 @@ async fn undo_in(
         let removed = Message::AddressRemoved;
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &removed).await?;
     }
-    Ok(Undone::Done(user))
+    Ok(UndoOutcome::Done(user))
 }
 
 /// A link that gives a former address back.

@@ -15,11 +15,11 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Requester, SessionEnded};
 use crate::user::email;
-use crate::user::session_rules::Ended;
+use crate::user::session_rules::AppliedRule;
 
 /// What came of [`send`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Sent {
+pub enum SendOutcome {
     /// A link and a code are on their way to the address of the account.
     Sent,
     /// It is shown already.
@@ -31,13 +31,13 @@ pub async fn send(
     pool: &PgPool,
     sealer: Sealer,
     requester: &Requester,
-) -> sqlx::Result<Result<Sent, SessionEnded>> {
+) -> sqlx::Result<Result<SendOutcome, SessionEnded>> {
     let user = requester.user;
     let send = requester.transaction(pool, move |connection| {
         Box::pin(async move {
             let owner = email::token::lock_owner(connection, user).await?;
             let Some(owner) = owner.filter(|owner| owner.email_verified_at.is_none()) else {
-                return Ok(Sent::AlreadyVerified);
+                return Ok(SendOutcome::AlreadyVerified);
             };
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
             let purpose = Purpose::VerifyEmail;
@@ -48,7 +48,7 @@ pub async fn send(
                 code: issued.code,
             };
             outbox::enqueue(connection, &sealer, Some(user), &owner.email, &message).await?;
-            Ok(Sent::Sent)
+            Ok(SendOutcome::Sent)
         })
     });
     send.await
@@ -185,9 +185,10 @@ async fn use_up(
     }
     let new = email::token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
     let Some(new) = new else { return Ok(ConfirmationOutcome::Gone) };
-    let ended = email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
-    Ok(match ended {
-        Some(Ended { secret, .. }) => {
+    let applied =
+        email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
+    Ok(match applied {
+        Some(AppliedRule { secret, .. }) => {
             ConfirmationOutcome::Done { user, email: new.email, secret, changed: true }
         }
         None => ConfirmationOutcome::Gone,

@@ -14,7 +14,7 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Requester, SessionEnded, notice};
 use crate::user::email::token::Purpose;
-use crate::user::session_rules::{self, AccountEvent, Ended};
+use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 use crate::user::{email, rate_limit};
 
 /// What came of [`change`].
@@ -46,11 +46,12 @@ pub async fn change(
         Box::pin(async move {
             let (verified, occasion) = (Some(verified), AccountEvent::PasswordChanged);
             let new = New { user, verified, hash, occasion, by_link: false };
-            let Some((ended, at)) = apply(connection, &sealer, new, Some(session), &origin).await?
+            let Some((applied, at)) =
+                apply(connection, &sealer, new, Some(session), &origin).await?
             else {
                 return Ok(PasswordSet::Overtaken);
             };
-            Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret, at })
+            Ok(PasswordSet::Done { ended: applied.ended_sessions, secret: applied.secret, at })
         })
     });
     change.await
@@ -100,7 +101,7 @@ pub async fn reset(
             let occasion = AccountEvent::PasswordReset;
             let new = New { user, verified: None, hash, occasion, by_link: true };
             let set = apply(connection, &sealer, new, None, &origin).await?;
-            rate_limit::forget(connection, user, &owner.email_canonical).await?;
+            rate_limit::delete_counters(connection, user, &owner.email_canonical).await?;
             Ok(set.map(|(_, at)| (user, at)))
         })
     })
@@ -122,7 +123,7 @@ async fn apply(
     new: New,
     keep: Option<SessionId>,
     origin: &Origin,
-) -> sqlx::Result<Option<(Ended, OffsetDateTime)>> {
+) -> sqlx::Result<Option<(AppliedRule, OffsetDateTime)>> {
     let New { user, verified, hash, occasion, by_link } = new;
     // The row lock makes sign-ins that are under way wait; they then see the new password and begin no session, or
     // began theirs before and have it ended below.
@@ -144,7 +145,7 @@ async fn apply(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(owner) = owner else { return Ok(None) };
-    let ended = session_rules::apply(connection, occasion, user, keep, origin).await?;
+    let applied = session_rules::apply(connection, occasion, user, keep, origin).await?;
     audit::record(
         connection,
         Event {
@@ -152,7 +153,7 @@ async fn apply(
             user: Some(user),
             session: keep,
             origin,
-            details: json!({ "ended_sessions": ended.sessions }),
+            details: json!({ "ended_sessions": applied.ended_sessions }),
         },
     )
     .await?;
@@ -163,7 +164,7 @@ async fn apply(
         source: notice::source(origin, owner.at),
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
-    Ok(Some((ended, owner.at)))
+    Ok(Some((applied, owner.at)))
 }
 
 /// Invalidates the password: none signs in until a new one is set. The date moves too, which refuses sign-ins under way and

@@ -11,6 +11,7 @@ use crate::db;
 use crate::id::UserId;
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
+use crate::user::rate_limit::Permit;
 use crate::user::users::{self, User};
 
 /// What came of it.
@@ -33,21 +34,26 @@ pub enum AuthenticateError {
     Database(#[from] sqlx::Error),
 }
 
-/// Compares `password` with that of the account of `email`. `email` is `None` when what was typed is no
-/// address: it takes as long.
+/// Compares `password` with that of the account of `email`, for the attempt of `permit`, which is given back if there is
+/// no verdict. `email` is `None` if what was typed is not an email: that takes as long.
 pub async fn authenticate(
     pool: &PgPool,
     hasher: &Hasher,
+    permit: &Permit,
     email: Option<&EmailAddress>,
     password: &Password,
     origin: &Origin,
 ) -> Result<Authentication, AuthenticateError> {
-    let user = match email {
-        Some(email) => users::find_by_email(pool, email).await?,
-        None => None,
-    };
-    let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
-    let verdict = hasher.verify(password, stored).await?;
+    let compared = permit.give_back_on_error(async {
+        let user = match email {
+            Some(email) => users::find_by_email(pool, email).await?,
+            None => None,
+        };
+        let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
+        let verdict = hasher.verify(password, stored).await?;
+        Ok::<_, AuthenticateError>((user, verdict))
+    });
+    let (user, verdict) = compared.await?;
     let why = match (user, verdict) {
         (Some(user), Verdict::Match { rehash }) if user.disabled_at.is_none() => {
             if let (Some(new), Some(old)) = (rehash, user.password_hash.as_deref())
@@ -82,27 +88,30 @@ pub async fn authenticate(
     Ok(Authentication::Rejected)
 }
 
-/// Whether `password` is that of `user`, asked of somebody who is signed in already. Answers the stored
-/// hash it was compared with, for [`super::change::change`].
+/// Whether `password` is that of `user`, who is signed in, for the attempt of `permit`, which is given back if there is no
+/// verdict. Returns the stored hash that matched, for [`super::change::change`].
 pub async fn confirm(
     pool: &PgPool,
     hasher: &Hasher,
-    user: crate::id::UserId,
+    permit: &Permit,
+    user: UserId,
     password: &Password,
 ) -> Result<Option<String>, AuthenticateError> {
-    let user = users::find(pool, user).await?;
-    let stored = user.and_then(|user| user.password_hash);
-    match hasher.verify(password, stored.as_deref()).await? {
-        Verdict::Match { .. } => Ok(stored),
-        Verdict::NoMatch => Ok(None),
-    }
+    let compared = permit.give_back_on_error(async {
+        let user = users::find(pool, user).await?;
+        let stored = user.and_then(|user| user.password_hash);
+        let verdict = hasher.verify(password, stored.as_deref()).await?;
+        Ok::<_, AuthenticateError>((stored, verdict))
+    });
+    let (stored, verdict) = compared.await?;
+    Ok(stored.filter(|_| matches!(verdict, Verdict::Match { .. })))
 }
 
 /// Whether the stored hash of `user` still is `verified`, which was compared with a password before the caller's
 /// transaction locked the account.
 pub async fn is_current(
     connection: &mut PgConnection,
-    user: crate::id::UserId,
+    user: UserId,
     verified: &str,
 ) -> sqlx::Result<bool> {
     let found = sqlx::query!(

@@ -68,7 +68,7 @@ async fn registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             .fetch_optional(&mut *connection)
             .await?;
             // Another server may have written one to that address in this very moment.
-            if !rate_limit::admit_mail(connection, Action::Register, &row.email_canonical).await? {
+            if !rate_limit::permits_mail(connection, Action::Register, &row.email_canonical).await? {
                 return Ok(true);
             }
             // The same statements for both: the time until the next page is served tells nothing either.
@@ -154,7 +154,7 @@ async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             let (user, purpose) = (owner.id, Purpose::ResetPassword);
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
             let has_one = email::token::is_alive(connection, &owner, purpose).await?;
-            if !rate_limit::admit_mail(connection, Action::Recover, about.1).await? && has_one {
+            if !rate_limit::permits_mail(connection, Action::Recover, about.1).await? && has_one {
                 return Ok(true);
             }
             let issued = email::token::issue(connection, &sealer, user, purpose, about).await?;

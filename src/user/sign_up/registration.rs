@@ -1,5 +1,5 @@
 //! Becoming somebody with an account. Owns the table `registrations`: people who have not yet shown that the address is
-//! theirs, and have no account until then. For an address with an account and for one without, [`begin`] does the same;
+//! theirs, and have no account until then. For an address with an account and for one without, [`insert_pending`] does the same;
 //! what differs happens in [`super::pending_mail`], which no page waits for (ASVS 5.0 V6.3.8).
 //!
 //! What is prepared for an address by whoever does not read its mail comes to nothing: the link asks for the password that
@@ -24,25 +24,25 @@ use crate::user::email::address::EmailAddress;
 use crate::user::email::code::{CODE_TRIES, Code};
 use crate::user::email::token::Purpose;
 use crate::user::password::hasher::PasswordHash;
-use crate::user::users::{self, Inserted, New, User};
+use crate::user::users::{self, InsertOutcome, New, User};
 
 /// A registration waits so long for its proof, in seconds.
 pub const LIFETIME: f64 = 24.0 * 3600.0;
 
 /// Makes an account at once, whose address is still to be shown: with `mail`, by a link that is on its way when this
 /// returns.
-pub async fn open(
+pub async fn register_unverified(
     pool: &PgPool,
     mail: Option<Sealer>,
     email: EmailAddress,
     display_name: DisplayName,
     hash: PasswordHash,
     origin: Origin,
-) -> sqlx::Result<Inserted> {
+) -> sqlx::Result<InsertOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             if email::token::is_kept_for_undo(connection, &email).await? {
-                return Ok(Inserted::EmailTaken);
+                return Ok(InsertOutcome::EmailTaken);
             }
             let new = New {
                 email: email.as_typed(),
@@ -53,7 +53,7 @@ pub async fn open(
                 is_verified: false,
             };
             let inserted = users::insert_in(connection, new, &origin).await?;
-            if let (Inserted::Done(user), Some(sealer)) = (&inserted, mail) {
+            if let (InsertOutcome::Done(user), Some(sealer)) = (&inserted, mail) {
                 let id = user.id;
                 let about = (email.as_typed(), email.canonical());
                 let purpose = Purpose::VerifyEmail;
@@ -72,7 +72,7 @@ pub async fn open(
 }
 
 /// Notes that somebody registered, whether the address has an account or not. `ticket` stays in that browser.
-pub async fn begin(
+pub async fn insert_pending(
     pool: &PgPool,
     ticket: &Secret,
     email: &EmailAddress,
@@ -159,7 +159,7 @@ pub async fn find_by_token(
 }
 
 /// Asks for another mail; the link and the code of the last one are dead.
-pub async fn ask_again(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
+pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
     let ticket = ticket.digest();
     let asked = sqlx::query!(
         r#"
@@ -180,7 +180,7 @@ pub async fn ask_again(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
 
 /// What came of a link or a code.
 #[derive(Debug)]
-pub enum Registered {
+pub enum RegistrationOutcome {
     /// The account is there.
     Done {
         /// As it was inserted.
@@ -201,7 +201,7 @@ pub async fn finish_by_link(
     pool: &PgPool,
     token: &Secret,
     origin: Origin,
-) -> sqlx::Result<Registered> {
+) -> sqlx::Result<RegistrationOutcome> {
     let token = token.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -214,7 +214,7 @@ pub async fn finish_by_link(
             .await?;
             match row {
                 Some(row) => finish(connection, row, "link", &origin).await,
-                None => Ok(Registered::Gone),
+                None => Ok(RegistrationOutcome::Gone),
             }
         })
     })
@@ -228,7 +228,7 @@ pub async fn finish_by_code(
     ticket: &Secret,
     code: Code,
     origin: Origin,
-) -> sqlx::Result<Registered> {
+) -> sqlx::Result<RegistrationOutcome> {
     let ticket = ticket.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -248,12 +248,12 @@ pub async fn finish_by_code(
             )
             .fetch_optional(&mut *connection)
             .await?;
-            let Some(row) = row else { return Ok(Registered::Gone) };
+            let Some(row) = row else { return Ok(RegistrationOutcome::Gone) };
             if !row.alive {
-                return Ok(Registered::DeadCode);
+                return Ok(RegistrationOutcome::DeadCode);
             }
             if !code.is(&sealer, &row_name(row.id), row.code_digest.as_deref()) {
-                return Ok(Registered::WrongCode);
+                return Ok(RegistrationOutcome::WrongCode);
             }
             finish(connection, row.id, "code", &origin).await
         })
@@ -294,7 +294,7 @@ async fn finish(
     row: Uuid,
     by: &'static str,
     origin: &Origin,
-) -> sqlx::Result<Registered> {
+) -> sqlx::Result<RegistrationOutcome> {
     let row = sqlx::query!(
         r#"
         DELETE FROM registrations
@@ -306,7 +306,7 @@ async fn finish(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(row) = row else { return Ok(Registered::Gone) };
+    let Some(row) = row else { return Ok(RegistrationOutcome::Gone) };
     sqlx::query!("DELETE FROM registrations WHERE email_canonical = $1", row.email_canonical)
         .execute(&mut *connection)
         .await?;
@@ -319,8 +319,8 @@ async fn finish(
         is_verified: true,
     };
     match users::insert_in(connection, new, origin).await? {
-        Inserted::EmailTaken => Ok(Registered::Gone),
-        Inserted::Done(user) => {
+        InsertOutcome::EmailTaken => Ok(RegistrationOutcome::Gone),
+        InsertOutcome::Done(user) => {
             audit::record(
                 connection,
                 Event {
@@ -333,7 +333,7 @@ async fn finish(
             )
             .await?;
             let password_age = Duration::try_from_secs_f64(row.seconds).unwrap_or_default();
-            Ok(Registered::Done { user: Box::new(user), password_age })
+            Ok(RegistrationOutcome::Done { user: Box::new(user), password_age })
         }
     }
 }
