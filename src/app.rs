@@ -25,7 +25,8 @@ pub struct App {
     pub hasher: Hasher,
     /// The rules for new passwords.
     pub password_policy: PasswordPolicy,
-    /// The store behind the session middleware. After a commit that ends sessions, call its `invalidate_user`.
+    /// The store behind the session middleware. After a commit that ends sessions, call its
+    /// `invalidate_user`.
     pub sessions: PgSessionStore,
     /// Encrypts and authenticates data that leaves the server and comes back, and mail in the outbox.
     pub sealer: Sealer,
@@ -33,7 +34,8 @@ pub struct App {
     pub mail_renderer: Arc<mail::MailRenderer>,
     /// Counts the mail that this server sent.
     pub mail_counters: mail::Counters,
-    /// Wakes the background job that sends registration and password-reset mail, so that it is sent immediately.
+    /// Wakes the background job that sends registration and password-reset mail, so that it is sent
+    /// immediately.
     pub pending_mail: Arc<Notify>,
     /// The background jobs of this process.
     pub jobs: Jobs,

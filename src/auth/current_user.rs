@@ -1,4 +1,5 @@
-//! The extractors [`CurrentUser`], for pages that require a signed-in user, and [`Visitor`], for pages that do not.
+//! The extractors [`CurrentUser`], for pages that require a signed-in user, and [`Visitor`], for pages that
+//! do not.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub struct CurrentUser {
 }
 
 impl CurrentUser {
-    /// The requester for a transaction of the domain, which checks that the session still exists. This extractor only
-    /// knows that it existed when the head of the request arrived.
+    /// The requester for a transaction of the domain, which checks that the session still exists. This
+    /// extractor only knows that it existed when the head of the request arrived.
     pub fn requester(&self, request: &HttpRequest) -> Requester {
         // A session is loaded by its cookie, so there is one. A random secret would match no session.
         let secret = cookie_guard::secret(request).unwrap_or_else(Secret::generate);
@@ -66,9 +67,9 @@ pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
     extensions.insert(user);
 }
 
-/// Checks the session again, once a form of `user` has been processed: [`HttpError::SignInAgain`] replaces the page if
-/// the session has ended. Changes are checked in their own transactions; this covers what the page shows. Redirects and
-/// pages of server errors show nothing of the account and pass.
+/// Checks the session again, once a form of `user` has been processed: [`HttpError::SignInAgain`] replaces
+/// the page if the session has ended. Changes are checked in their own transactions; this covers what the
+/// page shows. Redirects and pages of server errors show nothing of the account and pass.
 pub(super) async fn recheck<B>(
     response: ServiceResponse<B>,
     user: &CurrentUser,

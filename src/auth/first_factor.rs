@@ -1,6 +1,6 @@
-//! The only way from a verified first factor to a session. One transaction locks the account, compares it with the
-//! verified one, deletes the session that this browser had and inserts the new one. The session middleware writes
-//! nothing: the state of the former session is deleted with its row.
+//! The only way from a verified first factor to a session. One transaction locks the account, compares it
+//! with the verified one, deletes the session that this browser had and inserts the new one. The session
+//! middleware writes nothing: the state of the former session is deleted with its row.
 
 use actix_web::HttpRequest;
 
@@ -13,8 +13,8 @@ use crate::user::User;
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
-/// A credential that was verified in this request, together with the account that it was verified for. The account is
-/// never read again: it is compared with the row when the session is inserted.
+/// A credential that was verified in this request, together with the account that it was verified for. The
+/// account is never read again: it is compared with the row when the session is inserted.
 #[derive(Debug)]
 pub struct FirstFactor {
     /// The account as it was when the credential was verified, or as this request's own transaction left it.
@@ -29,8 +29,8 @@ pub struct FirstFactor {
 pub enum SignIn {
     /// The session is committed and its cookie is set.
     SignedIn,
-    /// Password, email or role changed since the credential was verified, or the account was disabled or deleted. No
-    /// session was inserted, and the browser's former session continues.
+    /// Password, email or role changed since the credential was verified, or the account was disabled or
+    /// deleted. No session was inserted, and the browser's former session continues.
     Overtaken,
 }
 

@@ -1,13 +1,13 @@
-//! The device cookie: the accounts that have signed in, or set a new password, with this browser (OWASP, "Slow Down
-//! Online Guessing Attacks with Device Cookies"). It is not a credential. It has two uses:
+//! The device cookie: the accounts that have signed in, or set a new password, with this browser (OWASP,
+//! "Slow Down Online Guessing Attacks with Device Cookies"). It is not a credential. It has two uses:
 //!
-//! * Sign-in attempts of a known device have their own counter, so that guessing from elsewhere does not lock out the
-//!   owner of the account.
+//! * Sign-in attempts of a known device have their own counter, so that guessing from elsewhere does not lock
+//!   out the owner of the account.
 //! * A sign-in with a new device is reported to the owner by mail.
 //!
-//! The cookie is sealed, so that no one can create one for an account that they never signed in to; the server stores
-//! nothing. An entry is valid only for the password that the account had then, so a copied cookie is worthless after a
-//! change of password.
+//! The cookie is sealed, so that no one can create one for an account that they never signed in to; the
+//! server stores nothing. An entry is valid only for the password that the account had then, so a copied
+//! cookie is worthless after a change of password.
 
 use std::time::{Duration, SystemTime};
 
@@ -83,8 +83,8 @@ fn password_set_at(changed_at: Option<OffsetDateTime>) -> i64 {
     changed_at.map_or(0, |at| (at.unix_timestamp_nanos() / 1000) as i64)
 }
 
-/// The entries in the cookie of the request, latest sign-in first. Empty if the cookie is missing, expired or not sealed
-/// by this server.
+/// The entries in the cookie of the request, latest sign-in first. Empty if the cookie is missing, expired or
+/// not sealed by this server.
 fn read(request: &HttpRequest, app: &App) -> Vec<Entry> {
     let name = cookie_name(app.config.public_url.is_https());
     let cookie = request.cookie(name);
@@ -96,8 +96,9 @@ pub(super) fn is_known(request: &HttpRequest, app: &App, user: &User) -> bool {
     read(request, app).iter().any(|entry| entry.is_valid_for(user))
 }
 
-/// This browser as a known device of the account of `email`, for [`crate::user::rate_limit::Attempt::known_device`].
-/// Without a cookie there is no query; with one, the query is the same for every email.
+/// This browser as a known device of the account of `email`, for
+/// [`crate::user::rate_limit::Attempt::known_device`]. Without a cookie there is no query; with one, the
+/// query is the same for every email.
 pub async fn find_for(
     request: &HttpRequest,
     app: &App,
@@ -112,8 +113,9 @@ pub async fn find_for(
 /// The cookie to add to the response.
 struct NewCookie(Cookie<'static>);
 
-/// Makes this browser a known device of `user`, who has signed in or set a new password with it. `changed_at`: when the
-/// current password was set. [`resume`](super::resume) adds the cookie to the response.
+/// Makes this browser a known device of `user`, who has signed in or set a new password with it.
+/// `changed_at`: when the current password was set. [`resume`](super::resume) adds the cookie to the
+/// response.
 pub fn mark_known(
     request: &HttpRequest,
     app: &App,

@@ -2,37 +2,41 @@
 //!
 //! # Authentication in five verbs
 //!
-//! 1. **Resume.** [`resume`] is a middleware. It finds the user of the session that the request came with, and makes
-//!    them available to handlers.
-//! 2. **Require.** A handler that takes [`CurrentUser`] runs only for signed-in users; everyone else is redirected to
-//!    /login. [`RecentlyAuthenticated`] also requires a password entered in this session within the last 15 minutes;
-//!    otherwise the user is asked for it first. [`Visitor`] requires nothing.
-//! 3. **Sign in.** [`sign_in`] takes a verified [`FirstFactor`], creates the session and sets its cookie. Pages get
-//!    the factor from [`crate::user::authenticate`], which compares the password.
+//! 1. **Resume.** [`resume`] is a middleware. It finds the user of the session that the request came with,
+//!    and makes them available to handlers.
+//! 2. **Require.** A handler that takes [`CurrentUser`] runs only for signed-in users; everyone else is
+//!    redirected to /login. [`RecentlyAuthenticated`] also requires a password entered in this session within
+//!    the last 15 minutes; otherwise the user is asked for it first. [`Visitor`] requires nothing.
+//! 3. **Sign in.** [`sign_in`] takes a verified [`FirstFactor`], creates the session and sets its cookie.
+//!    Pages get the factor from [`crate::user::authenticate`], which compares the password.
 //! 4. **Sign out.** [`sign_out`] deletes the session and clears its cookie.
-//! 5. **Re-authenticate.** [`reauthenticate`] compares the password of a signed-in user. [`renew_session`] then gives
-//!    the session a new secret and a new time of authentication.
+//! 5. **Re-authenticate.** [`reauthenticate`] compares the password of a signed-in user. [`renew_session`]
+//!    then gives the session a new secret and a new time of authentication.
 //!
 //! # The hand-over through actix-session
 //!
-//! The session of a request reaches [`resume`] as a map of JSON texts. Keys are written and read in
-//! `session/state.rs` only:
+//! The session of a request reaches [`resume`] as a map of JSON texts. Only `session/state.rs` spells its
+//! keys:
 //!
-//! | Key | Written by | Read by |
-//! |---|---|---|
-//! | `frontdesk.current` ([`SessionInfo`]) | `CachedSession::to_map`, when `load` of the store (`session/store.rs`) finds the row | [`SessionInfo::of`], called by [`resume`]; `difference`, called by `update` of the store |
-//! | `actix_identity.user_id` | `CachedSession::to_map`, when `load` finds a session with a user | actix-identity: `get_identity` in `current_user.rs`, which compares it with [`SessionInfo::user`] |
-//! | `frontdesk.new_session` ([`crate::session::NewSession`]) | `NewSession::announce`, for an application that uses the store without this module | `split_columns`, called by `save` of the store |
-//! | any other key | a handler | `difference`: `update` writes the keys that the request changed to `sessions.state` |
+//! * `frontdesk.current`: the [`SessionInfo`]. `CachedSession::to_map` writes it when the store
+//!   (`session/store.rs`) loads a session. [`SessionInfo::of`] reads it, called by [`resume`]; so does
+//!   `difference`, called by `update` of the store.
+//! * `actix_identity.user_id`: `CachedSession::to_map` writes it if the session has a user. actix-identity
+//!   reads it for `current_user.rs`, which compares it with the account in the [`SessionInfo`].
+//! * Any other key belongs to the application: `update` of the store writes those that the request changed to
+//!   `sessions.state`.
 //!
-//! A sign-in here does not pass through the map: `first_factor.rs` calls
-//! [`PgSessionStore::create`](crate::session::PgSessionStore::create) in its own transaction.
+//! A sign-in does not pass through the map: `first_factor.rs` calls
+//! [`PgSessionStore::create`](crate::session::PgSessionStore::create) in its own transaction. An application
+//! that uses the store without this module leaves the properties of the new session in the map, under
+//! `frontdesk.new_session`; `save` of the store reads them.
 //!
-//! The session cookie does not follow actix-session either. `web/cookie_guard.rs` is the outermost middleware of the
-//! session. On the way in, it lets only a cookie through that is exactly ours. On the way out, it drops the `Set-Cookie`
-//! of actix-session and does what the [`CookieOverride`](crate::web::cookie_guard::CookieOverride) of the request says.
-//! That is written in `session_cookie.rs` only, for [`resume`], [`sign_in`], [`sign_out`], [`rotate_cookie`] and
-//! [`clear_cookie`].
+//! The session cookie is not set by actix-session either. `web/cookie_guard.rs` wraps the session middleware.
+//! In a request, it passes the cookie on only if there is exactly one with the exact name. In a response, it
+//! drops the `Set-Cookie` of actix-session and sets the cookie that the
+//! [`CookieOverride`](crate::web::cookie_guard::CookieOverride) of the request asks for. Only
+//! `session_cookie.rs` writes that: for [`resume`], [`sign_in`], [`sign_out`], [`renew_session`], and the
+//! pages that call [`rotate_cookie`] or [`clear_cookie`].
 
 mod current_user;
 mod first_factor;
@@ -66,9 +70,9 @@ pub use reauthentication::{
 };
 pub use session_cookie::{clear as clear_cookie, rotate as rotate_cookie};
 
-/// The middleware directly inside the session middleware. Finds the user of the session, for the extractors, the header
-/// of the page and the Max-Age of the cookie. If the session ends while the body of a form arrives, the response is
-/// [`HttpError::SignInAgain`].
+/// The middleware directly inside the session middleware. Finds the user of the session, for the extractors,
+/// the header of the page and the Max-Age of the cookie. If the session ends while the body of a form
+/// arrives, the response is [`HttpError::SignInAgain`].
 pub async fn resume(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -91,8 +95,8 @@ pub async fn resume(
     Ok(response)
 }
 
-/// Signs in the user of `factor` in this browser. With `remembered`, the cookie outlives the browser. When this returns,
-/// no server accepts the session that the browser had before.
+/// Signs in the user of `factor` in this browser. With `remembered`, the cookie outlives the browser. When
+/// this returns, no server accepts the session that the browser had before.
 pub async fn sign_in(
     request: &HttpRequest,
     app: &App,
@@ -121,8 +125,8 @@ pub async fn sign_out(
     let outcome = match current {
         Some(user) => sign_out::revoke_session(request, app, &user).await?,
         None => {
-            // Possibly a second click: the first one deleted the row, and may still be waiting for a server that has the
-            // session cached. A request without a valid cookie does not wait.
+            // Possibly a second click: the first one deleted the row, and may still be waiting for a server
+            // that has the session cached. A request without a valid cookie does not wait.
             if cookie_guard::has_valid_cookie(request) {
                 app.sessions.await_invalidation().await;
             }
@@ -133,9 +137,9 @@ pub async fn sign_out(
     Ok(outcome)
 }
 
-/// Compares `password` with that of `user`, who is signed in. The only place where pages do so: the attempt is counted
-/// before the comparison and each refusal is an audit event, so that a stolen session cannot be used to guess the
-/// password.
+/// Compares `password` with that of `user`, who is signed in. The only place where pages do so: the attempt
+/// is counted before the comparison and each refusal is an audit event, so that a stolen session cannot be
+/// used to guess the password.
 pub async fn reauthenticate(
     request: &HttpRequest,
     app: &App,

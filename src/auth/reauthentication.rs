@@ -1,8 +1,8 @@
-//! Confirming a signed-in user: the extractor [`RecentlyAuthenticated`], the page that asks for the password, and the
-//! record of the outcome.
+//! Confirming a signed-in user: the extractor [`RecentlyAuthenticated`], the page that asks for the password,
+//! and the record of the outcome.
 //!
-//! A page is requested again after the password was entered. A form is sealed, carried through the page that asks for
-//! the password, and then completed (`web/resumed_form.rs`).
+//! A page is requested again after the password was entered. A form is sealed, carried through the page that
+//! asks for the password, and then completed (`web/resumed_form.rs`).
 
 use std::time::Duration;
 
@@ -30,8 +30,9 @@ use crate::web::resumed_form::{self, SessionBinding};
 /// How long an authentication counts as recent (ASVS 5.0 V7.5.1).
 pub const RECENT_FOR: Duration = Duration::from_secs(15 * 60);
 
-/// A user who authenticated in this session within the last [`RECENT_FOR`]. Other signed-in users are asked for their
-/// password first. In a handler, it must stand before the [`Form`]: both read the body, and the first one gets it.
+/// A user who authenticated in this session within the last [`RECENT_FOR`]. Other signed-in users are asked
+/// for their password first. In a handler, it must stand before the [`Form`]: both read the body, and the
+/// first one gets it.
 #[derive(Clone, Debug)]
 pub struct RecentlyAuthenticated(pub CurrentUser);
 
@@ -146,9 +147,9 @@ pub(super) async fn record_refusal(app: &App, requester: Requester) -> Result<()
     Ok(())
 }
 
-/// Gives the session of `user` a new secret and a new time of authentication. When this returns, no server accepts the
-/// old cookie. `false` if the stored hash is no longer `verified_hash`: the password was changed since it was compared,
-/// and nothing was written.
+/// Gives the session of `user` a new secret and a new time of authentication. When this returns, no server
+/// accepts the old cookie. `false` if the stored hash is no longer `verified_hash`: the password was changed
+/// since it was compared, and nothing was written.
 pub async fn renew_session(
     request: &HttpRequest,
     app: &App,

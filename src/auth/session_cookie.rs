@@ -8,8 +8,8 @@ use crate::crypto::secret::Secret;
 use crate::session::SessionInfo;
 use crate::web::cookie_guard::{CookieChange, override_cookie};
 
-/// Should the guard encrypt the cookie again (it was sealed with a previous key), the cookie of a remembered session
-/// keeps the rest of its lifetime.
+/// Should the guard encrypt the cookie again (it was sealed with a previous key), the cookie of a remembered
+/// session keeps the rest of its lifetime.
 pub(super) fn keep_max_age(request: &HttpRequest, session: &SessionInfo) {
     if session.remembered {
         let left = Duration::from_secs(session.absolute_seconds.max(0) as u64);
@@ -25,7 +25,8 @@ pub(super) fn replace(request: &HttpRequest, secret: &Secret, max_age: Option<Du
     });
 }
 
-/// Continues the session of this browser with a new `secret`. `None`: the session has ended, and the cookie is cleared.
+/// Continues the session of this browser with a new `secret`. `None`: the session has ended, and the cookie
+/// is cleared.
 pub fn rotate(request: &HttpRequest, secret: Option<Secret>) {
     let change =
         secret.map_or(CookieChange::Clear, |secret| CookieChange::Replace(secret.reveal()));

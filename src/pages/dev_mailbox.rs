@@ -1,8 +1,9 @@
 //! `GET /dev/mailbox`, `GET /dev/mailbox/{id}`: the mail that was not sent, for developers on this machine.
 //!
-//! Links in it give access to accounts. So the pages exist only if no mail server is configured, the public URL is a
-//! loopback address, the request comes from a loopback address, and its `Host` names this machine (which excludes DNS
-//! rebinding). The text of a mail is shown, never its HTML, which would run with the origin of this site.
+//! Links in it give access to accounts. So the pages exist only if no mail server is configured, the public
+//! URL is a loopback address, the request comes from a loopback address, and its `Host` names this machine
+//! (which excludes DNS rebinding). The text of a mail is shown, never its HTML, which would run with the
+//! origin of this site.
 
 use actix_web::guard::GuardContext;
 use actix_web::http::header;

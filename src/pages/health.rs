@@ -1,8 +1,8 @@
-//! `GET /healthz`: the process answers. `GET /readyz`: it can serve. The JSON of `/readyz` has `database` (`ok`, `away`,
-//! `standby`, `read-only`), `schema`, `sessions` (whether they are served from the cache: `off`, `disconnected`,
-//! `doubtful`, `trusted`; the server is ready in every case) and `jobs` (see
-//! [`Jobs::summary`](crate::background::Jobs::summary)). Both are outside the session middleware and contain no personal
-//! data.
+//! `GET /healthz`: the process answers. `GET /readyz`: it can serve. The JSON of `/readyz` has `database`
+//! (`ok`, `away`, `standby`, `read-only`), `schema`, `sessions` (whether they are served from the cache:
+//! `off`, `disconnected`, `doubtful`, `trusted`; the server is ready in every case) and `jobs` (see
+//! [`Jobs::summary`](crate::background::Jobs::summary)). Both are outside the session middleware and contain
+//! no personal data.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
     let checked = tokio::time::timeout(DEADLINE, migrations::check(&app.pool)).await;
     let (ready, database, schema) = match checked {
         Ok(Ok(Ok(()))) => (true, "ok", "ok".to_owned()),
-        // A newer version has migrated the database and will replace this one. Migrations keep the previous version
-        // working, so this one serves until it is stopped.
+        // A newer version has migrated the database and will replace this one. Migrations keep the previous
+        // version working, so this one serves until it is stopped.
         Ok(Ok(Err(problem @ SchemaProblem::Newer { .. }))) => (true, "ok", problem.to_string()),
         Ok(Ok(Err(problem))) => (false, "ok", problem.to_string()),
         Ok(Err(_)) | Err(_) => (false, find_reason(&app.pool).await, "unknown".to_owned()),

@@ -1,4 +1,5 @@
-//! `GET /`: the name of the site and the button to sign in; for a signed-in user, a greeting and links to the account.
+//! `GET /`: the name of the site and the button to sign in; for a signed-in user, a greeting and links to the
+//! account.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! `GET /account/activity`: the audit events of the user, in plain words, newest first. Shows no events of other users and
-//! no secrets.
+//! `GET /account/activity`: the audit events of the user, in plain words, newest first. Shows no events of
+//! other users and no secrets.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

@@ -1,5 +1,6 @@
-//! `GET`, `POST /account/confirm`: asks a signed-in user for the password. Then the original request continues: a page
-//! by a redirect (303), a form by being sent again (307, see `web/resumed_form.rs`). The session gets a new secret.
+//! `GET`, `POST /account/confirm`: asks a signed-in user for the password. Then the original request
+//! continues: a page by a redirect (303), a form by being sent again (307, see `web/resumed_form.rs`). The
+//! session gets a new secret.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -89,7 +90,8 @@ fn refuse(
     auth::show_confirmation(page, user, StatusCode::UNPROCESSABLE_ENTITY, form, original)
 }
 
-/// Redirects to the page that was requested, or has the browser send the sealed form `original` to its target again.
+/// Redirects to the page that was requested, or has the browser send the sealed form `original` to its target
+/// again.
 fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
     let next = checked_next(app, next);
     if original.is_empty() {

@@ -1,6 +1,6 @@
-//! `GET`, `POST /account/delete`, `POST /account/delete/cancel`. The page says what will be deleted and when; the button
-//! requires a recent authentication and signs out everywhere. Until then, a sign-in leads to this page, where a button
-//! cancels the deletion.
+//! `GET`, `POST /account/delete`, `POST /account/delete/cancel`. The page says what will be deleted and when;
+//! the button requires a recent authentication and signs out everywhere. Until then, a sign-in leads to this
+//! page, where a button cancels the deletion.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};

@@ -1,6 +1,6 @@
-//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: shows, confirms and changes the
-//! email of the account. The email changes only once the new one is confirmed. This page does not reveal whether the new
-//! email has an account already; its owner is notified by mail.
+//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: shows, confirms
+//! and changes the email of the account. The email changes only once the new one is confirmed. This page does
+//! not reveal whether the new email has an account already; its owner is notified by mail.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `GET`, `POST /account/export`: everything that is stored about the user, as one JSON file. The button requires a recent
-//! authentication. The file is a download and never rendered as a page of this site.
+//! `GET`, `POST /account/export`: everything that is stored about the user, as one JSON file. The button
+//! requires a recent authentication. The file is a download and never rendered as a page of this site.
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, web};
@@ -49,7 +49,8 @@ pub async fn submit(
         .content_type("application/json; charset=utf-8")
         .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"your-account.json\""))
         .body(text);
-    // It contains user input (names, user agents), which must not run as a script if the file is opened as a page.
+    // It contains user input (names, user agents), which must not run as a script if the file is opened as a
+    // page.
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),

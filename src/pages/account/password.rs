@@ -1,5 +1,5 @@
-//! `GET`, `POST /account/password`. In one transaction: the password changes, all other sessions end, and this session
-//! gets a new secret.
+//! `GET`, `POST /account/password`. In one transaction: the password changes, all other sessions end, and
+//! this session gets a new secret.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

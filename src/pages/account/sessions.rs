@@ -1,5 +1,6 @@
-//! `GET /account/sessions`, `POST /account/sessions/{id}/revoke`, `POST /account/sessions/revoke-others`: the devices where
-//! the user is signed in, and buttons that sign them out. The ids on the page are public; they are not credentials.
+//! `GET /account/sessions`, `POST /account/sessions/{id}/revoke`, `POST /account/sessions/revoke-others`: the
+//! devices where the user is signed in, and buttons that sign them out. The ids on the page are public; they
+//! are not credentials.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

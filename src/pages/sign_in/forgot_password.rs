@@ -1,5 +1,6 @@
-//! `GET`, `POST /forgot-password`: the answer is the same for every email. The request is only stored; a background job
-//! sends the mail, so that response time does not reveal whether an account exists (Django, CVE-2024-45231).
+//! `GET`, `POST /forgot-password`: the answer is the same for every email. The request is only stored; a
+//! background job sends the mail, so that response time does not reveal whether an account exists (Django,
+//! CVE-2024-45231).
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! The page for a link that does not work: used, expired, replaced by a newer one, or never issued. The page is the same
-//! for all of them and offers an alternative.
+//! The page for a link that does not work: used, expired, replaced by a newer one, or never issued. The page
+//! is the same for all of them and offers an alternative.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;

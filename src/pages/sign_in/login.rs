@@ -1,6 +1,7 @@
-//! `GET`, `POST /login`. A refused sign-in shows the form again (422) with one sentence for every reason; the email is
-//! filled in, the password is not. An attempt is counted before the password is compared. After too many attempts the
-//! form says how long to wait (429). The answers are the same for accounts that exist and for those that do not.
+//! `GET`, `POST /login`. A refused sign-in shows the form again (422) with one sentence for every reason; the
+//! email is filled in, the password is not. An attempt is counted before the password is compared. After too
+//! many attempts the form says how long to wait (429). The answers are the same for accounts that exist and
+//! for those that do not.
 
 use std::time::Duration;
 
@@ -91,8 +92,8 @@ pub async fn submit(
     Ok(app::redirect_to_next(&page, &app, next, "/account"))
 }
 
-/// A complete sign-in form. `email: None`: the text is not an email address. It is tried all the same, so that the
-/// answer is that of an unknown account.
+/// A complete sign-in form. `email: None`: the text is not an email address. It is tried all the same, so
+/// that the answer is that of an unknown account.
 struct Input {
     email: Option<EmailAddress>,
     password: Password,

@@ -1,5 +1,5 @@
-//! `GET`, `POST /register`. In verified mode, the answer and the work are the same whether the email has an account or
-//! not. In open mode, the form says that an email is taken.
+//! `GET`, `POST /register`. In verified mode, the answer and the work are the same whether the email has an
+//! account or not. In open mode, the form says that an email is taken.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The cookie of a browser that registered and has not confirmed the email yet. It carries the ticket with which the code
-//! from the mail is accepted. The ticket must never be part of a URL or a page: an attacker who registers with another
-//! person's email could send them a link to our page and have them enter the code of their own mail (ASVS 5.0 V6.6.2).
-//! It is sealed, so that no one else can create one.
+//! The cookie of a browser that registered and has not confirmed the email yet. It carries the ticket with
+//! which the code from the mail is accepted. The ticket must never be part of a URL or a page: an attacker
+//! who registers with another person's email could send them a link to our page and have them enter the code
+//! of their own mail (ASVS 5.0 V6.6.2). It is sealed, so that no one else can create one.
 
 use actix_web::cookie::{Cookie, time::Duration};
 use actix_web::{HttpRequest, HttpResponse};

@@ -1,7 +1,7 @@
-//! `GET`, `POST /reset-password/{token}`: sets a new password by a link from a mail. GET changes nothing, because mail
-//! scanners follow links. A new password ends every session and signs no one in: access to the mailbox alone must not
-//! be enough (ASVS 5.0 V6.3.6), and a second factor is asked for at the sign-in that follows. The browser becomes a known
-//! device, so that attempts from elsewhere do not delay that sign-in.
+//! `GET`, `POST /reset-password/{token}`: sets a new password by a link from a mail. GET changes nothing,
+//! because mail scanners follow links. A new password ends every session and signs no one in: access to the
+//! mailbox alone must not be enough (ASVS 5.0 V6.3.6), and a second factor is asked for at the sign-in that
+//! follows. The browser becomes a known device, so that attempts from elsewhere do not delay that sign-in.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

@@ -1,7 +1,7 @@
-//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, if someone else changed it. GET changes
-//! nothing, because mail scanners follow links. POST restores the email, invalidates the password, ends every session and
-//! leads to the form for a new password. Opening the link or sending the form again leads to the same form until the
-//! password is chosen.
+//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, if someone else changed it. GET
+//! changes nothing, because mail scanners follow links. POST restores the email, invalidates the password,
+//! ends every session and leads to the form for a new password. Opening the link or sending the form again
+//! leads to the same form until the password is chosen.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -87,8 +87,8 @@ pub async fn submit(
     }
 }
 
-/// The answer to a form that was sent again: redirects to the form for a new password, once no server accepts the
-/// sessions that the first one ended.
+/// The answer to a form that was sent again: redirects to the form for a new password, once no server accepts
+/// the sessions that the first one ended.
 async fn repeat(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, HttpError> {
     let Some(UndoLink::Used) = email::undo_change::find(&app.pool, token).await? else {
         return link_gone::show(page, GONE);

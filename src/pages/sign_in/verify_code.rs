@@ -1,7 +1,8 @@
-//! `GET`, `POST /verify-email`: the code from a mail, entered in the browser that registered, which is recognized by its
-//! cookie (`registration_cookie.rs`). The page looks and behaves the same for an email that has an account already; its
-//! owner was sent another mail, and no code is accepted. A correct code signs in if the password was chosen in this
-//! browser within the last [`RECENT_FOR`]. Later the mail alone does not show who is there, and the password is required.
+//! `GET`, `POST /verify-email`: the code from a mail, entered in the browser that registered, which is
+//! recognized by its cookie (`registration_cookie.rs`). The page looks and behaves the same for an email that
+//! has an account already; its owner was sent another mail, and no code is accepted. A correct code signs in
+//! if the password was chosen in this browser within the last [`RECENT_FOR`]. Later the mail alone does not
+//! show who is there, and the password is required.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

@@ -1,6 +1,7 @@
-//! `GET`, `POST /verify-email/{token}`: the link that confirms an email, of a registration or of an account. GET changes
-//! nothing, because mail scanners follow links. The button requires the password, or a session of the account: a person
-//! who can only read the mailbox must not be able to activate an account that someone else prepared.
+//! `GET`, `POST /verify-email/{token}`: the link that confirms an email, of a registration or of an account.
+//! GET changes nothing, because mail scanners follow links. The button requires the password, or a session of
+//! the account: a person who can only read the mailbox must not be able to activate an account that someone
+//! else prepared.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -136,9 +137,9 @@ fn parse(link: &Link, form: &mut FormView, mut sent: Form) -> Option<Credential>
     password.ok().filter(|_| form.is_valid()).map(Credential::Password)
 }
 
-/// Counts an attempt, by what could be guessed: the password of an account, as on the sign-in page; the password of a
-/// registration, by its email; without a password only the link itself. In a session, the attempt is counted only if
-/// the session still exists.
+/// Counts an attempt, by what could be guessed: the password of an account, as on the sign-in page; the
+/// password of a registration, by its email; without a password only the link itself. In a session, the
+/// attempt is counted only if the session still exists.
 async fn check(
     app: &App,
     page: &Page,
@@ -195,8 +196,8 @@ async fn register(
     }
 }
 
-/// Signs in the owner of a new account, who has just entered its password in this browser. `user` is the account as it
-/// was inserted.
+/// Signs in the owner of a new account, who has just entered its password in this browser. `user` is the
+/// account as it was inserted.
 pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpResponse, HttpError> {
     let email = user.email.clone();
     let factor = FirstFactor { user, method: "pwd" };
