@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::requester::{self, Requester};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, SessionEvent};
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::{SessionId, UserId};
@@ -205,7 +205,7 @@ pub async fn everybody(connection: &mut PgConnection, origin: &Origin) -> sqlx::
     audit::record(
         connection,
         Event {
-            name: "all_sessions_ended",
+            kind: EventKind::AllSessionsEnded,
             user: None,
             session: None,
             origin,
@@ -277,24 +277,19 @@ pub(super) async fn replaced_by_sign_in(
     Ok(!ended.is_empty())
 }
 
+/// Records the end of `ended` in the audit log. Sessions without a user are not recorded.
 async fn record(
     connection: &mut PgConnection,
     ended: &[Ended],
     cause: Cause,
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    for session in ended.iter().filter(|session| session.user_id.is_some()) {
-        audit::record(
-            connection,
-            Event {
-                name: "session_ended",
-                user: session.user_id,
-                session: Some(session.id),
-                origin,
-                details: json!({ "cause": cause.as_str() }),
-            },
-        )
-        .await?;
-    }
-    Ok(())
+    let events: Vec<SessionEvent> = ended
+        .iter()
+        .filter_map(|ended| {
+            Some(SessionEvent { user: ended.user_id?, session: ended.id, at: None })
+        })
+        .collect();
+    let details = json!({ "cause": cause.as_str() });
+    audit::record_for_sessions(connection, EventKind::SessionEnded, &events, origin, &details).await
 }

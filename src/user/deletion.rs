@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::session_rules::{self, AccountEvent};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
@@ -63,7 +63,7 @@ pub async fn request(
             audit::record(
                 connection,
                 Event {
-                    name: "deletion_requested",
+                    kind: EventKind::DeletionRequested,
                     user: Some(user),
                     session: current,
                     origin: &origin,
@@ -138,8 +138,8 @@ async fn keep(
     .fetch_optional(&mut *connection)
     .await?;
     if kept.is_some() {
-        let (name, details) = ("deletion_canceled", json!({}));
-        let event = Event { name, user: Some(user), session, origin, details };
+        let (kind, details) = (EventKind::DeletionCanceled, json!({}));
+        let event = Event { kind, user: Some(user), session, origin, details };
         audit::record(connection, event).await?;
     }
     Ok(kept)
@@ -234,9 +234,9 @@ async fn erase(
         statement.execute(&mut *connection).await?;
     }
     audit::record(
-        connection,
+        &mut *connection,
         Event {
-            name: "account_deleted",
+            kind: EventKind::AccountDeleted,
             user: Some(user),
             session: None,
             origin,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, EventKind};
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::session::{Requester, SessionEnded};
@@ -24,7 +24,7 @@ pub async fn export(
     let recorded = requester.session_transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             let event = Event {
-                name: "data_exported",
+                kind: EventKind::DataExported,
                 user: Some(by.user),
                 session: Some(by.session),
                 origin: &by.origin,

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::app::App;
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, EventKind};
 use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
 use crate::session::Requester;
 use crate::user::password;
@@ -100,7 +100,7 @@ async fn renew(
             )
             .await?;
             let event = Event {
-                name: "confirmed",
+                kind: EventKind::Reauthenticated,
                 user: Some(user),
                 session: current,
                 origin: &origin,

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::code::Code;
 use super::token::{CodeTry, Owner, Purpose};
-use crate::audit::Origin;
+use crate::audit::{EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
@@ -178,8 +178,14 @@ async fn use_up(
     let own = email::token::consume(connection, &owner, Purpose::VerifyEmail, token).await?;
     if own.is_some() {
         verified(connection, user).await?;
-        email::change::record(connection, "email_verified", user, json!({ "by": by }), origin)
-            .await?;
+        email::change::record(
+            connection,
+            EventKind::EmailVerified,
+            user,
+            json!({ "by": by }),
+            origin,
+        )
+        .await?;
         let (secret, changed) = (None, false);
         return Ok(ConfirmationOutcome::Done { user, email: owner.email, secret, changed });
     }

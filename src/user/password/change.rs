@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::hasher::PasswordHash;
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
@@ -146,9 +146,9 @@ async fn apply(
     let Some(owner) = owner else { return Ok(None) };
     let ended = session_rules::apply(connection, occasion, user, keep, origin).await?;
     audit::record(
-        connection,
+        &mut *connection,
         Event {
-            name: if by_link { "password_reset" } else { "password_changed" },
+            kind: if by_link { EventKind::PasswordReset } else { EventKind::PasswordChanged },
             user: Some(user),
             session: keep,
             origin,
@@ -182,11 +182,11 @@ pub(in crate::user) async fn invalidate(
     audit::record(
         connection,
         Event {
-            name: "password_invalidated",
+            kind: EventKind::PasswordInvalidated,
             user: Some(user),
             session: None,
             origin,
-            details: json!({ "why": "undo" }),
+            details: json!({ "why": RefusalReason::EmailChangeUndone.as_str() }),
         },
     )
     .await

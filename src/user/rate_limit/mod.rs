@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::email::address::EmailAddress;
 use super::users::{self, User};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::db;
 use crate::id::UserId;
 use crate::session::{Requester, SessionEnded};
@@ -195,7 +195,7 @@ pub async fn record_wait(
     let longest = granted.counted.iter().max_by(|one, other| one.wait.total_cmp(&other.wait));
     let Some(longest) = longest.filter(|longest| longest.wait > 0.0) else { return Ok(()) };
     let details = json!({
-        "why": "throttled",
+        "why": RefusalReason::RateLimited.as_str(),
         "by": longest.key.by.as_str(),
         "seconds": longest.wait.round() as i64,
     });
@@ -203,15 +203,8 @@ pub async fn record_wait(
         Some(email) => users::find_by_email(pool, email).await?.map(|user| user.id),
         None => None,
     };
-    let origin = origin.clone();
-    db::transaction(pool, move |connection| {
-        Box::pin(async move {
-            let event =
-                Event { name: "sign_in_refused", user, session: None, origin: &origin, details };
-            audit::record(connection, event).await
-        })
-    })
-    .await
+    let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
+    audit::record(pool, event).await
 }
 
 /// Forgets every counter of an account, whatever was tried; answers how many there were. Counters of addresses stay.
@@ -235,7 +228,7 @@ pub async fn unlock(pool: &PgPool, user: &User, origin: Origin) -> sqlx::Result<
             let forgotten = forget(connection, id, account).await?;
             if forgotten > 0 {
                 let event = Event {
-                    name: "account_unlocked",
+                    kind: EventKind::AccountUnlocked,
                     user: Some(id),
                     session: None,
                     origin: &origin,
