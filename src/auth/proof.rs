@@ -9,6 +9,7 @@ use serde_json::json;
 use super::CurrentUser;
 use crate::app::App;
 use crate::audit::{self, Event, EventKind, RefusalReason};
+use crate::session::Lock;
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
 use crate::user::password::policy::Password;
@@ -53,8 +54,10 @@ pub async fn reauthenticate(
         None => {
             let requester = user.requester(request);
             let by = requester.clone();
-            let record =
-                requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+            let record = requester.transaction::<_, sqlx::Error, _>(
+                &app.pool,
+                Lock::Session,
+                move |connection| {
                     Box::pin(async move {
                         let event = Event {
                             kind: EventKind::ReauthenticationRefused,
@@ -65,7 +68,8 @@ pub async fn reauthenticate(
                         };
                         audit::record(connection, event).await
                     })
-                });
+                },
+            );
             record.await??;
             Ok(Reauthentication::Wrong)
         }

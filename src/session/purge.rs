@@ -47,7 +47,7 @@ pub struct Purged {
     /// Time it took.
     pub took: Duration,
     /// Another server is purging just now; it does the work.
-    pub elsewhere: bool,
+    pub is_running_elsewhere: bool,
 }
 
 /// What the runs of this process did so far, for metrics.
@@ -90,7 +90,7 @@ pub async fn run_once(
         let batch_began = Instant::now();
         let deleted = batch(pool, pace.batch()).await?;
         match deleted {
-            None => purged.elsewhere = true,
+            None => purged.is_running_elsewhere = true,
             Some(deleted) => {
                 purged.rows += deleted;
                 progress(purged.rows);

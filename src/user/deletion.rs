@@ -11,7 +11,7 @@ use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 
 /// Between asking and the end. As long as the undo link of a changed address lives, so that somebody whose account was
 /// taken over can still save it.
@@ -26,7 +26,7 @@ pub async fn request(
     requester: &Requester,
 ) -> sqlx::Result<Result<OffsetDateTime, SessionEnded>> {
     let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
-    let request = requester.transaction(pool, move |connection| {
+    let request = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let scheduled = sqlx::query!(
                 r#"
@@ -84,7 +84,7 @@ pub async fn cancel(
     requester: &Requester,
 ) -> sqlx::Result<Result<bool, SessionEnded>> {
     let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
-    let cancel = requester.transaction(pool, move |connection| {
+    let cancel = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let kept = keep(connection, user, Some(session), None, &origin).await?;
             let Some(Kept { email, display_name }) = kept else { return Ok(false) };

@@ -202,7 +202,7 @@ pub async fn apply(
     let mut ended = Ended::default();
     if which.current || which.others || which.remembered {
         ended.sessions =
-            revoke::selected(connection, user, current, which, rule.cause, origin).await?;
+            revoke::of_user(connection, user, current, which, rule.cause, origin).await?;
     }
     if let (SessionEffect::Renewed, Some(session)) = (rule.current, current) {
         ended.secret = revoke::rotate(connection, session, occasion.is_proof()).await?;

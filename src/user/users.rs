@@ -12,7 +12,7 @@ use crate::audit::{self, Event, EventKind, Origin};
 use crate::db;
 use crate::id::UserId;
 use crate::role::Role;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
 /// Selects rows of `users` as [`User`]: the one list of their columns.
 macro_rules! select_users {
@@ -166,7 +166,7 @@ pub async fn set_display_name(
     display_name: DisplayName,
 ) -> sqlx::Result<Result<(), SessionEnded>> {
     let user = requester.user;
-    let change = requester.transaction(pool, move |connection| {
+    let change = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             sqlx::query!(
                 "UPDATE users SET display_name = $2 WHERE id = $1",

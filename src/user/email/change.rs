@@ -15,7 +15,7 @@ use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email;
 use crate::user::session_rules::{self, AccountEvent, Ended};
 
@@ -29,7 +29,7 @@ pub async fn begin(
     new: EmailAddress,
 ) -> sqlx::Result<Result<(), SessionEnded>> {
     let Requester { user, origin, .. } = requester.clone();
-    let request = requester.transaction(pool, move |connection| {
+    let request = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
                 return Ok(());

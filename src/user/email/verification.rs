@@ -13,7 +13,7 @@ use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 use crate::user::email;
 use crate::user::session_rules::Ended;
 
@@ -33,7 +33,7 @@ pub async fn send(
     requester: &Requester,
 ) -> sqlx::Result<Result<Sent, SessionEnded>> {
     let user = requester.user;
-    let send = requester.transaction(pool, move |connection| {
+    let send = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let owner = email::token::lock_owner(connection, user).await?;
             let Some(owner) = owner.filter(|owner| owner.email_verified_at.is_none()) else {
@@ -148,7 +148,7 @@ pub async fn confirm_by_code(
 ) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
     let user = requester.user;
     let authorization = Authorization::Session(requester.clone());
-    let confirm = requester.transaction(pool, move |connection| {
+    let confirm = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
                 return Ok(ConfirmationOutcome::Gone);

@@ -12,7 +12,7 @@ use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email::token::Purpose;
 use crate::user::session_rules::{self, AccountEvent, Ended};
 use crate::user::{email, rate_limit};
@@ -42,7 +42,7 @@ pub async fn change(
     hash: PasswordHash,
 ) -> sqlx::Result<Result<PasswordSet, SessionEnded>> {
     let Requester { user, session, origin, .. } = requester.clone();
-    let change = requester.transaction(pool, move |connection| {
+    let change = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let (verified, occasion) = (Some(verified), AccountEvent::PasswordChanged);
             let new = New { user, verified, hash, occasion, by_link: false };

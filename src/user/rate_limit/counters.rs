@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::limits::Limit;
 use crate::db;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
 /// One counter, and what it showed after this try.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ pub(super) async fn count_for(
     keys: Vec<Key>,
 ) -> Result<Result<Outcome, SessionEnded>, Undone> {
     requester
-        .session_transaction(pool, move |connection| Box::pin(count_in(connection, keys)))
+        .transaction(pool, Lock::Session, move |connection| Box::pin(count_in(connection, keys)))
         .await
 }
 

@@ -23,7 +23,7 @@ use super::users::{self, User};
 use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::db;
 use crate::id::UserId;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 pub use action::Action;
 use counters::{By, Counted, Key, Outcome, Undone};
 pub use limits::{Limit, Limits};
@@ -152,7 +152,7 @@ async fn give_back(
     match requester {
         None => counters::give_back(pool, &counted, begins_anew).await,
         Some(requester) => {
-            let give_back = requester.session_transaction(pool, move |connection| {
+            let give_back = requester.transaction(pool, Lock::Session, move |connection| {
                 Box::pin(
                     async move { counters::give_back(connection, &counted, begins_anew).await },
                 )
