@@ -49,7 +49,7 @@ impl App {
             hasher: Hasher::new(hash_parameters(&config)?),
             passwords: PasswordPolicy { min_length: config.password_min_length },
             sessions: PgSessionStore::new(pool.clone(), config.session, config.session_cache)
-                .notifying(sealer.clone()),
+                .with_sign_in_notices(sealer.clone()),
             pool,
             sealer,
             writer: Arc::new(mail::MailRenderer::new(&config.site_name, &config.public_url)?),

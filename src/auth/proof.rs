@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::CurrentUser;
 use crate::app::App;
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, EventKind, RefusalReason};
+use crate::session::Lock;
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
 use crate::user::password::policy::Password;
@@ -57,19 +58,22 @@ pub async fn reauthenticate(
         }
         None => {
             let by = requester.clone();
-            let record =
-                requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+            let record = requester.transaction::<_, sqlx::Error, _>(
+                &app.pool,
+                Lock::Session,
+                move |connection| {
                     Box::pin(async move {
                         let event = Event {
-                            name: "confirm_refused",
+                            kind: EventKind::ReauthenticationRefused,
                             user: Some(by.user),
                             session: Some(by.session),
                             origin: &by.origin,
-                            details: json!({ "why": "wrong_password" }),
+                            details: json!({ "why": RefusalReason::WrongPassword.as_str() }),
                         };
                         audit::record(connection, event).await
                     })
-                });
+                },
+            );
             record.await??;
             Ok(Reauthentication::Wrong)
         }

@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use super::CurrentUser;
 use crate::app::App;
 use crate::crypto::secret::Secret;
-use crate::session::SessionEnded;
+use crate::session::{Lock, SessionEnded};
 use crate::user::session_rules::{self, AccountEvent};
 use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
@@ -22,8 +22,10 @@ pub async fn sign_out(
     if let Some(current) = current {
         let requester = current.requester(request);
         let by = requester.clone();
-        let ended =
-            requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
+        let ended = requester.transaction::<_, sqlx::Error, _>(
+            &app.pool,
+            Lock::Session,
+            move |connection| {
                 Box::pin(async move {
                     let (user, session) = (by.user, Some(by.session));
                     session_rules::apply(
@@ -35,7 +37,8 @@ pub async fn sign_out(
                     )
                     .await
                 })
-            });
+            },
+        );
         outcome = ended.await?.map(|_| ());
         app.sessions.invalidate_user(requester.user).await;
     } else if cookie_guard::is_ours(request) {

@@ -6,12 +6,12 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::session_rules::{self, AccountEvent};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 
 /// Between asking and the end. As long as the undo link of a changed address lives, so that somebody whose account was
 /// taken over can still save it.
@@ -26,7 +26,7 @@ pub async fn request(
     requester: &Requester,
 ) -> sqlx::Result<Result<OffsetDateTime, SessionEnded>> {
     let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
-    let request = requester.transaction(pool, move |connection| {
+    let request = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let scheduled = sqlx::query!(
                 r#"
@@ -63,7 +63,7 @@ pub async fn request(
             audit::record(
                 connection,
                 Event {
-                    name: "deletion_requested",
+                    kind: EventKind::DeletionRequested,
                     user: Some(user),
                     session: current,
                     origin: &origin,
@@ -84,7 +84,7 @@ pub async fn cancel(
     requester: &Requester,
 ) -> sqlx::Result<Result<bool, SessionEnded>> {
     let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
-    let cancel = requester.transaction(pool, move |connection| {
+    let cancel = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let kept = keep(connection, user, Some(session), None, &origin).await?;
             let Some(Kept { email, display_name }) = kept else { return Ok(false) };
@@ -138,8 +138,8 @@ async fn keep(
     .fetch_optional(&mut *connection)
     .await?;
     if kept.is_some() {
-        let (name, details) = ("deletion_canceled", json!({}));
-        let event = Event { name, user: Some(user), session, origin, details };
+        let (kind, details) = (EventKind::DeletionCanceled, json!({}));
+        let event = Event { kind, user: Some(user), session, origin, details };
         audit::record(connection, event).await?;
     }
     Ok(kept)
@@ -234,9 +234,9 @@ async fn erase(
         statement.execute(&mut *connection).await?;
     }
     audit::record(
-        connection,
+        &mut *connection,
         Event {
-            name: "account_deleted",
+            kind: EventKind::AccountDeleted,
             user: Some(user),
             session: None,
             origin,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, EventKind};
 use crate::db;
 use crate::id::{SessionId, UserId};
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
 /// A little less than the longest page.
 const DEADLINE: Duration = Duration::from_secs(25);
@@ -21,18 +21,19 @@ pub async fn export(
     requester: &Requester,
 ) -> sqlx::Result<Result<Value, SessionEnded>> {
     let by = requester.clone();
-    let recorded = requester.session_transaction::<_, sqlx::Error, _>(pool, move |connection| {
-        Box::pin(async move {
-            let event = Event {
-                name: "data_exported",
-                user: Some(by.user),
-                session: Some(by.session),
-                origin: &by.origin,
-                details: json!({}),
-            };
-            audit::record(connection, event).await
-        })
-    });
+    let recorded =
+        requester.transaction::<_, sqlx::Error, _>(pool, Lock::Session, move |connection| {
+            Box::pin(async move {
+                let event = Event {
+                    kind: EventKind::DataExported,
+                    user: Some(by.user),
+                    session: Some(by.session),
+                    origin: &by.origin,
+                    details: json!({}),
+                };
+                audit::record(connection, event).await
+            })
+        });
     if let Err(ended) = recorded.await? {
         return Ok(Err(ended));
     }

@@ -11,7 +11,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::display_name::DisplayName;
 use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
-use crate::audit::{self, Origin};
+use crate::audit::{self, EventKind, Origin};
 use crate::db;
 use crate::id::UserId;
 use crate::role::Role;
@@ -129,7 +129,7 @@ pub async fn insert_many(
                     (*id, json!({ "role": one.role.as_str(), "password": password }))
                 })
                 .collect();
-            audit::record_many(connection, "imported", &events, &origin).await?;
+            audit::record_for_users(connection, EventKind::Imported, &events, &origin).await?;
             Ok(made)
         })
     })

@@ -199,7 +199,7 @@ pub async fn apply(
     let mut applied = AppliedRule::default();
     if which.current || which.others {
         applied.ended_sessions =
-            revoke::selected(connection, user, current, which, rule.cause, origin).await?;
+            revoke::of_user(connection, user, current, which, rule.cause, origin).await?;
     }
     if let (SessionEffect::Renewed, Some(session)) = (rule.current, current) {
         applied.secret = revoke::rotate(connection, session, event.is_authentication()).await?;

@@ -8,11 +8,11 @@ use super::display_name::DisplayName;
 use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
 use super::session_rules::{self, AccountEvent};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::db;
 use crate::id::UserId;
 use crate::role::Role;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
 /// Selects rows of `users` as [`User`]: the one list of their columns.
 macro_rules! select_users {
@@ -133,7 +133,7 @@ pub(super) async fn insert_in(
     .await?;
     let Some(user) = inserted else { return Ok(InsertOutcome::EmailTaken) };
     let details = json!({ "role": new.role.as_str() });
-    changed_event(connection, "registered", id, origin, details).await?;
+    changed_event(connection, EventKind::Registered, id, origin, details).await?;
     Ok(InsertOutcome::Done(user))
 }
 
@@ -166,7 +166,7 @@ pub async fn set_display_name(
     display_name: DisplayName,
 ) -> sqlx::Result<Result<(), SessionEnded>> {
     let user = requester.user;
-    let change = requester.transaction(pool, move |connection| {
+    let change = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             sqlx::query!(
                 "UPDATE users SET display_name = $2 WHERE id = $1",
@@ -208,8 +208,9 @@ pub async fn set_disabled(
             if disabled {
                 session_rules::apply(connection, AccountEvent::Disabled, id, None, &origin).await?;
             }
-            let name = if disabled { "account_disabled" } else { "account_enabled" };
-            changed_event(connection, name, id, &origin, json!({})).await?;
+            let kind =
+                if disabled { EventKind::AccountDisabled } else { EventKind::AccountEnabled };
+            changed_event(connection, kind, id, &origin, json!({})).await?;
             Ok(true)
         })
     })
@@ -233,7 +234,7 @@ pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> 
             }
             session_rules::apply(connection, AccountEvent::RoleChanged, id, None, &origin).await?;
             let details = json!({ "role": role.as_str() });
-            changed_event(connection, "role_changed", id, &origin, details).await?;
+            changed_event(connection, EventKind::RoleChanged, id, &origin, details).await?;
             Ok(true)
         })
     })
@@ -242,11 +243,11 @@ pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> 
 
 async fn changed_event(
     connection: &mut PgConnection,
-    name: &'static str,
+    kind: EventKind,
     user: UserId,
     origin: &Origin,
     details: serde_json::Value,
 ) -> sqlx::Result<()> {
-    audit::record(connection, Event { name, user: Some(user), session: None, origin, details })
+    audit::record(connection, Event { kind, user: Some(user), session: None, origin, details })
         .await
 }

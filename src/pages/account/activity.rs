@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::event_words;
 use crate::app::App;
-use crate::audit::{self, Entry};
+use crate::audit::{self, StoredEvent};
 use crate::auth::CurrentUser;
 use crate::session::user_agent;
 use crate::web::error::HttpError;
@@ -68,8 +68,8 @@ pub async fn show(
     page.show("account/activity.html", &data)
 }
 
-fn line(entry: Entry) -> Line {
-    let (words, is_suspicious) = event_words::say(&entry.event, &entry.details);
+fn line(entry: StoredEvent) -> Line {
+    let (words, is_suspicious) = event_words::describe(&entry.event, &entry.details);
     Line {
         words,
         is_suspicious,

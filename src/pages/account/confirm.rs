@@ -6,9 +6,9 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::app::App;
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, EventKind};
 use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
-use crate::session::Requester;
+use crate::session::{Lock, Requester};
 use crate::user::password;
 use crate::user::password::policy::Password;
 use crate::user::session_rules::{self, AccountEvent};
@@ -85,31 +85,35 @@ async fn renew(
 ) -> Result<bool, HttpError> {
     let requester = user.requester(page.request());
     let Requester { user, session, origin, .. } = requester.clone();
-    let renewed = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move {
-            if !password::verify::is_current(connection, user, &verified).await? {
-                return Ok(None);
-            }
-            let current = Some(session);
-            let renewed = session_rules::apply(
-                connection,
-                AccountEvent::Reauthenticated,
-                user,
-                current,
-                &origin,
-            )
-            .await?;
-            let event = Event {
-                name: "confirmed",
-                user: Some(user),
-                session: current,
-                origin: &origin,
-                details: json!({ "methods": ["pwd"] }),
-            };
-            audit::record(connection, event).await?;
-            Ok(Some(renewed))
-        })
-    });
+    let renewed = requester.transaction::<_, sqlx::Error, _>(
+        &app.pool,
+        Lock::UserAndSession,
+        move |connection| {
+            Box::pin(async move {
+                if !password::verify::is_current(connection, user, &verified).await? {
+                    return Ok(None);
+                }
+                let current = Some(session);
+                let renewed = session_rules::apply(
+                    connection,
+                    AccountEvent::Reauthenticated,
+                    user,
+                    current,
+                    &origin,
+                )
+                .await?;
+                let event = Event {
+                    kind: EventKind::Reauthenticated,
+                    user: Some(user),
+                    session: current,
+                    origin: &origin,
+                    details: json!({ "methods": ["pwd"] }),
+                };
+                audit::record(connection, event).await?;
+                Ok(Some(renewed))
+            })
+        },
+    );
     let Some(renewed) = renewed.await?? else { return Ok(false) };
     app.sessions.invalidate_user(requester.user).await;
     auth::rotate_cookie(page.request(), renewed.secret);

@@ -10,12 +10,12 @@ use time::OffsetDateTime;
 
 use super::address::EmailAddress;
 use super::token::{Consumed, Owner, Purpose};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email;
 use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 
@@ -29,7 +29,7 @@ pub async fn request(
     new: EmailAddress,
 ) -> sqlx::Result<Result<(), SessionEnded>> {
     let Requester { user, origin, .. } = requester.clone();
-    let request = requester.transaction(pool, move |connection| {
+    let request = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
                 return Ok(());
@@ -64,7 +64,7 @@ pub async fn request(
             audit::record(
                 connection,
                 Event {
-                    name: "email_change_requested",
+                    kind: EventKind::EmailChangeRequested,
                     user: Some(user),
                     session: None,
                     origin: &origin,
@@ -116,7 +116,7 @@ pub(in crate::user) async fn apply(
     let message = Message::EmailConfirmed { display_name, restored, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
     let details = json!({ "by": by, "ended_sessions": applied.ended_sessions });
-    record(connection, "email_changed", user, details, origin).await?;
+    record(connection, EventKind::EmailChanged, user, details, origin).await?;
     Ok(Some(applied))
 }
 
@@ -153,11 +153,11 @@ pub(in crate::user) fn is_taken(error: &sqlx::Error) -> bool {
 
 pub(in crate::user) async fn record(
     connection: &mut PgConnection,
-    name: &'static str,
+    kind: EventKind,
     user: UserId,
     details: serde_json::Value,
     origin: &Origin,
 ) -> sqlx::Result<()> {
     let user = Some(user);
-    audit::record(connection, Event { name, user, session: None, origin, details }).await
+    audit::record(connection, Event { kind, user, session: None, origin, details }).await
 }

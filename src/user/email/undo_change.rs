@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::token::Purpose;
-use crate::audit::Origin;
+use crate::audit::{EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
@@ -102,7 +102,7 @@ async fn undo_in(
     let about = (old.email.as_str(), old.email_canonical.as_str());
     email::token::insert(connection, user, Purpose::ResetPassword, about, reset, None).await?;
     let details = json!({ "ended_sessions": applied.ended_sessions });
-    email::change::record(connection, "email_change_undone", user, details, origin).await?;
+    email::change::record(connection, EventKind::EmailChangeUndone, user, details, origin).await?;
     let deletion_canceled =
         deletion::cancel_since(connection, user, old.created_at, origin).await?;
     let display_name = owner.display_name;

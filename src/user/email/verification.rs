@@ -7,13 +7,13 @@ use sqlx::{PgConnection, PgPool};
 
 use super::code::Code;
 use super::token::{CodeTry, Owner, Purpose};
-use crate::audit::Origin;
+use crate::audit::{EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 use crate::user::email;
 use crate::user::session_rules::AppliedRule;
 
@@ -33,7 +33,7 @@ pub async fn send(
     requester: &Requester,
 ) -> sqlx::Result<Result<SendOutcome, SessionEnded>> {
     let user = requester.user;
-    let send = requester.transaction(pool, move |connection| {
+    let send = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let owner = email::token::lock_owner(connection, user).await?;
             let Some(owner) = owner.filter(|owner| owner.email_verified_at.is_none()) else {
@@ -148,7 +148,7 @@ pub async fn confirm_by_code(
 ) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
     let user = requester.user;
     let authorization = Authorization::Session(requester.clone());
-    let confirm = requester.transaction(pool, move |connection| {
+    let confirm = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
                 return Ok(ConfirmationOutcome::Gone);
@@ -178,8 +178,14 @@ async fn use_up(
     let own = email::token::consume(connection, &owner, Purpose::VerifyEmail, token).await?;
     if own.is_some() {
         verified(connection, user).await?;
-        email::change::record(connection, "email_verified", user, json!({ "by": by }), origin)
-            .await?;
+        email::change::record(
+            connection,
+            EventKind::EmailVerified,
+            user,
+            json!({ "by": by }),
+            origin,
+        )
+        .await?;
         let (secret, changed) = (None, false);
         return Ok(ConfirmationOutcome::Done { user, email: owner.email, secret, changed });
     }

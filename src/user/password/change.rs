@@ -6,13 +6,13 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::hasher::PasswordHash;
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email::token::Purpose;
 use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 use crate::user::{email, rate_limit};
@@ -42,7 +42,7 @@ pub async fn change(
     hash: PasswordHash,
 ) -> sqlx::Result<Result<PasswordSet, SessionEnded>> {
     let Requester { user, session, origin, .. } = requester.clone();
-    let change = requester.transaction(pool, move |connection| {
+    let change = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let (verified, occasion) = (Some(verified), AccountEvent::PasswordChanged);
             let new = New { user, verified, hash, occasion, by_link: false };
@@ -147,9 +147,9 @@ async fn apply(
     let Some(owner) = owner else { return Ok(None) };
     let applied = session_rules::apply(connection, occasion, user, keep, origin).await?;
     audit::record(
-        connection,
+        &mut *connection,
         Event {
-            name: if by_link { "password_reset" } else { "password_changed" },
+            kind: if by_link { EventKind::PasswordReset } else { EventKind::PasswordChanged },
             user: Some(user),
             session: keep,
             origin,
@@ -183,11 +183,11 @@ pub(in crate::user) async fn invalidate(
     audit::record(
         connection,
         Event {
-            name: "password_invalidated",
+            kind: EventKind::PasswordInvalidated,
             user: Some(user),
             session: None,
             origin,
-            details: json!({ "why": "undo" }),
+            details: json!({ "why": RefusalReason::EmailChangeUndone.as_str() }),
         },
     )
     .await

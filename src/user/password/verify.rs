@@ -6,8 +6,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::hasher::{Hasher, HasherError, Verdict};
 use super::policy::Password;
-use crate::audit::{self, Event, Origin};
-use crate::db;
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::id::UserId;
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
@@ -54,7 +53,7 @@ pub async fn authenticate(
         Ok::<_, AuthenticateError>((user, verdict))
     });
     let (user, verdict) = compared.await?;
-    let why = match (user, verdict) {
+    let (user, why) = match (user, verdict) {
         (Some(user), Verdict::Match { rehash }) if user.disabled_at.is_none() => {
             if let (Some(new), Some(old)) = (rehash, user.password_hash.as_deref())
                 && let Err(error) = password::change::rehash(pool, user.id, old, &new).await
@@ -63,28 +62,13 @@ pub async fn authenticate(
             }
             return Ok(Authentication::Accepted(user));
         }
-        (Some(user), Verdict::Match { .. }) => (Some(user.id), "disabled"),
-        (Some(user), Verdict::NoMatch) => (Some(user.id), "wrong_password"),
-        (None, _) => (None, "unknown_account"),
+        (Some(user), Verdict::Match { .. }) => (Some(user.id), RefusalReason::Disabled),
+        (Some(user), Verdict::NoMatch) => (Some(user.id), RefusalReason::WrongPassword),
+        (None, _) => (None, RefusalReason::UnknownAccount),
     };
-    let (user, why) = why;
-    let origin = origin.clone();
-    db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
-        Box::pin(async move {
-            audit::record(
-                connection,
-                Event {
-                    name: "sign_in_refused",
-                    user,
-                    session: None,
-                    origin: &origin,
-                    details: json!({ "why": why }),
-                },
-            )
-            .await
-        })
-    })
-    .await?;
+    let details = json!({ "why": why.as_str() });
+    let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
+    audit::record(pool, event).await?;
     Ok(Authentication::Rejected)
 }
 

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::limits::Limit;
 use crate::db;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
 /// A counter as it was after this attempt.
 #[derive(Clone, Debug)]
@@ -93,7 +93,9 @@ pub(super) async fn count(
             .map(Ok),
         Some(requester) => {
             requester
-                .session_transaction(pool, move |connection| Box::pin(count_in(connection, keys)))
+                .transaction(pool, Lock::Session, move |connection| {
+                    Box::pin(count_in(connection, keys))
+                })
                 .await
         }
     }

@@ -19,10 +19,10 @@ use sqlx::{PgConnection, PgPool};
 
 use super::email::address::EmailAddress;
 use super::users::{self, User};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::db;
 use crate::id::UserId;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 pub use action::Action;
 use counters::{By, CountError, CountOutcome, Counted, Key};
 pub use keys::KnownDevice;
@@ -188,7 +188,7 @@ impl Permit {
             return counters::give_back(&self.pool, &self.counted, resets).await;
         };
         let counted = self.counted.clone();
-        let give_back = requester.session_transaction(&self.pool, move |connection| {
+        let give_back = requester.transaction(&self.pool, Lock::Session, move |connection| {
             Box::pin(async move { counters::give_back(connection, &counted, resets).await })
         });
         give_back.await.map(|_| ())
@@ -204,7 +204,7 @@ impl Permit {
         let longest = self.counted.iter().max_by(|one, other| one.wait.total_cmp(&other.wait));
         let Some(longest) = longest.filter(|longest| longest.wait > 0.0) else { return Ok(()) };
         let details = json!({
-            "why": "throttled",
+            "why": RefusalReason::RateLimited.as_str(),
             "by": longest.key.by.as_str(),
             "seconds": longest.wait.round() as i64,
         });
@@ -212,20 +212,8 @@ impl Permit {
             Some(email) => users::find_by_email(&self.pool, email).await?.map(|user| user.id),
             None => None,
         };
-        let origin = origin.clone();
-        db::transaction(&self.pool, move |connection| {
-            Box::pin(async move {
-                let event = Event {
-                    name: "sign_in_refused",
-                    user,
-                    session: None,
-                    origin: &origin,
-                    details,
-                };
-                audit::record(connection, event).await
-            })
-        })
-        .await
+        let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
+        audit::record(&self.pool, event).await
     }
 }
 
@@ -272,7 +260,7 @@ pub async fn unlock(pool: &PgPool, user: &User, origin: Origin) -> sqlx::Result<
             let deleted = delete_counters(connection, id, account).await?;
             if deleted > 0 {
                 let event = Event {
-                    name: "account_unlocked",
+                    kind: EventKind::AccountUnlocked,
                     user: Some(id),
                     session: None,
                     origin: &origin,

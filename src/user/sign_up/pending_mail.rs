@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::registration::row_name;
-use crate::audit::{self, Actor, Event, Origin};
+use crate::audit::{self, Actor, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
@@ -172,7 +172,7 @@ async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             audit::record(
                 connection,
                 Event {
-                    name: "password_reset_requested",
+                    kind: EventKind::PasswordResetRequested,
                     user: Some(user),
                     session: None,
                     origin: &origin,

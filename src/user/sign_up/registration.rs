@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
@@ -324,7 +324,7 @@ async fn finish(
             audit::record(
                 connection,
                 Event {
-                    name: "email_verified",
+                    kind: EventKind::EmailVerified,
                     user: Some(user.id),
                     session: None,
                     origin,
