@@ -95,7 +95,7 @@ pub async fn submit(
                 ));
             }
             RegistrationOutcome::WrongCode => form.refuse("code", WRONG),
-            RegistrationOutcome::DeadCode => form.refuse("code", DEAD),
+            RegistrationOutcome::ExpiredCode => form.refuse("code", DEAD),
             RegistrationOutcome::Gone => return link_gone::show(&page, GONE),
         }
     }

@@ -185,7 +185,7 @@ async fn register(
     match permit.give_back_on_error(finish).await? {
         RegistrationOutcome::Done { user, .. } => welcome(app, page, *user).await.map(Done::Good),
         RegistrationOutcome::WrongCode
-        | RegistrationOutcome::DeadCode
+        | RegistrationOutcome::ExpiredCode
         | RegistrationOutcome::Gone => Ok(Done::Gone),
     }
 }

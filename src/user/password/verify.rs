@@ -1,5 +1,5 @@
-//! Is it them? The one place where a password is compared, for every road in: unknown, wrong and
-//! disabled take the same time and look the same.
+//! Verification of a password. Every page that checks the password of an account uses this file: unknown account, wrong password
+//! and disabled account take the same time and return the same.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -13,22 +13,22 @@ use crate::user::password;
 use crate::user::rate_limit::Permit;
 use crate::user::users::{self, User};
 
-/// What came of it.
+/// The outcome of [`authenticate`].
 #[derive(Debug)]
 pub enum Authentication {
-    /// It is them.
+    /// The password is correct.
     Accepted(User),
-    /// Wrong password, no such account, or the account is disabled: nobody is told which.
+    /// Wrong password, no such account, or the account is disabled. The client must not learn which.
     Rejected,
 }
 
-/// Why there is no answer.
+/// Why a password could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticateError {
-    /// No place in the queue, or no memory.
+    /// The queue is full, or hashing failed.
     #[error(transparent)]
     Hasher(#[from] HasherError),
-    /// The database.
+    /// A query failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -91,8 +91,8 @@ pub async fn confirm(
     Ok(stored.filter(|_| matches!(verdict, Verdict::Match { .. })))
 }
 
-/// Whether the stored hash of `user` still is `verified`, which was compared with a password before the caller's
-/// transaction locked the account.
+/// Whether the stored hash of `user` is still `verified`, which was compared with a password before the caller's transaction
+/// locked the account.
 pub async fn is_current(
     connection: &mut PgConnection,
     user: UserId,
