@@ -1,5 +1,5 @@
-//! Deletion of an account: it is scheduled, can be canceled for seven days (signing in leads to the page for that), and is
-//! then carried out. Each step is one transaction.
+//! Deletion of an account: it is scheduled, can be canceled for seven days (signing in leads to the page for
+//! that), and is then carried out. Each step is one transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -13,13 +13,14 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
 
-/// Days between the request and the deletion. As long as the link that undoes a change of email is valid, so that the owner
-/// of an account that was taken over can still recover it.
+/// Days between the request and the deletion. As long as the link that undoes a change of email is valid, so
+/// that the owner of an account that was taken over can still recover it.
 pub const GRACE_DAYS: i32 = 7;
 
-/// Schedules the deletion of the account and returns its date, ends all sessions and notifies the owner by mail. If it is
-/// scheduled already, the date stays, and the sessions that began since then end. The date is computed after the row is
-/// locked, so that `cancel_since` can compare it with the time of a change of email.
+/// Schedules the deletion of the account and returns its date, ends all sessions and notifies the owner by
+/// mail. If it is scheduled already, the date stays, and the sessions that began since then end. The date is
+/// computed after the row is locked, so that `cancel_since` can compare it with the time of a change of
+/// email.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn request(
     pool: &PgPool,
@@ -99,8 +100,8 @@ pub async fn cancel(
     cancel.await
 }
 
-/// Cancels a deletion that was requested at `moment` or later, in the caller's transaction. `false` if there was none. The
-/// caller notifies the owner.
+/// Cancels a deletion that was requested at `moment` or later, in the caller's transaction. `false` if there
+/// was none. The caller notifies the owner.
 pub(super) async fn cancel_since(
     connection: &mut PgConnection,
     user: UserId,
@@ -147,7 +148,8 @@ async fn unschedule(
     Ok(canceled)
 }
 
-/// Deletes an account immediately: for operators. `false` if there is none. The caller invalidates its sessions in the caches.
+/// Deletes an account immediately: for operators. `false` if there is none. The caller invalidates its
+/// sessions in the caches.
 #[tracing::instrument(level = "debug", skip_all, fields(%user))]
 pub async fn delete_now(
     pool: &PgPool,
@@ -175,9 +177,9 @@ pub async fn delete_now(
     .await
 }
 
-/// Deletes the account whose deletion has been due for longest and returns its id, for the caller to invalidate its sessions in
-/// the caches. `None` if no deletion is due. An account that another transaction has locked, for example to cancel its
-/// deletion, is skipped.
+/// Deletes the account whose deletion has been due for longest and returns its id, for the caller to
+/// invalidate its sessions in the caches. `None` if no deletion is due. An account that another transaction
+/// has locked, for example to cancel its deletion, is skipped.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Option<UserId>> {
     let sealer = sealer.clone();
@@ -214,8 +216,8 @@ struct ScheduledDeletion {
     display_name: String,
 }
 
-/// Deletes the account, its mails, and what is pending for its email. Audit events are canceled without user agent and IP
-/// address. The email remains only in the last mail, until that is purged from the outbox.
+/// Deletes the account, its mails, and what is pending for its email. Audit events are canceled without user
+/// agent and IP address. The email remains only in the last mail, until that is purged from the outbox.
 async fn erase(
     connection: &mut PgConnection,
     sealer: &Sealer,

@@ -1,5 +1,5 @@
-//! The display name of a user. It is shown to other users as text, so it must not contain line breaks or characters that
-//! change the text direction.
+//! The display name of a user. It is shown to other users as text, so it must not contain line breaks or
+//! characters that change the text direction.
 
 use unicode_normalization::UnicodeNormalization as _;
 

@@ -1,5 +1,5 @@
-//! Exports all data that is held about a user as readable JSON, for that user. Must not contain a credential or anything it
-//! could be derived from: no hash, no digest, no sealed mail.
+//! Exports all data that is held about a user as readable JSON, for that user. Must not contain a credential
+//! or anything it could be derived from: no hash, no digest, no sealed mail.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::session::{Lock, Requester, SessionEnded};
 /// Less than the deadline of the slowest page.
 const DEADLINE: Duration = Duration::from_secs(25);
 
-/// Records the export and gathers the data of the user who requests it, as of one moment at which the session existed. The
-/// check with its locks is a transaction of its own: a long export must not block the account.
+/// Records the export and gathers the data of the user who requests it, as of one moment at which the session
+/// existed. The check with its locks is a transaction of its own: a long export must not block the account.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn export(
     pool: &PgPool,
@@ -204,8 +204,8 @@ async fn links(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<
     .await
 }
 
-/// Pending registrations and password-reset requests for the email. Someone else may have made them, so only their kind and
-/// time are included.
+/// Pending registrations and password-reset requests for the email. Someone else may have created them, so only
+/// their kind and time are included.
 async fn waiting(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<Vec<Value>> {
     sqlx::query_scalar!(
         r#"

@@ -1,5 +1,5 @@
-//! Imports accounts of another system: many rows of `users` in one transaction, each with its audit event. Accounts that
-//! exist are not changed.
+//! Imports accounts of another system: many rows of `users` in one transaction, each with its audit event.
+//! Accounts that exist are not changed.
 
 use std::collections::HashSet;
 
@@ -61,8 +61,8 @@ impl Since {
     }
 }
 
-/// Creates those accounts whose email has none yet: all of them, or none after an error. Returns for each row whether it was
-/// created.
+/// Creates those accounts whose email has none yet: all of them, or none after an error. Returns for each row
+/// whether it was created.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert_many(
     pool: &PgPool,

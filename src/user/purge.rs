@@ -2,9 +2,9 @@
 
 use sqlx::PgConnection;
 
-/// Defines a function that deletes up to `limit` rows of `$table` for which `$expired` holds, in the order of `$order`, and
-/// returns how many. Rows that another transaction has locked are skipped. `$expired` is evaluated again when the row is
-/// deleted, because it may have been changed after it was selected.
+/// Defines a function that deletes up to `limit` rows of `$table` for which `$expired` holds, in the order of
+/// `$order`, and returns how many. Rows that another transaction has locked are skipped. `$expired` is
+/// evaluated again when the row is deleted, because it may have been changed after it was selected.
 macro_rules! purge {
     ($(#[$doc:meta])* $name:ident: $table:tt, $key:tt, $expired:tt, $order:tt) => {
         $(#[$doc])*
@@ -35,6 +35,7 @@ purge! {
     registrations: "registrations", "id", "expires_at <= now()", "expires_at"
 }
 purge! {
-    /// Password-reset requests that no server answered for a day. While a server runs, they are answered within seconds.
+    /// Password-reset requests that no server answered for a day. While a server runs, they are answered
+    /// within seconds.
     recovery_requests: "recovery_requests", "id", "created_at <= now() - interval '1 day'", "id"
 }

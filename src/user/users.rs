@@ -1,4 +1,5 @@
-//! Rows of `users`: find, insert, update. The sessions and links that a change ends are ended in the same transaction.
+//! Rows of `users`: find, insert, update. The sessions and links that a change ends are ended in the same
+//! transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -220,8 +221,8 @@ pub async fn set_disabled(
     .await
 }
 
-/// Changes the role of an account and ends all its sessions, so that a role is used only in sessions that began with it.
-/// `false` if nothing changed.
+/// Changes the role of an account and ends all its sessions, so that a role is used only in sessions that
+/// began with it. `false` if nothing changed.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %id))]
 pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {

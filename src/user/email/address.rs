@@ -1,6 +1,6 @@
-//! Email addresses: as typed, for mail and display, and canonical, for comparison, so that upper case, surrounding spaces and
-//! Unicode variants are the same account. Mail goes only to the stored form (Django, CVE-2019-19844). Dots and plus tags are
-//! kept, because their meaning depends on the provider.
+//! Email addresses: as typed, for mail and display, and canonical, for comparison, so that upper case,
+//! surrounding spaces and Unicode variants are the same account. Mail goes only to the stored form (Django,
+//! CVE-2019-19844). Dots and plus tags are kept, because their meaning depends on the provider.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -51,7 +51,8 @@ impl EmailAddress {
         if labels.len() < 2 || !labels.iter().all(is_label) {
             return Err(NotAnAddress);
         }
-        // Lower-casing can leave the normal form and normalizing can create upper case; applying both twice is stable.
+        // Lower-casing can leave the normal form and normalizing can create upper case; applying both twice
+        // is stable.
         let fold = |text: &str| text.nfkc().collect::<String>().to_lowercase();
         let local = fold(&fold(local));
         let canonical = format!("{local}@{domain}");

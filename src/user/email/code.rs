@@ -1,5 +1,5 @@
-//! The short code in a mail, for devices where the link cannot be opened. It has 40 bits, so it is valid for ten minutes and five
-//! attempts, in one browser or session only, and the database stores a keyed digest.
+//! The short code in a mail, for devices where the link cannot be opened. It has 40 bits, so it is valid for
+//! ten minutes and five attempts, in one browser or session only, and the database stores a keyed digest.
 
 use crate::crypto::seal::Sealer;
 
@@ -7,7 +7,8 @@ use crate::crypto::seal::Sealer;
 pub const CODE_TRIES: i32 = 5;
 /// How long a code is valid, in seconds (ASVS 5.0 V6.5.5).
 pub const CODE_SECONDS: f64 = 600.0;
-/// Crockford's base 32, without characters that look alike. 256 is a multiple of 32, so a random byte selects one without bias.
+/// Crockford's base 32, without characters that look alike. 256 is a multiple of 32, so a random byte selects
+/// one without bias.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// 40 bits: with [`CODE_TRIES`] attempts, the chance of guessing one is 1 in 200 billion.
 const CODE_LENGTH: usize = 8;
@@ -24,7 +25,8 @@ impl Code {
         Self(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
     }
 
-    /// Parses what was typed: in any case, with or without the dash; characters that look alike are converted.
+    /// Parses what was typed: in any case, with or without the dash; characters that look alike are
+    /// converted.
     pub fn parse(typed: &str) -> Option<Self> {
         let mut code = String::new();
         for letter in typed.chars().filter(|letter| !letter.is_whitespace() && !is_dash(*letter)) {

@@ -1,9 +1,11 @@
-//! Rows of `email_tokens`: links and codes that were mailed to users. Each can be used once, until it expires, for the email
-//! that it was issued for and no other (Devise, CVE-2026-32700): a link that verifies the email of the account, or resets its
-//! password, counts only while the account has the email that it was sent to. Only digests are stored.
+//! Rows of `email_tokens`: links and codes that were mailed to users. Each can be used once, until it
+//! expires, for the email that it was issued for and no other (Devise, CVE-2026-32700): a link that verifies
+//! the email of the account, or resets its password, counts only while the account has the email that it was
+//! sent to. Only digests are stored.
 //!
-//! A transaction that changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`), so uses, newer links
-//! and changes of password or email run one after the other, and each sees the effect of the one before.
+//! A transaction that changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`), so
+//! uses, newer links and changes of password or email run one after the other, and each sees the effect of
+//! the one before.
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -68,8 +70,9 @@ pub(in crate::user) struct LockedUser {
     pub(in crate::user) email_verified_at: Option<OffsetDateTime>,
 }
 
-/// Locks the row of `user`. `None` if the user does not exist or is disabled. The lock admits foreign keys of mail to this user
-/// that a request of another user inserts: with `FOR UPDATE`, two users who request each other's email would deadlock.
+/// Locks the row of `user`. `None` if the user does not exist or is disabled. The lock admits foreign keys of
+/// mail to this user that a request of another user inserts: with `FOR UPDATE`, two users who request each
+/// other's email would deadlock.
 pub(in crate::user) async fn lock_owner(
     connection: &mut PgConnection,
     user: UserId,
@@ -89,7 +92,8 @@ pub(in crate::user) async fn lock_owner(
     .await
 }
 
-/// Locks the user of a link. `None` if there is no such link. Only [`consume`] then tells whether it is valid.
+/// Locks the user of a link. `None` if there is no such link. Only [`consume`] then tells whether it is
+/// valid.
 pub(in crate::user) async fn lock_owner_of(
     connection: &mut PgConnection,
     token: &Digest,
@@ -112,9 +116,9 @@ pub(in crate::user) struct IssuedLink {
     pub(in crate::user) code: String,
 }
 
-/// Creates a link for `owner` about `email` and deletes older links for the same purpose. Undo links are kept, because each
-/// restores another email. For password resets only links to the same email are deleted: someone who took over the
-/// account must not end the link that its owner was mailed.
+/// Creates a link for `owner` about `email` and deletes older links for the same purpose. Undo links are
+/// kept, because each restores another email. For password resets only links to the same email are deleted:
+/// someone who took over the account must not end the link that its owner was mailed.
 pub(in crate::user) async fn issue(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -184,8 +188,9 @@ pub(in crate::user) struct ConsumedLink {
     pub(in crate::user) email_canonical: String,
 }
 
-/// Deletes a valid link of the user whom the caller has locked. `None` if it was used, has expired or has another purpose, or
-/// if it counts only for an email that the account does not have; in the last two cases it stays.
+/// Deletes a valid link of the user whom the caller has locked. `None` if it was used, has expired or has
+/// another purpose, or if it counts only for an email that the account does not have; in the last two cases
+/// it stays.
 pub(in crate::user) async fn consume(
     connection: &mut PgConnection,
     owner: &LockedUser,
@@ -222,7 +227,8 @@ pub(in crate::user) enum CodeOutcome {
     Expired,
 }
 
-/// Compares `code` with that of the user whom the caller has locked. The attempt is counted before the comparison.
+/// Compares `code` with that of the user whom the caller has locked. The attempt is counted before the
+/// comparison.
 pub(in crate::user) async fn check_code(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -335,8 +341,8 @@ fn pending_link(user: UserId, purpose: &str, email: String) -> Option<PendingLin
     Some(PendingLink { user, purpose, email })
 }
 
-/// Whether an account can still get `email` back by undoing a change. Until that link expires, no account can be created with
-/// the email without verifying it.
+/// Whether an account can still get `email` back by undoing a change. Until that link expires, no account can
+/// be created with the email without verifying it.
 pub(in crate::user) async fn is_kept_for_undo(
     connection: &mut PgConnection,
     email: &EmailAddress,

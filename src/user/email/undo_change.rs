@@ -1,6 +1,7 @@
-//! Undoing a change of email with the link that was sent to the former email. It recovers the account from an attacker who
-//! changed the email: one transaction ends every session, the password, the links that were sent to other emails and the undo
-//! links of later changes, and cancels a deletion that was requested since. Then the user chooses a new password.
+//! Undoing a change of email with the link that was sent to the former email. It recovers the account from an
+//! attacker who changed the email: one transaction ends every session, the password, the links that were sent
+//! to other emails and the undo links of later changes, and cancels a deletion that was requested since. Then
+//! the user chooses a new password.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -29,8 +30,8 @@ pub enum UndoLink {
     Used,
 }
 
-/// Finds the undo link of `token`; `None` if it is unknown, expired, or its new password was already chosen. Changes
-/// nothing.
+/// Finds the undo link of `token`; `None` if it is unknown, expired, or its new password was already chosen.
+/// Changes nothing.
 pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<UndoLink>> {
     let found = email::token::find(pool, token).await?;
     if let Some(open) = found.filter(|found| found.purpose == Purpose::UndoEmailChange) {
@@ -41,8 +42,8 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<UndoLink
     Ok(is_reset.then_some(UndoLink::Used))
 }
 
-/// The secret of the link that sets the new password after `undo` was used: once, within half an hour. It is derived from the
-/// undo link, so that submitting the form again leads to the same page.
+/// The secret of the link that sets the new password after `undo` was used: once, within half an hour. It is
+/// derived from the undo link, so that submitting the form again leads to the same page.
 pub fn reset_after(undo: &Secret) -> Secret {
     undo.derive("reset_password after undo_email_change")
 }
@@ -58,9 +59,9 @@ pub enum UndoOutcome {
     Gone,
 }
 
-/// Gives an account the email back that it had before a change, with the link that was sent there. Every session ends, no
-/// password is accepted until a new one is chosen ([`reset_after`]), a deletion that was requested since is canceled, and both
-/// emails are notified.
+/// Gives an account the email back that it had before a change, with the link that was sent there. Every
+/// session ends, no password is accepted until a new one is chosen ([`reset_after`]), a deletion that was
+/// requested since is canceled, and both emails are notified.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn undo(
     pool: &PgPool,
@@ -149,8 +150,8 @@ async fn find_row(
     .await
 }
 
-/// Deletes the links of `user` that undo the change of `moment` or a later one. Undoing the first of several changes ends the
-/// undo links of the later ones; undoing a later one keeps the link of the first.
+/// Deletes the links of `user` that undo the change of `moment` or a later one. Undoing the first of several
+/// changes ends the undo links of the later ones; undoing a later one keeps the link of the first.
 async fn end_links_since(
     connection: &mut PgConnection,
     user: UserId,

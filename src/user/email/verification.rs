@@ -1,6 +1,6 @@
-//! Verification of an email of an account by a mailed link or code: of its own email, or of a new one, which then becomes the
-//! email of the account. The user must also prove to be the owner of the account by a session or the password
-//! ([`Authorization`]), so that someone else who reads the mail cannot confirm it.
+//! Verification of an email of an account by a mailed link or code: of its own email, or of a new one, which
+//! then becomes the email of the account. The user must also prove to be the owner of the account by a
+//! session or the password ([`Authorization`]), so that someone else who reads the mail cannot confirm it.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -139,8 +139,8 @@ pub async fn confirm_by_link(
     confirmed.or_else(gone_when_taken)
 }
 
-/// Uses a code of the user who requests it, for the email of the account ([`Purpose::VerifyEmail`]) or for a new one
-/// ([`Purpose::ChangeEmail`]).
+/// Uses a code of the user who requests it, for the email of the account ([`Purpose::VerifyEmail`]) or for a
+/// new one ([`Purpose::ChangeEmail`]).
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn confirm_by_code(
     pool: &PgPool,

@@ -1,4 +1,5 @@
-//! What a stored password hash may cost to read and to verify: an altered row must not use up the server's memory.
+//! What a stored password hash may cost to read and to verify: an altered row must not use up the server's
+//! memory.
 
 /// The maximum length of a text that is parsed as a hash, in bytes.
 pub(super) const MAX_HASH_BYTES: usize = 512;

@@ -1,5 +1,5 @@
-//! Changes and resets of a password. One transaction sets the password, ends the sessions and links that the rule table says, and
-//! enqueues a notice to the owner.
+//! Changes and resets of a password. One transaction sets the password, ends the sessions and links that the
+//! rule table says, and enqueues a notice to the owner.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -76,10 +76,11 @@ pub async fn set_by_operator(
     .await
 }
 
-/// Sets the password with a mailed link, and uses the link up. Does not sign in. The email of the account counts as verified,
-/// because the link was sent there. The rate-limit counters of the account are deleted, so that attempts of others at the old
-/// password do not block the user. Returns the user and when the password was set (`password_changed_at`). `None` if the link was
-/// used, has expired, or was ended by a newer one or a change.
+/// Sets the password with a mailed link, and uses the link up. Does not sign in. The email of the account
+/// counts as verified, because the link was sent there. The rate-limit counters of the account are deleted,
+/// so that attempts of others at the old password do not block the user. Returns the user and when the
+/// password was set (`password_changed_at`). `None` if the link was used, has expired, or was ended by a
+/// newer one or a change.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn reset(
     pool: &PgPool,
@@ -127,8 +128,8 @@ async fn apply(
     origin: &Origin,
 ) -> sqlx::Result<Option<(AppliedRule, OffsetDateTime)>> {
     let NewPassword { user, verified, hash, event, by_link } = new;
-    // Sign-ins in progress wait for this row lock and then see the new password, so their session is not inserted. Sessions
-    // that were inserted before end below.
+    // Sign-ins in progress wait for this row lock and then see the new password, so their session is not
+    // inserted. Sessions that were inserted before end below.
     let owner = sqlx::query!(
         r#"
         UPDATE users
@@ -169,8 +170,8 @@ async fn apply(
     Ok(Some((applied, owner.at)))
 }
 
-/// Deletes the password: sign-in is refused until a new one is set. `password_changed_at` changes too, which refuses sign-ins in
-/// progress and ends known devices. The caller ends the sessions.
+/// Deletes the password: sign-in is refused until a new one is set. `password_changed_at` changes too, which
+/// refuses sign-ins in progress and ends known devices. The caller ends the sessions.
 pub(in crate::user) async fn invalidate(
     connection: &mut PgConnection,
     user: UserId,

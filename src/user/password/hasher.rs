@@ -1,9 +1,9 @@
-//! The queue for password hashes: argon2id on dedicated threads, one for each core, each with its own reused memory. This bounds
-//! the memory, keeps hashing off the threads that serve pages, and a client that disconnects cannot free a thread that is still
-//! hashing for it.
+//! The queue for password hashes: argon2id on dedicated threads, one for each core, each with its own reused
+//! memory. This bounds the memory, keeps hashing off the threads that serve pages, and a client that
+//! disconnects cannot free a thread that is still hashing for it.
 //!
-//! A correct password, a wrong one, and an account that does not exist take the same time. A hash of another system takes longer,
-//! until the first sign-in replaces it.
+//! A correct password, a wrong one, and an account that does not exist take the same time. A hash of another
+//! system takes longer, until the first sign-in replaces it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub enum Verdict {
 #[derive(Debug, thiserror::Error)]
 pub enum HasherError {
     /// The queue is full.
-    #[error("too many people are signing in at this moment")]
+    #[error("the queue for password hashes is full")]
     Busy {
         /// When the current queue will be finished.
         retry_after: Duration,
@@ -105,7 +105,8 @@ impl Hasher {
         }
     }
 
-    /// Compares a password with a stored hash. `None` (no such account, or one without a password) takes the same time.
+    /// Compares a password with a stored hash. `None` (no such account, or one without a password) takes the
+    /// same time.
     pub async fn verify(
         &self,
         password: &Password,
@@ -210,7 +211,8 @@ impl Worker {
                 return Ok(Verdict::NoMatch);
             }
         };
-        // Every form is compared, even if the first matches. Then the time depends only on what the client typed.
+        // Every form is compared, even if the first matches. Then the time depends only on what the client
+        // typed.
         let mut is_match = Choice::from(0);
         let mut is_as_hashed = Choice::from(0);
         for form in password.forms() {
@@ -228,7 +230,8 @@ impl Worker {
             }
             return Ok(if is_match { Verdict::Match { rehash: None } } else { Verdict::NoMatch });
         }
-        // A hash with other parameters costs one more hash with the current ones, whether the password is correct or not.
+        // A hash with other parameters costs one more hash with the current ones, whether the password is
+        // correct or not.
         if is_match {
             return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
         }
@@ -249,8 +252,8 @@ impl Worker {
 
     fn run(&mut self, known: &Argon2Hash, password: &str) -> anyhow::Result<Choice> {
         let Argon2Hash { algorithm, version, params, salt, hash, .. } = known;
-        let made = self.fill(*algorithm, *version, params, password, salt, hash.len())?;
-        Ok(made.ct_eq(hash))
+        let computed = self.fill(*algorithm, *version, params, password, salt, hash.len())?;
+        Ok(computed.ct_eq(hash))
     }
 
     fn fill(
@@ -353,13 +356,13 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_is_reported_immediately() {
         let hasher = Hasher::with_limits(HashParameters::default(), 1, 1);
-        let tries = (0..8).map(|_| {
+        let jobs = (0..8).map(|_| {
             let hasher = hasher.clone();
             tokio::spawn(async move { hasher.verify(&password("a long passphrase"), None).await })
         });
         let mut busy = 0;
-        for tried in tries.collect::<Vec<_>>() {
-            if matches!(tried.await.unwrap(), Err(HasherError::Busy { .. })) {
+        for job in jobs.collect::<Vec<_>>() {
+            if matches!(job.await.unwrap(), Err(HasherError::Busy { .. })) {
                 busy += 1;
             }
         }

@@ -1,5 +1,5 @@
-//! Password hashes as text: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (PHC string format), or a hash of another system until the
-//! user's next sign-in replaces it. Limits what verifying a stored hash may cost.
+//! Password hashes as text: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (PHC string format), or a hash of another
+//! system until the user's next sign-in replaces it. Limits what verifying a stored hash may cost.
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Params, Version};
@@ -7,7 +7,8 @@ use argon2::{Algorithm, Params, Version};
 use super::bounds::{MAX_HASH_BYTES, MAX_STORED_MEMORY_KIB};
 use super::foreign_hash::{ForeignHash, HashFormat, HashProblem};
 
-/// The minimum parameters of argon2id in OWASP's Password Storage Cheat Sheet: equivalent pairs of memory in KiB and iterations.
+/// The minimum parameters of argon2id in OWASP's Password Storage Cheat Sheet: equivalent pairs of memory in
+/// KiB and iterations.
 const OWASP_MINIMA: [(u32, u32); 5] =
     [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 /// The maximum of memory in KiB × iterations, about a second.
@@ -33,7 +34,8 @@ impl Default for HashParameters {
 }
 
 impl HashParameters {
-    /// Checks the parameters. The error is a message for the operator: below OWASP's minimum, or above what a server can afford.
+    /// Checks the parameters. The error is a message for the operator: below OWASP's minimum, or above what a
+    /// server can afford.
     pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, String> {
         let strong = OWASP_MINIMA
             .iter()
@@ -60,7 +62,8 @@ impl HashParameters {
     }
 }
 
-/// A PHC string that [`super::hasher::Hasher`] created, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, or an adopted hash.
+/// A PHC string that [`super::hasher::Hasher`] created, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, or an adopted
+/// hash.
 #[derive(Clone)]
 pub struct PasswordHash(pub(in crate::user) String);
 

@@ -1,5 +1,5 @@
-//! Passwords, and which new ones are rejected for which reason. Any characters are allowed and none are required; nothing is
-//! trimmed or truncated (NIST SP 800-63B-4, 3.1.1.2; ASVS 5.0 V6.2).
+//! Passwords, and which new ones are rejected for which reason. Any characters are allowed and none are
+//! required; nothing is trimmed or truncated (NIST SP 800-63B-4, 3.1.1.2; ASVS 5.0 V6.2).
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -8,13 +8,14 @@ use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-/// The maximum in bytes: hashing longer input would cost processor time before the client is authenticated (Django,
-/// CVE-2013-1443).
+/// The maximum in bytes: hashing longer input would cost processor time before the client is authenticated
+/// (Django, CVE-2013-1443).
 pub const MAX_BYTES: usize = 1024;
-/// The minimum length of a word of the name or email that is searched for. Shorter ones are in too many good passwords by chance.
+/// The minimum length of a word of the name or email that is searched for. Shorter ones are in too many good
+/// passwords by chance.
 const MIN_WORD_CHARS: usize = 4;
-/// 16,298 of the most common passwords of at least 8 characters, in lower case, one per line: the merged lists of Django
-/// (BSD-3-Clause) and zxcvbn (MIT).
+/// 16,298 of the most common passwords of at least 8 characters, in lower case, one per line: the merged
+/// lists of Django (BSD-3-Clause) and zxcvbn (MIT).
 const COMMON: &[u8] = include_bytes!("common_passwords.txt.gz");
 
 static COMMON_TEXT: LazyLock<String> = LazyLock::new(|| {

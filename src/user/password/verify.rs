@@ -1,5 +1,5 @@
-//! Verification of a password. Every page that checks the password of an account uses this file: unknown account, wrong password
-//! and disabled account take the same time and return the same.
+//! Verification of a password. Every page that checks the password of an account uses this file: unknown
+//! account, wrong password and disabled account take the same time and return the same.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -33,8 +33,8 @@ pub enum AuthenticateError {
     Database(#[from] sqlx::Error),
 }
 
-/// Compares `password` with that of the account of `email`, for the attempt of `permit`, which is given back if there is
-/// no verdict. `email` is `None` if what was typed is not an email: that takes as long.
+/// Compares `password` with that of the account of `email`, for the attempt of `permit`, which is given back
+/// if there is no verdict. `email` is `None` if what was typed is not an email: that takes as long.
 pub async fn authenticate(
     pool: &PgPool,
     hasher: &Hasher,
@@ -72,8 +72,8 @@ pub async fn authenticate(
     Ok(Authentication::Rejected)
 }
 
-/// Whether `password` is that of `user`, who is signed in, for the attempt of `permit`, which is given back if there is no
-/// verdict. Returns the stored hash that matched, for [`super::change::change`].
+/// Whether `password` is that of `user`, who is signed in, for the attempt of `permit`, which is given back
+/// if there is no verdict. Returns the stored hash that matched, for [`super::change::change`].
 pub async fn confirm(
     pool: &PgPool,
     hasher: &Hasher,
@@ -91,8 +91,8 @@ pub async fn confirm(
     Ok(stored.filter(|_| matches!(verdict, Verdict::Match { .. })))
 }
 
-/// Whether the stored hash of `user` is still `verified`, which was compared with a password before the caller's transaction
-/// locked the account.
+/// Whether the stored hash of `user` is still `verified`, which was compared with a password before the
+/// caller's transaction locked the account.
 pub async fn is_current(
     connection: &mut PgConnection,
     user: UserId,

@@ -1,5 +1,6 @@
-//! Sends registration and password-reset mail from a background job, so that response time does not reveal whether an email
-//! has an account. Several servers share the work: each mail is one transaction that locks its row.
+//! Sends registration and password-reset mail from a background job, so that response time does not reveal
+//! whether an email has an account. Several servers share the work: each mail is one transaction that locks
+//! its row.
 
 use std::time::Duration;
 
@@ -50,14 +51,15 @@ struct ExistingAccount {
     display_name: String,
 }
 
-/// Writes the mail of the oldest registration without one: a link and a code, or, if the email has an account, a notice to
-/// its owner. Registrations of an email that has reached its limit of mails are skipped for now. `false` if none is left.
+/// Writes the mail of the oldest registration without one: a link and a code, or, if the email has an
+/// account, a notice to its owner. Registrations of an email that has reached its limit of mails are skipped
+/// for now. `false` if none is left.
 async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let Some(registration) = lock_unmailed(connection).await? else { return Ok(false) };
-            // Locked before the counter, in the order of a password reset, which deletes the counter. Inserting the mail
-            // locks it too.
+            // Locked before the counter, in the order of a password reset, which deletes the counter.
+            // Inserting the mail locks it too.
             let existing = sqlx::query_as!(
                 ExistingAccount,
                 r#"
@@ -106,8 +108,8 @@ async fn lock_unmailed(
     .await
 }
 
-/// Runs the same statements with and without an existing account, so that the time until the next page is served does not
-/// reveal it either.
+/// Runs the same statements with and without an existing account, so that the time until the next page is
+/// served does not reveal it either.
 async fn write_mail(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -156,9 +158,9 @@ async fn write_mail(
     outbox::enqueue(connection, sealer, user, &recipient, &message).await
 }
 
-/// Answers the oldest password-reset request with a link to the email of the account, which ends older links. Nothing is sent
-/// if there is no such account, if it is disabled, or if its limit of mails is reached and the last link still works. `false`
-/// if no request is left.
+/// Answers the oldest password-reset request with a link to the email of the account, which ends older links.
+/// Nothing is sent if there is no such account, if it is disabled, or if its limit of mails is reached and
+/// the last link still works. `false` if no request is left.
 async fn answer_reset_request(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {

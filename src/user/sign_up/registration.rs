@@ -1,10 +1,10 @@
-//! Registration. Owns the table `registrations`: pending registrations, which become accounts when the email is verified.
-//! [`insert_pending`] does the same for emails with and without an account; they differ only in the mail that
-//! [`super::pending_mail`] sends in the background (ASVS 5.0 V6.3.8).
+//! Registration. Owns the table `registrations`: pending registrations, which become accounts when the email
+//! is verified. [`insert_pending`] does the same for emails with and without an account; they differ only in
+//! the mail that [`super::pending_mail`] sends in the background (ASVS 5.0 V6.3.8).
 //!
-//! Registering with someone else's email does not prepare an account for an attacker (pre-hijacking): the link asks for the
-//! password that was chosen at registration, the code works only in the browser that registered, and when an email is
-//! verified, every other registration of it is deleted.
+//! Registering with someone else's email does not prepare an account for an attacker (pre-hijacking): the
+//! link asks for the password that was chosen at registration, the code works only in the browser that
+//! registered, and when an email is verified, every other registration of it is deleted.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ use crate::user::users::{self, InsertOutcome, NewUser, User};
 /// How long a registration can be completed, in seconds.
 pub const LIFETIME: f64 = 24.0 * 3600.0;
 
-/// Creates an account whose email is not verified. With `mail`, a verification mail is in the outbox when this returns.
+/// Creates an account whose email is not verified. With `mail`, a verification mail is in the outbox when
+/// this returns.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn register_unverified(
     pool: &PgPool,
@@ -71,8 +72,8 @@ pub async fn register_unverified(
     .await
 }
 
-/// Inserts a pending registration, whether the email has an account or not. `ticket` is the secret in the registration cookie
-/// of the browser.
+/// Inserts a pending registration, whether the email has an account or not. `ticket` is the secret in the
+/// registration cookie of the browser.
 pub async fn insert_pending(
     pool: &PgPool,
     ticket: &Secret,
@@ -159,7 +160,8 @@ pub async fn find_by_token(
     .await
 }
 
-/// Requests another mail and ends the link and the code of the last one. `false` if there is no such registration.
+/// Requests another mail and ends the link and the code of the last one. `false` if there is no such
+/// registration.
 pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
     let ticket = ticket.digest();
     let updated = sqlx::query!(
@@ -236,7 +238,8 @@ pub async fn finish_by_code(
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             lock_registrations(connection, None, Some(&ticket)).await?;
-            // Counted before it is compared. A row of an address that has an account is counted too: it looks the same.
+            // Counted before it is compared. A row of an address that has an account is counted too: it looks
+            // the same.
             let row = sqlx::query!(
                 r#"
                 UPDATE registrations
@@ -264,8 +267,8 @@ pub async fn finish_by_code(
     .await
 }
 
-/// Locks every registration of the same email in the order of their ids: two transactions that complete two of them at the
-/// same time cannot deadlock.
+/// Locks every registration of the same email in the order of their ids: two transactions that complete two
+/// of them at the same time cannot deadlock.
 async fn lock_registrations(
     connection: &mut PgConnection,
     token: Option<&Digest>,

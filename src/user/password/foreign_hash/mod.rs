@@ -1,6 +1,6 @@
-//! Password hashes of other systems, in the formats of their tables: parsing, limits of cost, and comparison. The cost is checked
-//! before a hash is computed, so that an altered row cannot exhaust memory or time. They are replaced by argon2id at the next
-//! sign-in (`hasher.rs`); none are created.
+//! Password hashes of other systems, in the formats of their tables: parsing, limits of cost, and comparison.
+//! The cost is checked before a hash is computed, so that an altered row cannot exhaust memory or time. They
+//! are replaced by argon2id at the next sign-in (`hasher.rs`); none are created.
 
 use base64::Engine as _;
 use base64::alphabet::BCRYPT;
@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 use super::bounds::{MAX_HASH_BYTES, MAX_STORED_MEMORY_KIB};
 
-/// The maximum of rounds × output blocks. Django 5.2 uses 1,000,000 rounds, and a fifth more with every release.
+/// The maximum of rounds × output blocks. Django 5.2 uses 1,000,000 rounds, and a fifth more with every
+/// release.
 const MAX_ROUNDS: u32 = 4_000_000;
 /// The maximum takes about a second. Devise, Laravel and Django use 12.
 const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=14;
@@ -246,7 +247,8 @@ fn scrypt_of(
     Ok(ForeignHash::Scrypt { params, of_nfkc: false, salt: salt.to_vec(), output })
 }
 
-/// `$2a$`, `$2b$` and `$2y$` are equivalent. `$2x$` marks hashes of a PHP version with a bug; they are not accepted.
+/// `$2a$`, `$2b$` and `$2y$` are equivalent. `$2x$` marks hashes of a PHP version with a bug; they are not
+/// accepted.
 fn bcrypt(of_sha256: bool, text: &str) -> Result<ForeignHash, HashProblem> {
     let [nothing, version, cost, data] = parts(text, '$')?;
     if !nothing.is_empty() || version == "2x" {
