@@ -51,7 +51,7 @@ impl App {
             hasher: Hasher::new(hash_parameters(&config)?),
             password_policy: PasswordPolicy { min_length: config.password_min_length },
             sessions: PgSessionStore::new(pool.clone(), config.session, config.session_cache)
-                .notifying(sealer.clone()),
+                .with_sign_in_notices(sealer.clone()),
             pool,
             sealer,
             mail_renderer: Arc::new(mail::MailRenderer::new(

@@ -17,9 +17,9 @@ use serde_json::json;
 use super::current_user::CurrentUser;
 use super::session_cookie;
 use crate::app::App;
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, EventKind, RefusalReason};
 use crate::crypto::seal::Sealer;
-use crate::session::{Requester, SessionInfo};
+use crate::session::{Lock, Requester, SessionInfo};
 use crate::user::password;
 use crate::user::session_rules::{self, AccountEvent};
 use crate::web::error::HttpError;
@@ -131,18 +131,19 @@ impl FromRequest for RecentlyAuthenticated {
 /// Records a wrong password in the audit log, unless the session has ended.
 pub(super) async fn record_refusal(app: &App, requester: Requester) -> Result<(), HttpError> {
     let by = requester.clone();
-    let record = requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move {
-            let event = Event {
-                name: "confirm_refused",
-                user: Some(by.user),
-                session: Some(by.session),
-                origin: &by.origin,
-                details: json!({ "why": "wrong_password" }),
-            };
-            audit::record(connection, event).await
-        })
-    });
+    let record =
+        requester.transaction::<_, sqlx::Error, _>(&app.pool, Lock::Session, move |connection| {
+            Box::pin(async move {
+                let event = Event {
+                    kind: EventKind::ReauthenticationRefused,
+                    user: Some(by.user),
+                    session: Some(by.session),
+                    origin: &by.origin,
+                    details: json!({ "why": RefusalReason::WrongPassword.as_str() }),
+                };
+                audit::record(connection, event).await
+            })
+        });
     record.await??;
     Ok(())
 }
@@ -158,24 +159,29 @@ pub async fn renew_session(
 ) -> Result<bool, HttpError> {
     let requester = user.requester(request);
     let Requester { user, session, origin, .. } = requester.clone();
-    let renewed = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move {
-            if !password::verify::is_current(connection, user, &verified_hash).await? {
-                return Ok(None);
-            }
-            let (event, current) = (AccountEvent::Reauthenticated, Some(session));
-            let renewed = session_rules::apply(connection, event, user, current, &origin).await?;
-            let event = Event {
-                name: "confirmed",
-                user: Some(user),
-                session: current,
-                origin: &origin,
-                details: json!({ "methods": ["pwd"] }),
-            };
-            audit::record(connection, event).await?;
-            Ok(Some(renewed))
-        })
-    });
+    let renewed = requester.transaction::<_, sqlx::Error, _>(
+        &app.pool,
+        Lock::UserAndSession,
+        move |connection| {
+            Box::pin(async move {
+                if !password::verify::is_current(connection, user, &verified_hash).await? {
+                    return Ok(None);
+                }
+                let (event, current) = (AccountEvent::Reauthenticated, Some(session));
+                let renewed =
+                    session_rules::apply(connection, event, user, current, &origin).await?;
+                let event = Event {
+                    kind: EventKind::Reauthenticated,
+                    user: Some(user),
+                    session: current,
+                    origin: &origin,
+                    details: json!({ "methods": ["pwd"] }),
+                };
+                audit::record(connection, event).await?;
+                Ok(Some(renewed))
+            })
+        },
+    );
     let Some(renewed) = renewed.await?? else { return Ok(false) };
     app.sessions.invalidate_user(requester.user).await;
     session_cookie::rotate(request, renewed.secret);

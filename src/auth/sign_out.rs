@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 
 use super::current_user::CurrentUser;
 use crate::app::App;
-use crate::session::SessionEnded;
+use crate::session::{Lock, SessionEnded};
 use crate::user::session_rules::{self, AccountEvent};
 use crate::web::error::HttpError;
 
@@ -16,12 +16,13 @@ pub(super) async fn revoke_session(
 ) -> Result<Result<(), SessionEnded>, HttpError> {
     let requester = user.requester(request);
     let by = requester.clone();
-    let ended = requester.session_transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move {
-            let (event, session) = (AccountEvent::SignedOut, Some(by.session));
-            session_rules::apply(connection, event, by.user, session, &by.origin).await
-        })
-    });
+    let ended =
+        requester.transaction::<_, sqlx::Error, _>(&app.pool, Lock::Session, move |connection| {
+            Box::pin(async move {
+                let (event, session) = (AccountEvent::SignedOut, Some(by.session));
+                session_rules::apply(connection, event, by.user, session, &by.origin).await
+            })
+        });
     let ended = ended.await?.map(|_| ());
     app.sessions.invalidate_user(requester.user).await;
     Ok(ended)

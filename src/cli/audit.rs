@@ -9,7 +9,7 @@ use serde_json::json;
 use super::arguments::{Audit, Who};
 use super::exit::ExitStatus;
 use super::{out, user};
-use crate::audit::{self, Entry, Filter};
+use crate::audit::{self, Filter, StoredEvent};
 use crate::config;
 use crate::db::Database;
 use crate::id::UserId;
@@ -72,7 +72,7 @@ pub(super) async fn run(database: &Database, wanted: Audit) -> anyhow::Result<Ex
     }
 }
 
-fn line(event: &Entry, json: bool) -> String {
+fn line(event: &StoredEvent, json: bool) -> String {
     if json {
         return json!({
             "id": event.id,

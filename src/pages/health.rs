@@ -36,7 +36,7 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
         Ok(Err(_)) | Err(_) => (false, find_reason(&app.pool).await, "unknown".to_owned()),
     };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    let sessions = app.sessions.state().as_str();
+    let sessions = app.sessions.cache_state().as_str();
     response.json(json!({
         "ready": ready,
         "database": database,

@@ -41,7 +41,7 @@ impl Kept {
 
     async fn batch(self, connection: &mut PgConnection, retention: Duration) -> sqlx::Result<u64> {
         match self {
-            Kept::Events => audit::forget(connection, retention, BATCH).await,
+            Kept::Events => audit::purge(connection, retention, BATCH).await,
             Kept::Throttles => purge::throttles(connection, BATCH).await,
             Kept::Links => purge::email_tokens(connection, BATCH).await,
             Kept::Registrations => purge::registrations(connection, BATCH).await,

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::background::{Loops, StopSignal};
 use crate::log;
 use crate::mail::outbox;
-use crate::session::cache::invalidation::{self, State};
+use crate::session::cache::invalidation::{self, CacheState};
 use crate::user::rate_limit::{self, Action};
 
 /// Starts to listen, if the setting is set.
@@ -88,9 +88,9 @@ struct Asked {
 fn registry(app: &App, asked: &Asked) -> Registry {
     let mut registry = Registry::with_prefix("frontdesk");
     let sessions = &app.sessions;
-    let now = sessions.state();
+    let now = sessions.cache_state();
     let state = Family::<[(&str, &str); 1], Gauge>::default();
-    for each in [State::Off, State::Disconnected, State::Stale, State::Live] {
+    for each in [CacheState::Off, CacheState::Disconnected, CacheState::Stale, CacheState::Live] {
         state.get_or_create(&[("state", each.as_str())]).set(i64::from(each == now));
     }
     registry.register(
@@ -102,7 +102,7 @@ fn registry(app: &App, asked: &Asked) -> Registry {
     registry.register(
         "session_cache_entries",
         "Sessions in memory, readable or not",
-        ConstGauge::new(sessions.cached() as i64),
+        ConstGauge::new(sessions.cached_count() as i64),
     );
     registry.register(
         "session_feed_connections",
@@ -127,9 +127,9 @@ fn registry(app: &App, asked: &Asked) -> Registry {
     registry.register(
         "session_activities_waiting",
         "Sessions whose last activity is not yet written",
-        ConstGauge::new(sessions.touch().waiting() as i64),
+        ConstGauge::new(sessions.last_seen().pending_count() as i64),
     );
-    let purged = sessions.purged();
+    let purged = sessions.purge_counters();
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     for (name, help, counter) in [
         ("purge_deleted", "Expired sessions deleted by this server", &purged.rows),
@@ -210,7 +210,7 @@ fn registry(app: &App, asked: &Asked) -> Registry {
         "session_cache_trusted",
         "How long memory may still be believed without a word from PostgreSQL",
         Unit::Seconds,
-        ConstGauge::new(sessions.trusted_for().as_secs_f64()),
+        ConstGauge::new(sessions.lease_remaining().as_secs_f64()),
     );
     registry
 }

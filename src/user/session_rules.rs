@@ -1,6 +1,6 @@
-//! THE rule table: which sessions and mailed links end when something happens to an account. Only this table decides it:
-//! pages, the domain and the command line call [`apply`] in the transaction of the event. `docs/SECURITY.md` shows the same
-//! table; `tests/it/session_rules.rs` checks every cell.
+//! THE rule table: which sessions and mailed links end when something happens to an account. Only this table
+//! decides it: pages, the domain and the command line call [`apply`] in the transaction of the event.
+//! `docs/SECURITY.md` shows the same table; `tests/it/session_rules.rs` checks every cell.
 
 use sqlx::PgConnection;
 
@@ -52,8 +52,8 @@ pub enum SessionEffect {
 pub enum SignInInProgress {
     /// The session is inserted.
     Begins,
-    /// No session is inserted. `session/create.rs` enforces it: the row of the account must be as it was when the password
-    /// was compared.
+    /// No session is inserted. `session/create.rs` enforces it: the row of the account must be as it was when
+    /// the password was compared.
     Refused,
 }
 
@@ -76,18 +76,18 @@ pub struct Rule {
     cause: Cause,
 }
 
-/// What happens to mailed links. The undo of a change of email is the owner's only way back after an account takeover, so
-/// nothing that the attacker can do ends it, including undoing a later change. A link that sets a password counts only while
-/// the account has the email that the link was sent to (`email/token.rs`).
+/// What happens to mailed links. The undo of a change of email is the owner's only way back after an account
+/// takeover, so nothing that the attacker can do ends it, including undoing a later change. A link that sets
+/// a password counts only while the account has the email that the link was sent to (`email/token.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
     /// None ends.
     Stay,
-    /// Those that confirm an email end. Those that set a password do not: if the change is undone, the ones that were sent
-    /// to the former email count again.
+    /// Those that confirm an email end. Those that set a password do not: if the change is undone, the ones
+    /// that were sent to the former email count again.
     Confirming,
-    /// Those that confirm an email end, and those that set a password and were sent to another email than the account has
-    /// now. `email/undo_change.rs` ends the undo links of later changes too.
+    /// Those that confirm an email end, and those that set a password and were sent to another email than the
+    /// account has now. `email/undo_change.rs` ends the undo links of later changes too.
     Elsewhere,
     /// All but those that undo a change of email end.
     AllButUndo,
@@ -96,8 +96,8 @@ pub enum Links {
 }
 
 impl Links {
-    /// Whether a link for `purpose` (`email_tokens.purpose`) ends. `elsewhere`: it was sent to another email than the account
-    /// has now.
+    /// Whether a link for `purpose` (`email_tokens.purpose`) ends. `elsewhere`: it was sent to another email
+    /// than the account has now.
     pub fn ends(self, purpose: &str, elsewhere: bool) -> bool {
         match self {
             Links::Stay => false,
@@ -165,7 +165,8 @@ pub const RULES: [Rule; 11] = {
 pub struct AppliedRule {
     /// How many sessions ended.
     pub ended_sessions: usize,
-    /// The new secret of the current session, for its cookie, if it is renewed and has not ended in the meantime.
+    /// The new secret of the current session, for its cookie, if it is renewed and has not ended in the
+    /// meantime.
     pub secret: Option<Secret>,
 }
 
@@ -175,15 +176,16 @@ impl AccountEvent {
         RULES.iter().find(|rule| rule.event == self).expect("every event has a row")
     }
 
-    /// Whether the user entered the password in it. Opening a mailed link does not prove who is at the browser.
+    /// Whether the user entered the password in it. Opening a mailed link does not prove who is at the
+    /// browser.
     fn is_authentication(self) -> bool {
         matches!(self, AccountEvent::Reauthenticated | AccountEvent::PasswordChanged)
     }
 }
 
-/// Applies the row of `event`, in the transaction of the event and after the row of the account was changed or locked: sign-ins
-/// in progress wait for that lock. `current` is the session in which it happens. After the commit the caller invalidates the
-/// user's sessions in the caches.
+/// Applies the row of `event`, in the transaction of the event and after the row of the account was changed
+/// or locked: sign-ins in progress wait for that lock. `current` is the session in which it happens. After
+/// the commit the caller invalidates the user's sessions in the caches.
 pub async fn apply(
     connection: &mut PgConnection,
     event: AccountEvent,
@@ -199,7 +201,7 @@ pub async fn apply(
     let mut applied = AppliedRule::default();
     if which.current || which.others {
         applied.ended_sessions =
-            revoke::selected(connection, user, current, which, rule.cause, origin).await?;
+            revoke::of_user(connection, user, current, which, rule.cause, origin).await?;
     }
     if let (SessionEffect::Renewed, Some(session)) = (rule.current, current) {
         applied.secret = revoke::rotate(connection, session, event.is_authentication()).await?;

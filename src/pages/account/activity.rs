@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::event_words;
 use crate::app::App;
-use crate::audit::{self, Entry};
+use crate::audit::{self, StoredEvent};
 use crate::auth::CurrentUser;
 use crate::id::SessionId;
 use crate::session::user_agent;
@@ -66,8 +66,8 @@ pub async fn show(
     page.show("account/activity.html", &data)
 }
 
-fn view(event: Entry, current: SessionId) -> EventView {
-    let (words, is_suspicious) = event_words::say(&event.event, &event.details);
+fn view(event: StoredEvent, current: SessionId) -> EventView {
+    let (words, is_suspicious) = event_words::describe(&event.event, &event.details);
     EventView {
         words,
         is_suspicious,

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::auth::{self, CurrentUser};
 use crate::id::SessionId;
 use crate::session::revoke::{self, Cause};
-use crate::session::{list, user_agent};
+use crate::session::{Lock, list, user_agent};
 use crate::user::session_rules::{self, AccountEvent};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -67,9 +67,13 @@ pub async fn revoke(
     }
     let requester = user.requester(page.request());
     let by = requester.clone();
-    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move { revoke::one(connection, &by, id, Cause::Revoked).await })
-    });
+    let ended = requester.transaction::<_, sqlx::Error, _>(
+        &app.pool,
+        Lock::UserAndSession,
+        move |connection| {
+            Box::pin(async move { revoke::own_session(connection, &by, id, Cause::Revoked).await })
+        },
+    );
     let ended = ended.await??.ok_or(HttpError::NotFound)?;
     app.sessions.invalidate_user(requester.user).await;
     let title = user_agent::describe(ended.user_agent.as_deref()).title;
@@ -86,13 +90,17 @@ pub async fn revoke_others(
 ) -> Result<HttpResponse, HttpError> {
     let requester = user.requester(page.request());
     let by = requester.clone();
-    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move {
-            let (user, keep) = (by.user, Some(by.session));
-            session_rules::apply(connection, AccountEvent::OthersEnded, user, keep, &by.origin)
-                .await
-        })
-    });
+    let ended = requester.transaction::<_, sqlx::Error, _>(
+        &app.pool,
+        Lock::UserAndSession,
+        move |connection| {
+            Box::pin(async move {
+                let (user, keep) = (by.user, Some(by.session));
+                session_rules::apply(connection, AccountEvent::OthersEnded, user, keep, &by.origin)
+                    .await
+            })
+        },
+    );
     let ended = ended.await??;
     app.sessions.invalidate_user(requester.user).await;
     let notice = match ended.ended_sessions {
@@ -103,7 +111,7 @@ pub async fn revoke_others(
     Ok(page.redirect_with("/account/sessions", &Notice::good(notice)))
 }
 
-fn device(entry: list::Entry, current: SessionId) -> Device {
+fn device(entry: list::LiveSession, current: SessionId) -> Device {
     let browser = user_agent::describe(entry.user_agent.as_deref());
     let is_current = entry.id == current;
     // The last request of this device is this one; its row may be up to a minute behind.

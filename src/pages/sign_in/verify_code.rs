@@ -83,7 +83,7 @@ pub async fn submit(
         }
         RegistrationOutcome::Gone => return link_gone::show(&page, GONE),
         RegistrationOutcome::WrongCode => form.add_error("code", WRONG),
-        RegistrationOutcome::DeadCode => form.add_error("code", DEAD),
+        RegistrationOutcome::ExpiredCode => form.add_error("code", DEAD),
     }
     page.show_refused(TEMPLATE, &Data { form, email: pending.email })
 }

@@ -191,7 +191,7 @@ async fn register(
             welcome(app, page, *user).await.map(Outcome::Done)
         }
         RegistrationOutcome::WrongCode
-        | RegistrationOutcome::DeadCode
+        | RegistrationOutcome::ExpiredCode
         | RegistrationOutcome::Gone => Ok(Outcome::Gone),
     }
 }

@@ -9,8 +9,8 @@ pub enum Action {
     Register,
     /// Request for a password-reset link.
     Recover,
-    /// Request for another verification mail, or for a mail to a new email. Counted by the registration or the account
-    /// that requests it, so that the recipient's own limits are not used up.
+    /// Request for another verification mail, or for a mail to a new email. Counted by the registration or
+    /// the account that requests it, so that the recipient's own limits are not used up.
     Resend,
     /// A link or a code from a mail.
     Verify,

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::limits::Limit;
 use crate::db;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
 /// A counter as it was after this attempt.
 #[derive(Clone, Debug)]
@@ -80,8 +80,8 @@ impl db::Failure for CountError {
     }
 }
 
-/// Counts by all of `keys` or by none of them, on behalf of `requester` if there is one: an attempt of a session that
-/// has ended is not counted.
+/// Counts by all of `keys` or by none of them, on behalf of `requester` if there is one: an attempt of a
+/// session that has ended is not counted.
 pub(super) async fn count(
     pool: &PgPool,
     requester: Option<&Requester>,
@@ -93,16 +93,19 @@ pub(super) async fn count(
             .map(Ok),
         Some(requester) => {
             requester
-                .session_transaction(pool, move |connection| Box::pin(count_in(connection, keys)))
+                .transaction(pool, Lock::Session, move |connection| {
+                    Box::pin(count_in(connection, keys))
+                })
                 .await
         }
     }
 }
 
-/// As [`count`], in the caller's transaction, which must be rolled back after a [`CountError`] unless there was one key.
+/// As [`count`], in the caller's transaction, which must be rolled back after a [`CountError`] unless there
+/// was one key.
 ///
-/// Reading the waits writes nothing. Counting locks the rows in the order of their keys, so that transactions cannot
-/// deadlock, and checks the wait again under the lock.
+/// Reading the waits writes nothing. Counting locks the rows in the order of their keys, so that transactions
+/// cannot deadlock, and checks the wait again under the lock.
 pub(super) async fn count_in(
     connection: &mut PgConnection,
     keys: Vec<Key>,
@@ -172,8 +175,9 @@ pub(super) async fn count_in(
     Ok(CountOutcome::Counted(counted.collect()))
 }
 
-/// Gives the attempt back. Counters for which `resets` is true are deleted, with all earlier attempts; the others are
-/// decremented. A wait ends with the attempt that started it, and when no more than the free attempts are left.
+/// Gives the attempt back. Counters for which `resets` is true are deleted, with all earlier attempts; the
+/// others are decremented. A wait ends with the attempt that started it, and when no more than the free
+/// attempts are left.
 pub(super) async fn give_back(
     executor: impl PgExecutor<'_>,
     counted: &[Counted],
@@ -213,9 +217,9 @@ pub(super) async fn give_back(
     Ok(())
 }
 
-/// Deletes the counters of `actions` whose subject starts with one of `subjects`, and returns how many: the subject of a
-/// pair starts with that of its account, the subject of a device with that of its user. Locks them in the order in which
-/// they are counted.
+/// Deletes the counters of `actions` whose subject starts with one of `subjects`, and returns how many: the
+/// subject of a pair starts with that of its account, the subject of a device with that of its user. Locks
+/// them in the order in which they are counted.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     actions: &[String],

@@ -16,13 +16,13 @@ use crate::id::UserId;
 pub struct KnownDevice {
     /// The account.
     pub user: UserId,
-    /// Identifies the device among those of the account. Each has its own counter, so that a copy of one device's cookie
-    /// does not block the others.
+    /// Identifies the device among those of the account. Each has its own counter, so that a copy of one
+    /// device's cookie does not block the others.
     pub id: Uuid,
 }
 
-/// The keys by account, by IP address, and by the pair of both, where the subject is given and the action has such a
-/// limit.
+/// The keys by account, by IP address, and by the pair of both, where the subject is given and the action has
+/// such a limit.
 pub(super) fn keys(action: Action, account: Option<&str>, ip: Option<IpAddr>) -> Vec<Key> {
     let limits = Limits::of(action);
     let account = account.map(account_subject);

@@ -1,9 +1,10 @@
-//! THE table of rate limits, with the reason for each. The numbers depend on each other, so they are not settings; a site
-//! that needs other limits puts a proxy in front.
+//! THE table of rate limits, with the reason for each. The numbers depend on each other, so they are not
+//! settings; a site that needs other limits puts a proxy in front.
 //!
-//! All limits have the same shape: some attempts are free; then each attempt makes the next one wait, twice as long as the
-//! one before, up to a maximum; after a time without attempts the counter starts again. No account is locked for good: an
-//! attacker must not be able to lock users out by failing to sign in (ASVS 5.0 V6.1.1, V6.3.1).
+//! All limits have the same shape: some attempts are free; then each attempt makes the next one wait, twice
+//! as long as the one before, up to a maximum; after a time without attempts the counter starts again. No
+//! account is locked for good: an attacker must not be able to lock users out by failing to sign in (ASVS 5.0
+//! V6.1.1, V6.3.1).
 
 use super::action::Action;
 
@@ -35,8 +36,8 @@ pub struct Limits {
     pub pair: Option<Limit>,
     /// By known device, instead of the three above, which count when this limit is used up.
     pub device: Option<Limit>,
-    /// By the account that is mailed an answer: counted when the mail is written; no page is refused by it. Someone else who
-    /// enters the email of the account does not use up the owner's attempts.
+    /// By the account that is mailed an answer: counted when the mail is written; no page is refused by it.
+    /// Someone else who enters the email of the account does not use up the owner's attempts.
     pub mail: Option<Limit>,
 }
 
@@ -49,29 +50,31 @@ impl Limits {
     pub const fn of(action: Action) -> Self {
         match action {
             Action::SignIn => Self {
-                // Over all IP addresses: 20 attempts, then 8 within two hours, then 24 a day. So the 100 consecutive
-                // failures of NIST SP 800-63B-4, 3.2.2 take until the fourth day. It names waits from 30 s to an hour as
-                // a way not to lock the owner out.
+                // Over all IP addresses: 20 attempts, then 8 within two hours, then 24 a day. So the 100
+                // consecutive failures of NIST SP 800-63B-4, 3.2.2 take until the fourth day. It names waits
+                // from 30 s to an hour as a way not to lock the owner out.
                 account: limit(20, 30, HOUR, DAY),
-                // Limits trying one password at many accounts. Generous, and never longer than ten minutes, because a
-                // school or a mobile network shares one IP address; successes are given back.
+                // Limits trying one password at many accounts. Generous, and never longer than ten minutes,
+                // because a school or a mobile network shares one IP address; successes are given back.
                 ip: limit(50, 30, 10 * MINUTE, HOUR),
-                // A user who forgot the password tries four or five (OWASP Authentication Cheat Sheet: a threshold, a
-                // window, a growing duration).
+                // A user who forgot the password tries four or five (OWASP Authentication Cheat Sheet: a
+                // threshold, a window, a growing duration).
                 pair: limit(5, 30, HOUR, DAY),
-                // OWASP "Slow Down Online Guessing Attacks with Device Cookies": its own limit, in case the device is
-                // stolen.
+                // OWASP "Slow Down Online Guessing Attacks with Device Cookies": its own limit, in case the
+                // device is stolen.
                 device: limit(10, 30, HOUR, DAY),
                 mail: None,
             },
             Action::Register => Self {
                 account: None,
-                // A class that signs up together is not limited; a script that creates accounts gets six an hour.
+                // A class that signs up together is not limited; a script that creates accounts gets six an
+                // hour.
                 ip: limit(30, 30, 10 * MINUTE, HOUR),
                 pair: limit(5, MINUTE, HOUR, DAY),
                 device: None,
-                // A mail that waits is sent later, the oldest first. Six an hour are more than one IP address can request by
-                // registering (one) and by requesting another mail (two), so it cannot hold back the owner's mail.
+                // A mail that waits is sent later, the oldest first. Six an hour are more than one IP address
+                // can request by registering (one) and by requesting another mail (two), so it cannot hold
+                // back the owner's mail.
                 mail: limit(10, 30, 10 * MINUTE, DAY),
             },
             Action::Recover => Self {
@@ -79,8 +82,9 @@ impl Limits {
                 ip: limit(20, 30, 10 * MINUTE, HOUR),
                 pair: limit(4, 30, 15 * MINUTE, DAY),
                 device: limit(5, 30, 15 * MINUTE, DAY),
-                // A user who requests a link during a wait has a valid one in the mailbox, even if someone else requested
-                // it: the longest wait is half the lifetime of a link, and if none is valid, a mail is sent despite the wait.
+                // A user who requests a link during a wait has a valid one in the mailbox, even if someone
+                // else requested it: the longest wait is half the lifetime of a link, and if none is valid, a
+                // mail is sent despite the wait.
                 mail: limit(10, 30, 15 * MINUTE, DAY),
             },
             Action::Resend => Self {
@@ -92,9 +96,10 @@ impl Limits {
                 mail: None,
             },
             Action::Verify => Self {
-                // Links have 256 bits and need no limit. This one is for codes, by their registration or account (a code
-                // also expires after five wrong attempts), and for the password that is entered with the link of a
-                // registration, by the email that the link was sent to. The password of an account is counted as a sign-in.
+                // Links have 256 bits and need no limit. This one is for codes, by their registration or
+                // account (a code also expires after five wrong attempts), and for the password that is
+                // entered with the link of a registration, by the email that the link was sent to. The
+                // password of an account is counted as a sign-in.
                 account: limit(15, 30, HOUR, DAY),
                 ip: limit(30, 30, 10 * MINUTE, HOUR),
                 pair: None,

@@ -1,9 +1,10 @@
-//! Rate limits: how often an action may be attempted, by account, by IP address, by the pair of both, and by known device.
-//! Owns the table `throttles`.
+//! Rate limits: how often an action may be attempted, by account, by IP address, by the pair of both, and by
+//! known device. Owns the table `throttles`.
 //!
-//! An attempt is counted before its work, in one statement that locks the counters in the order of their keys: concurrent
-//! requests to any number of servers get no more attempts than the limit. A refused attempt writes nothing and extends no
-//! wait. Must never store what a client typed, and must treat accounts that exist and accounts that do not the same.
+//! An attempt is counted before its work, in one statement that locks the counters in the order of their
+//! keys: concurrent requests to any number of servers get no more attempts than the limit. A refused attempt
+//! writes nothing and extends no wait. Must never store what a client typed, and must treat accounts that
+//! exist and accounts that do not the same.
 
 mod action;
 mod counters;
@@ -19,10 +20,10 @@ use sqlx::{PgConnection, PgPool};
 
 use super::email::address::EmailAddress;
 use super::users::{self, User};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::db;
 use crate::id::UserId;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 pub use action::Action;
 use counters::{By, CountError, CountOutcome, Counted, Key};
 pub use keys::KnownDevice;
@@ -31,10 +32,10 @@ pub use limits::{Limit, Limits};
 
 /// An attempt of an action, and the subjects it is counted by. [`Attempt::check`] counts it.
 ///
-/// The counters follow from the action and the subjects alone. So a success that only a later request brings, as a second
-/// factor does, can be refunded there: that request builds the same attempt. Beyond the keys, the refund needs to know
-/// whether the counter of the known device or the others were counted, and the number of the attempt at the IP address,
-/// with which its wait ends; the first request has to keep these two.
+/// The counters follow from the action and the subjects alone. So a success that only a later request brings,
+/// as a second factor does, can be refunded there: that request builds the same attempt. Beyond the keys, the
+/// refund needs to know whether the counter of the known device or the others were counted, and the number of
+/// the attempt at the IP address, with which its wait ends; the first request has to keep these two.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "an attempt is counted by `check`"]
 pub struct Attempt<'a> {
@@ -47,16 +48,18 @@ pub struct Attempt<'a> {
 
 /// An attempt that was counted and may be made.
 ///
-/// It stays counted unless it is given back: by [`Permit::refund`] after a success, or by [`Permit::give_back_on_error`]
-/// if the work fails before it has an outcome. A permit that is dropped stays counted, on purpose: when a client closes
-/// the connection while its password is hashed, the permit is dropped with the request, and a client that got its
-/// attempts back that way could use up the processor without a limit.
+/// It stays counted unless it is given back: by [`Permit::refund`] after a success, or by
+/// [`Permit::give_back_on_error`] if the work fails before it has an outcome. A permit that is dropped stays
+/// counted, on purpose: when a client closes the connection while its password is hashed, the permit is
+/// dropped with the request, and a client that got its attempts back that way could use up the processor
+/// without a limit.
 #[derive(Debug)]
 #[must_use = "the attempt stays counted, also if an error ends the work"]
 pub struct Permit {
     pool: PgPool,
     counted: Vec<Counted>,
-    /// The session on whose behalf the attempt was counted, if any. Nothing is given back after that session has ended.
+    /// The session on whose behalf the attempt was counted, if any. Nothing is given back after that session
+    /// has ended.
     requester: Option<Requester>,
 }
 
@@ -87,8 +90,8 @@ impl From<SessionEnded> for Refusal {
 static REFUSED: [AtomicU64; Action::ALL.len()] = [const { AtomicU64::new(0) }; Action::ALL.len()];
 
 /// How often counting is tried while concurrent attempts overtake it.
-const TRIES: usize = 3;
-/// The outcome of an attempt that was overtaken [`TRIES`] times.
+const MAX_TRIES: usize = 3;
+/// The outcome of an attempt that was overtaken [`MAX_TRIES`] times.
 const OVERTAKEN: CountOutcome = CountOutcome::Waiting { seconds: 1.0 };
 
 impl<'a> Attempt<'a> {
@@ -112,8 +115,9 @@ impl<'a> Attempt<'a> {
         Self { ip, ..self }
     }
 
-    /// Counts by this device alone, if it has signed in to the account before. When the limit of the device is used up, the
-    /// attempt is counted by the other subjects: a copy of its cookie then leaves the owner no worse off than without one.
+    /// Counts by this device alone, if it has signed in to the account before. When the limit of the device
+    /// is used up, the attempt is counted by the other subjects: a copy of its cookie then leaves the owner
+    /// no worse off than without one.
     pub fn known_device(self, known_device: Option<KnownDevice>) -> Self {
         Self { known_device, ..self }
     }
@@ -123,8 +127,8 @@ impl<'a> Attempt<'a> {
         Self { requester: Some(requester), ..self }
     }
 
-    /// Counts the attempt if it may be made. Must come before the work, so that concurrent requests get no more attempts
-    /// than the limit.
+    /// Counts the attempt if it may be made. Must come before the work, so that concurrent requests get no
+    /// more attempts than the limit.
     pub async fn check(self, pool: &PgPool) -> Result<Permit, Refusal> {
         let mut seconds = f64::INFINITY;
         let device = keys::device_key(self.action, self.known_device).map(|key| vec![key]);
@@ -141,7 +145,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn count(&self, pool: &PgPool, keys: Vec<Key>) -> Result<CountOutcome, Refusal> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             match counters::count(pool, self.requester, keys.clone()).await {
                 Ok(outcome) => return Ok(outcome?),
                 Err(CountError::Overtaken) => {}
@@ -160,15 +164,16 @@ impl<'a> Attempt<'a> {
 }
 
 impl Permit {
-    /// The attempt succeeded. Deletes the counters of the account (from everywhere, and from this IP address) or of the known
-    /// device. The IP address gets only this attempt back, because its others may have been attempts at other accounts.
+    /// The attempt succeeded. Deletes the counters of the account (from everywhere, and from this IP address)
+    /// or of the known device. The IP address gets only this attempt back, because its others may have been
+    /// attempts at other accounts.
     pub async fn refund(self) -> sqlx::Result<()> {
         self.give_back(|by| by != By::Ip).await
     }
 
-    /// Waits for `work`. If it fails, every counter gets this attempt back, and no more: an overloaded server or a database
-    /// error does not count against the user. `work` must not include what comes after a wrong password or code was found,
-    /// so that such an attempt always stays counted.
+    /// Waits for `work`. If it fails, every counter gets this attempt back, and no more: an overloaded server
+    /// or a database error does not count against the user. `work` must not include what comes after a wrong
+    /// password or code was found, so that such an attempt always stays counted.
     pub async fn give_back_on_error<T, E>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -188,14 +193,14 @@ impl Permit {
             return counters::give_back(&self.pool, &self.counted, resets).await;
         };
         let counted = self.counted.clone();
-        let give_back = requester.session_transaction(&self.pool, move |connection| {
+        let give_back = requester.transaction(&self.pool, Lock::Session, move |connection| {
             Box::pin(async move { counters::give_back(connection, &counted, resets).await })
         });
         give_back.await.map(|_| ())
     }
 
-    /// Records a failed sign-in in the audit log if it started a wait: once for each wait and not for each attempt, so that
-    /// an attacker cannot fill the log.
+    /// Records a failed sign-in in the audit log if it started a wait: once for each wait and not for each
+    /// attempt, so that an attacker cannot fill the log.
     pub async fn record_wait(
         &self,
         email: Option<&EmailAddress>,
@@ -204,7 +209,7 @@ impl Permit {
         let longest = self.counted.iter().max_by(|one, other| one.wait.total_cmp(&other.wait));
         let Some(longest) = longest.filter(|longest| longest.wait > 0.0) else { return Ok(()) };
         let details = json!({
-            "why": "throttled",
+            "why": RefusalReason::RateLimited.as_str(),
             "by": longest.key.by.as_str(),
             "seconds": longest.wait.round() as i64,
         });
@@ -212,26 +217,14 @@ impl Permit {
             Some(email) => users::find_by_email(&self.pool, email).await?.map(|user| user.id),
             None => None,
         };
-        let origin = origin.clone();
-        db::transaction(&self.pool, move |connection| {
-            Box::pin(async move {
-                let event = Event {
-                    name: "sign_in_refused",
-                    user,
-                    session: None,
-                    origin: &origin,
-                    details,
-                };
-                audit::record(connection, event).await
-            })
-        })
-        .await
+        let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
+        audit::record(&self.pool, event).await
     }
 }
 
-/// Whether the mail that answers `action` may be sent to `account` now; if so, it is counted in the caller's transaction.
-/// Anyone can cause such mail, so no page is refused by this limit: a mail that may not be sent now is sent later, or is
-/// not needed because the link in the one before still works.
+/// Whether the mail that answers `action` may be sent to `account` now; if so, it is counted in the caller's
+/// transaction. Anyone can cause such mail, so no page is refused by this limit: a mail that may not be sent
+/// now is sent later, or is not needed because the link in the one before still works.
 pub(super) async fn permits_mail(
     connection: &mut PgConnection,
     action: Action,
@@ -272,7 +265,7 @@ pub async fn unlock(pool: &PgPool, user: &User, origin: Origin) -> sqlx::Result<
             let deleted = delete_counters(connection, id, account).await?;
             if deleted > 0 {
                 let event = Event {
-                    name: "account_unlocked",
+                    kind: EventKind::AccountUnlocked,
                     user: Some(id),
                     session: None,
                     origin: &origin,

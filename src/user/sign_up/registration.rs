@@ -1,10 +1,10 @@
-//! Becoming somebody with an account. Owns the table `registrations`: people who have not yet shown that the address is
-//! theirs, and have no account until then. For an address with an account and for one without, [`insert_pending`] does the same;
-//! what differs happens in [`super::pending_mail`], which no page waits for (ASVS 5.0 V6.3.8).
+//! Registration. Owns the table `registrations`: pending registrations, which become accounts when the email
+//! is verified. [`insert_pending`] does the same for emails with and without an account; they differ only in
+//! the mail that [`super::pending_mail`] sends in the background (ASVS 5.0 V6.3.8).
 //!
-//! What is prepared for an address by whoever does not read its mail comes to nothing: the link asks for the password that
-//! was chosen, the code counts in the browser that registered, and once somebody has proved an address, every other
-//! registration of it is gone.
+//! Registering with someone else's email does not prepare an account for an attacker (pre-hijacking): the
+//! link asks for the password that was chosen at registration, the code works only in the browser that
+//! registered, and when an email is verified, every other registration of it is deleted.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
@@ -24,13 +24,14 @@ use crate::user::email::address::EmailAddress;
 use crate::user::email::code::{CODE_TRIES, Code};
 use crate::user::email::token::Purpose;
 use crate::user::password::hasher::PasswordHash;
-use crate::user::users::{self, InsertOutcome, New, User};
+use crate::user::users::{self, InsertOutcome, NewUser, User};
 
-/// A registration waits so long for its proof, in seconds.
+/// How long a registration can be completed, in seconds.
 pub const LIFETIME: f64 = 24.0 * 3600.0;
 
-/// Makes an account at once, whose address is still to be shown: with `mail`, by a link that is on its way when this
-/// returns.
+/// Creates an account whose email is not verified. With `mail`, a verification mail is in the outbox when
+/// this returns.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn register_unverified(
     pool: &PgPool,
     mail: Option<Sealer>,
@@ -44,7 +45,7 @@ pub async fn register_unverified(
             if email::token::is_kept_for_undo(connection, &email).await? {
                 return Ok(InsertOutcome::EmailTaken);
             }
-            let new = New {
+            let new = NewUser {
                 email: email.as_typed(),
                 email_canonical: email.canonical(),
                 display_name: display_name.as_str(),
@@ -71,7 +72,8 @@ pub async fn register_unverified(
     .await
 }
 
-/// Notes that somebody registered, whether the address has an account or not. `ticket` stays in that browser.
+/// Inserts a pending registration, whether the email has an account or not. `ticket` is the secret in the
+/// registration cookie of the browser.
 pub async fn insert_pending(
     pool: &PgPool,
     ticket: &Secret,
@@ -99,26 +101,26 @@ pub async fn insert_pending(
     Ok(())
 }
 
-/// A registration that can still become an account.
+/// A registration that has not expired.
 pub struct PendingRegistration {
-    /// Its row.
+    /// The id of the row.
     pub id: Uuid,
     /// As typed.
     pub email: String,
-    /// As it is compared.
+    /// Canonical.
     pub email_canonical: String,
-    /// Of the password that was chosen.
+    /// The hash of the password that was chosen.
     pub password_hash: String,
 }
 
 impl PendingRegistration {
-    /// By what tries about it alone are counted.
+    /// The account by which attempts at this registration are rate limited.
     pub fn name(&self) -> String {
         row_name(self.id)
     }
 }
 
-/// The one that this browser began. Changes nothing.
+/// Finds the registration of the browser that holds `ticket`.
 pub async fn find_by_ticket(
     pool: &PgPool,
     ticket: &Secret,
@@ -138,7 +140,7 @@ pub async fn find_by_ticket(
     .await
 }
 
-/// The one of a link. Changes nothing.
+/// Finds the registration of a mailed link.
 pub async fn find_by_token(
     pool: &PgPool,
     token: &Secret,
@@ -158,10 +160,11 @@ pub async fn find_by_token(
     .await
 }
 
-/// Asks for another mail; the link and the code of the last one are dead.
+/// Requests another mail and ends the link and the code of the last one. `false` if there is no such
+/// registration.
 pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
     let ticket = ticket.digest();
-    let asked = sqlx::query!(
+    let updated = sqlx::query!(
         r#"
         UPDATE registrations
            SET mailed_at = NULL,
@@ -175,28 +178,29 @@ pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bo
     )
     .execute(pool)
     .await?;
-    Ok(asked.rows_affected() == 1)
+    Ok(updated.rows_affected() == 1)
 }
 
-/// What came of a link or a code.
+/// The outcome of a link or a code.
 #[derive(Debug)]
 pub enum RegistrationOutcome {
-    /// The account is there.
+    /// The account was created.
     Done {
-        /// As it was inserted.
+        /// The account as it was inserted.
         user: Box<User>,
-        /// How long ago the password was typed that was chosen for it.
+        /// How long ago the password was chosen.
         password_age: Duration,
     },
-    /// That was not the code; it was counted.
+    /// The code is wrong, and the attempt was counted.
     WrongCode,
-    /// The code was tried too often or is too old; another mail brings a new one.
-    DeadCode,
-    /// There is no such registration any more.
+    /// The code has expired or was attempted too often; another mail has a new one.
+    ExpiredCode,
+    /// There is no such registration.
     Gone,
 }
 
-/// Makes the account of a link, whose password the caller has verified.
+/// Creates the account of a link, whose password the caller has verified.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn finish_by_link(
     pool: &PgPool,
     token: &Secret,
@@ -205,7 +209,7 @@ pub async fn finish_by_link(
     let token = token.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            lock_address(connection, Some(&token), None).await?;
+            lock_registrations(connection, Some(&token), None).await?;
             let row = sqlx::query_scalar!(
                 "SELECT id FROM registrations WHERE token_digest = $1 AND expires_at > now()",
                 token.as_bytes(),
@@ -221,7 +225,8 @@ pub async fn finish_by_link(
     .await
 }
 
-/// Makes the account of a code, typed in the browser that holds `ticket`.
+/// Creates the account of a code that was entered in the browser that holds `ticket`.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn finish_by_code(
     pool: &PgPool,
     sealer: Sealer,
@@ -232,8 +237,9 @@ pub async fn finish_by_code(
     let ticket = ticket.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            lock_address(connection, None, Some(&ticket)).await?;
-            // Counted before it is compared. A row of an address that has an account is counted too: it looks the same.
+            lock_registrations(connection, None, Some(&ticket)).await?;
+            // Counted before it is compared. A row of an address that has an account is counted too: it looks
+            // the same.
             let row = sqlx::query!(
                 r#"
                 UPDATE registrations
@@ -250,7 +256,7 @@ pub async fn finish_by_code(
             .await?;
             let Some(row) = row else { return Ok(RegistrationOutcome::Gone) };
             if !row.alive {
-                return Ok(RegistrationOutcome::DeadCode);
+                return Ok(RegistrationOutcome::ExpiredCode);
             }
             if !code.is(&sealer, &row_name(row.id), row.code_digest.as_deref()) {
                 return Ok(RegistrationOutcome::WrongCode);
@@ -261,9 +267,9 @@ pub async fn finish_by_code(
     .await
 }
 
-/// Locks every registration of the address, always in the same order: two of them that are finished at once wait for each
-/// other instead of each holding what the other needs.
-async fn lock_address(
+/// Locks every registration of the same email in the order of their ids: two transactions that complete two
+/// of them at the same time cannot deadlock.
+async fn lock_registrations(
     connection: &mut PgConnection,
     token: Option<&Digest>,
     ticket: Option<&Digest>,
@@ -288,7 +294,7 @@ async fn lock_address(
     Ok(())
 }
 
-/// The registration becomes an account, and with it every other one of the address is gone.
+/// Creates the account of the registration and deletes all other registrations of the email.
 async fn finish(
     connection: &mut PgConnection,
     row: Uuid,
@@ -310,7 +316,7 @@ async fn finish(
     sqlx::query!("DELETE FROM registrations WHERE email_canonical = $1", row.email_canonical)
         .execute(&mut *connection)
         .await?;
-    let new = New {
+    let new = NewUser {
         email: &row.email,
         email_canonical: &row.email_canonical,
         display_name: &row.display_name,
@@ -324,7 +330,7 @@ async fn finish(
             audit::record(
                 connection,
                 Event {
-                    name: "email_verified",
+                    kind: EventKind::EmailVerified,
                     user: Some(user.id),
                     session: None,
                     origin,
@@ -338,7 +344,7 @@ async fn finish(
     }
 }
 
-/// The row that a code is bound to.
+/// Names the row that a code is bound to.
 pub(in crate::user) fn row_name(id: Uuid) -> String {
     format!("registrations:{id}")
 }
