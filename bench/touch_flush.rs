@@ -57,12 +57,12 @@ async fn main() -> anyhow::Result<()> {
     for task in tasks {
         task.await??;
     }
-    let waiting = store.touch().waiting();
+    let waiting = store.last_seen().pending_count();
     anyhow::ensure!(waiting == count, "{waiting} of {count} updates are pending");
     let began = Instant::now();
-    store.touch().flush().await?;
+    store.last_seen().flush().await?;
     let seconds = began.elapsed().as_secs_f64();
-    let left = store.touch().waiting();
+    let left = store.last_seen().pending_count();
     let crossed: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM sessions WHERE ip_address = '203.0.113.8' AND purge_after <>
                 date_bin('1 hour', created_at - interval '62 seconds' + idle_timeout, '2000-01-01 00:00:00+00')",

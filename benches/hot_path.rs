@@ -116,7 +116,7 @@ fn digest(criterion: &mut Criterion) {
 /// A cache of the size that `store.rs` creates, with 100,000 sessions in it.
 fn cache_hit(criterion: &mut Criterion) {
     let cache = entries::Cache::new(200_000, 1 << 16, 64);
-    cache.trust_until(NEVER);
+    cache.set_live_until(NEVER);
     let digests: Vec<_> = (0..100_000).map(|_| Secret::generate().digest()).collect();
     let stripe = |digest: &frontdesk::crypto::secret::Digest| {
         let bytes = digest.as_bytes();

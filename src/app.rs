@@ -1,4 +1,4 @@
-//! What a handler may reach. Made once, shared by every worker.
+//! The parts of the running program that handlers use. Created once, shared by all workers.
 
 use std::sync::Arc;
 
@@ -13,42 +13,45 @@ use crate::session::{PgSessionStore, SessionEnded};
 use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
 use crate::user::password::verify::AuthenticateError;
+use crate::user::rate_limit::Refusal;
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 
 /// The parts of the running program.
 pub struct App {
-    /// Connections.
+    /// Connections to the database.
     pub pool: PgPool,
     /// The queue for password hashes.
     pub hasher: Hasher,
-    /// What a new password must be.
-    pub passwords: PasswordPolicy,
-    /// The store behind the session middleware; settle here after a commit that ends sessions.
+    /// The rules for new passwords.
+    pub password_policy: PasswordPolicy,
+    /// The store behind the session middleware. After a commit that ends sessions, call its
+    /// `invalidate_user`.
     pub sessions: PgSessionStore,
-    /// Seals what is stored and read again.
+    /// Encrypts and authenticates data that leaves the server and comes back, and mail in the outbox.
     pub sealer: Sealer,
-    /// Writes mail.
+    /// Renders mail.
     pub mail_renderer: Arc<mail::MailRenderer>,
-    /// Mail that this server sent.
+    /// Counts the mail that this server sent.
     pub mail_counters: mail::Counters,
-    /// Rung when somebody registered or forgot a password: a loop answers at once, beside the page.
-    pub answers: Arc<Notify>,
+    /// Wakes the background job that sends registration and password-reset mail, so that it is sent
+    /// immediately.
+    pub pending_mail: Arc<Notify>,
     /// The background jobs of this process.
     pub jobs: Jobs,
-    /// Settings.
+    /// The settings.
     pub config: Config,
 }
 
 impl App {
-    /// Puts the parts together.
+    /// Builds the parts from the settings.
     pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
         Ok(Self {
             hasher: Hasher::new(hash_parameters(&config)?),
-            passwords: PasswordPolicy { min_length: config.password_min_length },
+            password_policy: PasswordPolicy { min_length: config.password_min_length },
             sessions: PgSessionStore::new(pool.clone(), config.session, config.session_cache)
-                .notifying(sealer.clone()),
+                .with_sign_in_notices(sealer.clone()),
             pool,
             sealer,
             mail_renderer: Arc::new(mail::MailRenderer::new(
@@ -56,24 +59,24 @@ impl App {
                 &config.public_url,
             )?),
             mail_counters: mail::Counters::default(),
-            answers: Arc::default(),
+            pending_mail: Arc::default(),
             jobs: Jobs::default(),
             config,
         })
     }
 
-    /// Whether strangers may register.
+    /// Whether anyone may register.
     pub fn registration_is_open(&self) -> bool {
         self.config.registration != Registration::Closed
     }
 
-    /// Whether what we write to people can reach them: it is sent, or shown on this very machine.
+    /// Whether mail reaches its recipient: it is sent, or shown in the mailbox for development.
     pub fn mail_is_on(&self) -> bool {
         !matches!(self.config.mail.transport, MailTransport::OutboxOnly)
             || self.config.public_url.is_loopback()
     }
 
-    /// What a password must not be made of.
+    /// The words that a new password must not be made of.
     pub fn password_context<'a>(
         &'a self,
         email: &'a str,
@@ -93,7 +96,7 @@ pub fn hash_parameters(config: &Config) -> anyhow::Result<HashParameters> {
     .map_err(anyhow::Error::msg)
 }
 
-/// Where a handler's page goes after what it did: `next` when it is ours, else `otherwise`.
+/// Redirects to `next` if it is a page of this site, otherwise to `otherwise`.
 pub fn redirect_to_next(
     page: &Page,
     app: &App,
@@ -109,6 +112,16 @@ impl From<AuthenticateError> for HttpError {
         match error {
             AuthenticateError::Hasher(error) => error.into(),
             AuthenticateError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refusal> for HttpError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooMany { retry_after } => HttpError::TooManyRequests { retry_after },
+            Refusal::SessionEnded => SessionEnded.into(),
+            Refusal::Database(error) => error.into(),
         }
     }
 }

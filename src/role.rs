@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// May use and change their own account.
     User,
-    /// Reserved for pages of administrators.
+    /// Reserved for administration pages; no page requires it yet.
     Admin,
 }
 
 impl Role {
-    /// The name of the role in the database, in files and in the audit log.
+    /// The name in the database, in import and export files, and in the audit log.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::User => "user",

@@ -27,7 +27,7 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         let cache = Cache::new(1, 1, 1);
-        cache.trust_until(FAR);
+        cache.set_live_until(FAR);
         Arc::new(Self { cache, database: AtomicU64::new(0) })
     }
 
@@ -58,7 +58,7 @@ fn assert_nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy +
         let other = {
             let world = Arc::clone(&world);
             // Another session in the same stripe is invalidated, which advances the same clock.
-            thread::spawn(move || world.cache.forget_session(0))
+            thread::spawn(move || world.cache.invalidate_session(0))
         };
         world.database.store(1, Ordering::SeqCst);
         invalidate(&world);
@@ -72,24 +72,24 @@ fn assert_nothing_stale_after(invalidate: impl Fn(&World) + Send + Sync + Copy +
 
 #[test]
 fn no_cached_value_outlives_the_invalidation_of_its_session() {
-    assert_nothing_stale_after(|world| world.cache.forget_session(0));
+    assert_nothing_stale_after(|world| world.cache.invalidate_session(0));
 }
 
 #[test]
 fn no_cached_value_outlives_the_invalidation_of_its_user() {
-    assert_nothing_stale_after(|world| world.cache.forget_user(0));
+    assert_nothing_stale_after(|world| world.cache.invalidate_user(0));
 }
 
 #[test]
 fn no_cached_value_outlives_the_invalidation_of_everything() {
-    assert_nothing_stale_after(|world| world.cache.forget_all());
+    assert_nothing_stale_after(|world| world.cache.invalidate_all());
 }
 
 #[test]
 fn no_value_cached_before_a_reconnection_is_readable_after_it() {
     loom::model(|| {
         let world = World::new();
-        world.cache.trust_until(0);
+        world.cache.set_live_until(0);
         let filler = {
             let world = Arc::clone(&world);
             thread::spawn(move || world.fill())
@@ -100,8 +100,8 @@ fn no_value_cached_before_a_reconnection_is_readable_after_it() {
                 // The notification was sent while the connection was down. On reconnection: LISTEN,
                 // invalidate everything, then mark the cache as live.
                 world.database.store(1, Ordering::SeqCst);
-                world.cache.forget_all();
-                world.cache.trust_until(FAR);
+                world.cache.invalidate_all();
+                world.cache.set_live_until(FAR);
             })
         };
         // At any time, either the cache is not live or the value is not stale.
@@ -123,7 +123,7 @@ fn two_concurrent_invalidations_both_take_effect() {
                 let world = Arc::clone(&world);
                 thread::spawn(move || {
                     world.database.fetch_add(1, Ordering::SeqCst);
-                    world.cache.forget_session(0);
+                    world.cache.invalidate_session(0);
                     world.fill();
                 })
             })
@@ -143,8 +143,8 @@ fn nothing_is_readable_after_the_deadline_of_the_entry_or_of_the_cache() {
         world.fill();
         assert_eq!(world.read(), Some(0));
         assert!(world.cache.get(&KEY, 0, FAR).is_none());
-        world.cache.trust_until(1);
+        world.cache.set_live_until(1);
         assert!(world.read().is_none());
-        assert_eq!((world.cache.trusted_until(), world.cache.count()), (1, 1));
+        assert_eq!((world.cache.live_until(), world.cache.count()), (1, 1));
     });
 }

@@ -1,12 +1,14 @@
 //! The audit log: rows of `audit_events`, which only this folder writes. Must never contain a secret, an email, or
 //! anything else that a client typed.
 
+mod event_kind;
 mod origin;
 mod read;
 mod retention;
 mod write;
 
+pub use event_kind::{EventKind, RefusalReason};
 pub use origin::{Actor, Origin};
-pub use read::{Entry, Filter, SignIn, find_previous_sign_in, list, list_for_user};
-pub use retention::{anonymize, forget};
-pub use write::{Event, Expiry, record, record_expired, record_many};
+pub use read::{Filter, SignIn, StoredEvent, find_previous_sign_in, list, list_for_user};
+pub use retention::{anonymize, purge};
+pub use write::{Event, SessionEvent, record, record_for_sessions, record_for_users};

@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Who did it.
+/// Who caused an event (`audit_events.actor`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
-    /// Somebody at a page.
+    /// A client of the pages.
     #[default]
     User,
-    /// Somebody at the command line.
+    /// An operator at the command line.
     Operator,
-    /// The program by itself.
+    /// A background job.
     System,
 }
 
@@ -28,26 +28,26 @@ impl Actor {
     }
 }
 
-/// Where something comes from: carried from the request to the row.
+/// Who caused an event, and from where: passed from the request to the row.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Origin {
-    /// Who did it.
+    /// Who caused the event.
     pub actor: Actor,
-    /// The client's address.
+    /// The client's IP address.
     pub ip_address: Option<IpAddr>,
-    /// What the browser calls itself, at most 512 bytes, no control characters.
+    /// The `User-Agent` header, at most 512 bytes, without control characters.
     pub user_agent: Option<String>,
-    /// The id in the log lines of the request.
+    /// The id of the request, also in its log lines.
     pub request_id: Option<Uuid>,
 }
 
 impl Origin {
-    /// Somebody at the command line.
+    /// An operator at the command line.
     pub fn operator() -> Self {
         Self { actor: Actor::Operator, ..Self::default() }
     }
 
-    /// The program by itself.
+    /// A background job.
     pub fn system() -> Self {
         Self { actor: Actor::System, ..Self::default() }
     }

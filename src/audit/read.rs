@@ -7,18 +7,18 @@ use uuid::Uuid;
 
 use crate::id::{SessionId, UserId};
 
-/// A sign-in as the trail remembers it.
+/// A sign-in from the audit log.
 #[derive(Debug)]
 pub struct SignIn {
-    /// When.
+    /// When the user signed in.
     pub at: OffsetDateTime,
-    /// From where.
+    /// The client's IP address.
     pub ip_address: Option<String>,
-    /// With what.
+    /// The `User-Agent` header.
     pub user_agent: Option<String>,
 }
 
-/// The newest sign-in of `user` that is not the one that began `current`.
+/// Returns the newest sign-in of `user` other than the one that created the session `current`.
 pub async fn find_previous_sign_in(
     pool: &PgPool,
     user: UserId,
@@ -44,44 +44,45 @@ pub async fn find_previous_sign_in(
     .await
 }
 
-/// An event as it is read back.
+/// An event that was read from the audit log.
 #[derive(Debug, Clone)]
-pub struct Entry {
-    /// Grows with time.
+pub struct StoredEvent {
+    /// Numbers the events in the order in which they were written.
     pub id: i64,
-    /// When.
+    /// The start of the transaction that recorded the event; for an expired session, when it expired.
     pub occurred_at: OffsetDateTime,
-    /// What.
+    /// The text of an [`EventKind`](super::EventKind), or a name that this version does not know.
     pub event: String,
-    /// Whom it concerns.
+    /// The user that the event concerns.
     pub user_id: Option<UserId>,
-    /// Their address, while there is an account.
+    /// The email of the user, as long as the account exists. [`list_for_user`] does not read it.
     pub email: Option<String>,
-    /// Which session it concerns.
+    /// The session that the event concerns.
     pub session_id: Option<SessionId>,
-    /// `user`, `operator` or `system`.
+    /// Who caused it: `user`, `operator` or `system`.
     pub actor: String,
-    /// From where.
+    /// The client's IP address.
     pub ip_address: Option<String>,
-    /// With what.
+    /// The `User-Agent` header.
     pub user_agent: Option<String>,
-    /// The id in the log lines of the request.
+    /// The id of the request, also in its log lines.
     pub request_id: Option<Uuid>,
-    /// What else is known.
+    /// An object with further details, by kind of event.
     pub details: Value,
-    /// The database's clock when it was asked.
+    /// The database's time of the query.
     pub now: OffsetDateTime,
 }
 
-/// Events about `user`, newest first; with `before`, those that come after that one of theirs in this order.
+/// Lists events about `user`, newest first. With `before`, the id of one of these events, the list starts with the
+/// event that follows it in this order.
 pub async fn list_for_user(
     pool: &PgPool,
     user: UserId,
     before: Option<i64>,
     limit: i64,
-) -> sqlx::Result<Vec<Entry>> {
+) -> sqlx::Result<Vec<StoredEvent>> {
     sqlx::query_as!(
-        Entry,
+        StoredEvent,
         r#"
         SELECT id,
                occurred_at,
@@ -110,21 +111,21 @@ pub async fn list_for_user(
     .await
 }
 
-/// What [`list`] shall show.
+/// Selects the events of [`list`]. `None` selects all.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only about this person.
+    /// Only events about this user.
     pub user: Option<UserId>,
-    /// Only of this name.
+    /// Only events with this name.
     pub event: Option<String>,
-    /// Only what happened in the last so many seconds.
+    /// Only events of the last `seconds`.
     pub seconds: Option<f64>,
 }
 
-/// Events, newest first: for operators.
-pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<Entry>> {
+/// Lists the events of all users, newest first: for operators.
+pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<StoredEvent>> {
     sqlx::query_as!(
-        Entry,
+        StoredEvent,
         r#"
         SELECT e.id,
                e.occurred_at,

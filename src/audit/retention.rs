@@ -1,5 +1,5 @@
-//! How long audit events are kept, and what is kept of a deleted account. The functions of the database refuse
-//! everything else.
+//! Deletes old audit events and removes personal data from those of deleted accounts. Both are functions of the
+//! database, because the application role may neither update nor delete rows of `audit_events`.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 
 use crate::id::UserId;
 
-/// Takes address, browser and session from the events of a person whose account is gone, in the transaction that
-/// deletes it.
+/// Removes IP address, user agent, session and request id from the events of `user`. Call it in the transaction that
+/// deletes the account, after the deletion: while the account exists, the database changes nothing.
 pub async fn anonymize(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
     sqlx::query_scalar!("SELECT audit_events_anonymize($1)", user as UserId)
         .fetch_one(connection)
@@ -16,18 +16,19 @@ pub async fn anonymize(connection: &mut PgConnection, user: UserId) -> sqlx::Res
     Ok(())
 }
 
-/// Forgets at most so many events that are older than `keep`; never any of the last week.
-pub async fn forget(
+/// Deletes at most `limit` events that are older than `retention`, and returns how many. The database keeps all events
+/// of the last week.
+pub async fn purge(
     connection: &mut PgConnection,
-    keep: Duration,
-    at_most: i64,
+    retention: Duration,
+    limit: i64,
 ) -> sqlx::Result<u64> {
-    let gone = sqlx::query_scalar!(
+    let deleted = sqlx::query_scalar!(
         r#"SELECT audit_events_forget(make_interval(secs => $1), $2) AS "gone!""#,
-        keep.as_secs_f64(),
-        i32::try_from(at_most).unwrap_or(i32::MAX),
+        retention.as_secs_f64(),
+        i32::try_from(limit).unwrap_or(i32::MAX),
     )
     .fetch_one(connection)
     .await?;
-    Ok(gone.unsigned_abs())
+    Ok(deleted.unsigned_abs())
 }

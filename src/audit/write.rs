@@ -1,115 +1,123 @@
-//! Appends audit events in the caller's transaction: an event is recorded if and only if what it describes is
+//! Appends audit events. In the caller's transaction, an event is recorded if and only if what it describes is
 //! committed.
 
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::origin::{Actor, Origin};
+use super::event_kind::EventKind;
+use super::origin::Origin;
 use crate::id::{SessionId, UserId};
 
-/// Something worth remembering.
+/// An event to record.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// What, in snake case and past tense: `signed_in`, `session_ended`.
-    pub name: &'static str,
-    /// Whom it concerns.
+    /// What happened.
+    pub kind: EventKind,
+    /// The user that the event concerns.
     pub user: Option<UserId>,
-    /// Which session it concerns.
+    /// The session that the event concerns.
     pub session: Option<SessionId>,
-    /// Where it comes from.
+    /// Who caused the event, and from where.
     pub origin: &'a Origin,
-    /// What else is worth knowing: an object; no secret, nothing that somebody typed.
+    /// An object with further details. It must not contain a secret or anything that a client typed.
     pub details: Value,
 }
 
-/// Appends `event` in the caller's transaction.
-pub async fn record(connection: &mut PgConnection, event: Event<'_>) -> sqlx::Result<()> {
+/// Appends `event`.
+pub async fn record(executor: impl PgExecutor<'_>, event: Event<'_>) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         INSERT INTO audit_events
                (event, user_id, session_id, actor, ip_address, user_agent, request_id, details)
         VALUES ($1, $2, $3, $4, CAST($5::text AS inet), $6, $7, $8)
         "#,
-        event.name,
+        event.kind.as_str(),
         event.user as Option<UserId>,
         event.session as Option<SessionId>,
         event.origin.actor.as_str(),
-        event.origin.ip_address.map(|address| address.to_string()),
+        event.origin.ip_address.map(|ip| ip.to_string()),
         event.origin.user_agent,
         event.origin.request_id,
         event.details,
     )
-    .execute(connection)
+    .execute(executor)
     .await?;
     Ok(())
 }
 
-/// Appends the same event for many people, each with its details, in the caller's transaction.
-pub async fn record_many(
-    connection: &mut PgConnection,
-    name: &'static str,
-    people: &[(UserId, Value)],
+/// Appends one event of the same kind for each of `users`, with the details beside it, in the order of the list.
+pub async fn record_for_users(
+    executor: impl PgExecutor<'_>,
+    kind: EventKind,
+    users: &[(UserId, Value)],
     origin: &Origin,
 ) -> sqlx::Result<()> {
     let (ids, details): (Vec<UserId>, Vec<&Value>) =
-        people.iter().map(|(user, details)| (*user, details)).unzip();
+        users.iter().map(|(user, details)| (*user, details)).unzip();
     sqlx::query!(
         r#"
         INSERT INTO audit_events
                (event, user_id, actor, ip_address, user_agent, request_id, details)
         SELECT $1, user_id, $2, CAST($3::text AS inet), $4, $5, details
-          FROM unnest($6::uuid[], $7::jsonb[]) AS person (user_id, details)
+          FROM unnest($6::uuid[], $7::jsonb[]) AS users (user_id, details)
         "#,
-        name,
+        kind.as_str(),
         origin.actor.as_str(),
-        origin.ip_address.map(|address| address.to_string()),
+        origin.ip_address.map(|ip| ip.to_string()),
         origin.user_agent,
         origin.request_id,
         &ids as &[UserId],
         &details as &[&Value],
     )
-    .execute(connection)
+    .execute(executor)
     .await?;
     Ok(())
 }
 
-/// Something that happened by itself to a session, before anybody looked.
+/// One session that [`record_for_sessions`] records.
 #[derive(Debug)]
-pub struct Expiry {
-    /// Whose session.
+pub struct SessionEvent {
+    /// The user of the session.
     pub user: UserId,
-    /// Which.
+    /// The session.
     pub session: SessionId,
-    /// When it happened.
-    pub at: OffsetDateTime,
+    /// When the event happened. `None`: in the transaction that records it.
+    pub at: Option<OffsetDateTime>,
 }
 
-/// Appends the same event for many sessions, each at its own time, in the caller's transaction.
-pub async fn record_expired(
-    connection: &mut PgConnection,
-    name: &'static str,
-    lapses: &[Expiry],
-    details: Value,
+/// Appends one event of the same kind with the same details for each of `sessions`, in the order of the list.
+pub async fn record_for_sessions(
+    executor: impl PgExecutor<'_>,
+    kind: EventKind,
+    sessions: &[SessionEvent],
+    origin: &Origin,
+    details: &Value,
 ) -> sqlx::Result<()> {
-    let users: Vec<UserId> = lapses.iter().map(|lapse| lapse.user).collect();
-    let sessions: Vec<SessionId> = lapses.iter().map(|lapse| lapse.session).collect();
-    let times: Vec<OffsetDateTime> = lapses.iter().map(|lapse| lapse.at).collect();
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let times: Vec<Option<OffsetDateTime>> = sessions.iter().map(|event| event.at).collect();
+    let users: Vec<UserId> = sessions.iter().map(|event| event.user).collect();
+    let ids: Vec<SessionId> = sessions.iter().map(|event| event.session).collect();
     sqlx::query!(
         r#"
         INSERT INTO audit_events
-               (occurred_at, event, user_id, session_id, actor, details)
-        SELECT at, $1, user_id, session_id, $2, $3
-          FROM unnest($4::timestamptz[], $5::uuid[], $6::uuid[]) AS lapse (at, user_id, session_id)
+               (occurred_at, event, user_id, session_id, actor, ip_address, user_agent, request_id, details)
+        SELECT COALESCE(at, now()), $1, user_id, session_id, $2, CAST($3::text AS inet), $4, $5, $6
+          FROM unnest($7::timestamptz[], $8::uuid[], $9::uuid[]) AS ended (at, user_id, session_id)
         "#,
-        name,
-        Actor::System.as_str(),
+        kind.as_str(),
+        origin.actor.as_str(),
+        origin.ip_address.map(|ip| ip.to_string()),
+        origin.user_agent,
+        origin.request_id,
         details,
-        &times,
+        &times as &[Option<OffsetDateTime>],
         &users as &[UserId],
-        &sessions as &[SessionId],
+        &ids as &[SessionId],
     )
-    .execute(connection)
+    .execute(executor)
     .await?;
     Ok(())
 }

@@ -1,16 +1,14 @@
-//! The extractors: [`CurrentUser`] for pages that need one, [`Visitor`] for pages that do not.
+//! The extractors [`CurrentUser`], for pages that require a signed-in user, and [`Visitor`], for pages that
+//! do not.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_identity::IdentityExt as _;
-use actix_session::SessionExt as _;
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
-use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
-use super::known_device;
 use super::origin::origin;
 use crate::app::App;
 use crate::crypto::secret::Secret;
@@ -20,20 +18,20 @@ use crate::web::error::HttpError;
 use crate::web::page::Viewer;
 use crate::web::resumed_form::SessionBinding;
 
-/// Somebody who is signed in. A stranger is sent to sign in and comes back afterwards.
+/// A signed-in user. Everyone else is redirected to /login, and back to the page afterwards.
 #[derive(Clone, Debug)]
 pub struct CurrentUser {
-    /// Who.
+    /// The account, as loaded with the session.
     pub account: Arc<Account>,
-    /// In which session.
+    /// The session of the request.
     pub session: Arc<SessionInfo>,
 }
 
 impl CurrentUser {
-    /// Who requests what `request` asks for: for the domain, which checks in its transaction that the session still
-    /// exists. This extractor only knows that it existed when the head of the request arrived.
+    /// The requester for a transaction of the domain, which checks that the session still exists. This
+    /// extractor only knows that it existed when the head of the request arrived.
     pub fn requester(&self, request: &HttpRequest) -> Requester {
-        // A session is loaded by its cookie, so there is one. A random secret is that of no session.
+        // A session is loaded by its cookie, so there is one. A random secret would match no session.
         let secret = cookie_guard::secret(request).unwrap_or_else(Secret::generate);
         Requester {
             user: self.account.id,
@@ -44,56 +42,35 @@ impl CurrentUser {
     }
 }
 
-/// Whoever it is.
+/// The signed-in user, if there is one.
 #[derive(Clone, Debug)]
 pub struct Visitor(pub Option<CurrentUser>);
 
-/// The middleware right inside the session: reads once who it is, for the extractors, the page's header
-/// and the cookie's age. A form whose session ended while its body arrived is answered with the way to sign in.
-pub async fn recognize(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let current = SessionInfo::of(&request.get_session());
-    if let Some(current) = current {
-        if current.remembered {
-            let left = std::time::Duration::from_secs(current.absolute_seconds.max(0) as u64);
-            cookie_guard::override_cookie(request.request(), |override_cookie| {
-                override_cookie.max_age = Some(left)
-            });
-        }
-        // actix-identity says who it is; the store says what we know of them. They must agree.
-        let identity = request.get_identity().ok().and_then(|identity| identity.id().ok());
-        if let Some(account) = current.user.clone()
-            && identity.as_deref() == Some(account.id.to_string().as_str())
-        {
-            let viewer =
-                Viewer { display_name: account.display_name.clone(), email: account.email.clone() };
-            if !request.method().is_safe() {
-                let holder = SessionBinding { session: current.id.uuid(), age: current.age() };
-                request.extensions_mut().insert(holder);
-            }
-            request.extensions_mut().insert(viewer);
-            request.extensions_mut().insert(CurrentUser { account, session: current });
-        }
-    }
-    let form_of = match request.method().is_safe() {
-        true => None,
-        false => request.extensions().get::<CurrentUser>().cloned(),
-    };
-    let response = next.call(request).await?;
-    let mut response = match form_of {
-        Some(user) => unless_ended(response, &user).await,
-        None => response.map_into_left_body(),
-    };
-    known_device::set(&mut response);
-    Ok(response)
+/// The user of `session`. actix-identity and the store must name the same one.
+pub(super) fn identify(request: &ServiceRequest, session: Arc<SessionInfo>) -> Option<CurrentUser> {
+    let account = session.user.clone()?;
+    let identity = request.get_identity().ok()?.id().ok()?;
+    (identity == account.id.to_string()).then_some(CurrentUser { account, session })
 }
 
-/// The response to a form of `user`; [`HttpError::SignInAgain`] in place of a page if the session has ended. What a form
-/// changes is checked where it is changed; this covers what its page shows. A redirect shows nothing of the account, and
-/// neither does the page of a server error.
-async fn unless_ended<B>(
+/// Makes `user` available to the extractors, the header of the page and, for a form, its sealing.
+pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
+    let mut extensions = request.extensions_mut();
+    if !request.method().is_safe() {
+        extensions
+            .insert(SessionBinding { session: user.session.id.uuid(), age: user.session.age() });
+    }
+    extensions.insert(Viewer {
+        display_name: user.account.display_name.clone(),
+        email: user.account.email.clone(),
+    });
+    extensions.insert(user);
+}
+
+/// Checks the session again, once a form of `user` has been processed: [`HttpError::SignInAgain`] replaces
+/// the page if the session has ended. Changes are checked in their own transactions; this covers what the
+/// page shows. Redirects and pages of server errors show nothing of the account and pass.
+pub(super) async fn recheck<B>(
     response: ServiceResponse<B>,
     user: &CurrentUser,
 ) -> ServiceResponse<EitherBody<B>> {
@@ -106,7 +83,7 @@ async fn unless_ended<B>(
         Ok(false) => HttpError::SignInAgain,
         Err(error) => error,
     };
-    // Where the body was not read to its end, the connection still has to be closed.
+    // If the body was not read completely, the connection still has to be closed.
     let connection = response.response().head().connection_type();
     let (request, _) = response.into_parts();
     let mut response = ServiceResponse::from_err(error, request).map_into_right_body();

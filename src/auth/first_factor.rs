@@ -1,6 +1,6 @@
-//! The only way from a first factor to a session. One transaction locks the account, compares it with what was proven,
-//! deletes the session that this browser had and inserts the new one; the cookie is set after its commit. The session
-//! middleware writes nothing: what was in the session before a sign-in ends with its row.
+//! The only way from a verified first factor to a session. One transaction locks the account, compares it
+//! with the verified one, deletes the session that this browser had and inserts the new one. The session
+//! middleware writes nothing: the state of the former session is deleted with its row.
 
 use actix_web::HttpRequest;
 
@@ -8,13 +8,13 @@ use super::known_device;
 use super::origin::origin;
 use crate::app::App;
 use crate::db;
-use crate::session::NewSession;
+use crate::session::{Created, NewSession};
 use crate::user::User;
-use crate::web::cookie_guard::{self, CookieChange};
+use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
-/// A credential that was verified in this request, together with the account that it was verified for. The account is
-/// never read again: what is compared when the session is inserted is what was proven.
+/// A credential that was verified in this request, together with the account that it was verified for. The
+/// account is never read again: it is compared with the row when the session is inserted.
 #[derive(Debug)]
 pub struct FirstFactor {
     /// The account as it was when the credential was verified, or as this request's own transaction left it.
@@ -29,19 +29,20 @@ pub struct FirstFactor {
 pub enum SignIn {
     /// The session is committed and its cookie is set.
     SignedIn,
-    /// Password, email or role changed since the credential was verified, or the account was disabled or deleted. No
-    /// session was inserted, and the browser's former session continues.
+    /// Password, email or role changed since the credential was verified, or the account was disabled or
+    /// deleted. No session was inserted, and the browser's former session continues.
     Overtaken,
 }
 
-/// Signs in the user of `proven` in this browser. With `remembered`, the cookie outlives the browser.
-pub async fn first_factor(
+/// Creates the session in one transaction. `None` if the account is no longer as it was verified: see
+/// [`SignIn::Overtaken`].
+pub(super) async fn create_session(
     request: &HttpRequest,
     app: &App,
-    proven: FirstFactor,
+    factor: FirstFactor,
     remembered: bool,
-) -> Result<SignIn, HttpError> {
-    let FirstFactor { user, method } = proven;
+) -> Result<Option<Created>, HttpError> {
+    let FirstFactor { user, method } = factor;
     let new_session = NewSession {
         remembered,
         auth_methods: vec![method.to_owned()],
@@ -56,17 +57,8 @@ pub async fn first_factor(
         Box::pin(async move { store.create(connection, id, new_session, former).await })
     })
     .await?;
-    let Some(created) = created else {
+    if created.is_none() {
         tracing::info!("the account changed while its user signed in; no session was inserted");
-        return Ok(SignIn::Overtaken);
-    };
-    if let Some(replaced) = created.replaced {
-        app.sessions.invalidate_replaced(replaced).await;
     }
-    known_device::remember(request, app, id, user.password_changed_at);
-    cookie_guard::override_cookie(request, |override_cookie| {
-        override_cookie.change = CookieChange::Replace(created.secret.reveal());
-        override_cookie.max_age = remembered.then_some(app.config.session.remembered_absolute);
-    });
-    Ok(SignIn::SignedIn)
+    Ok(created)
 }

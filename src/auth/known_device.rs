@@ -1,8 +1,13 @@
-//! The cookie of a known device: which accounts have signed in with this browser, or got a new password there. It opens
-//! nothing and is no session; it decides by which counter a try is counted, so that somebody who hammers at an account
-//! from elsewhere does not keep its owner out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"), and
-//! whether a sign-in is told to the owner by mail. Sealed, so that nobody makes one for an account they never signed in
-//! to; nothing is stored for it. A new password ends it: a copy is worth nothing then.
+//! The device cookie: the accounts that have signed in, or set a new password, with this browser (OWASP,
+//! "Slow Down Online Guessing Attacks with Device Cookies"). It is not a credential. It has two uses:
+//!
+//! * Sign-in attempts of a known device have their own counter, so that guessing from elsewhere does not lock
+//!   out the owner of the account.
+//! * A sign-in with a new device is reported to the owner by mail.
+//!
+//! The cookie is sealed, so that no one can create one for an account that they never signed in to; the
+//! server stores nothing. An entry is valid only for the password that the account had then, so a copied
+//! cookie is worthless after a change of password.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,122 +28,126 @@ use crate::user::rate_limit::KnownDevice;
 use crate::user::{User, users};
 use crate::web::cookie_guard::own_cookie;
 
-/// What it is sealed for.
+/// The purpose that the sealing is bound to.
 const PURPOSE: &str = "device";
-/// Accounts of one browser; the one that signed in longest ago makes room.
-const MOST: usize = 5;
-/// Bytes of an entry: whose, which, under which password.
-const ENTRY: usize = 40;
-/// How long it is believed, from the last sign-in on.
-const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Accounts per browser. The one that signed in longest ago is dropped.
+const MAX_ENTRIES: usize = 5;
+/// Bytes of an entry: user id (16), device id (16), time of the password (8).
+const ENTRY_LEN: usize = 40;
+/// How long the cookie is valid after the last sign-in.
+const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// `__Host-device`, or `device` in development without TLS.
 pub fn cookie_name(https: bool) -> &'static str {
     if https { "__Host-device" } else { "device" }
 }
 
-/// What the cookie says of one account.
+/// An account in the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     device: KnownDevice,
-    /// When the password was chosen under which it was made, in microseconds since 1970; it counts under no other.
-    password_of: i64,
+    /// When the password of that time was set, in microseconds since 1970; 0 if the account has no such time.
+    password_set_at: i64,
 }
 
 impl Entry {
-    /// A new one, of an account whose password was chosen at `changed_at`.
+    /// A new device of `user`, whose password was set at `changed_at`.
     fn new(user: UserId, changed_at: Option<OffsetDateTime>) -> Self {
         let device = KnownDevice { user, id: Uuid::now_v7() };
-        Self { device, password_of: password_of(changed_at) }
+        Self { device, password_set_at: password_set_at(changed_at) }
     }
 
-    fn is_of(&self, user: &User) -> bool {
-        self.device.user == user.id && self.password_of == password_of(user.password_changed_at)
+    fn is_valid_for(&self, user: &User) -> bool {
+        self.device.user == user.id
+            && self.password_set_at == password_set_at(user.password_changed_at)
     }
 
-    fn to_bytes(self) -> [u8; ENTRY] {
-        let mut bytes = [0; ENTRY];
+    fn to_bytes(self) -> [u8; ENTRY_LEN] {
+        let mut bytes = [0; ENTRY_LEN];
         bytes[..16].copy_from_slice(self.device.user.uuid().as_bytes());
         bytes[16..32].copy_from_slice(self.device.id.as_bytes());
-        bytes[32..].copy_from_slice(&self.password_of.to_be_bytes());
+        bytes[32..].copy_from_slice(&self.password_set_at.to_be_bytes());
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; ENTRY]) -> Option<Self> {
+    fn from_bytes(bytes: &[u8; ENTRY_LEN]) -> Option<Self> {
         let (user, rest) = bytes.split_first_chunk()?;
         let (id, at) = rest.split_first_chunk()?;
         let user = UserId::from(Uuid::from_bytes(*user));
         let device = KnownDevice { user, id: Uuid::from_bytes(*id) };
-        Some(Self { device, password_of: i64::from_be_bytes(at.try_into().ok()?) })
+        Some(Self { device, password_set_at: i64::from_be_bytes(at.try_into().ok()?) })
     }
 }
 
-fn password_of(changed_at: Option<OffsetDateTime>) -> i64 {
+fn password_set_at(changed_at: Option<OffsetDateTime>) -> i64 {
     changed_at.map_or(0, |at| (at.unix_timestamp_nanos() / 1000) as i64)
 }
 
-/// What this browser holds, the account that signed in last first. What is not ours, or too old, is of nobody.
-fn held(request: &HttpRequest, app: &App) -> Vec<Entry> {
+/// The entries in the cookie of the request, latest sign-in first. Empty if the cookie is missing, expired or
+/// not sealed by this server.
+fn read(request: &HttpRequest, app: &App) -> Vec<Entry> {
     let name = cookie_name(app.config.public_url.is_https());
     let cookie = request.cookie(name);
     cookie.and_then(|cookie| open(&app.sealer, cookie.value(), now())).unwrap_or_default()
 }
 
-/// Whether `user` has signed in with this browser, under the password of now.
+/// Whether `user` has signed in with this browser since the password was last changed.
 pub(super) fn is_known(request: &HttpRequest, app: &App, user: &User) -> bool {
-    held(request, app).iter().any(|entry| entry.is_of(user))
+    read(request, app).iter().any(|entry| entry.is_valid_for(user))
 }
 
-/// This browser as one of the account of `email`, when it is: for [`crate::user::rate_limit::Who`]. Asks nothing of the
-/// database for a browser that has signed in to none, and of others the same for every address.
-pub(super) async fn known_for(
+/// This browser as a known device of the account of `email`, for
+/// [`crate::user::rate_limit::Attempt::known_device`]. Without a cookie there is no query; with one, the
+/// query is the same for every email.
+pub async fn find_for(
     request: &HttpRequest,
     app: &App,
     email: Option<&EmailAddress>,
 ) -> sqlx::Result<Option<KnownDevice>> {
-    let held = held(request, app);
-    let (Some(email), false) = (email, held.is_empty()) else { return Ok(None) };
+    let entries = read(request, app);
+    let (Some(email), false) = (email, entries.is_empty()) else { return Ok(None) };
     let Some(user) = users::find_by_email(&app.pool, email).await? else { return Ok(None) };
-    Ok(held.iter().find(|entry| entry.is_of(&user)).map(|entry| entry.device))
+    Ok(entries.iter().find(|entry| entry.is_valid_for(&user)).map(|entry| entry.device))
 }
 
-/// What the browser shall keep.
-struct Remembered(Cookie<'static>);
+/// The cookie to add to the response.
+struct NewCookie(Cookie<'static>);
 
-/// `user` signed in with this browser, or set a new password in it: from now on it is one of theirs, under the password
-/// that was chosen at `changed_at` and no other. `set` tells it to the browser.
-pub fn remember(
+/// Makes this browser a known device of `user`, who has signed in or set a new password with it.
+/// `changed_at`: when the current password was set. [`resume`](super::resume) adds the cookie to the
+/// response.
+pub fn mark_known(
     request: &HttpRequest,
     app: &App,
     user: UserId,
     changed_at: Option<OffsetDateTime>,
 ) {
-    let mut entries = held(request, app);
+    let mut entries = read(request, app);
     entries.retain(|entry| entry.device.user != user);
     entries.insert(0, Entry::new(user, changed_at));
-    entries.truncate(MOST);
+    entries.truncate(MAX_ENTRIES);
     let https = app.config.public_url.is_https();
     let mut cookie = own_cookie(cookie_name(https), seal(&app.sealer, &entries, now()), https);
-    cookie.set_max_age(time::Duration::seconds(LIFE.as_secs() as i64));
-    request.extensions_mut().insert(Remembered(cookie));
+    cookie.set_max_age(time::Duration::seconds(LIFETIME.as_secs() as i64));
+    request.extensions_mut().insert(NewCookie(cookie));
 }
 
-/// Puts the cookie into the response.
-pub(super) fn set<B>(response: &mut ServiceResponse<B>) {
-    let remembered = response.request().extensions_mut().remove::<Remembered>();
-    if let Some(Remembered(cookie)) = remembered
+/// Adds the cookie of [`mark_known`] to the response.
+pub(super) fn set_cookie<B>(response: &mut ServiceResponse<B>) {
+    let cookie = response.request().extensions_mut().remove::<NewCookie>();
+    if let Some(NewCookie(cookie)) = cookie
         && let Ok(value) = HeaderValue::from_str(&cookie.to_string())
     {
         response.headers_mut().append(SET_COOKIE, value);
     }
 }
 
-/// Seconds since 1970, for the age of a cookie.
+/// Seconds since 1970.
 fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
-/// When it was made, then the entries.
+/// The value of the cookie: the time in seconds since 1970, then the entries.
 fn seal(sealer: &Sealer, entries: &[Entry], now: u64) -> String {
     let mut plain = now.to_be_bytes().to_vec();
     plain.extend(entries.iter().flat_map(|entry| entry.to_bytes()));
@@ -147,11 +156,11 @@ fn seal(sealer: &Sealer, entries: &[Entry], now: u64) -> String {
 
 fn open(sealer: &Sealer, value: &str, now: u64) -> Option<Vec<Entry>> {
     let plain = sealer.open(PURPOSE, &URL_SAFE_NO_PAD.decode(value).ok()?)?;
-    let (made, entries) = plain.split_first_chunk::<8>()?;
-    let (entries, rest) = entries.as_chunks::<ENTRY>();
-    let age = now.saturating_sub(u64::from_be_bytes(*made));
-    let is_ours = rest.is_empty() && entries.len() <= MOST && age < LIFE.as_secs();
-    is_ours.then(|| entries.iter().filter_map(Entry::from_bytes).collect())
+    let (sealed_at, entries) = plain.split_first_chunk::<8>()?;
+    let (entries, rest) = entries.as_chunks::<ENTRY_LEN>();
+    let age = now.saturating_sub(u64::from_be_bytes(*sealed_at));
+    let is_valid = rest.is_empty() && entries.len() <= MAX_ENTRIES && age < LIFETIME.as_secs();
+    is_valid.then(|| entries.iter().filter_map(Entry::from_bytes).collect())
 }
 
 #[cfg(test)]
@@ -164,26 +173,26 @@ mod tests {
     }
 
     #[test]
-    fn only_what_we_sealed_less_than_a_year_ago_names_anybody() {
-        let ours = sealer("tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM");
-        let theirs = sealer("Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf");
+    fn only_cookies_sealed_here_less_than_a_year_ago_are_accepted() {
+        let own = sealer("tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM");
+        let other = sealer("Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf");
         let entry = |at| Entry {
             device: KnownDevice { user: UserId::generate(), id: Uuid::now_v7() },
-            password_of: at,
+            password_set_at: at,
         };
-        let entries: Vec<Entry> = (0..MOST as i64).map(entry).collect();
-        let value = seal(&ours, &entries, 1_000);
+        let entries: Vec<Entry> = (0..MAX_ENTRIES as i64).map(entry).collect();
+        let value = seal(&own, &entries, 1_000);
         assert!(value.len() < 350, "{}", value.len());
-        assert_eq!(open(&ours, &value, 1_000), Some(entries.clone()));
-        assert_eq!(open(&ours, &value, 1_000 + LIFE.as_secs() - 1), Some(entries.clone()));
-        assert_eq!(open(&ours, &value, 1_000 + LIFE.as_secs()), None);
-        assert_eq!(open(&theirs, &value, 1_000), None);
-        assert_eq!(open(&ours, "", 1_000), None);
-        assert_eq!(open(&ours, "not base64!", 1_000), None);
-        assert_eq!(open(&ours, &value[..value.len() - 2], 1_000), None);
-        let elsewhere = URL_SAFE_NO_PAD.encode(ours.seal("notice", &[0; 24]));
-        assert_eq!(open(&ours, &elsewhere, 1_000), None);
-        let six: Vec<Entry> = (0..=MOST as i64).map(entry).collect();
-        assert_eq!(open(&ours, &seal(&ours, &six, 1_000), 1_000), None);
+        assert_eq!(open(&own, &value, 1_000), Some(entries.clone()));
+        assert_eq!(open(&own, &value, 1_000 + LIFETIME.as_secs() - 1), Some(entries.clone()));
+        assert_eq!(open(&own, &value, 1_000 + LIFETIME.as_secs()), None);
+        assert_eq!(open(&other, &value, 1_000), None);
+        assert_eq!(open(&own, "", 1_000), None);
+        assert_eq!(open(&own, "not base64!", 1_000), None);
+        assert_eq!(open(&own, &value[..value.len() - 2], 1_000), None);
+        let elsewhere = URL_SAFE_NO_PAD.encode(own.seal("notice", &[0; 24]));
+        assert_eq!(open(&own, &elsewhere, 1_000), None);
+        let six: Vec<Entry> = (0..=MAX_ENTRIES as i64).map(entry).collect();
+        assert_eq!(open(&own, &seal(&own, &six, 1_000), 1_000), None);
     }
 }

@@ -1,21 +1,170 @@
-//! Who is asking: extractors for handlers, and how a session begins and ends. To protect a page, take
-//! [`CurrentUser`].
+//! Who is signed in, and how a session starts, continues and ends.
+//!
+//! # Authentication in five verbs
+//!
+//! 1. **Resume.** [`resume`] is a middleware. It finds the user of the session that the request came with,
+//!    and makes them available to handlers.
+//! 2. **Require.** A handler that takes [`CurrentUser`] runs only for signed-in users; everyone else is
+//!    redirected to /login. [`RecentlyAuthenticated`] also requires a password entered in this session within
+//!    the last 15 minutes; otherwise the user is asked for it first. [`Visitor`] requires nothing.
+//! 3. **Sign in.** [`sign_in`] takes a verified [`FirstFactor`], creates the session and sets its cookie.
+//!    Pages get the factor from [`crate::user::authenticate`], which compares the password.
+//! 4. **Sign out.** [`sign_out`] deletes the session and clears its cookie.
+//! 5. **Re-authenticate.** [`reauthenticate`] compares the password of a signed-in user. [`renew_session`]
+//!    then gives the session a new secret and a new time of authentication.
+//!
+//! # The hand-over through actix-session
+//!
+//! The session of a request reaches [`resume`] as a map of JSON texts. Only `session/state.rs` spells its
+//! keys:
+//!
+//! * `frontdesk.current`: the [`SessionInfo`]. `CachedSession::to_map` writes it when the store
+//!   (`session/store.rs`) loads a session. [`SessionInfo::of`] reads it, called by [`resume`]; so does
+//!   `difference`, called by `update` of the store.
+//! * `actix_identity.user_id`: `CachedSession::to_map` writes it if the session has a user. actix-identity
+//!   reads it for `current_user.rs`, which compares it with the account in the [`SessionInfo`].
+//! * Any other key belongs to the application: `update` of the store writes those that the request changed to
+//!   `sessions.state`.
+//!
+//! A sign-in does not pass through the map: `first_factor.rs` calls
+//! [`PgSessionStore::create`](crate::session::PgSessionStore::create) in its own transaction. An application
+//! that uses the store without this module leaves the properties of the new session in the map, under
+//! `frontdesk.new_session`; `save` of the store reads them.
+//!
+//! The session cookie is not set by actix-session either. `web/cookie_guard.rs` wraps the session middleware.
+//! In a request, it passes the cookie on only if there is exactly one with the exact name. In a response, it
+//! drops the `Set-Cookie` of actix-session and sets the cookie that the
+//! [`CookieOverride`](crate::web::cookie_guard::CookieOverride) of the request asks for. Only
+//! `session_cookie.rs` writes that: for [`resume`], [`sign_in`], [`sign_out`], [`renew_session`], and the
+//! pages that call [`rotate_cookie`] or [`clear_cookie`].
 
-mod admission;
-mod confirmed;
 mod current_user;
 mod first_factor;
 pub mod known_device;
 mod origin;
-mod proof;
+mod reauthentication;
+mod session_cookie;
 mod sign_out;
 
-pub use admission::{
-    admit, admit_about, admit_in_session, count, count_about, count_in_session, who,
-};
-pub use confirmed::{RECENT_FOR, RecentlyAuthenticated, ask, ask_later};
-pub use current_user::{CurrentUser, Visitor, recognize};
-pub use first_factor::{FirstFactor, SignIn, first_factor};
+use actix_session::SessionExt as _;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest};
+
+use crate::app::App;
+use crate::session::{SessionEnded, SessionInfo};
+use crate::user::email::address::EmailAddress;
+use crate::user::password;
+use crate::user::password::policy::Password;
+use crate::user::rate_limit::{Action, Attempt, Refusal};
+use crate::web::cookie_guard;
+use crate::web::error::HttpError;
+
+pub use current_user::{CurrentUser, Visitor};
+pub use first_factor::{FirstFactor, SignIn};
 pub use origin::origin;
-pub use proof::{Reauthentication, reauthenticate};
-pub use sign_out::{rotate_cookie, sign_out};
+pub use reauthentication::{
+    RECENT_FOR, Reauthentication, RecentlyAuthenticated, renew_session, show_confirmation,
+    show_confirmation_throttled,
+};
+pub use session_cookie::{clear as clear_cookie, rotate as rotate_cookie};
+
+/// The middleware directly inside the session middleware. Finds the user of the session, for the extractors,
+/// the header of the page and the Max-Age of the cookie. If the session ends while the body of a form
+/// arrives, the response is [`HttpError::SignInAgain`].
+pub async fn resume(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let user = SessionInfo::of(&request.get_session()).and_then(|session| {
+        session_cookie::keep_max_age(request.request(), &session);
+        current_user::identify(&request, session)
+    });
+    let is_form = !request.method().is_safe();
+    let form_user = user.clone().filter(|_| is_form);
+    if let Some(user) = user {
+        current_user::provide(&request, user);
+    }
+    let response = next.call(request).await?;
+    let mut response = match form_user {
+        Some(user) => current_user::recheck(response, &user).await,
+        None => response.map_into_left_body(),
+    };
+    known_device::set_cookie(&mut response);
+    Ok(response)
+}
+
+/// Signs in the user of `factor` in this browser. With `remembered`, the cookie outlives the browser. When
+/// this returns, no server accepts the session that the browser had before.
+pub async fn sign_in(
+    request: &HttpRequest,
+    app: &App,
+    factor: FirstFactor,
+    remembered: bool,
+) -> Result<SignIn, HttpError> {
+    let (user, password_changed_at) = (factor.user.id, factor.user.password_changed_at);
+    let created = first_factor::create_session(request, app, factor, remembered).await?;
+    let Some(created) = created else { return Ok(SignIn::Overtaken) };
+    if let Some(replaced) = created.replaced {
+        app.sessions.invalidate_replaced(replaced).await;
+    }
+    known_device::mark_known(request, app, user, password_changed_at);
+    let max_age = remembered.then_some(app.config.session.remembered_absolute);
+    session_cookie::replace(request, &created.secret, max_age);
+    Ok(SignIn::SignedIn)
+}
+
+/// Ends the session of this browser. When this returns, the row is deleted and no server accepts the session.
+/// [`SessionEnded`]: it had ended before, and nothing was written.
+pub async fn sign_out(
+    request: &HttpRequest,
+    app: &App,
+    current: Option<CurrentUser>,
+) -> Result<Result<(), SessionEnded>, HttpError> {
+    let outcome = match current {
+        Some(user) => sign_out::revoke_session(request, app, &user).await?,
+        None => {
+            // Possibly a second click: the first one deleted the row, and may still be waiting for a server
+            // that has the session cached. A request without a valid cookie does not wait.
+            if cookie_guard::has_valid_cookie(request) {
+                app.sessions.await_invalidation().await;
+            }
+            Ok(())
+        }
+    };
+    session_cookie::clear(request);
+    Ok(outcome)
+}
+
+/// Compares `password` with that of `user`, who is signed in. The only place where pages do so: the attempt
+/// is counted before the comparison and each refusal is an audit event, so that a stolen session cannot be
+/// used to guess the password.
+pub async fn reauthenticate(
+    request: &HttpRequest,
+    app: &App,
+    user: &CurrentUser,
+    password: &Password,
+) -> Result<Reauthentication, HttpError> {
+    let email = EmailAddress::parse(&user.account.email).ok();
+    let requester = user.requester(request);
+    let attempt = Attempt::of(Action::Confirm)
+        .email(email.as_ref())
+        .ip(requester.origin.ip_address)
+        .requester(&requester);
+    let permit = match attempt.check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            return Ok(Reauthentication::Throttled { retry_after });
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let (pool, hasher, id) = (&app.pool, &app.hasher, user.account.id);
+    let verified = password::verify::confirm(pool, hasher, &permit, id, password).await?;
+    let Some(verified_hash) = verified else {
+        reauthentication::record_refusal(app, requester).await?;
+        return Ok(Reauthentication::WrongPassword);
+    };
+    permit.refund().await?;
+    Ok(Reauthentication::Accepted { verified_hash })
+}

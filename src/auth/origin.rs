@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! The origin of a request.
 
 use actix_web::HttpRequest;
 
@@ -6,7 +6,7 @@ use crate::audit::{Actor, Origin};
 use crate::session::user_agent::bounded_user_agent;
 use crate::web::client;
 
-/// The origin of a request, as the audit log and the row of a session keep it.
+/// IP address, user agent and id of a request, as audit events and session rows store them.
 pub fn origin(request: &HttpRequest) -> Origin {
     Origin {
         actor: Actor::User,

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::arguments::{Audit, Who};
 use super::exit::ExitStatus;
 use super::{out, user};
-use crate::audit::{self, Entry, Filter};
+use crate::audit::{self, Filter, StoredEvent};
 use crate::config;
 use crate::db::Database;
 use crate::id::UserId;
@@ -54,7 +54,7 @@ pub(super) async fn run(database: &Database, arguments: Audit) -> anyhow::Result
 async fn follow(
     database: &Database,
     mut filter: Filter,
-    mut events: Vec<Entry>,
+    mut events: Vec<StoredEvent>,
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
     filter.seconds = Some(POLL_WINDOW.as_secs_f64());
@@ -79,7 +79,7 @@ fn seconds(since: &str) -> anyhow::Result<f64> {
     Ok(duration.as_secs_f64())
 }
 
-fn line(event: &Entry, json: bool) -> String {
+fn line(event: &StoredEvent, json: bool) -> String {
     if json {
         return json!({
             "id": event.id,

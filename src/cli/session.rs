@@ -76,7 +76,9 @@ async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus>
     let was_revoked = match id.parse::<SessionId>() {
         Ok(session) => {
             db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
-                Box::pin(async move { revoke::any(connection, session, &Origin::operator()).await })
+                Box::pin(async move {
+                    revoke::any_session(connection, session, &Origin::operator()).await
+                })
             })
             .await?
         }
@@ -99,7 +101,7 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitSta
     let id = user.id;
     let revoked = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
         Box::pin(async move {
-            revoke::others(connection, id, None, Cause::Revoked, &Origin::operator()).await
+            revoke::all_of_user(connection, id, Cause::Revoked, &Origin::operator()).await
         })
     })
     .await?;
@@ -114,7 +116,7 @@ async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus
         return Ok(ExitStatus::InvalidUsage);
     }
     let revoked = db::long_transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
-        Box::pin(async move { revoke::everybody(connection, &Origin::operator()).await })
+        Box::pin(async move { revoke::all_sessions(connection, &Origin::operator()).await })
     })
     .await?;
     await_invalidation(&database.pool, None).await;
@@ -173,9 +175,9 @@ async fn purge(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
         out::json(&json!({
             "deleted": purged.rows,
             "seconds": purged.took.as_secs_f64(),
-            "another_purger_at_work": purged.elsewhere,
+            "another_purger_at_work": purged.is_running_elsewhere,
         }))?;
-    } else if purged.elsewhere {
+    } else if purged.is_running_elsewhere {
         out::line("Another purge is already running.");
     } else {
         let seconds = purged.took.as_secs_f64();

@@ -20,7 +20,7 @@ use crate::user::email::address::EmailAddress;
 use crate::user::password::change::set_by_operator;
 use crate::user::password::hasher::{Hasher, PasswordHash};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
-use crate::user::users::{self, Inserted};
+use crate::user::users::{self, InsertOutcome};
 use crate::user::{User, deletion, rate_limit};
 use crate::web::relative_time;
 
@@ -74,8 +74,8 @@ async fn create(
         users::insert(&database.pool, address, display_name, role, hash, Origin::operator())
             .await?;
     match inserted {
-        Inserted::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
-        Inserted::EmailTaken => bail!("an account with the email {email} already exists"),
+        InsertOutcome::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
+        InsertOutcome::EmailTaken => bail!("an account with the email {email} already exists"),
     }
     Ok(ExitStatus::Done)
 }

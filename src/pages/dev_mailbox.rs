@@ -1,7 +1,9 @@
-//! `GET /dev/mailbox` and `/dev/mailbox/{id}`: the mail that was not sent, for whoever develops on this machine. Links
-//! in it open accounts, so it exists only where no mail server is set, the public URL is this machine's, whoever asks
-//! sits at it, and asked for it by a name of it (a page elsewhere whose name is pointed here, DNS rebinding, did not).
-//! Shows text, never the HTML of a mail: that would be a page of ours.
+//! `GET /dev/mailbox`, `GET /dev/mailbox/{id}`: the mail that was not sent, for developers on this machine.
+//!
+//! Links in it give access to accounts. So the pages exist only if no mail server is configured, the public
+//! URL is a loopback address, the request comes from a loopback address, and its `Host` names this machine
+//! (which excludes DNS rebinding). The text of a mail is shown, never its HTML, which would run with the
+//! origin of this site.
 
 use actix_web::guard::GuardContext;
 use actix_web::http::header;
@@ -18,11 +20,11 @@ use crate::web::error::HttpError;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
-/// On the page that lists them.
+/// Mails on the page that lists them.
 const MOST: i64 = 100;
 
 #[derive(Serialize)]
-struct List {
+struct ListPage {
     mails: Vec<Summary>,
 }
 
@@ -31,35 +33,35 @@ struct Summary {
     id: Uuid,
     recipient: String,
     subject: String,
-    written: Time,
+    created_at: Time,
 }
 
 #[derive(Serialize)]
-struct Data {
+struct MailPage {
     mail: Summary,
     from: String,
     parts: Vec<Part>,
 }
 
-/// A piece of text; `link` when it is one.
+/// A piece of the text. `link`: it is a URL of this site, and shown as a link.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Part {
     text: String,
     link: bool,
 }
 
-/// Whether there is a mailbox for whoever asks.
-pub fn is_there(context: &GuardContext<'_>) -> bool {
+/// Whether the mailbox exists for this request.
+pub fn is_available(context: &GuardContext<'_>) -> bool {
     let Some(app) = context.app_data::<web::Data<App>>() else { return false };
     let config = &app.config;
-    let asked_for = context.head().headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = context.head().headers().get(header::HOST).and_then(|host| host.to_str().ok());
     matches!(config.mail.transport, MailTransport::OutboxOnly)
         && config.public_url.is_loopback()
         && context.head().peer_addr.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
-        && asked_for.is_some_and(is_this_machine)
+        && host.is_some_and(is_this_machine)
 }
 
-/// A `Host` header that no other machine answers to.
+/// Whether a `Host` header can only name this machine.
 fn is_this_machine(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -67,20 +69,22 @@ fn is_this_machine(host: &str) -> bool {
     };
     match Host::parse(name) {
         Ok(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Ok(Host::Ipv4(address)) => address.is_loopback(),
-        Ok(Host::Ipv6(address)) => address.is_loopback(),
+        Ok(Host::Ipv4(ip)) => ip.is_loopback(),
+        Ok(Host::Ipv6(ip)) => ip.is_loopback(),
         Err(_) => false,
     }
 }
 
 /// `GET /dev/mailbox`.
+#[tracing::instrument(name = "dev_mailbox", level = "debug", skip_all)]
 pub async fn list(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
     let kept = outbox::list_kept(&app.pool, None, MOST).await?;
-    let mails = kept.iter().map(|kept| read(&app, kept).map(|(mail, _)| mail));
-    page.show("dev_mailbox/list.html", &List { mails: mails.collect::<Result<_, _>>()? })
+    let mails = kept.iter().map(|kept| open(&app, kept).map(|(mail, _)| mail));
+    page.show("dev_mailbox/list.html", &ListPage { mails: mails.collect::<Result<_, _>>()? })
 }
 
 /// `GET /dev/mailbox/{id}`.
+#[tracing::instrument(name = "dev_mail", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -88,22 +92,22 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let id: Uuid = path.parse().map_err(|_| HttpError::NotFound)?;
     let kept = outbox::list_kept(&app.pool, Some(id), 1).await?;
-    let (mail, text) = read(&app, kept.first().ok_or(HttpError::NotFound)?)?;
+    let (mail, text) = open(&app, kept.first().ok_or(HttpError::NotFound)?)?;
     let parts = parts(&text, app.config.public_url.origin().as_str());
     page.show(
         "dev_mailbox/show.html",
-        &Data { mail, from: app.config.mail.from.to_string(), parts },
+        &MailPage { mail, from: app.config.mail.from.to_string(), parts },
     )
 }
 
-/// What is on the envelope, and what the letter says.
-fn read(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
+/// The header of a mail and its text.
+fn open(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
     let sealed = kept.sealed.as_deref();
     let message = sealed.and_then(|sealed| outbox::open(&app.sealer, kept.id, sealed));
     let (subject, text) = match message {
         Some(message) => {
-            let letter = app.mail_renderer.render(&message).map_err(HttpError::Internal)?;
-            (letter.subject, letter.text)
+            let rendered = app.mail_renderer.render(&message).map_err(HttpError::Internal)?;
+            (rendered.subject, rendered.text)
         }
         None => {
             let why = "This email is encrypted with a key that is no longer configured.";
@@ -114,12 +118,12 @@ fn read(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
         id: kept.id,
         recipient: kept.recipient.clone(),
         subject,
-        written: Time::new(kept.created_at, OffsetDateTime::now_utc()),
+        created_at: Time::new(kept.created_at, OffsetDateTime::now_utc()),
     };
     Ok((summary, text))
 }
 
-/// `text` in pieces; what begins with the public URL is a link, nothing else is.
+/// Splits `text` into pieces. Only URLs that begin with `public` are links.
 fn parts(text: &str, public: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -144,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_this_machine_count() {
+    fn only_names_of_this_machine_are_accepted() {
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "a.localhost"] {
             assert!(is_this_machine(host), "{host}");
         }
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn links_of_ours_are_links_and_nothing_else_is() {
+    fn only_urls_of_this_site_are_links() {
         let found = parts("See http://a/x?y\nor javascript:z http://b/", "http://a/");
         let links: Vec<_> = found.iter().filter(|part| part.link).map(|part| &part.text).collect();
         assert_eq!(links, ["http://a/x?y"]);

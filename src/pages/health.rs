@@ -1,7 +1,8 @@
-//! `GET /healthz` (the process answers) and `GET /readyz` (it can serve: `database` is `ok`, `away`, `standby` or
-//! `read-only`; `schema`; whether sessions are served from memory: `off`, `disconnected`, `doubtful`, `trusted`, each of
-//! which serves; and whether every background job runs, see [`Jobs::summary`](crate::background::Jobs::summary)). Outside
-//! the session scope; they say nothing about anybody.
+//! `GET /healthz`: the process answers. `GET /readyz`: it can serve. The JSON of `/readyz` has `database`
+//! (`ok`, `away`, `standby`, `read-only`), `schema`, `sessions` (whether they are served from the cache:
+//! `off`, `disconnected`, `doubtful`, `trusted`; the server is ready in every case) and `jobs` (see
+//! [`Jobs::summary`](crate::background::Jobs::summary)). Both are outside the session middleware and contain
+//! no personal data.
 
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use crate::app::App;
 use crate::db::migrations::{self, SchemaProblem};
 use crate::db::{self, ConnectError, NotPrimary};
 
-/// Load balancers give up earlier than people: both together are less than two seconds.
+/// Together with [`REASON_DEADLINE`] less than two seconds, because load balancers have short timeouts.
 const DEADLINE: Duration = Duration::from_millis(1200);
-/// For the reason why it cannot serve.
+/// For finding out why the database cannot be used.
 const REASON_DEADLINE: Duration = Duration::from_millis(600);
 
 /// `GET /healthz`.
@@ -28,14 +29,14 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
     let checked = tokio::time::timeout(DEADLINE, migrations::check(&app.pool)).await;
     let (ready, database, schema) = match checked {
         Ok(Ok(Ok(()))) => (true, "ok", "ok".to_owned()),
-        // A newer version has migrated and is about to take over. Migrations leave the version before
-        // working, so it serves on until it is stopped.
+        // A newer version has migrated the database and will replace this one. Migrations keep the previous
+        // version working, so this one serves until it is stopped.
         Ok(Ok(Err(problem @ SchemaProblem::Newer { .. }))) => (true, "ok", problem.to_string()),
         Ok(Ok(Err(problem))) => (false, "ok", problem.to_string()),
-        Ok(Err(_)) | Err(_) => (false, why_away(&app.pool).await, "unknown".to_owned()),
+        Ok(Err(_)) | Err(_) => (false, find_reason(&app.pool).await, "unknown".to_owned()),
     };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    let sessions = app.sessions.state().as_str();
+    let sessions = app.sessions.cache_state().as_str();
     response.json(json!({
         "ready": ready,
         "database": database,
@@ -45,8 +46,8 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
     }))
 }
 
-/// The pool only says that it has no connection; a connection of its own says why.
-async fn why_away(pool: &PgPool) -> &'static str {
+/// The pool only reports that it has no connection. A new connection shows the reason.
+async fn find_reason(pool: &PgPool) -> &'static str {
     let options = pool.connect_options();
     match tokio::time::timeout(REASON_DEADLINE, db::connect_to_primary(&options)).await {
         Ok(Err(ConnectError::NotPrimary(NotPrimary::Standby))) => "standby",

@@ -1,4 +1,5 @@
-//! `GET /`: what this is; signed in, a greeting and the way to the account.
+//! `GET /`: the name of the site and the button to sign in; for a signed-in user, a greeting and links to the
+//! account.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -9,12 +10,13 @@ use crate::web::page::Page;
 
 #[derive(Serialize)]
 struct Data {
-    /// Without the hour: the server does not know what time it is where its visitor sits.
+    /// Not by the time of day: the server does not know the time zone of the visitor.
     greeting: &'static str,
     registration_open: bool,
 }
 
 /// `GET /`.
+#[tracing::instrument(name = "home_page", level = "debug", skip_all)]
 pub async fn show(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
     page.show(
         "home.html",

@@ -46,7 +46,7 @@ impl Expiring {
         retention: Duration,
     ) -> sqlx::Result<u64> {
         match self {
-            Expiring::Events => audit::forget(connection, retention, BATCH).await,
+            Expiring::Events => audit::purge(connection, retention, BATCH).await,
             Expiring::Throttles => purge::throttles(connection, BATCH).await,
             Expiring::Links => purge::email_tokens(connection, BATCH).await,
             Expiring::Registrations => purge::registrations(connection, BATCH).await,

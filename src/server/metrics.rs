@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::background::{JobRunner, Jobs};
 use crate::log;
 use crate::mail::outbox;
-use crate::session::cache::invalidation::{self, State};
+use crate::session::cache::invalidation::{self, CacheState};
 use crate::session::{PgSessionStore, purge};
 use crate::user::rate_limit::{self, Action};
 
@@ -93,7 +93,7 @@ struct QueriedMetrics {
 fn registry(app: &App, queried: &QueriedMetrics) -> Registry {
     let mut registry = Registry::with_prefix("frontdesk");
     register_sessions(&mut registry, &app.sessions);
-    register_purge(&mut registry, app.sessions.purged());
+    register_purge(&mut registry, app.sessions.purge_counters());
     if let Some(usage) = queried.notification_queue_usage {
         registry.register(
             "notification_queue_usage",
@@ -127,9 +127,9 @@ fn registry(app: &App, queried: &QueriedMetrics) -> Registry {
 }
 
 fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
-    let now = sessions.state();
+    let now = sessions.cache_state();
     let state = Family::<Label, Gauge>::default();
-    for each in [State::Off, State::Disconnected, State::Stale, State::Live] {
+    for each in [CacheState::Off, CacheState::Disconnected, CacheState::Stale, CacheState::Live] {
         state.get_or_create(&[("state", each.as_str())]).set(i64::from(each == now));
     }
     registry.register(
@@ -141,12 +141,12 @@ fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
         "session_cache_trusted",
         "How long the cache stays trusted without another message from PostgreSQL",
         Unit::Seconds,
-        ConstGauge::new(sessions.trusted_for().as_secs_f64()),
+        ConstGauge::new(sessions.lease_remaining().as_secs_f64()),
     );
     registry.register(
         "session_cache_entries",
         "Sessions in memory, readable or not",
-        ConstGauge::new(sessions.cached() as i64),
+        ConstGauge::new(sessions.cached_count() as i64),
     );
     let status = sessions.status();
     registry.register(
@@ -172,7 +172,7 @@ fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
     registry.register(
         "session_activities_waiting",
         "Sessions whose last activity is not yet written",
-        ConstGauge::new(sessions.touch().waiting() as i64),
+        ConstGauge::new(sessions.last_seen().pending_count() as i64),
     );
 }
 

@@ -187,7 +187,7 @@ fn start_loops(app: &web::Data<App>, database: &Database) -> JobRunner {
     loops.run_every_or_notified(
         "pending_mail",
         pending_mail::EVERY,
-        app.answers.clone(),
+        app.pending_mail.clone(),
         move || {
             let (pool, sealer) = (pool.clone(), sealer.clone());
             async move { pending_mail::run_once(&pool, &sealer).await }

@@ -38,7 +38,7 @@ pub fn configure(
         // Only in development; otherwise 404.
         .service(
             web::scope("/dev/mailbox")
-                .guard(fn_guard(dev_mailbox::is_there))
+                .guard(fn_guard(dev_mailbox::is_available))
                 .service(read_only("").route(get().to(dev_mailbox::list)))
                 .service(read_only("/{id}").route(get().to(dev_mailbox::show))),
         )
@@ -46,7 +46,7 @@ pub fn configure(
             web::scope("")
                 // The innermost middleware comes first; a request passes them from the last to the first.
                 .wrap(from_fn(cross_site::refuse))
-                .wrap(from_fn(auth::recognize))
+                .wrap(from_fn(auth::resume))
                 .wrap(identity)
                 .wrap(sessions)
                 .wrap(from_fn(cookie_guard::guard))

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::state::{FORMAT_VERSION, Incoming, NewSession};
 use super::timeouts::{self, Timeouts};
 use super::{new_device, revoke};
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, EventKind};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::id::{SessionId, UserId};
@@ -79,7 +79,7 @@ pub(super) async fn insert(
         audit::record(
             connection,
             Event {
-                name: "signed_in",
+                kind: EventKind::SignedIn,
                 user,
                 session: Some(id),
                 origin: &new_session.origin,

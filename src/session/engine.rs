@@ -33,7 +33,7 @@ impl Engine {
         loops.run_every("last_seen", last_seen::FLUSH_EVERY, move || {
             let store = touched.clone();
             async move {
-                if let Err(error) = store.touch().flush().await {
+                if let Err(error) = store.last_seen().flush().await {
                     tracing::warn!(%error, "last activity could not be written; it stays in memory");
                 }
             }
@@ -65,7 +65,7 @@ impl Engine {
     /// workers that have stopped. Only after the server has stopped.
     pub async fn stop(self, pool: &PgPool) {
         self.loops.stop().await;
-        if let Err(error) = self.store.touch().flush_all(pool).await {
+        if let Err(error) = self.store.last_seen().flush_all(pool).await {
             tracing::warn!(%error, "the last activity of some sessions could not be written");
         }
         if let Some((feed, listening)) = self.feed {
@@ -82,11 +82,11 @@ impl PgSessionStore {
     async fn purge(&self) {
         let (began, mut rows) = (Instant::now(), 0);
         let run = purge::run_once(self.pool(), Pace::Gentle, |sum| {
-            self.purged().count_rows(sum - rows);
+            self.purge_counters().count_rows(sum - rows);
             rows = sum;
         })
         .await;
-        self.purged().count_run(&run, began.elapsed());
+        self.purge_counters().count_run(&run, began.elapsed());
         if rows > 0 {
             let milliseconds = began.elapsed().as_millis() as u64;
             tracing::info!(rows, milliseconds, "expired sessions are deleted");

@@ -110,7 +110,7 @@ impl LastSeen {
     }
 
     /// Sessions whose last activity is not yet written.
-    pub fn waiting(&self) -> usize {
+    pub fn pending_count(&self) -> usize {
         self.marks().len()
     }
 
@@ -256,7 +256,7 @@ mod tests {
             assert_eq!(mark.activity.seen(), later, "the mark knows of the last request");
             assert!(mark.due <= MonotonicInstant::now(), "and is due as early as any");
         }
-        assert_eq!(touch.waiting(), 1);
+        assert_eq!(touch.pending_count(), 1);
     }
 
     #[tokio::test]

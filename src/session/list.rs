@@ -1,44 +1,48 @@
-//! Who is signed in where: live rows of `sessions`, without digest and state.
+//! Lists of live sessions: rows of `sessions` without digest and state.
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::id::{SessionId, UserId};
 
-/// A live session as lists show it.
+/// A live session in a list.
 #[derive(Debug, Clone)]
-pub struct Entry {
-    /// Public id.
+pub struct LiveSession {
+    /// The public id.
     pub id: SessionId,
-    /// Whose; `None` before sign-in.
+    /// Its user; `None` before sign-in.
     pub user_id: Option<UserId>,
-    /// Their address.
+    /// The email of the user.
     pub email: Option<String>,
-    /// When it began.
+    /// When the session was created.
     pub created_at: OffsetDateTime,
-    /// Last recorded activity, up to a minute behind.
+    /// The last recorded activity, up to a minute behind.
     pub last_seen_at: OffsetDateTime,
-    /// When it ends if nothing happens.
+    /// When the session ends unless it is used again.
     pub expires_at: OffsetDateTime,
     /// The cookie outlives the browser.
     pub remembered: bool,
-    /// Address of the sign-in.
+    /// The IP address of the sign-in.
     pub ip_address: Option<String>,
-    /// Browser of the sign-in.
+    /// The `User-Agent` header of the sign-in.
     pub user_agent: Option<String>,
-    /// The database's clock when it was asked.
+    /// The database's time of the query.
     pub now: OffsetDateTime,
 }
 
-/// The live sessions of `user`, last seen first; at most a thousand.
-pub async fn for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Entry>> {
+/// Lists the live sessions of `user`, last seen first, at most 1,000.
+pub async fn for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<LiveSession>> {
     live(pool, Some(user), 1000).await
 }
 
-/// Live sessions, last seen first: everybody's, or those of `user`.
-pub async fn live(pool: &PgPool, user: Option<UserId>, limit: i64) -> sqlx::Result<Vec<Entry>> {
+/// Lists live sessions, last seen first: those of `user`, or of all users.
+pub async fn live(
+    pool: &PgPool,
+    user: Option<UserId>,
+    limit: i64,
+) -> sqlx::Result<Vec<LiveSession>> {
     sqlx::query_as!(
-        Entry,
+        LiveSession,
         r#"
         SELECT s.id AS "id: SessionId",
                s.user_id AS "user_id: UserId",
@@ -65,7 +69,7 @@ pub async fn live(pool: &PgPool, user: Option<UserId>, limit: i64) -> sqlx::Resu
     .await
 }
 
-/// How many live sessions `user` has.
+/// Counts the live sessions of `user`.
 pub async fn count_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM sessions WHERE user_id = $1 AND expires_at > now()"#,

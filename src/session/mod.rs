@@ -40,7 +40,7 @@ pub mod user_agent;
 
 pub use cache::barrier::{LEASE, await_invalidation};
 pub use engine::Engine;
-pub use requester::{Requester, SessionEnded};
+pub use requester::{Lock, Requester, SessionEnded};
 pub use state::{Account, NewSession, SessionInfo};
 pub use store::{Created, PgSessionStore, Replaced};
 pub use timeouts::Timeouts;

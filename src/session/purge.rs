@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::revoke::Cause;
-use crate::audit::{self, Expiry};
+use crate::audit::{self, EventKind, Origin, SessionEvent};
 use crate::db;
 
 /// Rows in one statement at full pace: short enough that no sign-in waits.
@@ -47,7 +47,7 @@ pub struct Purged {
     /// Time it took.
     pub took: Duration,
     /// Another server is purging just now; it does the work.
-    pub elsewhere: bool,
+    pub is_running_elsewhere: bool,
 }
 
 /// What the runs of this process did so far, for metrics.
@@ -90,7 +90,7 @@ pub async fn run_once(
         let batch_began = Instant::now();
         let deleted = batch(pool, pace.batch()).await?;
         match deleted {
-            None => purged.elsewhere = true,
+            None => purged.is_running_elsewhere = true,
             Some(deleted) => {
                 purged.rows += deleted;
                 progress(purged.rows);
@@ -150,18 +150,17 @@ async fn batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
             )
             .fetch_all(&mut *connection)
             .await?;
-            // They ended when they expired, not when they are swept up.
-            let lapses: Vec<Expiry> = deleted
+            // The sessions ended when they expired, not when they are deleted.
+            let expired: Vec<SessionEvent> = deleted
                 .iter()
                 .filter_map(|row| {
                     let (user, session) = (row.user_id?.into(), row.id.into());
-                    Some(Expiry { user, session, at: row.expires_at })
+                    Some(SessionEvent { user, session, at: Some(row.expires_at) })
                 })
                 .collect();
-            if !lapses.is_empty() {
-                let details = json!({ "cause": Cause::Expired.as_str() });
-                audit::record_expired(connection, "session_ended", &lapses, details).await?;
-            }
+            let details = json!({ "cause": Cause::Expired.as_str() });
+            let (kind, origin) = (EventKind::SessionEnded, Origin::system());
+            audit::record_for_sessions(connection, kind, &expired, &origin, &details).await?;
             Ok(Some(deleted.len() as u64))
         })
     })

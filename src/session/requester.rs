@@ -2,10 +2,10 @@
 //!
 //! The session of a request is read with the head of the request; the body may arrive ten seconds later. Until then
 //! the session may have ended: by a sign-out in another tab, by another device, by a password reset, by an operator. So
-//! every transaction on behalf of a session starts with [`Requester::lock`] or [`Requester::lock_session`]. A session that
-//! has a new secret since has ended for the copies of its former cookie. The locks
-//! last until the commit: either the transaction sees that the session has ended, or the end waits for the commit.
-//! Nothing is written for a session after its end has been answered.
+//! every transaction on behalf of a session starts with [`Requester::lock`] or [`Requester::lock_session`]. If the secret
+//! of the session was rotated since, the former cookie no longer counts: for it the session has ended. The locks
+//! last until the commit: either the transaction sees that the session has ended, or the revocation waits for the
+//! commit. Nothing is written for a session after the response to its revocation was sent.
 //!
 //! # Lock order
 //!
@@ -13,16 +13,16 @@
 //!
 //! 0. Only while the notification queue is full: the row of `session_cache_resets`.
 //! 1. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every sign-in
-//!    (`FOR SHARE`), and admits the foreign keys of mail that another account's form causes.
+//!    (`FOR SHARE`). It does not block the foreign key of a mail to this user that another user's form causes.
 //! 2. `sessions` and `email_tokens` of that user. A transaction that locks more than one of these rows holds the row of
 //!    the user. A sign-in also deletes the session that the browser had, which may be another user's; it locks nothing
 //!    else of that user.
 //! 3. `throttles`, in the order of their key.
 //! 4. Rows that the transaction inserts: `audit_events`, `mail_outbox`.
 //!
-//! The last-seen update and the purges skip locked rows and wait for nobody. Two statements cannot follow the order:
+//! The last-seen update and the purges skip locked rows and never wait. Two statements cannot follow the order:
 //! `DELETE FROM sessions` of several rows in psql, and `frontdesk session revoke --all`, which would have to lock every
-//! user. If one of them meets a form that ends sessions, PostgreSQL cancels one of the two transactions as a deadlock;
+//! user. If one of them runs beside a form that ends sessions, PostgreSQL cancels one of the two transactions as a deadlock;
 //! the other one completes.
 
 use sqlx::{PgConnection, PgExecutor, PgPool};
@@ -32,24 +32,27 @@ use crate::crypto::secret::Digest;
 use crate::db::{self, Failure, Work};
 use crate::id::{SessionId, UserId};
 
-/// Who requests a change: a user, in one of their sessions. Commands of an operator have no requester.
+/// The user and the session that request a change. Commands of an operator have no requester.
 #[derive(Clone, Debug)]
 pub struct Requester {
     /// The account that the session is signed in to.
     pub user: UserId,
     /// The session that the request came with.
     pub session: SessionId,
-    /// The digest of the secret in the cookie of the request: a session that has a new secret since, after
-    /// re-authentication or a new password, is not accepted with the former one. `None`: with any.
+    /// The digest of the secret in the cookie of the request. The session is not accepted if its secret was rotated since,
+    /// by a re-authentication or a new password. `None`: any secret is accepted.
     pub token_digest: Option<Digest>,
-    /// Where the request comes from, for the audit log.
+    /// The source of the request, for the audit log.
     pub origin: Origin,
 }
 
-/// What a transaction on behalf of a session locks first.
-#[derive(Clone, Copy)]
-enum Locks {
+/// The row locks that a transaction on behalf of a session takes first, before it checks the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// The user and the session, see [`Requester::lock`]: for changes of the account and of several of its sessions.
     UserAndSession,
+    /// The session only, see [`Requester::lock_session`]: for what changes neither the account nor another session,
+    /// such as counting an attempt. It does not wait for changes of the account, and they do not wait for it.
     Session,
 }
 
@@ -58,40 +61,11 @@ enum Locks {
 pub struct SessionEnded;
 
 impl Requester {
-    /// Runs `work` in one transaction, as [`db::transaction`] does, after [`Requester::lock`]: for changes of the
-    /// account and of several of its sessions.
+    /// Runs `work` in one transaction, as [`db::transaction`] does, after taking `lock` and checking the session.
     pub async fn transaction<T, E, F>(
         &self,
         pool: &PgPool,
-        work: F,
-    ) -> Result<Result<T, SessionEnded>, E>
-    where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
-        T: Send + 'static,
-        E: Failure,
-    {
-        self.run(pool, Locks::UserAndSession, work).await
-    }
-
-    /// As [`Requester::transaction`], after [`Requester::lock_session`]: for what changes neither the account nor another
-    /// session, such as counting an attempt. It does not wait for changes of the account, and they do not wait for it.
-    pub async fn session_transaction<T, E, F>(
-        &self,
-        pool: &PgPool,
-        work: F,
-    ) -> Result<Result<T, SessionEnded>, E>
-    where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
-        T: Send + 'static,
-        E: Failure,
-    {
-        self.run(pool, Locks::Session, work).await
-    }
-
-    async fn run<T, E, F>(
-        &self,
-        pool: &PgPool,
-        locks: Locks,
+        lock: Lock,
         work: F,
     ) -> Result<Result<T, SessionEnded>, E>
     where
@@ -102,11 +76,11 @@ impl Requester {
         let requester = self.clone();
         db::transaction(pool, move |connection| {
             Box::pin(async move {
-                let locked = match locks {
-                    Locks::UserAndSession => requester.lock(connection).await?,
-                    Locks::Session => requester.lock_session(connection).await?,
+                let checked = match lock {
+                    Lock::UserAndSession => requester.lock(connection).await?,
+                    Lock::Session => requester.lock_session(connection).await?,
                 };
-                match locked {
+                match checked {
                     Ok(()) => work(connection).await.map(Ok),
                     Err(ended) => Ok(Err(ended)),
                 }
@@ -122,7 +96,7 @@ impl Requester {
         connection: &mut PgConnection,
     ) -> sqlx::Result<Result<(), SessionEnded>> {
         lock_user(&mut *connection, self.user).await?;
-        // A statement of its own: its snapshot is taken after the lock above was granted.
+        // A separate statement: its snapshot is taken after the lock above was granted.
         self.lock_session(connection).await
     }
 
@@ -153,8 +127,8 @@ impl Requester {
         Ok(if locked.rows_affected() == 1 { Ok(()) } else { Err(SessionEnded) })
     }
 
-    /// Whether the session is still accepted, without a lock: for what is only read.
-    pub async fn is_live(&self, at: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    /// Whether the session is still accepted. Takes no lock: for requests that only read.
+    pub async fn is_live(&self, executor: impl PgExecutor<'_>) -> sqlx::Result<bool> {
         sqlx::query_scalar!(
             r#"
             SELECT EXISTS (
@@ -171,7 +145,7 @@ impl Requester {
             self.user as UserId,
             self.token_digest.as_ref().map(|digest| &digest.as_bytes()[..]),
         )
-        .fetch_one(at)
+        .fetch_one(executor)
         .await
     }
 }

@@ -1,46 +1,46 @@
-//! Ending sessions, each with its line in the trail, in the caller's transaction. A session that was
-//! ended here is gone: there is no mark that could be missed.
+//! Revokes sessions in the caller's transaction: deletes their rows and records the end of each in the audit log. No row
+//! marks a session as revoked; a session without a row does not exist.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::requester::{self, Requester};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, SessionEvent};
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::{SessionId, UserId};
 
-/// Why a session ended, as `audit_events.details` says it.
+/// Why a session ended (`details.cause` in the audit log).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The person signed out in that browser.
+    /// The user signed out in that browser.
     SignedOut,
-    /// Somebody ended it from a list of sessions.
+    /// The user or an operator revoked it from a list of sessions.
     Revoked,
-    /// The password was changed elsewhere.
+    /// The password was changed in another session.
     PasswordChanged,
-    /// The password was set by a link or by an operator.
+    /// The password was set with a link or by an operator.
     PasswordReset,
-    /// Another address became that of the account.
+    /// The email of the account was changed.
     EmailChanged,
-    /// The former address is that of the account again.
+    /// A change of the email was undone.
     EmailChangeUndone,
-    /// The account may do more, or less.
+    /// The role of the user was changed.
     RoleChanged,
-    /// The person asked for the account to be deleted.
+    /// The user requested the deletion of the account.
     DeletionRequested,
-    /// The account is gone.
+    /// The account was deleted.
     Deleted,
     /// The account was disabled.
     Disabled,
-    /// The same browser signed in anew.
+    /// The same browser signed in again.
     Replaced,
-    /// Nobody used it for its idle timeout, or its absolute timeout was over.
+    /// The idle timeout or the absolute timeout passed.
     Expired,
 }
 
 impl Cause {
-    /// Every one there is.
+    /// Every cause.
     pub const ALL: [Cause; 12] = [
         Cause::SignedOut,
         Cause::Revoked,
@@ -56,7 +56,7 @@ impl Cause {
         Cause::Expired,
     ];
 
-    /// As the trail spells it.
+    /// The text in the audit log.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::SignedOut => "signed_out",
@@ -75,27 +75,28 @@ impl Cause {
     }
 }
 
-/// A session that was just ended.
+/// A session that was just revoked.
 #[derive(Debug)]
-pub struct Ended {
-    /// Which.
+pub struct EndedSession {
+    /// The session.
     pub id: SessionId,
-    /// Whose.
+    /// Its user; `None` before sign-in.
     pub user_id: Option<UserId>,
-    /// With what it was begun.
+    /// The `User-Agent` header with which it was created.
     pub user_agent: Option<String>,
 }
 
-/// Ends one session of `requester`'s user; `None` if there is none with that id, or it is another user's. For
+/// Revokes one session of the requester's user. `None` if no session has that id, or if it is another user's. For
 /// [`Requester::transaction`].
-pub async fn one(
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user, %session))]
+pub async fn own_session(
     connection: &mut PgConnection,
     requester: &Requester,
     session: SessionId,
     cause: Cause,
-) -> sqlx::Result<Option<Ended>> {
+) -> sqlx::Result<Option<EndedSession>> {
     let ended = sqlx::query_as!(
-        Ended,
+        EndedSession,
         r#"
         DELETE FROM sessions
          WHERE id = $1
@@ -111,20 +112,19 @@ pub async fn one(
     Ok(ended.into_iter().next())
 }
 
-/// Which sessions of a person shall end.
+/// Which sessions of a user to revoke.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection {
-    /// The one that asks.
+    /// The session of the request.
     pub current: bool,
-    /// The rest of those that go with the browser.
+    /// The other sessions of the user.
     pub others: bool,
-    /// The rest of those that are remembered.
-    pub remembered: bool,
 }
 
-/// Ends the sessions of `user` that `which` selects, seen from `current`, and returns how many. The caller holds the lock on
-/// the row of the user, or, if only `current` ends, on the row of that session.
-pub async fn selected(
+/// Revokes the sessions of `user` that `which` selects, with `current` as the session of the request, and returns how
+/// many. The caller holds the lock on the row of the user, or, if only `current` is selected, on the row of that session.
+#[tracing::instrument(level = "debug", skip_all, fields(%user))]
+pub async fn of_user(
     connection: &mut PgConnection,
     user: UserId,
     current: Option<SessionId>,
@@ -133,20 +133,16 @@ pub async fn selected(
     origin: &Origin,
 ) -> sqlx::Result<usize> {
     let ended = sqlx::query_as!(
-        Ended,
+        EndedSession,
         r#"
         DELETE FROM sessions
          WHERE user_id = $1
-           AND CASE WHEN id = $2 THEN $3::boolean
-                    WHEN remembered THEN $4
-                    ELSE $5
-               END
+           AND CASE WHEN id = $2 THEN $3::boolean ELSE $4::boolean END
         RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
         "#,
         user as UserId,
         current as Option<SessionId>,
         which.current,
-        which.remembered,
         which.others,
     )
     .fetch_all(&mut *connection)
@@ -155,40 +151,26 @@ pub async fn selected(
     Ok(ended.len())
 }
 
-/// Ends every session of `user` but `keep`: for operators. Answers how many.
-pub async fn others(
+/// Locks the row of `user`, revokes all sessions of the user, and returns how many: for operators.
+pub async fn all_of_user(
     connection: &mut PgConnection,
     user: UserId,
-    keep: Option<SessionId>,
     cause: Cause,
     origin: &Origin,
 ) -> sqlx::Result<usize> {
     requester::lock_user(connection, user).await?;
-    let ended = sqlx::query_as!(
-        Ended,
-        r#"
-        DELETE FROM sessions
-         WHERE user_id = $1
-           AND id IS DISTINCT FROM $2
-        RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
-        "#,
-        user as UserId,
-        keep as Option<SessionId>,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    record(connection, &ended, cause, origin).await?;
-    Ok(ended.len())
+    let all = Selection { current: true, others: true };
+    of_user(connection, user, None, all, cause, origin).await
 }
 
-/// Ends one session, whosever it is: for operators.
-pub async fn any(
+/// Revokes one session of any user: for operators. `false` if no session has that id.
+pub async fn any_session(
     connection: &mut PgConnection,
     session: SessionId,
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = sqlx::query_as!(
-        Ended,
+        EndedSession,
         r#"DELETE FROM sessions WHERE id = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
         session as SessionId,
     )
@@ -198,14 +180,14 @@ pub async fn any(
     Ok(!ended.is_empty())
 }
 
-/// Ends every session there is: for operators. Answers how many.
-pub async fn everybody(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<u64> {
+/// Revokes all sessions of all users and returns how many: for operators. The audit log gets one event, with the number.
+pub async fn all_sessions(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<u64> {
     let ended =
         sqlx::query!("DELETE FROM sessions").execute(&mut *connection).await?.rows_affected();
     audit::record(
         connection,
         Event {
-            name: "all_sessions_ended",
+            kind: EventKind::AllSessionsEnded,
             user: None,
             session: None,
             origin,
@@ -216,12 +198,13 @@ pub async fn everybody(connection: &mut PgConnection, origin: &Origin) -> sqlx::
     Ok(ended)
 }
 
-/// Gives a session a new secret; the old cookie is dead at the commit. `is_proof`: the person said who they are, so it
-/// counts as a fresh proof. `None` when the session is gone.
+/// Gives a session a new secret. From the commit on, the former cookie is not accepted. `None` if the session has ended.
+/// `is_reauthentication`: the user has just proved their identity, and `authenticated_at` becomes now.
+#[tracing::instrument(level = "debug", skip_all, fields(%session))]
 pub async fn rotate(
     connection: &mut PgConnection,
     session: SessionId,
-    is_proof: bool,
+    is_reauthentication: bool,
 ) -> sqlx::Result<Option<Secret>> {
     let secret = Secret::generate();
     let digest = secret.digest();
@@ -235,39 +218,33 @@ pub async fn rotate(
         "#,
         session as SessionId,
         digest.as_bytes(),
-        is_proof,
+        is_reauthentication,
     )
     .execute(connection)
     .await?;
     Ok((rotated.rows_affected() == 1).then_some(secret))
 }
 
-/// The session of a cookie makes room for a new one.
-pub(super) async fn replaced(pool: &PgPool, digest: Digest) -> sqlx::Result<()> {
+/// Revokes the session of a cookie in a transaction of its own, when actix-session deletes it.
+pub(super) async fn deleted_by_middleware(pool: &PgPool, digest: Digest) -> sqlx::Result<()> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let ended = sqlx::query_as!(
-                Ended,
-                r#"DELETE FROM sessions WHERE token_digest = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
-                digest.as_bytes(),
-            )
-            .fetch_all(&mut *connection)
-            .await?;
-            record(connection, &ended, Cause::Replaced, &Origin::default()).await
+            replaced_by_sign_in(connection, &digest, &Origin::default()).await?;
+            Ok(())
         })
     })
     .await
 }
 
-/// Ends the session of the cookie that a browser had before a sign-in, of whichever user; `false` if there is none. A copy
-/// of a former cookie of a session does not end it.
+/// Revokes the session of the cookie that a browser had before a sign-in. It may be another user's. `false` if there is
+/// none. Only the current secret of a session revokes it: a copy of a former cookie does not.
 pub(super) async fn replaced_by_sign_in(
     connection: &mut PgConnection,
     former: &Digest,
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = sqlx::query_as!(
-        Ended,
+        EndedSession,
         r#"DELETE FROM sessions WHERE token_digest = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
         former.as_bytes(),
     )
@@ -277,24 +254,19 @@ pub(super) async fn replaced_by_sign_in(
     Ok(!ended.is_empty())
 }
 
+/// Records the end of `ended` in the audit log. Sessions without a user are not recorded.
 async fn record(
     connection: &mut PgConnection,
-    ended: &[Ended],
+    ended: &[EndedSession],
     cause: Cause,
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    for session in ended.iter().filter(|session| session.user_id.is_some()) {
-        audit::record(
-            connection,
-            Event {
-                name: "session_ended",
-                user: session.user_id,
-                session: Some(session.id),
-                origin,
-                details: json!({ "cause": cause.as_str() }),
-            },
-        )
-        .await?;
-    }
-    Ok(())
+    let events: Vec<SessionEvent> = ended
+        .iter()
+        .filter_map(|ended| {
+            Some(SessionEvent { user: ended.user_id?, session: ended.id, at: None })
+        })
+        .collect();
+    let details = json!({ "cause": cause.as_str() });
+    audit::record_for_sessions(connection, EventKind::SessionEnded, &events, origin, &details).await
 }

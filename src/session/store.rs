@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::cache::barrier;
 use super::cache::clock::MonotonicInstant;
 use super::cache::entries::{Cache, Entry, Stamp, Stripe};
-use super::cache::invalidation::{InvalidationListener, State, Status};
+use super::cache::invalidation::{CacheState, InvalidationListener, Status};
 use super::cache::lookup::{Lookup, Row};
 use super::cache::{Loaded, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
 use super::create::{self, Inserted};
@@ -87,7 +87,7 @@ impl PgSessionStore {
     }
 
     /// The same, which tells people by mail of sign-ins with a new device.
-    pub fn notifying(self, sealer: Sealer) -> Self {
+    pub fn with_sign_in_notices(self, sealer: Sealer) -> Self {
         Self { sealer: Some(sealer), ..self }
     }
 
@@ -96,7 +96,7 @@ impl PgSessionStore {
     }
 
     /// What is still to be written about activity; a loop must call [`LastSeen::flush`].
-    pub fn touch(&self) -> &LastSeen {
+    pub fn last_seen(&self) -> &LastSeen {
         &self.touch
     }
 
@@ -114,15 +114,15 @@ impl PgSessionStore {
     }
 
     /// Whether sessions are served from memory just now.
-    pub fn state(&self) -> State {
+    pub fn cache_state(&self) -> CacheState {
         if self.server.is_none() {
-            State::Off
-        } else if MonotonicInstant::now().0 < self.cache.trusted_until() {
-            State::Live
+            CacheState::Off
+        } else if MonotonicInstant::now().0 < self.cache.live_until() {
+            CacheState::Live
         } else if self.status.is_connected() {
-            State::Stale
+            CacheState::Stale
         } else {
-            State::Disconnected
+            CacheState::Disconnected
         }
     }
 
@@ -132,7 +132,7 @@ impl PgSessionStore {
     }
 
     /// What the purge did so far in this process.
-    pub fn purged(&self) -> &Counters {
+    pub fn purge_counters(&self) -> &Counters {
         &self.purged
     }
 
@@ -142,13 +142,13 @@ impl PgSessionStore {
     }
 
     /// How long memory may still be believed without a word from the database.
-    pub fn trusted_for(&self) -> Duration {
-        let left = self.cache.trusted_until().saturating_sub(MonotonicInstant::now().0);
+    pub fn lease_remaining(&self) -> Duration {
+        let left = self.cache.live_until().saturating_sub(MonotonicInstant::now().0);
         Duration::from_millis(left)
     }
 
     /// Sessions in memory, readable or not.
-    pub fn cached(&self) -> usize {
+    pub fn cached_count(&self) -> usize {
         self.cache.count()
     }
 
@@ -156,7 +156,7 @@ impl PgSessionStore {
     /// answer goes out: when it returns, no server accepts what ended, and none shows what changed. Takes a
     /// lease at most.
     pub async fn invalidate_user(&self, user: UserId) {
-        self.cache.forget_user(user_stripe(user));
+        self.cache.invalidate_user(user_stripe(user));
         self.await_invalidation().await;
     }
 
@@ -189,7 +189,7 @@ impl PgSessionStore {
     /// To be called after the commit of a sign-in that replaced a session, before the answer goes out: when it returns, no
     /// server accepts the former cookie.
     pub async fn invalidate_replaced(&self, replaced: Replaced) {
-        self.cache.forget_session(replaced.0);
+        self.cache.invalidate_session(replaced.0);
         self.await_invalidation().await;
     }
 
@@ -224,7 +224,7 @@ impl PgSessionStore {
         let known = CachedSession::new(facts, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
         let map = known.to_map();
-        if self.cache.trusted_until() > 0 && self.status.comes_from(row.server) {
+        if self.cache.live_until() > 0 && self.status.comes_from(row.server) {
             let life = LONGEST_ENTRY
                 .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
             let entry = Entry::new(stamp, stripe, (asked + life).0, Loaded { known, activity });
@@ -323,7 +323,7 @@ impl SessionStore for PgSessionStore {
             StateWrite { digest: digest.clone(), set: Value::Object(set), removed, everything };
         let updated = write.run(&self.pool).await;
         let updated = updated.map_err(|error| UpdateError::Other(error.into()))?;
-        self.cache.forget_session(session_stripe(&digest));
+        self.cache.invalidate_session(session_stripe(&digest));
         if updated == 0 {
             tracing::info!(
                 "a session ended while a request was in flight; its changes are dropped"
@@ -345,8 +345,8 @@ impl SessionStore for PgSessionStore {
         };
         let digest = secret.digest();
         let stripe = session_stripe(&digest);
-        revoke::replaced(&self.pool, digest).await?;
-        self.cache.forget_session(stripe);
+        revoke::deleted_by_middleware(&self.pool, digest).await?;
+        self.cache.invalidate_session(stripe);
         self.await_invalidation().await;
         Ok(())
     }

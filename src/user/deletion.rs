@@ -1,32 +1,34 @@
-//! The end of an account: asked for, seven days in which signing in leads to the way back, then gone. Each step is one
-//! transaction, so that a crash leaves all of it or nothing.
+//! Deletion of an account: it is scheduled, can be canceled for seven days (signing in leads to the page for
+//! that), and is then carried out. Each step is one transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::session_rules::{self, AccountEvent};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 
-/// Between asking and the end. As long as the undo link of a changed address lives, so that somebody whose account was
-/// taken over can still save it.
+/// Days between the request and the deletion. As long as the link that undoes a change of email is valid, so
+/// that the owner of an account that was taken over can still recover it.
 pub const GRACE_DAYS: i32 = 7;
 
-/// Sets the date from which the account may be deleted and answers it, ends all sessions and tells the owner by mail. Asked
-/// twice, the first date stands, and the sessions that began since end. The date is taken once the row is locked, so that
-/// it tells whether a change of email came before or after (`cancel_since`).
+/// Schedules the deletion of the account and returns its date, ends all sessions and notifies the owner by
+/// mail. If it is scheduled already, the date stays, and the sessions that began since then end. The date is
+/// computed after the row is locked, so that `cancel_since` can compare it with the time of a change of
+/// email.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn request(
     pool: &PgPool,
     sealer: &Sealer,
     requester: &Requester,
 ) -> sqlx::Result<Result<OffsetDateTime, SessionEnded>> {
     let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
-    let request = requester.transaction(pool, move |connection| {
+    let request = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let scheduled = sqlx::query!(
                 r#"
@@ -51,8 +53,8 @@ pub async fn request(
                     due_at.fetch_one(&mut *connection).await?
                 }
             };
-            let (occasion, current) = (AccountEvent::DeletionRequested, Some(session));
-            let ended = session_rules::apply(connection, occasion, user, current, &origin).await?;
+            let (event, current) = (AccountEvent::DeletionRequested, Some(session));
+            let applied = session_rules::apply(connection, event, user, current, &origin).await?;
             let Some(scheduled) = scheduled else { return Ok(due_at) };
             let message = Message::DeletionScheduled {
                 display_name: scheduled.display_name,
@@ -63,11 +65,11 @@ pub async fn request(
             audit::record(
                 connection,
                 Event {
-                    name: "deletion_requested",
+                    kind: EventKind::DeletionRequested,
                     user: Some(user),
                     session: current,
                     origin: &origin,
-                    details: json!({ "days": GRACE_DAYS, "ended_sessions": ended.sessions }),
+                    details: json!({ "days": GRACE_DAYS, "ended_sessions": applied.ended_sessions }),
                 },
             )
             .await?;
@@ -77,17 +79,18 @@ pub async fn request(
     request.await
 }
 
-/// The account stays after all; `false` when nobody had asked for its end.
+/// Cancels the deletion and notifies the owner by mail. `false` if none was scheduled.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn cancel(
     pool: &PgPool,
     sealer: &Sealer,
     requester: &Requester,
 ) -> sqlx::Result<Result<bool, SessionEnded>> {
     let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
-    let cancel = requester.transaction(pool, move |connection| {
+    let cancel = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
-            let kept = keep(connection, user, Some(session), None, &origin).await?;
-            let Some(Kept { email, display_name }) = kept else { return Ok(false) };
+            let canceled = unschedule(connection, user, Some(session), None, &origin).await?;
+            let Some(CanceledDeletion { email, display_name }) = canceled else { return Ok(false) };
             let source = notice::source(&origin, OffsetDateTime::now_utc());
             let message = Message::DeletionCanceled { display_name, source };
             outbox::enqueue(connection, &sealer, Some(user), &email, &message).await?;
@@ -97,32 +100,32 @@ pub async fn cancel(
     cancel.await
 }
 
-/// Cancels a deletion that was requested at `moment` or later, in the caller's transaction; `false` if none was. The caller
-/// tells the owner.
+/// Cancels a deletion that was requested at `moment` or later, in the caller's transaction. `false` if there
+/// was none. The caller notifies the owner.
 pub(super) async fn cancel_since(
     connection: &mut PgConnection,
     user: UserId,
     moment: OffsetDateTime,
     origin: &Origin,
 ) -> sqlx::Result<bool> {
-    Ok(keep(connection, user, None, Some(moment), origin).await?.is_some())
+    Ok(unschedule(connection, user, None, Some(moment), origin).await?.is_some())
 }
 
 /// An account whose deletion was canceled.
-struct Kept {
+struct CanceledDeletion {
     email: String,
     display_name: String,
 }
 
-async fn keep(
+async fn unschedule(
     connection: &mut PgConnection,
     user: UserId,
     session: Option<SessionId>,
     since: Option<OffsetDateTime>,
     origin: &Origin,
-) -> sqlx::Result<Option<Kept>> {
-    let kept = sqlx::query_as!(
-        Kept,
+) -> sqlx::Result<Option<CanceledDeletion>> {
+    let canceled = sqlx::query_as!(
+        CanceledDeletion,
         r#"
         UPDATE users
            SET deletion_due_at = NULL
@@ -137,15 +140,17 @@ async fn keep(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    if kept.is_some() {
-        let (name, details) = ("deletion_canceled", json!({}));
-        let event = Event { name, user: Some(user), session, origin, details };
+    if canceled.is_some() {
+        let (kind, details) = (EventKind::DeletionCanceled, json!({}));
+        let event = Event { kind, user: Some(user), session, origin, details };
         audit::record(connection, event).await?;
     }
-    Ok(kept)
+    Ok(canceled)
 }
 
-/// Deletes an account at once: for operators. `false` when there is none. The caller settles.
+/// Deletes an account immediately: for operators. `false` if there is none. The caller invalidates its
+/// sessions in the caches.
+#[tracing::instrument(level = "debug", skip_all, fields(%user))]
 pub async fn delete_now(
     pool: &PgPool,
     sealer: &Sealer,
@@ -153,7 +158,7 @@ pub async fn delete_now(
     origin: Origin,
 ) -> sqlx::Result<bool> {
     let sealer = sealer.clone();
-    // A long trail takes longer than a page may.
+    // Anonymizing a long audit log takes longer than the statement timeout of pages.
     db::long_transaction(pool, move |connection| {
         Box::pin(async move {
             let found = sqlx::query_as!(
@@ -165,18 +170,20 @@ pub async fn delete_now(
             .await?;
             match found {
                 None => Ok(false),
-                Some(leaving) => erase(connection, &sealer, leaving, &origin).await.map(|()| true),
+                Some(account) => erase(connection, &sealer, account, &origin).await.map(|()| true),
             }
         })
     })
     .await
 }
 
-/// Deletes the account whose days of grace have been over for longest; answers whose it was, for the caller to
-/// settle, or that there is none. One that somebody is keeping just now is passed over.
+/// Deletes the account whose deletion has been due for longest and returns its id, for the caller to
+/// invalidate its sessions in the caches. `None` if no deletion is due. An account that another transaction
+/// has locked, for example to cancel its deletion, is skipped.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Option<UserId>> {
     let sealer = sealer.clone();
-    // A long trail takes longer than a page may.
+    // Anonymizing a long audit log takes longer than the statement timeout of pages.
     db::long_transaction(pool, move |connection| {
         Box::pin(async move {
             let found = sqlx::query_as!(
@@ -192,16 +199,16 @@ pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Opt
             )
             .fetch_optional(&mut *connection)
             .await?;
-            let Some(leaving) = found else { return Ok(None) };
-            let user = leaving.id;
-            erase(connection, &sealer, leaving, &Origin::system()).await?;
+            let Some(account) = found else { return Ok(None) };
+            let user = account.id;
+            erase(connection, &sealer, account, &Origin::system()).await?;
             Ok(Some(user))
         })
     })
     .await
 }
 
-/// Somebody whose row is locked and about to go.
+/// An account to delete, whose row is locked.
 struct ScheduledDeletion {
     id: UserId,
     email: String,
@@ -209,34 +216,34 @@ struct ScheduledDeletion {
     display_name: String,
 }
 
-/// Rows, mails, what waits for the address; the trail keeps what happened, without browser and address. The last mail
-/// is the only thing that still names the address, until it is purged from the outbox.
+/// Deletes the account, its mails, and what is pending for its email. Audit events are canceled without user
+/// agent and IP address. The email remains only in the last mail, until that is purged from the outbox.
 async fn erase(
     connection: &mut PgConnection,
     sealer: &Sealer,
-    leaving: ScheduledDeletion,
+    account: ScheduledDeletion,
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    let user = leaving.id;
+    let user = account.id;
     session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
-    outbox::delete_for_user(connection, user, &leaving.email).await?;
+    outbox::delete_for_user(connection, user, &account.email).await?;
     for statement in [
         sqlx::query!(
             "DELETE FROM registrations WHERE email_canonical = $1",
-            leaving.email_canonical
+            account.email_canonical
         ),
         sqlx::query!(
             "DELETE FROM recovery_requests WHERE email_canonical = $1",
-            leaving.email_canonical
+            account.email_canonical
         ),
-        sqlx::query!("DELETE FROM users WHERE id = $1", leaving.id as UserId),
+        sqlx::query!("DELETE FROM users WHERE id = $1", account.id as UserId),
     ] {
         statement.execute(&mut *connection).await?;
     }
     audit::record(
-        connection,
+        &mut *connection,
         Event {
-            name: "account_deleted",
+            kind: EventKind::AccountDeleted,
             user: Some(user),
             session: None,
             origin,
@@ -245,6 +252,6 @@ async fn erase(
     )
     .await?;
     audit::anonymize(connection, user).await?;
-    let message = Message::AccountDeleted { display_name: leaving.display_name };
-    outbox::enqueue(connection, sealer, None, &leaving.email, &message).await
+    let message = Message::AccountDeleted { display_name: account.display_name };
+    outbox::enqueue(connection, sealer, None, &account.email, &message).await
 }

@@ -1,58 +1,58 @@
-//! What pages call somebody. Shown to others as text, so it holds nothing that turns a line around or
-//! breaks it.
+//! The display name of a user. It is shown to other users as text, so it must not contain line breaks or
+//! characters that change the text direction.
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// In characters.
-pub const LONGEST: usize = 64;
+/// The maximum, in characters (Unicode code points).
+pub const MAX_CHARS: usize = 64;
 
-/// 1 to 64 characters, NFC, white space collapsed, nothing invisible.
+/// 1 to 64 characters, NFC, with white space collapsed and at least one visible character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
-/// Why not.
+/// Why a display name is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DisplayNameProblem {
-    /// Nothing visible.
+    /// It has no visible character.
     #[error("Enter your name.")]
     Empty,
-    /// Too long.
+    /// It has more than [`MAX_CHARS`] characters.
     #[error("Use at most 64 characters for your name.")]
     TooLong,
-    /// Control characters, line breaks, text direction overrides.
+    /// It has a control character, a line break, or a text direction override.
     #[error("Your name contains a character we can't display. Please retype it.")]
-    Unshowable,
+    Undisplayable,
 }
 
 impl DisplayName {
-    /// Takes what was typed.
+    /// Normalizes and checks what was typed.
     pub fn parse(typed: &str) -> Result<Self, DisplayNameProblem> {
-        // Four bytes a character, and as many again for white space around it.
-        if typed.len() > 8 * LONGEST {
+        // At most four bytes per character, and the same for white space around it.
+        if typed.len() > 8 * MAX_CHARS {
             return Err(DisplayNameProblem::TooLong);
         }
         let trimmed = typed.trim();
-        if trimmed.chars().any(is_unshowable) {
-            return Err(DisplayNameProblem::Unshowable);
+        if trimmed.chars().any(is_undisplayable) {
+            return Err(DisplayNameProblem::Undisplayable);
         }
         let words: Vec<&str> = trimmed.split_whitespace().collect();
         let name: String = words.join(" ").nfc().collect();
         if name.chars().all(is_blank) {
             return Err(DisplayNameProblem::Empty);
         }
-        if name.chars().count() > LONGEST {
+        if name.chars().count() > MAX_CHARS {
             return Err(DisplayNameProblem::TooLong);
         }
         Ok(Self(name))
     }
 
-    /// As text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-fn is_unshowable(letter: char) -> bool {
+fn is_undisplayable(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}')
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_people_pass() {
+    fn names_are_accepted_and_normalized() {
         for (typed, name) in [
             ("Ada", "Ada"),
             ("  Ada \u{a0} Lovelace ", "Ada Lovelace"),
@@ -82,16 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_shown_is_refused() {
+    fn undisplayable_names_are_rejected() {
         use DisplayNameProblem::*;
         for (typed, problem) in [
             ("", Empty),
             ("  \u{a0} ", Empty),
             ("\u{200B}\u{200D}", Empty),
-            ("Ada\r\nBcc: eve@example.com", Unshowable),
-            ("Ada\u{202E}ecalevoL", Unshowable),
-            ("Ada\0", Unshowable),
-            ("\u{1b}[31mAda", Unshowable),
+            ("Ada\r\nBcc: eve@example.com", Undisplayable),
+            ("Ada\u{202E}ecalevoL", Undisplayable),
+            ("Ada\0", Undisplayable),
+            ("\u{1b}[31mAda", Undisplayable),
         ] {
             assert_eq!(DisplayName::parse(typed), Err(problem), "{typed:?}");
         }

@@ -1,5 +1,5 @@
-//! People of another system: many rows of `users` at once, each with its event in the same transaction. Somebody who
-//! is there already stays as they are.
+//! Imports accounts of another system: many rows of `users` in one transaction, each with its audit event.
+//! Accounts that exist are not changed.
 
 use std::collections::HashSet;
 
@@ -11,41 +11,41 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::display_name::DisplayName;
 use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
-use crate::audit::{self, Origin};
+use crate::audit::{self, EventKind, Origin};
 use crate::db;
 use crate::id::UserId;
 use crate::role::Role;
 
-/// Whether something holds, and since when, as far as that is known.
+/// Whether a property holds, and since when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Since {
-    /// It does not.
+    /// It does not hold.
     #[default]
     Never,
-    /// From now on, as far as anybody knows.
+    /// It holds; since when is unknown, so the time of the import is stored.
     Now,
-    /// From then on.
+    /// It holds since that time.
     At(OffsetDateTime),
 }
 
-/// Somebody who is to have an account.
+/// An account to import.
 #[derive(Clone, Debug)]
 pub struct ImportRow {
-    /// The address to sign in with.
+    /// The email to sign in with.
     pub email: EmailAddress,
-    /// What pages call this person.
+    /// The name that pages show.
     pub display_name: DisplayName,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// `None`: they choose a password by way of recovery.
+    /// `None`: the user has to reset the password before the first sign-in.
     pub password_hash: Option<PasswordHash>,
-    /// When the password was chosen; without it, when the account was made.
+    /// When the password was chosen. `None`: when the account was created.
     pub password_changed_at: Option<OffsetDateTime>,
-    /// Whether they read mail at `email`, as the other system knows.
+    /// Whether the other system verified `email`.
     pub verified: Since,
-    /// When the other system made the account.
+    /// When the other system created the account. `None`: at the import.
     pub created_at: Option<OffsetDateTime>,
-    /// Whether sign-in is refused.
+    /// Whether the account is disabled.
     pub disabled: Since,
     /// When the account is to be deleted.
     pub deletion_due_at: Option<OffsetDateTime>,
@@ -56,35 +56,36 @@ impl Since {
         self != Self::Never
     }
 
-    fn known(self) -> Option<OffsetDateTime> {
+    fn time(self) -> Option<OffsetDateTime> {
         if let Self::At(then) = self { Some(then) } else { None }
     }
 }
 
-/// Makes the accounts of those who are not there yet, all of them or (on an error) none. Answers for each whether it
-/// was made.
+/// Creates those accounts whose email has none yet: all of them, or none after an error. Returns for each row
+/// whether it was created.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert_many(
     pool: &PgPool,
-    newcomers: Vec<ImportRow>,
+    rows: Vec<ImportRow>,
     origin: Origin,
 ) -> sqlx::Result<Vec<bool>> {
-    let ids: Vec<UserId> = newcomers.iter().map(|one| id_of(one.created_at)).collect();
-    let asked = ids.clone();
-    let made = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
+    let ids: Vec<UserId> = rows.iter().map(|row| id_of(row.created_at)).collect();
+    let all = ids.clone();
+    let created = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
-            let column = |of: fn(&ImportRow) -> &str| newcomers.iter().map(of).collect::<Vec<_>>();
-            let emails = column(|one| one.email.as_typed());
-            let canonical = column(|one| one.email.canonical());
-            let names = column(|one| one.display_name.as_str());
-            let roles = column(|one| one.role.as_str());
-            let hashes: Vec<Option<&str>> = newcomers
+            let column = |of: fn(&ImportRow) -> &str| rows.iter().map(of).collect::<Vec<_>>();
+            let emails = column(|row| row.email.as_typed());
+            let canonical = column(|row| row.email.canonical());
+            let names = column(|row| row.display_name.as_str());
+            let roles = column(|row| row.role.as_str());
+            let hashes: Vec<Option<&str>> = rows
                 .iter()
-                .map(|one| one.password_hash.as_ref().map(PasswordHash::as_str))
+                .map(|row| row.password_hash.as_ref().map(PasswordHash::as_str))
                 .collect();
             let moments = |of: fn(&ImportRow) -> Option<OffsetDateTime>| {
-                newcomers.iter().map(of).collect::<Vec<_>>()
+                rows.iter().map(of).collect::<Vec<_>>()
             };
-            let flags = |of: fn(&ImportRow) -> bool| newcomers.iter().map(of).collect::<Vec<_>>();
+            let flags = |of: fn(&ImportRow) -> bool| rows.iter().map(of).collect::<Vec<_>>();
             let inserted: Vec<UserId> = sqlx::query_scalar!(
                 r#"
                 INSERT INTO users
@@ -98,7 +99,7 @@ pub async fn insert_many(
                   FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                               $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::timestamptz[],
                               $11::boolean[], $12::timestamptz[], $13::timestamptz[])
-                       AS newcomer (id, email, canonical, name, role, hash, created, changed,
+                       AS imported (id, email, canonical, name, role, hash, created, changed,
                                     is_verified, verified, is_disabled, disabled, deletion_due)
                     ON CONFLICT ON CONSTRAINT users_email_canonical_key DO NOTHING
                 RETURNING id AS "id: UserId"
@@ -109,36 +110,36 @@ pub async fn insert_many(
                 &names as &[&str],
                 &roles as &[&str],
                 &hashes as &[Option<&str>],
-                &moments(|one| one.created_at) as &[Option<OffsetDateTime>],
-                &moments(|one| one.password_changed_at) as &[Option<OffsetDateTime>],
-                &flags(|one| one.verified.holds()),
-                &moments(|one| one.verified.known()) as &[Option<OffsetDateTime>],
-                &flags(|one| one.disabled.holds()),
-                &moments(|one| one.disabled.known()) as &[Option<OffsetDateTime>],
-                &moments(|one| one.deletion_due_at) as &[Option<OffsetDateTime>],
+                &moments(|row| row.created_at) as &[Option<OffsetDateTime>],
+                &moments(|row| row.password_changed_at) as &[Option<OffsetDateTime>],
+                &flags(|row| row.verified.holds()),
+                &moments(|row| row.verified.time()) as &[Option<OffsetDateTime>],
+                &flags(|row| row.disabled.holds()),
+                &moments(|row| row.disabled.time()) as &[Option<OffsetDateTime>],
+                &moments(|row| row.deletion_due_at) as &[Option<OffsetDateTime>],
             )
             .fetch_all(&mut *connection)
             .await?;
-            let made: HashSet<UserId> = inserted.into_iter().collect();
+            let created: HashSet<UserId> = inserted.into_iter().collect();
             let events: Vec<_> = ids
                 .iter()
-                .zip(&newcomers)
-                .filter(|(id, _)| made.contains(id))
-                .map(|(id, one)| {
-                    let password = one.password_hash.as_ref().map(PasswordHash::family);
-                    (*id, json!({ "role": one.role.as_str(), "password": password }))
+                .zip(&rows)
+                .filter(|(id, _)| created.contains(id))
+                .map(|(id, row)| {
+                    let password = row.password_hash.as_ref().map(PasswordHash::family);
+                    (*id, json!({ "role": row.role.as_str(), "password": password }))
                 })
                 .collect();
-            audit::record_many(connection, "imported", &events, &origin).await?;
-            Ok(made)
+            audit::record_for_users(connection, EventKind::Imported, &events, &origin).await?;
+            Ok(created)
         })
     })
     .await?;
-    Ok(asked.iter().map(|id| made.contains(id)).collect())
+    Ok(all.iter().map(|id| created.contains(id)).collect())
 }
 
-/// For each address whether somebody has it.
-pub async fn are_there(pool: &PgPool, emails: &[&EmailAddress]) -> sqlx::Result<Vec<bool>> {
+/// Returns for each email whether an account has it.
+pub async fn emails_exist(pool: &PgPool, emails: &[&EmailAddress]) -> sqlx::Result<Vec<bool>> {
     let canonical: Vec<&str> = emails.iter().map(|email| email.canonical()).collect();
     let known: Vec<String> = sqlx::query_scalar!(
         "SELECT email_canonical FROM users WHERE email_canonical = ANY($1::text[])",
@@ -150,7 +151,7 @@ pub async fn are_there(pool: &PgPool, emails: &[&EmailAddress]) -> sqlx::Result<
     Ok(canonical.iter().map(|email| known.contains(*email)).collect())
 }
 
-/// Sorts by the moment of registration, as ids of users do.
+/// A version 7 UUID with the time of creation, so that imported users sort like others.
 fn id_of(created_at: Option<OffsetDateTime>) -> UserId {
     let seconds = created_at.and_then(|then| u64::try_from(then.unix_timestamp()).ok());
     match (seconds, created_at) {

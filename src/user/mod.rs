@@ -1,5 +1,6 @@
-//! Accounts: the user, the password, the email, and which sessions end when they change. Owns the tables
-//! `users`, `registrations`, `email_tokens`, `recovery_requests` and `throttles`. Knows no page and no request.
+//! Accounts: users, passwords, emails, rate limits, and which sessions end when an account changes. Owns the
+//! tables `users`, `registrations`, `email_tokens`, `recovery_requests` and `throttles`. Must not depend on
+//! pages or HTTP requests.
 
 pub mod deletion;
 pub mod display_name;

@@ -1,86 +1,41 @@
-//! What the tables of this room no longer need goes, a bounded batch at a time, in the caller's transaction.
+//! Deletes rows that the domain no longer needs, a bounded batch at a time, in the caller's transaction.
 
 use sqlx::PgConnection;
 
-/// Counters that are as if nothing had been tried.
-pub async fn throttles(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
-    let gone = sqlx::query!(
-        r#"
-        DELETE FROM throttles
-         WHERE (action, subject) IN (
-               SELECT action, subject
-                 FROM throttles
-                WHERE forget_at <= now()
-                ORDER BY forget_at
-                LIMIT $1
-                  FOR UPDATE SKIP LOCKED)
-           AND forget_at <= now()
-        "#,
-        at_most,
-    )
-    .execute(connection)
-    .await?;
-    Ok(gone.rows_affected())
+/// Defines a function that deletes up to `limit` rows of `$table` for which `$expired` holds, in the order of
+/// `$order`, and returns how many. Rows that another transaction has locked are skipped. `$expired` is
+/// evaluated again when the row is deleted, because it may have been changed after it was selected.
+macro_rules! purge {
+    ($(#[$doc:meta])* $name:ident: $table:tt, $key:tt, $expired:tt, $order:tt) => {
+        $(#[$doc])*
+        pub async fn $name(connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
+            let deleted = sqlx::query!(
+                "DELETE FROM " + $table + " WHERE (" + $key + ") IN (SELECT " + $key + " FROM " + $table
+                    + " WHERE " + $expired + " ORDER BY " + $order + " LIMIT $1 FOR UPDATE SKIP LOCKED) AND "
+                    + $expired,
+                limit,
+            )
+            .execute(connection)
+            .await?;
+            Ok(deleted.rows_affected())
+        }
+    };
 }
 
-/// Links that are good no longer.
-pub async fn email_tokens(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
-    let gone = sqlx::query!(
-        r#"
-        DELETE FROM email_tokens
-         WHERE token_digest IN (
-               SELECT token_digest
-                 FROM email_tokens
-                WHERE expires_at <= now()
-                ORDER BY expires_at
-                LIMIT $1
-                  FOR UPDATE SKIP LOCKED)
-           AND expires_at <= now()
-        "#,
-        at_most,
-    )
-    .execute(connection)
-    .await?;
-    Ok(gone.rows_affected())
+purge! {
+    /// Rate-limit counters that have expired.
+    throttles: "throttles", "action, subject", "forget_at <= now()", "forget_at"
 }
-
-/// People who never showed that the address is theirs.
-pub async fn registrations(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
-    let gone = sqlx::query!(
-        r#"
-        DELETE FROM registrations
-         WHERE id IN (
-               SELECT id
-                 FROM registrations
-                WHERE expires_at <= now()
-                ORDER BY expires_at
-                LIMIT $1
-                  FOR UPDATE SKIP LOCKED)
-           AND expires_at <= now()
-        "#,
-        at_most,
-    )
-    .execute(connection)
-    .await?;
-    Ok(gone.rows_affected())
+purge! {
+    /// Mailed links that have expired.
+    email_tokens: "email_tokens", "token_digest", "expires_at <= now()", "expires_at"
 }
-
-/// Requests that nobody answered for a day; they are answered within a second where a server runs.
-pub async fn recovery_requests(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
-    let gone = sqlx::query!(
-        r#"
-        DELETE FROM recovery_requests
-         WHERE id IN (
-               SELECT id
-                 FROM recovery_requests
-                WHERE created_at <= now() - interval '1 day'
-                ORDER BY id
-                LIMIT $1
-                  FOR UPDATE SKIP LOCKED)
-        "#,
-        at_most,
-    )
-    .execute(connection)
-    .await?;
-    Ok(gone.rows_affected())
+purge! {
+    /// Registrations whose email was not verified in time.
+    registrations: "registrations", "id", "expires_at <= now()", "expires_at"
+}
+purge! {
+    /// Password-reset requests that no server answered for a day. While a server runs, they are answered
+    /// within seconds.
+    recovery_requests: "recovery_requests", "id", "created_at <= now() - interval '1 day'", "id"
 }

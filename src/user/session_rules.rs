@@ -1,5 +1,5 @@
-//! THE rule table: what ends when something happens to an account. The only place that decides it: pages, engines and
-//! the command line say what happened, in the transaction in which it happens, and [`apply`] does what the row says.
+//! THE rule table: which sessions and mailed links end when something happens to an account. Only this table
+//! decides it: pages, the domain and the command line call [`apply`] in the transaction of the event.
 //! `docs/SECURITY.md` shows the same table; `tests/it/session_rules.rs` checks every cell.
 
 use sqlx::PgConnection;
@@ -12,48 +12,48 @@ use crate::session::revoke::{self, Cause, Selection};
 /// What happens to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountEvent {
-    /// The person signed out in this browser.
+    /// The user signed out in this browser.
     SignedOut,
-    /// The person signed out everywhere else.
+    /// The user signed out everywhere else.
     OthersEnded,
-    /// The person said who they are again.
+    /// The user re-authenticated.
     Reauthenticated,
-    /// The person changed the password, signed in.
+    /// The user changed the password while signed in.
     PasswordChanged,
-    /// The password was set by a mailed link, or by an operator.
+    /// The password was set with a mailed link, or by an operator.
     PasswordReset,
-    /// Another address became that of the account.
+    /// The account has a new email.
     EmailChanged,
-    /// The former address is that of the account again.
+    /// The account has its former email again.
     EmailChangeUndone,
-    /// An operator gave or took rights.
+    /// An operator changed the role.
     RoleChanged,
     /// An operator disabled the account.
     Disabled,
-    /// The person asked for the account to be deleted.
+    /// The user requested the deletion of the account.
     DeletionRequested,
     /// The account was deleted.
     Deleted,
 }
 
-/// What becomes of a session.
+/// What happens to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEffect {
     /// Nothing.
     Stays,
-    /// It goes on under a new secret; copies of the old cookie are dead.
+    /// It gets a new secret; copies of the old cookie are not accepted.
     Renewed,
-    /// It is over.
+    /// It ends.
     Ends,
 }
 
-/// What becomes of a sign-in whose password was accepted and whose session is not yet written.
+/// What happens to a sign-in whose password was accepted and whose session is not yet inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInInProgress {
-    /// The session begins.
+    /// The session is inserted.
     Begins,
-    /// No session begins. Enforced where a session is written (`session/birth.rs`): the row of the account must still
-    /// say what it said when the password was compared.
+    /// No session is inserted. `session/create.rs` enforces it: the row of the account must be as it was when
+    /// the password was compared.
     Refused,
 }
 
@@ -61,35 +61,33 @@ pub enum SignInInProgress {
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// What happens.
-    pub occasion: AccountEvent,
-    /// The same in words.
+    pub event: AccountEvent,
+    /// The same in words, for the document.
     pub words: &'static str,
-    /// The session in which it happens, if it does in one.
+    /// The session in which it happens, if it happens in one.
     pub current: SessionEffect,
-    /// The other sessions that go with the browser.
+    /// The other sessions of the user.
     pub others: SessionEffect,
-    /// The other sessions that are remembered.
-    pub remembered: SessionEffect,
-    /// Sign-ins under way.
-    pub pending: SignInInProgress,
+    /// Sign-ins in progress.
+    pub sign_ins: SignInInProgress,
     /// Mailed links.
     pub links: Links,
-    /// What the trail gives as the cause.
+    /// The cause in the audit log.
     cause: Cause,
 }
 
-/// What becomes of the links that were mailed. The undo of a change of email is the owner's only way back after an account
-/// takeover, so nothing that the attacker can do ends it, undoing a later change included. A link that sets a password counts
-/// only while the account has the email that it went to (`email_token.rs`).
+/// What happens to mailed links. The undo of a change of email is the owner's only way back after an account
+/// takeover, so nothing that the attacker can do ends it, including undoing a later change. A link that sets
+/// a password counts only while the account has the email that the link was sent to (`email/token.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
     /// None ends.
     Stay,
-    /// Those that confirm an email end. Those that set a password do not: if the change is undone, the ones that went to
-    /// the former email count again.
+    /// Those that confirm an email end. Those that set a password do not: if the change is undone, the ones
+    /// that were sent to the former email count again.
     Confirming,
-    /// Those that confirm an email end, and those that set a password and went to another email than the account has now.
-    /// The undo links of later changes too, which `undo_email_change.rs` ends.
+    /// Those that confirm an email end, and those that set a password and were sent to another email than the
+    /// account has now. `email/undo_change.rs` ends the undo links of later changes too.
     Elsewhere,
     /// All but those that undo a change of email end.
     AllButUndo,
@@ -98,8 +96,8 @@ pub enum Links {
 }
 
 impl Links {
-    /// Whether a link for `purpose` (`email_tokens.purpose`) ends. `elsewhere`: it was mailed to another email than the
-    /// account has now.
+    /// Whether a link for `purpose` (`email_tokens.purpose`) ends. `elsewhere`: it was sent to another email
+    /// than the account has now.
     pub fn ends(self, purpose: &str, elsewhere: bool) -> bool {
         match self {
             Links::Stay => false,
@@ -136,82 +134,83 @@ pub const RULES: [Rule; 11] = {
     use SessionEffect::{Ends, Renewed, Stays};
     use SignInInProgress::{Begins, Refused};
     const fn rule(
-        occasion: On,
+        event: On,
         words: &'static str,
-        [current, others, remembered]: [SessionEffect; 3],
-        pending: SignInInProgress,
+        [current, others]: [SessionEffect; 2],
+        sign_ins: SignInInProgress,
         links: Links,
         cause: Cause,
     ) -> Rule {
-        Rule { occasion, words, current, others, remembered, pending, links, cause }
+        Rule { event, words, current, others, sign_ins, links, cause }
     }
     #[rustfmt::skip]
     let rules = [
-        rule(On::SignedOut,         "sign out",                             [Ends,    Stays, Stays], Begins,  Stay,       Cause::SignedOut),
-        rule(On::OthersEnded,       "sign out everywhere else",             [Stays,   Ends,  Ends],  Begins,  Stay,       Cause::Revoked),
-        rule(On::Reauthenticated,   "fresh proof",                          [Renewed, Stays, Stays], Begins,  Stay,       Cause::Replaced),
-        rule(On::PasswordChanged,   "password changed",                     [Renewed, Ends,  Ends],  Refused, AllButUndo, Cause::PasswordChanged),
-        rule(On::PasswordReset,     "password set by link or by operator",  [Ends,    Ends,  Ends],  Refused, AllButUndo, Cause::PasswordReset),
-        rule(On::EmailChanged,      "email changed",                        [Renewed, Ends,  Ends],  Refused, Confirming, Cause::EmailChanged),
-        rule(On::EmailChangeUndone, "change of email undone",               [Ends,    Ends,  Ends],  Refused, Elsewhere,  Cause::EmailChangeUndone),
-        rule(On::RoleChanged,       "role raised or lowered",               [Ends,    Ends,  Ends],  Refused, Stay,       Cause::RoleChanged),
-        rule(On::Disabled,          "account disabled",                     [Ends,    Ends,  Ends],  Refused, AllButUndo, Cause::Disabled),
-        rule(On::DeletionRequested, "deletion asked for",                   [Ends,    Ends,  Ends],  Begins,  AllButUndo, Cause::DeletionRequested),
-        rule(On::Deleted,           "account deleted",                      [Ends,    Ends,  Ends],  Refused, All,        Cause::Deleted),
+        rule(On::SignedOut,         "sign out",                             [Ends,    Stays], Begins,  Stay,       Cause::SignedOut),
+        rule(On::OthersEnded,       "sign out everywhere else",             [Stays,   Ends],  Begins,  Stay,       Cause::Revoked),
+        rule(On::Reauthenticated,   "re-authentication",                    [Renewed, Stays], Begins,  Stay,       Cause::Replaced),
+        rule(On::PasswordChanged,   "password changed",                     [Renewed, Ends],  Refused, AllButUndo, Cause::PasswordChanged),
+        rule(On::PasswordReset,     "password set by link or by operator",  [Ends,    Ends],  Refused, AllButUndo, Cause::PasswordReset),
+        rule(On::EmailChanged,      "email changed",                        [Renewed, Ends],  Refused, Confirming, Cause::EmailChanged),
+        rule(On::EmailChangeUndone, "change of email undone",               [Ends,    Ends],  Refused, Elsewhere,  Cause::EmailChangeUndone),
+        rule(On::RoleChanged,       "role raised or lowered",               [Ends,    Ends],  Refused, Stay,       Cause::RoleChanged),
+        rule(On::Disabled,          "account disabled",                     [Ends,    Ends],  Refused, AllButUndo, Cause::Disabled),
+        rule(On::DeletionRequested, "deletion requested",                   [Ends,    Ends],  Begins,  AllButUndo, Cause::DeletionRequested),
+        rule(On::Deleted,           "account deleted",                      [Ends,    Ends],  Refused, All,        Cause::Deleted),
     ];
     rules
 };
 
 /// What [`apply`] did.
 #[derive(Debug, Default)]
-pub struct Ended {
-    /// How many sessions are over.
-    pub sessions: usize,
-    /// The new secret of the session that goes on, for its cookie; `None` when none does, or it ended meanwhile.
+pub struct AppliedRule {
+    /// How many sessions ended.
+    pub ended_sessions: usize,
+    /// The new secret of the current session, for its cookie, if it is renewed and has not ended in the
+    /// meantime.
     pub secret: Option<Secret>,
 }
 
 impl AccountEvent {
-    /// Its row.
+    /// The row of the event.
     pub fn rule(self) -> &'static Rule {
-        RULES.iter().find(|rule| rule.occasion == self).expect("every occasion has a row")
+        RULES.iter().find(|rule| rule.event == self).expect("every event has a row")
     }
 
-    /// Whether the person gave the password in it. What was mailed is no proof of who is at the browser.
-    fn is_proof(self) -> bool {
+    /// Whether the user entered the password in it. Opening a mailed link does not prove who is at the
+    /// browser.
+    fn is_authentication(self) -> bool {
         matches!(self, AccountEvent::Reauthenticated | AccountEvent::PasswordChanged)
     }
 }
 
-/// Does what the row of `occasion` says, in the transaction in which it happens and after the account was changed: the
-/// lock on its row is what makes sign-ins under way wait. `current` is the session in which it happens. After the
-/// commit the caller settles.
+/// Applies the row of `event`, in the transaction of the event and after the row of the account was changed
+/// or locked: sign-ins in progress wait for that lock. `current` is the session in which it happens. After
+/// the commit the caller invalidates the user's sessions in the caches.
 pub async fn apply(
     connection: &mut PgConnection,
-    occasion: AccountEvent,
+    event: AccountEvent,
     user: UserId,
     current: Option<SessionId>,
     origin: &Origin,
-) -> sqlx::Result<Ended> {
-    let rule = occasion.rule();
+) -> sqlx::Result<AppliedRule> {
+    let rule = event.rule();
     let which = Selection {
         current: rule.current == SessionEffect::Ends,
         others: rule.others == SessionEffect::Ends,
-        remembered: rule.remembered == SessionEffect::Ends,
     };
-    let mut ended = Ended::default();
-    if which.current || which.others || which.remembered {
-        ended.sessions =
-            revoke::selected(connection, user, current, which, rule.cause, origin).await?;
+    let mut applied = AppliedRule::default();
+    if which.current || which.others {
+        applied.ended_sessions =
+            revoke::of_user(connection, user, current, which, rule.cause, origin).await?;
     }
     if let (SessionEffect::Renewed, Some(session)) = (rule.current, current) {
-        ended.secret = revoke::rotate(connection, session, occasion.is_proof()).await?;
+        applied.secret = revoke::rotate(connection, session, event.is_authentication()).await?;
     }
-    let of = |elsewhere| {
+    let ending = |elsewhere| {
         let ends = PURPOSES.into_iter().filter(|purpose| rule.links.ends(purpose, elsewhere));
         ends.map(str::to_owned).collect::<Vec<_>>()
     };
-    let (own, elsewhere) = (of(false), of(true));
+    let (own, elsewhere) = (ending(false), ending(true));
     if !elsewhere.is_empty() {
         sqlx::query!(
             r#"
@@ -231,31 +230,30 @@ pub async fn apply(
         .execute(connection)
         .await?;
     }
-    Ok(ended)
+    Ok(applied)
 }
 
 /// The table as `docs/SECURITY.md` shows it.
 pub fn markdown() -> String {
-    let fate = |fate| match fate {
+    let effect = |effect| match effect {
         SessionEffect::Stays => "stays",
         SessionEffect::Renewed => "new secret",
         SessionEffect::Ends => "ends",
     };
     let mut text = String::from(
-        "| when | this session | the others | remembered ones | sign-ins under way | mailed links that die |\n\
-         |---|---|---|---|---|---|\n",
+        "| when | this session | the others | sign-ins under way | mailed links that end |\n\
+         |---|---|---|---|---|\n",
     );
     for rule in &RULES {
-        let pending = match rule.pending {
+        let sign_ins = match rule.sign_ins {
             SignInInProgress::Begins => "begin",
             SignInInProgress::Refused => "are refused",
         };
         text += &format!(
-            "| {} | {} | {} | {} | {pending} | {} |\n",
+            "| {} | {} | {} | {sign_ins} | {} |\n",
             rule.words,
-            fate(rule.current),
-            fate(rule.others),
-            fate(rule.remembered),
+            effect(rule.current),
+            effect(rule.others),
             rule.links.words(),
         );
     }

@@ -1,4 +1,5 @@
-//! Rows of `users`: find, insert, change. What a change ends is ended in the same transaction.
+//! Rows of `users`: find, insert, update. The sessions and links that a change ends are ended in the same
+//! transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -8,13 +9,13 @@ use super::display_name::DisplayName;
 use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
 use super::session_rules::{self, AccountEvent};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::db;
 use crate::id::UserId;
 use crate::role::Role;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
-/// Selects rows of `users` as [`User`]: the one list of their columns.
+/// Selects rows of `users` as [`User`], so that their columns are listed once.
 macro_rules! select_users {
     ($condition:tt, $($arguments:tt)*) => {
         sqlx::query_as!(
@@ -32,23 +33,23 @@ macro_rules! select_users {
 pub struct User {
     /// The id of the account.
     pub id: UserId,
-    /// The address as typed.
+    /// As typed.
     pub email: String,
-    /// What pages call this person.
+    /// The name that pages show.
     pub display_name: String,
     /// What the user may do.
     pub role: Role,
-    /// PHC string; never shown, never logged.
+    /// The password hash as a PHC string or in the format of another system. Must not be shown or logged.
     pub password_hash: Option<String>,
     /// When the password was last chosen.
     pub password_changed_at: Option<OffsetDateTime>,
-    /// When the account was made.
+    /// When the account was created, here or in the system it was imported from.
     pub created_at: OffsetDateTime,
-    /// Set: sign-in is refused.
+    /// When the account was disabled. While set, sign-in is refused.
     pub disabled_at: Option<OffsetDateTime>,
-    /// When somebody proved to read mail at `email`.
+    /// When `email` was verified.
     pub email_verified_at: Option<OffsetDateTime>,
-    /// The account is deleted from then on.
+    /// When the account is due to be deleted.
     pub deletion_due_at: Option<OffsetDateTime>,
 }
 
@@ -58,16 +59,17 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// What came of [`insert`].
+/// The outcome of inserting an account.
 #[derive(Debug)]
-pub enum Inserted {
+pub enum InsertOutcome {
     /// The account, as it was inserted.
     Done(User),
-    /// Another account has this address.
+    /// Another account has this email.
     EmailTaken,
 }
 
-/// Makes an account.
+/// Creates an account whose email is not verified.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert(
     pool: &PgPool,
     email: EmailAddress,
@@ -75,10 +77,10 @@ pub async fn insert(
     role: Role,
     hash: PasswordHash,
     origin: Origin,
-) -> sqlx::Result<Inserted> {
+) -> sqlx::Result<InsertOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
-            let new = New {
+            let new = NewUser {
                 email: email.as_typed(),
                 email_canonical: email.canonical(),
                 display_name: display_name.as_str(),
@@ -92,23 +94,23 @@ pub async fn insert(
     .await
 }
 
-/// What a new account is made of.
-pub(super) struct New<'a> {
+/// An account to insert.
+pub(super) struct NewUser<'a> {
     pub(super) email: &'a str,
     pub(super) email_canonical: &'a str,
     pub(super) display_name: &'a str,
     pub(super) role: Role,
     pub(super) password_hash: &'a str,
-    /// Somebody proved to read mail at the address.
+    /// Whether the email is verified.
     pub(super) is_verified: bool,
 }
 
-/// Makes an account in the caller's transaction, which goes on when the address is taken.
+/// Creates an account in the caller's transaction, which stays usable if the email is taken.
 pub(super) async fn insert_in(
     connection: &mut PgConnection,
-    new: New<'_>,
+    new: NewUser<'_>,
     origin: &Origin,
-) -> sqlx::Result<Inserted> {
+) -> sqlx::Result<InsertOutcome> {
     let id = UserId::generate();
     let inserted = sqlx::query_as!(
         User,
@@ -131,28 +133,28 @@ pub(super) async fn insert_in(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(user) = inserted else { return Ok(Inserted::EmailTaken) };
+    let Some(user) = inserted else { return Ok(InsertOutcome::EmailTaken) };
     let details = json!({ "role": new.role.as_str() });
-    changed_event(connection, "registered", id, origin, details).await?;
-    Ok(Inserted::Done(user))
+    record(connection, EventKind::Registered, id, origin, details).await?;
+    Ok(InsertOutcome::Done(user))
 }
 
-/// The account of an address.
+/// Finds the account of an email.
 pub async fn find_by_email(pool: &PgPool, email: &EmailAddress) -> sqlx::Result<Option<User>> {
     select_users!("WHERE email_canonical = $1", email.canonical()).fetch_optional(pool).await
 }
 
-/// The account of an id.
+/// Finds the account of an id.
 pub async fn find(pool: &PgPool, id: UserId) -> sqlx::Result<Option<User>> {
     select_users!("WHERE id = $1", id as UserId,).fetch_optional(pool).await
 }
 
-/// Accounts, newest first.
+/// Lists accounts, newest first.
 pub async fn list(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<User>> {
     select_users!("ORDER BY id DESC LIMIT $1", limit).fetch_all(pool).await
 }
 
-/// Accounts in the order of their ids, those that come after `after`.
+/// Lists accounts in the order of their ids, starting after `after`.
 pub async fn list_after(pool: &PgPool, after: UserId, limit: i64) -> sqlx::Result<Vec<User>> {
     select_users!("WHERE id > $1 ORDER BY id LIMIT $2", after as UserId, limit)
         .fetch_all(pool)
@@ -160,13 +162,14 @@ pub async fn list_after(pool: &PgPool, after: UserId, limit: i64) -> sqlx::Resul
 }
 
 /// Changes the display name of the user who requests it.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn set_display_name(
     pool: &PgPool,
     requester: &Requester,
     display_name: DisplayName,
 ) -> sqlx::Result<Result<(), SessionEnded>> {
     let user = requester.user;
-    let change = requester.transaction(pool, move |connection| {
+    let change = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             sqlx::query!(
                 "UPDATE users SET display_name = $2 WHERE id = $1",
@@ -181,7 +184,8 @@ pub async fn set_display_name(
     change.await
 }
 
-/// Disables or enables an account; disabling ends all its sessions. `false` when it was so already.
+/// Disables or enables an account. Disabling ends all its sessions. `false` if nothing changed.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %id))]
 pub async fn set_disabled(
     pool: &PgPool,
     id: UserId,
@@ -208,16 +212,18 @@ pub async fn set_disabled(
             if disabled {
                 session_rules::apply(connection, AccountEvent::Disabled, id, None, &origin).await?;
             }
-            let name = if disabled { "account_disabled" } else { "account_enabled" };
-            changed_event(connection, name, id, &origin, json!({})).await?;
+            let kind =
+                if disabled { EventKind::AccountDisabled } else { EventKind::AccountEnabled };
+            record(connection, kind, id, &origin, json!({})).await?;
             Ok(true)
         })
     })
     .await
 }
 
-/// Changes what somebody may do, and ends all their sessions, so that rights are only ever used in sessions that began
-/// with them; `false` when it was so already.
+/// Changes the role of an account and ends all its sessions, so that a role is used only in sessions that
+/// began with it. `false` if nothing changed.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %id))]
 pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -233,20 +239,20 @@ pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> 
             }
             session_rules::apply(connection, AccountEvent::RoleChanged, id, None, &origin).await?;
             let details = json!({ "role": role.as_str() });
-            changed_event(connection, "role_changed", id, &origin, details).await?;
+            record(connection, EventKind::RoleChanged, id, &origin, details).await?;
             Ok(true)
         })
     })
     .await
 }
 
-async fn changed_event(
+async fn record(
     connection: &mut PgConnection,
-    name: &'static str,
+    kind: EventKind,
     user: UserId,
     origin: &Origin,
     details: serde_json::Value,
 ) -> sqlx::Result<()> {
-    audit::record(connection, Event { name, user: Some(user), session: None, origin, details })
+    audit::record(connection, Event { kind, user: Some(user), session: None, origin, details })
         .await
 }

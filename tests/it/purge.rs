@@ -71,7 +71,7 @@ fn one_purge_runs_at_a_time_and_reports_its_progress() {
     database.runtime.block_on(sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *other)).unwrap();
     let blocked =
         database.runtime.block_on(purge::run_once(&database.pool, Pace::Full, |_| ())).unwrap();
-    assert!(blocked.elsewhere && blocked.rows == 0);
+    assert!(blocked.is_running_elsewhere && blocked.rows == 0);
     database
         .runtime
         .block_on(sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *other))
@@ -152,7 +152,7 @@ fn a_large_purge_deletes_no_live_session_and_blocks_no_sign_in() {
                         loop {
                             let run = purge::run_once(&pool, Pace::Full, |_| ()).await.unwrap();
                             sum += run.rows;
-                            if run.rows == 0 && !run.elsewhere {
+                            if run.rows == 0 && !run.is_running_elsewhere {
                                 return (sum, began.elapsed());
                             }
                         }
@@ -184,7 +184,7 @@ fn a_large_purge_deletes_no_live_session_and_blocks_no_sign_in() {
                     for cookie in some {
                         assert!(store.load(&key(cookie)).await.unwrap().is_some());
                     }
-                    store.touch().flush().await.unwrap();
+                    store.last_seen().flush().await.unwrap();
                     touched += some.len();
                 }
                 touched

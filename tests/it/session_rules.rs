@@ -40,7 +40,7 @@ fn id_of(database: &Database, condition: &str) -> String {
 }
 
 /// Triggers the event, in `current`'s browser if it happens on a page.
-fn happen(occasion: AccountEvent, database: &Database, current: &mut Browser) {
+fn happen(event: AccountEvent, database: &Database, current: &mut Browser) {
     let command = |arguments: &[&str], input: &str| {
         let output = run(database, arguments, input);
         assert_eq!(output.code, 0, "{arguments:?}: {}", output.error);
@@ -49,7 +49,7 @@ fn happen(occasion: AccountEvent, database: &Database, current: &mut Browser) {
         let answer = current.post(path, fields);
         assert_eq!(answer.status, 303, "{path}: {}", answer.body);
     };
-    match occasion {
+    match event {
         AccountEvent::SignedOut => post("/logout", &[]),
         AccountEvent::OthersEnded => post("/account/sessions/revoke-others", &[]),
         AccountEvent::Reauthenticated => post("/account/confirm", &[("password", PASSWORD)]),
@@ -65,7 +65,7 @@ fn happen(occasion: AccountEvent, database: &Database, current: &mut Browser) {
         AccountEvent::DeletionRequested => post("/account/delete", &[]),
         AccountEvent::Deleted => command(&["user", "delete", EMAIL, "--yes"], ""),
         AccountEvent::EmailChanged | AccountEvent::EmailChangeUndone => {
-            if let Some(secret) = apply_in_engine(occasion, database) {
+            if let Some(secret) = apply_in_engine(event, database) {
                 current.cookies.insert("session".to_owned(), session_cookie(&secret));
             }
         }
@@ -73,25 +73,25 @@ fn happen(occasion: AccountEvent, database: &Database, current: &mut Browser) {
 }
 
 /// Changes the email and applies its rule in one transaction, without a page.
-fn apply_in_engine(occasion: AccountEvent, database: &Database) -> Option<Secret> {
+fn apply_in_engine(event: AccountEvent, database: &Database) -> Option<Secret> {
     let user: UserId = database.db_texts("SELECT id::text FROM users").remove(0).parse().unwrap();
     let current: SessionId = id_of(database, "ip_address IS NULL").parse().unwrap();
     let pool = database.pool.clone();
     database.runtime.block_on(async move {
-        let ended = db::transaction::<_, sqlx::Error, _>(&pool, move |connection| {
+        let applied = db::transaction::<_, sqlx::Error, _>(&pool, move |connection| {
             Box::pin(async move {
                 sqlx::query(
                     "UPDATE users SET email = 'new@example.com', email_canonical = 'new@example.com'",
                 )
                 .execute(&mut *connection)
                 .await?;
-                session_rules::apply(connection, occasion, user, Some(current), &Origin::default()).await
+                session_rules::apply(connection, event, user, Some(current), &Origin::default()).await
             })
         })
         .await
         .unwrap();
         await_invalidation(&pool, None).await;
-        ended.secret
+        applied.secret
     })
 }
 
@@ -126,7 +126,7 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
                 assert!(browser.on_server(&server.addr).is_signed_in());
             }
         }
-        happen(rule.occasion, &database, &mut current);
+        happen(rule.event, &database, &mut current);
         let on_both = |browser: &Browser, what: &str, expected: bool| {
             for server in &servers {
                 let is = browser.on_server(&server.addr).is_signed_in();
@@ -141,13 +141,13 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         on_both(&copy, "a copy of the old cookie", rule.current == SessionEffect::Stays);
         on_both(&current, "the current session", rule.current != SessionEffect::Ends);
         on_both(&other, "another session", rule.others != SessionEffect::Ends);
-        on_both(&remembered, "a remembered session", rule.remembered != SessionEffect::Ends);
-        for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.remembered]) {
+        on_both(&remembered, "a remembered session", rule.others != SessionEffect::Ends);
+        for (id, fate) in ids.iter().zip([rule.current, rule.others, rule.others]) {
             has_row(id, fate);
         }
         let left = database
             .db_texts("SELECT purpose || ' ' || email FROM email_tokens ORDER BY purpose, email");
-        let own = match rule.occasion {
+        let own = match rule.event {
             AccountEvent::EmailChanged | AccountEvent::EmailChangeUndone => NEW_EMAIL,
             _ => EMAIL,
         };
@@ -194,7 +194,7 @@ fn a_sign_in_in_progress_succeeds_or_is_refused_as_the_rule_table_says() {
         let mut pending = servers[1].browser();
         let answer = std::thread::scope(|scope| {
             let database = &database;
-            let happens = scope.spawn(move || happen(rule.occasion, database, &mut current));
+            let happens = scope.spawn(move || happen(rule.event, database, &mut current));
             until("the event is done or waits", || happens.is_finished() || waiting(""));
             let pending = &mut pending;
             let signs_in = scope.spawn(move || pending.login(EMAIL, PASSWORD));
@@ -203,7 +203,7 @@ fn a_sign_in_in_progress_succeeds_or_is_refused_as_the_rule_table_says() {
             happens.join().unwrap();
             signs_in.join().unwrap()
         });
-        let begins = rule.pending == SignInInProgress::Begins;
+        let begins = rule.sign_ins == SignInInProgress::Begins;
         assert_eq!(answer.status, if begins { 303 } else { 422 }, "{}: {answer:?}", rule.words);
         for server in &servers {
             assert_eq!(pending.on_server(&server.addr).is_signed_in(), begins, "{}", rule.words);
@@ -225,7 +225,7 @@ fn the_rule_table_in_the_document_matches_the_code() {
 fn only_the_rule_table_revokes_the_sessions_of_a_user() {
     // Other callers of these functions would bypass the rule table.
     let found = Command::new("grep")
-        .args(["-rlE", r"revoke::(others|selected|rotate)\(", "src"])
+        .args(["-rlE", r"revoke::(of_user|all_of_user|rotate)\(", "src"])
         .output()
         .unwrap();
     let found = String::from_utf8(found.stdout).unwrap();

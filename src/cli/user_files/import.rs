@@ -21,7 +21,7 @@ use crate::audit::Origin;
 use crate::cli::arguments::{FileFormat, Import};
 use crate::cli::exit::ExitStatus;
 use crate::cli::out;
-use crate::user::import::{ImportRow, are_there, insert_many};
+use crate::user::import::{ImportRow, emails_exist, insert_many};
 
 /// Accounts of one transaction: enough to save round trips, few enough to hold locks only briefly.
 const BATCH: usize = 500;
@@ -139,7 +139,7 @@ async fn store(
         .collect();
     let created = if is_dry_run {
         let emails: Vec<_> = batch.iter().map(|one| &one.row.email).collect();
-        let existing = are_there(pool, &emails).await?;
+        let existing = emails_exist(pool, &emails).await?;
         let repeated = batch.iter().map(|one| one.is_repeated);
         existing.into_iter().zip(repeated).map(|(exists, repeated)| !exists && !repeated).collect()
     } else {

@@ -29,7 +29,9 @@ pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static
     let display_name = DisplayName::parse(name).map_err(|problem| match problem {
         DisplayNameProblem::Empty => "the name is empty",
         DisplayNameProblem::TooLong => "the name is longer than 64 characters",
-        DisplayNameProblem::Unshowable => "the name contains a character that cannot be displayed",
+        DisplayNameProblem::Undisplayable => {
+            "the name contains a character that cannot be displayed"
+        }
     })?;
     let role = match fields.get(Column::Role) {
         None | Some("user") => Role::User,

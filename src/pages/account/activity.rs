@@ -1,48 +1,50 @@
-//! `GET /account/activity`: what happened to your account, in plain words, newest first. Shows only events of whoever
-//! asks, and nothing that opens anything.
+//! `GET /account/activity`: the audit events of the user, in plain words, newest first. Shows no events of
+//! other users and no secrets.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use super::event_words;
 use crate::app::App;
-use crate::audit::{self, Entry};
+use crate::audit::{self, StoredEvent};
 use crate::auth::CurrentUser;
+use crate::id::SessionId;
 use crate::session::user_agent;
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
-/// Events on a page.
+/// Events per page.
 const PAGE: usize = 30;
 
 #[derive(Serialize)]
 struct Data {
-    events: Vec<Line>,
-    /// For the link to older ones.
+    events: Vec<EventView>,
+    /// Where the next page starts; `None` on the last one.
     older: Option<i64>,
     is_first_page: bool,
 }
 
 #[derive(Serialize)]
-struct Line {
+struct EventView {
     words: String,
-    /// Worth a second look.
     is_suspicious: bool,
     at: Time,
     by: Option<&'static str>,
     device: Option<String>,
-    address: Option<String>,
-    is_here: bool,
+    ip_address: Option<String>,
+    /// The event belongs to the session that views the page.
+    is_this_session: bool,
 }
 
-/// What the address bar brings along.
+/// The query string.
 #[derive(serde::Deserialize)]
 pub struct Query {
     before: Option<String>,
 }
 
 /// `GET /account/activity`.
+#[tracing::instrument(name = "activity_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -51,36 +53,32 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let before = query.and_then(|query| query.into_inner().before);
     let before = before.and_then(|text| text.parse::<i64>().ok());
+    // One more than the page shows: whether there are older ones.
     let mut events =
         audit::list_for_user(&app.pool, user.account.id, before, PAGE as i64 + 1).await?;
     let has_more = events.len() > PAGE;
     events.truncate(PAGE);
-    let older = events.last().filter(|_| has_more).map(|last| last.id);
-    let here = user.session.id;
     let data = Data {
-        older,
+        older: events.last().filter(|_| has_more).map(|last| last.id),
         is_first_page: before.is_none(),
-        events: events
-            .into_iter()
-            .map(|entry| Line { is_here: entry.session_id == Some(here), ..line(entry) })
-            .collect(),
+        events: events.into_iter().map(|event| view(event, user.session.id)).collect(),
     };
     page.show("account/activity.html", &data)
 }
 
-fn line(entry: Entry) -> Line {
-    let (words, is_suspicious) = event_words::say(&entry.event, &entry.details);
-    Line {
+fn view(event: StoredEvent, current: SessionId) -> EventView {
+    let (words, is_suspicious) = event_words::describe(&event.event, &event.details);
+    EventView {
         words,
         is_suspicious,
-        at: Time::new(entry.occurred_at, entry.now),
-        by: match entry.actor.as_str() {
+        at: Time::new(event.occurred_at, event.now),
+        by: match event.actor.as_str() {
             "operator" => Some("by an administrator"),
             "system" => Some("automatically"),
             _ => None,
         },
-        device: entry.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title),
-        address: entry.ip_address,
-        is_here: false,
+        device: event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title),
+        ip_address: event.ip_address,
+        is_this_session: event.session_id == Some(current),
     }
 }

@@ -1,20 +1,16 @@
-//! `GET`, `POST /account/confirm`: say who you are again. Afterwards what was asked for goes on: a page by its address
-//! (303), a form by being sent again with what it held (307, `kit/replay.rs`). The session gets a new secret.
+//! `GET`, `POST /account/confirm`: asks a signed-in user for the password. Then the original request
+//! continues: a page by a redirect (303), a form by being sent again (307, see `web/resumed_form.rs`). The
+//! session gets a new secret.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use serde_json::json;
 
 use crate::app::App;
-use crate::audit::{self, Event};
 use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
-use crate::session::Requester;
-use crate::user::password;
 use crate::user::password::policy::Password;
-use crate::user::session_rules::{self, AccountEvent};
 use crate::web::error::HttpError;
 use crate::web::flash::{Kind, Notice};
-use crate::web::form::FormView;
+use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 use crate::web::resumed_form::{self, RawForm, SessionBinding};
 use crate::web::return_to;
@@ -22,13 +18,14 @@ use crate::web::return_to;
 const OWN_PATH: &str = "/account/confirm";
 const WRONG: &str = "That password is incorrect.";
 
-/// What the address bar brings along.
+/// The query string.
 #[derive(serde::Deserialize)]
 pub struct Query {
     next: Option<String>,
 }
 
 /// `GET /account/confirm`.
+#[tracing::instrument(name = "confirm_form", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -36,14 +33,17 @@ pub async fn show(
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, HttpError> {
     let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
-    if RecentlyAuthenticated::is_fresh(&user.session) {
-        return Ok(page.redirect(&onward(&app, &next).unwrap_or_else(|| "/account".to_owned())));
+    if RecentlyAuthenticated::is_recent(&user.session) {
+        return Ok(
+            page.redirect(&checked_next(&app, &next).unwrap_or_else(|| "/account".to_owned()))
+        );
     }
     let form = FormView { next, ..FormView::default() };
-    auth::ask(&page, &user, StatusCode::OK, form, "")
+    auth::show_confirmation(&page, &user, StatusCode::OK, form, "")
 }
 
 /// `POST /account/confirm`.
+#[tracing::instrument(name = "confirm", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
@@ -51,79 +51,55 @@ pub async fn submit(
     RawForm(mut sent): RawForm,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
-    let password = form.take(&mut sent, "password", "Your password");
+    let password = parse(&mut form, &mut sent);
     form.next = sent.take_optional("next").unwrap_or_default();
     let original = sent.take_optional(resumed_form::FIELD).unwrap_or_default();
-    if form.is_valid() && password.is_empty() {
-        form.add_error("password", "Enter your password.");
-    }
-    let password = Password::parse(&password).map_err(|_| form.add_error("password", WRONG));
-    if let (true, Ok(password)) = (form.is_valid(), password) {
-        match auth::reauthenticate(page.request(), &app, &user, &password).await? {
-            Reauthentication::Wrong => form.add_error("password", WRONG),
-            Reauthentication::Throttled { retry_after } => {
-                return auth::ask_later(&page, &user, form, &original, retry_after);
-            }
-            Reauthentication::Given(verified) => {
-                if renew(&app, &page, &user, verified).await? {
-                    return Ok(rotate_cookie(&app, &page, &form.next, &original));
-                }
-                form.add_error("password", WRONG);
+    let Some(password) = password else { return refuse(&page, &user, form, &original) };
+    match auth::reauthenticate(page.request(), &app, &user, &password).await? {
+        Reauthentication::WrongPassword => {}
+        Reauthentication::Throttled { retry_after } => {
+            return auth::show_confirmation_throttled(&page, &user, form, &original, retry_after);
+        }
+        Reauthentication::Accepted { verified_hash } => {
+            if auth::renew_session(page.request(), &app, &user, verified_hash).await? {
+                return Ok(resume_request(&app, &page, &form.next, &original));
             }
         }
     }
-    auth::ask(&page, &user, StatusCode::UNPROCESSABLE_ENTITY, form, &original)
+    form.add_error("password", WRONG);
+    refuse(&page, &user, form, &original)
 }
 
-/// A new secret and a fresh proof; no server takes the old cookie once this returns. `false` if the stored hash is no longer
-/// `verified`: the password was changed meanwhile, and nothing was done.
-async fn renew(
-    app: &App,
+/// The password that was sent. `None`: `form` says what is wrong with it.
+fn parse(form: &mut FormView, sent: &mut Form) -> Option<Password> {
+    let password = form.take(sent, "password", "Your password");
+    if form.is_valid() && password.is_empty() {
+        form.add_error("password", "Enter your password.");
+    }
+    let password = Password::parse(&password).map_err(|_| form.add_error("password", WRONG)).ok();
+    password.filter(|_| form.is_valid())
+}
+
+/// The page again, with what is wrong (422).
+fn refuse(
     page: &Page,
     user: &CurrentUser,
-    verified: String,
-) -> Result<bool, HttpError> {
-    let requester = user.requester(page.request());
-    let Requester { user, session, origin, .. } = requester.clone();
-    let renewed = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move {
-            if !password::verify::is_current(connection, user, &verified).await? {
-                return Ok(None);
-            }
-            let current = Some(session);
-            let renewed = session_rules::apply(
-                connection,
-                AccountEvent::Reauthenticated,
-                user,
-                current,
-                &origin,
-            )
-            .await?;
-            let event = Event {
-                name: "confirmed",
-                user: Some(user),
-                session: current,
-                origin: &origin,
-                details: json!({ "methods": ["pwd"] }),
-            };
-            audit::record(connection, event).await?;
-            Ok(Some(renewed))
-        })
-    });
-    let Some(renewed) = renewed.await?? else { return Ok(false) };
-    app.sessions.invalidate_user(requester.user).await;
-    auth::rotate_cookie(page.request(), renewed.secret);
-    Ok(true)
+    form: FormView,
+    original: &str,
+) -> Result<HttpResponse, HttpError> {
+    auth::show_confirmation(page, user, StatusCode::UNPROCESSABLE_ENTITY, form, original)
 }
 
-fn rotate_cookie(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
-    let next = onward(app, next);
+/// Redirects to the page that was requested, or has the browser send the sealed form `original` to its target
+/// again.
+fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
+    let next = checked_next(app, next);
     if original.is_empty() {
         return page.redirect(next.as_deref().unwrap_or("/account"));
     }
-    let holder = SessionBinding::of(page.request());
-    match (next, holder) {
-        (Some(next), Some(holder)) if holder.open(&app.sealer, &next, original).is_some() => {
+    let binding = SessionBinding::of(page.request());
+    match (next, binding) {
+        (Some(next), Some(binding)) if binding.open(&app.sealer, &next, original).is_some() => {
             page.redirect_preserving_method(&next)
         }
         _ => {
@@ -133,8 +109,8 @@ fn rotate_cookie(app: &App, page: &Page, next: &str, original: &str) -> HttpResp
     }
 }
 
-/// A page of ours, and not this one, which would go round in circles.
-fn onward(app: &App, next: &str) -> Option<String> {
+/// `next`, if it is a page of this site and not this one, which would be a redirect loop.
+fn checked_next(app: &App, next: &str) -> Option<String> {
     let next = return_to::checked(next, app.config.public_url.origin())?;
     (next.split('?').next() != Some(OWN_PATH)).then_some(next)
 }

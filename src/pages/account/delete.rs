@@ -1,6 +1,6 @@
-//! `GET`, `POST /account/delete` and the way back, `POST /account/delete/cancel`. The page says exactly what will happen
-//! and to what; the button asks for a fresh proof and signs out everywhere. Within the days of grace signing in leads
-//! here, where one button keeps the account.
+//! `GET`, `POST /account/delete`, `POST /account/delete/cancel`. The page says what will be deleted and when;
+//! the button requires a recent authentication and signs out everywhere. Until then, a sign-in leads to this
+//! page, where a button cancels the deletion.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};
@@ -8,11 +8,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::app::App;
-use crate::auth::{CurrentUser, RecentlyAuthenticated};
+use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::session::list;
 use crate::user::deletion::{self, GRACE_DAYS};
 use crate::user::users;
-use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -25,14 +24,16 @@ struct Data {
     display_name: String,
     session_count: i64,
     grace_days: i32,
-    /// Set: it was asked for already.
+    /// When the account will be deleted, if deletion was requested.
     due: Option<Time>,
-    /// When it would be, if asked for now.
-    would_be: Time,
-    asks_first: bool,
+    /// When it would be deleted if deletion were requested now.
+    due_if_requested: Time,
+    /// The button leads to the page that asks for the password.
+    asks_for_password: bool,
 }
 
 /// `GET /account/delete`.
+#[tracing::instrument(name = "delete_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -47,13 +48,14 @@ pub async fn show(
         session_count,
         grace_days: GRACE_DAYS,
         due: account.deletion_due_at.map(|due| Time::new(due, now)),
-        would_be: Time::new(now + time::Duration::days(GRACE_DAYS.into()), now),
-        asks_first: !RecentlyAuthenticated::is_fresh(&user.session),
+        due_if_requested: Time::new(now + time::Duration::days(GRACE_DAYS.into()), now),
+        asks_for_password: !RecentlyAuthenticated::is_recent(&user.session),
     };
     page.show("account/delete.html", &data)
 }
 
 /// `POST /account/delete`.
+#[tracing::instrument(name = "delete_account", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
@@ -63,15 +65,13 @@ pub async fn submit(
     let requester = user.requester(page.request());
     let due_at = deletion::request(&app.pool, &app.sealer, &requester).await??;
     app.sessions.invalidate_user(requester.user).await;
-    cookie_guard::override_cookie(page.request(), |override_cookie| {
-        override_cookie.change = CookieChange::Clear
-    });
+    auth::clear_cookie(page.request());
     let notice = Notice::good(format!(
         "You're signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
         relative_time::exact(due_at)
     ));
     let mut response = page.redirect_with("/", &notice);
-    // Pages of the account must not come back by the back button (ASVS 5.0 V14.3.1).
+    // The back button must not show pages of the account (ASVS 5.0 V14.3.1).
     response
         .headers_mut()
         .insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
@@ -79,6 +79,7 @@ pub async fn submit(
 }
 
 /// `POST /account/delete/cancel`.
+#[tracing::instrument(name = "cancel_deletion", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn cancel(
     app: web::Data<App>,
     page: Page,

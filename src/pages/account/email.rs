@@ -1,6 +1,6 @@
-//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: the address of the account, whether
-//! it is confirmed, and another one. Nothing changes before the new address is proven; whether it has an account already
-//! is not told here, but to its owner.
+//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: shows, confirms
+//! and changes the email of the account. The email changes only once the new one is confirmed. This page does
+//! not reveal whether the new email has an account already; its owner is notified by mail.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::user::email::address::EmailAddress;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
-use crate::user::email::verification::Sent;
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::email::verification::{ConfirmationOutcome, SendOutcome};
+use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
 use crate::user::{email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
+const TEMPLATE: &str = "account/email.html";
 const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
 const WRONG: &str = "That code doesn't match the latest email. Check it and try again.";
 const DEAD: &str = "That code no longer works. Send another email to get a new one.";
@@ -30,80 +31,130 @@ struct Data {
     email: String,
     is_verified: bool,
     mail_is_on: bool,
-    /// A mail to confirm the own address is on its way.
-    asked: bool,
-    /// The address that waits to be proven.
+    /// The email of the account waits for its code.
+    verification_sent: bool,
+    /// The new email, while it waits for its code.
     new_email: Option<String>,
 }
 
 /// `GET /account/email`.
+#[tracing::instrument(name = "email_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
 ) -> Result<HttpResponse, HttpError> {
     let form = FormView::with_values([("email", "")]);
-    page.show("account/email.html", &data(&app, &user, form).await?)
+    page.show(TEMPLATE, &data(&app, &user, form).await?)
 }
 
-/// `POST /account/email`: a link and a code go to the new address.
+/// `POST /account/email`: sends a link and a code to the new email.
+#[tracing::instrument(name = "change_email", level = "debug", skip_all, fields(user = %user.0.account.id))]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     user: RecentlyAuthenticated,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let RecentlyAuthenticated(user) = user;
     let mut form = FormView::default();
-    let email = form.take(&mut sent, "email", "The new email address");
-    form.values.insert("email", email.clone());
-    let address =
-        EmailAddress::parse(&email).map_err(|error| form.add_error("email", error.to_string()));
-    if address.as_ref().is_ok_and(|address| address.as_typed() == user.account.email) {
-        form.add_error("email", "That's already your email address. Enter a different one.");
-    }
-    if let (true, true, Ok(address)) = (form.is_valid(), app.mail_is_on(), address) {
-        if let Admission::Refused { retry_after } =
-            count(&app, &page, &user, Action::Resend).await?
-        {
+    let new_email = parse_email(&mut form, sent, &user).filter(|_| app.mail_is_on());
+    let Some(new_email) = new_email else { return refuse(&app, &page, &user, form).await };
+    let permit = match check(&app, &page, &user, Action::Resend).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
             return throttled(&app, &page, &user, form, retry_after).await;
         }
-        let to = address.as_typed().to_owned();
-        let requester = user.requester(page.request());
-        email::change::begin(&app.pool, app.sealer.clone(), &requester, address).await??;
-        let notice = Notice::good(format!("We've sent an email to {to}."));
-        return Ok(page.redirect_with("/account/email", &notice));
-    }
-    page.show_refused("account/email.html", &data(&app, &user, form).await?)
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let notice = Notice::good(format!("We've sent an email to {}.", new_email.as_typed()));
+    let requester = user.requester(page.request());
+    let request = email::change::request(&app.pool, app.sealer.clone(), &requester, new_email);
+    permit.give_back_on_error(request).await??;
+    Ok(page.redirect_with("/account/email", &notice))
 }
 
-/// `POST /account/email/verify`: another mail to the address of the account.
+/// The new email that was sent. `None`: `form` says what is wrong.
+fn parse_email(form: &mut FormView, mut sent: Form, user: &CurrentUser) -> Option<EmailAddress> {
+    let typed = form.take(&mut sent, "email", "The new email address");
+    form.values.insert("email", typed.clone());
+    let email =
+        EmailAddress::parse(&typed).map_err(|error| form.add_error("email", error.to_string()));
+    if email.as_ref().is_ok_and(|email| email.as_typed() == user.account.email) {
+        form.add_error("email", "That's already your email address. Enter a different one.");
+    }
+    email.ok().filter(|_| form.is_valid())
+}
+
+/// `POST /account/email/verify`: sends another mail to the email of the account.
+#[tracing::instrument(name = "send_verification", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn verify(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    if let Admission::Refused { retry_after } = count(&app, &page, &user, Action::Resend).await? {
-        return throttled(&app, &page, &user, FormView::default(), retry_after).await;
-    }
+    let permit = match check(&app, &page, &user, Action::Resend).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            return throttled(&app, &page, &user, FormView::default(), retry_after).await;
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
     let requester = user.requester(page.request());
-    let notice =
-        match email::verification::send(&app.pool, app.sealer.clone(), &requester).await?? {
-            Sent::Sent => Notice::good(format!("We've sent an email to {}.", user.account.email)),
-            Sent::AlreadyVerified => Notice::good("Your email address is already confirmed."),
-        };
+    let send = email::verification::send(&app.pool, app.sealer.clone(), &requester);
+    let notice = match permit.give_back_on_error(send).await?? {
+        SendOutcome::Sent => {
+            Notice::good(format!("We've sent an email to {}.", user.account.email))
+        }
+        SendOutcome::AlreadyVerified => Notice::good("Your email address is already confirmed."),
+    };
     Ok(page.redirect_with("/account/email", &notice))
 }
 
-/// `POST /account/email/code`: the code of a mail, for the own address or for the new one.
+/// `POST /account/email/code`: the code from a mail, for the email of the account or for the new one.
+#[tracing::instrument(name = "email_code", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn code(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
+    let (field, purpose, code) = parse_code(&mut form, sent);
+    let Some(code) = code else { return refuse(&app, &page, &user, form).await };
+    let permit = match check(&app, &page, &user, Action::Verify).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            return throttled(&app, &page, &user, form, retry_after).await;
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let (pool, sealer) = (&app.pool, app.sealer.clone());
+    let requester = user.requester(page.request());
+    let confirm = email::verification::confirm_by_code(pool, sealer, &requester, purpose, code);
+    match permit.give_back_on_error(confirm).await?? {
+        ConfirmationOutcome::Done { email, secret, changed, .. } => {
+            permit.refund().await?;
+            app.sessions.invalidate_user(requester.user).await;
+            if changed {
+                auth::rotate_cookie(page.request(), secret);
+            }
+            Ok(page.redirect_with("/account/email", &confirmed(&email, changed)))
+        }
+        ConfirmationOutcome::WrongCode => {
+            form.add_error(field, WRONG);
+            refuse(&app, &page, &user, form).await
+        }
+        ConfirmationOutcome::Gone => {
+            form.add_error(field, DEAD);
+            refuse(&app, &page, &user, form).await
+        }
+    }
+}
+
+/// The field that was sent, the email that its code is for, and the code. `None`: `form` says what is wrong.
+fn parse_code(form: &mut FormView, mut sent: Form) -> (&'static str, Purpose, Option<Code>) {
     let (field, purpose, typed) = match sent.take_optional("change_code") {
         Some(typed) => ("change_code", Purpose::ChangeEmail, typed),
         None => {
@@ -115,52 +166,41 @@ pub async fn code(
     if form.is_valid() && code.is_none() {
         form.add_error(field, UNREADABLE);
     }
-    if let (true, Some(code)) = (form.is_valid(), code) {
-        let granted = match count(&app, &page, &user, Action::Verify).await? {
-            Admission::Granted(granted) => granted,
-            Admission::Refused { retry_after } => {
-                return throttled(&app, &page, &user, form, retry_after).await;
-            }
-        };
-        let (pool, sealer) = (&app.pool, app.sealer.clone());
-        let requester = user.requester(page.request());
-        match email::verification::confirm_by_code(pool, sealer, &requester, purpose, code)
-            .await??
-        {
-            email::verification::ConfirmationOutcome::Done { email, secret, changed, .. } => {
-                rate_limit::refund(&app.pool, granted).await?;
-                app.sessions.invalidate_user(requester.user).await;
-                if changed {
-                    auth::rotate_cookie(page.request(), secret);
-                }
-                let notice = Notice::good(if changed {
-                    format!(
-                        "Your email address is now {email}, and you've been signed out everywhere else."
-                    )
-                } else {
-                    format!("{email} is confirmed.")
-                });
-                return Ok(page.redirect_with("/account/email", &notice));
-            }
-            email::verification::ConfirmationOutcome::WrongCode => form.add_error(field, WRONG),
-            email::verification::ConfirmationOutcome::Gone => form.add_error(field, DEAD),
-        }
-    }
-    page.show_refused("account/email.html", &data(&app, &user, form).await?)
+    (field, purpose, code.filter(|_| form.is_valid()))
 }
 
-async fn count(
+fn confirmed(email: &str, changed: bool) -> Notice {
+    Notice::good(if changed {
+        format!("Your email address is now {email}, and you've been signed out everywhere else.")
+    } else {
+        format!("{email} is confirmed.")
+    })
+}
+
+/// Counts an attempt of `user`.
+async fn check(
     app: &App,
     page: &Page,
     user: &CurrentUser,
     action: Action,
-) -> Result<Admission, HttpError> {
-    let own = EmailAddress::parse(&user.account.email).ok();
-    let account = own.as_ref().map(EmailAddress::canonical);
-    auth::count_in_session(page.request(), app, user, action, account).await
+) -> Result<Permit, Refusal> {
+    let email = EmailAddress::parse(&user.account.email).ok();
+    let requester = user.requester(page.request());
+    let attempt = Attempt::of(action).email(email.as_ref()).ip(requester.origin.ip_address);
+    attempt.requester(&requester).check(&app.pool).await
 }
 
-/// The page again, to be sent later.
+/// The page again, with what is wrong (422).
+async fn refuse(
+    app: &App,
+    page: &Page,
+    user: &CurrentUser,
+    form: FormView,
+) -> Result<HttpResponse, HttpError> {
+    page.show_refused(TEMPLATE, &data(app, user, form).await?)
+}
+
+/// The page again after too many attempts (429).
 async fn throttled(
     app: &App,
     page: &Page,
@@ -169,19 +209,19 @@ async fn throttled(
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
     form.throttle("Too many requests.", retry_after);
-    page.show_throttled("account/email.html", &data(app, user, form).await?, retry_after)
+    page.show_throttled(TEMPLATE, &data(app, user, form).await?, retry_after)
 }
 
 async fn data(app: &App, user: &CurrentUser, form: FormView) -> Result<Data, HttpError> {
     let account = users::find(&app.pool, user.account.id).await?.ok_or(HttpError::NotFound)?;
-    let waiting = email::token::list_for_user(&app.pool, user.account.id).await?;
-    let new_email = waiting.iter().find(|one| one.purpose == Purpose::ChangeEmail);
+    let pending = email::token::list_for_user(&app.pool, user.account.id).await?;
+    let new_email = pending.iter().find(|link| link.purpose == Purpose::ChangeEmail);
     Ok(Data {
         form,
         email: account.email,
         is_verified: account.email_verified_at.is_some(),
         mail_is_on: app.mail_is_on(),
-        asked: waiting.iter().any(|one| one.purpose == Purpose::VerifyEmail),
-        new_email: new_email.map(|one| one.email.clone()),
+        verification_sent: pending.iter().any(|link| link.purpose == Purpose::VerifyEmail),
+        new_email: new_email.map(|link| link.email.clone()),
     })
 }

@@ -1,44 +1,47 @@
-//! `GET`, `POST /account/export`: everything we hold about you, as one file. The page says what is in it; the button asks
-//! for a fresh proof. The file is never shown as a page of ours.
+//! `GET`, `POST /account/export`: everything that is stored about the user, as one JSON file. The button
+//! requires a recent authentication. The file is a download and never rendered as a page of this site.
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
+use crate::auth::{CurrentUser, RecentlyAuthenticated};
 use crate::user::email::address::EmailAddress;
 use crate::user::export::export;
-use crate::user::rate_limit::Action;
+use crate::user::rate_limit::{Action, Attempt};
 use crate::web::error::HttpError;
 use crate::web::form::Form;
 use crate::web::page::Page;
 
 #[derive(Serialize)]
 struct Data {
-    asks_first: bool,
+    /// The button leads to the page that asks for the password.
+    asks_for_password: bool,
 }
 
 /// `GET /account/export`.
+#[tracing::instrument(name = "export_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(page: Page, user: CurrentUser) -> Result<HttpResponse, HttpError> {
     page.show(
         "account/export.html",
-        &Data { asks_first: !RecentlyAuthenticated::is_fresh(&user.session) },
+        &Data { asks_for_password: !RecentlyAuthenticated::is_recent(&user.session) },
     )
 }
 
 /// `POST /account/export`.
+#[tracing::instrument(name = "export_data", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     RecentlyAuthenticated(user): RecentlyAuthenticated,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    if let Ok(email) = EmailAddress::parse(&user.account.email) {
-        let (request, account) = (page.request(), Some(email.canonical()));
-        auth::admit_in_session(request, &app, &user, Action::Export, account).await?;
-    }
-    let data = export(&app.pool, &user.requester(page.request())).await??;
+    let requester = user.requester(page.request());
+    let email = EmailAddress::parse(&user.account.email).ok();
+    let attempt = Attempt::of(Action::Export).email(email.as_ref()).requester(&requester);
+    let permit = attempt.check(&app.pool).await?;
+    let data = permit.give_back_on_error(export(&app.pool, &requester)).await??;
     let text = serde_json::to_string_pretty(&data).map_err(|error| {
         HttpError::Internal(anyhow::Error::new(error).context("an export could not be written"))
     })?;
@@ -46,7 +49,8 @@ pub async fn submit(
         .content_type("application/json; charset=utf-8")
         .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"your-account.json\""))
         .body(text);
-    // Names and agents in it are what people typed: nothing of it may ever run, whoever opens it as a page.
+    // It contains user input (names, user agents), which must not run as a script if the file is opened as a
+    // page.
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),

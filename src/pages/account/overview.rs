@@ -1,4 +1,4 @@
-//! `GET /account`: who you are here, when you were last here, what could be better.
+//! `GET /account`: the account, the previous sign-in, and recommendations.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -8,45 +8,49 @@ use crate::app::App;
 use crate::audit;
 use crate::auth::CurrentUser;
 use crate::session::{list, user_agent};
-use crate::user::users;
+use crate::user::{User, users};
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
+/// Recommends to sign out of some devices if there are more.
+const MANY_SESSIONS: i64 = 5;
+
 #[derive(Serialize)]
 struct Data {
-    user: Card,
-    last_sign_in: Option<SignIn>,
+    user: Profile,
+    last_sign_in: Option<PreviousSignIn>,
     session_count: i64,
-    improvements: Vec<Improvement>,
-    /// Set: the account is deleted from then on.
+    recommendations: Vec<Recommendation>,
+    /// When the account will be deleted, if deletion was requested.
     due: Option<Time>,
 }
 
 #[derive(Serialize)]
-struct Card {
+struct Profile {
     display_name: String,
     email: String,
     created_at: Time,
 }
 
 #[derive(Serialize)]
-struct SignIn {
+struct PreviousSignIn {
     at: Time,
     device: String,
-    address: Option<String>,
+    ip_address: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Improvement {
+struct Recommendation {
     text: String,
     href: &'static str,
     label: &'static str,
-    /// A button, not a link.
-    does: bool,
+    /// `href` is sent as a form; otherwise it is a link.
+    is_form: bool,
 }
 
 /// `GET /account`.
+#[tracing::instrument(name = "overview_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -54,42 +58,46 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let now = OffsetDateTime::now_utc();
     let account = users::find(&app.pool, user.account.id).await?.ok_or(HttpError::NotFound)?;
-    let before = audit::find_previous_sign_in(&app.pool, user.account.id, user.session.id).await?;
+    let previous =
+        audit::find_previous_sign_in(&app.pool, user.account.id, user.session.id).await?;
     let session_count = list::count_for_user(&app.pool, user.account.id).await?;
-    let mut improvements = Vec::new();
+    let data = Data {
+        last_sign_in: previous.map(|sign_in| PreviousSignIn {
+            at: Time::new(sign_in.at, now),
+            device: user_agent::describe(sign_in.user_agent.as_deref()).title,
+            ip_address: sign_in.ip_address,
+        }),
+        session_count,
+        recommendations: recommendations(&app, &account, session_count),
+        due: account.deletion_due_at.map(|due| Time::new(due, now)),
+        user: Profile {
+            display_name: account.display_name,
+            email: account.email,
+            created_at: Time::new(account.created_at, now),
+        },
+    };
+    page.show("account/overview.html", &data)
+}
+
+fn recommendations(app: &App, account: &User, session_count: i64) -> Vec<Recommendation> {
+    let mut recommendations = Vec::new();
     if account.email_verified_at.is_none() && app.mail_is_on() {
-        improvements.push(Improvement {
+        recommendations.push(Recommendation {
             text: "Confirm your email address so we can reach you.".to_owned(),
             href: "/account/email/verify",
             label: "Send confirmation email",
-            does: true,
+            is_form: true,
         });
     }
-    if session_count > 5 {
-        improvements.push(Improvement {
+    if session_count > MANY_SESSIONS {
+        recommendations.push(Recommendation {
             text: format!(
                 "You're signed in on {session_count} devices. Sign out the ones you don't use."
             ),
             href: "/account/sessions",
             label: "View sessions",
-            does: false,
+            is_form: false,
         });
     }
-    let due = account.deletion_due_at.map(|due| Time::new(due, now));
-    let data = Data {
-        due,
-        user: Card {
-            display_name: account.display_name,
-            email: account.email,
-            created_at: Time::new(account.created_at, now),
-        },
-        last_sign_in: before.map(|before| SignIn {
-            at: Time::new(before.at, now),
-            device: user_agent::describe(before.user_agent.as_deref()).title,
-            address: before.ip_address,
-        }),
-        session_count,
-        improvements,
-    };
-    page.show("account/overview.html", &data)
+    recommendations
 }

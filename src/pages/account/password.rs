@@ -1,5 +1,5 @@
-//! `GET`, `POST /account/password`: the new password, the end of all other sessions and the new secret of
-//! this one happen together or not at all.
+//! `GET`, `POST /account/password`. In one transaction: the password changes, all other sessions end, and
+//! this session gets a new secret.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
+const TEMPLATE: &str = "account/password.html";
 const WRONG: &str = "That password is incorrect.";
 
 #[derive(Serialize)]
@@ -24,22 +25,58 @@ struct Data {
 }
 
 /// `GET /account/password`.
+#[tracing::instrument(name = "password_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
 ) -> Result<HttpResponse, HttpError> {
-    page.show("account/password.html", &data(&app, &user, FormView::default()))
+    page.show(TEMPLATE, &data(&app, &user, FormView::default()))
 }
 
 /// `POST /account/password`.
+#[tracing::instrument(name = "change_password", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
+    let Some(Input { current, new }) = parse(&app, &user, &mut form, sent) else {
+        return page.show_refused(TEMPLATE, &data(&app, &user, form));
+    };
+    let request = page.request();
+    match auth::reauthenticate(request, &app, &user, &current).await? {
+        Reauthentication::WrongPassword => {}
+        Reauthentication::Throttled { retry_after } => {
+            form.throttle("Too many attempts.", retry_after);
+            return page.show_throttled(TEMPLATE, &data(&app, &user, form), retry_after);
+        }
+        Reauthentication::Accepted { verified_hash } => {
+            let hash = app.hasher.hash(&new).await?;
+            let (sealer, requester) = (app.sealer.clone(), user.requester(request));
+            let set = password::change::change(&app.pool, sealer, &requester, verified_hash, hash);
+            if let PasswordSet::Done { ended, secret, at } = set.await?? {
+                app.sessions.invalidate_user(user.account.id).await;
+                known_device::mark_known(request, &app, user.account.id, Some(at));
+                auth::rotate_cookie(request, secret);
+                return Ok(page.redirect_with("/account/password", &changed(ended)));
+            }
+        }
+    }
+    form.add_error("current_password", WRONG);
+    page.show_refused(TEMPLATE, &data(&app, &user, form))
+}
+
+/// A complete form.
+struct Input {
+    current: Password,
+    new: Password,
+}
+
+/// `None`: `form` says what is wrong.
+fn parse(app: &App, user: &CurrentUser, form: &mut FormView, mut sent: Form) -> Option<Input> {
     let current = form.take(&mut sent, "current_password", "Your current password");
     let new = form.take(&mut sent, "new_password", "Your new password");
     if form.is_valid() && current.is_empty() {
@@ -47,41 +84,20 @@ pub async fn submit(
     }
     let context = app.password_context(&user.account.email, &user.account.display_name);
     let checked = app
-        .passwords
+        .password_policy
         .check(&new, &context)
         .map_err(|problem| form.add_error("new_password", problem.to_string()));
     if form.is_valid() && current == new {
         form.add_error("new_password", "That's already your password. Choose a different one.");
     }
     let current = Password::parse(&current).map_err(|_| form.add_error("current_password", WRONG));
-    if let (true, Ok(current), Ok(new)) = (form.is_valid(), current, checked) {
-        match auth::reauthenticate(page.request(), &app, &user, &current).await? {
-            Reauthentication::Wrong => form.add_error("current_password", WRONG),
-            Reauthentication::Throttled { retry_after } => {
-                form.throttle("Too many attempts.", retry_after);
-                let data = data(&app, &user, form);
-                return page.show_throttled("account/password.html", &data, retry_after);
-            }
-            Reauthentication::Given(verified) => {
-                let hash = app.hasher.hash(&new).await?;
-                let (sealer, requester) = (app.sealer.clone(), user.requester(page.request()));
-                let set = password::change::change(&app.pool, sealer, &requester, verified, hash);
-                match set.await?? {
-                    PasswordSet::Done { ended, secret, at } => {
-                        app.sessions.invalidate_user(user.account.id).await;
-                        known_device::remember(page.request(), &app, user.account.id, Some(at));
-                        auth::rotate_cookie(page.request(), secret);
-                        return Ok(page.redirect_with("/account/password", &done(ended)));
-                    }
-                    PasswordSet::Overtaken => form.add_error("current_password", WRONG),
-                }
-            }
-        }
+    if !form.is_valid() {
+        return None;
     }
-    page.show_refused("account/password.html", &data(&app, &user, form))
+    Some(Input { current: current.ok()?, new: checked.ok()? })
 }
 
-fn done(ended: usize) -> Notice {
+fn changed(ended: usize) -> Notice {
     Notice::good(match ended {
         0 => "Your password has been changed.".to_owned(),
         1 => "Your password has been changed, and you've been signed out on your other device."

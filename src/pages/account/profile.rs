@@ -1,4 +1,4 @@
-//! `GET`, `POST /account/profile`: what pages call you.
+//! `GET`, `POST /account/profile`: the display name.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -12,6 +12,8 @@ use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
+const TEMPLATE: &str = "account/profile.html";
+
 #[derive(Serialize)]
 struct Data {
     form: FormView,
@@ -19,12 +21,14 @@ struct Data {
 }
 
 /// `GET /account/profile`.
+#[tracing::instrument(name = "profile_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(page: Page, user: CurrentUser) -> Result<HttpResponse, HttpError> {
     let form = FormView::with_values([("display_name", &user.account.display_name)]);
-    page.show("account/profile.html", &Data { form, email: user.account.email.clone() })
+    page.show(TEMPLATE, &Data { form, email: user.account.email.clone() })
 }
 
 /// `POST /account/profile`.
+#[tracing::instrument(name = "change_profile", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
@@ -32,17 +36,19 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
-    let display_name = form.take(&mut sent, "display_name", "Your name");
-    form.values.insert("display_name", display_name.clone());
-    match DisplayName::parse(&display_name) {
-        Err(problem) => form.add_error("display_name", problem.to_string()),
-        Ok(name) => {
-            let notice = Notice::good(format!("Your name is now {}.", name.as_str()));
-            let requester = user.requester(page.request());
-            users::set_display_name(&app.pool, &requester, name).await??;
-            app.sessions.invalidate_user(requester.user).await;
-            return Ok(page.redirect_with("/account/profile", &notice));
+    let typed = form.take(&mut sent, "display_name", "Your name");
+    form.values.insert("display_name", typed.clone());
+    let name = match DisplayName::parse(&typed) {
+        Ok(name) => name,
+        Err(problem) => {
+            form.add_error("display_name", problem.to_string());
+            let data = Data { form, email: user.account.email.clone() };
+            return page.show_refused(TEMPLATE, &data);
         }
-    }
-    page.show_refused("account/profile.html", &Data { form, email: user.account.email.clone() })
+    };
+    let notice = Notice::good(format!("Your name is now {}.", name.as_str()));
+    let requester = user.requester(page.request());
+    users::set_display_name(&app.pool, &requester, name).await??;
+    app.sessions.invalidate_user(requester.user).await;
+    Ok(page.redirect_with("/account/profile", &notice))
 }

@@ -1,5 +1,6 @@
-//! `GET /account/sessions` and what can be done there: every place where you are signed in, and the way
-//! to end each. Ids on the page are public; the secrets are nowhere.
+//! `GET /account/sessions`, `POST /account/sessions/{id}/revoke`, `POST /account/sessions/revoke-others`: the
+//! devices where the user is signed in, and buttons that sign them out. The ids on the page are public; they
+//! are not credentials.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use crate::app::App;
 use crate::auth::{self, CurrentUser};
 use crate::id::SessionId;
 use crate::session::revoke::{self, Cause};
-use crate::session::{list, user_agent};
+use crate::session::{Lock, list, user_agent};
 use crate::user::session_rules::{self, AccountEvent};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -18,16 +19,16 @@ use crate::web::relative_time::Time;
 
 #[derive(Serialize)]
 struct Data {
-    sessions: Vec<Place>,
+    sessions: Vec<Device>,
     others: usize,
 }
 
 #[derive(Serialize)]
-struct Place {
+struct Device {
     id: String,
     title: String,
     kind: &'static str,
-    address: Option<String>,
+    ip_address: Option<String>,
     signed_in: Time,
     last_seen: Time,
     is_current: bool,
@@ -35,21 +36,23 @@ struct Place {
 }
 
 /// `GET /account/sessions`.
+#[tracing::instrument(name = "sessions_page", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
 ) -> Result<HttpResponse, HttpError> {
     let entries = list::for_user(&app.pool, user.account.id).await?;
-    let mut sessions: Vec<Place> =
-        entries.into_iter().map(|entry| place(entry, user.session.id)).collect();
-    // This device first; the rest as they come, last seen first.
-    sessions.sort_by_key(|place| !place.is_current);
-    let others = sessions.iter().filter(|place| !place.is_current).count();
+    let mut sessions: Vec<Device> =
+        entries.into_iter().map(|entry| device(entry, user.session.id)).collect();
+    // This device first, then the others in their order: last seen first.
+    sessions.sort_by_key(|device| !device.is_current);
+    let others = sessions.iter().filter(|device| !device.is_current).count();
     page.show("account/sessions.html", &Data { sessions, others })
 }
 
 /// `POST /account/sessions/{id}/revoke`.
+#[tracing::instrument(name = "revoke_session", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn revoke(
     app: web::Data<App>,
     page: Page,
@@ -64,9 +67,13 @@ pub async fn revoke(
     }
     let requester = user.requester(page.request());
     let by = requester.clone();
-    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move { revoke::one(connection, &by, id, Cause::Revoked).await })
-    });
+    let ended = requester.transaction::<_, sqlx::Error, _>(
+        &app.pool,
+        Lock::UserAndSession,
+        move |connection| {
+            Box::pin(async move { revoke::own_session(connection, &by, id, Cause::Revoked).await })
+        },
+    );
     let ended = ended.await??.ok_or(HttpError::NotFound)?;
     app.sessions.invalidate_user(requester.user).await;
     let title = user_agent::describe(ended.user_agent.as_deref()).title;
@@ -74,6 +81,7 @@ pub async fn revoke(
 }
 
 /// `POST /account/sessions/revoke-others`.
+#[tracing::instrument(name = "revoke_other_sessions", level = "debug", skip_all, fields(user = %user.account.id))]
 pub async fn revoke_others(
     app: web::Data<App>,
     page: Page,
@@ -82,16 +90,20 @@ pub async fn revoke_others(
 ) -> Result<HttpResponse, HttpError> {
     let requester = user.requester(page.request());
     let by = requester.clone();
-    let ended = requester.transaction::<_, sqlx::Error, _>(&app.pool, move |connection| {
-        Box::pin(async move {
-            let (user, keep) = (by.user, Some(by.session));
-            session_rules::apply(connection, AccountEvent::OthersEnded, user, keep, &by.origin)
-                .await
-        })
-    });
+    let ended = requester.transaction::<_, sqlx::Error, _>(
+        &app.pool,
+        Lock::UserAndSession,
+        move |connection| {
+            Box::pin(async move {
+                let (user, keep) = (by.user, Some(by.session));
+                session_rules::apply(connection, AccountEvent::OthersEnded, user, keep, &by.origin)
+                    .await
+            })
+        },
+    );
     let ended = ended.await??;
     app.sessions.invalidate_user(requester.user).await;
-    let notice = match ended.sessions {
+    let notice = match ended.ended_sessions {
         0 => "You weren't signed in anywhere else.".to_owned(),
         1 => "Signed out on 1 other device.".to_owned(),
         many => format!("Signed out on {many} other devices."),
@@ -99,16 +111,16 @@ pub async fn revoke_others(
     Ok(page.redirect_with("/account/sessions", &Notice::good(notice)))
 }
 
-fn place(entry: list::Entry, current: SessionId) -> Place {
-    let device = user_agent::describe(entry.user_agent.as_deref());
+fn device(entry: list::LiveSession, current: SessionId) -> Device {
+    let browser = user_agent::describe(entry.user_agent.as_deref());
     let is_current = entry.id == current;
-    // This request is the last that was seen of this device; its row may be a minute behind.
+    // The last request of this device is this one; its row may be up to a minute behind.
     let last_seen = if is_current { entry.now } else { entry.last_seen_at };
-    Place {
+    Device {
         id: entry.id.to_string(),
-        title: device.title,
-        kind: device.kind.as_str(),
-        address: entry.ip_address,
+        title: browser.title,
+        kind: browser.kind.as_str(),
+        ip_address: entry.ip_address,
         signed_in: Time::new(entry.created_at, entry.now),
         last_seen: Time::new(last_seen, entry.now),
         is_current,

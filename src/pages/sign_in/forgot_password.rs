@@ -1,32 +1,37 @@
-//! `GET`, `POST /forgot-password`: one answer for every address. It is only noted here; a loop answers by mail, and no page
-//! waits for it (Django, CVE-2024-45231).
+//! `GET`, `POST /forgot-password`: the answer is the same for every email. The request is only stored; a
+//! background job sends the mail, so that response time does not reveal whether an account exists (Django,
+//! CVE-2024-45231).
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::auth;
+use crate::auth::{self, known_device};
 use crate::user::email::address::EmailAddress;
-use crate::user::rate_limit::{Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::sign_up::recovery;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
+const TEMPLATE: &str = "sign_in/forgot_password.html";
+
 #[derive(Serialize)]
 struct Data {
     form: FormView,
+    /// The request was accepted: "Check your email".
     sent: bool,
     mail_is_on: bool,
 }
 
-/// What the address bar brings along.
+/// The query string.
 #[derive(Deserialize)]
 pub struct Query {
     sent: Option<String>,
 }
 
 /// `GET /forgot-password`.
+#[tracing::instrument(name = "forgot_password_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -34,36 +39,47 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let sent = query.is_some_and(|query| query.into_inner().sent.is_some());
     let form = FormView::with_values([("email", "")]);
-    let data = Data { form, sent, mail_is_on: app.mail_is_on() };
-    page.show("sign_in/forgot_password.html", &data)
+    page.show(TEMPLATE, &Data { sent, ..data(&app, form) })
 }
 
 /// `POST /forgot-password`.
+#[tracing::instrument(name = "forgot_password", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
-    let email = form.take(&mut sent, "email", "Your email address");
-    form.values.insert("email", email.clone());
-    let address =
-        EmailAddress::parse(&email).map_err(|error| form.add_error("email", error.to_string()));
-    if let (true, Ok(address)) = (form.is_valid(), address) {
-        let request = page.request();
-        if let Admission::Refused { retry_after } =
-            auth::count_about(request, &app, Action::Recover, &address).await?
-        {
+    let Some(email) = parse(&mut form, sent) else {
+        return page.show_refused(TEMPLATE, &data(&app, form));
+    };
+    let origin = auth::origin(page.request());
+    let device = known_device::find_for(page.request(), &app, Some(&email)).await?;
+    let attempt = Attempt::of(Action::Recover).email(Some(&email)).ip(origin.ip_address);
+    let permit = match attempt.known_device(device).check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
             form.throttle("Too many requests.", retry_after);
-            let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
-            return page.show_throttled("sign_in/forgot_password.html", &data, retry_after);
+            return page.show_throttled(TEMPLATE, &data(&app, form), retry_after);
         }
-        if app.mail_is_on() {
-            recovery::request(&app.pool, &address, &auth::origin(request)).await?;
-            app.answers.notify_one();
-        }
-        return Ok(page.redirect("/forgot-password?sent"));
+        Err(refusal) => return Err(refusal.into()),
+    };
+    if app.mail_is_on() {
+        permit.give_back_on_error(recovery::request(&app.pool, &email, &origin)).await?;
+        app.pending_mail.notify_one();
     }
-    let data = Data { form, sent: false, mail_is_on: app.mail_is_on() };
-    page.show_refused("sign_in/forgot_password.html", &data)
+    Ok(page.redirect("/forgot-password?sent"))
+}
+
+/// The email that was sent. `None`: `form` says what is wrong.
+fn parse(form: &mut FormView, mut sent: Form) -> Option<EmailAddress> {
+    let typed = form.take(&mut sent, "email", "Your email address");
+    form.values.insert("email", typed.clone());
+    let email =
+        EmailAddress::parse(&typed).map_err(|error| form.add_error("email", error.to_string()));
+    email.ok().filter(|_| form.is_valid())
+}
+
+fn data(app: &App, form: FormView) -> Data {
+    Data { form, sent: false, mail_is_on: app.mail_is_on() }
 }

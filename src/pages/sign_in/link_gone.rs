@@ -1,5 +1,5 @@
-//! The page of a link that does nothing any more: used, too old, overtaken, or never one of ours. The same page for all of
-//! them, with the road that is still open.
+//! The page for a link that does not work: used, expired, replaced by a newer one, or never issued. The page
+//! is the same for all of them and offers an alternative.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -9,7 +9,7 @@ use crate::web::error::HttpError;
 use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
-/// What to do instead.
+/// The alternative that the page offers.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Instead {
     pub(super) text: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct Instead {
     pub(super) label: &'static str,
 }
 
-/// 410.
+/// The page, with status 410.
 pub(super) fn show(page: &Page, instead: Instead) -> Result<HttpResponse, HttpError> {
     #[derive(Serialize)]
     struct Data {

@@ -1,27 +1,28 @@
-//! `GET`, `POST /login`. A refused sign-in shows the form again (422) with one sentence for every cause,
-//! the address kept, the password never. Tries are counted before the password is looked at; too many are
-//! answered with the form and when to come back (429), the same for accounts that exist and those that do not.
+//! `GET`, `POST /login`. A refused sign-in shows the form again (422) with one sentence for every reason; the
+//! email is filled in, the password is not. An attempt is counted before the password is compared. After too
+//! many attempts the form says how long to wait (429). The answers are the same for accounts that exist and
+//! for those that do not.
+
+use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, FirstFactor, SignIn, Visitor};
+use crate::auth::{self, FirstFactor, SignIn, Visitor, known_device};
 use crate::user::email::address::EmailAddress;
-use crate::user::password::hasher::HasherError;
 use crate::user::password::policy::Password;
-use crate::user::password::verify::AuthenticateError;
-use crate::user::rate_limit::{self, Action, Admission};
+use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::{Authentication, authenticate};
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 use crate::web::relative_time;
 
-/// One sentence for unknown, wrong and disabled alike (ASVS 5.0 V6.3.8).
+/// The same sentence for an unknown account, a wrong password and a disabled account (ASVS 5.0 V6.3.8).
 const REFUSED: &str = "That email or password is incorrect. Check both, or reset your password.";
 
-/// The account changed after its password was verified: one sentence for every change.
+/// The account changed after its password was verified. The same sentence for every change.
 const OVERTAKEN: &str = "Your account changed while you were signing in. Please sign in again.";
 
 #[derive(Serialize)]
@@ -30,13 +31,14 @@ struct Data {
     registration_open: bool,
 }
 
-/// What the address bar brings along.
+/// The query string.
 #[derive(serde::Deserialize)]
 pub struct Query {
     next: Option<String>,
 }
 
 /// `GET /login`.
+#[tracing::instrument(name = "login_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -48,88 +50,107 @@ pub async fn show(
         return Ok(app::redirect_to_next(&page, &app, &next, "/account"));
     }
     let form = FormView { next, ..FormView::with_values([("email", "")]) };
-    page.show("sign_in/login.html", &Data { form, registration_open: app.registration_is_open() })
+    page.show("sign_in/login.html", &data(&app, form))
 }
 
 /// `POST /login`.
+#[tracing::instrument(name = "login", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
+    let Some(input) = parse(&mut form, sent) else { return refuse(&page, &app, form) };
+    let Input { email, password, remember_me } = input;
+    let (request, email) = (page.request(), email.as_ref());
+    let origin = auth::origin(request);
+    let device = known_device::find_for(request, &app, email).await?;
+    let attempt = Attempt::of(Action::SignIn).email(email).ip(origin.ip_address);
+    let permit = match attempt.known_device(device).check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => return throttle(&page, &app, form, retry_after),
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let (pool, hasher) = (&app.pool, &app.hasher);
+    let authentication = authenticate(pool, hasher, &permit, email, &password, &origin).await?;
+    let Authentication::Accepted(user) = authentication else {
+        permit.record_wait(email, &origin).await?;
+        form.message = Some(REFUSED.to_owned());
+        return refuse(&page, &app, form);
+    };
+    let is_scheduled_for_deletion = user.deletion_due_at.is_some();
+    let factor = FirstFactor { user, method: "pwd" };
+    let sign_in = auth::sign_in(request, &app, factor, remember_me);
+    if permit.give_back_on_error(sign_in).await? == SignIn::Overtaken {
+        form.message = Some(OVERTAKEN.to_owned());
+        return refuse(&page, &app, form);
+    }
+    permit.refund().await?;
+    // An account that is scheduled for deletion continues on the page where the deletion can be canceled.
+    let next = if is_scheduled_for_deletion { "/account/delete" } else { &form.next };
+    Ok(app::redirect_to_next(&page, &app, next, "/account"))
+}
+
+/// A complete sign-in form. `email: None`: the text is not an email address. It is tried all the same, so
+/// that the answer is that of an unknown account.
+struct Input {
+    email: Option<EmailAddress>,
+    password: Password,
+    remember_me: bool,
+}
+
+/// `None`: `form` says what is wrong.
+fn parse(form: &mut FormView, mut sent: Form) -> Option<Input> {
     let email = form.take(&mut sent, "email", "Your email address");
     let password = form.take(&mut sent, "password", "Your password");
     let remember_me = sent.take_optional("remember_me").as_deref() == Some("on");
     form.next = sent.take_optional("next").unwrap_or_default();
     form.values.insert("email", email.clone());
     form.values.insert("remember_me", if remember_me { "on" } else { "" }.to_owned());
-    if form.is_valid() {
-        if email.trim().is_empty() {
-            form.add_error("email", "Enter your email address.");
+    if !form.is_valid() {
+        return None;
+    }
+    if email.trim().is_empty() {
+        form.add_error("email", "Enter your email address.");
+    }
+    if password.is_empty() {
+        form.add_error("password", "Enter your password.");
+    }
+    if !form.is_valid() {
+        return None;
+    }
+    match Password::parse(&password) {
+        Ok(password) => {
+            Some(Input { email: EmailAddress::parse(&email).ok(), password, remember_me })
         }
-        if password.is_empty() {
-            form.add_error("password", "Enter your password.");
+        Err(too_long) => {
+            form.add_error("password", too_long.to_string());
+            None
         }
     }
-    if form.is_valid() {
-        let address = EmailAddress::parse(&email).ok();
-        match Password::parse(&password) {
-            Err(too_long) => form.add_error("password", too_long.to_string()),
-            Ok(password) => {
-                let origin = auth::origin(page.request());
-                let who = auth::who(page.request(), &app, address.as_ref()).await?;
-                let granted = match rate_limit::admit(&app.pool, Action::SignIn, who).await? {
-                    Admission::Granted(granted) => granted,
-                    Admission::Refused { retry_after } => {
-                        form.message = Some(format!(
-                            "Too many attempts. Wait {}, then try again. You can also use a device you've signed in on before, or reset your password.",
-                            relative_time::wait(retry_after)
-                        ));
-                        let data = Data { form, registration_open: app.registration_is_open() };
-                        return page.show_throttled("sign_in/login.html", &data, retry_after);
-                    }
-                };
-                let tried =
-                    authenticate(&app.pool, &app.hasher, address.as_ref(), &password, &origin)
-                        .await;
-                let authentication = match tried {
-                    Ok(authentication) => authentication,
-                    Err(error) => {
-                        if let AuthenticateError::Hasher(HasherError::Busy { .. }) = error {
-                            rate_limit::withdraw(&app.pool, granted).await?;
-                        }
-                        return Err(error.into());
-                    }
-                };
-                match authentication {
-                    Authentication::Accepted(user) => {
-                        // An account that is going to be deleted continues to the page where that is canceled.
-                        let is_leaving = user.deletion_due_at.is_some();
-                        let next = if is_leaving { "/account/delete" } else { &form.next };
-                        let proven = FirstFactor { user, method: "pwd" };
-                        match auth::first_factor(page.request(), &app, proven, remember_me).await? {
-                            SignIn::SignedIn => {
-                                rate_limit::refund(&app.pool, granted).await?;
-                                return Ok(app::redirect_to_next(&page, &app, next, "/account"));
-                            }
-                            SignIn::Overtaken => form.message = Some(OVERTAKEN.to_owned()),
-                        }
-                    }
-                    Authentication::Rejected => {
-                        rate_limit::record_wait(&app.pool, &granted, address.as_ref(), &origin)
-                            .await?;
-                        form.message = Some(REFUSED.to_owned());
-                    }
-                }
-            }
-        }
-    }
-    let data = Data { form, registration_open: app.registration_is_open() };
-    page.show_refused("sign_in/login.html", &data)
 }
 
-/// The sign-in form for a sign-in that was overtaken on another page than this one (422), with `email` filled in.
+/// The form again, with what is wrong (422).
+fn refuse(page: &Page, app: &App, form: FormView) -> Result<HttpResponse, HttpError> {
+    page.show_refused("sign_in/login.html", &data(app, form))
+}
+
+/// The form again after too many attempts (429).
+fn throttle(
+    page: &Page,
+    app: &App,
+    mut form: FormView,
+    retry_after: Duration,
+) -> Result<HttpResponse, HttpError> {
+    form.message = Some(format!(
+        "Too many attempts. Wait {}, then try again. You can also use a device you've signed in on before, or reset your password.",
+        relative_time::wait(retry_after)
+    ));
+    page.show_throttled("sign_in/login.html", &data(app, form), retry_after)
+}
+
+/// The sign-in form (422) with `email` filled in, after [`SignIn::Overtaken`] on another page.
 pub(super) fn show_overtaken(
     page: &Page,
     app: &App,
@@ -137,6 +158,9 @@ pub(super) fn show_overtaken(
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::with_values([("email", email)]);
     form.message = Some(OVERTAKEN.to_owned());
-    let data = Data { form, registration_open: app.registration_is_open() };
-    page.show_refused("sign_in/login.html", &data)
+    refuse(page, app, form)
+}
+
+fn data(app: &App, form: FormView) -> Data {
+    Data { form, registration_open: app.registration_is_open() }
 }

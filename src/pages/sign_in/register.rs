@@ -1,5 +1,7 @@
-//! `GET`, `POST /register`. Where addresses have to be shown first, the answer is the same for an address with an account
-//! and for one without, and so is the work. In open mode a taken address is said to be taken.
+//! `GET`, `POST /register`. In verified mode, the answer and the work are the same whether the email has an
+//! account or not. In open mode, the form says that an email is taken.
+
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -12,14 +14,17 @@ use crate::config::Registration;
 use crate::crypto::secret::Secret;
 use crate::user::display_name::DisplayName;
 use crate::user::email::address::EmailAddress;
-use crate::user::password::hasher::HasherError;
-use crate::user::rate_limit::{self, Action, Admission, Who};
+use crate::user::password::hasher::PasswordHash;
+use crate::user::password::policy::Password;
+use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
 use crate::user::sign_up::registration;
-use crate::user::users::Inserted;
+use crate::user::users::InsertOutcome;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 use crate::web::relative_time;
+
+const TEMPLATE: &str = "sign_in/register.html";
 
 #[derive(Serialize)]
 struct Data {
@@ -30,6 +35,7 @@ struct Data {
 }
 
 /// `GET /register`.
+#[tracing::instrument(name = "register_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -39,89 +45,125 @@ pub async fn show(
         return Ok(page.redirect("/account"));
     }
     let form = FormView::with_values([("email", ""), ("display_name", "")]);
-    page.show("sign_in/register.html", &data(&app, form))
+    page.show(TEMPLATE, &data(&app, form))
 }
 
 /// `POST /register`.
+#[tracing::instrument(name = "register", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     if !app.registration_is_open() {
         let form = FormView::with_values([("email", ""), ("display_name", "")]);
-        return page.show_with(StatusCode::FORBIDDEN, "sign_in/register.html", &data(&app, form));
+        return page.show_with(StatusCode::FORBIDDEN, TEMPLATE, &data(&app, form));
     }
     let mut form = FormView::default();
+    let Some(input) = parse(&app, &mut form, sent) else {
+        return page.show_refused(TEMPLATE, &data(&app, form));
+    };
+    let origin = auth::origin(page.request());
+    let attempt = Attempt::of(Action::Register).email(Some(&input.email)).ip(origin.ip_address);
+    let permit = match attempt.check(&app.pool).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => return throttle(&page, &app, form, retry_after),
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let hash = permit.give_back_on_error(app.hasher.hash(&input.password)).await?;
+    if app.config.registration == Registration::Verified {
+        insert_pending(&app, &page, &permit, &input, &hash).await
+    } else {
+        register_unverified(&app, &page, &permit, form, input, hash).await
+    }
+}
+
+/// A complete registration form.
+struct Input {
+    email: EmailAddress,
+    display_name: DisplayName,
+    password: Password,
+}
+
+/// `None`: `form` says what is wrong.
+fn parse(app: &App, form: &mut FormView, mut sent: Form) -> Option<Input> {
     let email = form.take(&mut sent, "email", "Your email address");
     let display_name = form.take(&mut sent, "display_name", "Your name");
     let password = form.take(&mut sent, "password", "Your password");
     form.values.insert("email", email.clone());
     form.values.insert("display_name", display_name.clone());
-    let address =
+    let context = app.password_context(&email, &display_name);
+    let password = app.password_policy.check(&password, &context);
+    let email =
         EmailAddress::parse(&email).map_err(|error| form.add_error("email", error.to_string()));
-    let name = DisplayName::parse(&display_name)
+    let display_name = DisplayName::parse(&display_name)
         .map_err(|error| form.add_error("display_name", error.to_string()));
-    let checked = app
-        .passwords
-        .check(&password, &app.password_context(&email, &display_name))
-        .map_err(|problem| form.add_error("password", problem.to_string()));
-    if let (true, Ok(address), Ok(name), Ok(password)) = (form.is_valid(), address, name, checked) {
-        let origin = auth::origin(page.request());
-        let who = Who {
-            account: Some(address.canonical()),
-            ip_address: origin.ip_address,
-            ..Who::default()
-        };
-        let granted = match rate_limit::admit(&app.pool, Action::Register, who).await? {
-            Admission::Granted(granted) => granted,
-            Admission::Refused { retry_after } => {
-                form.message = Some(format!(
-                    "Too many new accounts from your network. Wait {}, then try again.",
-                    relative_time::wait(retry_after)
-                ));
-                return page.show_throttled(
-                    "sign_in/register.html",
-                    &data(&app, form),
-                    retry_after,
-                );
-            }
-        };
-        let hash = match app.hasher.hash(&password).await {
-            Ok(hash) => hash,
-            Err(error) => {
-                if let HasherError::Busy { .. } = error {
-                    rate_limit::withdraw(&app.pool, granted).await?;
-                }
-                return Err(error.into());
-            }
-        };
-        if app.config.registration == Registration::Verified {
-            let ticket = Secret::generate();
-            registration::begin(&app.pool, &ticket, &address, &name, &hash).await?;
-            app.answers.notify_one();
-            return Ok(registration_cookie::hand_out(
-                page.redirect("/verify-email"),
-                &app,
-                &ticket,
-            ));
-        }
-        let mail = app.mail_is_on().then(|| app.sealer.clone());
-        match registration::open(&app.pool, mail, address, name, hash, origin).await? {
-            Inserted::Done(user) => {
-                let proven = FirstFactor { user, method: "pwd" };
-                return match auth::first_factor(page.request(), &app, proven, false).await? {
-                    SignIn::SignedIn => Ok(page.redirect("/account")),
-                    SignIn::Overtaken => login::show_overtaken(&page, &app, &email),
-                };
-            }
-            Inserted::EmailTaken => form.add_error(
-                "email",
-                "An account with this email already exists. Sign in, or use a different email.",
-            ),
+    let password = password.map_err(|problem| form.add_error("password", problem.to_string()));
+    if !form.is_valid() {
+        return None;
+    }
+    Some(Input { email: email.ok()?, display_name: display_name.ok()?, password: password.ok()? })
+}
+
+/// The form again after too many attempts (429).
+fn throttle(
+    page: &Page,
+    app: &App,
+    mut form: FormView,
+    retry_after: Duration,
+) -> Result<HttpResponse, HttpError> {
+    form.message = Some(format!(
+        "Too many new accounts from your network. Wait {}, then try again.",
+        relative_time::wait(retry_after)
+    ));
+    page.show_throttled(TEMPLATE, &data(app, form), retry_after)
+}
+
+/// Verified mode: stores the registration, which waits for the link or the code that is sent by email.
+async fn insert_pending(
+    app: &App,
+    page: &Page,
+    permit: &Permit,
+    input: &Input,
+    hash: &PasswordHash,
+) -> Result<HttpResponse, HttpError> {
+    let ticket = Secret::generate();
+    let Input { email, display_name, .. } = input;
+    let insert = registration::insert_pending(&app.pool, &ticket, email, display_name, hash);
+    permit.give_back_on_error(insert).await?;
+    app.pending_mail.notify_one();
+    Ok(registration_cookie::set(page.redirect("/verify-email"), app, &ticket))
+}
+
+/// Open mode: creates the account and signs in.
+async fn register_unverified(
+    app: &App,
+    page: &Page,
+    permit: &Permit,
+    mut form: FormView,
+    input: Input,
+    hash: PasswordHash,
+) -> Result<HttpResponse, HttpError> {
+    let Input { email, display_name, .. } = input;
+    let mail = app.mail_is_on().then(|| app.sealer.clone());
+    let origin = auth::origin(page.request());
+    let register =
+        registration::register_unverified(&app.pool, mail, email, display_name, hash, origin);
+    let InsertOutcome::Done(user) = permit.give_back_on_error(register).await? else {
+        form.add_error(
+            "email",
+            "An account with this email already exists. Sign in, or use a different email.",
+        );
+        return page.show_refused(TEMPLATE, &data(app, form));
+    };
+    let factor = FirstFactor { user, method: "pwd" };
+    match auth::sign_in(page.request(), app, factor, false).await? {
+        SignIn::SignedIn => Ok(page.redirect("/account")),
+        SignIn::Overtaken => {
+            let email = form.values.get("email").map_or("", String::as_str);
+            login::show_overtaken(page, app, email)
         }
     }
-    page.show_refused("sign_in/register.html", &data(&app, form))
 }
 
 fn data(app: &App, form: FormView) -> Data {

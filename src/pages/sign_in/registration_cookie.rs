@@ -1,7 +1,7 @@
-//! The cookie of a browser that registered and has not yet shown that the address is its owner's: the ticket by which the
-//! code of the mail counts there. It must never be part of an address or of a page: whoever registered with another
-//! person's address could send them the link to our own page, and have them type the code of their own mail into it
-//! (ASVS 5.0 V6.6.2). Sealed, so that nobody makes one.
+//! The cookie of a browser that registered and has not confirmed the email yet. It carries the ticket with
+//! which the code from the mail is accepted. The ticket must never be part of a URL or a page: an attacker
+//! who registers with another person's email could send them a link to our page and have them enter the code
+//! of their own mail (ASVS 5.0 V6.6.2). It is sealed, so that no one else can create one.
 
 use actix_web::cookie::{Cookie, time::Duration};
 use actix_web::{HttpRequest, HttpResponse};
@@ -13,7 +13,7 @@ use crate::crypto::secret::Secret;
 use crate::user::sign_up::registration;
 use crate::web::cookie_guard::own_cookie;
 
-/// What it is sealed for.
+/// The purpose that the sealing is bound to.
 const PURPOSE: &str = "registration";
 
 /// `__Host-registration`, or `registration` in development without TLS.
@@ -21,27 +21,27 @@ pub fn cookie_name(https: bool) -> &'static str {
     if https { "__Host-registration" } else { "registration" }
 }
 
-/// The ticket that this browser holds.
-pub(super) fn held(request: &HttpRequest, app: &App) -> Option<Secret> {
+/// The ticket in the cookie of the request.
+pub(super) fn read(request: &HttpRequest, app: &App) -> Option<Secret> {
     let cookie = request.cookie(cookie_name(app.config.public_url.is_https()))?;
     let sealed = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
     let ticket = app.sealer.open(PURPOSE, &sealed)?;
     Secret::parse(std::str::from_utf8(&ticket).ok()?)
 }
 
-/// `response`, after which the browser holds `ticket` for as long as a registration waits.
-pub(super) fn hand_out(response: HttpResponse, app: &App, ticket: &Secret) -> HttpResponse {
+/// Adds the cookie with `ticket` to `response`. It lasts as long as the registration.
+pub(super) fn set(response: HttpResponse, app: &App, ticket: &Secret) -> HttpResponse {
     let sealed = app.sealer.seal(PURPOSE, ticket.reveal().as_bytes());
     let mut cookie = cookie(app, URL_SAFE_NO_PAD.encode(sealed));
     cookie.set_max_age(Duration::seconds(registration::LIFETIME as i64));
-    with(response, &cookie)
+    add(response, &cookie)
 }
 
-/// `response`, after which the browser holds none: the account is there.
-pub(super) fn take_back(response: HttpResponse, app: &App) -> HttpResponse {
+/// Removes the cookie with `response`: the account has been created.
+pub(super) fn clear(response: HttpResponse, app: &App) -> HttpResponse {
     let mut cookie = cookie(app, String::new());
     cookie.make_removal();
-    with(response, &cookie)
+    add(response, &cookie)
 }
 
 fn cookie(app: &App, value: String) -> Cookie<'static> {
@@ -49,7 +49,7 @@ fn cookie(app: &App, value: String) -> Cookie<'static> {
     own_cookie(cookie_name(https), value, https)
 }
 
-fn with(mut response: HttpResponse, cookie: &Cookie<'_>) -> HttpResponse {
-    response.add_cookie(cookie).expect("base64 is the value of a header");
+fn add(mut response: HttpResponse, cookie: &Cookie<'_>) -> HttpResponse {
+    response.add_cookie(cookie).expect("base64 is a valid header value");
     response
 }

@@ -1,6 +1,7 @@
-//! `GET`, `POST /reset-password/{token}`: a new password by a link from a mail. Looking does nothing. Setting it ends every
-//! session and signs nobody in: the mailbox alone is no way in (ASVS 5.0 V6.3.6), and a second factor is asked at the
-//! sign-in that follows. Nothing that strangers try keeps the owner from that one: the browser counts as a known device.
+//! `GET`, `POST /reset-password/{token}`: sets a new password by a link from a mail. GET changes nothing,
+//! because mail scanners follow links. A new password ends every session and signs no one in: access to the
+//! mailbox alone must not be enough (ASVS 5.0 V6.3.6), and a second factor is asked for at the sign-in that
+//! follows. The browser becomes a known device, so that attempts from elsewhere do not delay that sign-in.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -10,9 +11,9 @@ use crate::app::App;
 use crate::auth::{self, Visitor, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::token::Purpose;
-use crate::user::rate_limit::{self, Action};
+use crate::user::password::policy::Password;
+use crate::user::rate_limit::{Action, Attempt};
 use crate::user::{User, email, password, users};
-use crate::web::cookie_guard::{self, CookieChange};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
@@ -25,6 +26,8 @@ const GONE: Instead = Instead {
     label: "Request a new link",
 };
 
+const TEMPLATE: &str = "sign_in/reset_password.html";
+
 #[derive(Serialize)]
 struct Data {
     form: FormView,
@@ -33,60 +36,65 @@ struct Data {
 }
 
 /// `GET /reset-password/{token}`.
+#[tracing::instrument(name = "reset_password_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     path: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
-    match find(&app, &path).await? {
-        None => link_gone::show(&page, GONE),
-        Some((_, user)) => {
-            let data = data(&app, &user, FormView::default());
-            page.show("sign_in/reset_password.html", &data).map(without_referrer)
-        }
-    }
+    let Some((_, user)) = find(&app, &path).await? else { return link_gone::show(&page, GONE) };
+    let data = data(&app, &user, FormView::default());
+    page.show(TEMPLATE, &data).map(without_referrer)
 }
 
 /// `POST /reset-password/{token}`.
+#[tracing::instrument(name = "reset_password", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     visitor: Visitor,
     path: web::Path<String>,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
+    let origin = auth::origin(page.request());
+    let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
     let Some((token, user)) = find(&app, &path).await? else {
         return link_gone::show(&page, GONE);
     };
     let mut form = FormView::default();
-    let new = form.take(&mut sent, "new_password", "Your new password");
-    let checked = app
-        .passwords
-        .check(&new, &app.password_context(&user.email, &user.display_name))
-        .map_err(|problem| form.add_error("new_password", problem.to_string()));
-    if let (true, Ok(new)) = (form.is_valid(), checked) {
-        let hash = app.hasher.hash(&new).await?;
-        let (pool, sealer) = (&app.pool, app.sealer.clone());
-        let origin = auth::origin(page.request());
-        let reset = password::change::reset(pool, sealer, &token, hash, origin).await?;
-        let Some((user, at)) = reset else { return link_gone::show(&page, GONE) };
-        rate_limit::refund(&app.pool, granted).await?;
-        app.sessions.invalidate_user(user).await;
-        known_device::remember(page.request(), &app, user, Some(at));
-        if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
-            cookie_guard::override_cookie(page.request(), |override_cookie| {
-                override_cookie.change = CookieChange::Clear
-            });
-        }
-        let notice = Notice::good(
-            "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.",
-        );
-        return Ok(without_referrer(page.redirect_with("/login", &notice)));
+    let Some(new) = parse(&app, &user, &mut form, sent) else {
+        let data = data(&app, &user, form);
+        return page.show_refused(TEMPLATE, &data).map(without_referrer);
+    };
+    let hash = permit.give_back_on_error(app.hasher.hash(&new)).await?;
+    let (pool, sealer) = (&app.pool, app.sealer.clone());
+    let reset = password::change::reset(pool, sealer, &token, hash, origin);
+    let reset = permit.give_back_on_error(reset).await?;
+    let Some((user, changed_at)) = reset else { return link_gone::show(&page, GONE) };
+    permit.refund().await?;
+    app.sessions.invalidate_user(user).await;
+    known_device::mark_known(page.request(), &app, user, Some(changed_at));
+    if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
+        auth::clear_cookie(page.request());
     }
-    page.show_refused("sign_in/reset_password.html", &data(&app, &user, form)).map(without_referrer)
+    let notice = Notice::good(
+        "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.",
+    );
+    Ok(without_referrer(page.redirect_with("/login", &notice)))
 }
 
+/// The new password that was sent. `None`: `form` says what is wrong.
+fn parse(app: &App, user: &User, form: &mut FormView, mut sent: Form) -> Option<Password> {
+    let new = form.take(&mut sent, "new_password", "Your new password");
+    let context = app.password_context(&user.email, &user.display_name);
+    let checked = app
+        .password_policy
+        .check(&new, &context)
+        .map_err(|problem| form.add_error("new_password", problem.to_string()));
+    checked.ok().filter(|_| form.is_valid())
+}
+
+/// The user that a link with `token` resets the password of, if the link still works.
 async fn find(app: &App, token: &str) -> Result<Option<(Secret, User)>, HttpError> {
     let Some(token) = Secret::parse(token) else { return Ok(None) };
     let pending = email::token::find(&app.pool, &token).await?;

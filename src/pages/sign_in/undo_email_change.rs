@@ -1,6 +1,7 @@
-//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, when someone else changed it. Looking does
-//! nothing. The account gets that email back, its password stops working and every session ends; the answer leads to the
-//! form for a new password. A second click, or the link once more, leads to the same form until the password is chosen.
+//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, if someone else changed it. GET
+//! changes nothing, because mail scanners follow links. POST restores the email, invalidates the password,
+//! ends every session and leads to the form for a new password. Opening the link or sending the form again
+//! leads to the same form until the password is chosen.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -11,9 +12,8 @@ use crate::app::App;
 use crate::auth::{self, Visitor};
 use crate::crypto::secret::Secret;
 use crate::user::email;
-use crate::user::email::undo_change::{UndoLink, Undone};
-use crate::user::rate_limit::{self, Action};
-use crate::web::cookie_guard::{self, CookieChange};
+use crate::user::email::undo_change::{UndoLink, UndoOutcome};
+use crate::user::rate_limit::{Action, Attempt};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -26,6 +26,8 @@ const GONE: Instead = Instead {
     label: "Reset your password",
 };
 
+const TEMPLATE: &str = "sign_in/undo_email_change.html";
+
 #[derive(Serialize)]
 struct Data {
     email: String,
@@ -33,23 +35,24 @@ struct Data {
 }
 
 /// `GET /undo-email-change/{token}`.
+#[tracing::instrument(name = "undo_email_change_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     path: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
-    match find(&app, &path).await? {
-        None => link_gone::show(&page, GONE),
-        Some((token, UndoLink::Used)) => Ok(page.redirect(&form(&token))),
-        Some((_, UndoLink::Open { email })) => {
-            let data = Data { email, is_taken: false };
-            page.show("sign_in/undo_email_change.html", &data)
-        }
+    let Some((token, link)) = find(&app, &path).await? else {
+        return link_gone::show(&page, GONE);
+    };
+    match link {
+        UndoLink::Used => Ok(page.redirect(&reset_path(&token))),
+        UndoLink::Open { email } => page.show(TEMPLATE, &Data { email, is_taken: false }),
     }
     .map(without_referrer)
 }
 
 /// `POST /undo-email-change/{token}`.
+#[tracing::instrument(name = "undo_email_change", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
@@ -57,37 +60,36 @@ pub async fn submit(
     path: web::Path<String>,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let granted = auth::admit(page.request(), &app, Action::Verify, None).await?;
+    let origin = auth::origin(page.request());
+    let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
     let Some((token, link)) = find(&app, &path).await? else {
         return link_gone::show(&page, GONE);
     };
-    let UndoLink::Open { email } = link else { return again(&app, &page, &token).await };
-    let (sealer, origin) = (app.sealer.clone(), auth::origin(page.request()));
-    match email::undo_change::undo(&app.pool, sealer, &token, origin).await? {
-        Undone::Gone => again(&app, &page, &token).await,
-        Undone::Taken => {
+    let UndoLink::Open { email } = link else { return repeat(&app, &page, &token).await };
+    let undo = email::undo_change::undo(&app.pool, app.sealer.clone(), &token, origin);
+    match permit.give_back_on_error(undo).await? {
+        UndoOutcome::Gone => repeat(&app, &page, &token).await,
+        UndoOutcome::Taken => {
             let data = Data { email, is_taken: true };
-            page.show_with(StatusCode::CONFLICT, "sign_in/undo_email_change.html", &data)
-                .map(without_referrer)
+            page.show_with(StatusCode::CONFLICT, TEMPLATE, &data).map(without_referrer)
         }
-        Undone::Done(user) => {
-            rate_limit::refund(&app.pool, granted).await?;
+        UndoOutcome::Done(user) => {
+            permit.refund().await?;
             app.sessions.invalidate_user(user).await;
             if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
-                cookie_guard::override_cookie(page.request(), |override_cookie| {
-                    override_cookie.change = CookieChange::Clear
-                });
+                auth::clear_cookie(page.request());
             }
             let notice = Notice::good(format!(
                 "Your email is {email} again and all devices are signed out. Now choose a new password."
             ));
-            Ok(without_referrer(page.redirect_with(&form(&token), &notice)))
+            Ok(without_referrer(page.redirect_with(&reset_path(&token), &notice)))
         }
     }
 }
 
-/// The answer to a second click: the form that the first one led to, once no server accepts what the first one ended.
-async fn again(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, HttpError> {
+/// The answer to a form that was sent again: redirects to the form for a new password, once no server accepts
+/// the sessions that the first one ended.
+async fn repeat(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, HttpError> {
     let Some(UndoLink::Used) = email::undo_change::find(&app.pool, token).await? else {
         return link_gone::show(page, GONE);
     };
@@ -95,11 +97,11 @@ async fn again(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, H
     let notice = Notice::good(
         "Your email is restored and all devices are signed out. Now choose a new password.",
     );
-    Ok(without_referrer(page.redirect_with(&form(token), &notice)))
+    Ok(without_referrer(page.redirect_with(&reset_path(token), &notice)))
 }
 
-/// The page where the new password is chosen after the change of `undo` was undone.
-fn form(undo: &Secret) -> String {
+/// The path of the form for a new password, after the change of the link with `undo` was undone.
+fn reset_path(undo: &Secret) -> String {
     format!("/reset-password/{}", email::undo_change::reset_after(undo).reveal())
 }
 

@@ -1,7 +1,8 @@
-//! `GET`, `POST /verify-email`: the code of a mail, typed in the browser that registered, which its cookie says
-//! (`ticket.rs`). Looks and works the same for an address that has an account already, whose owner got another mail; no
-//! code is right there. It signs in whoever typed the password in this browser a moment ago; later the mail alone is no
-//! proof of who is there, and the password is asked.
+//! `GET`, `POST /verify-email`: the code from a mail, entered in the browser that registered, which is
+//! recognized by its cookie (`registration_cookie.rs`). The page looks and behaves the same for an email that
+//! has an account already; its owner was sent another mail, and no code is accepted. A correct code signs in
+//! if the password was chosen in this browser within the last [`RECENT_FOR`]. Later the mail alone does not
+//! show who is there, and the password is required.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -10,14 +11,16 @@ use super::verify_email::{GONE, welcome};
 use super::{link_gone, registration_cookie};
 use crate::app::App;
 use crate::auth::{self, RECENT_FOR, Visitor};
+use crate::crypto::secret::Secret;
 use crate::user::email::code::Code;
-use crate::user::rate_limit::{self, Action};
-use crate::user::sign_up::registration::{self, Registered};
+use crate::user::rate_limit::{Action, Attempt, Permit};
+use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
+const TEMPLATE: &str = "sign_in/verify_code.html";
 const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
 const WRONG: &str = "That code doesn't match the latest email. Check it and try again.";
 const DEAD: &str = "That code no longer works. Send another email to get a new one.";
@@ -29,6 +32,7 @@ struct Data {
 }
 
 /// `GET /verify-email`.
+#[tracing::instrument(name = "verify_code_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
@@ -37,64 +41,79 @@ pub async fn show(
     if visitor.0.is_some() {
         return Ok(page.redirect("/account"));
     }
-    let Some(ticket) = registration_cookie::held(page.request(), &app) else {
+    let Some((_, pending)) = find(&app, &page).await? else {
         return link_gone::show(&page, GONE);
     };
-    let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
-        return link_gone::show(&page, GONE);
-    };
-    let data = Data { form: FormView::default(), email: waiting.email };
-    page.show("sign_in/verify_code.html", &data)
+    page.show(TEMPLATE, &Data { form: FormView::default(), email: pending.email })
 }
 
-/// `POST /verify-email`.
+/// `POST /verify-email`: a code, or the button that asks for another mail.
+#[tracing::instrument(name = "verify_code", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let Some(ticket) = registration_cookie::held(page.request(), &app) else {
+    let Some((ticket, pending)) = find(&app, &page).await? else {
         return link_gone::show(&page, GONE);
     };
-    let Some(waiting) = registration::find_by_ticket(&app.pool, &ticket).await? else {
-        return link_gone::show(&page, GONE);
-    };
-    // By the registration, never by its address: that may be another person's.
-    let (request, counted) = (page.request(), waiting.name());
+    // Counted by the registration, not by its email, which may belong to another person.
+    let (origin, counted) = (auth::origin(page.request()), pending.name());
+    let attempt = |action| Attempt::of(action).account(Some(&counted)).ip(origin.ip_address);
     if sent.take_optional("again").is_some() {
-        auth::admit(request, &app, Action::Resend, Some(&counted)).await?;
-        registration::ask_again(&app.pool, &ticket).await?;
-        app.answers.notify_one();
-        let notice =
-            Notice::good("We've sent a new email. Earlier codes and links no longer work.");
-        return Ok(page.redirect_with("/verify-email", &notice));
+        let permit = attempt(Action::Resend).check(&app.pool).await?;
+        return resend(&app, &page, &permit, &ticket).await;
     }
     let mut form = FormView::default();
-    let typed = form.take(&mut sent, "code", "The code");
-    let code = Code::parse(&typed);
+    let Some(code) = parse(&mut form, sent) else {
+        return page.show_refused(TEMPLATE, &Data { form, email: pending.email });
+    };
+    let permit = attempt(Action::Verify).check(&app.pool).await?;
+    let (pool, sealer) = (&app.pool, app.sealer.clone());
+    let finish = registration::finish_by_code(pool, sealer, &ticket, code, origin.clone());
+    match permit.give_back_on_error(finish).await? {
+        RegistrationOutcome::Done { user, password_age } => {
+            permit.refund().await?;
+            if password_age < RECENT_FOR {
+                return welcome(&app, &page, *user).await;
+            }
+            let notice =
+                Notice::good("Your email address is confirmed. Sign in with your password.");
+            return Ok(registration_cookie::clear(page.redirect_with("/login", &notice), &app));
+        }
+        RegistrationOutcome::Gone => return link_gone::show(&page, GONE),
+        RegistrationOutcome::WrongCode => form.add_error("code", WRONG),
+        RegistrationOutcome::ExpiredCode => form.add_error("code", DEAD),
+    }
+    page.show_refused(TEMPLATE, &Data { form, email: pending.email })
+}
+
+/// The registration of this browser, and the ticket in its cookie.
+async fn find(app: &App, page: &Page) -> Result<Option<(Secret, PendingRegistration)>, HttpError> {
+    let Some(ticket) = registration_cookie::read(page.request(), app) else { return Ok(None) };
+    let pending = registration::find_by_ticket(&app.pool, &ticket).await?;
+    Ok(pending.map(|pending| (ticket, pending)))
+}
+
+/// Requests another mail, with another code.
+async fn resend(
+    app: &App,
+    page: &Page,
+    permit: &Permit,
+    ticket: &Secret,
+) -> Result<HttpResponse, HttpError> {
+    let request = registration::request_new_mail(&app.pool, ticket);
+    permit.give_back_on_error(request).await?;
+    app.pending_mail.notify_one();
+    let notice = Notice::good("We've sent a new email. Earlier codes and links no longer work.");
+    Ok(page.redirect_with("/verify-email", &notice))
+}
+
+/// The code that was sent. `None`: `form` says what is wrong.
+fn parse(form: &mut FormView, mut sent: Form) -> Option<Code> {
+    let code = Code::parse(&form.take(&mut sent, "code", "The code"));
     if form.is_valid() && code.is_none() {
         form.add_error("code", UNREADABLE);
     }
-    if let (true, Some(code)) = (form.is_valid(), code) {
-        let granted = auth::admit(request, &app, Action::Verify, Some(&counted)).await?;
-        let (pool, sealer, origin) = (&app.pool, app.sealer.clone(), auth::origin(request));
-        match registration::finish_by_code(pool, sealer, &ticket, code, origin).await? {
-            Registered::Done { user, password_age } => {
-                rate_limit::refund(&app.pool, granted).await?;
-                if password_age < RECENT_FOR {
-                    return welcome(&app, &page, *user).await;
-                }
-                let notice =
-                    Notice::good("Your email address is confirmed. Sign in with your password.");
-                return Ok(registration_cookie::take_back(
-                    page.redirect_with("/login", &notice),
-                    &app,
-                ));
-            }
-            Registered::WrongCode => form.add_error("code", WRONG),
-            Registered::DeadCode => form.add_error("code", DEAD),
-            Registered::Gone => return link_gone::show(&page, GONE),
-        }
-    }
-    page.show_refused("sign_in/verify_code.html", &Data { form, email: waiting.email })
+    code.filter(|_| form.is_valid())
 }

@@ -1,6 +1,7 @@
-//! `GET`, `POST /verify-email/{token}`: the link that shows that an address is its owner's: of somebody who registered, or
-//! of somebody with an account. Looking at it does nothing; mail scanners follow links. The button needs the password, or
-//! the account's own session: who only reads the mailbox never activates what somebody else prepared.
+//! `GET`, `POST /verify-email/{token}`: the link that confirms an email, of a registration or of an account.
+//! GET changes nothing, because mail scanners follow links. The button requires the password, or a session of
+//! the account: a person who can only read the mailbox must not be able to activate an account that someone
+//! else prepared.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -8,15 +9,15 @@ use serde::Serialize;
 use super::link_gone::{self, Instead};
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor};
+use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::address::EmailAddress;
-use crate::user::email::token::{Pending, Purpose};
+use crate::user::email::token::{PendingLink, Purpose};
 use crate::user::email::verification::{Authorization, ConfirmationOutcome};
 use crate::user::password::hasher::Verdict;
 use crate::user::password::policy::Password;
-use crate::user::rate_limit::{self, Action, Granted};
-use crate::user::sign_up::registration::{self, PendingRegistration, Registered};
+use crate::user::rate_limit::{Action, Attempt, Permit};
+use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
 use crate::user::{Authentication, User, authenticate, email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -29,220 +30,228 @@ pub(super) const GONE: Instead = Instead {
     href: "/login",
     label: "Sign in",
 };
+const TEMPLATE: &str = "sign_in/verify_email.html";
 const WRONG: &str = "That password is incorrect.";
 
 #[derive(Serialize)]
 struct Data {
     form: FormView,
     email: String,
-    /// There is no account yet.
+    /// The link completes a registration: there is no account yet.
     is_new: bool,
-    /// The address becomes the one of an account that has another.
+    /// The link replaces the email of an account.
     is_change: bool,
     asks_password: bool,
 }
 
-/// What a link is for.
+/// A link that works.
 enum Link {
     Registration(PendingRegistration),
-    /// `own`: the visitor, if this is a session of the account.
+    /// `email`: the one that the account has now. `own`: the visitor, if this is a session of the account.
     Account {
-        pending: Pending,
-        address: Option<EmailAddress>,
+        pending: PendingLink,
+        email: Option<EmailAddress>,
         own: Option<CurrentUser>,
     },
 }
 
 /// `GET /verify-email/{token}`.
+#[tracing::instrument(name = "verify_email_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     visitor: Visitor,
     path: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
-    match find(&app, &visitor, &path).await? {
-        None => link_gone::show(&page, GONE),
-        Some((_, link)) => {
-            let data = data(&link, FormView::default());
-            page.show("sign_in/verify_email.html", &data).map(without_referrer)
-        }
-    }
+    let Some((_, link)) = find(&app, &visitor, &path).await? else {
+        return link_gone::show(&page, GONE);
+    };
+    page.show(TEMPLATE, &data(&link, FormView::default())).map(without_referrer)
 }
 
 /// `POST /verify-email/{token}`.
+#[tracing::instrument(name = "verify_email", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     visitor: Visitor,
     path: web::Path<String>,
-    mut sent: Form,
+    sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let found = find(&app, &visitor, &path).await?;
-    let granted = admit(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
+    let permit = check(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
     let Some((token, link)) = found else {
         return link_gone::show(&page, GONE);
     };
     let mut form = FormView::default();
-    let password = match &link {
-        Link::Account { own: Some(_), .. } => None,
-        _ => {
-            let typed = form.take(&mut sent, "password", "Your password");
-            if form.is_valid() && typed.is_empty() {
-                form.add_error("password", "Enter your password.");
-            }
-            match Password::parse(&typed) {
-                Ok(password) => Some(password),
-                Err(too_long) => {
-                    form.add_error("password", too_long.to_string());
-                    None
-                }
-            }
+    let Some(credential) = parse(&link, &mut form, sent) else {
+        return page.show_refused(TEMPLATE, &data(&link, form)).map(without_referrer);
+    };
+    let outcome = match &link {
+        Link::Registration(pending) => {
+            let Credential::Password(password) = credential else {
+                return Err(HttpError::BadRequest);
+            };
+            register(&app, &page, &permit, &token, pending, &password).await?
+        }
+        Link::Account { pending, email, .. } => {
+            confirm(&app, &page, &permit, &token, pending, email.as_ref(), credential).await?
         }
     };
-    if form.is_valid() {
-        let done = match &link {
-            Link::Registration(waiting) => {
-                let password = password.ok_or(HttpError::BadRequest)?;
-                register(&app, &page, &token, waiting, &password).await?
+    match outcome {
+        Outcome::Gone => link_gone::show(&page, GONE),
+        Outcome::WrongPassword => {
+            if let Link::Account { email, .. } = &link {
+                let origin = auth::origin(page.request());
+                permit.record_wait(email.as_ref(), &origin).await?;
             }
-            Link::Account { pending, address, own } => {
-                let proof = match own {
-                    Some(user) => Reauthentication::Session(user),
-                    None => {
-                        let password = password.as_ref().ok_or(HttpError::BadRequest)?;
-                        Reauthentication::Password(address.as_ref(), password)
-                    }
-                };
-                confirm(&app, &page, &token, pending, proof).await?
-            }
-        };
-        match done {
-            Done::Gone => return link_gone::show(&page, GONE),
-            Done::Wrong => {
-                if let Link::Account { address, .. } = &link {
-                    let origin = auth::origin(page.request());
-                    rate_limit::record_wait(&app.pool, &granted, address.as_ref(), &origin).await?;
-                }
-                form.add_error("password", WRONG);
-            }
-            Done::Good(response) => {
-                rate_limit::refund(&app.pool, granted).await?;
-                return Ok(without_referrer(response));
-            }
+            form.add_error("password", WRONG);
+            page.show_refused(TEMPLATE, &data(&link, form)).map(without_referrer)
+        }
+        Outcome::Done(response) => {
+            permit.refund().await?;
+            Ok(without_referrer(response))
         }
     }
-    page.show_refused("sign_in/verify_email.html", &data(&link, form)).map(without_referrer)
 }
 
-/// Counts a try, by what is guessed: the password of an account is guessed at here as at the sign-in page, that of a
-/// registration by its address, and without a password only links are. In a session, the attempt is counted only
-/// if the session still exists.
-async fn admit(
+/// What shows that the owner of the account uses the link.
+enum Credential {
+    /// A session of the account.
+    Session(CurrentUser),
+    /// A password, to be compared.
+    Password(Password),
+}
+
+/// The session of the account, or else the password that was sent. `None`: `form` says what is wrong.
+fn parse(link: &Link, form: &mut FormView, mut sent: Form) -> Option<Credential> {
+    if let Link::Account { own: Some(user), .. } = link {
+        return Some(Credential::Session(user.clone()));
+    }
+    let typed = form.take(&mut sent, "password", "Your password");
+    if form.is_valid() && typed.is_empty() {
+        form.add_error("password", "Enter your password.");
+    }
+    let password = Password::parse(&typed)
+        .map_err(|too_long| form.add_error("password", too_long.to_string()));
+    password.ok().filter(|_| form.is_valid()).map(Credential::Password)
+}
+
+/// Counts an attempt, by what could be guessed: the password of an account, as on the sign-in page; the
+/// password of a registration, by its email; without a password only the link itself. In a session, the
+/// attempt is counted only if the session still exists.
+async fn check(
     app: &App,
     page: &Page,
     visitor: &Visitor,
     link: Option<&Link>,
-) -> Result<Granted, HttpError> {
+) -> Result<Permit, HttpError> {
     let request = page.request();
-    match (link, &visitor.0) {
-        (Some(Link::Account { address: Some(address), own: None, .. }), _) => {
-            auth::admit_about(request, app, Action::SignIn, address).await
+    let ip = auth::origin(request).ip_address;
+    let requester = visitor.0.as_ref().map(|user| user.requester(request));
+    let attempt = match (link, &requester) {
+        (Some(Link::Account { email: Some(email), own: None, .. }), _) => {
+            let device = known_device::find_for(request, app, Some(email)).await?;
+            Attempt::of(Action::SignIn).email(Some(email)).known_device(device)
         }
-        (Some(Link::Registration(waiting)), _) => {
-            auth::admit(request, app, Action::Verify, Some(&waiting.email_canonical)).await
+        (Some(Link::Registration(pending)), _) => {
+            Attempt::of(Action::Verify).account(Some(&pending.email_canonical))
         }
-        (_, Some(user)) => auth::admit_in_session(request, app, user, Action::Verify, None).await,
-        (_, None) => auth::admit(request, app, Action::Verify, None).await,
-    }
+        (_, Some(requester)) => Attempt::of(Action::Verify).requester(requester),
+        (_, None) => Attempt::of(Action::Verify),
+    };
+    Ok(attempt.ip(ip).check(&app.pool).await?)
 }
 
-enum Done {
-    Good(HttpResponse),
-    Wrong,
+enum Outcome {
+    Done(HttpResponse),
+    WrongPassword,
+    /// The link was used, expired or replaced in the meantime.
     Gone,
 }
 
-/// Makes the account, and signs in.
+/// Creates the account of a registration, and signs in.
 async fn register(
     app: &App,
     page: &Page,
+    permit: &Permit,
     token: &Secret,
-    waiting: &PendingRegistration,
+    pending: &PendingRegistration,
     password: &Password,
-) -> Result<Done, HttpError> {
-    let verdict = app.hasher.verify(password, Some(&waiting.password_hash)).await?;
+) -> Result<Outcome, HttpError> {
+    let verify = app.hasher.verify(password, Some(&pending.password_hash));
+    let verdict = permit.give_back_on_error(verify).await?;
     if matches!(verdict, Verdict::NoMatch) {
-        return Ok(Done::Wrong);
+        return Ok(Outcome::WrongPassword);
     }
     let origin = auth::origin(page.request());
-    match registration::finish_by_link(&app.pool, token, origin).await? {
-        Registered::Done { user, .. } => welcome(app, page, *user).await.map(Done::Good),
-        Registered::WrongCode | Registered::DeadCode | Registered::Gone => Ok(Done::Gone),
+    let finish = registration::finish_by_link(&app.pool, token, origin);
+    match permit.give_back_on_error(finish).await? {
+        RegistrationOutcome::Done { user, .. } => {
+            welcome(app, page, *user).await.map(Outcome::Done)
+        }
+        RegistrationOutcome::WrongCode
+        | RegistrationOutcome::ExpiredCode
+        | RegistrationOutcome::Gone => Ok(Outcome::Gone),
     }
 }
 
-/// The account is there; its owner, who gave the password in this browser just now, is signed in. `user` is the account as
-/// it was inserted.
+/// Signs in the owner of a new account, who has just entered its password in this browser. `user` is the
+/// account as it was inserted.
 pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpResponse, HttpError> {
     let email = user.email.clone();
-    let proven = FirstFactor { user, method: "pwd" };
-    let response = match auth::first_factor(page.request(), app, proven, false).await? {
+    let factor = FirstFactor { user, method: "pwd" };
+    let response = match auth::sign_in(page.request(), app, factor, false).await? {
         SignIn::SignedIn => {
             let notice = Notice::good("Your email address is confirmed. This is your account.");
             page.redirect_with("/account", &notice)
         }
         SignIn::Overtaken => login::show_overtaken(page, app, &email)?,
     };
-    Ok(registration_cookie::take_back(response, app))
+    Ok(registration_cookie::clear(response, app))
 }
 
-/// What shows that it is the owner who uses a link.
-enum Reauthentication<'a> {
-    /// A session of the account.
-    Session(&'a CurrentUser),
-    /// The email that the account has now, and a password to compare.
-    Password(Option<&'a EmailAddress>, &'a Password),
-}
-
-/// Confirms an address of an account that is there.
+/// Confirms an email of an existing account. `current`: the email that the account has now.
 async fn confirm(
     app: &App,
     page: &Page,
+    permit: &Permit,
     token: &Secret,
-    pending: &Pending,
-    proof: Reauthentication<'_>,
-) -> Result<Done, HttpError> {
+    pending: &PendingLink,
+    current: Option<&EmailAddress>,
+    credential: Credential,
+) -> Result<Outcome, HttpError> {
     let request = page.request();
-    let mut proved = None;
-    let authorization = match proof {
-        Reauthentication::Session(user) => Authorization::Session(user.requester(request)),
-        Reauthentication::Password(address, password) => {
+    let mut verified = None;
+    let authorization = match credential {
+        Credential::Session(user) => Authorization::Session(user.requester(request)),
+        Credential::Password(password) => {
             let origin = auth::origin(request);
-            let found = authenticate(&app.pool, &app.hasher, address, password, &origin).await?;
-            match found {
+            let (pool, hasher) = (&app.pool, &app.hasher);
+            match authenticate(pool, hasher, permit, current, &password, &origin).await? {
                 Authentication::Accepted(user) if user.id == pending.user => {
                     let id = user.id;
-                    proved = Some(user);
+                    verified = Some(user);
                     Authorization::Password { user: id, origin }
                 }
-                _ => return Ok(Done::Wrong),
+                _ => return Ok(Outcome::WrongPassword),
             }
         }
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let confirmed =
-        email::verification::confirm_by_link(pool, sealer, authorization, token).await??;
+    let confirm = email::verification::confirm_by_link(pool, sealer, authorization, token);
+    let confirmed = permit.give_back_on_error(confirm).await??;
     let ConfirmationOutcome::Done { user, email, secret, changed } = confirmed else {
-        return Ok(Done::Gone);
+        return Ok(Outcome::Gone);
     };
     app.sessions.invalidate_user(user).await;
-    match proved {
-        Some(proved) => {
-            // The password is the one that was compared; the email is what this link just made it.
-            let user = if changed { User { email: email.clone(), ..proved } } else { proved };
-            let proven = FirstFactor { user, method: "pwd" };
-            if auth::first_factor(request, app, proven, false).await? == SignIn::Overtaken {
-                return login::show_overtaken(page, app, &email).map(Done::Good);
+    match verified {
+        Some(user) => {
+            // The password is the one that was compared; the email is the one that this link has set.
+            let user = if changed { User { email: email.clone(), ..user } } else { user };
+            let factor = FirstFactor { user, method: "pwd" };
+            if auth::sign_in(request, app, factor, false).await? == SignIn::Overtaken {
+                return login::show_overtaken(page, app, &email).map(Outcome::Done);
             }
         }
         None if changed => auth::rotate_cookie(request, secret),
@@ -253,7 +262,7 @@ async fn confirm(
     } else {
         format!("{email} is confirmed.")
     });
-    Ok(Done::Good(page.redirect_with("/account/email", &notice)))
+    Ok(Outcome::Done(page.redirect_with("/account/email", &notice)))
 }
 
 async fn find(
@@ -262,24 +271,25 @@ async fn find(
     token: &str,
 ) -> Result<Option<(Secret, Link)>, HttpError> {
     let Some(token) = Secret::parse(token) else { return Ok(None) };
-    if let Some(waiting) = registration::find_by_token(&app.pool, &token).await? {
-        return Ok(Some((token, Link::Registration(waiting))));
+    if let Some(pending) = registration::find_by_token(&app.pool, &token).await? {
+        return Ok(Some((token, Link::Registration(pending))));
     }
     let pending = email::token::find(&app.pool, &token).await?;
-    let confirms =
-        |pending: &Pending| matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
+    let confirms = |pending: &PendingLink| {
+        matches!(pending.purpose, Purpose::VerifyEmail | Purpose::ChangeEmail)
+    };
     let Some(pending) = pending.filter(confirms) else { return Ok(None) };
     let owner = users::find(&app.pool, pending.user).await?;
-    let address = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
+    let email = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
     let own = visitor.0.clone().filter(|own| own.account.id == pending.user);
-    Ok(Some((token, Link::Account { pending, address, own })))
+    Ok(Some((token, Link::Account { pending, email, own })))
 }
 
 fn data(link: &Link, form: FormView) -> Data {
     match link {
-        Link::Registration(waiting) => Data {
+        Link::Registration(pending) => Data {
             form,
-            email: waiting.email.clone(),
+            email: pending.email.clone(),
             is_new: true,
             is_change: false,
             asks_password: true,

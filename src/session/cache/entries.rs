@@ -93,7 +93,7 @@ pub struct Cache<K, V> {
     sessions: Box<[AtomicU64]>,
     users: Box<[AtomicU64]>,
     /// Milliseconds; zero when nothing may be believed.
-    trusted_until: AtomicU64,
+    live_until: AtomicU64,
     shards: Box<[Shard<K, V>]>,
     /// Entries in a shard at most.
     shard_size: usize,
@@ -108,7 +108,7 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
             forgotten: AtomicU64::new(0),
             sessions: zeros(),
             users: zeros(),
-            trusted_until: AtomicU64::new(0),
+            live_until: AtomicU64::new(0),
             shards: (0..shards).map(|_| Mutex::new(HashMap::new())).collect(),
             shard_size: (size / shards).max(1),
         }
@@ -122,7 +122,7 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
 
     /// The entry of `key`, when it may be believed `now`.
     pub fn get(&self, key: &K, session: Stripe, now: u64) -> Option<Arc<Entry<V>>> {
-        if now >= self.trusted_until.load(Ordering::Acquire) {
+        if now >= self.live_until.load(Ordering::Acquire) {
             return None;
         }
         let entry = {
@@ -156,19 +156,19 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
     }
 
     /// When this returns, nothing that was read of these sessions before the call is readable.
-    pub fn forget_session(&self, session: Stripe) {
+    pub fn invalidate_session(&self, session: Stripe) {
         let now = self.tick();
         self.stripe(&self.sessions, session).fetch_max(now, Ordering::AcqRel);
     }
 
     /// The same for everything that tells of these people.
-    pub fn forget_user(&self, user: Stripe) {
+    pub fn invalidate_user(&self, user: Stripe) {
         let now = self.tick();
         self.stripe(&self.users, user).fetch_max(now, Ordering::AcqRel);
     }
 
     /// The same for everything. The memory is given back as well.
-    pub fn forget_all(&self) {
+    pub fn invalidate_all(&self) {
         let now = self.tick();
         self.forgotten.fetch_max(now, Ordering::AcqRel);
         for shard in &self.shards {
@@ -177,13 +177,13 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
     }
 
     /// Entries may be believed until then.
-    pub fn trust_until(&self, moment: u64) {
-        self.trusted_until.store(moment, Ordering::Release);
+    pub fn set_live_until(&self, moment: u64) {
+        self.live_until.store(moment, Ordering::Release);
     }
 
     /// Until when entries may be believed; zero: not at all.
-    pub fn trusted_until(&self) -> u64 {
-        self.trusted_until.load(Ordering::Acquire)
+    pub fn live_until(&self) -> u64 {
+        self.live_until.load(Ordering::Acquire)
     }
 
     /// Entries, readable or not.

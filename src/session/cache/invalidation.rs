@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::SessionCache;
 use super::barrier;
-use super::messages::MessageLoop;
+use super::notification_loop::MessageLoop;
 use crate::db;
 
 /// For the statements of this connection, a little longer than they are waited for, so that none outlives its connection
@@ -46,7 +46,7 @@ const LONGEST_PAUSE_CONNECTED: Duration = Duration::from_secs(30);
 
 /// Whether sessions are served from memory just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum CacheState {
     /// The setting is off: every page asks the database.
     Off,
     /// No connection; every page asks the database.
@@ -57,14 +57,14 @@ pub enum State {
     Live,
 }
 
-impl State {
+impl CacheState {
     /// In one word.
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Off => "off",
-            State::Disconnected => "disconnected",
-            State::Stale => "doubtful",
-            State::Live => "trusted",
+            CacheState::Off => "off",
+            CacheState::Disconnected => "disconnected",
+            CacheState::Stale => "doubtful",
+            CacheState::Live => "trusted",
         }
     }
 }
@@ -172,15 +172,15 @@ impl InvalidationListener {
     pub async fn run(&self) {
         // A panic ended the last run without these.
         self.status.connected.store(false, Ordering::Relaxed);
-        self.cache.trust_until(0);
+        self.cache.set_live_until(0);
         let mut complained = false;
         let mut pause = FIRST_PAUSE;
         loop {
             let Ended { why, was_made } = self.connected().await;
             let was_connected = self.status.connected.swap(false, Ordering::Relaxed);
-            let was_trusted = self.cache.trusted_until() > 0;
+            let was_trusted = self.cache.live_until() > 0;
             // Nothing is believed past the lease anyway; this only makes it sooner.
-            self.cache.trust_until(0);
+            self.cache.set_live_until(0);
             if was_trusted {
                 complained = false;
                 pause = FIRST_PAUSE;
@@ -206,7 +206,7 @@ impl InvalidationListener {
 
     /// Takes this server off the list of those that others wait for. Only after it has stopped serving.
     pub async fn leave(&self, pool: &PgPool) -> sqlx::Result<()> {
-        self.cache.trust_until(0);
+        self.cache.set_live_until(0);
         barrier::leave(pool, self.id).await
     }
 
@@ -307,7 +307,7 @@ impl InvalidationListener {
                 );
             }
         }
-        self.cache.forget_all();
+        self.cache.invalidate_all();
         self.status.connected.store(true, Ordering::Relaxed);
         if self.status.connections.fetch_add(1, Ordering::Relaxed) > 0 {
             // Pages went on meanwhile, perhaps with a server that is no primary any more.

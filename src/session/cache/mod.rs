@@ -6,7 +6,7 @@ pub mod clock;
 pub(super) mod entries;
 pub mod invalidation;
 pub(super) mod lookup;
-mod messages;
+mod notification_loop;
 mod sync;
 
 use std::sync::Arc;

@@ -1,32 +1,32 @@
-//! An email address: as typed, for mail and for showing; and canonical, for comparing, so that upper case,
-//! spaces around it and Unicode variants are one account (Django, CVE-2019-19844: mail goes to the stored
-//! form only). Dots and tags mean what the provider says they mean: they are never merged.
+//! Email addresses: as typed, for mail and display, and canonical, for comparison, so that upper case,
+//! surrounding spaces and Unicode variants are the same account. Mail goes only to the stored form (Django,
+//! CVE-2019-19844). Dots and plus tags are kept, because their meaning depends on the provider.
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// In bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
-const LONGEST: usize = 254;
-/// In bytes (RFC 5321, 4.5.3.1.1).
-const LONGEST_LOCAL: usize = 64;
+/// The maximum in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
+const MAX_BYTES: usize = 254;
+/// The maximum of the local part in bytes (RFC 5321, 4.5.3.1.1).
+const MAX_LOCAL_BYTES: usize = 64;
 
-/// An address that can be written to, as far as its form tells.
+/// A syntactically valid email address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailAddress {
     as_typed: String,
     canonical: String,
 }
 
-/// It has not the form of one.
+/// The text is not an email address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Enter an email address like name@example.com.")]
 pub struct NotAnAddress;
 
 impl EmailAddress {
-    /// Takes what was typed.
+    /// Parses what was typed.
     pub fn parse(typed: &str) -> Result<Self, NotAnAddress> {
         let as_typed: String = typed.trim().nfc().collect();
         let (local, domain) = as_typed.rsplit_once('@').ok_or(NotAnAddress)?;
-        if as_typed.len() > LONGEST || local.is_empty() || local.len() > LONGEST_LOCAL {
+        if as_typed.len() > MAX_BYTES || local.is_empty() || local.len() > MAX_LOCAL_BYTES {
             return Err(NotAnAddress);
         }
         if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
@@ -35,7 +35,7 @@ impl EmailAddress {
         if !local.chars().all(is_local) {
             return Err(NotAnAddress);
         }
-        // A domain, never an address literal: `url` does IDNA as browsers do.
+        // A domain, not an IP address literal. `url` applies IDNA as browsers do.
         let domain = match url::Host::parse(domain) {
             Ok(url::Host::Domain(domain)) => domain,
             _ => return Err(NotAnAddress),
@@ -51,28 +51,29 @@ impl EmailAddress {
         if labels.len() < 2 || !labels.iter().all(is_label) {
             return Err(NotAnAddress);
         }
-        // Lower case may undo the normal form and the other way round; twice is stable.
+        // Lower-casing can leave the normal form and normalizing can create upper case; applying both twice
+        // is stable.
         let fold = |text: &str| text.nfkc().collect::<String>().to_lowercase();
         let local = fold(&fold(local));
         let canonical = format!("{local}@{domain}");
-        if !local.chars().all(is_local) || canonical.len() > LONGEST {
+        if !local.chars().all(is_local) || canonical.len() > MAX_BYTES {
             return Err(NotAnAddress);
         }
         Ok(Self { as_typed, canonical })
     }
 
-    /// For mail and for showing.
+    /// For mail and display.
     pub fn as_typed(&self) -> &str {
         &self.as_typed
     }
 
-    /// For comparing.
+    /// For comparison.
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
 }
 
-/// What the HTML living standard allows before the @, and letters of any script (RFC 6531).
+/// The characters that the HTML living standard allows before the @, and letters of any script (RFC 6531).
 fn is_local(letter: char) -> bool {
     if letter.is_ascii() {
         letter.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(letter)
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_in_many_spellings_is_one_account() {
+    fn spellings_of_one_email_have_one_canonical_form() {
         for typed in [
             "ada@example.com",
             " Ada@Example.COM\t",
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_emails_are_rejected() {
         let long = format!("{}@example.com", "a".repeat(65));
         for typed in [
             "",

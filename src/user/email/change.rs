@@ -1,35 +1,34 @@
-//! Another address for an account: proven before it counts, told to the old one, and to be undone from there for a week.
-//! All of a change happens in one transaction: the address, the links that die, the mails, the line in the trail.
-//!
-//! What a change ends: the links that confirm an address, and every other session; the own one has a new secret. How it is
-//! undone is in `undo_email_change.rs`.
+//! Change of an account's email. The new email is verified first; the former one is notified and can undo the
+//! change for a week (`undo_change.rs`). The change, the links and sessions that end with it
+//! (`session_rules.rs`), the mails and the audit event are one transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::address::EmailAddress;
-use super::token::{Consumed, Owner, Purpose};
-use crate::audit::{self, Event, Origin};
+use super::token::{ConsumedLink, LockedUser, Purpose};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email;
-use crate::user::session_rules::{self, AccountEvent, Ended};
+use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 
-/// Sends a link and a code to `new`, which is bound to that address; an older one is dead. When the address has an account
-/// already, its owner is told so instead, and whoever asked cannot see the difference: the row of the link is there, but
-/// nobody has the link.
-pub async fn begin(
+/// Sends a link and a code for the change to the email `new`, and ends older ones. If another account has
+/// `new`, its owner is notified instead. The requester cannot tell the difference, because the link is
+/// inserted in both cases; in the second no one receives it.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
+pub async fn request(
     pool: &PgPool,
     sealer: Sealer,
     requester: &Requester,
     new: EmailAddress,
 ) -> sqlx::Result<Result<(), SessionEnded>> {
     let Requester { user, origin, .. } = requester.clone();
-    let request = requester.transaction(pool, move |connection| {
+    let request = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
                 return Ok(());
@@ -64,7 +63,7 @@ pub async fn begin(
             audit::record(
                 connection,
                 Event {
-                    name: "email_change_requested",
+                    kind: EventKind::EmailChangeRequested,
                     user: Some(user),
                     session: None,
                     origin: &origin,
@@ -77,25 +76,26 @@ pub async fn begin(
     request.await
 }
 
-/// Makes the address of a used link the one of its account, with all that this ends; `None` when another account has it by
-/// now. `session` is the one in which it happens, if it does in one.
+/// Changes the email of `owner` to that of the used link `new`, and ends what the rule table says. `None` if
+/// another account has the email now. `session` is the session in which it happens, if it happens in one.
 pub(in crate::user) async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
-    owner: Owner,
-    new: &Consumed,
+    owner: LockedUser,
+    new: &ConsumedLink,
     session: Option<SessionId>,
     origin: &Origin,
     by: &'static str,
-) -> sqlx::Result<Option<Ended>> {
+) -> sqlx::Result<Option<AppliedRule>> {
     let user = owner.id;
-    if !set_address(connection, user, &new.email, &new.email_canonical).await? {
+    if !set_email(connection, user, &new.email, &new.email_canonical).await? {
         return Ok(None);
     }
-    let ended =
+    let applied =
         session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
     let source = notice::source(origin, OffsetDateTime::now_utc());
-    // An address that nobody ever proved may be a stranger's, by a slip of the finger: it gets no way into the account.
+    // A former email that was never verified may belong to someone else, by a typing error, so it gets no
+    // undo link.
     if owner.email_verified_at.is_none() {
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)
             .await?;
@@ -115,13 +115,13 @@ pub(in crate::user) async fn apply(
     let (restored, deletion_canceled) = (false, false);
     let message = Message::EmailConfirmed { display_name, restored, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
-    let details = json!({ "by": by, "ended_sessions": ended.sessions });
-    record(connection, "email_changed", user, details, origin).await?;
-    Ok(Some(ended))
+    let details = json!({ "by": by, "ended_sessions": applied.ended_sessions });
+    record(connection, EventKind::EmailChanged, user, details, origin).await?;
+    Ok(Some(applied))
 }
 
-/// Writes an address that was proven just now; `false` when another account has it.
-pub(in crate::user) async fn set_address(
+/// Sets an email that has just been verified. `false` if another account has it.
+pub(in crate::user) async fn set_email(
     connection: &mut PgConnection,
     user: UserId,
     email: &str,
@@ -146,18 +146,19 @@ pub(in crate::user) async fn set_address(
     Ok(set.rows_affected() == 1)
 }
 
-/// Another account took the address in the very same moment: the transaction is rolled back.
+/// Whether a transaction was rolled back because another one gave the email to another account at the same
+/// time.
 pub(in crate::user) fn is_taken(error: &sqlx::Error) -> bool {
     db::violated_constraint(error) == Some("users_email_canonical_key")
 }
 
 pub(in crate::user) async fn record(
     connection: &mut PgConnection,
-    name: &'static str,
+    kind: EventKind,
     user: UserId,
     details: serde_json::Value,
     origin: &Origin,
 ) -> sqlx::Result<()> {
     let user = Some(user);
-    audit::record(connection, Event { name, user, session: None, origin, details }).await
+    audit::record(connection, Event { kind, user, session: None, origin, details }).await
 }

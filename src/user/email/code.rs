@@ -1,30 +1,32 @@
-//! The short code of a mail, to be typed where a link cannot be followed. It has 40 bits, so it is good for ten minutes and
-//! five tries, in one place only, and the database keeps a digest that nobody can make without the site's keys.
+//! The short code in a mail, for devices where the link cannot be opened. It has 40 bits, so it is valid for
+//! ten minutes and five attempts, in one browser or session only, and the database stores a keyed digest.
 
 use crate::crypto::seal::Sealer;
 
-/// Wrong codes that end a code (ASVS 5.0 V6.6.3).
+/// Attempts after which a code expires (ASVS 5.0 V6.6.3).
 pub const CODE_TRIES: i32 = 5;
-/// A code is good for so long (ASVS 5.0 V6.5.5), in seconds.
+/// How long a code is valid, in seconds (ASVS 5.0 V6.5.5).
 pub const CODE_SECONDS: f64 = 600.0;
-/// Crockford's: what looks alike is one letter. 32 letters, so each random byte gives one without bias.
+/// Crockford's base 32, without characters that look alike. 256 is a multiple of 32, so a random byte selects
+/// one without bias.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// 40 bits; with [`CODE_TRIES`] the chance of a guess is one in 200 billion.
+/// 40 bits: with [`CODE_TRIES`] attempts, the chance of guessing one is 1 in 200 billion.
 const CODE_LENGTH: usize = 8;
 
-/// The short code of a mail, to be typed instead of following the link.
+/// A code, in its canonical form.
 #[derive(Clone)]
 pub struct Code(String);
 
 impl Code {
-    /// A new one.
+    /// Generates a random code.
     pub(in crate::user) fn generate() -> Self {
         let mut bytes = [0; CODE_LENGTH];
         getrandom::fill(&mut bytes).expect("the operating system hands out random numbers");
         Self(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
     }
 
-    /// Reads what somebody typed: any case, with or without the dash, and what looks alike taken for what was meant.
+    /// Parses what was typed: in any case, with or without the dash; characters that look alike are
+    /// converted.
     pub fn parse(typed: &str) -> Option<Self> {
         let mut code = String::new();
         for letter in typed.chars().filter(|letter| !letter.is_whitespace() && !is_dash(*letter)) {
@@ -50,12 +52,12 @@ impl Code {
         format!("{front}-{back}")
     }
 
-    /// What the database keeps; `row` names the row that it is bound to.
+    /// The digest for the database. `row` names the row that it is bound to.
     pub(in crate::user) fn digest(&self, sealer: &Sealer, row: &str) -> [u8; 32] {
         sealer.digest(&format!("code:{row}"), self.0.as_bytes())
     }
 
-    /// Whether it is the one of that row.
+    /// Whether `digest` is that of this code in that row.
     pub(in crate::user) fn is(&self, sealer: &Sealer, row: &str, digest: Option<&[u8]>) -> bool {
         let purpose = format!("code:{row}");
         digest.is_some_and(|digest| sealer.verify_digest(digest, &purpose, self.0.as_bytes()))
@@ -77,12 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_read_however_it_is_typed() {
+    fn a_code_is_read_in_every_spelling() {
         for typed in ["7K3M-Q01H", "7k3mqO1h", " 7k3m qol\u{2013}h ", "7K3M\u{2212}QOIH"] {
             assert_eq!(Code::parse(typed).unwrap().0, "7K3MQ01H", "{typed}");
         }
-        for odd in ["", "7K3M-Q01", "7K3M-Q01HH", "7K3M-Q01U", "7K3M-Q01É", "７K3M-Q01H"] {
-            assert!(Code::parse(odd).is_none(), "{odd}");
+        for invalid in ["", "7K3M-Q01", "7K3M-Q01HH", "7K3M-Q01U", "7K3M-Q01É", "７K3M-Q01H"] {
+            assert!(Code::parse(invalid).is_none(), "{invalid}");
         }
     }
 

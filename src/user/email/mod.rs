@@ -1,4 +1,4 @@
-//! Emails: their syntax, the links and codes that prove who reads them, verification and change.
+//! Emails of accounts: syntax, mailed links and codes, verification, and change.
 
 pub mod address;
 pub mod change;

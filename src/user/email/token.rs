@@ -1,10 +1,11 @@
-//! Rows of `email_tokens`: links and codes that were mailed to people with an account. Each is good once, for a while, for
-//! the address that it was made for and for no other (Devise, CVE-2026-32700): a link that confirms the address of the
-//! account, or sets its password, counts only while the account has the address that it was mailed to. Only digests are
-//! stored.
+//! Rows of `email_tokens`: links and codes that were mailed to users. Each can be used once, until it
+//! expires, for the email that it was issued for and no other (Devise, CVE-2026-32700): a link that verifies
+//! the email of the account, or resets its password, counts only while the account has the email that it was
+//! sent to. Only digests are stored.
 //!
-//! Who changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`): uses, newer links and
-//! changes of password or address wait for each other, in one order, and each sees what the one before it did.
+//! A transaction that changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`), so
+//! uses, newer links and changes of password or email run one after the other, and each sees the effect of
+//! the one before.
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -18,18 +19,18 @@ use crate::id::UserId;
 /// What a link does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Shows that the address of the account is read by its owner.
+    /// Verifies the email of the account.
     VerifyEmail,
-    /// Sets a password for somebody who forgot theirs.
+    /// Resets a forgotten password.
     ResetPassword,
-    /// Makes another address the one of the account.
+    /// Changes the email of the account.
     ChangeEmail,
-    /// Gives the account its former address back.
+    /// Gives the account its former email back.
     UndoEmailChange,
 }
 
 impl Purpose {
-    /// As `email_tokens.purpose` spells it.
+    /// The name in `email_tokens.purpose`.
     pub(in crate::user) fn as_str(self) -> &'static str {
         match self {
             Purpose::VerifyEmail => "verify_email",
@@ -39,7 +40,7 @@ impl Purpose {
         }
     }
 
-    /// In seconds: from half an hour for what sets a password to a week for what gives an address back.
+    /// In seconds.
     fn lifetime(self) -> f64 {
         match self {
             Purpose::ResetPassword => 30.0 * 60.0,
@@ -49,19 +50,19 @@ impl Purpose {
     }
 }
 
-/// A link that is still good, as a page shows it before anybody pressed its button.
+/// A link that has neither been used nor expired.
 #[derive(Debug)]
-pub struct Pending {
-    /// Whose account.
+pub struct PendingLink {
+    /// The account.
     pub user: UserId,
     /// What it does.
     pub purpose: Purpose,
-    /// The address it is about.
+    /// The email that it was issued for.
     pub email: String,
 }
 
-/// The account of a link or a code, locked until the end of the transaction.
-pub(in crate::user) struct Owner {
+/// A user whose row is locked until the end of the transaction.
+pub(in crate::user) struct LockedUser {
     pub(in crate::user) id: UserId,
     pub(in crate::user) email: String,
     pub(in crate::user) email_canonical: String,
@@ -69,14 +70,15 @@ pub(in crate::user) struct Owner {
     pub(in crate::user) email_verified_at: Option<OffsetDateTime>,
 }
 
-/// Locks the row of `user`; `None` when it is gone or disabled. The lock admits the foreign keys of mail to this user that
-/// another account's form causes: with `FOR UPDATE`, two accounts that ask for each other's email would wait for each other.
+/// Locks the row of `user`. `None` if the user does not exist or is disabled. The lock admits foreign keys of
+/// mail to this user that a request of another user inserts: with `FOR UPDATE`, two users who request each
+/// other's email would deadlock.
 pub(in crate::user) async fn lock_owner(
     connection: &mut PgConnection,
     user: UserId,
-) -> sqlx::Result<Option<Owner>> {
+) -> sqlx::Result<Option<LockedUser>> {
     sqlx::query_as!(
-        Owner,
+        LockedUser,
         r#"
         SELECT id AS "id: UserId", email, email_canonical, display_name, email_verified_at
           FROM users
@@ -90,12 +92,12 @@ pub(in crate::user) async fn lock_owner(
     .await
 }
 
-/// Locks the account that a link is for; `None` when there is no such link. What the link is good for is only known after
-/// [`consume`].
+/// Locks the user of a link. `None` if there is no such link. Only [`consume`] then tells whether it is
+/// valid.
 pub(in crate::user) async fn lock_owner_of(
     connection: &mut PgConnection,
     token: &Digest,
-) -> sqlx::Result<Option<Owner>> {
+) -> sqlx::Result<Option<LockedUser>> {
     let found = sqlx::query_scalar!(
         r#"SELECT user_id AS "user_id: UserId" FROM email_tokens WHERE token_digest = $1"#,
         token.as_bytes(),
@@ -108,22 +110,22 @@ pub(in crate::user) async fn lock_owner_of(
     }
 }
 
-/// What [`issue`] made: for the mail, and nowhere else.
-pub(in crate::user) struct Issued {
+/// The secrets of a new link, for the mail only.
+pub(in crate::user) struct IssuedLink {
     pub(in crate::user) token: String,
     pub(in crate::user) code: String,
 }
 
-/// Creates a link for `owner` about `email` and deletes older links for the same purpose. Undo links are kept, because each
-/// restores another email. For password resets only links to the same email are deleted: someone who took over the
-/// account must not end the link that its owner was mailed.
+/// Creates a link for `owner` about `email` and deletes older links for the same purpose. Undo links are
+/// kept, because each restores another email. For password resets only links to the same email are deleted:
+/// someone who took over the account must not end the link that its owner was mailed.
 pub(in crate::user) async fn issue(
     connection: &mut PgConnection,
     sealer: &Sealer,
     owner: UserId,
     purpose: Purpose,
     (email, email_canonical): (&str, &str),
-) -> sqlx::Result<Issued> {
+) -> sqlx::Result<IssuedLink> {
     if purpose != Purpose::UndoEmailChange {
         sqlx::query!(
             r#"
@@ -145,10 +147,10 @@ pub(in crate::user) async fn issue(
     let code_digest = with_code.then(|| code.digest(sealer, &row_name(digest.as_bytes())));
     let about = (email, email_canonical);
     insert(connection, owner, purpose, about, &digest, code_digest).await?;
-    Ok(Issued { token: secret.reveal(), code: code.reveal() })
+    Ok(IssuedLink { token: secret.reveal(), code: code.reveal() })
 }
 
-/// Inserts a link for `owner`, about `email`, beside those that are there.
+/// Inserts a link for `owner` about `email`. Existing links stay.
 pub(in crate::user) async fn insert(
     connection: &mut PgConnection,
     owner: UserId,
@@ -180,22 +182,23 @@ pub(in crate::user) async fn insert(
     Ok(())
 }
 
-/// What a link or a code was good for, now that it is used up.
-pub(in crate::user) struct Consumed {
+/// The email of a link that was used.
+pub(in crate::user) struct ConsumedLink {
     pub(in crate::user) email: String,
     pub(in crate::user) email_canonical: String,
 }
 
-/// Uses a link up, for the account that the caller has locked; `None` when it is used, expired, for something else, or
-/// counts only for an address that the account does not have: then it is still there.
+/// Deletes a valid link of the user whom the caller has locked. `None` if it was used, has expired or has
+/// another purpose, or if it counts only for an email that the account does not have; in the last two cases
+/// it stays.
 pub(in crate::user) async fn consume(
     connection: &mut PgConnection,
-    owner: &Owner,
+    owner: &LockedUser,
     purpose: Purpose,
     token: &[u8],
-) -> sqlx::Result<Option<Consumed>> {
+) -> sqlx::Result<Option<ConsumedLink>> {
     sqlx::query_as!(
-        Consumed,
+        ConsumedLink,
         r#"
         DELETE FROM email_tokens
          WHERE token_digest = $1
@@ -214,25 +217,26 @@ pub(in crate::user) async fn consume(
     .await
 }
 
-/// What came of a code.
-pub(in crate::user) enum CodeTry {
-    /// Right; the digest of the link that goes with it, for [`consume`].
-    Right(Vec<u8>),
-    /// Wrong, and counted.
+/// The outcome of entering a code.
+pub(in crate::user) enum CodeOutcome {
+    /// Correct. The digest of the link in the same mail, for [`consume`].
+    Correct(Vec<u8>),
+    /// Wrong, and the attempt was counted.
     Wrong,
-    /// There is none, or it is too old, or it was tried too often.
-    Dead,
+    /// There is no code, or it has expired or was attempted too often.
+    Expired,
 }
 
-/// Compares a code with that of the account that the caller has locked. It counts before it is compared.
-pub(in crate::user) async fn try_code(
+/// Compares `code` with that of the user whom the caller has locked. The attempt is counted before the
+/// comparison.
+pub(in crate::user) async fn check_code(
     connection: &mut PgConnection,
     sealer: &Sealer,
     owner: UserId,
     purpose: Purpose,
     code: &Code,
-) -> sqlx::Result<CodeTry> {
-    let tried = sqlx::query!(
+) -> sqlx::Result<CodeOutcome> {
+    let attempt = sqlx::query!(
         r#"
         UPDATE email_tokens
            SET code_tries = code_tries + 1
@@ -249,21 +253,21 @@ pub(in crate::user) async fn try_code(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(match tried {
-        None => CodeTry::Dead,
+    Ok(match attempt {
+        None => CodeOutcome::Expired,
         Some(row) => {
             let name = row_name(&row.token_digest);
             if code.is(sealer, &name, row.code_digest.as_deref()) {
-                CodeTry::Right(row.token_digest)
+                CodeOutcome::Correct(row.token_digest)
             } else {
-                CodeTry::Wrong
+                CodeOutcome::Wrong
             }
         }
     })
 }
 
-/// The link of a token, if it is good now. Changes nothing.
-pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>> {
+/// Finds the valid link of a token.
+pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<PendingLink>> {
     let token = token.digest();
     let found = sqlx::query!(
         r#"
@@ -279,13 +283,13 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Pending>
     )
     .fetch_optional(pool)
     .await?;
-    Ok(found.and_then(|row| pending(row.user_id, &row.purpose, row.email)))
+    Ok(found.and_then(|row| pending_link(row.user_id, &row.purpose, row.email)))
 }
 
-/// Whether `owner` has a link for `purpose` that is still good and went to the address that the account has.
-pub(in crate::user) async fn is_alive(
+/// Whether `owner` has a valid link for `purpose` that was sent to the email that the account has.
+pub(in crate::user) async fn has_valid_link(
     connection: &mut PgConnection,
-    owner: &Owner,
+    owner: &LockedUser,
     purpose: Purpose,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
@@ -295,7 +299,7 @@ pub(in crate::user) async fn is_alive(
                 WHERE user_id = $1
                   AND purpose = $2
                   AND email_canonical = $3
-                  AND expires_at > now()) AS "alive!"
+                  AND expires_at > now()) AS "exists!"
         "#,
         owner.id as UserId,
         purpose.as_str(),
@@ -305,8 +309,8 @@ pub(in crate::user) async fn is_alive(
     .await
 }
 
-/// What `user` has to confirm: the own address, or another one.
-pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pending>> {
+/// The links of `user` that verify the email of the account or a new one.
+pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<PendingLink>> {
     let found = sqlx::query!(
         r#"
         SELECT user_id AS "user_id: UserId", purpose, email
@@ -320,10 +324,13 @@ pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pend
     )
     .fetch_all(pool)
     .await?;
-    Ok(found.into_iter().filter_map(|row| pending(row.user_id, &row.purpose, row.email)).collect())
+    Ok(found
+        .into_iter()
+        .filter_map(|row| pending_link(row.user_id, &row.purpose, row.email))
+        .collect())
 }
 
-fn pending(user: UserId, purpose: &str, email: String) -> Option<Pending> {
+fn pending_link(user: UserId, purpose: &str, email: String) -> Option<PendingLink> {
     let all = [
         Purpose::VerifyEmail,
         Purpose::ResetPassword,
@@ -331,10 +338,11 @@ fn pending(user: UserId, purpose: &str, email: String) -> Option<Pending> {
         Purpose::UndoEmailChange,
     ];
     let purpose = all.into_iter().find(|one| one.as_str() == purpose)?;
-    Some(Pending { user, purpose, email })
+    Some(PendingLink { user, purpose, email })
 }
 
-/// An address that may go back to an account within the week after a change: nobody takes it unproven meanwhile.
+/// Whether an account can still get `email` back by undoing a change. Until that link expires, no account can
+/// be created with the email without verifying it.
 pub(in crate::user) async fn is_kept_for_undo(
     connection: &mut PgConnection,
     email: &EmailAddress,
@@ -353,7 +361,7 @@ pub(in crate::user) async fn is_kept_for_undo(
     .await
 }
 
-/// The row that a code is bound to.
+/// Names the row that a code is bound to.
 fn row_name(token_digest: &[u8]) -> String {
     format!("email_tokens:{}", hex::encode(token_digest))
 }

@@ -1,43 +1,44 @@
-//! The address of somebody who has an account: shown to be theirs by a link or a code that was mailed to it. A link for
-//! another address makes that one the account's. It takes the owner of the account, by their session or their password
-//! ([`Authorization`]): the link alone, read by a stranger, confirms nothing.
+//! Verification of an email of an account by a mailed link or code: of its own email, or of a new one, which
+//! then becomes the email of the account. The user must also prove to be the owner of the account by a
+//! session or the password ([`Authorization`]), so that someone else who reads the mail cannot confirm it.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::code::Code;
-use super::token::{CodeTry, Owner, Purpose};
-use crate::audit::Origin;
+use super::token::{CodeOutcome, LockedUser, Purpose};
+use crate::audit::{EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 use crate::user::email;
-use crate::user::session_rules::Ended;
+use crate::user::session_rules::AppliedRule;
 
-/// What came of [`send`].
+/// The outcome of [`send`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// A link and a code are on their way to the address of the account.
+pub enum SendOutcome {
+    /// A mail with a link and a code is in the outbox.
     Sent,
-    /// It is shown already.
+    /// The email is already verified.
     AlreadyVerified,
 }
 
-/// Sends a link and a code to the address that the account has; an older one is dead.
+/// Sends a link and a code to the email of the account, and ends older ones.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn send(
     pool: &PgPool,
     sealer: Sealer,
     requester: &Requester,
-) -> sqlx::Result<Result<Sent, SessionEnded>> {
+) -> sqlx::Result<Result<SendOutcome, SessionEnded>> {
     let user = requester.user;
-    let send = requester.transaction(pool, move |connection| {
+    let send = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let owner = email::token::lock_owner(connection, user).await?;
             let Some(owner) = owner.filter(|owner| owner.email_verified_at.is_none()) else {
-                return Ok(Sent::AlreadyVerified);
+                return Ok(SendOutcome::AlreadyVerified);
             };
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
             let purpose = Purpose::VerifyEmail;
@@ -48,33 +49,33 @@ pub async fn send(
                 code: issued.code,
             };
             outbox::enqueue(connection, &sealer, Some(user), &owner.email, &message).await?;
-            Ok(Sent::Sent)
+            Ok(SendOutcome::Sent)
         })
     });
     send.await
 }
 
-/// What came of a link or a code.
+/// The outcome of a link or a code.
 #[derive(Debug)]
 pub enum ConfirmationOutcome {
-    /// The address is shown, and is the one of the account.
+    /// The email is verified and is the email of the account.
     Done {
-        /// Whose.
+        /// The account.
         user: UserId,
-        /// Which.
+        /// The email.
         email: String,
-        /// The new secret of the session in which it was done, where the address became another one.
+        /// The new secret of the current session, if the email of the account changed.
         secret: Option<Secret>,
-        /// The address became another one: every session but that one is over.
+        /// Whether the email of the account changed. Its other sessions have ended then.
         changed: bool,
     },
-    /// That was not the code; it was counted.
+    /// The code is wrong, and the attempt was counted.
     WrongCode,
-    /// There is no such link or code any more, or the address has become another account's.
+    /// There is no such link or code, or another account has the email now.
     Gone,
 }
 
-/// What shows that it is the owner of the account who uses a link.
+/// What proves that the owner of the account uses a link.
 #[derive(Clone, Debug)]
 pub enum Authorization {
     /// A session of the account. It continues if the email changes; the other sessions end.
@@ -110,7 +111,8 @@ impl Authorization {
     }
 }
 
-/// Uses up a link that confirms an address of the authorized user.
+/// Uses a link that verifies an email of the authorized user.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn confirm_by_link(
     pool: &PgPool,
     sealer: Sealer,
@@ -130,15 +132,16 @@ pub async fn confirm_by_link(
                 return Ok(Ok(ConfirmationOutcome::Gone));
             };
             let digest = token.as_bytes();
-            use_up(connection, &sealer, owner, digest, &authorization, "link").await.map(Ok)
+            confirm(connection, &sealer, owner, digest, &authorization, "link").await.map(Ok)
         })
     })
     .await;
     confirmed.or_else(gone_when_taken)
 }
 
-/// Uses up a code of the user who requests it. `purpose` is for which of the two addresses it was typed: the account's own
-/// ([`Purpose::VerifyEmail`]) or a new one ([`Purpose::ChangeEmail`]).
+/// Uses a code of the user who requests it, for the email of the account ([`Purpose::VerifyEmail`]) or for a
+/// new one ([`Purpose::ChangeEmail`]).
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn confirm_by_code(
     pool: &PgPool,
     sealer: Sealer,
@@ -148,27 +151,27 @@ pub async fn confirm_by_code(
 ) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
     let user = requester.user;
     let authorization = Authorization::Session(requester.clone());
-    let confirm = requester.transaction(pool, move |connection| {
+    let confirm = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
                 return Ok(ConfirmationOutcome::Gone);
             };
-            match email::token::try_code(connection, &sealer, user, purpose, &code).await? {
-                CodeTry::Right(token) => {
-                    use_up(connection, &sealer, owner, &token, &authorization, "code").await
+            match email::token::check_code(connection, &sealer, user, purpose, &code).await? {
+                CodeOutcome::Correct(token) => {
+                    confirm(connection, &sealer, owner, &token, &authorization, "code").await
                 }
-                CodeTry::Wrong => Ok(ConfirmationOutcome::WrongCode),
-                CodeTry::Dead => Ok(ConfirmationOutcome::Gone),
+                CodeOutcome::Wrong => Ok(ConfirmationOutcome::WrongCode),
+                CodeOutcome::Expired => Ok(ConfirmationOutcome::Gone),
             }
         })
     });
     confirm.await.or_else(gone_when_taken)
 }
 
-async fn use_up(
+async fn confirm(
     connection: &mut PgConnection,
     sealer: &Sealer,
-    owner: Owner,
+    owner: LockedUser,
     token: &[u8],
     authorization: &Authorization,
     by: &'static str,
@@ -177,24 +180,31 @@ async fn use_up(
     let (session, origin) = (authorization.session(), authorization.origin());
     let own = email::token::consume(connection, &owner, Purpose::VerifyEmail, token).await?;
     if own.is_some() {
-        verified(connection, user).await?;
-        email::change::record(connection, "email_verified", user, json!({ "by": by }), origin)
-            .await?;
+        set_verified(connection, user).await?;
+        email::change::record(
+            connection,
+            EventKind::EmailVerified,
+            user,
+            json!({ "by": by }),
+            origin,
+        )
+        .await?;
         let (secret, changed) = (None, false);
         return Ok(ConfirmationOutcome::Done { user, email: owner.email, secret, changed });
     }
     let new = email::token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
     let Some(new) = new else { return Ok(ConfirmationOutcome::Gone) };
-    let ended = email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
-    Ok(match ended {
-        Some(Ended { secret, .. }) => {
+    let applied =
+        email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
+    Ok(match applied {
+        Some(AppliedRule { secret, .. }) => {
             ConfirmationOutcome::Done { user, email: new.email, secret, changed: true }
         }
         None => ConfirmationOutcome::Gone,
     })
 }
 
-async fn verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+async fn set_verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE users SET email_verified_at = COALESCE(email_verified_at, now()) WHERE id = $1",
         user as UserId,

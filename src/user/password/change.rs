@@ -1,39 +1,39 @@
-//! A new password, and all that it ends, in one transaction: the other sessions and the links that were mailed are gone,
-//! the own session has a new secret and the owner has mail when the password is new, or nothing of it.
+//! Changes and resets of a password. One transaction sets the password, ends the sessions and links that the
+//! rule table says, and enqueues a notice to the owner.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::hasher::PasswordHash;
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
-use crate::session::{Requester, SessionEnded, notice};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email::token::Purpose;
-use crate::user::session_rules::{self, AccountEvent, Ended};
+use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 use crate::user::{email, rate_limit};
 
-/// What came of [`change`].
+/// The outcome of [`change`].
 pub enum PasswordSet {
-    /// The password is new; `ended` other sessions are over. `secret` is the own session's new one.
+    /// The password was changed.
     Done {
         /// How many other sessions ended.
         ended: usize,
-        /// For the cookie of the session that is kept.
+        /// The new secret of the current session, for its cookie.
         secret: Option<Secret>,
-        /// When it was set (`password_changed_at`).
+        /// When the password was set (`password_changed_at`).
         at: OffsetDateTime,
     },
-    /// The stored hash is no longer `verified`; nothing was changed.
+    /// The stored hash is no longer `verified`. Nothing was changed.
     Overtaken,
 }
 
-/// Changes the password of the user who requests it, whose stored hash must still be `verified`. Every other session ends,
-/// and so does every link that was mailed but those that undo a change of address. The owner is told by mail.
+/// Changes the password of the user who requests it, whose stored hash must still be `verified`.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn change(
     pool: &PgPool,
     sealer: Sealer,
@@ -42,22 +42,23 @@ pub async fn change(
     hash: PasswordHash,
 ) -> sqlx::Result<Result<PasswordSet, SessionEnded>> {
     let Requester { user, session, origin, .. } = requester.clone();
-    let change = requester.transaction(pool, move |connection| {
+    let change = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
-            let (verified, occasion) = (Some(verified), AccountEvent::PasswordChanged);
-            let new = New { user, verified, hash, occasion, by_link: false };
-            let Some((ended, at)) = apply(connection, &sealer, new, Some(session), &origin).await?
+            let (verified, event) = (Some(verified), AccountEvent::PasswordChanged);
+            let new = NewPassword { user, verified, hash, event, by_link: false };
+            let Some((applied, at)) =
+                apply(connection, &sealer, new, Some(session), &origin).await?
             else {
                 return Ok(PasswordSet::Overtaken);
             };
-            Ok(PasswordSet::Done { ended: ended.sessions, secret: ended.secret, at })
+            Ok(PasswordSet::Done { ended: applied.ended_sessions, secret: applied.secret, at })
         })
     });
     change.await
 }
 
-/// Sets the password of `user`: for operators. Every session ends, and the links as in [`change`]. The owner is told by
-/// mail. `false` if there is no such account.
+/// Sets the password of `user`: for operators. `false` if there is no such account.
+#[tracing::instrument(level = "debug", skip_all, fields(%user))]
 pub async fn set_by_operator(
     pool: &PgPool,
     sealer: Sealer,
@@ -67,18 +68,20 @@ pub async fn set_by_operator(
 ) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let occasion = AccountEvent::PasswordReset;
-            let new = New { user, verified: None, hash, occasion, by_link: false };
+            let event = AccountEvent::PasswordReset;
+            let new = NewPassword { user, verified: None, hash, event, by_link: false };
             Ok(apply(connection, &sealer, new, None, &origin).await?.is_some())
         })
     })
     .await
 }
 
-/// Sets the password by a link for somebody who forgot it, and uses the link up. Every session ends, nobody is signed in.
-/// The link was read at the address of the account, so that is proven too, and what strangers tried at the old password keeps
-/// nobody from the new one: its counters are forgotten. Answers whose it is and when it was set (`password_changed_at`).
-/// `None`: the link is used, expired, or overtaken by a newer one or a change.
+/// Sets the password with a mailed link, and uses the link up. Does not sign in. The email of the account
+/// counts as verified, because the link was sent there. The rate-limit counters of the account are deleted,
+/// so that attempts of others at the old password do not block the user. Returns the user and when the
+/// password was set (`password_changed_at`). `None` if the link was used, has expired, or was ended by a
+/// newer one or a change.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn reset(
     pool: &PgPool,
     sealer: Sealer,
@@ -97,35 +100,36 @@ pub async fn reset(
             if used.is_none() {
                 return Ok(None);
             }
-            let occasion = AccountEvent::PasswordReset;
-            let new = New { user, verified: None, hash, occasion, by_link: true };
+            let event = AccountEvent::PasswordReset;
+            let new = NewPassword { user, verified: None, hash, event, by_link: true };
             let set = apply(connection, &sealer, new, None, &origin).await?;
-            rate_limit::forget(connection, user, &owner.email_canonical).await?;
+            rate_limit::delete_counters(connection, user, &owner.email_canonical).await?;
             Ok(set.map(|(_, at)| (user, at)))
         })
     })
     .await
 }
 
-struct New {
+struct NewPassword {
     user: UserId,
+    /// The stored hash must be this one.
     verified: Option<String>,
     hash: PasswordHash,
-    occasion: AccountEvent,
+    event: AccountEvent,
     by_link: bool,
 }
 
-/// The new password, all that it ends, and when. `None`: the stored hash is no longer `verified`.
+/// Sets the password and applies the rule of the event. `None` if the stored hash is no longer `verified`.
 async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
-    new: New,
+    new: NewPassword,
     keep: Option<SessionId>,
     origin: &Origin,
-) -> sqlx::Result<Option<(Ended, OffsetDateTime)>> {
-    let New { user, verified, hash, occasion, by_link } = new;
-    // The row lock makes sign-ins that are under way wait; they then see the new password and begin no session, or
-    // began theirs before and have it ended below.
+) -> sqlx::Result<Option<(AppliedRule, OffsetDateTime)>> {
+    let NewPassword { user, verified, hash, event, by_link } = new;
+    // Sign-ins in progress wait for this row lock and then see the new password, so their session is not
+    // inserted. Sessions that were inserted before end below.
     let owner = sqlx::query!(
         r#"
         UPDATE users
@@ -144,15 +148,15 @@ async fn apply(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(owner) = owner else { return Ok(None) };
-    let ended = session_rules::apply(connection, occasion, user, keep, origin).await?;
+    let applied = session_rules::apply(connection, event, user, keep, origin).await?;
     audit::record(
-        connection,
+        &mut *connection,
         Event {
-            name: if by_link { "password_reset" } else { "password_changed" },
+            kind: if by_link { EventKind::PasswordReset } else { EventKind::PasswordChanged },
             user: Some(user),
             session: keep,
             origin,
-            details: json!({ "ended_sessions": ended.sessions }),
+            details: json!({ "ended_sessions": applied.ended_sessions }),
         },
     )
     .await?;
@@ -163,11 +167,11 @@ async fn apply(
         source: notice::source(origin, owner.at),
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
-    Ok(Some((ended, owner.at)))
+    Ok(Some((applied, owner.at)))
 }
 
-/// Invalidates the password: none signs in until a new one is set. The date moves too, which refuses sign-ins under way and
-/// makes known devices unknown. The caller ends the sessions.
+/// Deletes the password: sign-in is refused until a new one is set. `password_changed_at` changes too, which
+/// refuses sign-ins in progress and ends known devices. The caller ends the sessions.
 pub(in crate::user) async fn invalidate(
     connection: &mut PgConnection,
     user: UserId,
@@ -182,17 +186,17 @@ pub(in crate::user) async fn invalidate(
     audit::record(
         connection,
         Event {
-            name: "password_invalidated",
+            kind: EventKind::PasswordInvalidated,
             user: Some(user),
             session: None,
             origin,
-            details: json!({ "why": "undo" }),
+            details: json!({ "why": RefusalReason::EmailChangeUndone.as_str() }),
         },
     )
     .await
 }
 
-/// Writes the same password with newer parameters, unless it was changed meanwhile. No session ends.
+/// Stores the same password with newer parameters, unless it was changed in the meantime. No session ends.
 pub(in crate::user) async fn rehash(
     pool: &PgPool,
     user: UserId,

@@ -1,9 +1,9 @@
-//! The queue for password hashes: argon2id on threads of their own, one for each core, each with one
-//! block of memory that it keeps. So memory is bounded by construction, pages stay quick, and a
-//! client that goes away frees no place that its hash still takes.
+//! The queue for password hashes: argon2id on dedicated threads, one for each core, each with its own reused
+//! memory. This bounds the memory, keeps hashing off the threads that serve pages, and a client that
+//! disconnects cannot free a thread that is still hashing for it.
 //!
-//! Three roads take the same time: a right password, a wrong one, and an account that does not exist. An account whose
-//! hash another system made takes longer, until its first sign-in.
+//! A correct password, a wrong one, and an account that does not exist take the same time. A hash of another
+//! system takes longer, until the first sign-in replaces it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,35 +24,35 @@ pub use super::phc::PasswordHash;
 use super::phc::{Argon2Hash, OUTPUT_BYTES, SALT_BYTES, Stored};
 use super::policy::Password;
 
-/// Waiting jobs for each thread. At about 25 ms a hash the last in the queue waits under a second.
+/// Queued jobs for each thread. At about 25 ms for a hash, the last job waits less than a second.
 const QUEUE_FOR_EACH_THREAD: usize = 32;
-/// What a comparison says.
+/// The result of comparing a password with a stored hash.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It is the password; `rehash` is the same one with the parameters of today, when they moved.
+    /// The password is correct.
     Match {
-        /// To be stored in place of the old one.
+        /// A hash with the current parameters, to replace a stored one with others.
         rehash: Option<PasswordHash>,
     },
-    /// It is not.
+    /// The password is wrong.
     NoMatch,
 }
 
-/// Why there is no hash.
+/// Why hashing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HasherError {
     /// The queue is full.
-    #[error("too many people are signing in at this moment")]
+    #[error("the queue for password hashes is full")]
     Busy {
-        /// When the queue of now will be done.
+        /// When the current queue will be finished.
         retry_after: Duration,
     },
-    /// A surprise.
+    /// An unexpected error.
     #[error("a password could not be hashed")]
     Internal(#[source] anyhow::Error),
 }
 
-/// The queue. Clones share it; the threads end with the last clone.
+/// The queue. Clones share it; the threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Hasher {
     queue: SyncSender<Job>,
@@ -76,13 +76,13 @@ enum Answer {
 }
 
 impl Hasher {
-    /// One thread a core, a queue of 32 for each.
+    /// One thread per core, with a queue of 32 for each.
     pub fn new(parameters: HashParameters) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self::with_limits(parameters, threads, QUEUE_FOR_EACH_THREAD * threads)
     }
 
-    /// With limits of one's own.
+    /// With the given number of threads and length of the queue.
     pub fn with_limits(parameters: HashParameters, threads: usize, queue: usize) -> Self {
         let (sender, receiver) = sync_channel::<Job>(queue);
         let receiver = Arc::new(Mutex::new(receiver));
@@ -105,7 +105,8 @@ impl Hasher {
         }
     }
 
-    /// Compares with what is stored. `None` (no such account, or one without a password) takes as long.
+    /// Compares a password with a stored hash. `None` (no such account, or one without a password) takes the
+    /// same time.
     pub async fn verify(
         &self,
         password: &Password,
@@ -117,7 +118,7 @@ impl Hasher {
         }
     }
 
-    /// How many passwords were compared or hashed since the start.
+    /// How many hashes were computed since the process started.
     pub fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }
@@ -147,7 +148,7 @@ fn mixed_up() -> HasherError {
 
 struct Worker {
     parameters: HashParameters,
-    /// A hash of nothing with today's parameters, for accounts that do not exist.
+    /// For the hash that is computed for accounts that do not exist.
     dummy_salt: [u8; SALT_BYTES],
     memory: Vec<Block>,
     runs: Arc<AtomicU64>,
@@ -164,7 +165,7 @@ impl Worker {
             // The lock is held while waiting: one thread waits for the next job, the others for the lock.
             let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = next else { return };
-            // A client that went away has held its place until now; its hash helps nobody.
+            // The client has disconnected, so its hash is not needed.
             if job.answer.is_closed() {
                 continue;
             }
@@ -188,7 +189,7 @@ impl Worker {
         let mut salt = [0; SALT_BYTES];
         getrandom::fill(&mut salt)
             .map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-        let output = self.run_today(password.reveal(), &salt)?;
+        let output = self.run_current(password.reveal(), &salt)?;
         let params = self.parameters.params();
         let salt = Salt::new(&salt).map_err(|error| anyhow::anyhow!("no salt: {error}"))?;
         let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
@@ -205,12 +206,13 @@ impl Worker {
                     tracing::error!(%problem, "a stored password cannot be compared");
                 }
                 for _ in password.forms() {
-                    self.spend(password)?;
+                    self.spend_one_hash(password)?;
                 }
                 return Ok(Verdict::NoMatch);
             }
         };
-        // Every form, also when the first is right: what somebody learns from the time, they typed themselves.
+        // Every form is compared, even if the first matches. Then the time depends only on what the client
+        // typed.
         let mut is_match = Choice::from(0);
         let mut is_as_hashed = Choice::from(0);
         for form in password.forms() {
@@ -222,35 +224,36 @@ impl Worker {
             is_as_hashed |= is_this & Choice::from(u8::from(form == password.reveal()));
         }
         let is_match = bool::from(is_match);
-        if known.is_of(self.parameters) {
+        if known.is_current_format(self.parameters) {
             if is_match && !bool::from(is_as_hashed) {
                 return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
             }
             return Ok(if is_match { Verdict::Match { rehash: None } } else { Verdict::NoMatch });
         }
-        // An account with another hash than one of today costs one of today more, right or wrong alike.
+        // A hash with other parameters costs one more hash with the current ones, whether the password is
+        // correct or not.
         if is_match {
             return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
         }
-        self.spend(password)?;
+        self.spend_one_hash(password)?;
         Ok(Verdict::NoMatch)
     }
 
-    /// The time of one hash, for nothing.
-    fn spend(&mut self, password: &Password) -> anyhow::Result<()> {
+    /// Computes a hash and discards it.
+    fn spend_one_hash(&mut self, password: &Password) -> anyhow::Result<()> {
         let salt = self.dummy_salt;
-        self.run_today(password.reveal(), &salt).map(|_| ())
+        self.run_current(password.reveal(), &salt).map(|_| ())
     }
 
-    fn run_today(&mut self, password: &str, salt: &[u8]) -> anyhow::Result<Vec<u8>> {
+    fn run_current(&mut self, password: &str, salt: &[u8]) -> anyhow::Result<Vec<u8>> {
         let params = self.parameters.params();
         self.fill(Algorithm::Argon2id, Version::V0x13, &params, password, salt, OUTPUT_BYTES)
     }
 
     fn run(&mut self, known: &Argon2Hash, password: &str) -> anyhow::Result<Choice> {
         let Argon2Hash { algorithm, version, params, salt, hash, .. } = known;
-        let made = self.fill(*algorithm, *version, params, password, salt, hash.len())?;
-        Ok(made.ct_eq(hash))
+        let computed = self.fill(*algorithm, *version, params, password, salt, hash.len())?;
+        Ok(computed.ct_eq(hash))
     }
 
     fn fill(
@@ -294,13 +297,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_right_password_matches_and_no_other() {
+    async fn only_the_correct_password_matches() {
         let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
-        let hash = hasher.hash(&password("a quiet room")).await.unwrap();
+        let hash = hasher.hash(&password("a long passphrase")).await.unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_str());
-        let right = hasher.verify(&password("a quiet room"), Some(hash.as_str())).await.unwrap();
+        let right =
+            hasher.verify(&password("a long passphrase"), Some(hash.as_str())).await.unwrap();
         assert!(matches!(right, Verdict::Match { rehash: None }));
-        for wrong in ["a quiet roo", "a quiet room ", "A quiet room"] {
+        for wrong in ["a long passphras", "a long passphrase ", "A long passphrase"] {
             let verdict = hasher.verify(&password(wrong), Some(hash.as_str())).await.unwrap();
             assert!(matches!(verdict, Verdict::NoMatch));
         }
@@ -309,13 +313,13 @@ mod tests {
     #[tokio::test]
     async fn unknown_wrong_and_right_cost_the_same_number_of_hashes() {
         let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
-        let hash = hasher.hash(&password("a quiet room")).await.unwrap();
+        let hash = hasher.hash(&password("a long passphrase")).await.unwrap();
         let mut spent = Vec::new();
         for (typed, stored) in [
-            ("a quiet room", Some(hash.as_str())),
+            ("a long passphrase", Some(hash.as_str())),
             ("something else", Some(hash.as_str())),
-            ("a quiet room", None),
-            ("a quiet room", Some("no hash at all")),
+            ("a long passphrase", None),
+            ("a long passphrase", Some("no hash at all")),
         ] {
             let before = hasher.runs();
             hasher.verify(&password(typed), stored).await.unwrap();
@@ -325,17 +329,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn moved_parameters_give_a_new_hash() {
+    async fn changed_parameters_give_a_new_hash() {
         let old = Hasher::with_limits(HashParameters::new(12_288, 3, 1).unwrap(), 1, 4);
         let new = Hasher::with_limits(HashParameters::default(), 1, 4);
-        let hash = old.hash(&password("a quiet room")).await.unwrap();
-        let verdict = new.verify(&password("a quiet room"), Some(hash.as_str())).await.unwrap();
+        let hash = old.hash(&password("a long passphrase")).await.unwrap();
+        let verdict =
+            new.verify(&password("a long passphrase"), Some(hash.as_str())).await.unwrap();
         let Verdict::Match { rehash: Some(rehash) } = verdict else { panic!("{verdict:?}") };
         assert!(rehash.as_str().contains("m=19456,t=2,p=1"));
     }
 
     #[tokio::test]
-    async fn an_altered_row_is_no_memory_bomb() {
+    async fn an_altered_hash_cannot_exhaust_memory_or_time() {
         let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
         for bomb in [
             "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
@@ -343,21 +348,21 @@ mod tests {
             "$argon2id$v=19$m=131072,t=9,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
             "$argon2x$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$3zp2DpWvDTOmK5ZWM6yBPnMQhP1MfNnKSnAFhdOYUY0",
         ] {
-            let verdict = hasher.verify(&password("a quiet room"), Some(bomb)).await.unwrap();
+            let verdict = hasher.verify(&password("a long passphrase"), Some(bomb)).await.unwrap();
             assert!(matches!(verdict, Verdict::NoMatch));
         }
     }
 
     #[tokio::test]
-    async fn a_full_queue_says_so_at_once() {
+    async fn a_full_queue_is_reported_immediately() {
         let hasher = Hasher::with_limits(HashParameters::default(), 1, 1);
-        let tries = (0..8).map(|_| {
+        let jobs = (0..8).map(|_| {
             let hasher = hasher.clone();
-            tokio::spawn(async move { hasher.verify(&password("a quiet room"), None).await })
+            tokio::spawn(async move { hasher.verify(&password("a long passphrase"), None).await })
         });
         let mut busy = 0;
-        for tried in tries.collect::<Vec<_>>() {
-            if matches!(tried.await.unwrap(), Err(HasherError::Busy { .. })) {
+        for job in jobs.collect::<Vec<_>>() {
+            if matches!(job.await.unwrap(), Err(HasherError::Busy { .. })) {
                 busy += 1;
             }
         }

@@ -1,25 +1,25 @@
-//! A password hash as text: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (PHC string format) or one of another system that
-//! waits for its owner's next sign-in; what it may cost, and which stored ones are believed.
+//! Password hashes as text: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (PHC string format), or a hash of another
+//! system until the user's next sign-in replaces it. Limits what verifying a stored hash may cost.
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Params, Version};
 
-use super::bounds::{LONGEST_TEXT, MOST_STORED_MEMORY_KIB};
+use super::bounds::{MAX_HASH_BYTES, MAX_STORED_MEMORY_KIB};
 use super::foreign_hash::{ForeignHash, HashFormat, HashProblem};
 
-/// What OWASP's Password Storage Cheat Sheet asks of argon2id at least, each pair as good as the others:
-/// memory in KiB and iterations.
+/// The minimum parameters of argon2id in OWASP's Password Storage Cheat Sheet: equivalent pairs of memory in
+/// KiB and iterations.
 const OWASP_MINIMA: [(u32, u32); 5] =
     [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
-/// KiB × iterations, about a second.
-const MOST_STORED_WORK: u64 = 1_048_576;
-const MOST_ITERATIONS: u32 = 20;
-const MOST_PARALLELISM: u32 = 8;
-const MOST_MEMORY_KIB: u32 = 1_048_576;
+/// The maximum of memory in KiB × iterations, about a second.
+const MAX_STORED_WORK: u64 = 1_048_576;
+const MAX_ITERATIONS: u32 = 20;
+const MAX_PARALLELISM: u32 = 8;
+const MAX_MEMORY_KIB: u32 = 1_048_576;
 pub(in crate::user) const OUTPUT_BYTES: usize = 32;
 pub(in crate::user) const SALT_BYTES: usize = 16;
 
-/// How expensive a hash is.
+/// The parameters of argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashParameters {
     memory_kib: u32,
@@ -34,7 +34,8 @@ impl Default for HashParameters {
 }
 
 impl HashParameters {
-    /// Refuses what is below OWASP's minimum, and what no server should spend.
+    /// Checks the parameters. The error is a message for the operator: below OWASP's minimum, or above what a
+    /// server can afford.
     pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, String> {
         let strong = OWASP_MINIMA
             .iter()
@@ -44,12 +45,12 @@ impl HashParameters {
                 "argon2id with {memory_kib} KiB and {iterations} iteration(s) is weaker than OWASP's minimum; 19456 KiB and 2 iterations are a good choice"
             ));
         }
-        if memory_kib > MOST_MEMORY_KIB
-            || iterations > MOST_ITERATIONS
-            || parallelism > MOST_PARALLELISM
+        if memory_kib > MAX_MEMORY_KIB
+            || iterations > MAX_ITERATIONS
+            || parallelism > MAX_PARALLELISM
         {
             return Err(format!(
-                "argon2id takes at most {MOST_MEMORY_KIB} KiB, {MOST_ITERATIONS} iterations and {MOST_PARALLELISM} lanes here"
+                "argon2id takes at most {MAX_MEMORY_KIB} KiB, {MAX_ITERATIONS} iterations and {MAX_PARALLELISM} lanes here"
             ));
         }
         Ok(Self { memory_kib, iterations, parallelism })
@@ -61,12 +62,13 @@ impl HashParameters {
     }
 }
 
-/// A PHC string of ours, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, or one that was adopted.
+/// A PHC string that [`super::hasher::Hasher`] created, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, or an adopted
+/// hash.
 #[derive(Clone)]
 pub struct PasswordHash(pub(in crate::user) String);
 
 impl PasswordHash {
-    /// For the database.
+    /// The text for the database.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,14 +81,14 @@ impl std::fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
-    /// Takes over a hash that another system made, if it can be compared here and costs no more than it may.
+    /// Adopts a hash of another system, if its format is supported and its cost is within the limits.
     pub fn adopt(text: &str, format: HashFormat) -> Result<Self, HashProblem> {
         let text = format!("{}{text}", format.prefix());
         Stored::read(&text, HashParameters::default())?;
         Ok(Self(text))
     }
 
-    /// Which of the families it is of, for the trail and for statistics.
+    /// The algorithm, for the audit log and statistics.
     pub fn family(&self) -> &'static str {
         match Stored::read(&self.0, HashParameters::default()) {
             Ok(Stored::Argon2(_)) => "argon2",
@@ -98,44 +100,44 @@ impl PasswordHash {
     }
 }
 
-/// A stored hash, checked before anything is spent on it.
+/// A stored hash whose cost is within the limits.
 pub(in crate::user) enum Stored {
     Argon2(Argon2Hash),
     Foreign(ForeignHash),
 }
 
-/// One of the argon2 family, ours or from elsewhere.
+/// A hash of the argon2 family, of this or of another system.
 pub(in crate::user) struct Argon2Hash {
     pub(in crate::user) algorithm: Algorithm,
     pub(in crate::user) version: Version,
     pub(in crate::user) params: Params,
     pub(in crate::user) salt: Vec<u8>,
     pub(in crate::user) hash: Vec<u8>,
-    /// Made the way we make them, whatever it costs.
+    /// Whether it has the algorithm, version and text format of new hashes.
     pub(in crate::user) is_plain: bool,
 }
 
 impl Stored {
-    /// Reads what the database holds. `today` may always be asked for, the rest is capped.
-    pub(in crate::user) fn read(text: &str, today: HashParameters) -> Result<Self, HashProblem> {
-        // Django writes the name of its class in front.
+    /// Parses a stored hash. The `current` parameters are always accepted; others are limited.
+    pub(in crate::user) fn read(text: &str, current: HashParameters) -> Result<Self, HashProblem> {
+        // Django puts the name of its hasher first.
         let phc = text.strip_prefix("argon2$").map(|rest| format!("${rest}"));
         let phc = phc.as_deref().unwrap_or(text);
         if phc.starts_with("$argon2") {
-            Argon2Hash::read(phc, today, phc == text).map(Self::Argon2)
+            Argon2Hash::read(phc, current, phc == text).map(Self::Argon2)
         } else {
             ForeignHash::read(text).map(Self::Foreign)
         }
     }
 
-    /// Whether it is as a new one of today would be.
-    pub(in crate::user) fn is_of(&self, today: HashParameters) -> bool {
+    /// Whether a new hash would have the same format and parameters.
+    pub(in crate::user) fn is_current_format(&self, current: HashParameters) -> bool {
         match self {
             Self::Argon2(known) => {
                 let params = &known.params;
                 known.is_plain
                     && (params.m_cost(), params.t_cost(), params.p_cost())
-                        == (today.memory_kib, today.iterations, today.parallelism)
+                        == (current.memory_kib, current.iterations, current.parallelism)
             }
             Self::Foreign(_) => false,
         }
@@ -143,8 +145,8 @@ impl Stored {
 }
 
 impl Argon2Hash {
-    fn read(text: &str, today: HashParameters, is_first: bool) -> Result<Self, HashProblem> {
-        if text.len() > LONGEST_TEXT {
+    fn read(text: &str, current: HashParameters, is_first: bool) -> Result<Self, HashProblem> {
+        if text.len() > MAX_HASH_BYTES {
             return Err(HashProblem::Broken);
         }
         let phc = Phc::new(text).map_err(|_| HashProblem::Broken)?;
@@ -156,7 +158,7 @@ impl Argon2Hash {
         };
         let version = match phc.version {
             Some(0x13) => Version::V0x13,
-            // The first version did not write its number.
+            // Hashes of the first version do not contain the version.
             Some(0x10) | None => Version::V0x10,
             Some(_) => return Err(HashProblem::Unknown),
         };
@@ -165,13 +167,13 @@ impl Argon2Hash {
             value.decimal().map_err(|_| HashProblem::Broken)
         };
         let (memory, iterations, lanes) = (number("m")?, number("t")?, number("p")?);
-        let is_today =
-            (memory, iterations, lanes) == (today.memory_kib, today.iterations, today.parallelism);
-        if !is_today
-            && (memory > MOST_STORED_MEMORY_KIB
-                || iterations > MOST_ITERATIONS
-                || lanes > MOST_PARALLELISM
-                || u64::from(memory) * u64::from(iterations) > MOST_STORED_WORK)
+        let is_current = (memory, iterations, lanes)
+            == (current.memory_kib, current.iterations, current.parallelism);
+        if !is_current
+            && (memory > MAX_STORED_MEMORY_KIB
+                || iterations > MAX_ITERATIONS
+                || lanes > MAX_PARALLELISM
+                || u64::from(memory) * u64::from(iterations) > MAX_STORED_WORK)
         {
             return Err(HashProblem::TooCostly);
         }
@@ -194,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_below_owasps_minimum_is_taken() {
+    fn parameters_below_owasps_minimum_are_rejected() {
         assert!(HashParameters::new(19_455, 2, 1).is_err());
         assert!(HashParameters::new(19_456, 1, 1).is_err());
         assert!(HashParameters::new(19_456, 2, 0).is_err());

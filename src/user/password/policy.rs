@@ -1,5 +1,5 @@
-//! What a password is, and which new ones are refused, each with its reason. No rules of composition; any
-//! characters; nothing trimmed, nothing cut off (NIST SP 800-63B-4, 3.1.1.2; ASVS 5.0 V6.2).
+//! Passwords, and which new ones are rejected for which reason. Any characters are allowed and none are
+//! required; nothing is trimmed or truncated (NIST SP 800-63B-4, 3.1.1.2; ASVS 5.0 V6.2).
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -8,13 +8,14 @@ use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-/// In bytes, as sent: longer input would burn processor time before anybody is known (Django,
-/// CVE-2013-1443).
-pub const LONGEST: usize = 1024;
-/// Shorter parts of a name are in too many good passwords by chance.
-const SHORTEST_PART: usize = 4;
-/// 16,298 of the most common passwords of at least 8 characters, lower case, one a line: the lists of
-/// Django (BSD-3-Clause) and zxcvbn (MIT), joined.
+/// The maximum in bytes: hashing longer input would cost processor time before the client is authenticated
+/// (Django, CVE-2013-1443).
+pub const MAX_BYTES: usize = 1024;
+/// The minimum length of a word of the name or email that is searched for. Shorter ones are in too many good
+/// passwords by chance.
+const MIN_WORD_CHARS: usize = 4;
+/// 16,298 of the most common passwords of at least 8 characters, in lower case, one per line: the merged
+/// lists of Django (BSD-3-Clause) and zxcvbn (MIT).
 const COMMON: &[u8] = include_bytes!("common_passwords.txt.gz");
 
 static COMMON_TEXT: LazyLock<String> = LazyLock::new(|| {
@@ -27,23 +28,23 @@ static COMMON_TEXT: LazyLock<String> = LazyLock::new(|| {
 static COMMON_WORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| COMMON_TEXT.lines().collect());
 
-/// A password as it is hashed: Unicode NFC, otherwise exactly as typed. Wiped when dropped.
+/// A password in Unicode NFC, otherwise exactly as typed. The memory is overwritten on drop.
 #[derive(Clone)]
 pub struct Password {
     normal: Zeroizing<String>,
-    /// As typed, where that is something else: another system may have hashed it so.
+    /// As typed, if that differs: another system may have hashed this form.
     typed: Option<Zeroizing<String>>,
 }
 
-/// More than [`LONGEST`] bytes.
+/// More than [`MAX_BYTES`] bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("That password is too long. Use a shorter one.")]
 pub struct TooLong;
 
 impl Password {
-    /// Takes what was typed.
+    /// Normalizes what was typed.
     pub fn parse(typed: &str) -> Result<Self, TooLong> {
-        if typed.len() > LONGEST {
+        if typed.len() > MAX_BYTES {
             return Err(TooLong);
         }
         let normal = Zeroizing::new(typed.nfc().collect::<String>());
@@ -51,12 +52,12 @@ impl Password {
         Ok(Self { normal, typed })
     }
 
-    /// Lets it out, for the hash.
+    /// The text, for the hash.
     pub(in crate::user) fn reveal(&self) -> &str {
         &self.normal
     }
 
-    /// Both ways in which a stored hash may have been made of it: one or two.
+    /// The one or two forms of which a stored hash may have been computed.
     pub(in crate::user) fn forms(&self) -> impl Iterator<Item = &str> {
         let typed = self.typed.as_ref().map(|typed| typed.as_str());
         typed.into_iter().chain([self.reveal()])
@@ -69,37 +70,37 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// What a new password must not be made of.
+/// What a new password must not contain.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordContext<'a> {
     /// As typed.
     pub email: &'a str,
     /// As typed.
     pub display_name: &'a str,
-    /// The site's host.
+    /// The host name of the site.
     pub host: &'a str,
 }
 
-/// What a new password must be.
+/// The rules for new passwords.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordPolicy {
-    /// In characters (Unicode code points).
+    /// The minimum length, in characters (Unicode code points).
     pub min_length: usize,
 }
 
-/// Why a new password is refused; each says what to do.
+/// Why a new password is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordProblem {
-    /// Nothing typed.
+    /// It is empty.
     #[error("Choose a password.")]
     Empty,
-    /// Too few characters.
+    /// It has too few characters.
     #[error("Use at least {0} characters. Several words together are easy to remember.")]
     TooShort(usize),
-    /// Too many bytes.
+    /// It has too many bytes.
     #[error(transparent)]
     TooLong(#[from] TooLong),
-    /// On the list.
+    /// It is on the list of common passwords.
     #[error("This is one of the most common passwords. Choose something only you would think of.")]
     Common,
     /// `aaaaaaaa`, `12345678`, `abcabcabc`.
@@ -137,20 +138,19 @@ impl PasswordPolicy {
         if is_pattern(&lower) {
             return Err(PasswordProblem::Pattern);
         }
-        about(&lower, context)?;
+        check_context(&lower, context)?;
         Ok(password)
     }
 }
 
-/// On the list as it stands, or after the changes that everybody tries.
+/// Whether the password is on the list, as it is or after the usual substitutions and additions are undone.
 fn is_common(lower: &str) -> bool {
     let plain: String = lower.chars().map(unleet).collect();
     let stem = |text: &str| {
         text.trim_matches(|letter: char| letter.is_ascii_digit() || letter.is_ascii_punctuation())
             .to_owned()
     };
-    // A short stem such as "summer" with figures around it is a common password too; a long one with
-    // words of one's own around it is not on the list.
+    // A common word with digits or punctuation around it is a common password too.
     COMMON_WORDS.contains(lower)
         || COMMON_WORDS.contains(plain.as_str())
         || COMMON_WORDS.contains(stem(lower).as_str())
@@ -169,7 +169,7 @@ fn unleet(letter: char) -> char {
     }
 }
 
-/// One short piece over and over, or one step over and over.
+/// Whether the password is a repeated short string, a sequence of characters, or a row of the keyboard.
 fn is_pattern(lower: &str) -> bool {
     const KEYBOARD: [&str; 4] = ["qwertyuiop", "asdfghjkl", "zxcvbnm", "1234567890"];
     let letters: Vec<char> = lower.chars().collect();
@@ -189,11 +189,11 @@ fn is_pattern(lower: &str) -> bool {
         || KEYBOARD.iter().any(|row| row.contains(lower) || row.contains(&reversed))
 }
 
-/// Made of what everybody knows of this person or this site.
-fn about(lower: &str, context: &PasswordContext<'_>) -> Result<(), PasswordProblem> {
+/// Rejects a password that contains the email, the name, or the site.
+fn check_context(lower: &str, context: &PasswordContext<'_>) -> Result<(), PasswordProblem> {
     let holds = |part: &str| {
         let part: String = part.nfc().collect::<String>().to_lowercase();
-        part.chars().count() >= SHORTEST_PART && lower.contains(&part)
+        part.chars().count() >= MIN_WORD_CHARS && lower.contains(&part)
     };
     let words = |text: &str| {
         text.split(|letter: char| !letter.is_alphanumeric()).map(str::to_owned).collect::<Vec<_>>()
@@ -208,7 +208,7 @@ fn about(lower: &str, context: &PasswordContext<'_>) -> Result<(), PasswordProbl
     {
         return Err(PasswordProblem::ContainsName);
     }
-    // A passphrase with "localhost" or a top-level domain in it is no danger; the site's own name is.
+    // A host without a dot, such as "localhost", may be in a good passphrase.
     if holds("frontdesk") || (context.host.contains('.') && holds(context.host)) {
         return Err(PasswordProblem::ContainsSite);
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn good_passwords_pass() {
+    fn good_passwords_are_accepted() {
         for good in [
             "correct horse battery staple",
             "tr0ubador&3x",
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_password_comes_with_its_reason() {
+    fn a_rejected_password_has_a_reason() {
         use PasswordProblem::*;
         for (bad, reason) in [
             ("", Empty),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_password_is_refused_and_the_list_is_long() {
+    fn every_listed_password_is_rejected_and_the_list_is_long() {
         assert!(COMMON_WORDS.len() >= 3000);
         for word in COMMON_WORDS.iter() {
             assert!(check(word).is_err(), "{word}");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn composed_and_decomposed_are_one_password_and_nothing_else_is_changed() {
+    fn only_unicode_composition_is_normalized() {
         let composed = Password::parse("caf\u{e9} au lait").unwrap();
         let decomposed = Password::parse("cafe\u{301} au lait").unwrap();
         assert_eq!(composed.reveal(), decomposed.reveal());

@@ -1,54 +1,59 @@
-//! Is it them? The one place where a password is compared, for every road in: unknown, wrong and
-//! disabled take the same time and look the same.
+//! Verification of a password. Every page that checks the password of an account uses this file: unknown
+//! account, wrong password and disabled account take the same time and return the same.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::hasher::{Hasher, HasherError, Verdict};
 use super::policy::Password;
-use crate::audit::{self, Event, Origin};
-use crate::db;
+use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::id::UserId;
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
+use crate::user::rate_limit::Permit;
 use crate::user::users::{self, User};
 
-/// What came of it.
+/// The outcome of [`authenticate`].
 #[derive(Debug)]
 pub enum Authentication {
-    /// It is them.
+    /// The password is correct.
     Accepted(User),
-    /// Wrong password, no such account, or the account is disabled: nobody is told which.
+    /// Wrong password, no such account, or the account is disabled. The client must not learn which.
     Rejected,
 }
 
-/// Why there is no answer.
+/// Why a password could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticateError {
-    /// No place in the queue, or no memory.
+    /// The queue is full, or hashing failed.
     #[error(transparent)]
     Hasher(#[from] HasherError),
-    /// The database.
+    /// A query failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// Compares `password` with that of the account of `email`. `email` is `None` when what was typed is no
-/// address: it takes as long.
+/// Compares `password` with that of the account of `email`, for the attempt of `permit`, which is given back
+/// if there is no verdict. `email` is `None` if what was typed is not an email: that takes as long.
 pub async fn authenticate(
     pool: &PgPool,
     hasher: &Hasher,
+    permit: &Permit,
     email: Option<&EmailAddress>,
     password: &Password,
     origin: &Origin,
 ) -> Result<Authentication, AuthenticateError> {
-    let user = match email {
-        Some(email) => users::find_by_email(pool, email).await?,
-        None => None,
-    };
-    let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
-    let verdict = hasher.verify(password, stored).await?;
-    let why = match (user, verdict) {
+    let compared = permit.give_back_on_error(async {
+        let user = match email {
+            Some(email) => users::find_by_email(pool, email).await?,
+            None => None,
+        };
+        let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
+        let verdict = hasher.verify(password, stored).await?;
+        Ok::<_, AuthenticateError>((user, verdict))
+    });
+    let (user, verdict) = compared.await?;
+    let (user, why) = match (user, verdict) {
         (Some(user), Verdict::Match { rehash }) if user.disabled_at.is_none() => {
             if let (Some(new), Some(old)) = (rehash, user.password_hash.as_deref())
                 && let Err(error) = password::change::rehash(pool, user.id, old, &new).await
@@ -57,52 +62,40 @@ pub async fn authenticate(
             }
             return Ok(Authentication::Accepted(user));
         }
-        (Some(user), Verdict::Match { .. }) => (Some(user.id), "disabled"),
-        (Some(user), Verdict::NoMatch) => (Some(user.id), "wrong_password"),
-        (None, _) => (None, "unknown_account"),
+        (Some(user), Verdict::Match { .. }) => (Some(user.id), RefusalReason::Disabled),
+        (Some(user), Verdict::NoMatch) => (Some(user.id), RefusalReason::WrongPassword),
+        (None, _) => (None, RefusalReason::UnknownAccount),
     };
-    let (user, why) = why;
-    let origin = origin.clone();
-    db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
-        Box::pin(async move {
-            audit::record(
-                connection,
-                Event {
-                    name: "sign_in_refused",
-                    user,
-                    session: None,
-                    origin: &origin,
-                    details: json!({ "why": why }),
-                },
-            )
-            .await
-        })
-    })
-    .await?;
+    let details = json!({ "why": why.as_str() });
+    let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
+    audit::record(pool, event).await?;
     Ok(Authentication::Rejected)
 }
 
-/// Whether `password` is that of `user`, asked of somebody who is signed in already. Answers the stored
-/// hash it was compared with, for [`super::change::change`].
+/// Whether `password` is that of `user`, who is signed in, for the attempt of `permit`, which is given back
+/// if there is no verdict. Returns the stored hash that matched, for [`super::change::change`].
 pub async fn confirm(
     pool: &PgPool,
     hasher: &Hasher,
-    user: crate::id::UserId,
+    permit: &Permit,
+    user: UserId,
     password: &Password,
 ) -> Result<Option<String>, AuthenticateError> {
-    let user = users::find(pool, user).await?;
-    let stored = user.and_then(|user| user.password_hash);
-    match hasher.verify(password, stored.as_deref()).await? {
-        Verdict::Match { .. } => Ok(stored),
-        Verdict::NoMatch => Ok(None),
-    }
+    let compared = permit.give_back_on_error(async {
+        let user = users::find(pool, user).await?;
+        let stored = user.and_then(|user| user.password_hash);
+        let verdict = hasher.verify(password, stored.as_deref()).await?;
+        Ok::<_, AuthenticateError>((stored, verdict))
+    });
+    let (stored, verdict) = compared.await?;
+    Ok(stored.filter(|_| matches!(verdict, Verdict::Match { .. })))
 }
 
-/// Whether the stored hash of `user` still is `verified`, which was compared with a password before the caller's
-/// transaction locked the account.
+/// Whether the stored hash of `user` is still `verified`, which was compared with a password before the
+/// caller's transaction locked the account.
 pub async fn is_current(
     connection: &mut PgConnection,
-    user: crate::id::UserId,
+    user: UserId,
     verified: &str,
 ) -> sqlx::Result<bool> {
     let found = sqlx::query!(

@@ -3,20 +3,20 @@
 /// An action that is rate limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A password at the sign-in page.
+    /// A password on the sign-in page.
     SignIn,
-    /// A new account.
+    /// Registration of an account.
     Register,
-    /// A link for a forgotten password.
+    /// Request for a password-reset link.
     Recover,
-    /// Another mail to an address that waits to be shown, or one to a new address: by the registration or the account
-    /// that asks, so that it uses up nothing of whoever reads the mail.
+    /// Request for another verification mail, or for a mail to a new email. Counted by the registration or
+    /// the account that requests it, so that the recipient's own limits are not used up.
     Resend,
     /// A link or a code from a mail.
     Verify,
-    /// "Say who you are again", by somebody who is signed in.
+    /// The password of a signed-in user, to re-authenticate.
     Confirm,
-    /// A copy of everything that is held about somebody.
+    /// An export of the user's data.
     Export,
 }
 
@@ -32,7 +32,7 @@ impl Action {
         Self::Export,
     ];
 
-    /// As the table and the metrics spell it.
+    /// The name in `throttles.action` and in the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Action::SignIn => "sign_in",

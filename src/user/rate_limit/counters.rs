@@ -1,25 +1,25 @@
-//! Rows of `throttles`: counted, given back, forgotten. Knows no action and no number.
+//! Rows of `throttles`: counting an attempt, giving it back, deleting counters. Knows no action and no limit.
 
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::limits::Limit;
 use crate::db;
-use crate::session::{Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded};
 
-/// One counter, and what it showed after this try.
+/// A counter as it was after this attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Counted {
     pub(super) key: Key,
-    tries: i32,
-    /// Seconds that this try makes the next one wait.
+    attempts: i32,
+    /// The wait that this attempt started, in seconds.
     pub(super) wait: f64,
 }
 
-/// By what something is counted.
+/// What a counter counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Account,
-    Address,
+    Ip,
     Pair,
     Device,
     Mail,
@@ -27,12 +27,13 @@ pub(super) enum By {
 
 impl By {
     pub(super) const ALL: [Self; 5] =
-        [Self::Account, Self::Address, Self::Pair, Self::Device, Self::Mail];
+        [Self::Account, Self::Ip, Self::Pair, Self::Device, Self::Mail];
 
+    /// The name in `throttles.action`, in subjects and in the audit log.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             By::Account => "account",
-            By::Address => "address",
+            By::Ip => "address",
             By::Pair => "pair",
             By::Device => "device",
             By::Mail => "mail",
@@ -40,7 +41,7 @@ impl By {
     }
 }
 
-/// The name of a counter.
+/// The primary key of a counter, and its limit.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) by: By,
@@ -49,59 +50,66 @@ pub(super) struct Key {
     pub(super) limit: Limit,
 }
 
-/// What came of counting.
-pub(super) enum Outcome {
-    /// By each key, in their order.
+/// The outcome of counting.
+pub(super) enum CountOutcome {
+    /// Counted by every key, in their order.
     Counted(Vec<Counted>),
-    /// By none: for so long at least one of them may not.
+    /// Counted by none, because at least one of them waits for this long.
     Waiting { seconds: f64 },
 }
 
-/// Why a try was not counted by any of its keys.
-pub(super) enum Undone {
-    /// Others took the last free try between our look and our count.
+/// Why an attempt was counted by none of its keys.
+pub(super) enum CountError {
+    /// Concurrent attempts took the last free one between the check and the count.
     Overtaken,
-    /// The database.
     Database(sqlx::Error),
 }
 
-impl From<sqlx::Error> for Undone {
+impl From<sqlx::Error> for CountError {
     fn from(error: sqlx::Error) -> Self {
-        Undone::Database(error)
+        CountError::Database(error)
     }
 }
 
-impl db::Failure for Undone {
+impl db::Failure for CountError {
     fn database_error(&self) -> Option<&sqlx::Error> {
         match self {
-            Undone::Overtaken => None,
-            Undone::Database(error) => Some(error),
+            CountError::Overtaken => None,
+            CountError::Database(error) => Some(error),
         }
     }
 }
 
-/// Counts by all of `keys` or by none. Looking writes nothing; counting locks the rows in the order of their names, so
-/// that no two wait for each other, and asks again under the lock.
-pub(super) async fn count(pool: &PgPool, keys: Vec<Key>) -> Result<Outcome, Undone> {
-    db::transaction(pool, move |connection| Box::pin(count_in(connection, keys))).await
-}
-
-/// The same on behalf of a session.
-pub(super) async fn count_for(
+/// Counts by all of `keys` or by none of them, on behalf of `requester` if there is one: an attempt of a
+/// session that has ended is not counted.
+pub(super) async fn count(
     pool: &PgPool,
-    requester: &Requester,
+    requester: Option<&Requester>,
     keys: Vec<Key>,
-) -> Result<Result<Outcome, SessionEnded>, Undone> {
-    requester
-        .session_transaction(pool, move |connection| Box::pin(count_in(connection, keys)))
-        .await
+) -> Result<Result<CountOutcome, SessionEnded>, CountError> {
+    match requester {
+        None => db::transaction(pool, move |connection| Box::pin(count_in(connection, keys)))
+            .await
+            .map(Ok),
+        Some(requester) => {
+            requester
+                .transaction(pool, Lock::Session, move |connection| {
+                    Box::pin(count_in(connection, keys))
+                })
+                .await
+        }
+    }
 }
 
-/// The same in the caller's transaction, which must not commit after [`Undone`] unless there was one key.
+/// As [`count`], in the caller's transaction, which must be rolled back after a [`CountError`] unless there
+/// was one key.
+///
+/// Reading the waits writes nothing. Counting locks the rows in the order of their keys, so that transactions
+/// cannot deadlock, and checks the wait again under the lock.
 pub(super) async fn count_in(
     connection: &mut PgConnection,
     keys: Vec<Key>,
-) -> Result<Outcome, Undone> {
+) -> Result<CountOutcome, CountError> {
     let rows = sqlx::query!(
         r#"
         WITH wanted AS MATERIALIZED (
@@ -155,32 +163,33 @@ pub(super) async fn count_in(
     .fetch_all(&mut *connection)
     .await?;
     if let Some(waiting) = rows.iter().find(|row| row.action.is_none()) {
-        return Ok(Outcome::Waiting { seconds: waiting.seconds });
+        return Ok(CountOutcome::Waiting { seconds: waiting.seconds });
     }
     if rows.len() < keys.len() {
-        return Err(Undone::Overtaken);
+        return Err(CountError::Overtaken);
     }
     let counted = keys.into_iter().filter_map(|key| {
         let row = rows.iter().find(|row| row.action.as_ref() == Some(&key.action))?;
-        Some(Counted { tries: row.tries?, wait: row.seconds, key })
+        Some(Counted { attempts: row.tries?, wait: row.seconds, key })
     });
-    Ok(Outcome::Counted(counted.collect()))
+    Ok(CountOutcome::Counted(counted.collect()))
 }
 
-/// Takes the try back; where `begins_anew` says so, with all before it.
+/// Gives the attempt back. Counters for which `resets` is true are deleted, with all earlier attempts; the
+/// others are decremented. A wait ends with the attempt that started it, and when no more than the free
+/// attempts are left.
 pub(super) async fn give_back(
-    at: impl PgExecutor<'_>,
+    executor: impl PgExecutor<'_>,
     counted: &[Counted],
-    begins_anew: impl Fn(By) -> bool,
+    resets: impl Fn(By) -> bool,
 ) -> sqlx::Result<()> {
-    // A wait goes with the try that began it, and whenever no more than the free tries are left.
     sqlx::query!(
         r#"
         WITH mine AS MATERIALIZED (
-             SELECT t.action, t.subject, w.tries, w.free, w.anew
+             SELECT t.action, t.subject, w.tries, w.free, w.resets
                FROM throttles t
                JOIN unnest($1::text[], $2::bytea[], $3::integer[], $4::integer[], $5::boolean[])
-                    AS w (action, subject, tries, free, anew) USING (action, subject)
+                    AS w (action, subject, tries, free, resets) USING (action, subject)
               ORDER BY t.action, t.subject
                 FOR UPDATE OF t),
              forgotten AS (
@@ -188,29 +197,30 @@ pub(super) async fn give_back(
               USING mine m
               WHERE t.action = m.action
                 AND t.subject = m.subject
-                AND m.anew)
+                AND m.resets)
         UPDATE throttles t
            SET tries = greatest(t.tries - 1, 0),
                free_at = CASE WHEN t.tries <= m.free OR t.tries = m.tries THEN t.tried_at ELSE t.free_at END
           FROM mine m
          WHERE t.action = m.action
            AND t.subject = m.subject
-           AND NOT m.anew
+           AND NOT m.resets
         "#,
         &counted.iter().map(|one| one.key.action.clone()).collect::<Vec<_>>(),
         &counted.iter().map(|one| one.key.subject.clone()).collect::<Vec<_>>(),
-        &counted.iter().map(|one| one.tries).collect::<Vec<_>>(),
+        &counted.iter().map(|one| one.attempts).collect::<Vec<_>>(),
         &counted.iter().map(|one| i32::from(one.key.limit.free)).collect::<Vec<_>>(),
-        &counted.iter().map(|one| begins_anew(one.key.by)).collect::<Vec<_>>(),
+        &counted.iter().map(|one| resets(one.key.by)).collect::<Vec<_>>(),
     )
-    .execute(at)
+    .execute(executor)
     .await?;
     Ok(())
 }
 
-/// Deletes the counters of `actions` whose subjects begin with one of `subjects`: the subject of a pair begins with that of
-/// its account, that of a device with that of its user. Locks them in the order in which they are counted. Answers how many.
-pub(super) async fn forget(
+/// Deletes the counters of `actions` whose subject starts with one of `subjects`, and returns how many: the
+/// subject of a pair starts with that of its account, the subject of a device with that of its user. Locks
+/// them in the order in which they are counted.
+pub(super) async fn delete(
     connection: &mut PgConnection,
     actions: &[String],
     subjects: &[Vec<u8>],
@@ -233,7 +243,7 @@ pub(super) async fn forget(
         "#,
         actions,
         subjects,
-        // Whatever else is digested stands behind, and is no longer.
+        // The largest digest that can follow.
         &[0xff; 32][..],
     )
     .execute(connection)

@@ -1,9 +1,10 @@
-//! THE table of how often something may be tried, and why. Every number of the throttle stands here and in no setting:
-//! they hold together, and a site that needs others is better served by a proxy in front.
+//! THE table of rate limits, with the reason for each. The numbers depend on each other, so they are not
+//! settings; a site that needs other limits puts a proxy in front.
 //!
-//! The shape is the same everywhere: some tries are free; then each makes the next one wait, twice as long as the one
-//! before, up to a limit; after a time without tries all is forgotten. Nobody is ever locked out for good: a stranger
-//! must not be able to take an account from its owner by typing nonsense (ASVS 5.0 V6.1.1, V6.3.1).
+//! All limits have the same shape: some attempts are free; then each attempt makes the next one wait, twice
+//! as long as the one before, up to a maximum; after a time without attempts the counter starts again. No
+//! account is locked for good: an attacker must not be able to lock users out by failing to sign in (ASVS 5.0
+//! V6.1.1, V6.3.1).
 
 use super::action::Action;
 
@@ -11,33 +12,32 @@ const MINUTE: u32 = 60;
 const HOUR: u32 = 60 * MINUTE;
 const DAY: u32 = 24 * HOUR;
 
-/// How often something may be tried by one key.
+/// How often an action may be attempted by one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Tries without a wait; the last of them begins the first wait.
+    /// Attempts without a wait; the last of them starts the first wait.
     pub free: u16,
-    /// Seconds of the first wait; each further try doubles it,
+    /// The first wait, in seconds. Each further attempt doubles it.
     pub first_wait: u32,
-    /// up to so many seconds.
+    /// The maximum of a wait, in seconds.
     pub longest_wait: u32,
-    /// Seconds after the last wait until it is as if nothing had been tried.
+    /// How long the counter is kept after the last wait, in seconds.
     pub memory: u32,
 }
 
-/// By what an action is counted; what is `None` is not counted.
+/// The limits of an action, by what it is counted. `None`: not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Whoever tries it, from wherever.
+    /// By account, from every IP address.
     pub account: Option<Limit>,
-    /// Whatever account it is about; IPv6 by /64.
-    pub address: Option<Limit>,
-    /// This account from this address.
+    /// By IP address, for every account; IPv6 by /64.
+    pub ip: Option<Limit>,
+    /// By the pair of account and IP address.
     pub pair: Option<Limit>,
-    /// From a browser that has signed in to the account before, each by itself: instead of all of the above, which count
-    /// when this is used up.
+    /// By known device, instead of the three above, which count when this limit is used up.
     pub device: Option<Limit>,
-    /// Mails that answer it, by the account they go to: counted when one is written, and no page is refused by it. A
-    /// stranger who types somebody's address uses up no try of theirs.
+    /// By the account that is mailed an answer: counted when the mail is written; no page is refused by it.
+    /// Someone else who enters the email of the account does not use up the owner's attempts.
     pub mail: Option<Limit>,
 }
 
@@ -50,70 +50,74 @@ impl Limits {
     pub const fn of(action: Action) -> Self {
         match action {
             Action::SignIn => Self {
-                // The sum over all strangers in the world: 20, then 8 within two hours, then 24 a day. So the 100
-                // consecutive failures of NIST SP 800-63B-4, 3.2.2 take until the fourth day; waits from 30 s to an hour
-                // are what it names for keeping the owner in meanwhile.
+                // Over all IP addresses: 20 attempts, then 8 within two hours, then 24 a day. So the 100
+                // consecutive failures of NIST SP 800-63B-4, 3.2.2 take until the fourth day. It names waits
+                // from 30 s to an hour as a way not to lock the owner out.
                 account: limit(20, 30, HOUR, DAY),
-                // One password against many accounts. Generous, and never longer than ten minutes, because a school or
-                // a mobile network is one address too; successes are given back.
-                address: limit(50, 30, 10 * MINUTE, HOUR),
-                // A person who forgot tries four or five (OWASP Authentication Cheat Sheet: a threshold, a window, a
-                // growing duration).
+                // Limits trying one password at many accounts. Generous, and never longer than ten minutes,
+                // because a school or a mobile network shares one IP address; successes are given back.
+                ip: limit(50, 30, 10 * MINUTE, HOUR),
+                // A user who forgot the password tries four or five (OWASP Authentication Cheat Sheet: a
+                // threshold, a window, a growing duration).
                 pair: limit(5, 30, HOUR, DAY),
-                // OWASP "Slow Down Online Guessing Attacks with Device Cookies": a limit of its own, in case the device
-                // is stolen.
+                // OWASP "Slow Down Online Guessing Attacks with Device Cookies": its own limit, in case the
+                // device is stolen.
                 device: limit(10, 30, HOUR, DAY),
                 mail: None,
             },
             Action::Register => Self {
                 account: None,
-                // A class that signs up together; then a machine that makes accounts, at six an hour.
-                address: limit(30, 30, 10 * MINUTE, HOUR),
+                // A class that signs up together is not limited; a script that creates accounts gets six an
+                // hour.
+                ip: limit(30, 30, 10 * MINUTE, HOUR),
                 pair: limit(5, MINUTE, HOUR, DAY),
                 device: None,
-                // What may not go now goes later, the oldest first: six an hour are more than one address can ask for
-                // by registering (one) and by asking again (two), so it can not keep the owner's from going.
+                // A mail that waits is sent later, the oldest first. Six an hour are more than one IP address
+                // can request by registering (one) and by requesting another mail (two), so it cannot hold
+                // back the owner's mail.
                 mail: limit(10, 30, 10 * MINUTE, DAY),
             },
             Action::Recover => Self {
                 account: None,
-                address: limit(20, 30, 10 * MINUTE, HOUR),
+                ip: limit(20, 30, 10 * MINUTE, HOUR),
                 pair: limit(4, 30, 15 * MINUTE, DAY),
                 device: limit(5, 30, 15 * MINUTE, DAY),
-                // Whoever asks during a wait has a link in the mailbox that works, whoever had it sent: the longest wait
-                // is half as long as a link lives, and where none lives a mail goes all the same.
+                // A user who requests a link during a wait has a valid one in the mailbox, even if someone
+                // else requested it: the longest wait is half the lifetime of a link, and if none is valid, a
+                // mail is sent despite the wait.
                 mail: limit(10, 30, 15 * MINUTE, DAY),
             },
             Action::Resend => Self {
-                // By the registration or the account that asks.
+                // By the registration or the account that requests it.
                 account: limit(5, 30, HOUR, DAY),
-                address: limit(20, 30, 30 * MINUTE, DAY),
+                ip: limit(20, 30, 30 * MINUTE, DAY),
                 pair: None,
                 device: None,
                 mail: None,
             },
             Action::Verify => Self {
-                // Links have 256 bits; this is for codes, each of which dies after five wrong tries, by the registration
-                // or account whose they are, and for the password asked beside the link of a registration, by the
-                // address that the link was sent to. That of an account is counted as a sign-in.
+                // Links have 256 bits and need no limit. This one is for codes, by their registration or
+                // account (a code also expires after five wrong attempts), and for the password that is
+                // entered with the link of a registration, by the email that the link was sent to. The
+                // password of an account is counted as a sign-in.
                 account: limit(15, 30, HOUR, DAY),
-                address: limit(30, 30, 10 * MINUTE, HOUR),
+                ip: limit(30, 30, 10 * MINUTE, HOUR),
                 pair: None,
                 device: None,
                 mail: None,
             },
-            // The one page that is as long as the trail (ASVS 5.0 V2.4.1); nobody needs a sixth copy at once.
+            // The one page that is as long as the audit log (ASVS 5.0 V2.4.1).
             Action::Export => Self {
                 account: limit(5, 5 * MINUTE, HOUR, DAY),
-                address: None,
+                ip: None,
                 pair: None,
                 device: None,
                 mail: None,
             },
-            // Somebody is signed in: a session left open, or stolen. Only sessions of that account can use this up.
+            // The session may be stolen or left open. Only sessions of the account can use this limit up.
             Action::Confirm => Self {
                 account: limit(10, 30, HOUR, DAY),
-                address: None,
+                ip: None,
                 pair: None,
                 device: None,
                 mail: None,
@@ -123,10 +127,10 @@ impl Limits {
 }
 
 impl Limit {
-    /// Seconds that the try number `tries` makes the next one wait. The statement in `super` counts the same way.
+    /// The wait after attempt number `attempt`, in seconds, as the statement in `counters.rs` computes it.
     #[cfg(test)]
-    fn wait(self, tries: u32) -> u32 {
-        let over = tries.checked_sub(u32::from(self.free));
+    fn wait(self, attempt: u32) -> u32 {
+        let over = attempt.checked_sub(u32::from(self.free));
         over.map_or(0, |over| (self.first_wait << over.min(16)).min(self.longest_wait))
     }
 }
@@ -136,11 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_counted_has_free_tries_and_a_wait_that_ends() {
+    fn every_limit_has_free_attempts_and_a_wait_that_ends() {
         for action in Action::ALL {
-            let Limits { account, address, pair, device, mail } = Limits::of(action);
-            for limit in [account, address, pair, device, mail].into_iter().flatten() {
-                // The statement gives the first try of all without asking.
+            let Limits { account, ip, pair, device, mail } = Limits::of(action);
+            for limit in [account, ip, pair, device, mail].into_iter().flatten() {
+                // The statement allows the first attempt without a check.
                 assert!(limit.free >= 2, "{action:?}");
                 assert!(0 < limit.first_wait && limit.first_wait <= limit.longest_wait);
                 assert!(limit.longest_wait <= HOUR && limit.longest_wait <= limit.memory);
@@ -149,30 +153,30 @@ mod tests {
     }
 
     #[test]
-    fn strangers_get_49_tries_at_an_account_in_a_day_and_a_hundred_take_four_days() {
+    fn an_account_allows_49_guesses_in_a_day_and_the_hundredth_on_the_fourth() {
         let account = Limits::of(Action::SignIn).account.unwrap();
-        let (mut tries, mut seconds, mut at_hundred) = (0, 0, 0);
+        let (mut attempts, mut seconds, mut at_hundred) = (0, 0, 0);
         let mut in_a_day = 0;
-        while tries < 100 {
-            tries += 1;
+        while attempts < 100 {
+            attempts += 1;
             at_hundred = seconds;
             in_a_day += u32::from(seconds <= DAY);
-            seconds += account.wait(tries);
+            seconds += account.wait(attempts);
         }
         assert_eq!(in_a_day, 49);
-        assert_eq!(at_hundred / DAY, 3, "the hundredth comes on the fourth day");
+        assert_eq!(at_hundred / DAY, 3, "the hundredth guess is possible on the fourth day");
     }
 
     #[test]
-    fn recovery_never_waits_longer_than_its_link_lives() {
-        let Limits { account, address, pair, device, mail } = Limits::of(Action::Recover);
-        for limit in [account, address, pair, device, mail].into_iter().flatten() {
+    fn recovery_waits_end_before_the_link_expires() {
+        let Limits { account, ip, pair, device, mail } = Limits::of(Action::Recover);
+        for limit in [account, ip, pair, device, mail].into_iter().flatten() {
             assert!(limit.longest_wait < 30 * MINUTE);
         }
     }
 
     #[test]
-    fn no_stranger_uses_up_a_registration_or_a_recovery_of_somebody_else() {
+    fn others_cannot_use_up_the_registration_or_recovery_of_an_account() {
         for action in [Action::Register, Action::Recover] {
             let limits = Limits::of(action);
             assert!(limits.account.is_none() && limits.mail.is_some(), "{action:?}");

@@ -1,13 +1,15 @@
-//! What registrations and forgotten passwords are answered by mail, beside the pages: a page that waited for it would tell
-//! by its time whether an address has an account.
+//! Sends registration and password-reset mail from a background job, so that response time does not reveal
+//! whether an email has an account. Several servers share the work: each mail is one transaction that locks
+//! its row.
 
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::registration::row_name;
-use crate::audit::{self, Actor, Event, Origin};
+use crate::audit::{self, Actor, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
@@ -15,112 +17,151 @@ use crate::id::UserId;
 use crate::mail::{Message, outbox};
 use crate::user::email;
 use crate::user::email::code::{CODE_SECONDS, Code};
-use crate::user::email::token::Purpose;
+use crate::user::email::token::{LockedUser, Purpose};
 use crate::user::rate_limit::{self, Action};
 
-/// How often to look by itself, for what another server noted.
+/// How often to look for work that no page of this server announced.
 pub const EVERY: Duration = Duration::from_secs(2);
 
-/// Answers all that waits; what cannot be answered now waits for the next round.
+/// Sends all mail that is pending. After an error, the rest is tried again in the next round.
 pub async fn run_once(pool: &PgPool, sealer: &Sealer) {
-    if let Err(error) = all(pool, sealer).await {
-        tracing::warn!(%error, "registrations and forgotten passwords wait to be answered");
+    if let Err(error) = send_all(pool, sealer).await {
+        tracing::warn!(%error, "registration and password-reset mail is delayed");
     }
 }
 
-async fn all(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<()> {
-    while registration(pool, sealer.clone()).await? {}
-    while recovery(pool, sealer.clone()).await? {}
+async fn send_all(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<()> {
+    while send_for_registration(pool, sealer.clone()).await? {}
+    while answer_reset_request(pool, sealer.clone()).await? {}
     Ok(())
 }
 
-/// Writes the mail of the registration that waits longest, one transaction for all of it: a link and a code, or word to the
-/// owner that the address has an account already. Where an address has had too many it waits on. `false` when none can be
-/// written. Several servers share the work.
-async fn registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
+/// A registration whose mail is not written.
+struct UnmailedRegistration {
+    id: Uuid,
+    email: String,
+    email_canonical: String,
+    display_name: String,
+}
+
+/// The account that the email of a registration has already.
+struct ExistingAccount {
+    id: UserId,
+    email: String,
+    display_name: String,
+}
+
+/// Writes the mail of the oldest registration without one: a link and a code, or, if the email has an
+/// account, a notice to its owner. Registrations of an email that has reached its limit of mails are skipped
+/// for now. `false` if none is left.
+async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let waiting = sqlx::query!(
+            let Some(registration) = lock_unmailed(connection).await? else { return Ok(false) };
+            // Locked before the counter, in the order of a password reset, which deletes the counter.
+            // Inserting the mail locks it too.
+            let existing = sqlx::query_as!(
+                ExistingAccount,
                 r#"
-                SELECT id, email, email_canonical, display_name
-                  FROM registrations
-                 WHERE mailed_at IS NULL
-                   AND NOT EXISTS (
-                       SELECT
-                         FROM throttles t
-                        WHERE t.action = 'register_mail'
-                          AND t.subject = sha256($1::bytea || convert_to(email_canonical, 'UTF8'))
-                          AND t.free_at > clock_timestamp())
-                 ORDER BY created_at
-                 LIMIT 1
-                   FOR UPDATE SKIP LOCKED
+                SELECT id AS "id: UserId", email, display_name
+                  FROM users
+                 WHERE email_canonical = $1
+                   FOR KEY SHARE
                 "#,
-                rate_limit::account_prefix(),
+                registration.email_canonical,
             )
             .fetch_optional(&mut *connection)
             .await?;
-            let Some(row) = waiting else { return Ok(false) };
-            // Locked before the counter, as a reset does, which forgets the counter; the mail would lock it too.
-            let owner = sqlx::query!(
-                "SELECT id, email, display_name FROM users WHERE email_canonical = $1 FOR KEY SHARE",
-                row.email_canonical,
-            )
-            .fetch_optional(&mut *connection)
-            .await?;
-            // Another server may have written one to that address in this very moment.
-            if !rate_limit::admit_mail(connection, Action::Register, &row.email_canonical).await? {
-                return Ok(true);
+            // Another server may have sent one to the email since the registration was selected.
+            let email = &registration.email_canonical;
+            if rate_limit::permits_mail(connection, Action::Register, email).await? {
+                write_mail(connection, &sealer, registration, existing).await?;
             }
-            // The same statements for both: the time until the next page is served tells nothing either.
-            let (token, code) = (Secret::generate(), Code::generate());
-            let digests = owner.is_none().then(|| {
-                (token.digest().as_bytes().to_vec(), code.digest(&sealer, &row_name(row.id)))
-            });
-            let (token_digest, code_digest) = digests.unzip();
-            sqlx::query!(
-                r#"
-                UPDATE registrations
-                   SET mailed_at = now(),
-                       token_digest = $2,
-                       code_digest = $3,
-                       code_tries = 0,
-                       code_expires_at = now() + make_interval(secs => $4)
-                 WHERE id = $1
-                "#,
-                row.id,
-                token_digest,
-                code_digest.as_ref().map(|digest| &digest[..]),
-                CODE_SECONDS,
-            )
-            .execute(&mut *connection)
-            .await?;
-            let (user, recipient, message) = match owner {
-                Some(owner) => (
-                    Some(UserId::from(owner.id)),
-                    owner.email,
-                    Message::AlreadyRegistered { display_name: owner.display_name },
-                ),
-                None => (
-                    None,
-                    row.email,
-                    Message::VerifyRegistration {
-                        display_name: row.display_name,
-                        token: token.reveal(),
-                        code: code.reveal(),
-                    },
-                ),
-            };
-            outbox::enqueue(connection, &sealer, user, &recipient, &message).await?;
             Ok(true)
         })
     })
     .await
 }
 
-/// Answers the oldest request, one transaction for all of it: a link to the address that the account has, which ends older
-/// links; nothing where there is no account, or a disabled one, and nothing where many were sent of late and the last one
-/// works. `false` when none waits. Several servers share the work.
-async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
+async fn lock_unmailed(
+    connection: &mut PgConnection,
+) -> sqlx::Result<Option<UnmailedRegistration>> {
+    sqlx::query_as!(
+        UnmailedRegistration,
+        r#"
+        SELECT id, email, email_canonical, display_name
+          FROM registrations
+         WHERE mailed_at IS NULL
+           AND NOT EXISTS (
+               SELECT
+                 FROM throttles t
+                WHERE t.action = 'register_mail'
+                  AND t.subject = sha256($1::bytea || convert_to(email_canonical, 'UTF8'))
+                  AND t.free_at > clock_timestamp())
+         ORDER BY created_at
+         LIMIT 1
+           FOR UPDATE SKIP LOCKED
+        "#,
+        rate_limit::account_prefix(),
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Runs the same statements with and without an existing account, so that the time until the next page is
+/// served does not reveal it either.
+async fn write_mail(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    registration: UnmailedRegistration,
+    existing: Option<ExistingAccount>,
+) -> sqlx::Result<()> {
+    let (token, code) = (Secret::generate(), Code::generate());
+    let digests = existing.is_none().then(|| {
+        let code_digest = code.digest(sealer, &row_name(registration.id));
+        (token.digest().as_bytes().to_vec(), code_digest)
+    });
+    let (token_digest, code_digest) = digests.unzip();
+    sqlx::query!(
+        r#"
+        UPDATE registrations
+           SET mailed_at = now(),
+               token_digest = $2,
+               code_digest = $3,
+               code_tries = 0,
+               code_expires_at = now() + make_interval(secs => $4)
+         WHERE id = $1
+        "#,
+        registration.id,
+        token_digest,
+        code_digest.as_ref().map(|digest| &digest[..]),
+        CODE_SECONDS,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let (user, recipient, message) = match existing {
+        Some(existing) => (
+            Some(existing.id),
+            existing.email,
+            Message::AlreadyRegistered { display_name: existing.display_name },
+        ),
+        None => (
+            None,
+            registration.email,
+            Message::VerifyRegistration {
+                display_name: registration.display_name,
+                token: token.reveal(),
+                code: code.reveal(),
+            },
+        ),
+    };
+    outbox::enqueue(connection, sealer, user, &recipient, &message).await
+}
+
+/// Answers the oldest password-reset request with a link to the email of the account, which ends older links.
+/// Nothing is sent if there is no such account, if it is disabled, or if its limit of mails is reached and
+/// the last link still works. `false` if no request is left.
+async fn answer_reset_request(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let request = sqlx::query!(
@@ -138,50 +179,59 @@ async fn recovery(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
             .fetch_optional(&mut *connection)
             .await?;
             let Some(request) = request else { return Ok(false) };
-            let user = sqlx::query_scalar!(
-                "SELECT id FROM users WHERE email_canonical = $1",
-                request.email_canonical,
-            )
-            .fetch_optional(&mut *connection)
-            .await?;
-            let owner = match user {
-                Some(user) => email::token::lock_owner(connection, UserId::from(user)).await?,
-                None => None,
-            };
-            // The address may have become another one's while the lock was waited for.
-            let owner = owner.filter(|owner| owner.email_canonical == request.email_canonical);
-            let Some(owner) = owner else { return Ok(true) };
-            let (user, purpose) = (owner.id, Purpose::ResetPassword);
-            let about = (owner.email.as_str(), owner.email_canonical.as_str());
-            let has_one = email::token::is_alive(connection, &owner, purpose).await?;
-            if !rate_limit::admit_mail(connection, Action::Recover, about.1).await? && has_one {
-                return Ok(true);
-            }
-            let issued = email::token::issue(connection, &sealer, user, purpose, about).await?;
-            let message = Message::ResetPassword {
-                display_name: owner.display_name.clone(),
-                token: issued.token,
-            };
-            outbox::enqueue(connection, &sealer, Some(user), &owner.email, &message).await?;
             let origin = Origin {
                 actor: Actor::User,
-                ip_address: request.ip_address.and_then(|address| address.parse().ok()),
+                ip_address: request.ip_address.and_then(|ip| ip.parse().ok()),
                 user_agent: request.user_agent,
                 request_id: request.request_id,
             };
-            audit::record(
-                connection,
-                Event {
-                    name: "password_reset_requested",
-                    user: Some(user),
-                    session: None,
-                    origin: &origin,
-                    details: json!({}),
-                },
-            )
-            .await?;
+            if let Some(owner) = lock_owner_of_email(connection, &request.email_canonical).await? {
+                send_reset_link(connection, &sealer, owner, &origin).await?;
+            }
             Ok(true)
         })
     })
     .await
+}
+
+async fn lock_owner_of_email(
+    connection: &mut PgConnection,
+    email_canonical: &str,
+) -> sqlx::Result<Option<LockedUser>> {
+    let user = sqlx::query_scalar!(
+        r#"SELECT id AS "id: UserId" FROM users WHERE email_canonical = $1"#,
+        email_canonical,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(user) = user else { return Ok(None) };
+    let owner = email::token::lock_owner(connection, user).await?;
+    // The account may have got another email before the lock was granted.
+    Ok(owner.filter(|owner| owner.email_canonical == email_canonical))
+}
+
+async fn send_reset_link(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: LockedUser,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    let (user, purpose) = (owner.id, Purpose::ResetPassword);
+    let about = (owner.email.as_str(), owner.email_canonical.as_str());
+    let has_link = email::token::has_valid_link(connection, &owner, purpose).await?;
+    if !rate_limit::permits_mail(connection, Action::Recover, about.1).await? && has_link {
+        return Ok(());
+    }
+    let issued = email::token::issue(connection, sealer, user, purpose, about).await?;
+    let message =
+        Message::ResetPassword { display_name: owner.display_name.clone(), token: issued.token };
+    outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
+    let event = Event {
+        kind: EventKind::PasswordResetRequested,
+        user: Some(user),
+        session: None,
+        origin,
+        details: json!({}),
+    };
+    audit::record(connection, event).await
 }

@@ -1,6 +1,6 @@
-//! Somebody forgot a password. Owns the table `recovery_requests`. The page only notes the request, in one statement that
-//! does the same for every address; whether there is such an account is asked afterwards, by [`super::pending_mail`], which no page
-//! waits for, and told to nobody but the one who reads the account's mail.
+//! Password-reset requests. Owns the table `recovery_requests`. The page only inserts the request, with the
+//! same statement for every email. [`super::pending_mail`] looks for the account later, in the background,
+//! and only the recipient of the mail learns whether there is one.
 
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::audit::Origin;
 use crate::user::email::address::EmailAddress;
 
-/// Notes that somebody asked for a link to set the password of the account of `email`, if there is one.
+/// Inserts a request for a password-reset link for the account of `email`, whether it exists or not.
 pub async fn request(pool: &PgPool, email: &EmailAddress, origin: &Origin) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
@@ -17,7 +17,7 @@ pub async fn request(pool: &PgPool, email: &EmailAddress, origin: &Origin) -> sq
         "#,
         Uuid::now_v7(),
         email.canonical(),
-        origin.ip_address.map(|address| address.to_string()),
+        origin.ip_address.map(|ip| ip.to_string()),
         origin.user_agent,
         origin.request_id,
     )

@@ -1,10 +1,10 @@
-//! Becoming somebody with an account. Owns the table `registrations`: people who have not yet shown that the address is
-//! theirs, and have no account until then. For an address with an account and for one without, [`begin`] does the same;
-//! what differs happens in [`super::pending_mail`], which no page waits for (ASVS 5.0 V6.3.8).
+//! Registration. Owns the table `registrations`: pending registrations, which become accounts when the email
+//! is verified. [`insert_pending`] does the same for emails with and without an account; they differ only in
+//! the mail that [`super::pending_mail`] sends in the background (ASVS 5.0 V6.3.8).
 //!
-//! What is prepared for an address by whoever does not read its mail comes to nothing: the link asks for the password that
-//! was chosen, the code counts in the browser that registered, and once somebody has proved an address, every other
-//! registration of it is gone.
+//! Registering with someone else's email does not prepare an account for an attacker (pre-hijacking): the
+//! link asks for the password that was chosen at registration, the code works only in the browser that
+//! registered, and when an email is verified, every other registration of it is deleted.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
@@ -24,27 +24,28 @@ use crate::user::email::address::EmailAddress;
 use crate::user::email::code::{CODE_TRIES, Code};
 use crate::user::email::token::Purpose;
 use crate::user::password::hasher::PasswordHash;
-use crate::user::users::{self, Inserted, New, User};
+use crate::user::users::{self, InsertOutcome, NewUser, User};
 
-/// A registration waits so long for its proof, in seconds.
+/// How long a registration can be completed, in seconds.
 pub const LIFETIME: f64 = 24.0 * 3600.0;
 
-/// Makes an account at once, whose address is still to be shown: with `mail`, by a link that is on its way when this
-/// returns.
-pub async fn open(
+/// Creates an account whose email is not verified. With `mail`, a verification mail is in the outbox when
+/// this returns.
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn register_unverified(
     pool: &PgPool,
     mail: Option<Sealer>,
     email: EmailAddress,
     display_name: DisplayName,
     hash: PasswordHash,
     origin: Origin,
-) -> sqlx::Result<Inserted> {
+) -> sqlx::Result<InsertOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             if email::token::is_kept_for_undo(connection, &email).await? {
-                return Ok(Inserted::EmailTaken);
+                return Ok(InsertOutcome::EmailTaken);
             }
-            let new = New {
+            let new = NewUser {
                 email: email.as_typed(),
                 email_canonical: email.canonical(),
                 display_name: display_name.as_str(),
@@ -53,7 +54,7 @@ pub async fn open(
                 is_verified: false,
             };
             let inserted = users::insert_in(connection, new, &origin).await?;
-            if let (Inserted::Done(user), Some(sealer)) = (&inserted, mail) {
+            if let (InsertOutcome::Done(user), Some(sealer)) = (&inserted, mail) {
                 let id = user.id;
                 let about = (email.as_typed(), email.canonical());
                 let purpose = Purpose::VerifyEmail;
@@ -71,8 +72,9 @@ pub async fn open(
     .await
 }
 
-/// Notes that somebody registered, whether the address has an account or not. `ticket` stays in that browser.
-pub async fn begin(
+/// Inserts a pending registration, whether the email has an account or not. `ticket` is the secret in the
+/// registration cookie of the browser.
+pub async fn insert_pending(
     pool: &PgPool,
     ticket: &Secret,
     email: &EmailAddress,
@@ -99,26 +101,26 @@ pub async fn begin(
     Ok(())
 }
 
-/// A registration that can still become an account.
+/// A registration that has not expired.
 pub struct PendingRegistration {
-    /// Its row.
+    /// The id of the row.
     pub id: Uuid,
     /// As typed.
     pub email: String,
-    /// As it is compared.
+    /// Canonical.
     pub email_canonical: String,
-    /// Of the password that was chosen.
+    /// The hash of the password that was chosen.
     pub password_hash: String,
 }
 
 impl PendingRegistration {
-    /// By what tries about it alone are counted.
+    /// The account by which attempts at this registration are rate limited.
     pub fn name(&self) -> String {
         row_name(self.id)
     }
 }
 
-/// The one that this browser began. Changes nothing.
+/// Finds the registration of the browser that holds `ticket`.
 pub async fn find_by_ticket(
     pool: &PgPool,
     ticket: &Secret,
@@ -138,7 +140,7 @@ pub async fn find_by_ticket(
     .await
 }
 
-/// The one of a link. Changes nothing.
+/// Finds the registration of a mailed link.
 pub async fn find_by_token(
     pool: &PgPool,
     token: &Secret,
@@ -158,10 +160,11 @@ pub async fn find_by_token(
     .await
 }
 
-/// Asks for another mail; the link and the code of the last one are dead.
-pub async fn ask_again(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
+/// Requests another mail and ends the link and the code of the last one. `false` if there is no such
+/// registration.
+pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
     let ticket = ticket.digest();
-    let asked = sqlx::query!(
+    let updated = sqlx::query!(
         r#"
         UPDATE registrations
            SET mailed_at = NULL,
@@ -175,37 +178,38 @@ pub async fn ask_again(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
     )
     .execute(pool)
     .await?;
-    Ok(asked.rows_affected() == 1)
+    Ok(updated.rows_affected() == 1)
 }
 
-/// What came of a link or a code.
+/// The outcome of a link or a code.
 #[derive(Debug)]
-pub enum Registered {
-    /// The account is there.
+pub enum RegistrationOutcome {
+    /// The account was created.
     Done {
-        /// As it was inserted.
+        /// The account as it was inserted.
         user: Box<User>,
-        /// How long ago the password was typed that was chosen for it.
+        /// How long ago the password was chosen.
         password_age: Duration,
     },
-    /// That was not the code; it was counted.
+    /// The code is wrong, and the attempt was counted.
     WrongCode,
-    /// The code was tried too often or is too old; another mail brings a new one.
-    DeadCode,
-    /// There is no such registration any more.
+    /// The code has expired or was attempted too often; another mail has a new one.
+    ExpiredCode,
+    /// There is no such registration.
     Gone,
 }
 
-/// Makes the account of a link, whose password the caller has verified.
+/// Creates the account of a link, whose password the caller has verified.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn finish_by_link(
     pool: &PgPool,
     token: &Secret,
     origin: Origin,
-) -> sqlx::Result<Registered> {
+) -> sqlx::Result<RegistrationOutcome> {
     let token = token.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            lock_address(connection, Some(&token), None).await?;
+            lock_registrations(connection, Some(&token), None).await?;
             let row = sqlx::query_scalar!(
                 "SELECT id FROM registrations WHERE token_digest = $1 AND expires_at > now()",
                 token.as_bytes(),
@@ -214,26 +218,28 @@ pub async fn finish_by_link(
             .await?;
             match row {
                 Some(row) => finish(connection, row, "link", &origin).await,
-                None => Ok(Registered::Gone),
+                None => Ok(RegistrationOutcome::Gone),
             }
         })
     })
     .await
 }
 
-/// Makes the account of a code, typed in the browser that holds `ticket`.
+/// Creates the account of a code that was entered in the browser that holds `ticket`.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn finish_by_code(
     pool: &PgPool,
     sealer: Sealer,
     ticket: &Secret,
     code: Code,
     origin: Origin,
-) -> sqlx::Result<Registered> {
+) -> sqlx::Result<RegistrationOutcome> {
     let ticket = ticket.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            lock_address(connection, None, Some(&ticket)).await?;
-            // Counted before it is compared. A row of an address that has an account is counted too: it looks the same.
+            lock_registrations(connection, None, Some(&ticket)).await?;
+            // Counted before it is compared. A row of an address that has an account is counted too: it looks
+            // the same.
             let row = sqlx::query!(
                 r#"
                 UPDATE registrations
@@ -248,12 +254,12 @@ pub async fn finish_by_code(
             )
             .fetch_optional(&mut *connection)
             .await?;
-            let Some(row) = row else { return Ok(Registered::Gone) };
+            let Some(row) = row else { return Ok(RegistrationOutcome::Gone) };
             if !row.alive {
-                return Ok(Registered::DeadCode);
+                return Ok(RegistrationOutcome::ExpiredCode);
             }
             if !code.is(&sealer, &row_name(row.id), row.code_digest.as_deref()) {
-                return Ok(Registered::WrongCode);
+                return Ok(RegistrationOutcome::WrongCode);
             }
             finish(connection, row.id, "code", &origin).await
         })
@@ -261,9 +267,9 @@ pub async fn finish_by_code(
     .await
 }
 
-/// Locks every registration of the address, always in the same order: two of them that are finished at once wait for each
-/// other instead of each holding what the other needs.
-async fn lock_address(
+/// Locks every registration of the same email in the order of their ids: two transactions that complete two
+/// of them at the same time cannot deadlock.
+async fn lock_registrations(
     connection: &mut PgConnection,
     token: Option<&Digest>,
     ticket: Option<&Digest>,
@@ -288,13 +294,13 @@ async fn lock_address(
     Ok(())
 }
 
-/// The registration becomes an account, and with it every other one of the address is gone.
+/// Creates the account of the registration and deletes all other registrations of the email.
 async fn finish(
     connection: &mut PgConnection,
     row: Uuid,
     by: &'static str,
     origin: &Origin,
-) -> sqlx::Result<Registered> {
+) -> sqlx::Result<RegistrationOutcome> {
     let row = sqlx::query!(
         r#"
         DELETE FROM registrations
@@ -306,11 +312,11 @@ async fn finish(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(row) = row else { return Ok(Registered::Gone) };
+    let Some(row) = row else { return Ok(RegistrationOutcome::Gone) };
     sqlx::query!("DELETE FROM registrations WHERE email_canonical = $1", row.email_canonical)
         .execute(&mut *connection)
         .await?;
-    let new = New {
+    let new = NewUser {
         email: &row.email,
         email_canonical: &row.email_canonical,
         display_name: &row.display_name,
@@ -319,12 +325,12 @@ async fn finish(
         is_verified: true,
     };
     match users::insert_in(connection, new, origin).await? {
-        Inserted::EmailTaken => Ok(Registered::Gone),
-        Inserted::Done(user) => {
+        InsertOutcome::EmailTaken => Ok(RegistrationOutcome::Gone),
+        InsertOutcome::Done(user) => {
             audit::record(
                 connection,
                 Event {
-                    name: "email_verified",
+                    kind: EventKind::EmailVerified,
                     user: Some(user.id),
                     session: None,
                     origin,
@@ -333,12 +339,12 @@ async fn finish(
             )
             .await?;
             let password_age = Duration::try_from_secs_f64(row.seconds).unwrap_or_default();
-            Ok(Registered::Done { user: Box::new(user), password_age })
+            Ok(RegistrationOutcome::Done { user: Box::new(user), password_age })
         }
     }
 }
 
-/// The row that a code is bound to.
+/// Names the row that a code is bound to.
 pub(in crate::user) fn row_name(id: Uuid) -> String {
     format!("registrations:{id}")
 }

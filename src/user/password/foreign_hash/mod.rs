@@ -1,6 +1,6 @@
-//! Password hashes of other systems, as their tables hold them: which are known, what each may cost, and how it is
-//! compared. Checked before anything is spent on it, so that an altered row is no bomb; replaced by argon2id at the
-//! next sign-in (`hasher.rs`). Makes none.
+//! Password hashes of other systems, in the formats of their tables: parsing, limits of cost, and comparison.
+//! The cost is checked before a hash is computed, so that an altered row cannot exhaust memory or time. They
+//! are replaced by argon2id at the next sign-in (`hasher.rs`); none are created.
 
 use base64::Engine as _;
 use base64::alphabet::BCRYPT;
@@ -12,24 +12,25 @@ use subtle::{Choice, ConstantTimeEq as _};
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use super::bounds::{LONGEST_TEXT, MOST_STORED_MEMORY_KIB};
+use super::bounds::{MAX_HASH_BYTES, MAX_STORED_MEMORY_KIB};
 
-/// Rounds of one output block; Django 5.2 asks for 1,000,000 and adds a fifth with every release.
-const MOST_ROUNDS: u32 = 4_000_000;
-/// About a second; Devise, Laravel and Django take 12.
+/// The maximum of rounds × output blocks. Django 5.2 uses 1,000,000 rounds, and a fifth more with every
+/// release.
+const MAX_ROUNDS: u32 = 4_000_000;
+/// The maximum takes about a second. Devise, Laravel and Django use 12.
 const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=14;
-/// N × r × p: twice what OWASP asks of scrypt.
-const MOST_SCRYPT_WORK: u64 = 1 << 21;
-/// Shorter outputs are no proof; longer ones cost more than they prove.
-const OUTPUTS: std::ops::RangeInclusive<usize> = 16..=64;
-/// The last character of a bcrypt salt has bits that mean nothing; PHP left them as they came.
+/// The maximum of N × r × p: twice OWASP's recommendation.
+const MAX_SCRYPT_WORK: u64 = 1 << 21;
+/// Lengths of the output in bytes. Shorter ones are too weak; longer ones only cost more.
+const OUTPUT_LENGTHS: std::ops::RangeInclusive<usize> = 16..=64;
+/// The last character of a bcrypt salt has unused bits, which PHP does not set to zero.
 const BCRYPT_BASE64: GeneralPurpose =
     GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
 
-/// How a hash that does not say so itself was made. All others are known by their first characters.
+/// The format of hashes that do not name it. All others are recognized by their prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HashFormat {
-    /// It says so itself.
+    /// The hash names its format.
     #[default]
     Named,
     /// Better Auth: `salt:key` in hex, scrypt with N=16384, r=16, p=1 over the password in NFKC.
@@ -38,45 +39,45 @@ pub enum HashFormat {
     NodeScrypt,
 }
 
-/// Why a hash is not taken.
+/// Why a hash is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashProblem {
-    /// No format of ours begins like this.
+    /// It has the prefix of no supported format.
     #[error("the password hash has an unknown format")]
     Unknown,
-    /// It begins like one and goes on otherwise.
+    /// It has the prefix of a supported format but does not follow it.
     #[error("the password hash is incomplete or malformed")]
     Broken,
-    /// One sign-in with it would cost too much time or memory.
+    /// Verifying it would cost too much time or memory.
     #[error("the parameters of the password hash exceed the cost limit of a sign-in")]
     TooCostly,
 }
 
-/// A hash made by another system.
+/// A hash of another system.
 pub(super) enum ForeignHash {
-    Pbkdf2 { digest: Digest, rounds: u32, salt: Vec<u8>, output: Vec<u8> },
+    Pbkdf2 { digest: HashFunction, rounds: u32, salt: Vec<u8>, output: Vec<u8> },
     Bcrypt { of_sha256: bool, cost: u32, salt: [u8; 16], output: Vec<u8> },
     Scrypt { params: scrypt::Params, of_nfkc: bool, salt: Vec<u8>, output: Vec<u8> },
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Digest {
+pub(super) enum HashFunction {
     Sha1,
     Sha256,
     Sha512,
 }
 
 impl ForeignHash {
-    /// Reads what the database or a file holds.
+    /// Parses a hash from the database or from an import file.
     pub(super) fn read(text: &str) -> Result<Self, HashProblem> {
-        if text.len() > LONGEST_TEXT || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if text.len() > MAX_HASH_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(HashProblem::Broken);
         }
         let rest_after = |prefix: &str| text.strip_prefix(prefix);
         if let Some(rest) = rest_after("pbkdf2_sha256$") {
-            django_pbkdf2(Digest::Sha256, rest)
+            django_pbkdf2(HashFunction::Sha256, rest)
         } else if let Some(rest) = rest_after("pbkdf2_sha1$") {
-            django_pbkdf2(Digest::Sha1, rest)
+            django_pbkdf2(HashFunction::Sha1, rest)
         } else if let Some(rest) = rest_after("bcrypt_sha256$") {
             bcrypt(true, rest)
         } else if let Some(rest) = rest_after("bcrypt$") {
@@ -89,16 +90,16 @@ impl ForeignHash {
         } else if let Some(rest) = rest_after("$scrypt$") {
             phc_scrypt(rest)
         } else if let Some(rest) = rest_after("$pbkdf2-sha256$") {
-            phc_pbkdf2(Digest::Sha256, rest)
+            phc_pbkdf2(HashFunction::Sha256, rest)
         } else if let Some(rest) = rest_after("$pbkdf2-sha512$") {
-            phc_pbkdf2(Digest::Sha512, rest)
+            phc_pbkdf2(HashFunction::Sha512, rest)
         } else if let Some(rest) = rest_after("scrypt:") {
             let [costs, salt, output] = parts(rest, '$')?;
             let [n, r, p] = parts(costs, ':')?;
             scrypt_of(power(n)?, r, p, salt.as_bytes(), hex(output)?)
         } else if let Some(rest) = rest_after("pbkdf2:sha256:") {
             let [rounds, salt, output] = parts(rest, '$')?;
-            pbkdf2_of(Digest::Sha256, rounds, salt.as_bytes(), hex(output)?)
+            pbkdf2_of(HashFunction::Sha256, rounds, salt.as_bytes(), hex(output)?)
         } else if let Some(rest) = rest_after(HashFormat::BetterAuth.prefix()) {
             let [salt, output] = parts(rest, ':')?;
             let known = scrypt_of(14, "16", "1", salt.as_bytes(), hex(output)?)?;
@@ -112,23 +113,23 @@ impl ForeignHash {
         }
     }
 
-    /// Whether it is the hash of `password`. Takes as long either way.
+    /// Whether it is the hash of `password`, in constant time.
     pub(super) fn is_of(&self, password: &str) -> Choice {
         match self {
             Self::Pbkdf2 { digest, rounds, salt, output } => {
-                let mut made = vec![0; output.len()];
+                let mut computed = vec![0; output.len()];
                 let derive = match digest {
-                    Digest::Sha1 => pbkdf2_hmac::<Sha1>,
-                    Digest::Sha256 => pbkdf2_hmac::<Sha256>,
-                    Digest::Sha512 => pbkdf2_hmac::<Sha512>,
+                    HashFunction::Sha1 => pbkdf2_hmac::<Sha1>,
+                    HashFunction::Sha256 => pbkdf2_hmac::<Sha256>,
+                    HashFunction::Sha512 => pbkdf2_hmac::<Sha512>,
                 };
-                derive(password.as_bytes(), salt, *rounds, &mut made);
-                made.ct_eq(output)
+                derive(password.as_bytes(), salt, *rounds, &mut computed);
+                computed.ct_eq(output)
             }
             Self::Bcrypt { of_sha256, cost, salt, output } => {
                 let key = bcrypt_key(password, *of_sha256);
-                let made = ::bcrypt::bcrypt(*cost, *salt, &key);
-                made[..23].ct_eq(output)
+                let computed = ::bcrypt::bcrypt(*cost, *salt, &key);
+                computed[..23].ct_eq(output)
             }
             Self::Scrypt { params, of_nfkc, salt, output } => {
                 let password = Zeroizing::new(if *of_nfkc {
@@ -136,16 +137,16 @@ impl ForeignHash {
                 } else {
                     password.to_owned()
                 });
-                let mut made = vec![0; output.len()];
-                let done = scrypt::scrypt(password.as_bytes(), salt, params, &mut made);
-                Choice::from(u8::from(done.is_ok())) & made.ct_eq(output)
+                let mut computed = vec![0; output.len()];
+                let done = scrypt::scrypt(password.as_bytes(), salt, params, &mut computed);
+                Choice::from(u8::from(done.is_ok())) & computed.ct_eq(output)
             }
         }
     }
 }
 
 impl HashFormat {
-    /// What is written before such a hash, so that it says itself how it was made.
+    /// The prefix that names the format when such a hash is stored.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Named => "",
@@ -155,7 +156,7 @@ impl HashFormat {
     }
 }
 
-/// As bcrypt's inventors have it: a NUL at the end, and of all that 72 bytes.
+/// The key as bcrypt defines it: terminated by a NUL and truncated to 72 bytes.
 fn bcrypt_key(password: &str, of_sha256: bool) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(72));
     if of_sha256 {
@@ -172,19 +173,19 @@ fn bcrypt_key(password: &str, of_sha256: bool) -> Zeroizing<Vec<u8>> {
     key
 }
 
-fn django_pbkdf2(digest: Digest, rest: &str) -> Result<ForeignHash, HashProblem> {
+fn django_pbkdf2(digest: HashFunction, rest: &str) -> Result<ForeignHash, HashProblem> {
     let [rounds, salt, output] = parts(rest, '$')?;
     pbkdf2_of(digest, rounds, salt.as_bytes(), base64(output)?)
 }
 
-/// `i=…,l=…` of the PHC string format, or the number alone as passlib writes it.
-fn phc_pbkdf2(digest: Digest, rest: &str) -> Result<ForeignHash, HashProblem> {
+/// The PHC string format has `i=…,l=…`, passlib only the number of rounds.
+fn phc_pbkdf2(digest: HashFunction, rest: &str) -> Result<ForeignHash, HashProblem> {
     let [costs, salt, output] = parts(rest, '$')?;
     let rounds = costs.split(',').find_map(|cost| cost.strip_prefix("i=")).unwrap_or(costs);
     pbkdf2_of(digest, rounds, &base64(salt)?, base64(output)?)
 }
 
-/// `ln=…` is the logarithm of the PHC string format, `n=…` the number itself as AdonisJS writes it.
+/// The PHC string format has the logarithm of N, `ln=…`; AdonisJS has N itself, `n=…`.
 fn phc_scrypt(rest: &str) -> Result<ForeignHash, HashProblem> {
     let [costs, salt, output] = parts(rest, '$')?;
     let of =
@@ -199,22 +200,22 @@ fn phc_scrypt(rest: &str) -> Result<ForeignHash, HashProblem> {
 }
 
 fn pbkdf2_of(
-    digest: Digest,
+    digest: HashFunction,
     rounds: &str,
     salt: &[u8],
     output: Vec<u8>,
 ) -> Result<ForeignHash, HashProblem> {
     let rounds = number(rounds)?;
-    if rounds == 0 || salt.is_empty() || !OUTPUTS.contains(&output.len()) {
+    if rounds == 0 || salt.is_empty() || !OUTPUT_LENGTHS.contains(&output.len()) {
         return Err(HashProblem::Broken);
     }
     let block = match digest {
-        Digest::Sha1 => 20,
-        Digest::Sha256 => 32,
-        Digest::Sha512 => 64,
+        HashFunction::Sha1 => 20,
+        HashFunction::Sha256 => 32,
+        HashFunction::Sha512 => 64,
     };
     let blocks = output.len().div_ceil(block) as u64;
-    if u64::from(rounds) * blocks > u64::from(MOST_ROUNDS) {
+    if u64::from(rounds) * blocks > u64::from(MAX_ROUNDS) {
         return Err(HashProblem::TooCostly);
     }
     Ok(ForeignHash::Pbkdf2 { digest, rounds, salt: salt.to_vec(), output })
@@ -228,15 +229,16 @@ fn scrypt_of(
     output: Vec<u8>,
 ) -> Result<ForeignHash, HashProblem> {
     let (r, p) = (number(r)?, number(p)?);
-    if log_n == 0 || r == 0 || p == 0 || salt.is_empty() || !OUTPUTS.contains(&output.len()) {
+    if log_n == 0 || r == 0 || p == 0 || salt.is_empty() || !OUTPUT_LENGTHS.contains(&output.len())
+    {
         return Err(HashProblem::Broken);
     }
     if log_n > 24 || r > 64 || p > 64 {
         return Err(HashProblem::TooCostly);
     }
     let memory = u64::from(r) << log_n;
-    if memory * 128 > u64::from(MOST_STORED_MEMORY_KIB) * 1024
-        || memory * u64::from(p) > MOST_SCRYPT_WORK
+    if memory * 128 > u64::from(MAX_STORED_MEMORY_KIB) * 1024
+        || memory * u64::from(p) > MAX_SCRYPT_WORK
     {
         return Err(HashProblem::TooCostly);
     }
@@ -245,7 +247,8 @@ fn scrypt_of(
     Ok(ForeignHash::Scrypt { params, of_nfkc: false, salt: salt.to_vec(), output })
 }
 
-/// `$2a$`, `$2b$`, `$2y$`, all the same today. `$2x$` marks hashes that PHP made wrong; they are not taken.
+/// `$2a$`, `$2b$` and `$2y$` are equivalent. `$2x$` marks hashes of a PHP version with a bug; they are not
+/// accepted.
 fn bcrypt(of_sha256: bool, text: &str) -> Result<ForeignHash, HashProblem> {
     let [nothing, version, cost, data] = parts(text, '$')?;
     if !nothing.is_empty() || version == "2x" {
@@ -267,12 +270,12 @@ fn bcrypt(of_sha256: bool, text: &str) -> Result<ForeignHash, HashProblem> {
     Ok(ForeignHash::Bcrypt { of_sha256, cost, salt, output })
 }
 
-fn parts<const N: usize>(text: &str, between: char) -> Result<[&str; N], HashProblem> {
-    let parts: Vec<&str> = text.split(between).collect();
+fn parts<const N: usize>(text: &str, separator: char) -> Result<[&str; N], HashProblem> {
+    let parts: Vec<&str> = text.split(separator).collect();
     parts.try_into().map_err(|_| HashProblem::Broken)
 }
 
-/// Decimal figures alone, at most ten of them.
+/// A decimal number without a sign.
 fn number(text: &str) -> Result<u32, HashProblem> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(HashProblem::Broken);
@@ -280,13 +283,13 @@ fn number(text: &str) -> Result<u32, HashProblem> {
     text.parse().map_err(|_| HashProblem::TooCostly)
 }
 
-/// The logarithm of a power of two.
+/// The binary logarithm of a power of two.
 fn power(text: &str) -> Result<u32, HashProblem> {
     let n = number(text)?;
     if n.is_power_of_two() { Ok(n.trailing_zeros()) } else { Err(HashProblem::Broken) }
 }
 
-/// With padding or without; passlib writes a dot for the plus.
+/// Base64 with or without padding; passlib uses a dot instead of the plus.
 fn base64(text: &str) -> Result<Vec<u8>, HashProblem> {
     let plain = text.trim_end_matches('=').replace('.', "+");
     STANDARD_NO_PAD.decode(plain).map_err(|_| HashProblem::Broken)

@@ -1,4 +1,4 @@
-//! Against hashes that real systems made, and altered ones.
+//! Tests with hashes that other systems created, and with altered ones.
 
 use super::*;
 use crate::user::password::hasher::{HashParameters, Hasher, PasswordHash, Verdict};
@@ -21,7 +21,7 @@ fn adopt(name: &str, hash: &str) -> Result<PasswordHash, HashProblem> {
 }
 
 #[tokio::test]
-async fn hashes_of_real_systems_match_their_password_alone_and_give_one_of_today() {
+async fn hashes_of_other_systems_match_only_their_password_and_are_rehashed() {
     let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
     assert!(fixtures().len() > 30);
     for [name, _, password, hash] in fixtures() {
@@ -42,7 +42,7 @@ async fn hashes_of_real_systems_match_their_password_alone_and_give_one_of_today
 }
 
 #[tokio::test]
-async fn a_foreign_hash_costs_one_of_today_more_right_or_wrong() {
+async fn verifying_a_foreign_hash_costs_one_more_hash_whether_it_matches_or_not() {
     let hasher = Hasher::with_limits(HashParameters::default(), 1, 4);
     for [name, _, password, hash] in fixtures() {
         let hash = adopt(name, hash).unwrap();
@@ -59,7 +59,7 @@ async fn a_foreign_hash_costs_one_of_today_more_right_or_wrong() {
 }
 
 #[test]
-fn bcrypt_ends_where_its_inventors_ended_it() {
+fn bcrypt_truncates_at_72_bytes() {
     let long = "x".repeat(72);
     assert_eq!(*bcrypt_key(&long, false), *bcrypt_key(&format!("{long}y"), false));
     assert_eq!(bcrypt_key("ada", false).as_slice(), b"ada\0");
@@ -68,7 +68,7 @@ fn bcrypt_ends_where_its_inventors_ended_it() {
 }
 
 #[test]
-fn an_altered_hash_is_no_bomb_and_no_open_door() {
+fn an_altered_hash_is_rejected_or_does_not_match() {
     use HashProblem::{Broken, TooCostly, Unknown};
     let out = "jBLLvzr1KiAgRkV4CR6gla+m403UjFXHC6S2uAxBfBc=";
     let bcrypt = "EJHCRpFwpIodPI.o15pw4.r3h3NKRh.gOga8Xy0l1CcqukufJXn6.";
@@ -114,7 +114,7 @@ fn an_altered_hash_is_no_bomb_and_no_open_door() {
 }
 
 #[test]
-fn what_owasp_and_the_newest_releases_ask_for_is_taken() {
+fn recommended_and_current_parameters_are_accepted() {
     let out = "jBLLvzr1KiAgRkV4CR6gla+m403UjFXHC6S2uAxBfBc";
     for text in [
         format!("pbkdf2_sha256$1500000$salt${out}="),
@@ -128,7 +128,7 @@ fn what_owasp_and_the_newest_releases_ask_for_is_taken() {
 }
 
 #[test]
-fn no_garbled_hash_panics() {
+fn a_malformed_hash_does_not_panic() {
     for [name, _, _, hash] in fixtures() {
         for at in 0..hash.len() {
             for junk in ["", "$", "=", "9", "\u{e9}", ":"] {

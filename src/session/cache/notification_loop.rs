@@ -165,12 +165,12 @@ impl<'f> MessageLoop<'f> {
             Message::Echo(nonce) => return self.hear_echo(nonce),
             Message::Ask(number) => self.is_asked |= number != self.answered,
             Message::Sessions(stripes) => {
-                stripes.into_iter().for_each(|stripe| cache.forget_session(stripe));
+                stripes.into_iter().for_each(|stripe| cache.invalidate_session(stripe));
             }
             Message::Users(stripes) => {
-                stripes.into_iter().for_each(|stripe| cache.forget_user(stripe));
+                stripes.into_iter().for_each(|stripe| cache.invalidate_user(stripe));
             }
-            Message::All => cache.forget_all(),
+            Message::All => cache.invalidate_all(),
         }
         None
     }
@@ -180,7 +180,7 @@ impl<'f> MessageLoop<'f> {
         self.echoes.retain(|_, other| other.number > echo.number);
         if let Some(sent) = echo.heartbeat {
             self.last_back = Instant::now();
-            self.cache.trust_until((sent + LEASE).0);
+            self.cache.set_live_until((sent + LEASE).0);
             if !self.was_trusted {
                 self.was_trusted = true;
                 tracing::info!("sessions are served from memory");
@@ -198,7 +198,7 @@ impl<'f> MessageLoop<'f> {
             .await
             .context("PostgreSQL did not take a heartbeat in time")??;
         if self.resets != Some(heartbeat.resets) {
-            self.cache.forget_all();
+            self.cache.invalidate_all();
             self.resets = Some(heartbeat.resets);
         }
         self.expect(nonce, Some(sent), heartbeat.asked);

@@ -1,0 +1,96 @@
+//! The names of audit events and of the reasons in their details. Each is stored as text: rows written by a newer or
+//! older version can contain names that this version does not know.
+
+/// Declares an enum whose variants are stored as text. `ALL` lists every variant.
+macro_rules! stored_as_text {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// Every variant.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The stored text.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            /// Parses the stored text. `None` if this version does not know it.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.as_str() == text)
+            }
+        }
+    };
+}
+
+stored_as_text! {
+    /// What happened (`audit_events.event`).
+    EventKind {
+        /// An account was created.
+        Registered => "registered",
+        /// A session was created for a user.
+        SignedIn => "signed_in",
+        /// A sign-in failed; `details.why` is a [`RefusalReason`].
+        SignInRefused => "sign_in_refused",
+        /// A session ended; `details.cause` says why.
+        SessionEnded => "session_ended",
+        /// An operator revoked the sessions of all users.
+        AllSessionsEnded => "all_sessions_ended",
+        /// The user or an operator changed the password.
+        PasswordChanged => "password_changed",
+        /// The password was changed with a link from a mail.
+        PasswordReset => "password_reset",
+        /// The password was removed; `details.why` is a [`RefusalReason`].
+        PasswordInvalidated => "password_invalidated",
+        /// A password reset was requested for the account.
+        PasswordResetRequested => "password_reset_requested",
+        /// The user re-authenticated in a session.
+        Reauthenticated => "confirmed",
+        /// Re-authentication failed.
+        ReauthenticationRefused => "confirm_refused",
+        /// The email of the account was verified.
+        EmailVerified => "email_verified",
+        /// A change of the email was requested.
+        EmailChangeRequested => "email_change_requested",
+        /// The email was changed.
+        EmailChanged => "email_changed",
+        /// A change of the email was undone with the link that the former email received.
+        EmailChangeUndone => "email_change_undone",
+        /// The role was changed.
+        RoleChanged => "role_changed",
+        /// The account was disabled.
+        AccountDisabled => "account_disabled",
+        /// The account was enabled again.
+        AccountEnabled => "account_enabled",
+        /// An operator reset the rate limits of the account.
+        AccountUnlocked => "account_unlocked",
+        /// The account was created from a user file.
+        Imported => "imported",
+        /// The user requested the deletion of the account.
+        DeletionRequested => "deletion_requested",
+        /// The requested deletion was canceled.
+        DeletionCanceled => "deletion_canceled",
+        /// The account was deleted.
+        AccountDeleted => "account_deleted",
+        /// The user downloaded the data of the account.
+        DataExported => "data_exported",
+    }
+}
+
+stored_as_text! {
+    /// Why a sign-in or a re-authentication was refused, or a password invalidated (`details.why`).
+    RefusalReason {
+        /// The password was wrong.
+        WrongPassword => "wrong_password",
+        /// The account is disabled.
+        Disabled => "disabled",
+        /// The rate limit of the action was reached.
+        RateLimited => "throttled",
+        /// No account has the email.
+        UnknownAccount => "unknown_account",
+        /// A change of the email was undone.
+        EmailChangeUndone => "undo",
+    }
+}

@@ -1,0 +1,137 @@
+//! The keys of an attempt's counters. They follow from the action and the subjects alone.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::action::Action;
+use super::counters::{By, Key};
+use super::limits::{Limit, Limits};
+use crate::id::UserId;
+
+/// A browser that has signed in to an account before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// The account.
+    pub user: UserId,
+    /// Identifies the device among those of the account. Each has its own counter, so that a copy of one
+    /// device's cookie does not block the others.
+    pub id: Uuid,
+}
+
+/// The keys by account, by IP address, and by the pair of both, where the subject is given and the action has
+/// such a limit.
+pub(super) fn keys(action: Action, account: Option<&str>, ip: Option<IpAddr>) -> Vec<Key> {
+    let limits = Limits::of(action);
+    let account = account.map(account_subject);
+    let ip = ip.map(|ip| digest(By::Ip, &network(ip)));
+    let pair = account.clone().zip(ip.clone()).map(|(account, ip)| [account, ip].concat());
+    [
+        key(action, By::Account, account, limits.account),
+        key(action, By::Ip, ip, limits.ip),
+        key(action, By::Pair, pair, limits.pair),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The key of a known device. Its subject starts with that of the user, for [`super::delete_counters`].
+pub(super) fn device_key(action: Action, device: Option<KnownDevice>) -> Option<Key> {
+    let subject = device.map(|KnownDevice { user, id }| {
+        [device_owner_subject(user), digest(By::Device, &id.to_string())].concat()
+    });
+    key(action, By::Device, subject, Limits::of(action).device)
+}
+
+/// The key that counts the mails which `action` causes to `account`.
+pub(super) fn mail_key(action: Action, account: &str) -> Option<Key> {
+    key(action, By::Mail, Some(account_subject(account)), Limits::of(action).mail)
+}
+
+/// What the subject of an account is, and what that of its pairs starts with.
+pub(super) fn account_subject(account: &str) -> Vec<u8> {
+    digest(By::Account, account)
+}
+
+/// What the subjects of a user's devices start with.
+pub(super) fn device_owner_subject(user: UserId) -> Vec<u8> {
+    digest(By::Device, &user.to_string())
+}
+
+/// What is hashed before an account, for SQL that computes the subjects of many accounts.
+pub(in crate::user) fn account_prefix() -> Vec<u8> {
+    prefix(By::Account).into_bytes()
+}
+
+/// The name of a counter in `throttles.action`.
+pub(super) fn name(action: Action, by: By) -> String {
+    format!("{}_{}", action.as_str(), by.as_str())
+}
+
+fn key(action: Action, by: By, subject: Option<Vec<u8>>, limit: Option<Limit>) -> Option<Key> {
+    let action = name(action, by);
+    subject.zip(limit).map(|(subject, limit)| Key { by, action, subject, limit })
+}
+
+/// IPv4: the whole address. IPv6: the /64, the least that one customer has.
+fn network(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        ip => IpNet::new(ip, 64).map(|net| net.trunc().to_string()).unwrap_or_default(),
+    }
+}
+
+fn digest(by: By, subject: &str) -> Vec<u8> {
+    Sha256::digest([prefix(by).as_bytes(), subject.as_bytes()].concat()).to_vec()
+}
+
+/// What is hashed before a subject.
+fn prefix(by: By) -> String {
+    format!("frontdesk throttle {}\0", by.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_counted_by_64_and_ipv4_whole() {
+        for (ip, counted) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ] {
+            assert_eq!(network(ip.parse().unwrap()), counted);
+        }
+    }
+
+    #[test]
+    fn a_known_device_has_a_counter_of_its_own() {
+        let names = |account| {
+            let keys = keys(Action::SignIn, account, "203.0.113.7".parse().ok());
+            keys.into_iter().map(|key| key.action).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(Some("ada@example.com")),
+            ["sign_in_account", "sign_in_address", "sign_in_pair"]
+        );
+        assert_eq!(names(None), ["sign_in_address"]);
+        assert!(device_key(Action::SignIn, None).is_none());
+        let (user, other) = (UserId::generate(), UserId::generate());
+        let of = |user, id| {
+            let key = device_key(Action::SignIn, Some(KnownDevice { user, id })).unwrap();
+            assert_eq!(key.action, "sign_in_device");
+            key.subject
+        };
+        let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+        assert_ne!(of(user, one), of(user, two));
+        assert_ne!(of(user, one), of(other, one));
+        assert_eq!(of(user, one)[..32], of(user, two)[..32]);
+        assert!(keys(Action::SignIn, None, None).is_empty());
+    }
+}
