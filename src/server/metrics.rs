@@ -98,7 +98,7 @@ fn registry(app: &App, asked: &Asked) -> Registry {
         "1 for what the cache is: off, disconnected, doubtful, trusted; only trusted serves from memory",
         state,
     );
-    let status = sessions.status();
+    let status = sessions.listener_status();
     registry.register(
         "session_cache_entries",
         "Sessions in memory, readable or not",
