@@ -1,6 +1,6 @@
-//! Creates sessions: the only statement that inserts into `sessions`. In the same transaction, it checks that the account
-//! was not changed since its password was verified, records the audit event, enqueues the mail about a new device, and
-//! revokes the session that is replaced.
+//! Creates sessions: the only statement that inserts into `sessions`. In the same transaction, it checks that
+//! the account was not changed since its password was verified, records the audit event, enqueues the mail
+//! about a new device, and revokes the session that is replaced.
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -22,8 +22,8 @@ pub(super) struct InsertedSession {
     pub(super) has_replaced: bool,
 }
 
-/// Inserts a session in the caller's transaction, and revokes the session of the cookie `former` that the browser had.
-/// `None`: the account was changed since its password was verified, and nothing was written.
+/// Inserts a session in the caller's transaction, and revokes the session of the cookie `former` that the
+/// browser had. `None`: the account was changed since its password was verified, and nothing was written.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     timeouts: &Timeouts,
@@ -103,10 +103,11 @@ async fn insert_row(
     Ok(())
 }
 
-/// Whether the account was not changed since its password was verified. The row of the user stays locked until the commit: a
-/// later password change finds the session and revokes it; an earlier one is found here, and no session is inserted
-/// (`SignInInProgress` in user/session_rules.rs). Without `verified_account`, only the date of the password is compared, and
-/// only if `new_session` has one. With it, email, role and date must all be equal, and no date equals only no date.
+/// Whether the account was not changed since its password was verified. The row of the user stays locked
+/// until the commit: a later password change finds the session and revokes it; an earlier one is found here,
+/// and no session is inserted (`SignInInProgress` in user/session_rules.rs). Without `verified_account`, only
+/// the date of the password is compared, and only if `new_session` has one. With it, email, role and date
+/// must all be equal, and no date equals only no date.
 async fn is_account_unchanged(
     connection: &mut PgConnection,
     user: UserId,

@@ -1,5 +1,5 @@
-//! The background jobs of a session store: the invalidation listener, the last-seen updates and the purge. Each process
-//! has one engine, started before the server and stopped after it.
+//! The background jobs of a session store: the invalidation listener, the last-seen updates and the purge.
+//! Each process has one engine, started before the server and stopped after it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the jobs on this runtime and keeps their status in `jobs`. `listen` must lead to PostgreSQL itself, not to a
-    /// pooler in transaction mode.
+    /// Starts the jobs on this runtime and keeps their status in `jobs`. `listen` must lead to PostgreSQL
+    /// itself, not to a pooler in transaction mode.
     pub fn start(
         store: &PgSessionStore,
         listen: PgConnectOptions,
@@ -61,8 +61,9 @@ impl Engine {
         Self { store: store.clone(), loops, listener }
     }
 
-    /// Stops the jobs, writes all pending last-seen updates and deregisters this server, over `pool`. The connections of
-    /// `pool` must not belong to workers that have stopped. Call it after the server has stopped.
+    /// Stops the jobs, writes all pending last-seen updates and deregisters this server, over `pool`. The
+    /// connections of `pool` must not belong to workers that have stopped. Call it after the server has
+    /// stopped.
     pub async fn stop(self, pool: &PgPool) {
         self.loops.stop().await;
         if let Err(error) = self.store.last_seen().flush_all(pool).await {

@@ -1,11 +1,11 @@
-//! Writes when sessions were last seen, and thereby extends them. A request records its session in memory, and a loop
-//! writes the updates that are due in one statement. Each session is written at most once per update interval. An update
-//! never moves a time backwards and never extends a session that has expired.
+//! Writes when sessions were last seen, and thereby extends them. A request records its session in memory,
+//! and a loop writes the updates that are due in one statement. Each session is written at most once per
+//! update interval. An update never moves a time backwards and never extends a session that has expired.
 //!
-//! The update interval is a minute, or a twentieth of the idle timeout if that is shorter. A pending update waits until
-//! the interval since the last write is over, and then writes the time of the last activity. So no session ends earlier
-//! than its idle timeout after the last request, whether or not another request follows. A session that is about to
-//! expire is written immediately.
+//! The update interval is a minute, or a twentieth of the idle timeout if that is shorter. A pending update
+//! waits until the interval since the last write is over, and then writes the time of the last activity. So
+//! no session ends earlier than its idle timeout after the last request, whether or not another request
+//! follows. A session that is about to expire is written immediately.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,8 +32,8 @@ pub struct LastSeen {
     pending: Arc<Mutex<HashMap<Digest, PendingUpdate>>>,
 }
 
-/// When this server last saw a session. Shared by its cache entry and its pending update, so that a request that is
-/// served from the cache usually costs one atomic store.
+/// When this server last saw a session. Shared by its cache entry and its pending update, so that a request
+/// that is served from the cache usually costs one atomic store.
 #[derive(Debug)]
 pub(super) struct SessionActivity {
     /// Milliseconds of [`MonotonicInstant`].
@@ -47,8 +47,8 @@ pub(super) struct SessionActivity {
 struct PendingUpdate {
     activity: Arc<SessionActivity>,
     due: MonotonicInstant,
-    /// An earlier write changed no row: the row was deleted or locked, or another server wrote it first. It is tried only
-    /// once more.
+    /// An earlier write changed no row: the row was deleted or locked, or another server wrote it first. It
+    /// is tried only once more.
     is_retry: bool,
 }
 
@@ -71,8 +71,9 @@ impl LastSeen {
         Self { pool, pending: Arc::default() }
     }
 
-    /// Records that a session was loaded from the database. Its last recorded activity is `since_seen` seconds ago, its idle
-    /// timeout is `idle` seconds, and it expires in `left` seconds, as computed by the database.
+    /// Records that a session was loaded from the database. Its last recorded activity is `since_seen`
+    /// seconds ago, its idle timeout is `idle` seconds, and it expires in `left` seconds, as computed by the
+    /// database.
     pub(super) async fn record_load(
         &self,
         digest: &Digest,
@@ -87,7 +88,7 @@ impl LastSeen {
         let activity = SessionActivity::new(now, interval);
         let update =
             PendingUpdate { activity: Arc::clone(&activity), due: now + wait, is_retry: false };
-        // The row could expire before the loop writes it.
+        // Otherwise the row could expire before the loop writes it.
         if span(left) < wait + 3 * FLUSH_EVERY && wait.is_zero() {
             activity.is_pending.store(false, Ordering::SeqCst);
             let batch = vec![(digest.clone(), update.clone())];
@@ -123,9 +124,9 @@ impl LastSeen {
         self.pending().len()
     }
 
-    /// There is one pending update per session. Two requests that load a session at the same time have an activity each: the
-    /// newer update takes over the time of the older one, and a request that still has the older activity enqueues it again
-    /// when it sees the session again.
+    /// There is one pending update per session. Two requests that load a session at the same time have an
+    /// activity each: the newer update takes over the time of the older one, and a request that still has the
+    /// older activity enqueues it again when it sees the session again.
     fn enqueue(&self, digest: &Digest, mut update: PendingUpdate) {
         update.activity.is_pending.store(true, Ordering::SeqCst);
         let mut pending = self.pending();
@@ -146,8 +147,8 @@ impl LastSeen {
         self.write_pending(&self.pool, false).await
     }
 
-    /// Writes all updates, due or not, over `pool`: at shutdown, the connections of the shared pool end with the workers that
-    /// opened them.
+    /// Writes all updates, due or not, over `pool`: at shutdown, the connections of the shared pool end with
+    /// the workers that opened them.
     pub async fn flush_all(&self, pool: &PgPool) -> sqlx::Result<()> {
         self.write_pending(pool, true).await
     }
@@ -158,7 +159,8 @@ impl LastSeen {
             let mut pending = self.pending();
             pending.extract_if(|_, update| all || update.due <= now).collect()
         };
-        // The flag is cleared before the time is read: activity in between is either read below or enqueued again.
+        // The flag is cleared before the time is read: activity in between is either read below or enqueued
+        // again.
         for (_, update) in &due {
             update.activity.is_pending.store(false, Ordering::SeqCst);
         }
@@ -180,8 +182,8 @@ impl LastSeen {
         batch: Vec<(Digest, PendingUpdate)>,
         ignores_interval: bool,
     ) -> sqlx::Result<()> {
-        // Another server may have written the session meanwhile: the writes of all servers together are about an interval
-        // apart. Only the last flush before a server stops may write earlier.
+        // Another server may have written the session meanwhile: the writes of all servers together are about
+        // an interval apart. Only the last flush before a server stops may write earlier.
         let share = if ignores_interval { 0.0 } else { 0.9 };
         let digests: Vec<Vec<u8>> =
             batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
@@ -191,10 +193,12 @@ impl LastSeen {
             .collect();
         let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
             Box::pin(async move {
-                // Two to three times faster. If PostgreSQL crashes, only the last seconds of activity are lost.
+                // Two to three times faster. If PostgreSQL crashes, only the last seconds of activity are
+                // lost.
                 sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
-                // A locked row is skipped and tried again later: a transaction that stays open in psql does not delay
-                // the updates of other sessions, and a statement that never waits for a lock is in no deadlock.
+                // A locked row is skipped and tried again later: a transaction that stays open in psql does
+                // not delay the updates of other sessions, and a statement that never waits for a lock is in
+                // no deadlock.
                 sqlx::query_scalar!(
                     r#"
                     WITH mine AS MATERIALIZED (

@@ -1,5 +1,5 @@
-//! Notifies a user by mail of a sign-in on a new device. The mail is enqueued in the transaction that creates the session,
-//! so that it is sent if and only if the session exists.
+//! Notifies a user by mail of a sign-in on a new device. The mail is enqueued in the transaction that creates
+//! the session, so that it is sent if and only if the session exists.
 
 use sqlx::PgConnection;
 
@@ -9,7 +9,8 @@ use crate::crypto::seal::Sealer;
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
 
-/// Enqueues the mail, unless this is the first sign-in of the user. Call it before the sign-in itself is recorded.
+/// Enqueues the mail, unless this is the first sign-in of the user. Call it before the sign-in itself is
+/// recorded.
 pub(super) async fn notify(
     connection: &mut PgConnection,
     sealer: &Sealer,

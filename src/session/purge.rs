@@ -1,6 +1,6 @@
-//! Deletes expired sessions in small batches, found by an index for this purpose. Only one server of a database purges at
-//! a time, no live row is deleted, and nothing waits for the purge. The end of each session is recorded in the audit log in
-//! the same transaction.
+//! Deletes expired sessions in small batches, found by an index for this purpose. Only one server of a
+//! database purges at a time, no live row is deleted, and nothing waits for the purge. The end of each
+//! session is recorded in the audit log in the same transaction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::db;
 const BATCH: i64 = 5000;
 /// Rows in one statement at gentle pace: a few milliseconds of one core.
 const GENTLE_BATCH: i64 = 250;
-/// At gentle pace, the pause after a batch is this many times the duration of the batch: the purge uses a twentieth of one
-/// core and deletes some hundred rows per second. With half of a core, the p99 of pages on two cores was measured at 3.7
-/// times its value without a purge.
+/// At gentle pace, the pause after a batch is this many times the duration of the batch: the purge uses a
+/// twentieth of one core and deletes some hundred rows per second. With half of a core, the p99 of pages on
+/// two cores was measured at 3.7 times its value without a purge.
 const GENTLE_REST: u32 = 19;
 /// The key of the advisory lock of the purge ("frontdsk" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_736b;
@@ -66,7 +66,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Adds the rows of a batch. Called after each batch, because a run may take long, and may fail or be aborted later.
+    /// Adds the rows of a batch. Called after each batch, because a run may take long, and may fail or be
+    /// aborted later.
     pub(super) fn count_rows(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
     }
@@ -79,8 +80,8 @@ impl Counters {
     }
 }
 
-/// Deletes expired sessions, batch by batch, until a batch is not full. Calls `progress` after each batch with the number
-/// of rows that the run has deleted so far.
+/// Deletes expired sessions, batch by batch, until a batch is not full. Calls `progress` after each batch
+/// with the number of rows that the run has deleted so far.
 pub async fn run_once(
     pool: &PgPool,
     pace: Pace,
@@ -133,8 +134,8 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
             if !mine {
                 return Ok(None);
             }
-            // SKIP LOCKED skips a row that another transaction is extending, and the outer predicate checks the row again:
-            // without both, a session that was extended meanwhile would be deleted.
+            // SKIP LOCKED skips a row that another transaction is extending, and the outer predicate checks
+            // the row again: without both, a session that was extended meanwhile would be deleted.
             let deleted = sqlx::query!(
                 r#"
                 DELETE FROM sessions

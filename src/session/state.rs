@@ -1,5 +1,5 @@
-//! Converts between actix-session's map of JSON texts and the row: some keys are stored as columns. The only file that
-//! contains the names of these keys.
+//! Converts between actix-session's map of JSON texts and the row: some keys are stored as columns. The only
+//! file that contains the names of these keys.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -60,8 +60,9 @@ pub struct SessionInfo {
     loaded_hashes: BTreeMap<String, u64>,
 }
 
-/// Ages in seconds, as computed by the database when the session was loaded, and the time of loading by this machine's
-/// monotonic clock. A session stays cached for up to a minute, and wall clocks of servers must not matter.
+/// Ages in seconds, as computed by the database when the session was loaded, and the time of loading by this
+/// machine's monotonic clock. A session stays cached for up to a minute, and wall clocks of servers must not
+/// matter.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ages {
     /// Since the session was created.
@@ -86,8 +87,8 @@ pub(super) struct CachedSession {
 }
 
 thread_local! {
-    /// The session that this thread passed to actix-session last. The handler of that request usually needs it next, and
-    /// then does not have to parse its JSON.
+    /// The session that this thread passed to actix-session last. The handler of that request usually needs
+    /// it next, and then does not have to parse its JSON.
     static LAST_SERVED: RefCell<Option<Arc<CachedSession>>> = const { RefCell::new(None) };
 }
 
@@ -117,16 +118,17 @@ pub struct NewSession {
     pub auth_methods: Vec<String>,
     /// The source of the sign-in.
     pub origin: Origin,
-    /// `users.password_changed_at` when the password was verified. If the password was changed since, no session is
-    /// created.
+    /// `users.password_changed_at` when the password was verified. If the password was changed since, no
+    /// session is created.
     #[serde(with = "time::serde::rfc3339::option")]
     pub password_changed_at: Option<OffsetDateTime>,
-    /// The browser is not a known device of the user: the user is notified by mail, except of the first sign-in.
+    /// The browser is not a known device of the user: the user is notified by mail, except of the first
+    /// sign-in.
     #[serde(default)]
     pub on_new_device: bool,
-    /// `users.email` and `users.role` when the password was verified. If one of them was changed since, no session is
-    /// created. If this is set, `password_changed_at: None` means that there was no date; otherwise, that the date is not
-    /// compared.
+    /// `users.email` and `users.role` when the password was verified. If one of them was changed since, no
+    /// session is created. If this is set, `password_changed_at: None` means that there was no date;
+    /// otherwise, that the date is not compared.
     #[serde(default)]
     pub verified_account: Option<(String, Role)>,
 }
@@ -183,8 +185,8 @@ impl SessionInfo {
         self.ages.authentication.map(|age| self.age_now(age))
     }
 
-    /// The time since the session was created, by the database's clock. It is the same on every server, and a rotation of
-    /// the secret does not change it.
+    /// The time since the session was created, by the database's clock. It is the same on every server, and a
+    /// rotation of the secret does not change it.
     pub fn age(&self) -> Duration {
         self.age_now(self.ages.session)
     }
@@ -196,7 +198,8 @@ impl SessionInfo {
 }
 
 impl CachedSession {
-    /// A session with the columns of `row` and the JSON object `state`. Any other JSON value counts as an empty object.
+    /// A session with the columns of `row` and the JSON object `state`. Any other JSON value counts as an
+    /// empty object.
     pub(super) fn new(row: SessionRow, state: Value) -> Result<Arc<Self>, serde_json::Error> {
         let Value::Object(state) = state else {
             return Self::new(row, Value::Object(Map::new()));
@@ -248,8 +251,8 @@ fn hash(text: &str) -> u64 {
 }
 
 impl NewSession {
-    /// Clears the session and stores `self` in it for [`PgSessionStore`](super::PgSessionStore). Nothing from before the
-    /// sign-in remains.
+    /// Clears the session and stores `self` in it for [`PgSessionStore`](super::PgSessionStore). Nothing from
+    /// before the sign-in remains.
     pub fn insert_into(&self, session: &Session) -> Result<(), actix_session::SessionInsertError> {
         session.clear();
         session.insert(NEW_SESSION, self)
@@ -275,8 +278,8 @@ pub(super) fn is_loaded(map: &HashMap<String, String>) -> bool {
     map.contains_key(SESSION_INFO)
 }
 
-/// The difference between the map that actix-session saves and the one that it loaded. Only the difference is written, so
-/// that two requests that change different keys do not overwrite each other's changes.
+/// The difference between the map that actix-session saves and the one that it loaded. Only the difference is
+/// written, so that two requests that change different keys do not overwrite each other's changes.
 pub(super) fn difference(
     mut map: HashMap<String, String>,
 ) -> Result<StateChange, serde_json::Error> {

@@ -17,8 +17,9 @@ pub(super) struct StateWrite {
 }
 
 impl StateWrite {
-    /// Returns the number of changed sessions: 0 if the session has ended. This is one statement without a transaction. Only
-    /// if PostgreSQL's notification queue is full, it runs again in a transaction, which can commit without a notification.
+    /// Returns the number of changed sessions: 0 if the session has ended. This is one statement without a
+    /// transaction. Only if PostgreSQL's notification queue is full, it runs again in a transaction, which
+    /// can commit without a notification.
     pub(super) async fn run(self, pool: &PgPool) -> sqlx::Result<u64> {
         match self.update(pool).await {
             Err(error) if db::is_notification_queue_full(&error) => {

@@ -1,4 +1,5 @@
-//! Statistics of the table `sessions`, for operators and DBAs. They read the whole table, so no page may show them.
+//! Statistics of the table `sessions`, for operators and DBAs. They read the whole table, so no page may show
+//! them.
 
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};

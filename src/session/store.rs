@@ -1,5 +1,5 @@
-//! The session store of actix-session on the table `sessions`. `update` never inserts: a session that ended while a
-//! request was in flight stays ended, and the changes of that request are dropped.
+//! The session store of actix-session on the table `sessions`. `update` never inserts: a session that ended
+//! while a request was in flight stays ended, and the changes of that request are dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,8 @@ use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::UserId;
 
-/// The error of [`SessionStore::save`] for a [`NewSession`] whose account was changed after its password was verified.
+/// The error of [`SessionStore::save`] for a [`NewSession`] whose account was changed after its password was
+/// verified.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the account was disabled, deleted or got another password, email or role since its password was verified"
@@ -74,9 +75,9 @@ pub struct PgSessionStore {
 }
 
 impl PgSessionStore {
-    /// A store on `pool` whose new sessions get `timeouts`. Up to `cache_size` sessions are cached in memory, about a
-    /// kilobyte each, and served while the listener of [`PgSessionStore::invalidation_listener`] runs. `None`: the cache
-    /// is turned off, and every request queries the database.
+    /// A store on `pool` whose new sessions get `timeouts`. Up to `cache_size` sessions are cached in memory,
+    /// about a kilobyte each, and served while the listener of [`PgSessionStore::invalidation_listener`]
+    /// runs. `None`: the cache is turned off, and every request queries the database.
     pub fn new(pool: PgPool, timeouts: Timeouts, cache_size: Option<usize>) -> Self {
         let last_seen = LastSeen::new(pool.clone());
         let (stripes, shards) = if cache_size.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
@@ -101,8 +102,8 @@ impl PgSessionStore {
         &self.last_seen
     }
 
-    /// The listener that invalidates the cache. `options` must lead to PostgreSQL itself, not to a pooler in transaction
-    /// mode. `None` if the cache is turned off.
+    /// The listener that invalidates the cache. `options` must lead to PostgreSQL itself, not to a pooler in
+    /// transaction mode. `None` if the cache is turned off.
     pub fn invalidation_listener(&self, options: PgConnectOptions) -> Option<InvalidationListener> {
         self.server.map(|id| InvalidationListener {
             id,
@@ -153,22 +154,25 @@ impl PgSessionStore {
         self.cache.count()
     }
 
-    /// Call this after the commit of a change that ended sessions of `user` or changed the user, and before the response is
-    /// sent. When it returns, no server accepts the ended sessions or serves the former data. Takes at most a lease.
+    /// Call this after the commit of a change that ended sessions of `user` or changed the user, and before
+    /// the response is sent. When it returns, no server accepts the ended sessions or serves the former data.
+    /// Takes at most a lease.
     #[tracing::instrument(level = "debug", skip_all, fields(%user))]
     pub async fn invalidate_user(&self, user: UserId) {
         self.cache.invalidate_user(user_stripe(user));
         self.await_invalidation().await;
     }
 
-    /// The same for a session that this server did not find in the database and has not cached.
+    /// Waits in the same way for the end of a session that this server has not cached, for example because the
+    /// database no longer has it. Takes at most a lease.
     pub async fn await_invalidation(&self) {
         barrier::await_invalidation(&self.pool, self.server).await;
     }
 
-    /// Creates a session of `user` in the caller's transaction, and revokes the session of the cookie `former` that the
-    /// browser had. Locks the account and compares it with `new_session`. `None`: the account was changed, and nothing was
-    /// written. For pages that sign in within their own transaction, without the session middleware.
+    /// Creates a session of `user` in the caller's transaction, and revokes the session of the cookie
+    /// `former` that the browser had. Locks the account and compares it with `new_session`. `None`: the
+    /// account was changed, and nothing was written. For pages that sign in within their own transaction,
+    /// without the session middleware.
     #[tracing::instrument(name = "create_session", level = "debug", skip_all, fields(%user))]
     pub async fn create(
         &self,
@@ -187,14 +191,15 @@ impl PgSessionStore {
         }))
     }
 
-    /// Call this after the commit of a sign-in that replaced a session, and before the response is sent. When it returns,
-    /// no server accepts the former cookie.
+    /// Call this after the commit of a sign-in that replaced a session, and before the response is sent. When
+    /// it returns, no server accepts the former cookie.
     pub async fn invalidate_replaced(&self, replaced: ReplacedSession) {
         self.cache.invalidate_session(replaced.0);
         self.await_invalidation().await;
     }
 
-    /// Caches a session that was read, and converts it for actix-session. `stamp` and `asked` are from before the look-up.
+    /// Caches a session that was read, and converts it for actix-session. `stamp` and `asked` are from before
+    /// the look-up.
     fn cache_row(
         &self,
         digest: Digest,
@@ -273,9 +278,9 @@ impl SessionStore for PgSessionStore {
         self.cache_row(digest, &row, activity, stamp, asked).map(Some)
     }
 
-    /// Creates a session with the timeouts of the store. actix-session's `ttl` is not used, because it is the same for all
-    /// sessions. The state of a loaded session is refused: that session may have ended meanwhile, and the new one would
-    /// start a new absolute timeout.
+    /// Creates a session with the timeouts of the store. actix-session's `ttl` is not used, because it is the
+    /// same for all sessions. The state of a loaded session is refused: that session may have ended
+    /// meanwhile, and the new one would start a new absolute timeout.
     async fn save(
         &self,
         state: HashMap<String, String>,
@@ -345,7 +350,8 @@ impl SessionStore for PgSessionStore {
         Ok(())
     }
 
-    /// Revokes the session. actix-session calls this when a session is purged, and when it is renewed at a sign-in.
+    /// Revokes the session. actix-session calls this when a session is purged, and when it is renewed at a
+    /// sign-in.
     async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
         let Some(secret) = Secret::parse(key.as_ref()) else {
             return Ok(());

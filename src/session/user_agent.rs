@@ -1,6 +1,6 @@
-//! Describes a `User-Agent` header in words: "Firefox on Linux". It has its own small table, because the available parsers
-//! carry megabytes of expressions, mostly for bots. The header is controlled by the client: it helps users recognize their
-//! sessions, and proves nothing.
+//! Describes a `User-Agent` header in words: "Firefox on Linux". It has its own small table, because the
+//! available parsers carry megabytes of expressions, mostly for bots. The header is controlled by the client:
+//! it helps users recognize their sessions, and proves nothing.
 
 /// The kind of device, for its icon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub struct Device {
 /// The largest length in bytes, also a check constraint of `sessions.user_agent`.
 const MAX_LENGTH: usize = 512;
 
-/// Token and name. The first token that the header contains decides, so browsers that also send the token of another
-/// browser come before it.
+/// Token and name. The first token that the header contains decides, so browsers that also send the token of
+/// another browser come before it.
 const BROWSERS: [(&str, &str); 16] = [
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -117,8 +117,8 @@ fn system(agent: &str) -> Option<(&'static str, DeviceKind)> {
     found.map(|(_, name, kind)| (*name, *kind))
 }
 
-/// The part of a `User-Agent` header that may be stored: at most 512 bytes, without control characters, which could move the
-/// cursor of an operator's terminal.
+/// The part of a `User-Agent` header that may be stored: at most 512 bytes, without control characters, which
+/// could move the cursor of an operator's terminal.
 pub fn bounded_user_agent(agent: &str) -> String {
     let mut kept = String::new();
     for letter in agent.chars().filter(|letter| !letter.is_control()) {

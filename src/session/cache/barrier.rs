@@ -1,54 +1,57 @@
 //! Waits until a revocation is in effect on every server. Owns the table `session_caches`.
 //!
 //! ```text
-//!   revoking server                   PostgreSQL                      every server with a live cache
-//!   ───────────────                   ──────────                      ────────────────────────────────────
-//!                                     session_caches ◄── heartbeat ── each second: trusted_until = now + 3 s
-//!   DELETE …; COMMIT  ─────────────►  NOTIFY sessions:…  ──────────►  invalidates the entry
+//!   revoking server                PostgreSQL                  every server with a live cache
+//!   ───────────────                ──────────                  ──────────────────────────────
+//!                                  session_caches ◄─heartbeat─ each second: trusted_until = now + 3 s
+//!   DELETE …; COMMIT  ──────────►  NOTIFY sessions:…  ──────►  invalidates the entry
 //!   invalidates its own entry
-//!   reads the leases of others ────►  rows with trusted_until > now
-//!   draws number n, sends ask:n ───►  NOTIFY ask:n       ──────────►  reads in the sequence that n was drawn,
-//!                                     NOTIFY beat:…      ◄──────────  and notifies itself
-//!                                                        ──────────►  receives it: the invalidation came before, because
-//!                                     answered = n       ◄──────────  notifications arrive in the order of commits
+//!   reads the other leases ─────►  rows with trusted_until > now
+//!   draws n, sends ask:n  ──────►  NOTIFY ask:n       ──────►  reads in the sequence that n was drawn,
+//!                                  NOTIFY beat:…      ◄──────  and notifies itself
+//!                                                     ──────►  receives that: the invalidation came before it,
+//!                                  answered = n       ◄──────  because notifications arrive in commit order
 //!   waits until every server has answered ≥ n, or every lease that it read has expired
 //!   ── only now the response is sent
 //! ```
 //!
 //! # Why this is correct
 //!
-//! Let the revocation commit at time C. Let S be a server whose lease covers some time after C. S has the lease from one
-//! of its own heartbeats, B.
+//! Let the revocation commit at time C. Let S be a server whose lease covers some time after C. S has the
+//! lease from one of its own heartbeats, B.
 //!
-//! 1. If B committed after C, S received the notification of C before that of B, and has invalidated the entry.
-//! 2. If B committed before C, the row of S was there when the revoking server read the leases, after C. It waits for S.
-//! 3. S confirms n only after it received a notification of its own that it had sent after it read in the sequence that
-//!    n was drawn. The revoking server drew n after C, so C committed before that notification, and S has processed C. A
-//!    higher number was drawn later, so its confirmation implies the same. The message `ask:n` only makes S look: any
-//!    login of the database can send it, and nothing else follows from it. A confirmation above the last number drawn
-//!    does not count.
-//! 4. Without a confirmation, the revoking server waits until the database's own `trusted_until` minus now, read after C,
-//!    has passed here. S counts its lease from before it sent the heartbeat, so the lease of S ends no later. The wait is
-//!    never longer than one lease from the start of the wait, which was after C: by then a lease from before C has
-//!    expired, and one from after C belongs to a server that has processed C. The same holds if the query that reads the
-//!    leases fails. A row that is further ahead than a lease (the database's clock was set back, or the row was written
-//!    by hand) counts as one lease from now and is corrected.
-//! 5. A change that was committed without a notification, because the notification queue was full, incremented
-//!    `session_cache_resets` in its transaction. A heartbeat that began after C reads the number before it renews a
-//!    lease, and S confirms only while it reads the number that it has acted on. So points 1 to 4 hold with "read the
-//!    number" in place of "received the notification".
+//! 1. If B committed after C, S received the notification of C before that of B, and has invalidated the
+//!    entry.
+//! 2. If B committed before C, the row of S was there when the revoking server read the leases, after C. It
+//!    waits for S.
+//! 3. S confirms n only after it received a notification of its own that it had sent after it read in the
+//!    sequence that n was drawn. The revoking server drew n after C, so C committed before that notification,
+//!    and S has processed C. A higher number was drawn later, so its confirmation implies the same. The
+//!    message `ask:n` only makes S look: any login of the database can send it, and nothing else follows from
+//!    it. A confirmation above the last number drawn does not count.
+//! 4. Without a confirmation, the revoking server waits until the database's own `trusted_until` minus now,
+//!    read after C, has passed here. S counts its lease from before it sent the heartbeat, so the lease of S
+//!    ends no later. The wait is never longer than one lease from the start of the wait, which was after C:
+//!    by then a lease from before C has expired, and one from after C belongs to a server that has processed
+//!    C. The same holds if the query that reads the leases fails. A row that is further ahead than a lease
+//!    (the database's clock was set back, or the row was written by hand) counts as one lease from now and is
+//!    corrected.
+//! 5. A change that was committed without a notification, because the notification queue was full,
+//!    incremented `session_cache_resets` in its transaction. A heartbeat that began after C reads the number
+//!    before it renews a lease, and S confirms only while it reads the number that it has acted on. So points
+//!    1 to 4 hold with "read the number" in place of "received the notification".
 //!
 //! # Assumptions about the connections
 //!
 //! The tests of these assumptions are in `tests/it/standby.rs` and `tests/it/foreign_logins.rs`.
 //!
-//! * The revocation commits, and the leases are read, on the primary that the servers' notifications come from.
-//!   Connections to a standby are refused when they are opened, and the statements here fail in recovery: on a standby
-//!   that lags behind, `session_caches` would list no server. A server whose notifications come from another PostgreSQL
-//!   than its look-ups caches nothing (`entries.rs`). There is one primary at a time; fencing a former primary is the
-//!   task of the cluster manager.
-//! * Clocks: only durations are compared, each measured by one clock. A clock that is set forward in the very second in
-//!   which a connection breaks can shorten a wait by the same amount.
+//! * The revocation commits, and the leases are read, on the primary that the servers' notifications come
+//!   from. Connections to a standby are refused when they are opened, and the statements here fail in
+//!   recovery: on a standby that lags behind, `session_caches` would list no server. A server whose
+//!   notifications come from another PostgreSQL than its look-ups caches nothing (`entries.rs`). There is one
+//!   primary at a time; fencing a former primary is the task of the cluster manager.
+//! * Clocks: only durations are compared, each measured by one clock. A clock that is set forward in the very
+//!   second in which a connection breaks can shorten a wait by the same amount.
 
 use std::time::{Duration, Instant};
 
@@ -65,8 +68,8 @@ const MARGIN: Duration = Duration::from_millis(30);
 /// The pauses between queries for confirmations: the first one and the longest; each is twice the one before.
 const POLL_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Returns once no server can accept a session whose revocation was committed before the call. Takes at most a lease.
-/// `own` is the calling server, which has already invalidated its own entry; `None` for a command.
+/// Returns once no server can accept a session whose revocation was committed before the call. Takes at most
+/// a lease. `own` is the calling server, which has already invalidated its own entry; `None` for a command.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn await_invalidation(pool: &PgPool, own: Option<Uuid>) {
     let began = Instant::now();
@@ -98,8 +101,8 @@ struct Request {
     longest_lease: Duration,
 }
 
-/// Reads the leases of the other servers and asks these to confirm. `None` if no other server has a lease. An error on a
-/// standby: `pg_current_wal_insert_lsn()` fails in recovery, before any row is read.
+/// Reads the leases of the other servers and asks these to confirm. `None` if no other server has a lease. An
+/// error on a standby: `pg_current_wal_insert_lsn()` fails in recovery, before any row is read.
 async fn request_confirmation(pool: &PgPool, own: Option<Uuid>) -> sqlx::Result<Option<Request>> {
     let sent = sqlx::query!(
         r#"
@@ -168,8 +171,8 @@ async fn wait_for_confirmations(pool: &PgPool, own: Option<Uuid>, number: i64) -
     }
 }
 
-/// The name of the channel, as the triggers build it from the schema of the tables. The first schema of the search path
-/// can be another one.
+/// The name of the channel, as the triggers build it from the schema of the tables. The first schema of the
+/// search path can be another one.
 pub(in crate::session) async fn channel(executor: impl PgExecutor<'_>) -> sqlx::Result<String> {
     sqlx::query_scalar!(
         r#"
@@ -183,7 +186,8 @@ pub(in crate::session) async fn channel(executor: impl PgExecutor<'_>) -> sqlx::
     .await
 }
 
-/// Notifies the channel with `payload`, over a new connection with the same options as those of the request pool.
+/// Notifies the channel with `payload`, over a new connection with the same options as those of the request
+/// pool.
 pub(in crate::session) async fn notify(
     options: &PgConnectOptions,
     payload: &str,
@@ -205,8 +209,9 @@ pub(in crate::session) struct Heartbeat {
     pub(in crate::session) resets: i64,
 }
 
-/// Sends a heartbeat: writes the lease, so that other servers wait for this one, and notifies this server. A new row has
-/// confirmed nothing. When the heartbeat comes back, it confirms all numbers that were drawn before it was sent.
+/// Sends a heartbeat: writes the lease, so that other servers wait for this one, and notifies this server. A
+/// new row has confirmed nothing. When the heartbeat comes back, it confirms all numbers that were drawn
+/// before it was sent.
 pub(in crate::session) async fn send_heartbeat(
     listener: &mut PgListener,
     channel: &str,
@@ -258,8 +263,8 @@ pub(in crate::session) async fn send_probe(
     Ok(sent.asked)
 }
 
-/// Confirms that this server has processed all changes that were committed before `number` was drawn. `false` if
-/// something was changed without a notification since `resets` was read; then nothing is confirmed.
+/// Confirms that this server has processed all changes that were committed before `number` was drawn. `false`
+/// if something was changed without a notification since `resets` was read; then nothing is confirmed.
 pub(in crate::session) async fn confirm(
     listener: &mut PgListener,
     own: Uuid,

@@ -1,5 +1,6 @@
-//! The monotonic clock for leases and for deadlines of cache entries. It advances while the machine is suspended. Expiry
-//! of rows is decided by the database's clock; this clock only limits how long the cache is used.
+//! The monotonic clock for leases and for deadlines of cache entries. It advances while the machine is
+//! suspended. Expiry of rows is decided by the database's clock; this clock only limits how long the cache is
+//! used.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use rustix::time::{ClockId, clock_gettime};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MonotonicInstant(pub u64);
 
-/// On Linux, the clock that also counts suspended time: after a suspension, expired leases must not appear valid.
+/// On Linux, the clock that also counts suspended time: after a suspension, expired leases must not appear
+/// valid.
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]

@@ -17,41 +17,43 @@
 //!
 //! Let a change commit at time C, and let its invalidation on this server return at time I, after C.
 //!
-//! 1. *After I, no entry from before C is readable.* The invalidation advanced the clock, after C, to some value c, and
-//!    stored c in the stripe before it returned. An entry whose SELECT began before C took its stamp before that, so its
-//!    stamp is less than c, and the stripe makes it unreadable, whether it was stored before I or is stored after I. An
-//!    entry with a stamp of c or more began its SELECT after C and has read the change. Storing an entry checks nothing,
-//!    so there is no race between a check and a store.
-//! 2. *Without notifications from PostgreSQL, an entry is readable for at most the lease.* Notifications arrive in the
-//!    order of commits. When this server receives its own heartbeat, sent at time S, it has processed every commit before
-//!    that heartbeat, and the cache is live until S + lease. When no heartbeat returns, the lease expires. The lease is
-//!    measured with a clock that neither a stopped process nor a suspended machine holds up.
-//! 3. *No change is missed during a reconnection.* The order is: LISTEN, invalidate everything, then mark the cache as
-//!    live. An entry that is readable afterwards was selected after LISTEN took effect, so every later change is
-//!    notified.
-//! 4. *A cached session expires no later than its row as it was read.* The deadline is the remaining lifetime that the
-//!    database computed, at most a minute, so that a lifetime that another server extended is noticed too.
-//! 5. *A change without a notification* (the notification queue was full) incremented `session_cache_resets` in its own
-//!    transaction. A heartbeat that begins after C reads the new number and invalidates everything before it renews the
-//!    lease. A heartbeat that began before C keeps the cache live for at most the lease.
+//! 1. *After I, no entry from before C is readable.* The invalidation advanced the clock, after C, to some
+//!    value c, and stored c in the stripe before it returned. An entry whose SELECT began before C took its
+//!    stamp before that, so its stamp is less than c, and the stripe makes it unreadable, whether it was
+//!    stored before I or is stored after I. An entry with a stamp of c or more began its SELECT after C and
+//!    has read the change. Storing an entry checks nothing, so there is no race between a check and a store.
+//! 2. *Without notifications from PostgreSQL, an entry is readable for at most the lease.* Notifications
+//!    arrive in the order of commits. When this server receives its own heartbeat, sent at time S, it has
+//!    processed every commit before that heartbeat, and the cache is live until S + lease. When no heartbeat
+//!    returns, the lease expires. The lease is measured with a clock that neither a stopped process nor a
+//!    suspended machine holds up.
+//! 3. *No change is missed during a reconnection.* The order is: LISTEN, invalidate everything, then mark the
+//!    cache as live. An entry that is readable afterwards was selected after LISTEN took effect, so every
+//!    later change is notified.
+//! 4. *A cached session expires no later than its row as it was read.* The deadline is the remaining lifetime
+//!    that the database computed, at most a minute, so that a lifetime that another server extended is
+//!    noticed too.
+//! 5. *A change without a notification* (the notification queue was full) incremented `session_cache_resets`
+//!    in its own transaction. A heartbeat that begins after C reads the new number and invalidates everything
+//!    before it renews the lease. A heartbeat that began before C keeps the cache live for at most the lease.
 //!
 //! # Assumptions about the database connections
 //!
 //! The tests of these assumptions are in `tests/it/standby.rs`.
 //!
-//! * The SELECT of an entry ran on a primary: the statement fails in recovery (`lookup.rs`). A standby that lags behind
-//!   would return the state before C.
-//! * It ran on the PostgreSQL server that the notifications come from: the statement returns the start time of the
-//!   server, and an entry from another server is not stored (`ListenerStatus::comes_from` in `invalidation.rs`). When the
-//!   listener connects to another server, point 3 invalidates everything that was read from the former one, and a late
-//!   response of the former one is not stored either.
-//! * A PostgreSQL server delivers notifications in the order of commits, and only those of its own commits. There is one
-//!   primary at a time: if a former primary keeps serving beside the new one (split brain), the cluster manager must
-//!   fence it.
+//! * The SELECT of an entry ran on a primary: the statement fails in recovery (`lookup.rs`). A standby that
+//!   lags behind would return the state before C.
+//! * It ran on the PostgreSQL server that the notifications come from: the statement returns the start time
+//!   of the server, and an entry from another server is not stored (`ListenerStatus::comes_from` in
+//!   `invalidation.rs`). When the listener connects to another server, point 3 invalidates everything that
+//!   was read from the former one, and a late response of the former one is not stored either.
+//! * A PostgreSQL server delivers notifications in the order of commits, and only those of its own commits.
+//!   There is one primary at a time: if a former primary keeps serving beside the new one (split brain), the
+//!   cluster manager must fence it.
 //!
-//! A stripe (two bytes of the digest or of the user's id) stands for many sessions. Invalidating one also invalidates its
-//! neighbors, which costs a SELECT each and is never incorrect. tests/session_cache_model.rs runs this file under loom
-//! through every interleaving. `barrier.rs` explains how other servers wait for I.
+//! A stripe (two bytes of the digest or of the user's id) stands for many sessions. Invalidating one also
+//! invalidates its neighbors, which costs a SELECT each and is never incorrect. tests/session_cache_model.rs
+//! runs this file under loom through every interleaving. `barrier.rs` explains how other servers wait for I.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -77,8 +79,8 @@ pub struct Entry<V> {
 }
 
 impl<V> Entry<V> {
-    /// `stamp` was taken before the SELECT began. `user` is the stripe of the user whose data the value contains.
-    /// `deadline` is in milliseconds of the same clock as `now` in [`Cache::get`].
+    /// `stamp` was taken before the SELECT began. `user` is the stripe of the user whose data the value
+    /// contains. `deadline` is in milliseconds of the same clock as `now` in [`Cache::get`].
     pub fn new(stamp: Stamp, user: Option<Stripe>, deadline: u64, value: V) -> Self {
         Self { stamp, user, deadline, value }
     }
@@ -103,7 +105,8 @@ pub struct Cache<K, V> {
 }
 
 impl<K: Eq + Hash + Clone, V> Cache<K, V> {
-    /// A cache for about `size` entries, with `stripes` stripes of each kind. `stripes` and `shards` are powers of two.
+    /// A cache for about `size` entries, with `stripes` stripes of each kind. `stripes` and `shards` are
+    /// powers of two.
     pub fn new(size: usize, stripes: usize, shards: usize) -> Self {
         let zeros = || (0..stripes).map(|_| AtomicU64::new(0)).collect();
         Self {
@@ -117,7 +120,8 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         }
     }
 
-    /// Take the stamp before the SELECT begins, so that an invalidation during the SELECT makes the entry unreadable.
+    /// Take the stamp before the SELECT begins, so that an invalidation during the SELECT makes the entry
+    /// unreadable.
     pub fn stamp(&self) -> Stamp {
         Stamp(self.clock.load(Ordering::Acquire))
     }
@@ -144,8 +148,8 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
                 .is_none_or(|user| self.stripe(&self.users, user).load(Ordering::Acquire) <= stamp)
     }
 
-    /// Stores an entry. A full shard first drops the entries past their deadline. If that frees too little, it drops all:
-    /// entries live for at most a minute, so little is lost.
+    /// Stores an entry. A full shard first drops the entries past their deadline. If that frees too little,
+    /// it drops all: entries live for at most a minute, so little is lost.
     pub fn put(&self, key: K, session: Stripe, entry: Arc<Entry<V>>, now: u64) {
         let mut shard = self.shard(session).lock().unwrap_or_else(PoisonError::into_inner);
         if shard.len() >= self.shard_size && !shard.contains_key(&key) {

@@ -1,6 +1,7 @@
-//! The notification connection: LISTENs on one connection and invalidates cache entries as changes are notified. The
-//! cache is live while this server's own heartbeats come back. Otherwise the connection is closed, and the cache is not
-//! live until a new connection is open. `entries.rs` explains why this is correct.
+//! The notification connection: LISTENs on one connection and invalidates cache entries as changes are
+//! notified. The cache is live while this server's own heartbeats come back. Otherwise the connection is
+//! closed, and the cache is not live until a new connection is open. `entries.rs` explains why this is
+//! correct.
 //!
 //! ```text
 //!           LISTEN, receive the probe,
@@ -10,11 +11,12 @@
 //!        └── no heartbeat for 3 s, an error, the end of the connection ┘
 //! ```
 //!
-//! LISTEN succeeds on any channel of any database. So a new connection must first receive a random payload that was sent
-//! over a connection like those of requests. `notification_loop.rs` handles everything that follows.
+//! LISTEN succeeds on any channel of any database. So a new connection must first receive a random payload
+//! that was sent over a connection like those of requests. `notification_loop.rs` handles everything that
+//! follows.
 //!
-//! sqlx's listener reconnects silently and loses the notifications that were sent meanwhile. It is never used again after
-//! it lost its connection.
+//! sqlx's listener reconnects silently and loses the notifications that were sent meanwhile. It is never used
+//! again after it lost its connection.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,16 +34,17 @@ use super::barrier;
 use super::notification_loop::NotificationLoop;
 use crate::db;
 
-/// The statement timeout of this connection. It is a little longer than the deadlines of the callers, so that PostgreSQL
-/// ends an abandoned statement soon after its connection.
+/// The statement timeout of this connection. It is a little longer than the deadlines of the callers, so that
+/// PostgreSQL ends an abandoned statement soon after its connection.
 const STATEMENT_TIMEOUT: &str = "2s";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// The first pause before a new attempt to connect; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause while no connection to a primary can be opened: short, so that a new primary is found soon.
+/// The longest pause while no connection to a primary can be opened: short, so that a new primary is found
+/// soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest pause after a connection was opened and then failed: each attempt costs PostgreSQL a backend process, and
-/// while the notification queue is full, LISTEN reads all of the queue.
+/// The longest pause after a connection was opened and then failed: each attempt costs PostgreSQL a backend
+/// process, and while the notification queue is full, LISTEN reads all of the queue.
 const LONGEST_PAUSE_AFTER_OPEN: Duration = Duration::from_secs(30);
 
 /// Whether sessions are served from the cache at the moment.
@@ -73,8 +76,8 @@ impl CacheState {
 #[derive(Debug, Default)]
 pub struct ListenerStatus {
     connected: AtomicBool,
-    /// The start time of the PostgreSQL server that the notifications come from, in microseconds since 1970. Zero: never
-    /// connected.
+    /// The start time of the PostgreSQL server that the notifications come from, in microseconds since 1970.
+    /// Zero: never connected.
     server_started: AtomicI64,
     /// Connections opened since the start of this process.
     pub connections: AtomicU64,
@@ -87,30 +90,31 @@ impl ListenerStatus {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Whether the notifications come from the PostgreSQL server that was started at `started`. Only rows from that server
-    /// may be cached: another one, such as a standby behind the same proxy, can lag behind, and its changes are not
-    /// notified here.
+    /// Whether the notifications come from the PostgreSQL server that was started at `started`. Only rows
+    /// from that server may be cached: another one, such as a standby behind the same proxy, can lag behind,
+    /// and its changes are not notified here.
     pub(in crate::session) fn comes_from(&self, started: OffsetDateTime) -> bool {
         self.server_started.load(Ordering::Acquire) == microseconds(started)
     }
 }
 
-/// A PostgreSQL server is identified by its start time: a primary and its standbys have the same system identifier, and
-/// behind a proxy they can have the same IP address.
+/// A PostgreSQL server is identified by its start time: a primary and its standbys have the same system
+/// identifier, and behind a proxy they can have the same IP address.
 fn microseconds(started: OffsetDateTime) -> i64 {
     (started.unix_timestamp_nanos() / 1000) as i64
 }
 
-/// How full PostgreSQL's notification queue is, from 0 to 1. A listening connection of any application that stays in a
-/// transaction prevents the queue from being emptied, and while it is full, every commit that notifies fails. The query
-/// also makes PostgreSQL discard what all listeners have read, which it does not do automatically while the queue is full.
+/// How full PostgreSQL's notification queue is, from 0 to 1. A listening connection of any application that
+/// stays in a transaction prevents the queue from being emptied, and while it is full, every commit that
+/// notifies fails. The query also makes PostgreSQL discard what all listeners have read, which it does not do
+/// automatically while the queue is full.
 pub async fn notification_queue_usage(executor: impl PgExecutor<'_>) -> sqlx::Result<f64> {
     sqlx::query_scalar("SELECT pg_notification_queue_usage()").fetch_one(executor).await
 }
 
-/// Whether there is a pooler in transaction mode between this process and PostgreSQL: two connections share a backend, or
-/// one connection uses two. LISTEN through such a pooler is useless and harmful: the next client of that backend would
-/// receive the notifications and could fail on them.
+/// Whether there is a pooler in transaction mode between this process and PostgreSQL: two connections share a
+/// backend, or one connection uses two. LISTEN through such a pooler is useless and harmful: the next client
+/// of that backend would receive the notifications and could fail on them.
 pub async fn shares_backends(options: &PgConnectOptions) -> sqlx::Result<bool> {
     async fn backend(connection: &mut PgConnection) -> sqlx::Result<i32> {
         sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await?.try_get(0)
@@ -147,7 +151,8 @@ pub struct InvalidationListener {
     pub(in crate::session) unfinished: Mutex<Option<BackendProcess>>,
 }
 
-/// A PostgreSQL process that serves one connection. Pids are reused, so its start time belongs to its identity.
+/// A PostgreSQL process that serves one connection. Pids are reused, so its start time belongs to its
+/// identity.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::session) struct BackendProcess {
     pid: i32,
@@ -197,7 +202,8 @@ impl InvalidationListener {
                 tracing::debug!(error = format!("{error:#}"), "another attempt to listen failed");
             }
             if was_connected {
-                // The cause, such as a restart of PostgreSQL, may have ended idle connections of the pool too.
+                // The cause, such as a restart of PostgreSQL, may have ended idle connections of the pool
+                // too.
                 db::close_idle(&self.request_pool).await;
             }
             let longest = if was_opened { LONGEST_PAUSE_AFTER_OPEN } else { LONGEST_PAUSE };
@@ -248,13 +254,14 @@ impl InvalidationListener {
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
         db::require_primary(&mut listener).await?;
-        // PostgreSQL then checks during a statement whether the client is still connected. Not every platform supports it.
+        // PostgreSQL then checks during a statement whether the client is still connected. Not every platform
+        // supports it.
         listener.execute("SET client_connection_check_interval = '1s'").await.ok();
         // Otherwise a full queue would stay full after its cause has ended (see `notification_queue_usage`).
         notification_queue_usage(&mut listener).await?;
         let (backend, server_started) = backend_of(&mut listener).await?;
-        // While the queue is full, LISTEN reads all of it and cannot be interrupted. As long as that backend process
-        // exists, no other attempt is made.
+        // While the queue is full, LISTEN reads all of it and cannot be interrupted. As long as that backend
+        // process exists, no other attempt is made.
         self.set_unfinished(Some(backend));
         listener.listen(&channel).await?;
         self.set_unfinished(None);
@@ -270,8 +277,8 @@ impl InvalidationListener {
         *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = backend;
     }
 
-    /// Terminates the backend process of the previous attempt if that attempt timed out. An error while the process still
-    /// exists.
+    /// Terminates the backend process of the previous attempt if that attempt timed out. An error while the
+    /// process still exists.
     async fn end_unfinished(&self) -> anyhow::Result<()> {
         let Some(BackendProcess { pid, started }) = self.unfinished() else { return Ok(()) };
         let mut connection = PgConnection::connect_with(&self.options).await?;
@@ -294,8 +301,8 @@ impl InvalidationListener {
         Ok(())
     }
 
-    /// Sends a random payload over a connection like those of requests, and waits until the listener receives it. Other
-    /// notifications that arrive meanwhile can be dropped: everything is invalidated afterwards.
+    /// Sends a random payload over a connection like those of requests, and waits until the listener receives
+    /// it. Other notifications that arrive meanwhile can be dropped: everything is invalidated afterwards.
     async fn receive_probe(&self, listener: &mut PgListener) -> anyhow::Result<()> {
         let payload = format!("hello:{}", Uuid::new_v4());
         barrier::notify(&self.request_pool.connect_options(), &payload).await?;

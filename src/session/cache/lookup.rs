@@ -1,6 +1,6 @@
-//! Loads sessions from the database: session and user in one statement, and one statement for all requests that arrived
-//! while the statement before was running. Under load this works like pipelining: many look-ups share one round trip. A
-//! look-up never joins a statement that has already begun.
+//! Loads sessions from the database: session and user in one statement, and one statement for all requests
+//! that arrived while the statement before was running. Under load this works like pipelining: many look-ups
+//! share one round trip. A look-up never joins a statement that has already begun.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,8 +22,8 @@ use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::role::Role;
 
-/// A request that waited this long for its session is answered with 503. The response then takes less than three seconds
-/// in all.
+/// A request that waited this long for its session is answered with 503. The response then takes less than
+/// three seconds in all.
 const DEADLINE: Duration = Duration::from_millis(2400);
 /// While a statement takes longer than this, the next one begins without waiting for it.
 const SLOW_AFTER: Duration = Duration::from_millis(5);
@@ -32,7 +32,8 @@ const MAX_STATEMENTS: usize = 4;
 /// The most sessions in one statement.
 const BATCH: usize = 256;
 
-/// A live session and its user, as read from the database. `proof_seconds` is the time since `authenticated_at`.
+/// A live session and its user, as read from the database. `proof_seconds` is the time since
+/// `authenticated_at`.
 #[derive(Debug)]
 pub(in crate::session) struct LookupRow {
     pub(in crate::session) token_digest: Vec<u8>,
@@ -78,8 +79,8 @@ struct Queue {
     began: Option<Instant>,
 }
 
-/// A connection that a task keeps from one statement to the next: returning it to the pool and acquiring it again would
-/// cost more round trips than the statement.
+/// A connection that a task keeps from one statement to the next: returning it to the pool and acquiring it
+/// again would cost more round trips than the statement.
 type KeptConnection = PoolConnection<Postgres>;
 
 /// Decrements `running` when its task is dropped before it ends.
@@ -190,8 +191,8 @@ impl Lookup {
         }
     }
 
-    /// The statement has the same deadline as its callers: on a black-holed connection, abandoned statements would
-    /// otherwise use up all [`MAX_STATEMENTS`].
+    /// The statement has the same deadline as its callers: on a black-holed connection, abandoned statements
+    /// would otherwise use up all [`MAX_STATEMENTS`].
     async fn select(
         &self,
         kept: &mut Option<KeptConnection>,
@@ -224,13 +225,14 @@ fn is_dead_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut)
 }
 
-/// Reads each row by its primary key, whatever the statistics of the tables are. Planning takes longer than execution.
-/// PostgreSQL would plan the statement each time, because a plan for the given array length looks cheaper. It cannot
-/// estimate the length of an array in a sub-select, so it keeps one generic plan from the sixth execution on.
+/// Reads each row by its primary key, whatever the statistics of the tables are. Planning takes longer than
+/// execution. PostgreSQL would plan the statement each time, because a plan for the given array length looks
+/// cheaper. It cannot estimate the length of an array in a sub-select, so it keeps one generic plan from the
+/// sixth execution on.
 ///
-/// `pg_current_wal_insert_lsn()` fails in recovery, before any row is read: a standby that lags behind would return
-/// sessions that have ended. The check is part of the statement because behind a pooler each statement can reach another
-/// server.
+/// `pg_current_wal_insert_lsn()` fails in recovery, before any row is read: a standby that lags behind would
+/// return sessions that have ended. The check is part of the statement because behind a pooler each statement
+/// can reach another server.
 async fn select_rows(
     connection: &mut PgConnection,
     digests: &[Vec<u8>],

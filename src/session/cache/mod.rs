@@ -1,4 +1,5 @@
-//! Sessions in memory: requests with a session are answered without a query as long as PostgreSQL's notifications arrive.
+//! Sessions in memory: requests with a session are answered without a query as long as PostgreSQL's
+//! notifications arrive.
 //!
 //! * `entries.rs`: the cache, and why an entry that it returns is correct
 //! * `invalidation.rs`: the notification connection
@@ -43,8 +44,8 @@ pub(super) fn session_stripe(digest: &Digest) -> Stripe {
     Stripe::from_be_bytes([bytes[0], bytes[1]])
 }
 
-/// The last two bytes of the id, which are random in a UUID of version 7, as in the notifications of the trigger on
-/// `users`.
+/// The last two bytes of the id, which are random in a UUID of version 7, as in the notifications of the
+/// trigger on `users`.
 pub(super) fn user_stripe(user: UserId) -> Stripe {
     let bytes = user.uuid().into_bytes();
     Stripe::from_be_bytes([bytes[14], bytes[15]])

@@ -1,13 +1,14 @@
-//! Handles the notifications of one connection: this server's own heartbeats, changes of sessions and users, and requests
-//! of other servers to confirm an invalidation.
+//! Handles the notifications of one connection: this server's own heartbeats, changes of sessions and users,
+//! and requests of other servers to confirm an invalidation.
 //!
-//! Any login of the database can send any payload on the channel. Such a payload can make this server invalidate entries,
-//! but it has no other effect:
+//! Any login of the database can send any payload on the channel. Such a payload can make this server
+//! invalidate entries, but it has no other effect:
 //!
-//! * A heartbeat counts only if it contains the random number that this server generated for it, which no one can know
-//!   before the heartbeat is committed. A replayed heartbeat is ignored.
-//! * A request for confirmation (`ask:n`) is only a hint. The last number drawn is read from the sequence, and the
-//!   confirmation follows a notification that this server sent to itself after that read (`barrier.rs`).
+//! * A heartbeat counts only if it contains the random number that this server generated for it, which no one
+//!   can know before the heartbeat is committed. A replayed heartbeat is ignored.
+//! * A request for confirmation (`ask:n`) is only a hint. The last number drawn is read from the sequence,
+//!   and the confirmation follows a notification that this server sent to itself after that read
+//!   (`barrier.rs`).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -50,7 +51,8 @@ pub(in crate::session) struct NotificationLoop<'f> {
     /// By the random number in the payload.
     pending_echoes: HashMap<Uuid, PendingEcho>,
     sent: u64,
-    /// `session_cache_resets.resets` at the last invalidation of everything; `None` before the first heartbeat.
+    /// `session_cache_resets.resets` at the last invalidation of everything; `None` before the first
+    /// heartbeat.
     resets: Option<i64>,
     /// The number that was confirmed last.
     confirmed: i64,
@@ -133,7 +135,8 @@ impl<'f> NotificationLoop<'f> {
         }
     }
 
-    /// Handles `first` and all notifications that have already arrived, so that one confirmation serves many requests.
+    /// Handles `first` and all notifications that have already arrived, so that one confirmation serves many
+    /// requests.
     async fn handle_all(&mut self, first: PgNotification) -> anyhow::Result<()> {
         let mut processed = None;
         let mut next = Some(first);
@@ -153,8 +156,9 @@ impl<'f> NotificationLoop<'f> {
         Ok(())
     }
 
-    /// Parses a payload. `None`: another server's heartbeat, or the probe of a new connection. An unknown payload means
-    /// "invalidate everything", because a newer version may send payloads that this version does not know.
+    /// Parses a payload. `None`: another server's heartbeat, or the probe of a new connection. An unknown
+    /// payload means "invalidate everything", because a newer version may send payloads that this version
+    /// does not know.
     fn parse(&self, text: &str) -> Option<Payload> {
         let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
         let stripes = || -> Option<Vec<u16>> {
@@ -173,8 +177,8 @@ impl<'f> NotificationLoop<'f> {
         }
     }
 
-    /// Applies a payload. For an echo, returns the last number that had been drawn before it was sent: every change that
-    /// was committed before that number was drawn has been processed.
+    /// Applies a payload. For an echo, returns the last number that had been drawn before it was sent: every
+    /// change that was committed before that number was drawn has been processed.
     fn handle(&mut self, payload: Payload) -> Option<i64> {
         let cache = self.cache;
         match payload {
@@ -205,8 +209,8 @@ impl<'f> NotificationLoop<'f> {
         Some(echo.last_drawn)
     }
 
-    /// Sends a heartbeat, which renews the lease when it comes back, and reads the number of changes without a
-    /// notification.
+    /// Sends a heartbeat, which renews the lease when it comes back, and reads the number of changes without
+    /// a notification.
     async fn send_heartbeat(&mut self) -> anyhow::Result<()> {
         let (nonce, sent) = (Uuid::new_v4(), MonotonicInstant::now());
         let heartbeat =
@@ -222,8 +226,8 @@ impl<'f> NotificationLoop<'f> {
         Ok(())
     }
 
-    /// Reads the last number drawn and sends a notification to this server. When it comes back, everything that was
-    /// committed before that number was drawn has been processed here.
+    /// Reads the last number drawn and sends a notification to this server. When it comes back, everything
+    /// that was committed before that number was drawn has been processed here.
     async fn send_probe(&mut self) -> anyhow::Result<()> {
         self.needs_probe = false;
         let nonce = Uuid::new_v4();
@@ -256,7 +260,8 @@ impl<'f> NotificationLoop<'f> {
             self.confirmed = number;
             return Ok(());
         }
-        // Something changed without a notification. The heartbeat reads the new number, and its echo confirms.
+        // Something changed without a notification. The heartbeat reads the new number, and its echo
+        // confirms.
         self.send_heartbeat().await
     }
 }
