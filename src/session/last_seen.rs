@@ -191,47 +191,7 @@ impl LastSeen {
             .iter()
             .map(|(_, update)| update.activity.last_seen().elapsed().as_secs_f64())
             .collect();
-        let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
-            Box::pin(async move {
-                // Two to three times faster. If PostgreSQL crashes, only the last seconds of activity are
-                // lost.
-                sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
-                // A locked row is skipped and tried again later: a transaction that stays open in psql does
-                // not delay the updates of other sessions, and a statement that never waits for a lock is in
-                // no deadlock.
-                sqlx::query_scalar!(
-                    r#"
-                    WITH mine AS MATERIALIZED (
-                         SELECT token_digest
-                           FROM sessions
-                          WHERE token_digest = ANY($1::bytea[])
-                            AND expires_at > now()
-                            FOR NO KEY UPDATE SKIP LOCKED),
-                         marks AS (
-                         SELECT digest, now() - make_interval(secs => age) AS seen_at
-                           FROM unnest($1::bytea[], $2::float8[]) AS marks (digest, age))
-                    UPDATE sessions AS s
-                       SET last_seen_at = GREATEST(s.last_seen_at, m.seen_at),
-                           expires_at = GREATEST(
-                               s.expires_at,
-                               LEAST(m.seen_at + s.idle_timeout, s.absolute_expires_at))
-                      FROM marks AS m
-                      JOIN mine ON mine.token_digest = m.digest
-                     WHERE s.token_digest = m.digest
-                       AND s.expires_at > now()
-                       AND s.last_seen_at < m.seen_at
-                       AND s.last_seen_at <= m.seen_at - LEAST(interval '60 seconds', s.idle_timeout / 20) * $3::float8
-                    RETURNING s.token_digest
-                    "#,
-                    &digests,
-                    &ages,
-                    share,
-                )
-                .fetch_all(connection)
-                .await
-            })
-        })
-        .await?;
+        let written = write_rows(pool, digests, ages, share).await?;
         if written.len() < batch.len() {
             let written: HashSet<&[u8]> = written.iter().map(Vec::as_slice).collect();
             for (digest, update) in &batch {
@@ -249,6 +209,58 @@ impl LastSeen {
         // Every operation leaves the map consistent, so a poisoned lock can be used.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes that the sessions of `digests` were last seen `ages` seconds ago, and returns the digests of the
+/// rows that were written. A session that was written less than `share` of an update interval before is
+/// skipped.
+async fn write_rows(
+    pool: &PgPool,
+    digests: Vec<Vec<u8>>,
+    ages: Vec<f64>,
+    share: f64,
+) -> sqlx::Result<Vec<Vec<u8>>> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            // Two to three times faster. If PostgreSQL crashes, only the last seconds of activity are
+            // lost.
+            sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
+            // A locked row is skipped and tried again later: a transaction that stays open in psql does
+            // not delay the updates of other sessions, and a statement that never waits for a lock is in
+            // no deadlock.
+            sqlx::query_scalar!(
+                r#"
+                WITH mine AS MATERIALIZED (
+                     SELECT token_digest
+                       FROM sessions
+                      WHERE token_digest = ANY($1::bytea[])
+                        AND expires_at > now()
+                        FOR NO KEY UPDATE SKIP LOCKED),
+                     marks AS (
+                     SELECT digest, now() - make_interval(secs => age) AS seen_at
+                       FROM unnest($1::bytea[], $2::float8[]) AS marks (digest, age))
+                UPDATE sessions AS s
+                   SET last_seen_at = GREATEST(s.last_seen_at, m.seen_at),
+                       expires_at = GREATEST(
+                           s.expires_at,
+                           LEAST(m.seen_at + s.idle_timeout, s.absolute_expires_at))
+                  FROM marks AS m
+                  JOIN mine ON mine.token_digest = m.digest
+                 WHERE s.token_digest = m.digest
+                   AND s.expires_at > now()
+                   AND s.last_seen_at < m.seen_at
+                   AND s.last_seen_at <= m.seen_at - LEAST(interval '60 seconds', s.idle_timeout / 20) * $3::float8
+                RETURNING s.token_digest
+                "#,
+                &digests,
+                &ages,
+                share,
+            )
+            .fetch_all(connection)
+            .await
+        })
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //!                                  NOTIFY beat:…      ◄──────  and notifies itself
 //!                                                     ──────►  receives that: the invalidation came before it,
 //!                                  answered = n       ◄──────  because notifications arrive in commit order
-//!   waits until every server has answered ≥ n, or every lease that it read has expired
+//!   waits until answered ≥ n for every server, or until every lease that it read has expired
 //!   ── only now the response is sent
 //! ```
 //!
@@ -29,8 +29,8 @@
 //!    and S has processed C. A higher number was drawn later, so its confirmation implies the same. The
 //!    message `ask:n` only makes S look: any login of the database can send it, and nothing else follows from
 //!    it. A confirmation above the last number drawn does not count.
-//! 4. Without a confirmation, the revoking server waits until the database's own `trusted_until` minus now,
-//!    read after C, has passed here. S counts its lease from before it sent the heartbeat, so the lease of S
+//! 4. Without a confirmation, the revoking server waits for the duration `trusted_until` minus now, which the
+//!    database computed after C. S counts its lease from before it sent the heartbeat, so the lease of S
 //!    ends no later. The wait is never longer than one lease from the start of the wait, which was after C:
 //!    by then a lease from before C has expired, and one from after C belongs to a server that has processed
 //!    C. The same holds if the query that reads the leases fails. A row that is further ahead than a lease
