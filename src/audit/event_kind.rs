@@ -1,5 +1,5 @@
-//! The names of audit events and of the reasons in their details. Each is stored as text: rows written by a newer or
-//! older version can contain names that this version does not know.
+//! The names of audit events and of the reasons in their details. Each is stored as text: rows written by a
+//! newer or older version can contain names that this version does not know.
 
 /// Declares an enum whose variants are stored as text. `ALL` lists every variant.
 macro_rules! stored_as_text {

@@ -73,8 +73,8 @@ pub struct StoredEvent {
     pub now: OffsetDateTime,
 }
 
-/// Lists events about `user`, newest first. With `before`, the id of one of these events, the list starts with the
-/// event that follows it in this order.
+/// Lists events about `user`, newest first. With `before`, the id of one of these events, the list starts
+/// with the event that follows it in this order.
 pub async fn list_for_user(
     pool: &PgPool,
     user: UserId,

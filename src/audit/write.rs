@@ -1,5 +1,5 @@
-//! Appends audit events. In the caller's transaction, an event is recorded if and only if what it describes is
-//! committed.
+//! Appends audit events. In the caller's transaction, an event is recorded if and only if what it describes
+//! is committed.
 
 use serde_json::Value;
 use sqlx::PgExecutor;
@@ -46,7 +46,8 @@ pub async fn record(executor: impl PgExecutor<'_>, event: Event<'_>) -> sqlx::Re
     Ok(())
 }
 
-/// Appends one event of the same kind for each of `users`, with the details beside it, in the order of the list.
+/// Appends one event of the same kind for each of `users`, with the details beside it, in the order of the
+/// list.
 pub async fn record_for_users(
     executor: impl PgExecutor<'_>,
     kind: EventKind,

@@ -8,7 +8,7 @@ use super::known_device;
 use super::origin::origin;
 use crate::app::App;
 use crate::db;
-use crate::session::{Created, NewSession};
+use crate::session::{CreatedSession, NewSession};
 use crate::user::User;
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
@@ -41,7 +41,7 @@ pub(super) async fn create_session(
     app: &App,
     factor: FirstFactor,
     remembered: bool,
-) -> Result<Option<Created>, HttpError> {
+) -> Result<Option<CreatedSession>, HttpError> {
     let FirstFactor { user, method } = factor;
     let new_session = NewSession {
         remembered,

@@ -148,7 +148,7 @@ fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
         "Sessions in memory, readable or not",
         ConstGauge::new(sessions.cached_count() as i64),
     );
-    let status = sessions.status();
+    let status = sessions.listener_status();
     registry.register(
         "session_feed_connections",
         "Connections that were opened to listen for notifications",

@@ -1,11 +1,11 @@
-//! How a session begins: the one statement that inserts into `sessions`, in one transaction with the look at whether the
-//! account still is what it was when its password was compared, with its audit event, with the mail to the owner
-//! about a new device, and with the end of the session that it replaces.
+//! Creates sessions: the only statement that inserts into `sessions`. In the same transaction, it checks that
+//! the account was not changed since its password was verified, records the audit event, enqueues the mail
+//! about a new device, and revokes the session that is replaced.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::state::{FORMAT_VERSION, Incoming, NewSession};
+use super::state::{FORMAT_VERSION, NewSession, SessionToInsert};
 use super::timeouts::{self, Timeouts};
 use super::{new_device, revoke};
 use crate::audit::{self, Event, EventKind};
@@ -15,29 +15,29 @@ use crate::id::{SessionId, UserId};
 use crate::role::Role;
 
 /// A session that was inserted.
-pub(super) struct Inserted {
-    /// For its cookie.
+pub(super) struct InsertedSession {
+    /// The secret for its cookie.
     pub(super) secret: Secret,
     /// It replaced the session that the browser had.
     pub(super) has_replaced: bool,
 }
 
-/// Begins a session in the caller's transaction, and ends `former`, that of the cookie that the browser had. `None`: the
-/// account is not what it was when its password was compared; nothing was written.
+/// Inserts a session in the caller's transaction, and revokes the session of the cookie `former` that the
+/// browser had. `None`: the account was changed since its password was verified, and nothing was written.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     timeouts: &Timeouts,
     sealer: Option<&Sealer>,
-    incoming: Incoming,
+    session: SessionToInsert,
     former: Option<&Digest>,
-) -> sqlx::Result<Option<Inserted>> {
-    let Incoming { user, new_session, rest } = incoming;
+) -> sqlx::Result<Option<InsertedSession>> {
+    let SessionToInsert { user, new_session, state } = session;
     if let Some(user) = user {
-        if !is_as_proven(connection, user, &new_session).await? {
+        if !is_account_unchanged(connection, user, &new_session).await? {
             return Ok(None);
         }
         if let Some(sealer) = sealer.filter(|_| new_session.on_new_device) {
-            new_device::tell(connection, sealer, user, &new_session.origin).await?;
+            new_device::notify(connection, sealer, user, &new_session.origin).await?;
         }
     }
     let has_replaced = match former {
@@ -47,7 +47,32 @@ pub(super) async fn insert(
         None => false,
     };
     let (secret, id) = (Secret::generate(), SessionId::generate());
-    let digest = secret.digest();
+    insert_row(connection, timeouts, &secret.digest(), id, user, &new_session, state).await?;
+    if user.is_some() {
+        audit::record(
+            connection,
+            Event {
+                kind: EventKind::SignedIn,
+                user,
+                session: Some(id),
+                origin: &new_session.origin,
+                details: json!({ "methods": new_session.auth_methods, "remembered": new_session.remembered }),
+            },
+        )
+        .await?;
+    }
+    Ok(Some(InsertedSession { secret, has_replaced }))
+}
+
+async fn insert_row(
+    connection: &mut PgConnection,
+    timeouts: &Timeouts,
+    digest: &Digest,
+    id: SessionId,
+    user: Option<UserId>,
+    new_session: &NewSession,
+    state: Value,
+) -> sqlx::Result<()> {
     let (idle, absolute) = timeouts::seconds(timeouts, new_session.remembered);
     sqlx::query!(
         r#"
@@ -64,38 +89,26 @@ pub(super) async fn insert(
         digest.as_bytes(),
         id as SessionId,
         user as Option<UserId>,
-        rest,
+        state,
         new_session.remembered,
         &new_session.auth_methods,
-        new_session.origin.ip_address.map(|address| address.to_string()),
+        new_session.origin.ip_address.map(|ip| ip.to_string()),
         new_session.origin.user_agent,
         FORMAT_VERSION,
         idle,
         absolute,
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    if user.is_some() {
-        audit::record(
-            connection,
-            Event {
-                kind: EventKind::SignedIn,
-                user,
-                session: Some(id),
-                origin: &new_session.origin,
-                details: json!({ "methods": new_session.auth_methods, "remembered": new_session.remembered }),
-            },
-        )
-        .await?;
-    }
-    Ok(Some(Inserted { secret, has_replaced }))
+    Ok(())
 }
 
-/// Whether `user` still is what it was when its password was compared. The row stays locked until the commit: a later
-/// password change sees the session and ends it; an earlier one is seen here, and no session is inserted (`pending` in
-/// user/rules.rs). Without `verified_account` only the date of the password is compared, and only if there is one. With it,
-/// email, role and date must all be equal; no date equals only no date.
-async fn is_as_proven(
+/// Whether the account was not changed since its password was verified. The row of the user stays locked
+/// until the commit: a later password change finds the session and revokes it; an earlier one is found here,
+/// and no session is inserted (`SignInInProgress` in user/session_rules.rs). Without `verified_account`, only
+/// the date of the password is compared, and only if `new_session` has one. With it, email, role and date
+/// must all be equal, and no date equals only no date.
+async fn is_account_unchanged(
     connection: &mut PgConnection,
     user: UserId,
     new_session: &NewSession,

@@ -1,5 +1,5 @@
-//! What goes on beside requests: the feed that keeps the cache honest, the writing of activity, the purge. One a
-//! process, started before the server and stopped after it.
+//! The background jobs of a session store: the invalidation listener, the last-seen updates and the purge.
+//! Each process has one engine, started before the server and stopped after it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use super::purge::{self, Pace};
 use super::{PgSessionStore, last_seen};
 use crate::background::{JobRunner, Jobs};
 
-/// The running loops of a [`PgSessionStore`].
+/// The running background jobs of a [`PgSessionStore`].
 pub struct Engine {
     store: PgSessionStore,
     loops: JobRunner,
-    feed: Option<(Arc<InvalidationListener>, JobRunner)>,
+    listener: Option<(Arc<InvalidationListener>, JobRunner)>,
 }
 
 impl Engine {
-    /// Starts them on this runtime. `listen` leads to PostgreSQL itself, not through a pooler in transaction
-    /// mode. Their status is kept in `jobs`.
+    /// Starts the jobs on this runtime and keeps their status in `jobs`. `listen` must lead to PostgreSQL
+    /// itself, not to a pooler in transaction mode.
     pub fn start(
         store: &PgSessionStore,
         listen: PgConnectOptions,
@@ -29,9 +29,9 @@ impl Engine {
         jobs: &Jobs,
     ) -> Self {
         let mut loops = JobRunner::new(jobs.clone());
-        let touched = store.clone();
+        let flushed = store.clone();
         loops.run_every("last_seen", last_seen::FLUSH_EVERY, move || {
-            let store = touched.clone();
+            let store = flushed.clone();
             async move {
                 if let Err(error) = store.last_seen().flush().await {
                     tracing::warn!(%error, "last activity could not be written; it stays in memory");
@@ -43,12 +43,12 @@ impl Engine {
             let store = purged.clone();
             async move { store.purge().await }
         });
-        let feed = store.feed(listen).map(|feed| {
-            let feed = Arc::new(feed);
+        let listener = store.invalidation_listener(listen).map(|listener| {
+            let listener = Arc::new(listener);
             let mut listening = JobRunner::new(jobs.clone());
-            let listener = Arc::clone(&feed);
+            let run_listener = Arc::clone(&listener);
             listening.run("session_notifications", move |stop| {
-                let listener = Arc::clone(&listener);
+                let listener = Arc::clone(&run_listener);
                 async move {
                     tokio::select! {
                         () = listener.run() => {}
@@ -56,40 +56,41 @@ impl Engine {
                     }
                 }
             });
-            (feed, listening)
+            (listener, listening)
         });
-        Self { store: store.clone(), loops, feed }
+        Self { store: store.clone(), loops, listener }
     }
 
-    /// Ends them and writes what is still to be written, over `pool`, whose connections must not belong to
-    /// workers that have stopped. Only after the server has stopped.
+    /// Stops the jobs, writes all pending last-seen updates and deregisters this server, over `pool`. The
+    /// connections of `pool` must not belong to workers that have stopped. Call it after the server has
+    /// stopped.
     pub async fn stop(self, pool: &PgPool) {
         self.loops.stop().await;
         if let Err(error) = self.store.last_seen().flush_all(pool).await {
             tracing::warn!(%error, "the last activity of some sessions could not be written");
         }
-        if let Some((feed, listening)) = self.feed {
+        if let Some((listener, listening)) = self.listener {
             listening.stop().await;
-            if let Err(error) = feed.leave(pool).await {
-                tracing::warn!(%error, "this server could not take itself off the list of caches");
+            if let Err(error) = listener.deregister(pool).await {
+                tracing::warn!(%error, "this server could not be removed from session_caches");
             }
         }
     }
 }
 
 impl PgSessionStore {
-    /// One round of the purge, told to the log.
+    /// Runs the purge once and logs the result.
     async fn purge(&self) {
         let (began, mut rows) = (Instant::now(), 0);
-        let run = purge::run_once(self.pool(), Pace::Gentle, |sum| {
-            self.purge_counters().count_rows(sum - rows);
-            rows = sum;
+        let run = purge::run_once(self.pool(), Pace::Gentle, |total| {
+            self.purge_counters().count_rows(total - rows);
+            rows = total;
         })
         .await;
         self.purge_counters().count_run(&run, began.elapsed());
         if rows > 0 {
             let milliseconds = began.elapsed().as_millis() as u64;
-            tracing::info!(rows, milliseconds, "expired sessions are deleted");
+            tracing::info!(rows, milliseconds, "expired sessions were deleted");
         }
         if let Err(error) = run {
             tracing::warn!(%error, "expired sessions could not be deleted; trying again later");

@@ -1,11 +1,11 @@
-//! "Last seen": a request marks its session in memory, a loop writes what is due in one statement.
-//! At most one write a session in a touch interval; never moves anything backwards; never wakes a
-//! session that is over.
+//! Writes when sessions were last seen, and thereby extends them. A request records its session in memory,
+//! and a loop writes the updates that are due in one statement. Each session is written at most once per
+//! update interval. An update never moves a time backwards and never extends a session that has expired.
 //!
-//! The touch interval is a minute, or a twentieth of the idle timeout when that is less. A mark waits
-//! until its interval since the last write is over and is then written with the moment of the last
-//! activity, so no session ends before its idle time after the last request, whether or not another
-//! request follows. A session with little life left is written at once.
+//! The update interval is a minute, or a twentieth of the idle timeout if that is shorter. A pending update
+//! waits until the interval since the last write is over, and then writes the time of the last activity. So
+//! no session ends earlier than its idle timeout after the last request, whether or not another request
+//! follows. A session that is about to expire is written immediately.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,144 +18,157 @@ use super::cache::clock::MonotonicInstant;
 use crate::crypto::secret::Digest;
 use crate::db;
 
-/// The longest touch interval.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the loop should call [`LastSeen::flush`].
+/// The longest update interval.
+const MAX_INTERVAL: Duration = Duration::from_secs(60);
+/// The interval at which the loop calls [`LastSeen::flush`].
 pub const FLUSH_EVERY: Duration = Duration::from_secs(2);
-/// Rows in one statement.
+/// The most rows in one statement.
 const BATCH: usize = 1000;
 
-/// Marks that wait to be written. Clones share them.
+/// The pending last-seen updates. Clones share them.
 #[derive(Clone)]
 pub struct LastSeen {
     pool: PgPool,
-    marks: Arc<Mutex<HashMap<Digest, PendingUpdate>>>,
+    pending: Arc<Mutex<HashMap<Digest, PendingUpdate>>>,
 }
 
-/// When a session was last seen here. Shared by its entry in the cache and its mark, so that a page served
-/// from memory costs one store.
+/// When this server last saw a session. Shared by its cache entry and its pending update, so that a request
+/// that is served from the cache usually costs one atomic store.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(super) struct SessionActivity {
     /// Milliseconds of [`MonotonicInstant`].
-    seen: AtomicU64,
-    /// There is a mark for it.
-    is_marked: AtomicBool,
+    last_seen: AtomicU64,
+    /// A pending update refers to this activity.
+    is_pending: AtomicBool,
     interval: Duration,
 }
 
 #[derive(Clone)]
 struct PendingUpdate {
-    activity: Arc<Activity>,
+    activity: Arc<SessionActivity>,
     due: MonotonicInstant,
-    /// A write found nothing to do: the row is gone or held, or another server was quicker. Tried once more.
-    missed: bool,
+    /// An earlier write changed no row: the row was deleted or locked, or another server wrote it first. It
+    /// is tried only once more.
+    is_retry: bool,
 }
 
-impl Activity {
-    fn new(seen: MonotonicInstant, interval: Duration) -> Arc<Self> {
-        Arc::new(Self { seen: AtomicU64::new(seen.0), is_marked: AtomicBool::new(true), interval })
+impl SessionActivity {
+    fn new(last_seen: MonotonicInstant, interval: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            last_seen: AtomicU64::new(last_seen.0),
+            is_pending: AtomicBool::new(true),
+            interval,
+        })
     }
 
-    fn seen(&self) -> MonotonicInstant {
-        MonotonicInstant(self.seen.load(Ordering::SeqCst))
+    fn last_seen(&self) -> MonotonicInstant {
+        MonotonicInstant(self.last_seen.load(Ordering::SeqCst))
     }
 }
 
 impl LastSeen {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, marks: Arc::default() }
+        Self { pool, pending: Arc::default() }
     }
 
-    /// Marks a session that was just loaded from the database; all in seconds, as the database counted.
-    pub(super) async fn seen(
+    /// Records that a session was loaded from the database. Its last recorded activity is `since_seen`
+    /// seconds ago, its idle timeout is `idle` seconds, and it expires in `left` seconds, as computed by the
+    /// database.
+    pub(super) async fn record_load(
         &self,
         digest: &Digest,
         since_seen: f64,
         idle: f64,
         left: f64,
-    ) -> Arc<Activity> {
+    ) -> Arc<SessionActivity> {
         let now = MonotonicInstant::now();
         let span = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        let interval = LONGEST_INTERVAL.min(span(idle / 20.0));
+        let interval = MAX_INTERVAL.min(span(idle / 20.0));
         let wait = interval.saturating_sub(span(since_seen));
-        let activity = Activity::new(now, interval);
-        let mark =
-            PendingUpdate { activity: Arc::clone(&activity), due: now + wait, missed: false };
-        // Could the row run out before the loop comes to it?
+        let activity = SessionActivity::new(now, interval);
+        let update =
+            PendingUpdate { activity: Arc::clone(&activity), due: now + wait, is_retry: false };
+        // Otherwise the row could expire before the loop writes it.
         if span(left) < wait + 3 * FLUSH_EVERY && wait.is_zero() {
-            activity.is_marked.store(false, Ordering::SeqCst);
-            let batch = vec![(digest.clone(), mark.clone())];
+            activity.is_pending.store(false, Ordering::SeqCst);
+            let batch = vec![(digest.clone(), update.clone())];
             if let Err(error) = self.write(&self.pool, batch, false).await {
-                tracing::warn!(%error, "a session could not be marked as seen");
-                self.mark(digest, mark);
+                tracing::warn!(%error, "the last activity of a session could not be written; it stays in memory");
+                self.enqueue(digest, update);
             }
         } else {
-            self.mark(digest, mark);
+            self.enqueue(digest, update);
         }
         activity
     }
 
-    /// Marks a session that was found in memory.
-    pub(super) fn seen_again(
+    /// Records that a session was served from the cache.
+    pub(super) fn record_cache_hit(
         &self,
         digest: &Digest,
-        activity: &Arc<Activity>,
+        activity: &Arc<SessionActivity>,
         now: MonotonicInstant,
     ) {
-        activity.seen.fetch_max(now.0, Ordering::SeqCst);
-        if !activity.is_marked.swap(true, Ordering::SeqCst) {
+        activity.last_seen.fetch_max(now.0, Ordering::SeqCst);
+        if !activity.is_pending.swap(true, Ordering::SeqCst) {
             let due = now + activity.interval;
-            self.mark(digest, PendingUpdate { activity: Arc::clone(activity), due, missed: false });
+            self.enqueue(
+                digest,
+                PendingUpdate { activity: Arc::clone(activity), due, is_retry: false },
+            );
         }
     }
 
-    /// Sessions whose last activity is not yet written.
+    /// The number of sessions whose last activity is not yet written.
     pub fn pending_count(&self) -> usize {
-        self.marks().len()
+        self.pending().len()
     }
 
-    /// One mark a session. Two requests that loaded it at once hold an activity each: the newer mark takes over what the
-    /// older one knew, and whoever still holds that one marks it anew when the session is seen again.
-    fn mark(&self, digest: &Digest, mut mark: PendingUpdate) {
-        mark.activity.is_marked.store(true, Ordering::SeqCst);
-        let mut marks = self.marks();
-        if let Some(other) = marks.get(digest) {
-            if !Arc::ptr_eq(&other.activity, &mark.activity) {
-                other.activity.is_marked.store(false, Ordering::SeqCst);
-                mark.activity.seen.fetch_max(other.activity.seen().0, Ordering::SeqCst);
+    /// There is one pending update per session. Two requests that load a session at the same time have an
+    /// activity each: the newer update takes over the time of the older one, and a request that still has the
+    /// older activity enqueues it again when it sees the session again.
+    fn enqueue(&self, digest: &Digest, mut update: PendingUpdate) {
+        update.activity.is_pending.store(true, Ordering::SeqCst);
+        let mut pending = self.pending();
+        if let Some(other) = pending.get(digest) {
+            if !Arc::ptr_eq(&other.activity, &update.activity) {
+                other.activity.is_pending.store(false, Ordering::SeqCst);
+                let last_seen = other.activity.last_seen().0;
+                update.activity.last_seen.fetch_max(last_seen, Ordering::SeqCst);
             }
-            mark.due = mark.due.min(other.due);
-            mark.missed &= other.missed;
+            update.due = update.due.min(other.due);
+            update.is_retry &= other.is_retry;
         }
-        marks.insert(digest.clone(), mark);
+        pending.insert(digest.clone(), update);
     }
 
-    /// Writes what is due. What can not be written stays.
+    /// Writes the updates that are due. After an error, those that were not written stay pending.
     pub async fn flush(&self) -> sqlx::Result<()> {
-        self.write_marks(&self.pool, false).await
+        self.write_pending(&self.pool, false).await
     }
 
-    /// Writes everything, due or not, over `pool`: at shutdown the connections of the common pool end
-    /// with the workers that opened them.
+    /// Writes all updates, due or not, over `pool`: at shutdown, the connections of the shared pool end with
+    /// the workers that opened them.
     pub async fn flush_all(&self, pool: &PgPool) -> sqlx::Result<()> {
-        self.write_marks(pool, true).await
+        self.write_pending(pool, true).await
     }
 
-    async fn write_marks(&self, pool: &PgPool, all: bool) -> sqlx::Result<()> {
+    async fn write_pending(&self, pool: &PgPool, all: bool) -> sqlx::Result<()> {
         let now = MonotonicInstant::now();
         let due: Vec<(Digest, PendingUpdate)> = {
-            let mut marks = self.marks();
-            marks.extract_if(|_, mark| all || mark.due <= now).collect()
+            let mut pending = self.pending();
+            pending.extract_if(|_, update| all || update.due <= now).collect()
         };
-        // First unmarked, then read: who is seen in between is marked anew or read here.
-        for (_, mark) in &due {
-            mark.activity.is_marked.store(false, Ordering::SeqCst);
+        // The flag is cleared before the time is read: activity in between is either read below or enqueued
+        // again.
+        for (_, update) in &due {
+            update.activity.is_pending.store(false, Ordering::SeqCst);
         }
         let mut chunks = due.chunks(BATCH);
         while let Some(chunk) = chunks.next() {
             if let Err(error) = self.write(pool, chunk.to_vec(), all).await {
-                for (digest, mark) in chunk.iter().chain(chunks.flatten()) {
-                    self.mark(digest, mark.clone());
+                for (digest, update) in chunk.iter().chain(chunks.flatten()) {
+                    self.enqueue(digest, update.clone());
                 }
                 return Err(error);
             }
@@ -167,71 +180,87 @@ impl LastSeen {
         &self,
         pool: &PgPool,
         batch: Vec<(Digest, PendingUpdate)>,
-        early: bool,
+        ignores_interval: bool,
     ) -> sqlx::Result<()> {
-        // Another server may have written meanwhile: what is written of one session lies about an interval apart, whoever
-        // writes it. Only the last flush of a server that stops may come sooner.
-        let share = if early { 0.0 } else { 0.9 };
+        // Another server may have written the session meanwhile: the writes of all servers together are about
+        // an interval apart. Only the last flush before a server stops may write earlier.
+        let share = if ignores_interval { 0.0 } else { 0.9 };
         let digests: Vec<Vec<u8>> =
             batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
-        let ages: Vec<f64> =
-            batch.iter().map(|(_, mark)| mark.activity.seen().elapsed().as_secs_f64()).collect();
-        let written: Vec<Vec<u8>> = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
-            Box::pin(async move {
-                // Losing the last seconds of "last seen" in a crash of PostgreSQL harms nobody, and
-                // it is two to three times faster.
-                sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
-                // A row that somebody holds is passed over and comes again: an open transaction in psql stops
-                // nobody else's, and who never waits is in no deadlock.
-                sqlx::query_scalar!(
-                    r#"
-                    WITH mine AS MATERIALIZED (
-                         SELECT token_digest
-                           FROM sessions
-                          WHERE token_digest = ANY($1::bytea[])
-                            AND expires_at > now()
-                            FOR NO KEY UPDATE SKIP LOCKED),
-                         marks AS (
-                         SELECT digest, now() - make_interval(secs => age) AS seen_at
-                           FROM unnest($1::bytea[], $2::float8[]) AS marks (digest, age))
-                    UPDATE sessions AS s
-                       SET last_seen_at = GREATEST(s.last_seen_at, m.seen_at),
-                           expires_at = GREATEST(
-                               s.expires_at,
-                               LEAST(m.seen_at + s.idle_timeout, s.absolute_expires_at))
-                      FROM marks AS m
-                      JOIN mine ON mine.token_digest = m.digest
-                     WHERE s.token_digest = m.digest
-                       AND s.expires_at > now()
-                       AND s.last_seen_at < m.seen_at
-                       AND s.last_seen_at <= m.seen_at - LEAST(interval '60 seconds', s.idle_timeout / 20) * $3::float8
-                    RETURNING s.token_digest
-                    "#,
-                    &digests,
-                    &ages,
-                    share,
-                )
-                .fetch_all(connection)
-                .await
-            })
-        })
-        .await?;
+        let ages: Vec<f64> = batch
+            .iter()
+            .map(|(_, update)| update.activity.last_seen().elapsed().as_secs_f64())
+            .collect();
+        let written = write_rows(pool, digests, ages, share).await?;
         if written.len() < batch.len() {
             let written: HashSet<&[u8]> = written.iter().map(Vec::as_slice).collect();
-            for (digest, mark) in &batch {
-                if !mark.missed && !written.contains(digest.as_bytes()) {
-                    let due = MonotonicInstant::now() + mark.activity.interval;
-                    self.mark(digest, PendingUpdate { due, missed: true, ..mark.clone() });
+            for (digest, update) in &batch {
+                if !update.is_retry && !written.contains(digest.as_bytes()) {
+                    let due = MonotonicInstant::now() + update.activity.interval;
+                    let retry = PendingUpdate { due, is_retry: true, ..update.clone() };
+                    self.enqueue(digest, retry);
                 }
             }
         }
         Ok(())
     }
 
-    fn marks(&self) -> MutexGuard<'_, HashMap<Digest, PendingUpdate>> {
-        // A map of marks is whole after every operation, so a poisoned lock holds a good map.
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, HashMap<Digest, PendingUpdate>> {
+        // Every operation leaves the map consistent, so a poisoned lock can be used.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes that the sessions of `digests` were last seen `ages` seconds ago, and returns the digests of the
+/// rows that were written. A session that was written less than `share` of an update interval before is
+/// skipped.
+async fn write_rows(
+    pool: &PgPool,
+    digests: Vec<Vec<u8>>,
+    ages: Vec<f64>,
+    share: f64,
+) -> sqlx::Result<Vec<Vec<u8>>> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            // Two to three times faster. If PostgreSQL crashes, only the last seconds of activity are
+            // lost.
+            sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
+            // A locked row is skipped and tried again later: a transaction that stays open in psql does
+            // not delay the updates of other sessions, and a statement that never waits for a lock is in
+            // no deadlock.
+            sqlx::query_scalar!(
+                r#"
+                WITH mine AS MATERIALIZED (
+                     SELECT token_digest
+                       FROM sessions
+                      WHERE token_digest = ANY($1::bytea[])
+                        AND expires_at > now()
+                        FOR NO KEY UPDATE SKIP LOCKED),
+                     marks AS (
+                     SELECT digest, now() - make_interval(secs => age) AS seen_at
+                       FROM unnest($1::bytea[], $2::float8[]) AS marks (digest, age))
+                UPDATE sessions AS s
+                   SET last_seen_at = GREATEST(s.last_seen_at, m.seen_at),
+                       expires_at = GREATEST(
+                           s.expires_at,
+                           LEAST(m.seen_at + s.idle_timeout, s.absolute_expires_at))
+                  FROM marks AS m
+                  JOIN mine ON mine.token_digest = m.digest
+                 WHERE s.token_digest = m.digest
+                   AND s.expires_at > now()
+                   AND s.last_seen_at < m.seen_at
+                   AND s.last_seen_at <= m.seen_at - LEAST(interval '60 seconds', s.idle_timeout / 20) * $3::float8
+                RETURNING s.token_digest
+                "#,
+                &digests,
+                &ages,
+                share,
+            )
+            .fetch_all(connection)
+            .await
+        })
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -242,34 +271,36 @@ mod tests {
     use crate::crypto::secret::Secret;
 
     #[tokio::test]
-    async fn two_requests_that_load_one_session_at_once_leave_no_activity_behind() {
-        let touch = LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
+    async fn two_requests_that_load_one_session_at_the_same_time_lose_no_activity() {
+        let last_seen =
+            LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
         let digest = Secret::generate().digest();
-        // Due at once, and a minute later.
-        let one = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
-        let other = touch.seen(&digest, 0.0, 7200.0, 7200.0).await;
+        // Due immediately, and a minute later.
+        let one = last_seen.record_load(&digest, 120.0, 7200.0, 7000.0).await;
+        let other = last_seen.record_load(&digest, 0.0, 7200.0, 7200.0).await;
         let later = MonotonicInstant::now() + Duration::from_secs(5);
         for held in [&one, &other, &one] {
-            touch.seen_again(&digest, held, later);
-            let marks = touch.marks();
-            let mark = &marks[&digest];
-            assert_eq!(mark.activity.seen(), later, "the mark knows of the last request");
-            assert!(mark.due <= MonotonicInstant::now(), "and is due as early as any");
+            last_seen.record_cache_hit(&digest, held, later);
+            let pending = last_seen.pending();
+            let update = &pending[&digest];
+            assert_eq!(update.activity.last_seen(), later, "it has the time of the last request");
+            assert!(update.due <= MonotonicInstant::now(), "and is due as early as any");
         }
-        assert_eq!(touch.pending_count(), 1);
+        assert_eq!(last_seen.pending_count(), 1);
     }
 
     #[tokio::test]
-    async fn what_is_marked_while_it_is_written_is_not_lost_when_the_write_fails() {
-        let touch = LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
+    async fn activity_during_a_write_is_not_lost_when_the_write_fails() {
+        let last_seen =
+            LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
         let digest = Secret::generate().digest();
-        let one = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
-        let taken = touch.marks().remove(&digest).unwrap();
-        one.is_marked.store(false, Ordering::SeqCst);
-        let other = touch.seen(&digest, 120.0, 7200.0, 7000.0).await;
-        touch.mark(&digest, taken);
+        let one = last_seen.record_load(&digest, 120.0, 7200.0, 7000.0).await;
+        let taken = last_seen.pending().remove(&digest).unwrap();
+        one.is_pending.store(false, Ordering::SeqCst);
+        let other = last_seen.record_load(&digest, 120.0, 7200.0, 7000.0).await;
+        last_seen.enqueue(&digest, taken);
         let later = MonotonicInstant::now() + Duration::from_secs(5);
-        touch.seen_again(&digest, &other, later);
-        assert_eq!(touch.marks()[&digest].activity.seen(), later);
+        last_seen.record_cache_hit(&digest, &other, later);
+        assert_eq!(last_seen.pending()[&digest].activity.last_seen(), later);
     }
 }

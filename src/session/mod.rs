@@ -1,21 +1,23 @@
-//! Being signed in: an [`actix_session::storage::SessionStore`] on PostgreSQL, and what else can be done
-//! with its rows. Owns the table `sessions`. Knows no page and no request.
+//! Sessions: an [`actix_session::storage::SessionStore`] on PostgreSQL, and the other operations on its rows.
+//! Owns the table `sessions`. Depends on no page and no request.
 //!
-//! * The cookie carries a random secret; the row is keyed by its SHA-256. Nothing in the database
-//!   signs anybody in.
-//! * A session that ended stays ended: no statement here inserts but the one that begins a session.
-//! * Each session has an idle and an absolute timeout, on its row, by the clock of the database ([`Timeouts`]).
-//! * Reading writes nothing; "last seen" is written by [`touch`], at most once a minute.
-//! * What a request changed is written key by key: two requests at once do not undo each other.
-//! * Expired rows are deleted by [`purge`].
+//! * The cookie contains a random secret; the row is keyed by its SHA-256. Nothing in the database is a
+//!   credential.
+//! * A session that ended stays ended: the only statement that inserts into `sessions` creates a new session.
+//! * Each session has an idle and an absolute timeout on its row, by the database's clock ([`Timeouts`]).
+//! * Reading a session writes nothing. [`last_seen`] writes the last activity at most once a minute.
+//! * The changes of a request are written key by key: two concurrent requests that change different keys do
+//!   not overwrite each other's changes.
+//! * [`purge`] deletes expired rows.
 //! * A transaction on behalf of a session checks under a lock that the session still exists: [`Requester`].
-//! * A signed-in page is served from memory while the feed is healthy, and the end of a session is answered
-//!   only when no server accepts it ([`Engine`], `cache.rs`, `feed.rs`, `barrier.rs`).
+//! * A request with a session is served from memory while the notification connection is healthy, and a
+//!   revocation is answered only when no server accepts the session ([`Engine`], `cache/`).
 //!
-//! At a sign-in, call `Session::clear` and then `Session::renew`: a new session begins empty. `renew` alone is refused
-//! with an error, for it would bring back what another request had ended, with its absolute timeout begun anew.
+//! At a sign-in, call `Session::clear` and then `Session::renew`, so that a new session begins empty. `renew`
+//! alone is refused with an error: it would restore a session that another request had ended, with a new
+//! absolute timeout.
 //!
-//! Usable alone. A whole application (`examples/minimal.rs`):
+//! Another actix-web application can use the store alone. A complete example (`examples/minimal.rs`):
 //!
 //! ```no_run
 #![doc = include_str!("../../examples/minimal.rs")]
@@ -42,5 +44,5 @@ pub use cache::barrier::{LEASE, await_invalidation};
 pub use engine::Engine;
 pub use requester::{Lock, Requester, SessionEnded};
 pub use state::{Account, NewSession, SessionInfo};
-pub use store::{Created, PgSessionStore, Replaced};
+pub use store::{CreatedSession, PgSessionStore, ReplacedSession};
 pub use timeouts::Timeouts;

@@ -1,5 +1,5 @@
-//! "Somebody signed in with a browser that never did before": told to the owner by mail, in the transaction that begins
-//! the session, so that it is sent if and only if somebody is in.
+//! Notifies a user by mail of a sign-in on a new device. The mail is enqueued in the transaction that creates
+//! the session, so that it is sent if and only if the session exists.
 
 use sqlx::PgConnection;
 
@@ -9,15 +9,15 @@ use crate::crypto::seal::Sealer;
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
 
-/// Enqueues the mail, unless this is the first sign-in of all: then there is nobody to be warned. To be called before the
-/// sign-in itself is recorded.
-pub(super) async fn tell(
+/// Enqueues the mail, unless this is the first sign-in of the user. Call it before the sign-in itself is
+/// recorded.
+pub(super) async fn notify(
     connection: &mut PgConnection,
     sealer: &Sealer,
     user: UserId,
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    let owner = sqlx::query!(
+    let user_row = sqlx::query!(
         r#"
         SELECT email, display_name, now() AS "now!"
           FROM users
@@ -29,10 +29,10 @@ pub(super) async fn tell(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(owner) = owner else { return Ok(()) };
+    let Some(user_row) = user_row else { return Ok(()) };
     let message = Message::NewDevice {
-        display_name: owner.display_name,
-        source: notice::source(origin, owner.now),
+        display_name: user_row.display_name,
+        source: notice::source(origin, user_row.now),
     };
-    outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await
+    outbox::enqueue(connection, sealer, Some(user), &user_row.email, &message).await
 }

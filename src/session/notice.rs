@@ -6,7 +6,7 @@ use super::user_agent;
 use crate::audit::{Actor, Origin};
 use crate::mail::Source;
 
-/// Browser and IP address of `origin`, at the time `at`. An operator and a background job have no browser.
+/// The browser and IP address of `origin`, at the time `at`. Operators and background jobs have no browser.
 pub fn source(origin: &Origin, at: OffsetDateTime) -> Source {
     let is_user = origin.actor == Actor::User;
     Source {

@@ -1,5 +1,6 @@
-//! Expired rows go away by themselves: small batches by the index made for it, one purger in the
-//! cluster, never a live row, nobody waits. The trail gets their end in the same transaction.
+//! Deletes expired sessions in small batches, found by an index for this purpose. Only one server of a
+//! database purges at a time, no live row is deleted, and nothing waits for the purge. The end of each
+//! session is recorded in the audit log in the same transaction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,27 +12,28 @@ use super::revoke::Cause;
 use crate::audit::{self, EventKind, Origin, SessionEvent};
 use crate::db;
 
-/// Rows in one statement at full pace: short enough that no sign-in waits.
+/// Rows in one statement at full pace. The statement is short enough not to delay a sign-in.
 const BATCH: i64 = 5000;
-/// Rows in one statement beside pages: a few milliseconds of one core.
+/// Rows in one statement at gentle pace: a few milliseconds of one core.
 const GENTLE_BATCH: i64 = 250;
-/// Beside pages it rests so many times as long as it worked: one twentieth of one core, some hundred rows a
-/// second. With half of a core the p99 of pages on two cores was 3.7 times its quiet value.
+/// At gentle pace, the pause after a batch is this many times the duration of the batch: the purge uses a
+/// twentieth of one core and deletes some hundred rows per second. With half of a core, the p99 of pages on
+/// two cores was measured at 3.7 times its value without a purge.
 const GENTLE_REST: u32 = 19;
-/// Names this purge among PostgreSQL's advisory locks ("frontdsk" in ASCII).
+/// The key of the advisory lock of the purge ("frontdsk" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_736b;
 
 /// How much of the database's time a run may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// A twentieth, so that pages do not notice.
+    /// A twentieth, so that pages stay fast.
     Gentle,
-    /// All: somebody is waiting for it.
+    /// All of it: an operator waits for the result.
     Full,
 }
 
 impl Pace {
-    fn batch(self) -> i64 {
+    fn batch_size(self) -> i64 {
         match self {
             Pace::Gentle => GENTLE_BATCH,
             Pace::Full => BATCH,
@@ -39,37 +41,38 @@ impl Pace {
     }
 }
 
-/// What one run did.
+/// The result of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Purged {
     /// Rows deleted.
     pub rows: u64,
-    /// Time it took.
+    /// The duration of the run.
     pub took: Duration,
-    /// Another server is purging just now; it does the work.
+    /// Another server is purging at the moment, so this run stopped.
     pub is_running_elsewhere: bool,
 }
 
-/// What the runs of this process did so far, for metrics.
+/// Totals of the runs of this process, for metrics.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Rows deleted.
     pub rows: AtomicU64,
-    /// Runs that came to their end.
+    /// Runs that completed.
     pub runs: AtomicU64,
-    /// Runs that failed; the next one tries again.
+    /// Runs that failed. The next run tries again.
     pub failures: AtomicU64,
-    /// Milliseconds that the runs took.
+    /// The duration of all runs in milliseconds.
     pub milliseconds: AtomicU64,
 }
 
 impl Counters {
-    /// Adds a batch: at once, for a run may take long, and may fail or be cut off later.
+    /// Adds the rows of a batch. Called after each batch, because a run may take long, and may fail or be
+    /// aborted later.
     pub(super) fn count_rows(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Adds a run.
+    /// Adds a run, without its rows.
     pub(super) fn count_run(&self, run: &sqlx::Result<Purged>, took: Duration) {
         let counter = if run.is_ok() { &self.runs } else { &self.failures };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -77,8 +80,8 @@ impl Counters {
     }
 }
 
-/// Deletes what has expired until a batch comes back short; `progress` hears the sum so far after each
-/// batch.
+/// Deletes expired sessions, batch by batch, until a batch is not full. Calls `progress` after each batch
+/// with the number of rows that the run has deleted so far.
 pub async fn run_once(
     pool: &PgPool,
     pace: Pace,
@@ -88,7 +91,7 @@ pub async fn run_once(
     let mut purged = Purged::default();
     loop {
         let batch_began = Instant::now();
-        let deleted = batch(pool, pace.batch()).await?;
+        let deleted = delete_batch(pool, pace.batch_size()).await?;
         match deleted {
             None => purged.is_running_elsewhere = true,
             Some(deleted) => {
@@ -96,7 +99,7 @@ pub async fn run_once(
                 progress(purged.rows);
             }
         }
-        if deleted.is_none_or(|deleted| deleted < pace.batch() as u64) {
+        if deleted.is_none_or(|deleted| deleted < pace.batch_size() as u64) {
             purged.took = began.elapsed();
             return Ok(purged);
         }
@@ -106,7 +109,7 @@ pub async fn run_once(
     }
 }
 
-/// How many rows wait to be deleted.
+/// Counts the expired sessions that are not yet deleted.
 pub async fn count_expired(pool: &PgPool) -> sqlx::Result<i64> {
     db::long_transaction(pool, |connection| {
         Box::pin(
@@ -119,7 +122,8 @@ pub async fn count_expired(pool: &PgPool) -> sqlx::Result<i64> {
     .await
 }
 
-async fn batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
+/// Deletes one batch. `None`: another server is purging.
+async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut *connection).await?;
@@ -130,8 +134,8 @@ async fn batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
             if !mine {
                 return Ok(None);
             }
-            // SKIP LOCKED passes over a row that somebody is extending just now, and the predicate is
-            // repeated outside: without both, a row extended meanwhile would be deleted alive.
+            // SKIP LOCKED skips a row that another transaction is extending, and the outer predicate checks
+            // the row again: without both, a session that was extended meanwhile would be deleted.
             let deleted = sqlx::query!(
                 r#"
                 DELETE FROM sessions

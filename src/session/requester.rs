@@ -1,29 +1,33 @@
-//! A signed-in user who requests a change, and the check that the session still exists when the change is written.
+//! A signed-in user who requests a change, and the check that the session still exists when the change is
+//! written.
 //!
-//! The session of a request is read with the head of the request; the body may arrive ten seconds later. Until then
-//! the session may have ended: by a sign-out in another tab, by another device, by a password reset, by an operator. So
-//! every transaction on behalf of a session starts with [`Requester::lock`] or [`Requester::lock_session`]. If the secret
-//! of the session was rotated since, the former cookie no longer counts: for it the session has ended. The locks
-//! last until the commit: either the transaction sees that the session has ended, or the revocation waits for the
-//! commit. Nothing is written for a session after the response to its revocation was sent.
+//! The session of a request is read with the head of the request; the body may arrive ten seconds later.
+//! Until then the session may have ended: by a sign-out in another tab, by another device, by a password
+//! reset, by an operator. So every transaction on behalf of a session starts with [`Requester::lock`] or
+//! [`Requester::lock_session`]. If the secret of the session was rotated since, the former cookie no longer
+//! counts: for it the session has ended. The locks last until the commit: either the transaction sees that
+//! the session has ended, or the revocation waits for the commit. Nothing is written for a session after the
+//! response to its revocation was sent.
 //!
 //! # Lock order
 //!
-//! Every transaction takes its row locks in this order. A transaction that breaks it can deadlock with a form.
+//! Every transaction takes its row locks in this order. A transaction that breaks it can deadlock with a
+//! form.
 //!
 //! 0. Only while the notification queue is full: the row of `session_cache_resets`.
-//! 1. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every sign-in
-//!    (`FOR SHARE`). It does not block the foreign key of a mail to this user that another user's form causes.
-//! 2. `sessions` and `email_tokens` of that user. A transaction that locks more than one of these rows holds the row of
-//!    the user. A sign-in also deletes the session that the browser had, which may be another user's; it locks nothing
-//!    else of that user.
+//! 1. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every
+//!    sign-in (`FOR SHARE`). It does not block the foreign key of a mail to this user that another user's
+//!    form causes.
+//! 2. `sessions` and `email_tokens` of that user. A transaction that locks more than one of these rows holds
+//!    the row of the user. A sign-in also deletes the session that the browser had, which may be another
+//!    user's; it locks nothing else of that user.
 //! 3. `throttles`, in the order of their key.
 //! 4. Rows that the transaction inserts: `audit_events`, `mail_outbox`.
 //!
-//! The last-seen update and the purges skip locked rows and never wait. Two statements cannot follow the order:
-//! `DELETE FROM sessions` of several rows in psql, and `frontdesk session revoke --all`, which would have to lock every
-//! user. If one of them runs beside a form that ends sessions, PostgreSQL cancels one of the two transactions as a deadlock;
-//! the other one completes.
+//! The last-seen update and the purges skip locked rows and never wait. Two statements cannot follow the
+//! order: `DELETE FROM sessions` of several rows in psql, and `frontdesk session revoke --all`, which would
+//! have to lock every user. If one of them runs beside a form that ends sessions, PostgreSQL cancels one of
+//! the two transactions as a deadlock; the other one completes.
 
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
@@ -39,8 +43,8 @@ pub struct Requester {
     pub user: UserId,
     /// The session that the request came with.
     pub session: SessionId,
-    /// The digest of the secret in the cookie of the request. The session is not accepted if its secret was rotated since,
-    /// by a re-authentication or a new password. `None`: any secret is accepted.
+    /// The digest of the secret in the cookie of the request. The session is not accepted if its secret was
+    /// rotated since, by a re-authentication or a new password. `None`: any secret is accepted.
     pub token_digest: Option<Digest>,
     /// The source of the request, for the audit log.
     pub origin: Origin,
@@ -49,10 +53,12 @@ pub struct Requester {
 /// The row locks that a transaction on behalf of a session takes first, before it checks the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
-    /// The user and the session, see [`Requester::lock`]: for changes of the account and of several of its sessions.
+    /// The user and the session, see [`Requester::lock`]: for changes of the account and of several of its
+    /// sessions.
     UserAndSession,
-    /// The session only, see [`Requester::lock_session`]: for what changes neither the account nor another session,
-    /// such as counting an attempt. It does not wait for changes of the account, and they do not wait for it.
+    /// The session only, see [`Requester::lock_session`]: for what changes neither the account nor another
+    /// session, such as counting an attempt. It does not wait for changes of the account, and they do not
+    /// wait for it.
     Session,
 }
 
@@ -61,7 +67,8 @@ pub enum Lock {
 pub struct SessionEnded;
 
 impl Requester {
-    /// Runs `work` in one transaction, as [`db::transaction`] does, after taking `lock` and checking the session.
+    /// Runs `work` in one transaction, as [`db::transaction`] does, after taking `lock` and checking the
+    /// session.
     pub async fn transaction<T, E, F>(
         &self,
         pool: &PgPool,
@@ -89,8 +96,8 @@ impl Requester {
         .await
     }
 
-    /// Locks the row of the user, then checks and locks the session as [`Requester::lock_session`] does. Must come before
-    /// any other lock of the caller's transaction (see the lock order).
+    /// Locks the row of the user, then checks and locks the session as [`Requester::lock_session`] does. Must
+    /// come before any other lock of the caller's transaction (see the lock order).
     pub async fn lock(
         &self,
         connection: &mut PgConnection,
@@ -100,8 +107,8 @@ impl Requester {
         self.lock_session(connection).await
     }
 
-    /// Locks the row of the session until the end of the caller's transaction. The session must exist, must not have
-    /// expired, must still have the secret of the request, and its user must not be disabled.
+    /// Locks the row of the session until the end of the caller's transaction. The session must exist, must
+    /// not have expired, must still have the secret of the request, and its user must not be disabled.
     pub async fn lock_session(
         &self,
         connection: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Revokes sessions in the caller's transaction: deletes their rows and records the end of each in the audit log. No row
-//! marks a session as revoked; a session without a row does not exist.
+//! Revokes sessions in the caller's transaction: deletes their rows and records the end of each in the audit
+//! log. No row marks a session as revoked; a session without a row does not exist.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -86,8 +86,8 @@ pub struct EndedSession {
     pub user_agent: Option<String>,
 }
 
-/// Revokes one session of the requester's user. `None` if no session has that id, or if it is another user's. For
-/// [`Requester::transaction`].
+/// Revokes one session of the requester's user. `None` if no session has that id, or if it is another user's.
+/// For [`Requester::transaction`].
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user, %session))]
 pub async fn own_session(
     connection: &mut PgConnection,
@@ -121,8 +121,9 @@ pub struct Selection {
     pub others: bool,
 }
 
-/// Revokes the sessions of `user` that `which` selects, with `current` as the session of the request, and returns how
-/// many. The caller holds the lock on the row of the user, or, if only `current` is selected, on the row of that session.
+/// Revokes the sessions of `user` that `which` selects, with `current` as the session of the request, and
+/// returns how many. The caller holds the lock on the row of the user, or, if only `current` is selected, on
+/// the row of that session.
 #[tracing::instrument(level = "debug", skip_all, fields(%user))]
 pub async fn of_user(
     connection: &mut PgConnection,
@@ -180,7 +181,8 @@ pub async fn any_session(
     Ok(!ended.is_empty())
 }
 
-/// Revokes all sessions of all users and returns how many: for operators. The audit log gets one event, with the number.
+/// Revokes all sessions of all users and returns how many: for operators. The audit log gets one event, with
+/// the number.
 pub async fn all_sessions(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<u64> {
     let ended =
         sqlx::query!("DELETE FROM sessions").execute(&mut *connection).await?.rows_affected();
@@ -198,8 +200,9 @@ pub async fn all_sessions(connection: &mut PgConnection, origin: &Origin) -> sql
     Ok(ended)
 }
 
-/// Gives a session a new secret. From the commit on, the former cookie is not accepted. `None` if the session has ended.
-/// `is_reauthentication`: the user has just proved their identity, and `authenticated_at` becomes now.
+/// Gives a session a new secret. From the commit on, the former cookie is not accepted. `None` if the session
+/// has ended. `is_reauthentication`: the user has just proved their identity, and `authenticated_at` becomes
+/// now.
 #[tracing::instrument(level = "debug", skip_all, fields(%session))]
 pub async fn rotate(
     connection: &mut PgConnection,
@@ -236,8 +239,8 @@ pub(super) async fn deleted_by_middleware(pool: &PgPool, digest: Digest) -> sqlx
     .await
 }
 
-/// Revokes the session of the cookie that a browser had before a sign-in. It may be another user's. `false` if there is
-/// none. Only the current secret of a session revokes it: a copy of a former cookie does not.
+/// Revokes the session of the cookie that a browser had before a sign-in. It may be another user's. `false`
+/// if there is none. Only the current secret of a session revokes it: a copy of a former cookie does not.
 pub(super) async fn replaced_by_sign_in(
     connection: &mut PgConnection,
     former: &Digest,

@@ -1,4 +1,4 @@
-//! Writing what a request changed in the state of its session.
+//! Writes the change that a request made to the state of its session.
 
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
@@ -6,19 +6,20 @@ use sqlx::{PgExecutor, PgPool};
 use crate::crypto::secret::Digest;
 use crate::db;
 
-/// What a request changed in the state of a session.
+/// The write of a [`StateChange`](super::state::StateChange) to a session.
 #[derive(Clone)]
 pub(super) struct StateWrite {
     pub(super) digest: Digest,
     pub(super) set: Value,
     pub(super) removed: Vec<String>,
-    /// `set` replaces all of it.
-    pub(super) everything: bool,
+    /// `set` replaces the whole state.
+    pub(super) replaces_all: bool,
 }
 
 impl StateWrite {
-    /// Returns how many sessions were changed: none if the session has ended. One statement, and a transaction only if
-    /// PostgreSQL's notification queue is full, because that can commit without a notification.
+    /// Returns the number of changed sessions: 0 if the session has ended. This is one statement without a
+    /// transaction. Only if PostgreSQL's notification queue is full, it runs again in a transaction, which
+    /// can commit without a notification.
     pub(super) async fn run(self, pool: &PgPool) -> sqlx::Result<u64> {
         match self.update(pool).await {
             Err(error) if db::is_notification_queue_full(&error) => {
@@ -31,7 +32,7 @@ impl StateWrite {
         }
     }
 
-    async fn update(&self, at: impl PgExecutor<'_>) -> sqlx::Result<u64> {
+    async fn update(&self, executor: impl PgExecutor<'_>) -> sqlx::Result<u64> {
         let updated = sqlx::query!(
             r#"
             UPDATE sessions AS s
@@ -44,9 +45,9 @@ impl StateWrite {
             self.digest.as_bytes(),
             self.set,
             &self.removed,
-            self.everything,
+            self.replaces_all,
         )
-        .execute(at)
+        .execute(executor)
         .await?;
         Ok(updated.rows_affected())
     }

@@ -1,4 +1,5 @@
-//! The table in figures, for operators and DBAs. Reads the whole table: not for a page.
+//! Statistics of the table `sessions`, for operators and DBAs. They read the whole table, so no page may show
+//! them.
 
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -6,45 +7,45 @@ use sqlx::{PgConnection, PgPool};
 use super::user_agent;
 use crate::db;
 
-/// What `frontdesk session stats` says.
+/// The output of `frontdesk session stats`.
 #[derive(Debug, Serialize)]
 pub struct Stats {
-    /// Signed in and not over.
+    /// Live sessions of users.
     pub signed_in: i64,
-    /// Not over, before sign-in.
+    /// Live sessions before sign-in.
     pub anonymous: i64,
-    /// Signed in with "keep me signed in".
+    /// Live sessions with "keep me signed in".
     pub remembered: i64,
-    /// Over, waiting to be deleted.
+    /// Expired sessions that are not yet deleted.
     pub expired: i64,
-    /// How long the oldest of those has been waiting, in seconds.
+    /// The time since the oldest of those expired, in seconds.
     pub purge_lag_seconds: f64,
     /// Live sessions by the time since they were last seen.
     pub last_seen: Vec<Bucket>,
-    /// Live sessions by the time since they began.
+    /// Live sessions by the time since they were created.
     pub age: Vec<Bucket>,
-    /// Live sessions by device, most first; at most ten.
+    /// Live sessions by device, the most frequent first; at most ten.
     pub devices: Vec<Bucket>,
-    /// The table with its TOAST, in bytes.
+    /// The size of the table with its TOAST table, in bytes.
     pub table_bytes: i64,
-    /// Its indexes, in bytes.
+    /// The size of its indexes, in bytes.
     pub index_bytes: i64,
-    /// Rows that are dead and not yet vacuumed, as PostgreSQL counts.
+    /// PostgreSQL's estimate of the dead rows that are not yet vacuumed.
     pub dead_rows: i64,
-    /// The share of updates that changed no index (heap-only), of 1; `None`: there was none.
+    /// The fraction of updates that were heap-only (HOT), from 0 to 1. `None` if there was no update.
     pub hot_share: Option<f64>,
 }
 
-/// So many of a kind.
+/// A count with its label.
 #[derive(Debug, Serialize)]
 pub struct Bucket {
-    /// Which.
+    /// What is counted.
     pub label: String,
-    /// How many.
+    /// The number of sessions.
     pub count: i64,
 }
 
-/// Upper bounds in seconds, and their names.
+/// Upper bounds in seconds, and labels.
 const SPANS: [(f64, &str); 8] = [
     (60.0, "under a minute"),
     (300.0, "1 to 5 minutes"),
@@ -56,12 +57,12 @@ const SPANS: [(f64, &str); 8] = [
     (f64::INFINITY, "over 30 days"),
 ];
 
-/// Counts.
+/// Collects the statistics. Takes as long as it takes to read the table.
 pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
-    db::long_transaction(pool, |connection| Box::pin(count(connection))).await
+    db::long_transaction(pool, |connection| Box::pin(collect_in(connection))).await
 }
 
-async fn count(connection: &mut PgConnection) -> sqlx::Result<Stats> {
+async fn collect_in(connection: &mut PgConnection) -> sqlx::Result<Stats> {
     let counts = sqlx::query!(
         r#"
         SELECT count(*) FILTER (WHERE expires_at > now() AND user_id IS NOT NULL) AS "signed_in!",
@@ -74,43 +75,6 @@ async fn count(connection: &mut PgConnection) -> sqlx::Result<Stats> {
         "#
     )
     .fetch_one(&mut *connection)
-    .await?;
-    let bounds: Vec<f64> = SPANS[..SPANS.len() - 1].iter().map(|(bound, _)| *bound).collect();
-    let seen = sqlx::query!(
-        r#"
-        SELECT width_bucket(EXTRACT(EPOCH FROM now() - last_seen_at)::float8, $1::float8[]) AS "bucket!",
-               count(*) AS "count!"
-          FROM sessions
-         WHERE expires_at > now()
-         GROUP BY 1
-        "#,
-        &bounds,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let age = sqlx::query!(
-        r#"
-        SELECT width_bucket(EXTRACT(EPOCH FROM now() - created_at)::float8, $1::float8[]) AS "bucket!",
-               count(*) AS "count!"
-          FROM sessions
-         WHERE expires_at > now()
-         GROUP BY 1
-        "#,
-        &bounds,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let agents = sqlx::query!(
-        r#"
-        SELECT user_agent, count(*) AS "count!"
-          FROM sessions
-         WHERE expires_at > now()
-         GROUP BY user_agent
-         ORDER BY 2 DESC
-         LIMIT 10000
-        "#
-    )
-    .fetch_all(&mut *connection)
     .await?;
     let table = sqlx::query!(
         r#"
@@ -125,25 +89,15 @@ async fn count(connection: &mut PgConnection) -> sqlx::Result<Stats> {
     )
     .fetch_one(&mut *connection)
     .await?;
-    let mut devices: Vec<Bucket> = Vec::new();
-    for agent in agents {
-        let label = user_agent::describe(agent.user_agent.as_deref()).title;
-        match devices.iter_mut().find(|known| known.label == label) {
-            Some(known) => known.count += agent.count,
-            None => devices.push(Bucket { label, count: agent.count }),
-        }
-    }
-    devices.sort_by_key(|device| -device.count);
-    devices.truncate(10);
     Ok(Stats {
         signed_in: counts.signed_in,
         anonymous: counts.anonymous,
         remembered: counts.remembered,
         expired: counts.expired,
         purge_lag_seconds: counts.purge_lag_seconds,
-        last_seen: buckets(seen.into_iter().map(|row| (row.bucket, row.count))),
-        age: buckets(age.into_iter().map(|row| (row.bucket, row.count))),
-        devices,
+        last_seen: count_by_last_seen(connection).await?,
+        age: count_by_age(connection).await?,
+        devices: count_by_device(connection).await?,
         table_bytes: table.table_bytes,
         index_bytes: table.index_bytes,
         dead_rows: table.dead_rows,
@@ -151,6 +105,70 @@ async fn count(connection: &mut PgConnection) -> sqlx::Result<Stats> {
     })
 }
 
+async fn count_by_last_seen(connection: &mut PgConnection) -> sqlx::Result<Vec<Bucket>> {
+    let found = sqlx::query!(
+        r#"
+        SELECT width_bucket(EXTRACT(EPOCH FROM now() - last_seen_at)::float8, $1::float8[]) AS "bucket!",
+               count(*) AS "count!"
+          FROM sessions
+         WHERE expires_at > now()
+         GROUP BY 1
+        "#,
+        &bounds(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(buckets(found.into_iter().map(|row| (row.bucket, row.count))))
+}
+
+async fn count_by_age(connection: &mut PgConnection) -> sqlx::Result<Vec<Bucket>> {
+    let found = sqlx::query!(
+        r#"
+        SELECT width_bucket(EXTRACT(EPOCH FROM now() - created_at)::float8, $1::float8[]) AS "bucket!",
+               count(*) AS "count!"
+          FROM sessions
+         WHERE expires_at > now()
+         GROUP BY 1
+        "#,
+        &bounds(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(buckets(found.into_iter().map(|row| (row.bucket, row.count))))
+}
+
+async fn count_by_device(connection: &mut PgConnection) -> sqlx::Result<Vec<Bucket>> {
+    let agents = sqlx::query!(
+        r#"
+        SELECT user_agent, count(*) AS "count!"
+          FROM sessions
+         WHERE expires_at > now()
+         GROUP BY user_agent
+         ORDER BY 2 DESC
+         LIMIT 10000
+        "#
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut devices: Vec<Bucket> = Vec::new();
+    for agent in agents {
+        let label = user_agent::describe(agent.user_agent.as_deref()).title;
+        match devices.iter_mut().find(|device| device.label == label) {
+            Some(device) => device.count += agent.count,
+            None => devices.push(Bucket { label, count: agent.count }),
+        }
+    }
+    devices.sort_by_key(|device| -device.count);
+    devices.truncate(10);
+    Ok(devices)
+}
+
+/// The upper bounds of all buckets but the last, for `width_bucket`.
+fn bounds() -> Vec<f64> {
+    SPANS[..SPANS.len() - 1].iter().map(|(bound, _)| *bound).collect()
+}
+
+/// One bucket for each of [`SPANS`], from rows with the index and the count.
 fn buckets(found: impl Iterator<Item = (i32, i64)>) -> Vec<Bucket> {
     let mut all: Vec<Bucket> =
         SPANS.iter().map(|(_, label)| Bucket { label: (*label).to_owned(), count: 0 }).collect();

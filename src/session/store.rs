@@ -1,5 +1,5 @@
-//! The store: rows of `sessions` as actix-session asks for them. `update` never inserts: a session that
-//! ended while a request was in flight stays ended, and what that request wanted to keep is dropped.
+//! The session store of actix-session on the table `sessions`. `update` never inserts: a session that ended
+//! while a request was in flight stays ended, and the changes of that request are dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,15 +16,16 @@ use uuid::Uuid;
 use super::cache::barrier;
 use super::cache::clock::MonotonicInstant;
 use super::cache::entries::{Cache, Entry, Stamp, Stripe};
-use super::cache::invalidation::{CacheState, InvalidationListener, Status};
-use super::cache::lookup::{Lookup, Row};
-use super::cache::{Loaded, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
-use super::create::{self, Inserted};
-use super::last_seen::{Activity, LastSeen};
+use super::cache::invalidation::{CacheState, InvalidationListener, ListenerStatus};
+use super::cache::lookup::{Lookup, LookupRow};
+use super::cache::{LoadedSession, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
+use super::create::{self, InsertedSession};
+use super::last_seen::{LastSeen, SessionActivity};
 use super::purge::Counters;
 use super::revoke;
 use super::state::{
-    self, Account, Ages, CachedSession, Change, FORMAT_VERSION, Incoming, NewSession, SessionRow,
+    self, Account, Ages, CachedSession, FORMAT_VERSION, NewSession, SessionRow, SessionToInsert,
+    StateChange,
 };
 use super::state_write::StateWrite;
 use super::timeouts::Timeouts;
@@ -33,60 +34,61 @@ use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::UserId;
 
-/// Why the session of a sign-in that a host application announced with [`NewSession`] was not saved.
+/// The error of [`SessionStore::save`] for a [`NewSession`] whose account was changed after its password was
+/// verified.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the account was disabled, deleted or got another password, email or role since its password was verified"
 )]
-struct Overtaken;
+struct AccountChanged;
 
-/// An entry is asked for again after this long, for another server may have lengthened the life.
-const LONGEST_ENTRY: Duration = Duration::from_secs(60);
+/// A cache entry is read again after this time, because another server may have extended the session.
+const MAX_ENTRY_AGE: Duration = Duration::from_secs(60);
 
 /// A session that [`PgSessionStore::create`] inserted.
 #[derive(Debug)]
-pub struct Created {
-    /// For its cookie, once the transaction is committed.
+pub struct CreatedSession {
+    /// The secret for its cookie. Send it only after the transaction is committed.
     pub secret: Secret,
-    /// The session that it replaced: for [`PgSessionStore::invalidate_replaced`], once the transaction is committed.
-    pub replaced: Option<Replaced>,
+    /// The session that it replaced. Pass it to [`PgSessionStore::invalidate_replaced`] after the commit.
+    pub replaced: Option<ReplacedSession>,
 }
 
-/// A session that a sign-in in the same browser ended.
+/// A session that a sign-in in the same browser replaced.
 #[derive(Debug)]
-pub struct Replaced(Stripe);
+pub struct ReplacedSession(Stripe);
 
-/// Sessions in PostgreSQL. Cheap to clone; every clone shares the pool, the cache and the pending touches.
+/// Sessions in PostgreSQL. Clones are cheap and share the pool, the cache and the pending last-seen updates.
 #[derive(Clone)]
 pub struct PgSessionStore {
     pool: PgPool,
     timeouts: Timeouts,
-    touch: LastSeen,
+    last_seen: LastSeen,
     cache: Arc<SessionCache>,
     lookup: Lookup,
-    status: Arc<Status>,
-    purged: Arc<Counters>,
-    /// This server among those that serve from memory; `None`: the cache is off.
+    status: Arc<ListenerStatus>,
+    purge_counters: Arc<Counters>,
+    /// The id of this server in `session_caches`. `None`: the cache is turned off.
     server: Option<Uuid>,
-    /// Seals mail; `None`: nobody is told of sign-ins.
+    /// Seals mail. `None`: no mail is sent about sign-ins.
     sealer: Option<Sealer>,
 }
 
 impl PgSessionStore {
-    /// A store on `pool` whose new sessions get `timeouts`. With `cached`, up to so many sessions are kept in
-    /// memory, about a kilobyte each, and believed while [`PgSessionStore::feed`] runs; without, every
-    /// page asks the database.
-    pub fn new(pool: PgPool, timeouts: Timeouts, cached: Option<usize>) -> Self {
-        let touch = LastSeen::new(pool.clone());
-        let (stripes, shards) = if cached.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
-        let cache = Arc::new(Cache::new(cached.unwrap_or(0), stripes, shards));
+    /// A store on `pool` whose new sessions get `timeouts`. Up to `cache_size` sessions are cached in memory,
+    /// about a kilobyte each, and served while the listener of [`PgSessionStore::invalidation_listener`]
+    /// runs. `None`: the cache is turned off, and every request queries the database.
+    pub fn new(pool: PgPool, timeouts: Timeouts, cache_size: Option<usize>) -> Self {
+        let last_seen = LastSeen::new(pool.clone());
+        let (stripes, shards) = if cache_size.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
+        let cache = Arc::new(Cache::new(cache_size.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
-        let server = cached.map(|_| Uuid::now_v7());
-        let (status, purged, sealer) = (Arc::default(), Arc::default(), None);
-        Self { pool, timeouts, touch, cache, lookup, status, purged, server, sealer }
+        let server = cache_size.map(|_| Uuid::now_v7());
+        let (status, purge_counters, sealer) = (Arc::default(), Arc::default(), None);
+        Self { pool, timeouts, last_seen, cache, lookup, status, purge_counters, server, sealer }
     }
 
-    /// The same, which tells people by mail of sign-ins with a new device.
+    /// The same store, but it also notifies users by mail of sign-ins on new devices.
     pub fn with_sign_in_notices(self, sealer: Sealer) -> Self {
         Self { sealer: Some(sealer), ..self }
     }
@@ -95,25 +97,25 @@ impl PgSessionStore {
         &self.pool
     }
 
-    /// What is still to be written about activity; a loop must call [`LastSeen::flush`].
+    /// The pending last-seen updates. A loop must call [`LastSeen::flush`].
     pub fn last_seen(&self) -> &LastSeen {
-        &self.touch
+        &self.last_seen
     }
 
-    /// The connection that keeps the cache honest, made with `options`: not through a pooler in
-    /// transaction mode. `None` when the cache is off.
-    pub fn feed(&self, options: PgConnectOptions) -> Option<InvalidationListener> {
+    /// The listener that invalidates the cache. `options` must lead to PostgreSQL itself, not to a pooler in
+    /// transaction mode. `None` if the cache is turned off.
+    pub fn invalidation_listener(&self, options: PgConnectOptions) -> Option<InvalidationListener> {
         self.server.map(|id| InvalidationListener {
             id,
             cache: Arc::clone(&self.cache),
             status: Arc::clone(&self.status),
             options,
-            pages: self.pool.clone(),
+            request_pool: self.pool.clone(),
             unfinished: Mutex::default(),
         })
     }
 
-    /// Whether sessions are served from memory just now.
+    /// Whether sessions are served from the cache at the moment.
     pub fn cache_state(&self) -> CacheState {
         if self.server.is_none() {
             CacheState::Off
@@ -126,79 +128,83 @@ impl PgSessionStore {
         }
     }
 
-    /// What the feed has heard.
-    pub fn status(&self) -> &Status {
+    /// The status of the notification connection.
+    pub fn listener_status(&self) -> &ListenerStatus {
         &self.status
     }
 
-    /// What the purge did so far in this process.
+    /// Counters of the purge runs of this process.
     pub fn purge_counters(&self) -> &Counters {
-        &self.purged
+        &self.purge_counters
     }
 
-    /// Sessions asked of the database so far, and the statements that it took.
+    /// The number of sessions that were looked up in the database, and of the statements that this took.
     pub fn lookups(&self) -> (u64, u64) {
         self.lookup.counts()
     }
 
-    /// How long memory may still be believed without a word from the database.
+    /// How long the cache stays live without another heartbeat.
     pub fn lease_remaining(&self) -> Duration {
         let left = self.cache.live_until().saturating_sub(MonotonicInstant::now().0);
         Duration::from_millis(left)
     }
 
-    /// Sessions in memory, readable or not.
+    /// The number of cached sessions, valid or not.
     pub fn cached_count(&self) -> usize {
         self.cache.count()
     }
 
-    /// To be called after the commit that ended sessions of `user` or changed who they are, before the
-    /// answer goes out: when it returns, no server accepts what ended, and none shows what changed. Takes a
-    /// lease at most.
+    /// Call this after the commit of a change that ended sessions of `user` or changed the user, and before
+    /// the response is sent. When it returns, no server accepts the ended sessions or serves the former data.
+    /// Takes at most a lease.
+    #[tracing::instrument(level = "debug", skip_all, fields(%user))]
     pub async fn invalidate_user(&self, user: UserId) {
         self.cache.invalidate_user(user_stripe(user));
         self.await_invalidation().await;
     }
 
-    /// The same for a session that this server no longer finds, whoever ended it.
+    /// Waits in the same way for the end of a session that this server has not cached, for example because the
+    /// database no longer has it. Takes at most a lease.
     pub async fn await_invalidation(&self) {
         barrier::await_invalidation(&self.pool, self.server).await;
     }
 
-    /// Creates a session of `user` in the caller's transaction and ends `former`, the session of the cookie that the browser had. Locks
-    /// the account and compares it with `new_session`. `None`: it has changed, and nothing was written. For pages that sign in in a transaction of their own, where the session middleware has nothing to save.
+    /// Creates a session of `user` in the caller's transaction, and revokes the session of the cookie
+    /// `former` that the browser had. Locks the account and compares it with `new_session`. `None`: the
+    /// account was changed, and nothing was written. For pages that sign in within their own transaction,
+    /// without the session middleware.
+    #[tracing::instrument(name = "create_session", level = "debug", skip_all, fields(%user))]
     pub async fn create(
         &self,
         connection: &mut PgConnection,
         user: UserId,
         new_session: NewSession,
         former: Option<Digest>,
-    ) -> sqlx::Result<Option<Created>> {
-        let incoming = Incoming { user: Some(user), new_session, rest: Value::Object(Map::new()) };
-        let sealer = self.sealer.as_ref();
-        let former = former.as_ref();
-        let inserted = create::insert(connection, &self.timeouts, sealer, incoming, former).await?;
-        Ok(inserted.map(|Inserted { secret, has_replaced }| Created {
-            secret,
-            replaced: former
-                .filter(|_| has_replaced)
-                .map(|former| Replaced(session_stripe(former))),
+    ) -> sqlx::Result<Option<CreatedSession>> {
+        let state = Value::Object(Map::new());
+        let session = SessionToInsert { user: Some(user), new_session, state };
+        let (sealer, former) = (self.sealer.as_ref(), former.as_ref());
+        let inserted = create::insert(connection, &self.timeouts, sealer, session, former).await?;
+        Ok(inserted.map(|InsertedSession { secret, has_replaced }| {
+            let replaced = former.filter(|_| has_replaced).map(session_stripe).map(ReplacedSession);
+            CreatedSession { secret, replaced }
         }))
     }
 
-    /// To be called after the commit of a sign-in that replaced a session, before the answer goes out: when it returns, no
-    /// server accepts the former cookie.
-    pub async fn invalidate_replaced(&self, replaced: Replaced) {
+    /// Call this after the commit of a sign-in that replaced a session, and before the response is sent. When
+    /// it returns, no server accepts the former cookie.
+    pub async fn invalidate_replaced(&self, replaced: ReplacedSession) {
         self.cache.invalidate_session(replaced.0);
         self.await_invalidation().await;
     }
 
-    /// Keeps what was read, and gives it to actix-session.
-    fn keep(
+    /// Caches a session that was read, and converts it for actix-session. `stamp` and `asked` are from before
+    /// the look-up.
+    fn cache_row(
         &self,
         digest: Digest,
-        row: &Row,
-        activity: Arc<Activity>,
+        row: &LookupRow,
+        activity: Arc<SessionActivity>,
         stamp: Stamp,
         asked: MonotonicInstant,
     ) -> Result<HashMap<String, String>, LoadError> {
@@ -211,25 +217,31 @@ impl PgSessionStore {
             })),
             _ => None,
         };
-        let stripe = user.as_ref().map(|user| user_stripe(user.id));
-        let facts = SessionRow {
+        let user_stripe = user.as_ref().map(|user| user_stripe(user.id));
+        let columns = SessionRow {
             id: row.id,
             remembered: row.remembered,
             created_at: row.created_at,
             authenticated_at: row.authenticated_at,
             absolute_seconds: row.absolute_seconds as i64,
-            ages: Ages { session: row.age_seconds, proof: row.proof_seconds, loaded: asked.0 },
+            ages: Ages {
+                session: row.age_seconds,
+                authentication: row.proof_seconds,
+                loaded: asked.0,
+            },
             user,
         };
-        let known = CachedSession::new(facts, row.state.clone())
+        let session = CachedSession::new(columns, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
-        let map = known.to_map();
+        let map = session.to_map();
         if self.cache.live_until() > 0 && self.status.comes_from(row.server) {
-            let life = LONGEST_ENTRY
+            let age = MAX_ENTRY_AGE
                 .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
-            let entry = Entry::new(stamp, stripe, (asked + life).0, Loaded { known, activity });
-            let session = session_stripe(&digest);
-            self.cache.put(digest, session, Arc::new(entry), asked.0);
+            let deadline = (asked + age).0;
+            let entry =
+                Entry::new(stamp, user_stripe, deadline, LoadedSession { session, activity });
+            let session_stripe = session_stripe(&digest);
+            self.cache.put(digest, session_stripe, Arc::new(entry), asked.0);
         }
         Ok(map)
     }
@@ -243,15 +255,15 @@ impl SessionStore for PgSessionStore {
         let digest = secret.digest();
         let asked = MonotonicInstant::now();
         if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), asked.0) {
-            self.touch.seen_again(&digest, &entry.value.activity, asked);
-            return Ok(Some(entry.value.known.to_map()));
+            self.last_seen.record_cache_hit(&digest, &entry.value.activity, asked);
+            return Ok(Some(entry.value.session.to_map()));
         }
         let (row, stamp) = self
             .lookup
             .find(digest.clone())
             .await
             .inspect_err(|error| {
-                tracing::warn!(error = format!("{error:#}"), "no session could be loaded")
+                tracing::warn!(error = format!("{error:#}"), "a session could not be loaded")
             })
             .map_err(LoadError::Other)?;
         let Some(row) = row else {
@@ -262,12 +274,13 @@ impl SessionStore for PgSessionStore {
             return Ok(None);
         }
         let (since_seen, idle, left) = (row.seconds_since_seen, row.idle_seconds, row.seconds_left);
-        let activity = self.touch.seen(&digest, since_seen, idle, left).await;
-        self.keep(digest, &row, activity, stamp, asked).map(Some)
+        let activity = self.last_seen.record_load(&digest, since_seen, idle, left).await;
+        self.cache_row(digest, &row, activity, stamp, asked).map(Some)
     }
 
-    /// Begins a session. The timeouts are the store's own; actix-session's `ttl` is one for all and not
-    /// used. What was loaded begins no other: it may have ended meanwhile, and its absolute timeout would begin anew.
+    /// Creates a session with the timeouts of the store. actix-session's `ttl` is not used, because it is the
+    /// same for all sessions. The state of a loaded session is refused: that session may have ended
+    /// meanwhile, and the new one would start a new absolute timeout.
     async fn save(
         &self,
         state: HashMap<String, String>,
@@ -275,31 +288,31 @@ impl SessionStore for PgSessionStore {
     ) -> Result<SessionKey, SaveError> {
         if state::is_loaded(&state) {
             return Err(SaveError::Other(anyhow!(
-                "a session is renewed with what was in it; call clear() before renew()"
+                "a session is renewed with its former state; call clear() before renew()"
             )));
         }
-        let incoming =
+        let session =
             state::split_columns(state).map_err(|error| SaveError::Serialization(error.into()))?;
         let (timeouts, sealer) = (self.timeouts, self.sealer.clone());
         let saved = db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
             Box::pin(async move {
                 let sealer = sealer.as_ref();
-                let inserted =
-                    create::insert(connection, &timeouts, sealer, incoming, None).await?;
-                Ok(inserted.ok_or(Overtaken)?.secret)
+                let inserted = create::insert(connection, &timeouts, sealer, session, None).await?;
+                Ok(inserted.ok_or(AccountChanged)?.secret)
             })
         });
         let secret = saved
             .await
             .inspect_err(|error| {
-                tracing::warn!(error = format!("{error:#}"), "no session could begin")
+                tracing::warn!(error = format!("{error:#}"), "a session could not be created")
             })
             .map_err(SaveError::Other)?;
-        SessionKey::try_from(secret.reveal())
-            .map_err(|_| SaveError::Other(anyhow!("a secret of 43 characters is a session key")))
+        SessionKey::try_from(secret.reveal()).map_err(|_| {
+            SaveError::Other(anyhow!("a secret of 43 characters is not a valid session key"))
+        })
     }
 
-    /// Writes the keys that changed, and only those, on a session that still exists; otherwise drops it.
+    /// Writes the keys that the request changed if the session still exists. Otherwise drops the changes.
     async fn update(
         &self,
         key: SessionKey,
@@ -311,16 +324,16 @@ impl SessionStore for PgSessionStore {
         };
         let change =
             state::difference(state).map_err(|error| UpdateError::Serialization(error.into()))?;
-        let (set, removed, everything) = match change {
-            Change::Keys { set, removed } if set.is_empty() && removed.is_empty() => {
+        let (set, removed, replaces_all) = match change {
+            StateChange::Keys { set, removed } if set.is_empty() && removed.is_empty() => {
                 return Ok(key);
             }
-            Change::Keys { set, removed } => (set, removed, false),
-            Change::Everything(all) => (all, Vec::new(), true),
+            StateChange::Keys { set, removed } => (set, removed, false),
+            StateChange::Everything(all) => (all, Vec::new(), true),
         };
         let digest = secret.digest();
         let write =
-            StateWrite { digest: digest.clone(), set: Value::Object(set), removed, everything };
+            StateWrite { digest: digest.clone(), set: Value::Object(set), removed, replaces_all };
         let updated = write.run(&self.pool).await;
         let updated = updated.map_err(|error| UpdateError::Other(error.into()))?;
         self.cache.invalidate_session(session_stripe(&digest));
@@ -332,13 +345,13 @@ impl SessionStore for PgSessionStore {
         Ok(key)
     }
 
-    /// Nothing: sessions slide by [`LastSeen`], in batches.
+    /// Does nothing: [`LastSeen`] extends sessions, in batches.
     async fn update_ttl(&self, _key: &SessionKey, _ttl: &Ttl) -> Result<(), anyhow::Error> {
         Ok(())
     }
 
-    /// Ends the session, for good. actix-session asks for it when a session is purged, and when it is
-    /// replaced at a new sign-in.
+    /// Revokes the session. actix-session calls this when a session is purged, and when it is renewed at a
+    /// sign-in.
     async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
         let Some(secret) = Secret::parse(key.as_ref()) else {
             return Ok(());

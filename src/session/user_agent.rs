@@ -1,24 +1,24 @@
-//! A browser in words: "Firefox on Linux". A table of our own, because the parsers there are carry
-//! megabytes of expressions to tell two hundred bots apart, and a list of sessions needs two nouns. What
-//! a browser says of itself is a hint for its owner, never proof of anything.
+//! Describes a `User-Agent` header in words: "Firefox on Linux". It has its own small table, because the
+//! available parsers carry megabytes of expressions, mostly for bots. The header is controlled by the client:
+//! it helps users recognize their sessions, and proves nothing.
 
-/// What kind of thing it is, for its picture.
+/// The kind of device, for its icon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// With a keyboard.
+    /// A laptop or desktop computer.
     Laptop,
-    /// In a pocket.
+    /// A phone.
     Phone,
-    /// In between.
+    /// A tablet.
     Tablet,
     /// A program or a text browser.
     Terminal,
-    /// Who knows.
+    /// Not recognized.
     Unknown,
 }
 
 impl DeviceKind {
-    /// The word that templates know.
+    /// The name of its icon in templates.
     pub fn as_str(self) -> &'static str {
         match self {
             DeviceKind::Laptop => "laptop",
@@ -30,20 +30,20 @@ impl DeviceKind {
     }
 }
 
-/// A browser in words.
+/// A device in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     /// "Firefox on Linux".
     pub title: String,
-    /// For its picture.
+    /// The kind of device.
     pub kind: DeviceKind,
 }
 
-/// In bytes; `sessions.user_agent` holds no more.
-const LONGEST: usize = 512;
+/// The largest length in bytes, also a check constraint of `sessions.user_agent`.
+const MAX_LENGTH: usize = 512;
 
-/// Mark and name; the first mark that is found names the browser, so those that pretend to be others
-/// come before the others.
+/// Token and name. The first token that the header contains decides, so browsers that also send the token of
+/// another browser come before it.
 const BROWSERS: [(&str, &str); 16] = [
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -89,13 +89,13 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("okhttp/", "An app"),
 ];
 
-/// Puts what a browser calls itself into words.
+/// Describes a `User-Agent` header.
 pub fn describe(user_agent: Option<&str>) -> Device {
     let agent = user_agent.unwrap_or_default();
-    if let Some((_, name)) = PROGRAMS.iter().find(|(mark, _)| agent.starts_with(mark)) {
+    if let Some((_, name)) = PROGRAMS.iter().find(|(token, _)| agent.starts_with(token)) {
         return Device { title: (*name).to_owned(), kind: DeviceKind::Terminal };
     }
-    let browser = BROWSERS.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
+    let browser = BROWSERS.iter().find(|(token, _)| agent.contains(token)).map(|(_, name)| *name);
     match (browser, system(agent)) {
         (Some(browser), Some((system, kind))) => {
             Device { title: format!("{browser} on {system}"), kind }
@@ -113,15 +113,16 @@ fn system(agent: &str) -> Option<(&'static str, DeviceKind)> {
         let kind = if agent.contains("Mobile") { DeviceKind::Phone } else { DeviceKind::Tablet };
         return Some(("Android", kind));
     }
-    let found = SYSTEMS.iter().find(|(mark, _, _)| agent.contains(mark));
+    let found = SYSTEMS.iter().find(|(token, _, _)| agent.contains(token));
     found.map(|(_, name, kind)| (*name, *kind))
 }
 
-/// What may be kept of it: at most 512 bytes, nothing that moves a cursor.
+/// The part of a `User-Agent` header that may be stored: at most 512 bytes, without control characters, which
+/// could move the cursor of an operator's terminal.
 pub fn bounded_user_agent(agent: &str) -> String {
     let mut kept = String::new();
     for letter in agent.chars().filter(|letter| !letter.is_control()) {
-        if kept.len() + letter.len_utf8() > LONGEST {
+        if kept.len() + letter.len_utf8() > MAX_LENGTH {
             break;
         }
         kept.push(letter);
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsers_are_told_in_words() {
+    fn browsers_are_described_in_words() {
         use DeviceKind::*;
         for (agent, title, kind) in [
             (
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_plain() {
+    fn a_stored_user_agent_is_bounded_and_has_no_control_characters() {
         let kept = bounded_user_agent(&"é\u{1b}[31m".repeat(400));
         assert!(kept.len() <= 512 && !kept.chars().any(char::is_control));
     }

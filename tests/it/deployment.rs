@@ -115,7 +115,7 @@ fn sessions_work_through_pgbouncer_with_and_without_a_listen_connection() {
     }
     assert!(ada.is_signed_in());
     wait_until("the server without notifications logs it", Duration::from_secs(10), || {
-        without_notifications.log().contains("sessions are not served from memory")
+        without_notifications.log().contains("sessions are not served from the cache")
     });
     assert!(!without_notifications.browser().get("/readyz").body.contains("trusted"));
 }

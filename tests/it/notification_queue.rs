@@ -109,6 +109,6 @@ fn a_change_without_a_notification_is_visible_on_every_server_once_answered() {
     until(|| servers.iter().all(is_live));
     assert_eq!(database.db_count("SELECT resets FROM session_cache_resets"), 40);
     for server in &servers {
-        assert!(!server.log().contains("did not say that it has forgotten"), "{}", server.log());
+        assert!(!server.log().contains("did not confirm that it invalidated"), "{}", server.log());
     }
 }

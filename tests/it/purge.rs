@@ -35,7 +35,7 @@ fn expired_sessions_are_purged_automatically_and_live_ones_stay() {
     let mut browser = registered(&server, "ada@example.com");
     fill(&database, 10, true);
     until(|| database.db_count(expired) == 0);
-    until(|| server.log().contains("expired sessions are deleted"));
+    until(|| server.log().contains("expired sessions were deleted"));
     assert!(browser.is_signed_in());
 }
 

@@ -140,7 +140,7 @@ fn a_server_that_listens_on_the_wrong_database_does_not_use_its_cache() {
     let (database, other) = (Database::new(), Database::new());
     let server = Server::start(&database, &[("FRONTDESK_LISTEN_URL", &other.server_url)]);
     let began = Instant::now();
-    while !server.log().contains("what pages write is not heard") {
+    while !server.log().contains("a notification that was sent over DATABASE_URL does not arrive") {
         assert!(began.elapsed() < Duration::from_secs(20), "{}", server.log());
         std::thread::sleep(Duration::from_millis(10));
     }

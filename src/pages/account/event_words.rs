@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::audit::{EventKind, RefusalReason};
 use crate::session::revoke::Cause;
 
-/// The sentence for an event, and whether the page marks it as suspicious. An event that this version does not know,
-/// written by another version, gets a general sentence.
+/// The sentence for an event, and whether the page marks it as suspicious. An event that this version does
+/// not know, written by another version, gets a general sentence.
 pub(super) fn describe(event: &str, details: &Value) -> (String, bool) {
     let Some(kind) = EventKind::parse(event) else {
         return ("Other account activity".to_owned(), false);

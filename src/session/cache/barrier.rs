@@ -1,47 +1,57 @@
-//! Waiting until the end of a session is final everywhere: promise 3. Owns the table `session_caches`.
+//! Waits until a revocation is in effect on every server. Owns the table `session_caches`.
 //!
 //! ```text
-//!   who ends a session                PostgreSQL                 every server that serves from memory
-//!   ──────────────────                ──────────                 ────────────────────────────────────
-//!                                     session_caches ◄── beat ── each second: trusted_until = now + 3 s
-//!   DELETE …; COMMIT  ─────────────►  NOTIFY sessions:…  ─────►  forgets
-//!   forgets it itself
-//!   who may still know it? ────────►  rows with trusted_until > now
-//!   draws number n, asks   ────────►  NOTIFY ask:n       ─────►  reads that n was drawn, and
-//!                                     NOTIFY beat:…      ◄─────  notifies itself
-//!                                                        ─────►  (has forgotten, for notifications come in
-//!                                     answered = n  ◄─────────    the order of commits)  answers n
-//!   until all have answered ≥ n, or until every lease that it saw is certainly over
-//!   ── only now the answer goes out
+//!   revoking server                PostgreSQL                  every server with a live cache
+//!   ───────────────                ──────────                  ──────────────────────────────
+//!                                  session_caches ◄─heartbeat─ each second: trusted_until = now + 3 s
+//!   DELETE …; COMMIT  ──────────►  NOTIFY sessions:…  ──────►  invalidates the entry
+//!   invalidates its own entry
+//!   reads the other leases ─────►  rows with trusted_until > now
+//!   draws n, sends ask:n  ──────►  NOTIFY ask:n       ──────►  reads in the sequence that n was drawn,
+//!                                  NOTIFY beat:…      ◄──────  and notifies itself
+//!                                                     ──────►  receives that: the invalidation came before it,
+//!                                  answered = n       ◄──────  because notifications arrive in commit order
+//!   waits until answered ≥ n for every server, or until every lease that it read has expired
+//!   ── only now the response is sent
 //! ```
 //!
-//! Why it is right. Let the end commit at C. A server S whose lease covers some moment after C got it from a
-//! heartbeat B of its own.
+//! # Why this is correct
 //!
-//! 1. If B committed after C, then S heard of C before B came back, and has forgotten.
-//! 2. If B committed before C, its row was there when we asked, after C: we saw S, and wait for it.
-//! 3. S answers n only after a notification of its own came back that it had sent after it read in the sequence that n
-//!    was drawn. We drew n after C, so C committed before that notification did, and S has processed it. A higher number
-//!    was drawn later, so it says the same. The message `ask:n` only makes S look: any login may send it, and nothing
-//!    follows from it. An answer above the last number drawn is not an answer.
-//! 4. If no answer comes, we wait until the database's own "trusted_until minus now", taken after C, has passed here: S
-//!    took its lease from the moment before it sent the heartbeat, so it ended no later. We never wait longer than one
-//!    lease from when we began, which was after C: a lease from before C is over by then, and one from after C is of a
-//!    server that heard of C. The same holds if the question cannot be asked. A row further ahead than a lease (the
-//!    database's clock was set back, or the row was written by hand) counts as one lease from now and is corrected.
-//! 5. A change that was committed without a notification, because the notification queue was full, counted up
-//!    `session_cache_resets` in its transaction. A heartbeat that began after C reads that before it renews a lease, and
-//!    S answers only while it reads the number that it has acted on. So 1 to 4 hold with "read the number" for "heard".
+//! Let the revocation commit at time C. Let S be a server whose lease covers some time after C. S has the
+//! lease from one of its own heartbeats, B.
 //!
-//! What is assumed of the connections, and the test that holds it (`tests/it/standby.rs`, `tests/it/foreign_logins.rs`):
+//! 1. If B committed after C, S received the notification of C before that of B, and has invalidated the
+//!    entry.
+//! 2. If B committed before C, the row of S was there when the revoking server read the leases, after C. It
+//!    waits for S.
+//! 3. S confirms n only after it received a notification of its own that it had sent after it read in the
+//!    sequence that n was drawn. The revoking server drew n after C, so C committed before that notification,
+//!    and S has processed C. A higher number was drawn later, so its confirmation implies the same. The
+//!    message `ask:n` only makes S look: any login of the database can send it, and nothing else follows from
+//!    it. A confirmation above the last number drawn does not count.
+//! 4. Without a confirmation, the revoking server waits for the duration `trusted_until` minus now, which the
+//!    database computed after C. S counts its lease from before it sent the heartbeat, so the lease of S
+//!    ends no later. The wait is never longer than one lease from the start of the wait, which was after C:
+//!    by then a lease from before C has expired, and one from after C belongs to a server that has processed
+//!    C. The same holds if the query that reads the leases fails. A row that is further ahead than a lease
+//!    (the database's clock was set back, or the row was written by hand) counts as one lease from now and is
+//!    corrected.
+//! 5. A change that was committed without a notification, because the notification queue was full,
+//!    incremented `session_cache_resets` in its transaction. A heartbeat that began after C reads the number
+//!    before it renews a lease, and S confirms only while it reads the number that it has acted on. So points
+//!    1 to 4 hold with "read the number" in place of "received the notification".
 //!
-//! * The end was committed, and the question is asked, on the same primary that the servers' notifications come from.
-//!   Connections to a standby are refused when they are made, and the statements here fail in recovery: on a standby that
-//!   is behind, `session_caches` would list no server. A server whose notifications come from another PostgreSQL than its
-//!   look-ups caches nothing (`cache.rs`). There is one primary at a time; fencing a former primary is the cluster manager's
-//!   task.
-//! * Clocks: only spans are compared, the database's with the database's and ours with ours. One that is set forward in
-//!   the very second of a broken link could make a wait too short by that much.
+//! # Assumptions about the connections
+//!
+//! The tests of these assumptions are in `tests/it/standby.rs` and `tests/it/foreign_logins.rs`.
+//!
+//! * The revocation commits, and the leases are read, on the primary that the servers' notifications come
+//!   from. Connections to a standby are refused when they are opened, and the statements here fail in
+//!   recovery: on a standby that lags behind, `session_caches` would list no server. A server whose
+//!   notifications come from another PostgreSQL than its look-ups caches nothing (`entries.rs`). There is one
+//!   primary at a time; fencing a former primary is the task of the cluster manager.
+//! * Clocks: only durations are compared, each measured by one clock. A clock that is set forward in the very
+//!   second in which a connection breaks can shorten a wait by the same amount.
 
 use std::time::{Duration, Instant};
 
@@ -51,42 +61,50 @@ use uuid::Uuid;
 
 use crate::db;
 
-/// How long a heartbeat that came back is believed, from the moment it was sent.
+/// How long the cache is live after a heartbeat that came back, counted from when it was sent.
 pub const LEASE: Duration = Duration::from_secs(3);
-/// For the difference in speed of two clocks over one lease, and for the rounding to milliseconds.
+/// Allows for the difference in speed of two clocks over one lease, and for rounding to milliseconds.
 const MARGIN: Duration = Duration::from_millis(30);
-/// Between looks at the answers, doubled up to the last.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// The pauses between queries for confirmations: the first one and the longest; each is twice the one before.
+const POLL_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Returns once no server can accept a session whose end was committed before the call. `own` is this server, which has
-/// forgotten already; `None` for a command. Takes a lease at most.
+/// Returns once no server can accept a session whose revocation was committed before the call. Takes at most
+/// a lease. `own` is the calling server, which has already invalidated its own entry; `None` for a command.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn await_invalidation(pool: &PgPool, own: Option<Uuid>) {
     let began = Instant::now();
-    let asked = tokio::time::timeout(LEASE, ask(pool, own)).await;
-    let until = match asked {
+    let request = tokio::time::timeout(LEASE, request_confirmation(pool, own)).await;
+    let until = match request {
         Ok(Ok(None)) => return,
-        Ok(Ok(Some((number, left)))) => {
-            let until = (Instant::now() + left).min(began + LEASE) + MARGIN;
-            let answered = wait(pool, own, number);
-            if tokio::time::timeout_at(until.into(), answered).await == Ok(true) {
+        Ok(Ok(Some(Request { number, longest_lease }))) => {
+            let until = (Instant::now() + longest_lease).min(began + LEASE) + MARGIN;
+            let confirmed = wait_for_confirmations(pool, own, number);
+            if tokio::time::timeout_at(until.into(), confirmed).await == Ok(true) {
                 return;
             }
             until
         }
-        // Not asked: every lease from before is over after one.
+        // The leases are unknown. Each lease from before the call has expired after one lease.
         Ok(Err(_)) | Err(_) => began + LEASE + MARGIN,
     };
     tokio::time::sleep_until(until.into()).await;
     tracing::warn!(
         waited = format!("{:.1}", began.elapsed().as_secs_f64()),
-        "a server did not say that it has forgotten an ended session; its lease is over now"
+        "a server did not confirm that it invalidated a revoked session; its lease has expired now"
     );
 }
 
-/// The number of the question and how long the longest lease of another server lasts; `None` if there is no other. An
-/// error on a standby: `pg_current_wal_insert_lsn()` fails in recovery, before anything is read.
-async fn ask(pool: &PgPool, own: Option<Uuid>) -> sqlx::Result<Option<(i64, Duration)>> {
-    let asked = sqlx::query!(
+/// A request for confirmation that was sent to the other servers.
+struct Request {
+    number: i64,
+    /// How long the longest lease of another server lasts.
+    longest_lease: Duration,
+}
+
+/// Reads the leases of the other servers and asks these to confirm. `None` if no other server has a lease. An
+/// error on a standby: `pg_current_wal_insert_lsn()` fails in recovery, before any row is read.
+async fn request_confirmation(pool: &PgPool, own: Option<Uuid>) -> sqlx::Result<Option<Request>> {
+    let sent = sqlx::query!(
         r#"
         WITH corrected AS (
              UPDATE session_caches
@@ -118,16 +136,19 @@ async fn ask(pool: &PgPool, own: Option<Uuid>) -> sqlx::Result<Option<(i64, Dura
     )
     .fetch_optional(pool)
     .await?;
-    Ok(asked.map(|row| (row.number, Duration::from_secs_f64(row.left_over.max(0.0)))))
+    Ok(sent.map(|row| Request {
+        number: row.number,
+        longest_lease: Duration::from_secs_f64(row.left_over.max(0.0)),
+    }))
 }
 
-/// Whether all answered; `false` when the database went away.
-async fn wait(pool: &PgPool, own: Option<Uuid>, number: i64) -> bool {
-    let mut pause = LOOKS.0;
+/// Returns `true` once every server with a lease has confirmed `number`, or `false` if a query fails.
+async fn wait_for_confirmations(pool: &PgPool, own: Option<Uuid>, number: i64) -> bool {
+    let mut pause = POLL_PAUSES.0;
     loop {
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOKS.1);
-        let silent = sqlx::query_scalar!(
+        pause = (pause * 2).min(POLL_PAUSES.1);
+        let is_waiting = sqlx::query_scalar!(
             r#"
             SELECT EXISTS (
                    SELECT
@@ -142,7 +163,7 @@ async fn wait(pool: &PgPool, own: Option<Uuid>, number: i64) -> bool {
         )
         .fetch_one(pool)
         .await;
-        match silent {
+        match is_waiting {
             Ok(false) => return true,
             Ok(true) => {}
             Err(_) => return false,
@@ -150,9 +171,9 @@ async fn wait(pool: &PgPool, own: Option<Uuid>, number: i64) -> bool {
     }
 }
 
-/// The channel of the schema that the tables are in, as the triggers name it: the first schema of the search path may be
-/// another.
-pub(in crate::session) async fn channel(at: impl PgExecutor<'_>) -> sqlx::Result<String> {
+/// The name of the channel, as the triggers build it from the schema of the tables. The first schema of the
+/// search path can be another one.
+pub(in crate::session) async fn channel(executor: impl PgExecutor<'_>) -> sqlx::Result<String> {
     sqlx::query_scalar!(
         r#"
         SELECT 'frontdesk.' || left(n.nspname, 50) AS "channel!"
@@ -161,32 +182,37 @@ pub(in crate::session) async fn channel(at: impl PgExecutor<'_>) -> sqlx::Result
          WHERE c.oid = 'sessions'::regclass
         "#
     )
-    .fetch_one(at)
+    .fetch_one(executor)
     .await
 }
 
-/// Sends `word` on the channel, as a page does that changes something: by a connection like those of pages.
-pub(in crate::session) async fn notify(pages: &PgConnectOptions, word: &str) -> anyhow::Result<()> {
-    let mut connection = db::connect_to_primary(pages).await?;
+/// Notifies the channel with `payload`, over a new connection with the same options as those of the request
+/// pool.
+pub(in crate::session) async fn notify(
+    options: &PgConnectOptions,
+    payload: &str,
+) -> anyhow::Result<()> {
+    let mut connection = db::connect_to_primary(options).await?;
     let channel = channel(&mut connection).await?;
-    sqlx::query!("SELECT pg_notify($1, $2)::text", channel, word)
+    sqlx::query!("SELECT pg_notify($1, $2)::text", channel, payload)
         .fetch_one(&mut connection)
         .await?;
     connection.close().await?;
     Ok(())
 }
 
-/// What a heartbeat read.
+/// The numbers that a heartbeat read when it was sent.
 pub(in crate::session) struct Heartbeat {
-    /// The last question that has been drawn.
-    pub(in crate::session) asked: i64,
-    /// How many changes were committed without a notification.
+    /// The last number that was drawn for a request for confirmation.
+    pub(in crate::session) last_drawn: i64,
+    /// The number of changes without a notification.
     pub(in crate::session) resets: i64,
 }
 
-/// Sends a heartbeat: with it, others know that they have to wait for us. A new row has answered nothing; the heartbeat's
-/// own return answers every question that was drawn before it.
-pub(in crate::session) async fn heartbeat(
+/// Sends a heartbeat: writes the lease, so that other servers wait for this one, and notifies this server. A
+/// new row has confirmed nothing. When the heartbeat comes back, it confirms all numbers that were drawn
+/// before it was sent.
+pub(in crate::session) async fn send_heartbeat(
     listener: &mut PgListener,
     channel: &str,
     own: Uuid,
@@ -212,11 +238,11 @@ pub(in crate::session) async fn heartbeat(
     )
     .fetch_one(listener)
     .await?;
-    Ok(Heartbeat { asked: sent.asked, resets: sent.resets })
+    Ok(Heartbeat { last_drawn: sent.asked, resets: sent.resets })
 }
 
-/// Returns the number of the last question drawn, and sends a notification that only `own` recognizes.
-pub(in crate::session) async fn probe(
+/// Returns the last number drawn, and sends a notification that only the server `own` recognizes.
+pub(in crate::session) async fn send_probe(
     listener: &mut PgListener,
     channel: &str,
     own: Uuid,
@@ -237,15 +263,15 @@ pub(in crate::session) async fn probe(
     Ok(sent.asked)
 }
 
-/// Says that everything that was committed before question `asked` is forgotten here. `false` if something was changed
-/// without a notification since `resets` was read.
-pub(in crate::session) async fn answer(
+/// Confirms that this server has processed all changes that were committed before `number` was drawn. `false`
+/// if something was changed without a notification since `resets` was read; then nothing is confirmed.
+pub(in crate::session) async fn confirm(
     listener: &mut PgListener,
     own: Uuid,
-    asked: i64,
+    number: i64,
     resets: Option<i64>,
 ) -> sqlx::Result<bool> {
-    let answer = sqlx::query!(
+    let confirmation = sqlx::query!(
         r#"
         UPDATE session_caches
            SET answered = $2
@@ -253,14 +279,14 @@ pub(in crate::session) async fn answer(
            AND COALESCE((SELECT resets FROM session_cache_resets), 0) = $3
         "#,
         own,
-        asked,
+        number,
         resets,
     );
-    Ok(listener.execute(answer).await?.rows_affected() == 1)
+    Ok(listener.execute(confirmation).await?.rows_affected() == 1)
 }
 
-/// Takes a server that stopped off the list, and those that have been silent for a day.
-pub(in crate::session) async fn leave(pool: &PgPool, own: Uuid) -> sqlx::Result<()> {
+/// Removes a server that has stopped, and those whose lease expired more than a day ago.
+pub(in crate::session) async fn deregister(pool: &PgPool, own: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         DELETE FROM session_caches

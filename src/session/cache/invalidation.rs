@@ -1,20 +1,22 @@
-//! The notification connection: LISTEN on one connection, and invalidate the cache as changes are announced. The cache is
-//! believed while this server's own heartbeats come back; otherwise the connection is dropped, and the cache is not
-//! believed until there is a new one. `cache.rs` says why that is right.
+//! The notification connection: LISTENs on one connection and invalidates cache entries as changes are
+//! notified. The cache is live while this server's own heartbeats come back. Otherwise the connection is
+//! closed, and the cache is not live until a new connection is open. `entries.rs` explains why this is
+//! correct.
 //!
 //! ```text
-//!            LISTEN, hear the pages,
-//!            forget everything              a heartbeat comes back
-//!  disconnected ───────────────────► doubtful ◄───────────────► trusted
-//!        ▲                              │   3 s without a heartbeat │
+//!           LISTEN, receive the probe,
+//!           invalidate everything            a heartbeat comes back
+//!  disconnected ───────────────────► stale ◄───────────────────► live
+//!        ▲                             │   3 s without a heartbeat │
 //!        └── no heartbeat for 3 s, an error, the end of the connection ┘
 //! ```
 //!
-//! LISTEN succeeds on any channel of any database, so a new connection first has to hear a random word that was sent by a
-//! connection like those of the pages. What is said afterwards is in `conversation.rs`.
+//! LISTEN succeeds on any channel of any database. So a new connection must first receive a random payload
+//! that was sent over a connection like those of requests. `notification_loop.rs` handles everything that
+//! follows.
 //!
-//! sqlx's listener reconnects silently and loses what was sent meanwhile, so it is never used again after it lost its
-//! connection.
+//! sqlx's listener reconnects silently and loses the notifications that were sent meanwhile. It is never used
+//! again after it lost its connection.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,36 +31,37 @@ use uuid::Uuid;
 
 use super::SessionCache;
 use super::barrier;
-use super::notification_loop::MessageLoop;
+use super::notification_loop::NotificationLoop;
 use crate::db;
 
-/// For the statements of this connection, a little longer than they are waited for, so that none outlives its connection
-/// for long.
+/// The statement timeout of this connection. It is a little longer than the deadlines of the callers, so that
+/// PostgreSQL ends an abandoned statement soon after its connection.
 const STATEMENT_TIMEOUT: &str = "2s";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// The first pause before a new attempt, doubled each time.
+/// The first pause before a new attempt to connect; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause while no primary can be connected to: a new one is found soon after it is there.
+/// The longest pause while no connection to a primary can be opened: short, so that a new primary is found
+/// soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest pause when a connection was made and then failed: each attempt costs PostgreSQL a backend, and behind a full
-/// notification queue LISTEN reads all of the queue.
-const LONGEST_PAUSE_CONNECTED: Duration = Duration::from_secs(30);
+/// The longest pause after a connection was opened and then failed: each attempt costs PostgreSQL a backend
+/// process, and while the notification queue is full, LISTEN reads all of the queue.
+const LONGEST_PAUSE_AFTER_OPEN: Duration = Duration::from_secs(30);
 
-/// Whether sessions are served from memory just now.
+/// Whether sessions are served from the cache at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheState {
-    /// The setting is off: every page asks the database.
+    /// The cache is turned off: every request queries the database.
     Off,
-    /// No connection; every page asks the database.
+    /// No notification connection: every request queries the database.
     Disconnected,
-    /// Connected, and no beat has come back in time; every page asks the database.
+    /// Connected, but no heartbeat has come back in time: every request queries the database.
     Stale,
-    /// Served from memory.
+    /// Sessions are served from the cache.
     Live,
 }
 
 impl CacheState {
-    /// In one word.
+    /// The value in metrics and in the readiness response.
     pub fn as_str(self) -> &'static str {
         match self {
             CacheState::Off => "off",
@@ -69,46 +72,49 @@ impl CacheState {
     }
 }
 
-/// What the feed is doing, for readiness and metrics.
+/// The status of the notification connection, for readiness and metrics.
 #[derive(Debug, Default)]
-pub struct Status {
+pub struct ListenerStatus {
     connected: AtomicBool,
-    /// When the PostgreSQL that the notifications come from was started, in microseconds since 1970. Zero: not connected yet.
-    server: AtomicI64,
-    /// Connections made since the start.
+    /// The start time of the PostgreSQL server that the notifications come from, in microseconds since 1970.
+    /// Zero: never connected.
+    server_started: AtomicI64,
+    /// Connections opened since the start of this process.
     pub connections: AtomicU64,
     /// Notifications processed.
     pub notifications: AtomicU64,
 }
 
-impl Status {
+impl ListenerStatus {
     pub(in crate::session) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Whether notifications come from `server`. Only what was read there may be cached: another server, a standby that a
-    /// proxy also leads to, may be behind, and its changes are not heard of.
-    pub(in crate::session) fn comes_from(&self, server: OffsetDateTime) -> bool {
-        self.server.load(Ordering::Acquire) == microseconds(server)
+    /// Whether the notifications come from the PostgreSQL server that was started at `started`. Only rows
+    /// from that server may be cached: another one, such as a standby behind the same proxy, can lag behind,
+    /// and its changes are not notified here.
+    pub(in crate::session) fn comes_from(&self, started: OffsetDateTime) -> bool {
+        self.server_started.load(Ordering::Acquire) == microseconds(started)
     }
 }
 
-/// The start of a PostgreSQL server identifies it: a primary and its standbys share the system identifier, and their
-/// addresses may be the same behind a proxy.
+/// A PostgreSQL server is identified by its start time: a primary and its standbys have the same system
+/// identifier, and behind a proxy they can have the same IP address.
 fn microseconds(started: OffsetDateTime) -> i64 {
     (started.unix_timestamp_nanos() / 1000) as i64
 }
 
-/// How full PostgreSQL's notification queue is, from 0 to 1. One listening connection of any application that stays in a
-/// transaction keeps it from being emptied, and a full queue refuses every commit that notifies. To ask also makes
-/// PostgreSQL discard what every listener has read, which it does not do by itself while the queue is full.
-pub async fn notification_queue_usage(at: impl PgExecutor<'_>) -> sqlx::Result<f64> {
-    sqlx::query_scalar("SELECT pg_notification_queue_usage()").fetch_one(at).await
+/// How full PostgreSQL's notification queue is, from 0 to 1. A listening connection of any application that
+/// stays in a transaction prevents the queue from being emptied, and while it is full, every commit that
+/// notifies fails. The query also makes PostgreSQL discard what all listeners have read, which it does not do
+/// automatically while the queue is full.
+pub async fn notification_queue_usage(executor: impl PgExecutor<'_>) -> sqlx::Result<f64> {
+    sqlx::query_scalar("SELECT pg_notification_queue_usage()").fetch_one(executor).await
 }
 
-/// Whether a pooler in transaction mode stands between: two connections meet the same backend, or one of them
-/// two. To LISTEN there would not only be in vain: the notifications would reach whoever uses that backend
-/// next, and break what they are doing.
+/// Whether there is a pooler in transaction mode between this process and PostgreSQL: two connections share a
+/// backend, or one connection uses two. LISTEN through such a pooler is useless and harmful: the next client
+/// of that backend would receive the notifications and could fail on them.
 pub async fn shares_backends(options: &PgConnectOptions) -> sqlx::Result<bool> {
     async fn backend(connection: &mut PgConnection) -> sqlx::Result<i32> {
         sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await?.try_get(0)
@@ -129,105 +135,106 @@ pub async fn shares_backends(options: &PgConnectOptions) -> sqlx::Result<bool> {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a pooler in transaction mode stands between; set FRONTDESK_LISTEN_URL to PostgreSQL itself"
+    "the connection goes through a pooler in transaction mode; set FRONTDESK_LISTEN_URL to PostgreSQL itself"
 )]
-struct Pooler;
+struct TransactionPooler;
 
-/// Keeps `cache` honest until dropped or told to [`InvalidationListener::leave`].
+/// Receives notifications and invalidates `cache`.
 pub struct InvalidationListener {
     pub(in crate::session) id: Uuid,
     pub(in crate::session) cache: Arc<SessionCache>,
-    pub(in crate::session) status: Arc<Status>,
+    pub(in crate::session) status: Arc<ListenerStatus>,
     pub(in crate::session) options: PgConnectOptions,
-    /// The connections that pages use.
-    pub(in crate::session) pages: PgPool,
-    /// The backend of an attempt to LISTEN that did not come to its end.
-    pub(in crate::session) unfinished: Mutex<Option<Backend>>,
+    /// The connections that requests use.
+    pub(in crate::session) request_pool: PgPool,
+    /// The backend process of a LISTEN that has not finished.
+    pub(in crate::session) unfinished: Mutex<Option<BackendProcess>>,
 }
 
-/// A process of PostgreSQL that serves one connection.
+/// A PostgreSQL process that serves one connection. Pids are reused, so its start time belongs to its
+/// identity.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct Backend {
+pub(in crate::session) struct BackendProcess {
     pid: i32,
     started: OffsetDateTime,
 }
 
-/// Why a connection ended, or was not made.
-struct Ended {
-    why: anyhow::Error,
-    /// It was made, and failed afterwards.
-    was_made: bool,
+/// The end of a connection, or a failed attempt to connect.
+struct Disconnection {
+    error: anyhow::Error,
+    /// The connection was opened and failed afterwards.
+    was_opened: bool,
 }
 
-/// A connection that listens.
+/// A connection on which LISTEN has taken effect.
 struct Listening {
     listener: PgListener,
     channel: String,
-    /// What `listener` belongs to.
+    /// The pool of the one connection of `listener`.
     pool: PgPool,
 }
 
 impl InvalidationListener {
-    /// Runs for ever: connects, listens, connects again. Drop it to stop.
+    /// Connects, listens and reconnects, and never returns. Drop the future to stop it.
     pub async fn run(&self) {
-        // A panic ended the last run without these.
+        // A former run that panicked has not reset these.
         self.status.connected.store(false, Ordering::Relaxed);
         self.cache.set_live_until(0);
-        let mut complained = false;
+        let mut is_reported = false;
         let mut pause = FIRST_PAUSE;
         loop {
-            let Ended { why, was_made } = self.connected().await;
+            let Disconnection { error, was_opened } = self.connect_and_listen().await;
             let was_connected = self.status.connected.swap(false, Ordering::Relaxed);
-            let was_trusted = self.cache.live_until() > 0;
-            // Nothing is believed past the lease anyway; this only makes it sooner.
+            let was_live = self.cache.live_until() > 0;
+            // The cache would stop being live at the end of the lease anyway; this ends it immediately.
             self.cache.set_live_until(0);
-            if was_trusted {
-                complained = false;
+            if was_live {
+                is_reported = false;
                 pause = FIRST_PAUSE;
             }
-            if !complained {
-                complained = true;
+            if !is_reported {
+                is_reported = true;
                 tracing::warn!(
-                    error = format!("{why:#}"),
-                    "sessions are not served from memory: the connection that hears of changes is gone; every page asks the database until it is back"
+                    error = format!("{error:#}"),
+                    "sessions are not served from the cache: there is no notification connection; every request queries the database until it is back"
                 );
             } else {
-                tracing::debug!(error = format!("{why:#}"), "another attempt to listen failed");
+                tracing::debug!(error = format!("{error:#}"), "another attempt to listen failed");
             }
             if was_connected {
-                // What ended this connection may have happened to theirs as well.
-                db::close_idle(&self.pages).await;
+                // The cause, such as a restart of PostgreSQL, may have ended idle connections of the pool
+                // too.
+                db::close_idle(&self.request_pool).await;
             }
-            let longest = if was_made { LONGEST_PAUSE_CONNECTED } else { LONGEST_PAUSE };
-            tokio::time::sleep(if why.is::<Pooler>() { longest } else { pause.min(longest) }).await;
-            pause = (pause * 2).min(LONGEST_PAUSE_CONNECTED);
+            let longest = if was_opened { LONGEST_PAUSE_AFTER_OPEN } else { LONGEST_PAUSE };
+            let is_pooler = error.is::<TransactionPooler>();
+            tokio::time::sleep(if is_pooler { longest } else { pause.min(longest) }).await;
+            pause = (pause * 2).min(LONGEST_PAUSE_AFTER_OPEN);
         }
     }
 
-    /// Takes this server off the list of those that others wait for. Only after it has stopped serving.
-    pub async fn leave(&self, pool: &PgPool) -> sqlx::Result<()> {
+    /// Removes this server from the servers that a revocation waits for. Only after it has stopped serving.
+    pub async fn deregister(&self, pool: &PgPool) -> sqlx::Result<()> {
         self.cache.set_live_until(0);
-        barrier::leave(pool, self.id).await
+        barrier::deregister(pool, self.id).await
     }
 
-    /// One connection, to its end.
-    async fn connected(&self) -> Ended {
+    /// Opens one connection and listens until it ends.
+    async fn connect_and_listen(&self) -> Disconnection {
         let connection = match timeout(CONNECT_DEADLINE, self.connect()).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(why)) => return Ended { was_made: was_made(&why), why },
+            Ok(Err(error)) => return Disconnection { was_opened: was_opened(&error), error },
             Err(_) => {
-                let was_made = self.unfinished().is_some();
-                return Ended {
-                    why: anyhow::anyhow!("PostgreSQL did not answer in time"),
-                    was_made,
-                };
+                let was_opened = self.unfinished().is_some();
+                let error = anyhow::anyhow!("PostgreSQL did not answer in time");
+                return Disconnection { error, was_opened };
             }
         };
         let Listening { listener, channel, pool } = connection;
-        let why = self.listen(listener, channel).await;
-        // Nobody waits for a connection that may be half-open.
+        let error = self.listen(listener, channel).await;
+        // On a task of its own: closing a half-open connection can block.
         tokio::spawn(timeout(CONNECT_DEADLINE, async move { pool.close().await }));
-        Ended { why, was_made: true }
+        Disconnection { error, was_opened: true }
     }
 
     async fn connect(&self) -> anyhow::Result<Listening> {
@@ -240,36 +247,42 @@ impl InvalidationListener {
             .connect_with(options)
             .await?;
         if shares_backends(&self.options).await? {
-            bail!(Pooler);
+            bail!(TransactionPooler);
         }
         let channel = barrier::channel(&pool).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
         db::require_primary(&mut listener).await?;
-        // PostgreSQL looks whether the client is still there while it works for it. Not every platform can.
+        // PostgreSQL then checks during a statement whether the client is still connected. Not every platform
+        // supports it.
         listener.execute("SET client_connection_check_interval = '1s'").await.ok();
-        // Without this a queue that was full stays full after its cause is gone (see `notification_queue_usage`).
+        // Otherwise a full queue would stay full after its cause has ended (see `notification_queue_usage`).
         notification_queue_usage(&mut listener).await?;
-        let (backend, server) = backend_of(&mut listener).await?;
-        // Behind a full queue LISTEN reads all of it and cannot be interrupted. Until that backend is gone, no other
-        // attempt is made.
-        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = Some(backend);
+        let (backend, server_started) = backend_of(&mut listener).await?;
+        // While the queue is full, LISTEN reads all of it and cannot be interrupted. As long as that backend
+        // process exists, no other attempt is made.
+        self.set_unfinished(Some(backend));
         listener.listen(&channel).await?;
-        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.status.server.store(microseconds(server), Ordering::Release);
+        self.set_unfinished(None);
+        self.status.server_started.store(microseconds(server_started), Ordering::Release);
         Ok(Listening { listener, channel, pool })
     }
 
-    fn unfinished(&self) -> Option<Backend> {
+    fn unfinished(&self) -> Option<BackendProcess> {
         *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cancels the attempt before this one if it timed out; an error while its backend is still there.
+    fn set_unfinished(&self, backend: Option<BackendProcess>) {
+        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = backend;
+    }
+
+    /// Terminates the backend process of the previous attempt if that attempt timed out. An error while the
+    /// process still exists.
     async fn end_unfinished(&self) -> anyhow::Result<()> {
-        let Some(Backend { pid, started }) = self.unfinished() else { return Ok(()) };
+        let Some(BackendProcess { pid, started }) = self.unfinished() else { return Ok(()) };
         let mut connection = PgConnection::connect_with(&self.options).await?;
-        let is_there: Option<bool> = sqlx::query_scalar(
+        let terminated: Option<bool> = sqlx::query_scalar(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2",
         )
         .bind(pid)
@@ -278,53 +291,55 @@ impl InvalidationListener {
         .await?;
         let usage = notification_queue_usage(&mut connection).await?;
         connection.close().await.ok();
-        if is_there.is_some() {
+        if terminated.is_some() {
             bail!(
-                "the attempt before has not ended yet: LISTEN reads a notification queue that is {:.0} % full",
+                "the previous attempt has not ended yet: LISTEN reads a notification queue that is {:.0} % full",
                 usage * 100.0
             );
         }
-        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.set_unfinished(None);
         Ok(())
     }
 
-    /// Sends a word as pages do, and waits until it is heard. What else is announced meanwhile is forgotten with everything.
-    async fn hears_pages(&self, listener: &mut PgListener) -> anyhow::Result<()> {
-        let word = format!("hello:{}", Uuid::new_v4());
-        barrier::notify(&self.pages.connect_options(), &word).await?;
-        while listener.try_recv().await?.context("the connection ended")?.payload() != word {}
+    /// Sends a random payload over a connection like those of requests, and waits until the listener receives
+    /// it. Other notifications that arrive meanwhile can be dropped: everything is invalidated afterwards.
+    async fn receive_probe(&self, listener: &mut PgListener) -> anyhow::Result<()> {
+        let payload = format!("hello:{}", Uuid::new_v4());
+        barrier::notify(&self.request_pool.connect_options(), &payload).await?;
+        while listener.try_recv().await?.context("the connection ended")?.payload() != payload {}
         Ok(())
     }
 
-    /// Listens until the connection is of no more use; answers why.
+    /// Handles notifications until the connection fails, and returns the error.
     async fn listen(&self, mut listener: PgListener, channel: String) -> anyhow::Error {
-        match timeout(CONNECT_DEADLINE, self.hears_pages(&mut listener)).await {
+        match timeout(CONNECT_DEADLINE, self.receive_probe(&mut listener)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error,
             Err(_) => {
                 return anyhow::anyhow!(
-                    "what pages write is not heard (does FRONTDESK_LISTEN_URL lead to the same tables as DATABASE_URL?)"
+                    "a notification that was sent over DATABASE_URL does not arrive (do FRONTDESK_LISTEN_URL and DATABASE_URL lead to the same tables?)"
                 );
             }
         }
         self.cache.invalidate_all();
         self.status.connected.store(true, Ordering::Relaxed);
         if self.status.connections.fetch_add(1, Ordering::Relaxed) > 0 {
-            // Pages went on meanwhile, perhaps with a server that is no primary any more.
-            db::close_idle(&self.pages).await;
+            // After a failover, idle connections of the request pool may lead to the former primary.
+            db::close_idle(&self.request_pool).await;
         }
-        let heard = &self.status.notifications;
-        MessageLoop::new(self.id, &self.cache, heard, listener, channel).run().await
+        let received = &self.status.notifications;
+        NotificationLoop::new(self.id, &self.cache, received, listener, channel).run().await
     }
 }
 
-/// Whether a connection had been made before `why` happened.
-fn was_made(why: &anyhow::Error) -> bool {
-    matches!(why.downcast_ref(), Some(sqlx::Error::Database(_))) || why.is::<Pooler>()
+/// Whether the connection was open when `error` occurred.
+fn was_opened(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(sqlx::Error::Database(_)))
+        || error.is::<TransactionPooler>()
 }
 
-/// The process of PostgreSQL behind a connection, and when that PostgreSQL was started.
-async fn backend_of(listener: &mut PgListener) -> sqlx::Result<(Backend, OffsetDateTime)> {
+/// The PostgreSQL process of a connection, and the start time of that PostgreSQL server.
+async fn backend_of(listener: &mut PgListener) -> sqlx::Result<(BackendProcess, OffsetDateTime)> {
     let row = sqlx::query!(
         r#"
         SELECT pid AS "pid!", backend_start AS "started!", pg_postmaster_start_time() AS "server!"
@@ -334,5 +349,5 @@ async fn backend_of(listener: &mut PgListener) -> sqlx::Result<(Backend, OffsetD
     )
     .fetch_one(listener)
     .await?;
-    Ok((Backend { pid: row.pid, started: row.started }, row.server))
+    Ok((BackendProcess { pid: row.pid, started: row.started }, row.server))
 }

@@ -1,6 +1,6 @@
-//! Loading sessions from the database: session and user in one statement, and one statement for all the
-//! requests that came while the one before was on its way. Under load that is what a pipeline is: many
-//! questions in one write and one wake-up. A question never joins a statement that has already begun.
+//! Loads sessions from the database: session and user in one statement, and one statement for all requests
+//! that arrived while the statement before was running. Under load this works like pipelining: many look-ups
+//! share one round trip. A look-up never joins a statement that has already begun.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::id::{SessionId, UserId};
-use crate::role::Role;
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
@@ -21,20 +19,23 @@ use super::SessionCache;
 use super::entries::Stamp;
 use crate::crypto::secret::Digest;
 use crate::db;
+use crate::id::{SessionId, UserId};
+use crate::role::Role;
 
-/// A page that waited this long for its session answers 503 instead (with the way back the answer
-/// stays under three seconds).
+/// A request that waited this long for its session is answered with 503. The response then takes less than
+/// three seconds in all.
 const DEADLINE: Duration = Duration::from_millis(2400);
-/// A statement that takes longer than this holds the others up: the next begins beside it.
-const PATIENCE: Duration = Duration::from_millis(5);
-/// Statements on their way at a time.
-const AT_A_TIME: usize = 4;
-/// Sessions in one statement.
+/// While a statement takes longer than this, the next one begins without waiting for it.
+const SLOW_AFTER: Duration = Duration::from_millis(5);
+/// The most statements that run at the same time.
+const MAX_STATEMENTS: usize = 4;
+/// The most sessions in one statement.
 const BATCH: usize = 256;
 
-/// A live session and its user, as the database says.
+/// A live session and its user, as read from the database. `proof_seconds` is the time since
+/// `authenticated_at`.
 #[derive(Debug)]
-pub(in crate::session) struct Row {
+pub(in crate::session) struct LookupRow {
     pub(in crate::session) token_digest: Vec<u8>,
     pub(in crate::session) id: SessionId,
     pub(in crate::session) state: Value,
@@ -52,39 +53,40 @@ pub(in crate::session) struct Row {
     pub(in crate::session) email: Option<String>,
     pub(in crate::session) display_name: Option<String>,
     pub(in crate::session) role: Option<Role>,
-    /// When the PostgreSQL that answered was started: see [`super::invalidation::Status::comes_from`].
+    /// The start time of the PostgreSQL server: see [`super::invalidation::ListenerStatus::comes_from`].
     pub(in crate::session) server: OffsetDateTime,
 }
 
-/// What a question gets: the row, and the clock of the cache from before the statement.
-type Found = Result<(Option<Arc<Row>>, Stamp), Arc<anyhow::Error>>;
+/// The row, and the clock of the cache from before the statement.
+type LookupResult = Result<(Option<Arc<LookupRow>>, Stamp), Arc<anyhow::Error>>;
 
-/// Questions to the database. Clones share the queue.
+/// Loads sessions. Clones share the queue.
 #[derive(Clone)]
 pub(in crate::session) struct Lookup {
     pool: PgPool,
     cache: Arc<SessionCache>,
     queue: Arc<Mutex<Queue>>,
-    /// Questions, and statements that answered them.
+    /// The number of look-ups, and of statements.
     counts: Arc<(AtomicU64, AtomicU64)>,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<(Digest, oneshot::Sender<Found>)>,
+    waiting: Vec<(Digest, oneshot::Sender<LookupResult>)>,
+    /// The number of tasks that run statements.
     running: usize,
     /// When the last statement began.
     began: Option<Instant>,
 }
 
-/// A connection from one statement to the next: to give it back and take it again would be more questions than the
-/// statement.
-type Held = PoolConnection<Postgres>;
+/// A connection that a task keeps from one statement to the next: returning it to the pool and acquiring it
+/// again would cost more round trips than the statement.
+type KeptConnection = PoolConnection<Postgres>;
 
-/// Counts itself out when its task is dropped half-way.
-struct Running(Option<Arc<Mutex<Queue>>>);
+/// Decrements `running` when its task is dropped before it ends.
+struct RunningTask(Option<Arc<Mutex<Queue>>>);
 
-impl Drop for Running {
+impl Drop for RunningTask {
     fn drop(&mut self) {
         if let Some(queue) = self.0.take() {
             lock(&queue).running -= 1;
@@ -93,7 +95,7 @@ impl Drop for Running {
 }
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    // A queue is whole after every operation.
+    // Every operation leaves the queue consistent, so a poisoned lock can be used.
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,43 +104,45 @@ impl Lookup {
         Self { pool, cache, queue: Arc::default(), counts: Arc::default() }
     }
 
-    /// Questions so far, and the statements that answered them.
+    /// The number of look-ups so far, and of the statements that they took.
     pub(in crate::session) fn counts(&self) -> (u64, u64) {
         (self.counts.0.load(Ordering::Relaxed), self.counts.1.load(Ordering::Relaxed))
     }
 
-    /// The live session of `digest`; by the database's clock only.
+    /// Finds the live session of `digest`. Whether it is live is decided by the database's clock.
+    #[tracing::instrument(name = "session_lookup", level = "debug", skip_all)]
     pub(in crate::session) async fn find(
         &self,
         digest: Digest,
-    ) -> Result<(Option<Arc<Row>>, Stamp), anyhow::Error> {
-        let (sender, found) = oneshot::channel();
+    ) -> Result<(Option<Arc<LookupRow>>, Stamp), anyhow::Error> {
+        let (sender, result) = oneshot::channel();
         let starts = {
             let mut queue = lock(&self.queue);
             queue.waiting.push((digest, sender));
-            let is_slow = queue.began.is_some_and(|began| began.elapsed() > PATIENCE);
-            let starts = queue.running == 0 || (is_slow && queue.running < AT_A_TIME);
+            let is_slow = queue.began.is_some_and(|began| began.elapsed() > SLOW_AFTER);
+            let starts = queue.running == 0 || (is_slow && queue.running < MAX_STATEMENTS);
             queue.running += usize::from(starts);
             starts
         };
         if starts {
-            // On a task of its own: a visitor who goes away must not take the others' answers along.
-            tokio::spawn(self.clone().drain(Running(Some(Arc::clone(&self.queue)))));
+            // On a separate task: a client that disconnects must not cancel the look-ups of others.
+            tokio::spawn(self.clone().drain(RunningTask(Some(Arc::clone(&self.queue)))));
         }
-        let found = tokio::time::timeout(DEADLINE, found)
+        let result = tokio::time::timeout(DEADLINE, result)
             .await
             .context("PostgreSQL did not answer in time")?
             .context("the look-up was stopped")?;
-        found.map_err(|error| anyhow!("{error:#}"))
+        result.map_err(|error| anyhow!("{error:#}"))
     }
 
-    async fn drain(self, mut running: Running) {
-        let mut held = None;
+    /// Runs statements until the queue is empty.
+    async fn drain(self, mut running: RunningTask) {
+        let mut kept = None;
         loop {
             let batch: Vec<_> = {
                 let mut queue = lock(&self.queue);
                 if queue.waiting.is_empty() {
-                    // Under the same lock: whoever asks next must see that nobody is at work.
+                    // Under the same lock: the next look-up must see that no task is running.
                     queue.running -= 1;
                     running.0 = None;
                     return;
@@ -152,9 +156,9 @@ impl Lookup {
             let stamp = self.cache.stamp();
             let digests: Arc<[Vec<u8>]> =
                 batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
-            match self.select_patiently(&mut held, &digests).await {
+            match self.select_with_retry(&mut kept, &digests).await {
                 Ok(rows) => {
-                    let rows: HashMap<Vec<u8>, Arc<Row>> = rows
+                    let rows: HashMap<Vec<u8>, Arc<LookupRow>> = rows
                         .into_iter()
                         .map(|mut row| (std::mem::take(&mut row.token_digest), Arc::new(row)))
                         .collect();
@@ -173,28 +177,28 @@ impl Lookup {
         }
     }
 
-    /// Once more if a pooled connection turned out to be dead, or to lead to a standby.
-    async fn select_patiently(
+    /// Retries once if a pooled connection was dead or led to a standby.
+    async fn select_with_retry(
         &self,
-        held: &mut Option<Held>,
+        kept: &mut Option<KeptConnection>,
         digests: &Arc<[Vec<u8>]>,
-    ) -> sqlx::Result<Vec<Row>> {
-        match self.select(held, digests).await {
-            Err(error) if is_of_a_dead_connection(&error) || db::is_in_recovery(&error) => {
-                self.select(held, digests).await
+    ) -> sqlx::Result<Vec<LookupRow>> {
+        match self.select(kept, digests).await {
+            Err(error) if is_dead_connection(&error) || db::is_in_recovery(&error) => {
+                self.select(kept, digests).await
             }
             other => other,
         }
     }
 
-    /// For no longer than somebody waits: behind a link that swallows everything, statements without an end would soon
-    /// be as many as there may be at a time.
+    /// The statement has the same deadline as its callers: on a black-holed connection, abandoned statements
+    /// would otherwise use up all [`MAX_STATEMENTS`].
     async fn select(
         &self,
-        held: &mut Option<Held>,
+        kept: &mut Option<KeptConnection>,
         digests: &Arc<[Vec<u8>]>,
-    ) -> sqlx::Result<Vec<Row>> {
-        let connection = match held.take() {
+    ) -> sqlx::Result<Vec<LookupRow>> {
+        let connection = match kept.take() {
             Some(connection) => connection,
             None => self.pool.acquire().await?,
         };
@@ -202,33 +206,39 @@ impl Lookup {
         let (rows, connection) =
             db::with_connection(&self.pool, connection, DEADLINE, |connection| {
                 Box::pin(async move {
-                    match rows(connection, &digests).await {
+                    match select_rows(connection, &digests).await {
                         Err(error) if db::is_cached_plan_error(&error) => {
                             connection.clear_cached_statements().await?;
-                            rows(connection, &digests).await
+                            select_rows(connection, &digests).await
                         }
                         other => other,
                     }
                 })
             })
             .await?;
-        *held = Some(connection);
+        *kept = Some(connection);
         Ok(rows)
     }
 }
 
-fn is_of_a_dead_connection(error: &sqlx::Error) -> bool {
+fn is_dead_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut)
 }
 
-/// Each row by its primary key, whatever else is in the tables. Planning it takes longer than running it, and PostgreSQL
-/// would plan it every time for the sake of a shorter array: what stands in a sub-select it does not look at, and after
-/// the fifth time it keeps one plan. `pg_current_wal_insert_lsn()` fails in recovery, before a row is read: a standby that
-/// is behind would answer with sessions that have ended. Behind a pooler any statement may meet another server, so the
-/// statement itself asks.
-async fn rows(connection: &mut PgConnection, digests: &[Vec<u8>]) -> sqlx::Result<Vec<Row>> {
+/// Reads each row by its primary key, whatever the statistics of the tables are. Planning takes longer than
+/// execution. PostgreSQL would plan the statement each time, because a plan for the given array length looks
+/// cheaper. It cannot estimate the length of an array in a sub-select, so it keeps one generic plan from the
+/// sixth execution on.
+///
+/// `pg_current_wal_insert_lsn()` fails in recovery, before any row is read: a standby that lags behind would
+/// return sessions that have ended. The check is part of the statement because behind a pooler each statement
+/// can reach another server.
+async fn select_rows(
+    connection: &mut PgConnection,
+    digests: &[Vec<u8>],
+) -> sqlx::Result<Vec<LookupRow>> {
     sqlx::query_as!(
-        Row,
+        LookupRow,
         r#"
         SELECT s.token_digest AS "token_digest!",
                s.id AS "id!: SessionId",

@@ -1,5 +1,12 @@
-//! Sessions in memory: signed-in pages are served without a query as long as PostgreSQL's notifications
-//! arrive. [`entries`] holds the argument why this is correct.
+//! Sessions in memory: requests with a session are answered without a query as long as PostgreSQL's
+//! notifications arrive.
+//!
+//! * `entries.rs`: the cache, and why an entry that it returns is correct
+//! * `invalidation.rs`: the notification connection
+//! * `notification_loop.rs`: heartbeats, invalidations and confirmations on that connection
+//! * `barrier.rs`: waits until a revocation is in effect on every server
+//! * `lookup.rs`: loads sessions that are not cached
+//! * `clock.rs`: the monotonic clock of leases and deadlines
 
 pub(super) mod barrier;
 pub mod clock;
@@ -11,33 +18,34 @@ mod sync;
 
 use std::sync::Arc;
 
-use super::last_seen::Activity;
+use super::last_seen::SessionActivity;
 use super::state::CachedSession;
 use crate::crypto::secret::Digest;
 use crate::id::UserId;
 use entries::{Cache, Stripe};
 
-/// Every value of two bytes, as the triggers name the stripes.
+/// One stripe for each value of two bytes, as the triggers name the stripes.
 pub(super) const STRIPES: usize = 1 << 16;
 pub(super) const SHARDS: usize = 64;
 
 /// The sessions that this server holds in memory.
-pub(super) type SessionCache = Cache<Digest, Loaded>;
+pub(super) type SessionCache = Cache<Digest, LoadedSession>;
 
-/// A session as it was loaded.
+/// The value of a cache entry.
 #[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) known: Arc<CachedSession>,
-    pub(super) activity: Arc<Activity>,
+pub(super) struct LoadedSession {
+    pub(super) session: Arc<CachedSession>,
+    pub(super) activity: Arc<SessionActivity>,
 }
 
-/// The first two bytes of the digest, as the trigger on `sessions` names them.
+/// The first two bytes of the digest, as in the notifications of the trigger on `sessions`.
 pub(super) fn session_stripe(digest: &Digest) -> Stripe {
     let bytes = digest.as_bytes();
     Stripe::from_be_bytes([bytes[0], bytes[1]])
 }
 
-/// The last two bytes of the id, which are random in a UUID of version 7, as the trigger on `users` names them.
+/// The last two bytes of the id, which are random in a UUID of version 7, as in the notifications of the
+/// trigger on `users`.
 pub(super) fn user_stripe(user: UserId) -> Stripe {
     let bytes = user.uuid().into_bytes();
     Stripe::from_be_bytes([bytes[14], bytes[15]])

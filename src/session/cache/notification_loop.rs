@@ -1,13 +1,14 @@
-//! The messages of one notification connection: heartbeats, changes, and questions from servers that wait for an
-//! invalidation.
+//! Handles the notifications of one connection: this server's own heartbeats, changes of sessions and users,
+//! and requests of other servers to confirm an invalidation.
 //!
-//! Any login of the database can send any message on our channel. So a message can make this server forget entries, but
-//! nothing else follows from it:
+//! Any login of the database can send any payload on the channel. Such a payload can make this server
+//! invalidate entries, but it has no other effect:
 //!
-//! * A heartbeat counts if it carries the random number that this server put into it, which nobody can know before it
-//!   was committed. A replayed one is ignored.
-//! * A question (`ask:n`) is only a hint. How far the questions have come is read from the sequence, and the answer
-//!   follows a notification that this server sent to itself after it had read that (`barrier.rs`).
+//! * A heartbeat counts only if it contains the random number that this server generated for it, which no one
+//!   can know before the heartbeat is committed. A replayed heartbeat is ignored.
+//! * A request for confirmation (`ask:n`) is only a hint. The last number drawn is read from the sequence,
+//!   and the confirmation follows a notification that this server sent to itself after that read
+//!   (`barrier.rs`).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,225 +16,252 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use sqlx::postgres::PgListener;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use sqlx::postgres::{PgListener, PgNotification};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use super::SessionCache;
 use super::barrier::{self, LEASE};
 use super::clock::MonotonicInstant;
 
-/// How often a heartbeat is sent.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A statement that takes longer ends the connection.
+/// The interval of heartbeats.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// If a statement takes longer, the connection is closed.
 const SEND_DEADLINE: Duration = Duration::from_millis(1500);
 
-/// A notification that this server sent to itself and that has not come back yet.
-struct Echo {
-    /// Counts what was sent on this connection.
-    number: u64,
+/// A notification that this server sent to itself and has not received yet.
+struct PendingEcho {
+    /// Its position among all that were sent on this connection.
+    position: u64,
     /// For a heartbeat: when it was sent.
-    heartbeat: Option<MonotonicInstant>,
-    /// The last question that had been drawn before this was sent.
-    asked: i64,
+    heartbeat_sent: Option<MonotonicInstant>,
+    /// The last number that had been drawn for a request for confirmation before this was sent.
+    last_drawn: i64,
 }
 
-/// What is going on over one connection.
-pub(in crate::session) struct MessageLoop<'f> {
-    /// This server, as heartbeats name it.
+/// The state of one notification connection.
+pub(in crate::session) struct NotificationLoop<'f> {
+    /// The id of this server in its heartbeats.
     id: Uuid,
     cache: &'f SessionCache,
     /// Counts notifications.
-    heard: &'f AtomicU64,
+    received: &'f AtomicU64,
     listener: PgListener,
     channel: String,
-    /// By the random number in the message.
-    echoes: HashMap<Uuid, Echo>,
+    /// By the random number in the payload.
+    pending_echoes: HashMap<Uuid, PendingEcho>,
     sent: u64,
-    /// `session_cache_resets.resets` as of the last "forget everything"; `None` before the first heartbeat.
+    /// `session_cache_resets.resets` at the last invalidation of everything; `None` before the first
+    /// heartbeat.
     resets: Option<i64>,
-    /// The question that was answered last.
-    answered: i64,
-    /// A question was heard, and no probe was sent since.
-    is_asked: bool,
-    last_back: Instant,
-    was_trusted: bool,
+    /// The number that was confirmed last.
+    confirmed: i64,
+    /// A request for confirmation was received, and no probe was sent since.
+    needs_probe: bool,
+    last_heartbeat: Instant,
+    has_been_live: bool,
 }
 
-enum Message {
+/// The content of a notification that concerns this server.
+enum Payload {
+    /// This server sent it to itself, with this random number.
     Echo(Uuid),
+    /// A server requests a confirmation with this number.
     Ask(i64),
+    /// Sessions of these stripes changed or ended.
     Sessions(Vec<u16>),
+    /// Users of these stripes changed.
     Users(Vec<u16>),
+    /// Invalidate everything.
     All,
 }
 
-impl<'f> MessageLoop<'f> {
-    /// Over `listener`, which listens on `channel`. Everything has been forgotten since it began to.
+impl<'f> NotificationLoop<'f> {
+    /// `listener` listens on `channel`, and the whole cache was invalidated after LISTEN took effect.
     pub(in crate::session) fn new(
         id: Uuid,
         cache: &'f SessionCache,
-        heard: &'f AtomicU64,
+        received: &'f AtomicU64,
         listener: PgListener,
         channel: String,
     ) -> Self {
         Self {
             id,
             cache,
-            heard,
+            received,
             listener,
             channel,
-            echoes: HashMap::new(),
+            pending_echoes: HashMap::new(),
             sent: 0,
             resets: None,
-            answered: 0,
-            is_asked: false,
-            last_back: Instant::now(),
-            was_trusted: false,
+            confirmed: 0,
+            needs_probe: false,
+            last_heartbeat: Instant::now(),
+            has_been_live: false,
         }
     }
 
-    /// Until the connection is of no more use; answers why.
+    /// Runs until the connection fails, and returns the error.
     pub(in crate::session) async fn run(mut self) -> anyhow::Error {
-        match self.go_on().await {
-            Err(why) => why,
+        match self.run_until_error().await {
+            Err(error) => error,
             Ok(never) => match never {},
         }
     }
 
-    async fn go_on(&mut self) -> anyhow::Result<Infallible> {
-        let mut tick = interval(HEARTBEAT);
+    async fn run_until_error(&mut self) -> anyhow::Result<Infallible> {
+        let mut tick = interval(HEARTBEAT_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let heard = tokio::select! {
-                biased;
-                _ = tick.tick() => None,
-                heard = self.listener.try_recv() => Some(heard?.context("the connection ended")?),
-            };
-            let Some(first) = heard else {
-                if self.last_back.elapsed() >= LEASE {
-                    bail!(
-                        "notifications do not come back (a pooler in transaction mode, or a stalled link?)"
-                    );
-                }
-                self.send_heartbeat().await?;
-                continue;
-            };
-            // Everything that is here already, so that one answer serves many questions.
-            let mut back = None;
-            let mut next = Some(first);
-            while let Some(notification) = next {
-                self.heard.fetch_add(1, Ordering::Relaxed);
-                if let Some(message) = self.read(notification.payload()) {
-                    back = self.handle(message).or(back);
-                }
-                next = self.listener.next_buffered();
-            }
-            if let Some(asked) = back.filter(|asked| *asked != self.answered) {
-                self.answer(asked).await?;
-            }
-            if self.is_asked {
-                self.send_probe().await?;
+            match self.next_notification(&mut tick).await? {
+                Some(first) => self.handle_all(first).await?,
+                None if self.last_heartbeat.elapsed() >= LEASE => bail!(
+                    "notifications do not come back (a pooler in transaction mode, or a stalled connection?)"
+                ),
+                None => self.send_heartbeat().await?,
             }
         }
     }
 
-    /// Parses a notification. `None`: another server's heartbeat, or the greeting of a new connection. Anything unreadable
-    /// means "forget everything", because a newer version may send messages that this one does not know.
-    fn read(&self, text: &str) -> Option<Message> {
-        let (word, rest) = text.split_once(':').unwrap_or((text, ""));
+    /// Waits for a notification. `None`: a heartbeat is due.
+    async fn next_notification(
+        &mut self,
+        tick: &mut Interval,
+    ) -> anyhow::Result<Option<PgNotification>> {
+        tokio::select! {
+            biased;
+            _ = tick.tick() => Ok(None),
+            received = self.listener.try_recv() => Ok(Some(received?.context("the connection ended")?)),
+        }
+    }
+
+    /// Handles `first` and all notifications that have already arrived, so that one confirmation serves many
+    /// requests.
+    async fn handle_all(&mut self, first: PgNotification) -> anyhow::Result<()> {
+        let mut processed = None;
+        let mut next = Some(first);
+        while let Some(notification) = next {
+            self.received.fetch_add(1, Ordering::Relaxed);
+            if let Some(payload) = self.parse(notification.payload()) {
+                processed = self.handle(payload).or(processed);
+            }
+            next = self.listener.next_buffered();
+        }
+        if let Some(number) = processed.filter(|number| *number != self.confirmed) {
+            self.confirm(number).await?;
+        }
+        if self.needs_probe {
+            self.send_probe().await?;
+        }
+        Ok(())
+    }
+
+    /// Parses a payload. `None`: another server's heartbeat, or the probe of a new connection. An unknown
+    /// payload means "invalidate everything", because a newer version may send payloads that this version
+    /// does not know.
+    fn parse(&self, text: &str) -> Option<Payload> {
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
         let stripes = || -> Option<Vec<u16>> {
             rest.split(',').map(|stripe| u16::from_str_radix(stripe, 16).ok()).collect()
         };
-        match word {
+        match kind {
             "beat" => {
                 let nonce = rest.strip_prefix(&self.id.to_string())?.strip_prefix(':')?;
-                nonce.parse().ok().map(Message::Echo)
+                nonce.parse().ok().map(Payload::Echo)
             }
             "hello" => None,
-            "ask" => Some(rest.parse().map_or(Message::All, Message::Ask)),
-            "sessions" => Some(stripes().map_or(Message::All, Message::Sessions)),
-            "users" => Some(stripes().map_or(Message::All, Message::Users)),
-            _ => Some(Message::All),
+            "ask" => Some(rest.parse().map_or(Payload::All, Payload::Ask)),
+            "sessions" => Some(stripes().map_or(Payload::All, Payload::Sessions)),
+            "users" => Some(stripes().map_or(Payload::All, Payload::Users)),
+            _ => Some(Payload::All),
         }
     }
 
-    /// Does what a message says. For an echo answers the last question that had been drawn before it was sent.
-    fn handle(&mut self, message: Message) -> Option<i64> {
+    /// Applies a payload. For an echo, returns the last number that had been drawn before it was sent: every
+    /// change that was committed before that number was drawn has been processed.
+    fn handle(&mut self, payload: Payload) -> Option<i64> {
         let cache = self.cache;
-        match message {
-            Message::Echo(nonce) => return self.hear_echo(nonce),
-            Message::Ask(number) => self.is_asked |= number != self.answered,
-            Message::Sessions(stripes) => {
+        match payload {
+            Payload::Echo(nonce) => return self.handle_echo(nonce),
+            Payload::Ask(number) => self.needs_probe |= number != self.confirmed,
+            Payload::Sessions(stripes) => {
                 stripes.into_iter().for_each(|stripe| cache.invalidate_session(stripe));
             }
-            Message::Users(stripes) => {
+            Payload::Users(stripes) => {
                 stripes.into_iter().for_each(|stripe| cache.invalidate_user(stripe));
             }
-            Message::All => cache.invalidate_all(),
+            Payload::All => cache.invalidate_all(),
         }
         None
     }
 
-    fn hear_echo(&mut self, nonce: Uuid) -> Option<i64> {
-        let echo = self.echoes.remove(&nonce)?;
-        self.echoes.retain(|_, other| other.number > echo.number);
-        if let Some(sent) = echo.heartbeat {
-            self.last_back = Instant::now();
+    fn handle_echo(&mut self, nonce: Uuid) -> Option<i64> {
+        let echo = self.pending_echoes.remove(&nonce)?;
+        self.pending_echoes.retain(|_, other| other.position > echo.position);
+        if let Some(sent) = echo.heartbeat_sent {
+            self.last_heartbeat = Instant::now();
             self.cache.set_live_until((sent + LEASE).0);
-            if !self.was_trusted {
-                self.was_trusted = true;
-                tracing::info!("sessions are served from memory");
+            if !self.has_been_live {
+                self.has_been_live = true;
+                tracing::info!("sessions are served from the cache");
             }
         }
-        Some(echo.asked)
+        Some(echo.last_drawn)
     }
 
-    /// Renews the lease once it comes back, and reads how much was changed without a notification.
+    /// Sends a heartbeat, which renews the lease when it comes back, and reads the number of changes without
+    /// a notification.
     async fn send_heartbeat(&mut self) -> anyhow::Result<()> {
         let (nonce, sent) = (Uuid::new_v4(), MonotonicInstant::now());
         let heartbeat =
-            barrier::heartbeat(&mut self.listener, &self.channel, self.id, nonce, LEASE);
+            barrier::send_heartbeat(&mut self.listener, &self.channel, self.id, nonce, LEASE);
         let heartbeat = timeout(SEND_DEADLINE, heartbeat)
             .await
-            .context("PostgreSQL did not take a heartbeat in time")??;
+            .context("PostgreSQL did not accept a heartbeat in time")??;
         if self.resets != Some(heartbeat.resets) {
             self.cache.invalidate_all();
             self.resets = Some(heartbeat.resets);
         }
-        self.expect(nonce, Some(sent), heartbeat.asked);
+        self.expect_echo(nonce, Some(sent), heartbeat.last_drawn);
         Ok(())
     }
 
-    /// Reads how far the questions have come, and notifies itself: once that comes back, everything that was committed
-    /// before those questions has been processed here.
+    /// Reads the last number drawn and sends a notification to this server. When it comes back, everything
+    /// that was committed before that number was drawn has been processed here.
     async fn send_probe(&mut self) -> anyhow::Result<()> {
-        self.is_asked = false;
+        self.needs_probe = false;
         let nonce = Uuid::new_v4();
-        let probe = barrier::probe(&mut self.listener, &self.channel, self.id, nonce);
-        let asked = timeout(SEND_DEADLINE, probe)
+        let probe = barrier::send_probe(&mut self.listener, &self.channel, self.id, nonce);
+        let last_drawn = timeout(SEND_DEADLINE, probe)
             .await
-            .context("PostgreSQL did not take a notification in time")??;
-        self.expect(nonce, None, asked);
+            .context("PostgreSQL did not accept a notification in time")??;
+        self.expect_echo(nonce, None, last_drawn);
         Ok(())
     }
 
-    /// Notes a notification that was sent; it is read only after this.
-    fn expect(&mut self, nonce: Uuid, heartbeat: Option<MonotonicInstant>, asked: i64) {
+    /// Registers a notification that was sent. The loop reads it only afterwards.
+    fn expect_echo(
+        &mut self,
+        nonce: Uuid,
+        heartbeat_sent: Option<MonotonicInstant>,
+        last_drawn: i64,
+    ) {
         self.sent += 1;
-        self.echoes.insert(nonce, Echo { number: self.sent, heartbeat, asked });
+        let echo = PendingEcho { position: self.sent, heartbeat_sent, last_drawn };
+        self.pending_echoes.insert(nonce, echo);
     }
 
-    async fn answer(&mut self, asked: i64) -> anyhow::Result<()> {
-        let answer = barrier::answer(&mut self.listener, self.id, asked, self.resets);
-        let is_taken = timeout(SEND_DEADLINE, answer)
+    async fn confirm(&mut self, number: i64) -> anyhow::Result<()> {
+        let confirmation = barrier::confirm(&mut self.listener, self.id, number, self.resets);
+        let is_confirmed = timeout(SEND_DEADLINE, confirmation)
             .await
-            .context("PostgreSQL did not take an answer in time")??;
-        if is_taken {
-            self.answered = asked;
+            .context("PostgreSQL did not accept a confirmation in time")??;
+        if is_confirmed {
+            self.confirmed = number;
             return Ok(());
         }
-        // Something changed without a notification: the heartbeat sees it, and its echo answers.
+        // Something changed without a notification. The heartbeat reads the new number, and its echo
+        // confirms.
         self.send_heartbeat().await
     }
 }
