@@ -225,7 +225,7 @@ fn the_rule_table_in_the_document_matches_the_code() {
 fn only_the_rule_table_revokes_the_sessions_of_a_user() {
     // Other callers of these functions would bypass the rule table.
     let found = Command::new("grep")
-        .args(["-rlE", r"revoke::(others|selected|rotate)\(", "src"])
+        .args(["-rlE", r"revoke::(all_of_user|of_user|rotate)\(", "src"])
         .output()
         .unwrap();
     let found = String::from_utf8(found.stdout).unwrap();
