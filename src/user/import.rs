@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -73,54 +73,8 @@ pub async fn insert_many(
     let all = ids.clone();
     let created = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
-            let column = |of: fn(&ImportRow) -> &str| rows.iter().map(of).collect::<Vec<_>>();
-            let emails = column(|row| row.email.as_typed());
-            let canonical = column(|row| row.email.canonical());
-            let names = column(|row| row.display_name.as_str());
-            let roles = column(|row| row.role.as_str());
-            let hashes: Vec<Option<&str>> = rows
-                .iter()
-                .map(|row| row.password_hash.as_ref().map(PasswordHash::as_str))
-                .collect();
-            let moments = |of: fn(&ImportRow) -> Option<OffsetDateTime>| {
-                rows.iter().map(of).collect::<Vec<_>>()
-            };
-            let flags = |of: fn(&ImportRow) -> bool| rows.iter().map(of).collect::<Vec<_>>();
-            let inserted: Vec<UserId> = sqlx::query_scalar!(
-                r#"
-                INSERT INTO users
-                       (id, email, email_canonical, display_name, role, password_hash, created_at,
-                        password_changed_at, email_verified_at, disabled_at, deletion_due_at)
-                SELECT id, email, canonical, name, role, hash, COALESCE(created, now()),
-                       CASE WHEN hash IS NOT NULL THEN COALESCE(changed, created, now()) END,
-                       CASE WHEN is_verified THEN COALESCE(verified, now()) END,
-                       CASE WHEN is_disabled THEN COALESCE(disabled, now()) END,
-                       deletion_due
-                  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                              $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::timestamptz[],
-                              $11::boolean[], $12::timestamptz[], $13::timestamptz[])
-                       AS imported (id, email, canonical, name, role, hash, created, changed,
-                                    is_verified, verified, is_disabled, disabled, deletion_due)
-                    ON CONFLICT ON CONSTRAINT users_email_canonical_key DO NOTHING
-                RETURNING id AS "id: UserId"
-                "#,
-                &ids as &[UserId],
-                &emails as &[&str],
-                &canonical as &[&str],
-                &names as &[&str],
-                &roles as &[&str],
-                &hashes as &[Option<&str>],
-                &moments(|row| row.created_at) as &[Option<OffsetDateTime>],
-                &moments(|row| row.password_changed_at) as &[Option<OffsetDateTime>],
-                &flags(|row| row.verified.holds()),
-                &moments(|row| row.verified.time()) as &[Option<OffsetDateTime>],
-                &flags(|row| row.disabled.holds()),
-                &moments(|row| row.disabled.time()) as &[Option<OffsetDateTime>],
-                &moments(|row| row.deletion_due_at) as &[Option<OffsetDateTime>],
-            )
-            .fetch_all(&mut *connection)
-            .await?;
-            let created: HashSet<UserId> = inserted.into_iter().collect();
+            let created: HashSet<UserId> =
+                insert_rows(connection, &ids, &rows).await?.into_iter().collect();
             let events: Vec<_> = ids
                 .iter()
                 .zip(&rows)
@@ -136,6 +90,58 @@ pub async fn insert_many(
     })
     .await?;
     Ok(all.iter().map(|id| created.contains(id)).collect())
+}
+
+/// Inserts `rows` with the ids of `ids` and returns the ids of those whose email had no account.
+async fn insert_rows(
+    connection: &mut PgConnection,
+    ids: &[UserId],
+    rows: &[ImportRow],
+) -> sqlx::Result<Vec<UserId>> {
+    let column = |of: fn(&ImportRow) -> &str| rows.iter().map(of).collect::<Vec<_>>();
+    let emails = column(|row| row.email.as_typed());
+    let canonical = column(|row| row.email.canonical());
+    let names = column(|row| row.display_name.as_str());
+    let roles = column(|row| row.role.as_str());
+    let hashes: Vec<Option<&str>> =
+        rows.iter().map(|row| row.password_hash.as_ref().map(PasswordHash::as_str)).collect();
+    let moments =
+        |of: fn(&ImportRow) -> Option<OffsetDateTime>| rows.iter().map(of).collect::<Vec<_>>();
+    let flags = |of: fn(&ImportRow) -> bool| rows.iter().map(of).collect::<Vec<_>>();
+    sqlx::query_scalar!(
+        r#"
+        INSERT INTO users
+               (id, email, email_canonical, display_name, role, password_hash, created_at,
+                password_changed_at, email_verified_at, disabled_at, deletion_due_at)
+        SELECT id, email, canonical, name, role, hash, COALESCE(created, now()),
+               CASE WHEN hash IS NOT NULL THEN COALESCE(changed, created, now()) END,
+               CASE WHEN is_verified THEN COALESCE(verified, now()) END,
+               CASE WHEN is_disabled THEN COALESCE(disabled, now()) END,
+               deletion_due
+          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                      $7::timestamptz[], $8::timestamptz[], $9::boolean[], $10::timestamptz[],
+                      $11::boolean[], $12::timestamptz[], $13::timestamptz[])
+               AS imported (id, email, canonical, name, role, hash, created, changed,
+                            is_verified, verified, is_disabled, disabled, deletion_due)
+            ON CONFLICT ON CONSTRAINT users_email_canonical_key DO NOTHING
+        RETURNING id AS "id: UserId"
+        "#,
+        ids as &[UserId],
+        &emails as &[&str],
+        &canonical as &[&str],
+        &names as &[&str],
+        &roles as &[&str],
+        &hashes as &[Option<&str>],
+        &moments(|row| row.created_at) as &[Option<OffsetDateTime>],
+        &moments(|row| row.password_changed_at) as &[Option<OffsetDateTime>],
+        &flags(|row| row.verified.holds()),
+        &moments(|row| row.verified.time()) as &[Option<OffsetDateTime>],
+        &flags(|row| row.disabled.holds()),
+        &moments(|row| row.disabled.time()) as &[Option<OffsetDateTime>],
+        &moments(|row| row.deletion_due_at) as &[Option<OffsetDateTime>],
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Returns for each email whether an account has it.
