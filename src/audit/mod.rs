@@ -11,4 +11,6 @@ pub use event_kind::{EventKind, RefusalReason};
 pub use origin::{Actor, Origin};
 pub use read::{Filter, SignIn, StoredEvent, find_previous_sign_in, list, list_for_user};
 pub use retention::{anonymize, purge};
-pub use write::{Event, SessionEvent, record, record_for_sessions, record_for_users};
+pub use write::{
+    Event, SessionEvent, record, record_for_sessions, record_for_users, record_in_own_transaction,
+};

@@ -2,11 +2,12 @@
 //! is committed.
 
 use serde_json::Value;
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 
 use super::event_kind::EventKind;
 use super::origin::Origin;
+use crate::db;
 use crate::id::{SessionId, UserId};
 
 /// An event to record.
@@ -44,6 +45,19 @@ pub async fn record(executor: impl PgExecutor<'_>, event: Event<'_>) -> sqlx::Re
     .execute(executor)
     .await?;
     Ok(())
+}
+
+/// Appends `event` in a transaction of its own, which is completed even if the request that caused the event is
+/// dropped: a client that disconnects early must not keep its refused attempt out of the audit log.
+pub async fn record_in_own_transaction(pool: &PgPool, event: Event<'_>) -> sqlx::Result<()> {
+    let Event { kind, user, session, origin, details } = event;
+    let origin = origin.clone();
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            record(connection, Event { kind, user, session, origin: &origin, details }).await
+        })
+    })
+    .await
 }
 
 /// Appends one event of the same kind for each of `users`, with the details beside it, in the order of the

@@ -68,7 +68,7 @@ pub async fn authenticate(
     };
     let details = json!({ "why": why.as_str() });
     let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
-    audit::record(pool, event).await?;
+    audit::record_in_own_transaction(pool, event).await?;
     Ok(Authentication::Rejected)
 }
 

@@ -218,7 +218,7 @@ impl Permit {
             None => None,
         };
         let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
-        audit::record(&self.pool, event).await
+        audit::record_in_own_transaction(&self.pool, event).await
     }
 }
 
