@@ -23,8 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
@@ -54,7 +53,7 @@ pub fn start(format: LogFormat, default: &str) -> io::Result<()> {
     let writer = Arc::clone(&buffer);
     thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(output, format))?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // Below debug level, the span of the request is the only one, and a list would repeat it.
+    // Otherwise the span of the request is the only one, and a list would repeat it.
     let has_nested_spans = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
