@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A role, as `users.role` stores it.
+/// A role, as `users.role` stores it. A value that this enum does not know fails the query that reads it, so a new role
+/// needs two releases: one that knows it, and then the migration that allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]

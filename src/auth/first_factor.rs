@@ -26,7 +26,7 @@ pub struct FirstFactor {
 /// The outcome of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum SignIn {
+pub enum SignInOutcome {
     /// The session is committed and its cookie is set.
     SignedIn,
     /// Password, email or role changed since the credential was verified, or the account was disabled or
@@ -35,7 +35,7 @@ pub enum SignIn {
 }
 
 /// Creates the session in one transaction. `None` if the account is no longer as it was verified: see
-/// [`SignIn::Overtaken`].
+/// [`SignInOutcome::Overtaken`].
 pub(super) async fn create_session(
     request: &HttpRequest,
     app: &App,

@@ -44,7 +44,6 @@ pub mod known_device;
 mod origin;
 mod reauthentication;
 mod session_cookie;
-mod sign_out;
 
 use actix_session::SessionExt as _;
 use actix_web::body::MessageBody;
@@ -53,16 +52,17 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest};
 
 use crate::app::App;
-use crate::session::{SessionEnded, SessionInfo};
+use crate::session::{Lock, Requester, SessionEnded, SessionInfo};
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
+use crate::user::session_rules::{self, AccountEvent};
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
 pub use current_user::{CurrentUser, Visitor};
-pub use first_factor::{FirstFactor, SignIn};
+pub use first_factor::{FirstFactor, SignInOutcome};
 pub use origin::origin;
 pub use reauthentication::{
     RECENT_FOR, Reauthentication, RecentlyAuthenticated, renew_session, show_confirmation,
@@ -102,17 +102,17 @@ pub async fn sign_in(
     app: &App,
     factor: FirstFactor,
     remembered: bool,
-) -> Result<SignIn, HttpError> {
+) -> Result<SignInOutcome, HttpError> {
     let (user, password_changed_at) = (factor.user.id, factor.user.password_changed_at);
     let created = first_factor::create_session(request, app, factor, remembered).await?;
-    let Some(created) = created else { return Ok(SignIn::Overtaken) };
+    let Some(created) = created else { return Ok(SignInOutcome::Overtaken) };
     if let Some(replaced) = created.replaced {
         app.sessions.invalidate_replaced(replaced).await;
     }
     known_device::mark_known(request, app, user, password_changed_at);
     let max_age = remembered.then_some(app.config.session.remembered_absolute);
     session_cookie::replace(request, &created.secret, max_age);
-    Ok(SignIn::SignedIn)
+    Ok(SignInOutcome::SignedIn)
 }
 
 /// Ends the session of this browser. When this returns, the row is deleted and no server accepts the session.
@@ -123,7 +123,12 @@ pub async fn sign_out(
     current: Option<CurrentUser>,
 ) -> Result<Result<(), SessionEnded>, HttpError> {
     let outcome = match current {
-        Some(user) => sign_out::revoke_session(request, app, &user).await?,
+        Some(user) => {
+            let requester = user.requester(request);
+            let ended = delete_session(app, requester.clone()).await?;
+            app.sessions.invalidate_user(requester.user).await;
+            ended
+        }
         None => {
             // Possibly a second click: the first one deleted the row, and may still be waiting for a server
             // that has the session cached. A request without a valid cookie does not wait.
@@ -135,6 +140,22 @@ pub async fn sign_out(
     };
     session_cookie::clear(request);
     Ok(outcome)
+}
+
+/// Deletes the session of `requester`.
+async fn delete_session(
+    app: &App,
+    requester: Requester,
+) -> Result<Result<(), SessionEnded>, HttpError> {
+    let by = requester.clone();
+    let ended =
+        requester.transaction::<_, sqlx::Error, _>(&app.pool, Lock::Session, move |connection| {
+            Box::pin(async move {
+                let (event, session) = (AccountEvent::SignedOut, Some(by.session));
+                session_rules::apply(connection, event, by.user, session, &by.origin).await
+            })
+        });
+    Ok(ended.await?.map(|_| ()))
 }
 
 /// Compares `password` with that of `user`, who is signed in. The only place where pages do so: the attempt

@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
+use super::out;
+
 /// The exit code of a process that SIGINT ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
@@ -48,7 +50,8 @@ fn hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            bail!("interrupted. Nothing was changed")
+            out::problem("Interrupted. Nothing was changed.");
+            std::process::exit(INTERRUPTED)
         }
         Err(error) => Err(error).context("the password cannot be read from the terminal"),
     }

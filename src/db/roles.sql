@@ -2,10 +2,11 @@
 -- runs the migrations) or a superuser, after each migration. Running it again changes nothing.
 --
 --   frontdesk_app     for the server: reads and writes rows, no DDL; only SELECT and INSERT on the audit log
--- frontdesk_reader  for read-only access by operators: no digests, no session state, no password hashes
+--   frontdesk_reader  for read-only access by operators: no digests, no session state, no password hashes
 --
--- Neither role can log in. Grant it to one that can:  CREATE ROLE desk LOGIN PASSWORD '…' IN ROLE
--- frontdesk_app;
+-- Neither role can log in. Grant it to one that can:
+--
+--   CREATE ROLE desk LOGIN PASSWORD '…' IN ROLE frontdesk_app;
 DO
 $$
 DECLARE

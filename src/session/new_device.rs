@@ -3,11 +3,11 @@
 
 use sqlx::PgConnection;
 
-use super::notice;
+use super::{notice, user_agent};
 use crate::audit::Origin;
 use crate::crypto::seal::Sealer;
 use crate::id::UserId;
-use crate::mail::{Message, outbox};
+use crate::mail::{Message, Source, outbox};
 
 /// Enqueues the mail, unless this is the first sign-in of the user. Call it before the sign-in itself is
 /// recorded.
@@ -30,9 +30,9 @@ pub(super) async fn notify(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(user_row) = user_row else { return Ok(()) };
-    let message = Message::NewDevice {
-        display_name: user_row.display_name,
-        source: notice::source(origin, user_row.now),
-    };
+    // A sign-in has a browser, whoever caused it: the version before this one cannot read the mail without it.
+    let device = user_agent::describe(origin.user_agent.as_deref()).title;
+    let source = Source { device: Some(device), ..notice::source(origin, user_row.now) };
+    let message = Message::NewDevice { display_name: user_row.display_name, source };
     outbox::enqueue(connection, sealer, Some(user), &user_row.email, &message).await
 }

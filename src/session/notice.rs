@@ -1,5 +1,6 @@
 //! The source of a change, as security notices report it.
 
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::user_agent;
@@ -14,4 +15,10 @@ pub fn source(origin: &Origin, at: OffsetDateTime) -> Source {
         device: is_user.then(|| user_agent::describe(origin.user_agent.as_deref()).title),
         ip_address: origin.ip_address.map(|ip_address| ip_address.to_string()),
     }
+}
+
+/// As [`source`], at the time of the caller's transaction by the clock of the database.
+pub async fn source_now(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<Source> {
+    let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(connection).await?;
+    Ok(source(origin, now))
 }

@@ -23,10 +23,7 @@ use super::create::{self, InsertedSession};
 use super::last_seen::{LastSeen, SessionActivity};
 use super::purge::Counters;
 use super::revoke;
-use super::state::{
-    self, Account, Ages, CachedSession, FORMAT_VERSION, NewSession, SessionRow, SessionToInsert,
-    StateChange,
-};
+use super::state::{self, CachedSession, FORMAT_VERSION, NewSession, SessionToInsert, StateChange};
 use super::state_write::StateWrite;
 use super::timeouts::Timeouts;
 use crate::crypto::seal::Sealer;
@@ -208,29 +205,8 @@ impl PgSessionStore {
         stamp: Stamp,
         asked: MonotonicInstant,
     ) -> Result<HashMap<String, String>, LoadError> {
-        let user = match (row.user_id, &row.email, &row.display_name, &row.role) {
-            (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Account {
-                id,
-                email: email.clone(),
-                display_name: display_name.clone(),
-                role: *role,
-            })),
-            _ => None,
-        };
-        let user_stripe = user.as_ref().map(|user| user_stripe(user.id));
-        let columns = SessionRow {
-            id: row.id,
-            remembered: row.remembered,
-            created_at: row.created_at,
-            authenticated_at: row.authenticated_at,
-            absolute_seconds: row.absolute_seconds as i64,
-            ages: Ages {
-                session: row.age_seconds,
-                authentication: row.proof_seconds,
-                loaded: asked.0,
-            },
-            user,
-        };
+        let columns = row.session_row(asked);
+        let user_stripe = columns.user.as_ref().map(|user| user_stripe(user.id));
         let session = CachedSession::new(columns, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
         let map = session.to_map();

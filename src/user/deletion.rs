@@ -56,11 +56,9 @@ pub async fn request(
             let (event, current) = (AccountEvent::DeletionRequested, Some(session));
             let applied = session_rules::apply(connection, event, user, current, &origin).await?;
             let Some(scheduled) = scheduled else { return Ok(due_at) };
-            let message = Message::DeletionScheduled {
-                display_name: scheduled.display_name,
-                due_at,
-                source: notice::source(&origin, OffsetDateTime::now_utc()),
-            };
+            let source = notice::source_now(connection, &origin).await?;
+            let display_name = scheduled.display_name;
+            let message = Message::DeletionScheduled { display_name, due_at, source };
             outbox::enqueue(connection, &sealer, Some(user), &scheduled.email, &message).await?;
             audit::record(
                 connection,
@@ -91,7 +89,7 @@ pub async fn cancel(
         Box::pin(async move {
             let canceled = unschedule(connection, user, Some(session), None, &origin).await?;
             let Some(CanceledDeletion { email, display_name }) = canceled else { return Ok(false) };
-            let source = notice::source(&origin, OffsetDateTime::now_utc());
+            let source = notice::source_now(connection, &origin).await?;
             let message = Message::DeletionCanceled { display_name, source };
             outbox::enqueue(connection, &sealer, Some(user), &email, &message).await?;
             Ok(true)
@@ -216,7 +214,7 @@ struct ScheduledDeletion {
     display_name: String,
 }
 
-/// Deletes the account, its mails, and what is pending for its email. Audit events are canceled without user
+/// Deletes the account, its mails, and what is pending for its email. Audit events are kept, without user
 /// agent and IP address. The email remains only in the last mail, until that is purged from the outbox.
 async fn erase(
     connection: &mut PgConnection,

@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, FirstFactor, SignIn, Visitor, known_device};
+use crate::auth::{self, FirstFactor, SignInOutcome, Visitor, known_device};
 use crate::user::email::address::EmailAddress;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
@@ -82,7 +82,7 @@ pub async fn submit(
     let is_scheduled_for_deletion = user.deletion_due_at.is_some();
     let factor = FirstFactor { user, method: "pwd" };
     let sign_in = auth::sign_in(request, &app, factor, remember_me);
-    if permit.give_back_on_error(sign_in).await? == SignIn::Overtaken {
+    if permit.give_back_on_error(sign_in).await? == SignInOutcome::Overtaken {
         form.message = Some(OVERTAKEN.to_owned());
         return refuse(&page, &app, form);
     }
@@ -150,7 +150,7 @@ fn throttle(
     page.show_throttled("sign_in/login.html", &data(app, form), retry_after)
 }
 
-/// The sign-in form (422) with `email` filled in, after [`SignIn::Overtaken`] on another page.
+/// The sign-in form (422) with `email` filled in, after [`SignInOutcome::Overtaken`] on another page.
 pub(super) fn show_overtaken(
     page: &Page,
     app: &App,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, FirstFactor, SignIn, Visitor};
+use crate::auth::{self, FirstFactor, SignInOutcome, Visitor};
 use crate::config::Registration;
 use crate::crypto::secret::Secret;
 use crate::user::display_name::DisplayName;
@@ -158,8 +158,8 @@ async fn register_unverified(
     };
     let factor = FirstFactor { user, method: "pwd" };
     match auth::sign_in(page.request(), app, factor, false).await? {
-        SignIn::SignedIn => Ok(page.redirect("/account")),
-        SignIn::Overtaken => {
+        SignInOutcome::SignedIn => Ok(page.redirect("/account")),
+        SignInOutcome::Overtaken => {
             let email = form.values.get("email").map_or("", String::as_str);
             login::show_overtaken(page, app, email)
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::link_gone::{self, Instead};
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, CurrentUser, FirstFactor, SignIn, Visitor, known_device};
+use crate::auth::{self, CurrentUser, FirstFactor, SignInOutcome, Visitor, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::address::EmailAddress;
 use crate::user::email::token::{PendingLink, Purpose};
@@ -202,11 +202,11 @@ pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpRe
     let email = user.email.clone();
     let factor = FirstFactor { user, method: "pwd" };
     let response = match auth::sign_in(page.request(), app, factor, false).await? {
-        SignIn::SignedIn => {
+        SignInOutcome::SignedIn => {
             let notice = Notice::good("Your email address is confirmed. This is your account.");
             page.redirect_with("/account", &notice)
         }
-        SignIn::Overtaken => login::show_overtaken(page, app, &email)?,
+        SignInOutcome::Overtaken => login::show_overtaken(page, app, &email)?,
     };
     Ok(registration_cookie::clear(response, app))
 }
@@ -250,7 +250,7 @@ async fn confirm(
             // The password is the one that was compared; the email is the one that this link has set.
             let user = if changed { User { email: email.clone(), ..user } } else { user };
             let factor = FirstFactor { user, method: "pwd" };
-            if auth::sign_in(request, app, factor, false).await? == SignIn::Overtaken {
+            if auth::sign_in(request, app, factor, false).await? == SignInOutcome::Overtaken {
                 return login::show_overtaken(page, app, &email).map(Outcome::Done);
             }
         }

@@ -16,11 +16,13 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::SessionCache;
+use super::clock::MonotonicInstant;
 use super::entries::Stamp;
 use crate::crypto::secret::Digest;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::role::Role;
+use crate::session::state::{Account, Ages, SessionRow};
 
 /// A request that waited this long for its session is answered with 503. The response then takes less than
 /// three seconds in all.
@@ -55,6 +57,34 @@ pub(in crate::session) struct LookupRow {
     pub(in crate::session) role: Option<Role>,
     /// The start time of the PostgreSQL server: see [`super::invalidation::ListenerStatus::comes_from`].
     pub(in crate::session) server: OffsetDateTime,
+}
+
+impl LookupRow {
+    /// The columns as a session in memory needs them. `asked` is from before the look-up.
+    pub(in crate::session) fn session_row(&self, asked: MonotonicInstant) -> SessionRow {
+        let user = match (self.user_id, &self.email, &self.display_name, self.role) {
+            (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Account {
+                id,
+                email: email.clone(),
+                display_name: display_name.clone(),
+                role,
+            })),
+            _ => None,
+        };
+        SessionRow {
+            id: self.id,
+            remembered: self.remembered,
+            created_at: self.created_at,
+            authenticated_at: self.authenticated_at,
+            absolute_seconds: self.absolute_seconds as i64,
+            ages: Ages {
+                session: self.age_seconds,
+                authentication: self.proof_seconds,
+                loaded: asked.0,
+            },
+            user,
+        }
+    }
 }
 
 /// The row, and the clock of the cache from before the statement.

@@ -4,7 +4,6 @@
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
-use time::OffsetDateTime;
 
 use super::address::EmailAddress;
 use super::token::{ConsumedLink, LockedUser, Purpose};
@@ -93,7 +92,7 @@ pub(in crate::user) async fn apply(
     }
     let applied =
         session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
-    let source = notice::source(origin, OffsetDateTime::now_utc());
+    let source = notice::source_now(connection, origin).await?;
     // A former email that was never verified may belong to someone else, by a typing error, so it gets no
     // undo link.
     if owner.email_verified_at.is_none() {

@@ -108,7 +108,7 @@ async fn undo_in(
     let deletion_canceled =
         deletion::cancel_since(connection, user, old.created_at, origin).await?;
     let display_name = owner.display_name;
-    let source = notice::source(origin, OffsetDateTime::now_utc());
+    let source = notice::source_now(connection, origin).await?;
     let restored =
         Message::EmailConfirmed { display_name, restored: true, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &old.email, &restored).await?;

@@ -183,7 +183,7 @@ fn a_postgresql_left_by_a_former_run_is_stopped_before_another_is_started() {
         let mut next = Command::new(words[0]);
         let listed = output_of(configure(&mut next, &folder).args(&words[1..]));
         assert!(
-            listed.contains("stopping the PostgreSQL that a previous run left running"),
+            listed.contains("stopping a PostgreSQL that an earlier process left running"),
             "{listed}"
         );
         assert!(!is_alive(left));
