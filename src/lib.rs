@@ -1,6 +1,6 @@
 //! Frontdesk: sign-in, sessions and account pages for a website, one binary on PostgreSQL.
 //!
-//! Sessions are stored in the database, and the browser holds an opaque token in a cookie. The modules below
+//! Sessions are stored in the database, and the browser holds a random secret in a cookie. The modules below
 //! are listed from the top layer to the lowest. A module imports only from its own layer and from lower ones,
 //! which `tests/arrows.rs` checks:
 //!
