@@ -1,4 +1,4 @@
-//! The parts of the running program that handlers use. Created once, shared by all workers.
+//! The application state that handlers use. Created once and shared by all workers.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use crate::user::rate_limit::Refusal;
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 
-/// The parts of the running program.
+/// The application state.
 pub struct App {
-    /// Connections to the database.
+    /// The connection pool of the request handlers.
     pub pool: PgPool,
-    /// The queue for password hashes.
+    /// Hashes and verifies passwords on its own threads.
     pub hasher: Hasher,
     /// The rules for new passwords.
     pub password_policy: PasswordPolicy,
-    /// The store behind the session middleware. After a commit that ends sessions, call its
+    /// The store behind the session middleware. After a commit that revokes sessions, call its
     /// `invalidate_user`.
     pub sessions: PgSessionStore,
     /// Encrypts and authenticates data that leaves the server and comes back, and mail in the outbox.
     pub sealer: Sealer,
-    /// Renders mail.
+    /// Renders mail from templates.
     pub mail_renderer: Arc<mail::MailRenderer>,
     /// Counts the mail that this server sent.
     pub mail_counters: mail::Counters,
@@ -44,7 +44,7 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the parts from the settings.
+    /// Creates the state from the configuration.
     pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
         Ok(Self {
@@ -70,13 +70,13 @@ impl App {
         self.config.registration != Registration::Closed
     }
 
-    /// Whether mail reaches its recipient: it is sent, or shown in the mailbox for development.
+    /// Whether mail can be read: it is sent, or shown in the development mailbox.
     pub fn mail_is_on(&self) -> bool {
         !matches!(self.config.mail.transport, MailTransport::OutboxOnly)
             || self.config.public_url.is_loopback()
     }
 
-    /// The words that a new password must not be made of.
+    /// The user's and the site's names, which a new password must not contain.
     pub fn password_context<'a>(
         &'a self,
         email: &'a str,
@@ -86,7 +86,7 @@ impl App {
     }
 }
 
-/// The hash parameters of the settings.
+/// The configured parameters for password hashes.
 pub fn hash_parameters(config: &Config) -> anyhow::Result<HashParameters> {
     HashParameters::new(
         config.argon2_memory_kib,

@@ -1,6 +1,6 @@
-//! Background jobs: named tasks that run beside the server until they are canceled. A job that panics or
-//! returns early is restarted after a pause that grows; the other jobs are not affected. [`Jobs`] reports
-//! which jobs run and how often each was restarted.
+//! Background jobs: named tasks that run alongside the server until they are canceled. A job that panics or
+//! returns early is restarted with exponential backoff; other jobs are not affected. [`Jobs`] reports which
+//! jobs run and how often each was restarted.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The pause before the first restart in a row. It doubles with each further one.
+/// The delay before the first of consecutive restarts. It doubles with each further one.
 const FIRST_RESTART_DELAY: Duration = Duration::from_secs(1);
 const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
-/// A job that ran this long before it ended has recovered: the next pause is the first again.
+/// If a job ran at least this long before it ended, the delay is reset to [`FIRST_RESTART_DELAY`].
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// The status of every job of this process. Clones share it.
@@ -46,7 +46,7 @@ impl Jobs {
         self.lock().clone()
     }
 
-    /// `ok`, or the names of the jobs that do not run and of those that were restarted within the last
+    /// `ok`, or the names of the jobs that are not running and of those that were restarted within the last
     /// minute.
     pub fn summary(&self) -> String {
         let (mut not_running, mut restarted) = (Vec::new(), Vec::new());
@@ -100,8 +100,8 @@ impl JobRunner {
         Self { cancel: CancellationToken::new().drop_guard(), tasks: Vec::new(), jobs }
     }
 
-    /// Runs the job that `start` returns. The job has to return soon after its token is canceled. If it
-    /// returns earlier, it is restarted.
+    /// Runs the job that `start` returns. The job must return soon after its token is canceled. If it returns
+    /// earlier, it is restarted.
     pub fn run<F, R>(&mut self, name: &'static str, start: F)
     where
         F: FnMut(CancellationToken) -> R + Send + 'static,
@@ -113,7 +113,8 @@ impl JobRunner {
     }
 
     /// Runs `round` immediately, then again after each `interval`. Up to a tenth is added at random, so that
-    /// servers that were started together do not run it at the same time. A stop waits for the current round.
+    /// servers that were started together do not run it at the same time. [`JobRunner::stop`] waits for the
+    /// current round.
     pub fn run_every<F, R>(&mut self, name: &'static str, interval: Duration, round: F)
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -122,8 +123,9 @@ impl JobRunner {
         self.run_every_or_notified(name, interval, Arc::default(), round);
     }
 
-    /// Like [`JobRunner::run_every`], but a stop interrupts the current round at its next await. For rounds
-    /// that may take hours and consist of steps that complete on their own (a task, a transaction).
+    /// Like [`JobRunner::run_every`], but [`JobRunner::stop`] interrupts the current round at its next await.
+    /// For rounds that may take hours and consist of steps that complete on their own (a task, a
+    /// transaction).
     pub fn run_every_interruptible<F, R>(
         &mut self,
         name: &'static str,
@@ -194,14 +196,14 @@ where
 {
     let mut last_delay = None;
     loop {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let job = async { start(token.clone()).await };
         let has_panicked = AssertUnwindSafe(job).catch_unwind().await.is_err();
         if token.is_cancelled() {
             return;
         }
         jobs.set_ended(name);
-        let delay = restart_delay(last_delay, began.elapsed());
+        let delay = restart_delay(last_delay, started_at.elapsed());
         let seconds = delay.as_secs();
         tracing::error!(
             job = name,
@@ -217,7 +219,8 @@ where
     }
 }
 
-/// The pause before the next restart of a job that ran for `ran_for` after the pause `last`.
+/// The delay before the next restart. `last` is the previous delay, and `ran_for` is how long the job ran
+/// after it.
 fn restart_delay(last: Option<Duration>, ran_for: Duration) -> Duration {
     match last {
         Some(last) if ran_for < RECOVERED_AFTER => (last * 2).min(MAX_RESTART_DELAY),
@@ -241,10 +244,10 @@ mod tests {
     use super::*;
 
     async fn wait_until(mut condition: impl FnMut() -> bool) {
-        let began = Instant::now();
+        let started_at = Instant::now();
         while !condition() {
             assert!(
-                began.elapsed() < Duration::from_secs(30),
+                started_at.elapsed() < Duration::from_secs(30),
                 "the condition was not met within 30 s"
             );
             sleep(Duration::from_millis(5)).await;
@@ -296,12 +299,12 @@ mod tests {
     async fn a_job_that_waits_for_its_restart_does_not_delay_the_stop() {
         let jobs = Jobs::default();
         let mut runner = JobRunner::new(jobs.clone());
-        // The pause before the third restart is four seconds.
+        // The delay before the third restart is four seconds.
         runner.run("broken", |_| async { panic!("always") });
         wait_until(|| jobs.all()["broken"].restarts == 2 && !jobs.all()["broken"].is_running).await;
-        let began = Instant::now();
+        let started_at = Instant::now();
         runner.stop().await;
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(started_at.elapsed() < Duration::from_secs(3), "{:?}", started_at.elapsed());
     }
 
     #[test]

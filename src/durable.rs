@@ -29,7 +29,7 @@ pub fn replace(path: &Path, temporary: &Path, mode: u32, bytes: &[u8]) -> io::Re
     sync_folder(parent(path))
 }
 
-/// Syncs the entries of a folder, so that files that were created, renamed or removed in it stay so. Some
+/// Syncs the entries of a folder, so that created, renamed and removed files survive a power failure. Some
 /// file systems cannot sync a folder and return EINVAL, which is ignored, as in PostgreSQL
 /// (`fsync_fname_ext`).
 pub fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -5,8 +5,8 @@
 //! which `tests/arrows.rs` checks:
 //!
 //! 1. `cli` and `server` wire everything together.
-//! 2. `pages` answers requests. The two folders of pages do not import each other.
-//! 3. `auth` authenticates requests. `app` holds the state that handlers use.
+//! 2. `pages` handles requests. `pages/sign_in` and `pages/account` do not import each other.
+//! 3. `auth` authenticates requests. `app` is the state that handlers use.
 //! 4. `user`, `session`, `mail` and `audit` are the domain: rules and SQL, without pages or requests.
 //! 5. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 6. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,

@@ -29,8 +29,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::config::LogFormat;
 
-/// Maximum number of buffered bytes: about 10,000 lines. At 60,000 requests/s, no line is dropped if the log
-/// thread gets no CPU time for 100 ms.
+/// Maximum number of buffered bytes: about 10,000 lines. Enough to lose no line if the log thread gets no CPU
+/// time for 100 ms at 60,000 requests/s.
 const CAPACITY: usize = 2 * 1024 * 1024;
 /// Number of buffered bytes that are written without waiting for [`MIN_INTERVAL`].
 const FLUSH_THRESHOLD: usize = CAPACITY / 8;
@@ -53,7 +53,7 @@ pub fn start(format: LogFormat, default: &str) -> io::Result<()> {
     let writer = Arc::clone(&buffer);
     thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(output, format))?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // Otherwise the span of the request is the only one, and a list would repeat it.
+    // At higher levels the request span is the only one, and a span list would repeat it.
     let has_nested_spans = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -75,7 +75,7 @@ pub fn lines_dropped() -> u64 {
     LOG.get().map_or(0, |log| log.lock().dropped)
 }
 
-/// Adds a line that is not an event. Used for the error that ends the server.
+/// Writes a line that is not a tracing event. Used for the error with which the server exits.
 pub fn print(text: &str) {
     if let Some(log) = LOG.get() {
         log.append(format!("{text}\n").as_bytes());
@@ -124,8 +124,8 @@ struct State {
     is_idle: bool,
     /// A thread waits in [`Buffer::flush`].
     is_flush_requested: bool,
-    /// When the current write began; `None` between writes.
-    write_began: Option<Instant>,
+    /// When the current write started; `None` between writes.
+    write_started: Option<Instant>,
     /// The number of lines dropped since the start.
     dropped: u64,
     /// How many of them are not yet reported in the log.
@@ -163,10 +163,10 @@ impl Buffer {
     }
 
     /// Waits until the lines appended so far are written or their write failed, for `timeout` at most.
-    /// Returns immediately if the current write began longer ago than that.
+    /// Returns immediately if the current write has already taken longer than that.
     fn flush(&self, timeout: Duration) {
         let mut state = self.lock();
-        if state.write_began.is_some_and(|began| began.elapsed() >= timeout) {
+        if state.write_started.is_some_and(|started_at| started_at.elapsed() >= timeout) {
             return;
         }
         let appended = state.appended;
@@ -177,7 +177,7 @@ impl Buffer {
         );
     }
 
-    /// The log thread: writes the lines to `output` as long as the process runs.
+    /// The main loop of the log thread: writes lines to `output`. Never returns.
     fn run(&self, mut output: impl Write, format: LogFormat) {
         let mut chunk = Vec::new();
         let mut is_torn = false;
@@ -208,7 +208,7 @@ impl Buffer {
         }
         state.is_idle = false;
         state.is_flush_requested = false;
-        state.write_began = Some(Instant::now());
+        state.write_started = Some(Instant::now());
         chunk.clear();
         // Release the memory that a burst of lines has used.
         chunk.shrink_to(FLUSH_THRESHOLD);
@@ -244,7 +244,7 @@ impl Buffer {
         }
         state.count_dropped(lost as u64);
         state.processed += lines as u64;
-        state.write_began = None;
+        state.write_started = None;
         drop(state);
         self.write_ended.notify_all();
     }

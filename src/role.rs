@@ -1,9 +1,9 @@
-//! What a user may do.
+//! Roles of users.
 
 use serde::{Deserialize, Serialize};
 
-/// A role, as `users.role` stores it. A value that this enum does not know fails the query that reads it, so a new role
-/// needs two releases: one that knows it, and then the migration that allows it.
+/// The role of a user (`users.role`). Reading an unknown value is an error, so adding a role takes two
+/// releases: first one that knows the role, then one with the migration that allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]

@@ -40,7 +40,7 @@ stored_as_text! {
         AllSessionsEnded => "all_sessions_ended",
         /// The user or an operator changed the password.
         PasswordChanged => "password_changed",
-        /// The password was changed with a link from a mail.
+        /// The password was changed with a mailed link.
         PasswordReset => "password_reset",
         /// The password was removed; `details.why` is a [`RefusalReason`].
         PasswordInvalidated => "password_invalidated",
@@ -50,13 +50,13 @@ stored_as_text! {
         Reauthenticated => "confirmed",
         /// Re-authentication failed.
         ReauthenticationRefused => "confirm_refused",
-        /// The email of the account was verified.
+        /// The account's email was verified.
         EmailVerified => "email_verified",
-        /// A change of the email was requested.
+        /// An email change was requested.
         EmailChangeRequested => "email_change_requested",
         /// The email was changed.
         EmailChanged => "email_changed",
-        /// A change of the email was undone with the link that the former email received.
+        /// An email change was undone with the link that was sent to the former email.
         EmailChangeUndone => "email_change_undone",
         /// The role was changed.
         RoleChanged => "role_changed",
@@ -90,7 +90,7 @@ stored_as_text! {
         RateLimited => "throttled",
         /// No account has the email.
         UnknownAccount => "unknown_account",
-        /// A change of the email was undone.
+        /// An email change was undone.
         EmailChangeUndone => "undo",
     }
 }

@@ -1,5 +1,5 @@
 //! The audit log: rows of `audit_events`, which only this folder writes. Must never contain a secret, an
-//! email, or anything else that a client typed.
+//! email, or other user input.
 
 mod event_kind;
 mod origin;

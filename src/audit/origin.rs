@@ -9,7 +9,7 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
-    /// A client of the pages.
+    /// A signed-in user or an anonymous client.
     #[default]
     User,
     /// An operator at the command line.

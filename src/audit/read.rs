@@ -1,4 +1,4 @@
-//! Reads audit events: a user's own activity, and the list that operators see.
+//! Reads audit events: those of one user, for the activity page, and those of all users, for operators.
 
 use serde_json::Value;
 use sqlx::PgPool;
@@ -47,7 +47,7 @@ pub async fn find_previous_sign_in(
 /// An event that was read from the audit log.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
-    /// Numbers the events in the order in which they were written.
+    /// The sequence number: events are numbered in the order in which they were written.
     pub id: i64,
     /// The start of the transaction that recorded the event; for an expired session, when it expired.
     pub occurred_at: OffsetDateTime,
@@ -73,8 +73,8 @@ pub struct StoredEvent {
     pub now: OffsetDateTime,
 }
 
-/// Lists events about `user`, newest first. With `before`, the id of one of these events, the list starts
-/// with the event that follows it in this order.
+/// Lists events about `user`, newest first. `before` is the id of the last event of the previous page; the
+/// list then starts with the next older event.
 pub async fn list_for_user(
     pool: &PgPool,
     user: UserId,

@@ -1,5 +1,5 @@
-//! Deletes old audit events and removes personal data from those of deleted accounts. Both are functions of
-//! the database, because the application role may neither update nor delete rows of `audit_events`.
+//! Deletes old audit events and removes personal data from those of deleted accounts. Both call functions in
+//! the database, because the application role has no UPDATE or DELETE privilege on `audit_events`.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use crate::id::UserId;
 
 /// Removes IP address, user agent, session and request id from the events of `user`. Call it in the
-/// transaction that deletes the account, after the deletion: while the account exists, the database changes
-/// nothing.
+/// transaction that deletes the account, after the deletion: the database function does nothing while the
+/// account exists.
 pub async fn anonymize(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
     sqlx::query_scalar!("SELECT audit_events_anonymize($1)", user as UserId)
         .fetch_one(connection)
@@ -17,8 +17,8 @@ pub async fn anonymize(connection: &mut PgConnection, user: UserId) -> sqlx::Res
     Ok(())
 }
 
-/// Deletes at most `limit` events that are older than `retention`, and returns how many. The database keeps
-/// all events of the last week.
+/// Deletes at most `limit` events that are older than `retention`, and returns how many. The database
+/// function never deletes events of the last week.
 pub async fn purge(
     connection: &mut PgConnection,
     retention: Duration,

@@ -47,8 +47,8 @@ pub async fn record(executor: impl PgExecutor<'_>, event: Event<'_>) -> sqlx::Re
     Ok(())
 }
 
-/// Appends `event` in a transaction of its own, which is completed even if the request that caused the event is
-/// dropped: a client that disconnects early must not keep its refused attempt out of the audit log.
+/// Appends `event` in a separate transaction, which completes even if the request is dropped: otherwise a
+/// client could keep its refused attempts out of the audit log by disconnecting early.
 pub async fn record_in_own_transaction(pool: &PgPool, event: Event<'_>) -> sqlx::Result<()> {
     let Event { kind, user, session, origin, details } = event;
     let origin = origin.clone();
@@ -60,8 +60,7 @@ pub async fn record_in_own_transaction(pool: &PgPool, event: Event<'_>) -> sqlx:
     .await
 }
 
-/// Appends one event of the same kind for each of `users`, with the details beside it, in the order of the
-/// list.
+/// Appends one event of the same kind, with its own details, for each of `users`, in the order of the list.
 pub async fn record_for_users(
     executor: impl PgExecutor<'_>,
     kind: EventKind,

@@ -1,4 +1,4 @@
-//! The extractors [`CurrentUser`], for pages that require a signed-in user, and [`Visitor`], for pages that
+//! The extractors [`CurrentUser`], for pages that require a signed-in user, and [`OptionalUser`], for pages that
 //! do not.
 
 use std::future::{Ready, ready};
@@ -18,7 +18,8 @@ use crate::web::error::HttpError;
 use crate::web::page::Viewer;
 use crate::web::resumed_form::SessionBinding;
 
-/// A signed-in user. Everyone else is redirected to /login, and back to the page afterwards.
+/// A signed-in user. Clients without a session are redirected to /login, and back to the page after signing
+/// in.
 #[derive(Clone, Debug)]
 pub struct CurrentUser {
     /// The account, as loaded with the session.
@@ -28,10 +29,10 @@ pub struct CurrentUser {
 }
 
 impl CurrentUser {
-    /// The requester for a transaction of the domain, which checks that the session still exists. This
-    /// extractor only knows that it existed when the head of the request arrived.
+    /// The requester for a domain transaction, which checks again that the session exists. The extractor
+    /// checked it when the request headers arrived.
     pub fn requester(&self, request: &HttpRequest) -> Requester {
-        // A session is loaded by its cookie, so there is one. A random secret would match no session.
+        // A loaded session has a cookie, so the fallback is not reached. A random secret matches no session.
         let secret = cookie_guard::secret(request).unwrap_or_else(Secret::generate);
         Requester {
             user: self.account.id,
@@ -44,16 +45,17 @@ impl CurrentUser {
 
 /// The signed-in user, if there is one.
 #[derive(Clone, Debug)]
-pub struct Visitor(pub Option<CurrentUser>);
+pub struct OptionalUser(pub Option<CurrentUser>);
 
-/// The user of `session`. actix-identity and the store must name the same one.
+/// The user of `session`. `None` if actix-identity stores a different user id than the session store.
 pub(super) fn identify(request: &ServiceRequest, session: Arc<SessionInfo>) -> Option<CurrentUser> {
     let account = session.user.clone()?;
     let identity = request.get_identity().ok()?.id().ok()?;
     (identity == account.id.to_string()).then_some(CurrentUser { account, session })
 }
 
-/// Makes `user` available to the extractors, the header of the page and, for a form, its sealing.
+/// Makes `user` available to the extractors and to the page header. For unsafe methods, also stores the
+/// session binding that seals a form.
 pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
     let mut extensions = request.extensions_mut();
     if !request.method().is_safe() {
@@ -67,9 +69,9 @@ pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
     extensions.insert(user);
 }
 
-/// Checks the session again, once a form of `user` has been processed: [`HttpError::SignInAgain`] replaces
-/// the page if the session has ended. Changes are checked in their own transactions; this covers what the
-/// page shows. Redirects and pages of server errors show nothing of the account and pass.
+/// Checks the session again after a form of `user` was processed. If the session has ended, the response
+/// becomes [`HttpError::SignInAgain`]. Changes are checked in their own transactions; this check protects the
+/// data that the page shows. Redirects and server errors contain no account data and are not checked.
 pub(super) async fn recheck<B>(
     response: ServiceResponse<B>,
     user: &CurrentUser,
@@ -113,11 +115,11 @@ impl FromRequest for CurrentUser {
     }
 }
 
-impl FromRequest for Visitor {
+impl FromRequest for OptionalUser {
     type Error = HttpError;
     type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Visitor(request.extensions().get::<CurrentUser>().cloned())))
+        ready(Ok(OptionalUser(request.extensions().get::<CurrentUser>().cloned())))
     }
 }

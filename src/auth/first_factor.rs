@@ -1,6 +1,7 @@
-//! The only way from a verified first factor to a session. One transaction locks the account, compares it
-//! with the verified one, deletes the session that this browser had and inserts the new one. The session
-//! middleware writes nothing: the state of the former session is deleted with its row.
+//! Creates a session from a verified first factor; no other code does. One transaction locks the account,
+//! checks that it has not changed since the verification, deletes the browser's former session and inserts
+//! the new one. The session middleware writes nothing: the state of the former session is deleted with its
+//! row.
 
 use actix_web::HttpRequest;
 
@@ -14,10 +15,10 @@ use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
 /// A credential that was verified in this request, together with the account that it was verified for. The
-/// account is never read again: it is compared with the row when the session is inserted.
+/// account is not read a second time: it is compared with the row when the session is inserted.
 #[derive(Debug)]
 pub struct FirstFactor {
-    /// The account as it was when the credential was verified, or as this request's own transaction left it.
+    /// The account as it was when the credential was verified, including changes that this request made.
     pub user: User,
     /// The method (RFC 8176: `pwd`).
     pub method: &'static str,
@@ -31,11 +32,11 @@ pub enum SignInOutcome {
     SignedIn,
     /// Password, email or role changed since the credential was verified, or the account was disabled or
     /// deleted. No session was inserted, and the browser's former session continues.
-    Overtaken,
+    AccountChanged,
 }
 
-/// Creates the session in one transaction. `None` if the account is no longer as it was verified: see
-/// [`SignInOutcome::Overtaken`].
+/// Creates the session in one transaction. `None` if the account changed after the verification: see
+/// [`SignInOutcome::AccountChanged`].
 pub(super) async fn create_session(
     request: &HttpRequest,
     app: &App,

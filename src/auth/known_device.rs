@@ -3,11 +3,11 @@
 //!
 //! * Sign-in attempts of a known device have their own counter, so that guessing from elsewhere does not lock
 //!   out the owner of the account.
-//! * A sign-in with a new device is reported to the owner by mail.
+//! * A sign-in from a new device is reported to the owner by mail.
 //!
-//! The cookie is sealed, so that no one can create one for an account that they never signed in to; the
-//! server stores nothing. An entry is valid only for the password that the account had then, so a copied
-//! cookie is worthless after a change of password.
+//! The cookie is sealed, so that no one can forge an entry for an account that they never signed in to; the
+//! server stores nothing. An entry is bound to the password of that sign-in, so a copied cookie is useless
+//! after a password change.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,11 +28,11 @@ use crate::user::rate_limit::KnownDevice;
 use crate::user::{User, users};
 use crate::web::cookie_guard::own_cookie;
 
-/// The purpose that the sealing is bound to.
+/// The purpose that the sealed value is bound to.
 const PURPOSE: &str = "device";
-/// Accounts per browser. The one that signed in longest ago is dropped.
+/// Maximum number of accounts per browser. The one with the oldest sign-in is dropped.
 const MAX_ENTRIES: usize = 5;
-/// Bytes of an entry: user id (16), device id (16), time of the password (8).
+/// Bytes of an entry: user id (16), device id (16), time of the last password change (8).
 const ENTRY_LEN: usize = 40;
 /// How long the cookie is valid after the last sign-in.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -46,7 +46,7 @@ pub fn cookie_name(https: bool) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     device: KnownDevice,
-    /// When the password of that time was set, in microseconds since 1970; 0 if the account has no such time.
+    /// `password_changed_at` of the account at that sign-in, in microseconds since 1970; 0 if it was NULL.
     password_set_at: i64,
 }
 

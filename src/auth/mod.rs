@@ -1,21 +1,21 @@
-//! Who is signed in, and how a session starts, continues and ends.
+//! Authentication: the current user, sign-in, sign-out and re-authentication.
 //!
-//! # Authentication in five verbs
+//! # The five operations
 //!
-//! 1. **Resume.** [`resume`] is a middleware. It finds the user of the session that the request came with,
-//!    and makes them available to handlers.
+//! 1. **Resume.** [`resume`] is a middleware. It finds the user of the request's session and makes it
+//!    available to handlers.
 //! 2. **Require.** A handler that takes [`CurrentUser`] runs only for signed-in users; everyone else is
 //!    redirected to /login. [`RecentlyAuthenticated`] also requires a password entered in this session within
-//!    the last 15 minutes; otherwise the user is asked for it first. [`Visitor`] requires nothing.
+//!    the last 15 minutes; otherwise the user is asked for it first. [`OptionalUser`] requires nothing.
 //! 3. **Sign in.** [`sign_in`] takes a verified [`FirstFactor`], creates the session and sets its cookie.
 //!    Pages get the factor from [`crate::user::authenticate`], which compares the password.
 //! 4. **Sign out.** [`sign_out`] deletes the session and clears its cookie.
 //! 5. **Re-authenticate.** [`reauthenticate`] compares the password of a signed-in user. [`renew_session`]
-//!    then gives the session a new secret and a new time of authentication.
+//!    then rotates the session secret and updates `authenticated_at`.
 //!
-//! # The hand-over through actix-session
+//! # Data passed through actix-session
 //!
-//! The session of a request reaches [`resume`] as a map of JSON texts. Only `session/state.rs` spells its
+//! The session of a request reaches [`resume`] as a map of JSON texts. Only `session/state.rs` contains its
 //! keys:
 //!
 //! * `frontdesk.current`: the [`SessionInfo`]. `CachedSession::to_map` writes it when the store
@@ -32,11 +32,11 @@
 //! `frontdesk.new_session`; `save` of the store reads them.
 //!
 //! The session cookie is not set by actix-session either. `web/cookie_guard.rs` wraps the session middleware.
-//! In a request, it passes the cookie on only if there is exactly one with the exact name. In a response, it
-//! drops the `Set-Cookie` of actix-session and sets the cookie that the
-//! [`CookieOverride`](crate::web::cookie_guard::CookieOverride) of the request asks for. Only
-//! `session_cookie.rs` writes that: for [`resume`], [`sign_in`], [`sign_out`], [`renew_session`], and the
-//! pages that call [`rotate_cookie`] or [`clear_cookie`].
+//! For a request, it forwards the cookie only if exactly one cookie has the exact name. In a response, it
+//! drops the `Set-Cookie` of actix-session and applies the
+//! [`CookieOverride`](crate::web::cookie_guard::CookieOverride) of the request. Only `session_cookie.rs`
+//! writes that: for [`resume`], [`sign_in`], [`sign_out`], [`renew_session`], and the pages that call
+//! [`rotate_cookie`] or [`clear_cookie`].
 
 mod current_user;
 mod first_factor;
@@ -61,18 +61,18 @@ use crate::user::session_rules::{self, AccountEvent};
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
-pub use current_user::{CurrentUser, Visitor};
+pub use current_user::{CurrentUser, OptionalUser};
 pub use first_factor::{FirstFactor, SignInOutcome};
 pub use origin::origin;
 pub use reauthentication::{
     RECENT_FOR, Reauthentication, RecentlyAuthenticated, renew_session, show_confirmation,
-    show_confirmation_throttled,
+    show_confirmation_rate_limited,
 };
 pub use session_cookie::{clear as clear_cookie, rotate as rotate_cookie};
 
 /// The middleware directly inside the session middleware. Finds the user of the session, for the extractors,
-/// the header of the page and the Max-Age of the cookie. If the session ends while the body of a form
-/// arrives, the response is [`HttpError::SignInAgain`].
+/// the header of the page and the Max-Age of the cookie. If the session ends while the body of a form is
+/// being read, the response is [`HttpError::SignInAgain`].
 pub async fn resume(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -95,8 +95,8 @@ pub async fn resume(
     Ok(response)
 }
 
-/// Signs in the user of `factor` in this browser. With `remembered`, the cookie outlives the browser. When
-/// this returns, no server accepts the session that the browser had before.
+/// Signs in the user of `factor` in this browser. With `remembered`, the cookie has a Max-Age and is kept
+/// when the browser is closed. When this returns, no server accepts the session that the browser had before.
 pub async fn sign_in(
     request: &HttpRequest,
     app: &App,
@@ -105,7 +105,7 @@ pub async fn sign_in(
 ) -> Result<SignInOutcome, HttpError> {
     let (user, password_changed_at) = (factor.user.id, factor.user.password_changed_at);
     let created = first_factor::create_session(request, app, factor, remembered).await?;
-    let Some(created) = created else { return Ok(SignInOutcome::Overtaken) };
+    let Some(created) = created else { return Ok(SignInOutcome::AccountChanged) };
     if let Some(replaced) = created.replaced {
         app.sessions.invalidate_replaced(replaced).await;
     }
@@ -115,8 +115,8 @@ pub async fn sign_in(
     Ok(SignInOutcome::SignedIn)
 }
 
-/// Ends the session of this browser. When this returns, the row is deleted and no server accepts the session.
-/// [`SessionEnded`]: it had ended before, and nothing was written.
+/// Revokes the session of this browser. When this returns, the row is deleted and no server accepts the
+/// session. [`SessionEnded`]: the session had already ended, and nothing was written.
 pub async fn sign_out(
     request: &HttpRequest,
     app: &App,
@@ -130,8 +130,8 @@ pub async fn sign_out(
             ended
         }
         None => {
-            // Possibly a second click: the first one deleted the row, and may still be waiting for a server
-            // that has the session cached. A request without a valid cookie does not wait.
+            // Possibly a double click: the first request deleted the row and may still be waiting for a
+            // server that has the session cached. A request without a valid cookie does not wait.
             if cookie_guard::has_valid_cookie(request) {
                 app.sessions.await_invalidation().await;
             }
@@ -142,7 +142,7 @@ pub async fn sign_out(
     Ok(outcome)
 }
 
-/// Deletes the session of `requester`.
+/// Revokes the session of `requester`.
 async fn delete_session(
     app: &App,
     requester: Requester,
@@ -158,9 +158,9 @@ async fn delete_session(
     Ok(ended.await?.map(|_| ()))
 }
 
-/// Compares `password` with that of `user`, who is signed in. The only place where pages do so: the attempt
-/// is counted before the comparison and each refusal is an audit event, so that a stolen session cannot be
-/// used to guess the password.
+/// Compares `password` with that of `user`, who is signed in. All pages use this function: it counts the
+/// attempt before the comparison and records each refusal in the audit log, so that a stolen session cannot
+/// be used to guess the password.
 pub async fn reauthenticate(
     request: &HttpRequest,
     app: &App,
@@ -176,7 +176,7 @@ pub async fn reauthenticate(
     let permit = match attempt.check(&app.pool).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
-            return Ok(Reauthentication::Throttled { retry_after });
+            return Ok(Reauthentication::RateLimited { retry_after });
         }
         Err(refusal) => return Err(refusal.into()),
     };

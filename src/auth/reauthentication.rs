@@ -1,8 +1,8 @@
-//! Confirming a signed-in user: the extractor [`RecentlyAuthenticated`], the page that asks for the password,
-//! and the record of the outcome.
+//! Re-authentication of a signed-in user: the extractor [`RecentlyAuthenticated`], the page that asks for the
+//! password, and the audit events.
 //!
-//! A page is requested again after the password was entered. A form is sealed, carried through the page that
-//! asks for the password, and then completed (`web/resumed_form.rs`).
+//! After the password is entered, the browser is redirected to the original page. A submitted form is sealed,
+//! passed through the password page as a hidden field, and then submitted again (`web/resumed_form.rs`).
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 use crate::web::resumed_form::{self, SessionBinding};
 
-/// How long an authentication counts as recent (ASVS 5.0 V7.5.1).
+/// How long an authentication is recent (ASVS 5.0 V7.5.1).
 pub const RECENT_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// A user who authenticated in this session within the last [`RECENT_FOR`]. Other signed-in users are asked
-/// for their password first. In a handler, it must stand before the [`Form`]: both read the body, and the
-/// first one gets it.
+/// for their password first. In the arguments of a handler, it must come before [`Form`]: both read the body,
+/// which can be read only once.
 #[derive(Clone, Debug)]
 pub struct RecentlyAuthenticated(pub CurrentUser);
 
@@ -54,7 +54,7 @@ pub enum Reauthentication {
     /// The password is wrong.
     WrongPassword,
     /// Too many attempts: nothing was compared.
-    Throttled {
+    RateLimited {
         /// Time to wait before the next attempt.
         retry_after: Duration,
     },
@@ -80,16 +80,16 @@ pub fn show_confirmation(
 }
 
 /// The same page after too many attempts (429). `original` is kept.
-pub fn show_confirmation_throttled(
+pub fn show_confirmation_rate_limited(
     page: &Page,
     user: &CurrentUser,
     mut form: FormView,
     original: &str,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.throttle("Too many attempts.", retry_after);
+    form.set_rate_limited("Too many attempts.", retry_after);
     let data = ConfirmPage { form, email: &user.account.email, original_request: original };
-    page.show_throttled("account/confirm.html", &data, retry_after)
+    page.show_rate_limited("account/confirm.html", &data, retry_after)
 }
 
 impl FromRequest for RecentlyAuthenticated {
@@ -120,7 +120,7 @@ impl FromRequest for RecentlyAuthenticated {
             };
             let original = binding.seal(sealer, &target, &form.await?)?;
             let view = FormView { next: target, ..FormView::default() };
-            // 403: the form has not been processed, and no script must take it for processed.
+            // 403, so that scripts do not mistake the response for success: the form has not been processed.
             let status = StatusCode::FORBIDDEN;
             let response = show_confirmation(&page, &user, status, view, &original)?;
             Err(InternalError::from_response("reauthenticate first", response).into())
@@ -148,7 +148,7 @@ pub(super) async fn record_refusal(app: &App, requester: Requester) -> Result<()
     Ok(())
 }
 
-/// Gives the session of `user` a new secret and a new time of authentication. When this returns, no server
+/// Rotates the secret of `user`'s session and sets `authenticated_at` to now. When this returns, no server
 /// accepts the old cookie. `false` if the stored hash is no longer `verified_hash`: the password was changed
 /// since it was compared, and nothing was written.
 pub async fn renew_session(

@@ -1,4 +1,4 @@
-//! Requests changes of the session cookie. `web/cookie_guard.rs` makes them when the response is sent.
+//! Requests changes of the session cookie. `web/cookie_guard.rs` applies them to the response.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::crypto::secret::Secret;
 use crate::session::SessionInfo;
 use crate::web::cookie_guard::{CookieChange, override_cookie};
 
-/// Should the guard encrypt the cookie again (it was sealed with a previous key), the cookie of a remembered
-/// session keeps the rest of its lifetime.
+/// Sets the Max-Age of a remembered session's cookie to its remaining lifetime, in case the guard seals the
+/// cookie again with the current key.
 pub(super) fn keep_max_age(request: &HttpRequest, session: &SessionInfo) {
     if session.remembered {
         let left = Duration::from_secs(session.absolute_seconds.max(0) as u64);
@@ -17,7 +17,7 @@ pub(super) fn keep_max_age(request: &HttpRequest, session: &SessionInfo) {
     }
 }
 
-/// Sets the cookie of a new session. `max_age: None`: the browser deletes it when it is closed.
+/// Sets the cookie of a new session. `max_age: None`: a cookie that lasts until the browser is closed.
 pub(super) fn replace(request: &HttpRequest, secret: &Secret, max_age: Option<Duration>) {
     override_cookie(request, |cookie| {
         cookie.change = CookieChange::Replace(secret.reveal());
@@ -25,8 +25,7 @@ pub(super) fn replace(request: &HttpRequest, secret: &Secret, max_age: Option<Du
     });
 }
 
-/// Continues the session of this browser with a new `secret`. `None`: the session has ended, and the cookie
-/// is cleared.
+/// Replaces the secret in the session cookie. `None`: the session has ended, and the cookie is cleared.
 pub fn rotate(request: &HttpRequest, secret: Option<Secret>) {
     let change =
         secret.map_or(CookieChange::Clear, |secret| CookieChange::Replace(secret.reveal()));

@@ -118,7 +118,7 @@ pub(super) enum User {
     /// Show one account
     Show {
         #[command(flatten)]
-        who: Who,
+        account: AccountArgument,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -126,17 +126,17 @@ pub(super) enum User {
     /// Disable an account: refuse sign-in and revoke its sessions
     Disable {
         #[command(flatten)]
-        who: Who,
+        account: AccountArgument,
     },
     /// Enable a disabled account
     Enable {
         #[command(flatten)]
-        who: Who,
+        account: AccountArgument,
     },
     /// Delete an account immediately, without the grace period
     Delete {
         #[command(flatten)]
-        who: Who,
+        account: AccountArgument,
         /// Skip the confirmation
         #[arg(long)]
         yes: bool,
@@ -144,17 +144,17 @@ pub(super) enum User {
     /// Set a new password and revoke all sessions; prompts for it or reads it from standard input
     SetPassword {
         #[command(flatten)]
-        who: Who,
+        account: AccountArgument,
     },
     /// Clear the failed sign-in attempts of an account
     Unlock {
         #[command(flatten)]
-        who: Who,
+        account: AccountArgument,
     },
     /// Make a user an admin and revoke their sessions
     Promote {
         #[command(flatten)]
-        who: Who,
+        account: AccountArgument,
         /// Remove the admin role instead
         #[arg(long)]
         demote: bool,
@@ -265,10 +265,10 @@ pub(super) struct Audit {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Who {
+pub(super) struct AccountArgument {
     /// Email or ID
     #[arg(value_name = "EMAIL|ID")]
-    pub(super) who: String,
+    pub(super) account: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::arguments::{Audit, Who};
+use super::arguments::{AccountArgument, Audit};
 use super::exit::ExitStatus;
 use super::{out, user};
 use crate::audit::{self, Filter, StoredEvent};
@@ -18,8 +18,8 @@ use crate::web::relative_time;
 
 /// How often `--follow` polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How far back each poll reads. An event has the time at which its transaction began and appears when that
-/// commits, so events do not appear in the order of their ids or times.
+/// How far back each poll reads. An event has the start time of its transaction but becomes visible at the
+/// commit, so events do not appear in the order of their ids or times.
 const POLL_WINDOW: Duration = Duration::from_secs(30);
 /// The maximum number of events in one poll.
 const POLL_LIMIT: i64 = 10_000;
@@ -28,13 +28,15 @@ pub(super) async fn run(database: &Database, arguments: Audit) -> anyhow::Result
     let seconds = arguments.since.as_deref().map(seconds).transpose()?;
     let user = match &arguments.user {
         None => None,
-        Some(who) => match who.parse::<UserId>() {
-            // Not looked up, because the audit log of a deleted account is kept.
+        Some(account) => match account.parse::<UserId>() {
+            // Used without a lookup, because the audit events of a deleted account are kept.
             Ok(id) => Some(id),
-            Err(_) => match user::find(database, &Who { who: who.clone() }).await? {
-                Some(found) => Some(found.id),
-                None => return Ok(ExitStatus::NothingFound),
-            },
+            Err(_) => {
+                match user::find(database, &AccountArgument { account: account.clone() }).await? {
+                    Some(found) => Some(found.id),
+                    None => return Ok(ExitStatus::NothingFound),
+                }
+            }
         },
     };
     let filter = Filter { user, event: arguments.event, seconds };
@@ -97,12 +99,13 @@ fn line(event: &StoredEvent, json: bool) -> String {
         .to_string();
     }
     let id = event.user_id.map(|id| id.to_string());
-    let who = event.email.as_deref().or(id.as_deref()).unwrap_or("-");
+    let account = event.email.as_deref().or(id.as_deref()).unwrap_or("-");
     let device = event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title);
     let empty = event.details.as_object().is_none_or(serde_json::Map::is_empty);
     let details = if empty { String::new() } else { event.details.to_string() };
     let actor = if event.actor == "user" { "" } else { event.actor.as_str() };
-    let mut text = format!("{}  {:<20}  {who}", relative_time::iso(event.occurred_at), event.event);
+    let mut text =
+        format!("{}  {:<20}  {account}", relative_time::iso(event.occurred_at), event.event);
     let rest = [
         actor,
         event.ip_address.as_deref().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! `frontdesk doctor`: checks settings, database and mail, and says how to fix each problem.
+//! `frontdesk doctor`: checks settings, database and mail, and explains how to fix each problem.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,8 +15,8 @@ use crate::db::{self, migrations};
 use crate::mail::Transport;
 use crate::session::cache::invalidation;
 
-/// In seconds. Sessions expire by the clock of the database. Pages show times by the clock of this machine,
-/// so users see a difference.
+/// In seconds. Sessions expire by the database's clock, but pages show relative times by this machine's
+/// clock.
 const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -100,7 +100,7 @@ async fn check_database(config: &Config, database: &db::Database, findings: &mut
     notifications(config, database, findings).await;
 }
 
-/// Whether notifications arrive. Without them sessions are not served from memory.
+/// Whether notifications arrive. Without them, sessions are not served from the cache.
 async fn notifications(config: &Config, database: &db::Database, findings: &mut Findings) {
     if config.session_cache.is_none() {
         findings.add(Verdict::Ok, "cache", "Off: every signed-in page queries the database.");
@@ -121,7 +121,7 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
         anyhow::Ok(())
     };
     match tokio::time::timeout(std::time::Duration::from_secs(3), round_trip).await {
-        Ok(Ok(())) => findings.add(Verdict::Ok, "cache", "Notifications arrive: sessions are served from memory."),
+        Ok(Ok(())) => findings.add(Verdict::Ok, "cache", "Notifications arrive: sessions are served from the cache."),
         Ok(Err(error)) => findings.add(
             Verdict::Warning,
             "cache",
@@ -135,7 +135,7 @@ async fn notifications(config: &Config, database: &db::Database, findings: &mut 
     }
 }
 
-/// How full the notification queue is, from 0 to 1, when it is a warning and when it is a problem.
+/// Fill levels of the notification queue, from 0 to 1, that are reported as a warning and as a problem.
 const QUEUE_WARNING: f64 = 0.1;
 const QUEUE_PROBLEM: f64 = 0.9;
 
@@ -168,7 +168,7 @@ async fn notification_queue(pool: &PgPool, findings: &mut Findings) -> anyhow::R
         if usage < QUEUE_PROBLEM { Verdict::Warning } else { Verdict::Problem },
         "queue",
         format!(
-            "PostgreSQL's notification queue is {percent:.0} % full because a listening connection stays in a transaction. When the queue is full, sessions are not served from memory and each sign-out takes 3 seconds. {hint}"
+            "PostgreSQL's notification queue is {percent:.0} % full because a listening connection stays in a transaction. When the queue is full, sessions are not served from the cache and each sign-out takes 3 seconds. {hint}"
         ),
     );
     Ok(())
@@ -181,14 +181,14 @@ async fn mail(config: &Config, findings: &mut Findings) {
         Err(error) => return findings.add(Verdict::Problem, "mail", sentence(&error)),
     };
     match transport.probe().await {
-        Ok(_) if matches!(transport, Transport::Kept) && config.public_url.is_loopback() => {
+        Ok(_) if matches!(transport, Transport::OutboxOnly) && config.public_url.is_loopback() => {
             findings.add(
                 Verdict::Ok,
                 "mail",
                 "Kept in the database and shown at /dev/mailbox. Set FRONTDESK_SMTP_URL before going live.",
             );
         }
-        Ok(_) if matches!(transport, Transport::Kept) => findings.add(
+        Ok(_) if matches!(transport, Transport::OutboxOnly) => findings.add(
             Verdict::Warning,
             "mail",
             "No mail is sent, so users cannot reset their passwords. Set FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM.",
@@ -252,7 +252,7 @@ fn keys(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Stops at the first query that fails.
+/// Runs the checks that query the server. Stops at the first query that fails.
 async fn server(config: &Config, pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     version(pool, findings).await?;
     match migrations::check(pool).await? {

@@ -23,8 +23,8 @@ use arguments::{Arguments, Command};
 use exit::ExitStatus;
 use out::sentence;
 
-/// The log filter of the server unless `RUST_LOG` is set. sqlx's pool is off because it logs every refused
-/// connection, where `db` logs only the first. Spans are recorded from the level `info`.
+/// The log filter of the server unless `RUST_LOG` is set. `sqlx_core::pool` is off because it logs every
+/// refused connection; `db` logs only the first. Spans are recorded from the level `info`.
 const SERVER_LOG_FILTER: &str = "info,actix_server=warn,sqlx=warn,sqlx_core::pool=off";
 
 /// The commands with their arguments and help, for a test that compares every help text.
@@ -55,8 +55,8 @@ pub fn main() -> ExitCode {
         Some(error) => Err(anyhow::anyhow!("standard output cannot be written ({error})")),
     });
     let status = result.unwrap_or_else(|error| {
-        // The server must exit even if its log is not read, so it prints through the log, which does not
-        // block.
+        // Written through the non-blocking log: a pipe that is not read must not prevent the server from
+        // exiting.
         let print = if serves { log::print } else { out::problem };
         print(&sentence(&error));
         ExitStatus::Failed
@@ -71,39 +71,39 @@ async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Doctor { json } => doctor::run(&config, json).await,
         Command::Migrate { action } => {
             let database = db::connect(&config, true).await?;
-            closing(migrate::run(&database, action).await, database).await
+            close_after(migrate::run(&database, action).await, database).await
         }
         Command::User { action } => {
             let database = connect(&config).await?;
-            closing(user::run(&config, &database, action).await, database).await
+            close_after(user::run(&config, &database, action).await, database).await
         }
         Command::Audit(arguments) => {
             let database = connect(&config).await?;
-            closing(audit::run(&database, arguments).await, database).await
+            close_after(audit::run(&database, arguments).await, database).await
         }
         Command::Session { action } => {
             let database = connect(&config).await?;
-            closing(session::run(&database, action).await, database).await
+            close_after(session::run(&database, action).await, database).await
         }
         Command::Mail { action } => {
             let database = connect(&config).await?;
-            closing(mail::run(&database, action).await, database).await
+            close_after(mail::run(&database, action).await, database).await
         }
     }
 }
 
-/// Connects to the database and checks that its schema is that of this program.
+/// Connects to the database and checks that its schema matches this program.
 async fn connect(config: &Config) -> anyhow::Result<Database> {
     let database = db::connect(config, true).await?;
     match migrations::check(&database.pool).await {
         Ok(Ok(())) => Ok(database),
-        Ok(Err(problem)) => closing(Err(problem.into()), database).await,
-        Err(error) => closing(Err(error), database).await,
+        Ok(Err(problem)) => close_after(Err(problem.into()), database).await,
+        Err(error) => close_after(Err(error), database).await,
     }
 }
 
 /// Closes the database in any case. An error in `result` takes precedence over an error of closing.
-async fn closing<T>(result: anyhow::Result<T>, database: Database) -> anyhow::Result<T> {
+async fn close_after<T>(result: anyhow::Result<T>, database: Database) -> anyhow::Result<T> {
     let closed = database.close().await;
     let value = result?;
     closed?;

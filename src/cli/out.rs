@@ -9,12 +9,12 @@ use serde::Serialize;
 /// The first error of standard output that is not a closed pipe.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
-/// A line on standard output.
+/// Writes a line to standard output.
 pub(super) fn line(text: &str) {
     try_line(text);
 }
 
-/// The same. Returns `false` if standard output cannot be written or its reader has closed the pipe.
+/// Like [`line`]. Returns `false` if standard output cannot be written or its reader has closed the pipe.
 pub(super) fn try_line(text: &str) -> bool {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Ok(()) => true,
@@ -33,18 +33,18 @@ pub(super) fn failure() -> Option<&'static io::Error> {
     FAILURE.get()
 }
 
-/// A problem, on standard error.
+/// Writes a problem to standard error.
 pub(super) fn problem(text: &str) {
     writeln!(std::io::stderr().lock(), "{text}").ok();
 }
 
-/// Pretty-printed JSON on standard output.
+/// Writes pretty-printed JSON to standard output.
 pub(super) fn json(data: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(data)?);
     Ok(())
 }
 
-/// A table with aligned columns.
+/// Writes a table with aligned columns.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -64,7 +64,7 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
     }
 }
 
-/// A bar for each count. The longest is 40 columns wide.
+/// Writes a bar for each count. The longest is 40 columns wide.
 pub(super) fn histogram(title: &str, rows: &[(&str, i64)]) {
     const WIDTH: f64 = 40.0;
     let most = rows.iter().map(|(_, count)| *count).max().unwrap_or_default();

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::out;
 
-/// The exit code of a process that SIGINT ended, as shells report it.
+/// The exit code that shells report for a process terminated by SIGINT (128 + 2).
 const INTERRUPTED: i32 = 130;
 
 /// A new password: prompted for twice at a terminal, otherwise the first line of standard input.
@@ -17,19 +17,19 @@ pub(super) fn new_password() -> anyhow::Result<Zeroizing<String>> {
     if !stdin().is_terminal() {
         return first_line();
     }
-    // At Ctrl-C rpassword raises SIGINT before it restores the terminal, so the default action of SIGINT
-    // would leave the terminal without echo.
+    // On Ctrl-C, rpassword raises SIGINT before it restores the terminal. The default action of SIGINT would
+    // leave the terminal without echo.
     let interrupt = signal(SignalKind::interrupt())?;
-    let first = hidden("New password: ")?;
-    if *first != *hidden("Repeat password: ")? {
+    let first = prompt_hidden("New password: ")?;
+    if *first != *prompt_hidden("Repeat password: ")? {
         bail!("the passwords do not match. Nothing was changed");
     }
     exit_at(interrupt);
     Ok(first)
 }
 
-/// Whether the user at the terminal answers yes; `false` without a terminal.
-pub(super) fn is_sure(question: &str) -> bool {
+/// Asks for confirmation at the terminal and returns whether the user typed yes; `false` without a terminal.
+pub(super) fn confirm(question: &str) -> bool {
     if !stdin().is_terminal() {
         return false;
     }
@@ -46,7 +46,7 @@ fn first_line() -> anyhow::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-fn hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+fn prompt_hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::arguments::{Session as Action, Who};
+use super::arguments::{AccountArgument, Session as Action};
 use super::exit::ExitStatus;
 use super::{out, prompt, user};
 use crate::audit::Origin;
@@ -16,7 +16,7 @@ pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<E
     match action {
         Action::List { user, limit, json } => list(database, user, limit, json).await,
         Action::Revoke { id: Some(id), .. } => revoke_one(database, &id).await,
-        Action::Revoke { user: Some(who), .. } => revoke_user(database, who).await,
+        Action::Revoke { user: Some(account), .. } => revoke_user(database, account).await,
         Action::Revoke { yes, .. } => revoke_all(database, yes).await,
         Action::Stats { json } => stats(database, json).await,
         Action::Purge { json } => purge(database, json).await,
@@ -25,13 +25,13 @@ pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<E
 
 async fn list(
     database: &Database,
-    who: Option<String>,
+    account: Option<String>,
     limit: i64,
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let user = match who {
+    let user = match account {
         None => None,
-        Some(who) => match user::find(database, &Who { who }).await? {
+        Some(account) => match user::find(database, &AccountArgument { account }).await? {
             None => return Ok(ExitStatus::NothingFound),
             found => found.map(|user| user.id),
         },
@@ -94,8 +94,8 @@ async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus>
     }
 }
 
-async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitStatus> {
-    let Some(user) = user::find(database, &Who { who }).await? else {
+async fn revoke_user(database: &Database, account: String) -> anyhow::Result<ExitStatus> {
+    let Some(user) = user::find(database, &AccountArgument { account }).await? else {
         return Ok(ExitStatus::NothingFound);
     };
     let id = user.id;
@@ -111,7 +111,7 @@ async fn revoke_user(database: &Database, who: String) -> anyhow::Result<ExitSta
 }
 
 async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus> {
-    if !yes && !prompt::is_sure("This signs out every user on every device.") {
+    if !yes && !prompt::confirm("This signs out every user on every device.") {
         out::problem("Aborted. Use --yes to skip the confirmation.");
         return Ok(ExitStatus::InvalidUsage);
     }

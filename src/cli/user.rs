@@ -4,7 +4,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::arguments::{User as Action, Who};
+use super::arguments::{AccountArgument, User as Action};
 use super::exit::ExitStatus;
 use super::{out, prompt, user_files};
 use crate::app::hash_parameters;
@@ -34,28 +34,31 @@ pub(super) async fn run(
             create(config, database, &email, &name, role(admin)).await
         }
         Action::List { limit, json } => list(database, limit, json).await,
-        Action::Show { who, json } => show(database, &who, json).await,
-        Action::Disable { who } => set_disabled(database, &who, true).await,
-        Action::Enable { who } => set_disabled(database, &who, false).await,
-        Action::Delete { who, yes } => delete(config, database, &who, yes).await,
-        Action::SetPassword { who } => set_password(config, database, &who).await,
-        Action::Unlock { who } => unlock(database, &who).await,
-        Action::Promote { who, demote } => set_role(database, &who, role(!demote)).await,
+        Action::Show { account, json } => show(database, &account, json).await,
+        Action::Disable { account } => set_disabled(database, &account, true).await,
+        Action::Enable { account } => set_disabled(database, &account, false).await,
+        Action::Delete { account, yes } => delete(config, database, &account, yes).await,
+        Action::SetPassword { account } => set_password(config, database, &account).await,
+        Action::Unlock { account } => unlock(database, &account).await,
+        Action::Promote { account, demote } => set_role(database, &account, role(!demote)).await,
         Action::Import(arguments) => user_files::import(&database.pool, arguments).await,
         Action::Export(arguments) => user_files::export(&database.pool, arguments).await,
     }
 }
 
 /// Finds an account by email or id. Prints a message if there is none.
-pub(super) async fn find(database: &Database, who: &Who) -> anyhow::Result<Option<User>> {
+pub(super) async fn find(
+    database: &Database,
+    account: &AccountArgument,
+) -> anyhow::Result<Option<User>> {
     let pool = &database.pool;
-    let user = match (who.who.parse::<UserId>(), EmailAddress::parse(&who.who)) {
+    let user = match (account.account.parse::<UserId>(), EmailAddress::parse(&account.account)) {
         (Ok(id), _) => users::find(pool, id).await?,
         (_, Ok(email)) => users::find_by_email(pool, &email).await?,
         _ => None,
     };
     if user.is_none() {
-        out::problem(&format!("No such account: {}", who.who));
+        out::problem(&format!("No such account: {}", account.account));
     }
     Ok(user)
 }
@@ -69,7 +72,7 @@ async fn create(
 ) -> anyhow::Result<ExitStatus> {
     let address = EmailAddress::parse(email)?;
     let display_name = DisplayName::parse(name)?;
-    let hash = ask_password(config, email, name).await?;
+    let hash = prompt_new_password(config, email, name).await?;
     let inserted =
         users::insert(&database.pool, address, display_name, role, hash, Origin::operator())
             .await?;
@@ -103,8 +106,12 @@ async fn list(database: &Database, limit: i64, json: bool) -> anyhow::Result<Exi
     Ok(ExitStatus::Done)
 }
 
-async fn show(database: &Database, who: &Who, json: bool) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+async fn show(
+    database: &Database,
+    account: &AccountArgument,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
     let sessions = list::count_for_user(&database.pool, user.id).await?;
     if json {
         let mut data = data(&user);
@@ -130,10 +137,10 @@ async fn show(database: &Database, who: &Who, json: bool) -> anyhow::Result<Exit
 
 async fn set_disabled(
     database: &Database,
-    who: &Who,
+    account: &AccountArgument,
     disabled: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
     let changed =
         users::set_disabled(&database.pool, user.id, disabled, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
@@ -150,12 +157,12 @@ async fn set_disabled(
 async fn delete(
     config: &Config,
     database: &Database,
-    who: &Who,
+    account: &AccountArgument,
     yes: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
     let question = format!("This permanently deletes the account {}.", user.email);
-    if !yes && !prompt::is_sure(&question) {
+    if !yes && !prompt::confirm(&question) {
         out::problem("Aborted. Use --yes to skip the confirmation.");
         return Ok(ExitStatus::InvalidUsage);
     }
@@ -171,10 +178,10 @@ async fn delete(
 async fn set_password(
     config: &Config,
     database: &Database,
-    who: &Who,
+    account: &AccountArgument,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
-    let hash = ask_password(config, &user.email, &user.display_name).await?;
+    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
+    let hash = prompt_new_password(config, &user.email, &user.display_name).await?;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
     set_by_operator(&database.pool, sealer, user.id, hash, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
@@ -182,16 +189,20 @@ async fn set_password(
     Ok(ExitStatus::Done)
 }
 
-async fn unlock(database: &Database, who: &Who) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+async fn unlock(database: &Database, account: &AccountArgument) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
     let cleared = rate_limit::unlock(&database.pool, &user, Origin::operator()).await?;
     let result = if cleared > 0 { "is unlocked" } else { "was not locked" };
     out::line(&format!("{} {result}.", user.email));
     Ok(if cleared > 0 { ExitStatus::Done } else { ExitStatus::NothingFound })
 }
 
-async fn set_role(database: &Database, who: &Who, role: Role) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, who).await? else { return Ok(ExitStatus::NothingFound) };
+async fn set_role(
+    database: &Database,
+    account: &AccountArgument,
+    role: Role,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
     let changed = users::set_role(&database.pool, user.id, role, Origin::operator()).await?;
     await_invalidation(&database.pool, None).await;
     let role = role.as_str();
@@ -203,7 +214,11 @@ async fn set_role(database: &Database, who: &Who, role: Role) -> anyhow::Result<
 }
 
 /// Prompts for a new password, checks it, and hashes it.
-async fn ask_password(config: &Config, email: &str, name: &str) -> anyhow::Result<PasswordHash> {
+async fn prompt_new_password(
+    config: &Config,
+    email: &str,
+    name: &str,
+) -> anyhow::Result<PasswordHash> {
     let typed = prompt::new_password()?;
     let policy = PasswordPolicy { min_length: config.password_min_length };
     let context = PasswordContext { email, display_name: name, host: config.public_url.host() };

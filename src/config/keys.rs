@@ -89,9 +89,9 @@ impl SecretKeys {
     }
 }
 
-/// Writes a temporary file, then links it to `path`: the file is never visible in part, and of two processes
-/// that start at the same time both use the key that was linked first. Synced, because losing the key signs
-/// all users out.
+/// Writes a temporary file, then links it to `path`: a partially written file is never visible, and two
+/// processes that start at the same time use the same key, the one that was linked first. Synced, because
+/// losing the key signs all users out.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     fs::create_dir_all(data_dir)?;
     let temporary = data_dir.join(format!("{FILE_NAME}.{}", uuid::Uuid::new_v4()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::error::ConfigErrors;
-use super::parse::Reader;
+use super::parse::SettingsReader;
 use super::{
     Config, DatabaseLocation, LogFormat, Mail, MailTransport, PublicUrl, Registration, SecretKeys,
     Timeouts, mail, proxies, public_url,
@@ -54,7 +54,8 @@ pub const NAMES: [&str; 34] = [
     "FRONTDESK_SECRET_KEYS_FILE",
 ];
 
-/// The shortest retention of the audit log. `audit_events_forget` refuses a shorter one too.
+/// The shortest retention of the audit log. The database function `audit_events_forget` also refuses a
+/// shorter one.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const ON_OR_OFF: [(&str, bool); 2] = [("on", true), ("off", false)];
 
@@ -89,7 +90,7 @@ impl Config {
 
     /// Reads settings from names and values.
     pub fn from_map(settings: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
-        let mut read = Reader::new(settings);
+        let mut read = SettingsReader::new(settings);
         read.refuse_unknown(&NAMES);
         let (database, secret_keys) = database_and_keys(&mut read);
         let session = timeouts(&mut read);
@@ -137,7 +138,7 @@ impl Config {
     }
 }
 
-fn database_and_keys(read: &mut Reader<'_>) -> (DatabaseLocation, Option<SecretKeys>) {
+fn database_and_keys(read: &mut SettingsReader<'_>) -> (DatabaseLocation, Option<SecretKeys>) {
     let database = match postgres_url(read, "DATABASE_URL") {
         None => DatabaseLocation::Private,
         Some(url) => DatabaseLocation::Url(url),
@@ -156,7 +157,7 @@ fn database_and_keys(read: &mut Reader<'_>) -> (DatabaseLocation, Option<SecretK
     (database, keys)
 }
 
-fn postgres_url(read: &mut Reader<'_>, name: &str) -> Option<SecretText> {
+fn postgres_url(read: &mut SettingsReader<'_>, name: &str) -> Option<SecretText> {
     let text = read.secret(name)?;
     let is_valid = Url::parse(text.reveal())
         .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
@@ -166,7 +167,7 @@ fn postgres_url(read: &mut Reader<'_>, name: &str) -> Option<SecretText> {
     Some(text)
 }
 
-fn timeouts(read: &mut Reader<'_>) -> Timeouts {
+fn timeouts(read: &mut SettingsReader<'_>) -> Timeouts {
     let (idle, absolute) = timeout_pair(
         read,
         ("FRONTDESK_SESSION_IDLE_TIMEOUT", "2h"),
@@ -182,7 +183,7 @@ fn timeouts(read: &mut Reader<'_>) -> Timeouts {
 
 /// Reads an idle and an absolute timeout, each given as name and default.
 fn timeout_pair(
-    read: &mut Reader<'_>,
+    read: &mut SettingsReader<'_>,
     (idle_name, idle_default): (&str, &str),
     (absolute_name, absolute_default): (&str, &str),
 ) -> (Duration, Duration) {
@@ -196,7 +197,7 @@ fn timeout_pair(
     (idle, absolute)
 }
 
-fn audit_retention(read: &mut Reader<'_>) -> Duration {
+fn audit_retention(read: &mut SettingsReader<'_>) -> Duration {
     let retention = read.duration("FRONTDESK_AUDIT_RETENTION", "400d");
     if retention < WEEK {
         read.problem("FRONTDESK_AUDIT_RETENTION", "is shorter than a week. Set it to 7d or longer");
@@ -204,13 +205,17 @@ fn audit_retention(read: &mut Reader<'_>) -> Duration {
     retention
 }
 
-fn session_cache(read: &mut Reader<'_>) -> Option<usize> {
+fn session_cache(read: &mut SettingsReader<'_>) -> Option<usize> {
     let size = read.number("FRONTDESK_SESSION_CACHE_SIZE", 100_000, 1_000..=50_000_000);
     read.choice("FRONTDESK_SESSION_CACHE", &ON_OR_OFF).then_some(size as usize)
 }
 
 /// Reads `FRONTDESK_REGISTRATION`. The default is `verified` where an SMTP server is set, otherwise `open`.
-fn registration(read: &mut Reader<'_>, mail: &Mail, public_url: &PublicUrl) -> Registration {
+fn registration(
+    read: &mut SettingsReader<'_>,
+    mail: &Mail,
+    public_url: &PublicUrl,
+) -> Registration {
     let name = "FRONTDESK_REGISTRATION";
     if matches!(mail.transport, MailTransport::OutboxOnly)
         && read.text(name) == Some("verified")
@@ -233,12 +238,12 @@ fn registration(read: &mut Reader<'_>, mail: &Mail, public_url: &PublicUrl) -> R
     read.choice(name, &choices)
 }
 
-fn socket_address(read: &mut Reader<'_>, name: &str, default: &str) -> SocketAddr {
+fn socket_address(read: &mut SettingsReader<'_>, name: &str, default: &str) -> SocketAddr {
     read.parsed(name, default, &format!("an IP address and a port like {default}"))
 }
 
 /// The name must fit into page titles and into the subject of a mail.
-fn site_name(read: &mut Reader<'_>) -> String {
+fn site_name(read: &mut SettingsReader<'_>) -> String {
     let name = read.text("FRONTDESK_SITE_NAME").unwrap_or("Frontdesk").trim().to_owned();
     if name.chars().count() > 64 || name.chars().any(char::is_control) {
         read.problem("FRONTDESK_SITE_NAME", "must be a single line of at most 64 characters");

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use lettre::message::Mailbox;
 use url::Url;
 
-use super::parse::Reader;
+use super::parse::SettingsReader;
 use crate::crypto::secret::SecretText;
 
-/// How mail is sent.
+/// The mail settings.
 #[derive(Debug, Clone)]
 pub struct Mail {
     /// Where mail is delivered to.
@@ -22,7 +22,7 @@ pub struct Mail {
 /// Where mail is delivered to.
 #[derive(Debug, Clone)]
 pub enum MailTransport {
-    /// Nowhere: mail stays in the outbox. Where the public URL is this machine, `/dev/mailbox` shows it.
+    /// Nowhere: mail stays in the outbox. If the public URL is a loopback address, `/dev/mailbox` shows it.
     OutboxOnly,
     /// A folder of `.eml` files.
     Folder(PathBuf),
@@ -30,7 +30,7 @@ pub enum MailTransport {
     Smtp(SecretText),
 }
 
-pub(super) fn mail(read: &mut Reader<'_>) -> Mail {
+pub(super) fn mail(read: &mut SettingsReader<'_>) -> Mail {
     let smtp = read.secret("FRONTDESK_SMTP_URL");
     let folder = read.text("FRONTDESK_MAIL_DIR").map(PathBuf::from);
     if smtp.is_some() && folder.is_some() {

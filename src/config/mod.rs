@@ -1,4 +1,4 @@
-//! The settings. They are read once, at the start, from the environment and `.env`. No other module reads the
+//! The settings. They are read once, at startup, from the environment and `.env`. No other module reads the
 //! environment.
 
 mod error;
@@ -27,20 +27,20 @@ pub use public_url::PublicUrl;
 /// All settings. Its `Debug` output contains no secret: each secret field has a type that redacts itself.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where PostgreSQL is.
+    /// The location of the database.
     pub database: DatabaseLocation,
-    /// Where the site listens. Port 0: the system picks a free port.
+    /// The address and port that the site listens on. Port 0: the system picks a free port.
     pub bind: SocketAddr,
-    /// Where `/metrics` is served; `None`: nowhere.
+    /// The address and port of the metrics listener; `None`: `/metrics` is not served.
     pub metrics_bind: Option<SocketAddr>,
-    /// How browsers reach the site.
+    /// The URL by which browsers reach the site.
     pub public_url: PublicUrl,
     /// The keys that seal cookies. `None` only with a private database: they are then generated once and kept
     /// in the data folder.
     pub secret_keys: Option<SecretKeys>,
     /// The folder of the private database and the generated keys.
     pub data_dir: PathBuf,
-    /// Whether migrations are applied at the start.
+    /// Whether migrations are applied at startup.
     pub migrate: bool,
     /// Who may register.
     pub registration: Registration,
@@ -48,7 +48,7 @@ pub struct Config {
     pub session: Timeouts,
     /// Maximum number of cached sessions; `None`: no cache, every page reads the session from the database.
     pub session_cache: Option<usize>,
-    /// URL of the PostgreSQL for LISTEN; `None`: the one of the database.
+    /// PostgreSQL URL for the LISTEN connection; `None`: the same as for the database.
     pub listen_url: Option<SecretText>,
     /// Interval between deletions of expired sessions.
     pub purge_interval: Duration,
@@ -68,9 +68,9 @@ pub struct Config {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Retention of the audit log.
     pub audit_retention: Duration,
-    /// Maximum number of database connections of the pages.
+    /// Maximum number of connections in the pool of the request handlers.
     pub pool_size: u32,
-    /// Number of threads that answer requests.
+    /// Number of HTTP worker threads.
     pub workers: usize,
     /// Format of log lines.
     pub log: LogFormat,
@@ -79,9 +79,9 @@ pub struct Config {
 /// The idle and absolute timeouts of the two kinds of session (OWASP ASVS 5.0 V7.3.1, V7.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Idle timeout of a session that ends with the browser.
+    /// Idle timeout of a session whose cookie lasts until the browser is closed.
     pub idle: Duration,
-    /// Absolute timeout of a session that ends with the browser.
+    /// Absolute timeout of a session whose cookie lasts until the browser is closed.
     pub absolute: Duration,
     /// Idle timeout of a remembered session.
     pub remembered_idle: Duration,
@@ -101,7 +101,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Where PostgreSQL is.
+/// The location of the database.
 #[derive(Clone)]
 pub enum DatabaseLocation {
     /// A private cluster, started and stopped with this process.
@@ -131,7 +131,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The keys that are set, otherwise those of the data folder, which are generated once.
+    /// The configured keys, or else those in the data folder, which are generated once.
     pub fn secret_keys(&self) -> anyhow::Result<SecretKeys> {
         match &self.secret_keys {
             Some(keys) => Ok(keys.clone()),

@@ -11,12 +11,12 @@ use super::error::ConfigErrors;
 use crate::crypto::secret::SecretText;
 
 /// Names and values, and the problems found so far.
-pub(super) struct Reader<'a> {
+pub(super) struct SettingsReader<'a> {
     settings: &'a BTreeMap<String, String>,
     problems: Vec<String>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SettingsReader<'a> {
     pub(super) fn new(settings: &'a BTreeMap<String, String>) -> Self {
         Self { settings, problems: Vec::new() }
     }
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value. An empty value counts as not set.
+    /// The value. An empty value is treated as not set.
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.settings.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
@@ -135,12 +135,12 @@ impl<'a> Reader<'a> {
 pub fn duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
     let mut digits = String::new();
-    for letter in text.chars() {
-        if letter.is_ascii_digit() {
-            digits.push(letter);
+    for character in text.chars() {
+        if character.is_ascii_digit() {
+            digits.push(character);
             continue;
         }
-        let unit = match letter {
+        let unit = match character {
             's' => 1,
             'm' => 60,
             'h' => 3_600,

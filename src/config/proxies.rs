@@ -1,9 +1,9 @@
 //! `FRONTDESK_TRUSTED_PROXIES`: the proxies whose forwarding headers are trusted. None by default.
 
-use super::parse::Reader;
+use super::parse::SettingsReader;
 
 /// IP addresses and networks, separated by commas.
-pub(super) fn trusted_proxies(read: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
+pub(super) fn trusted_proxies(read: &mut SettingsReader<'_>) -> Vec<ipnet::IpNet> {
     let name = "FRONTDESK_TRUSTED_PROXIES";
     let text = read.text(name).unwrap_or_default().to_owned();
     let mut networks = Vec::new();

@@ -1,11 +1,10 @@
-//! The public URL. Links in mails and the origin that requests are compared with come from it, never from a
-//! request.
+//! The public URL. Links in mails and the origin for CSRF checks are derived from it, never from a request.
 
 use std::fmt;
 
 use url::Url;
 
-use super::parse::Reader;
+use super::parse::SettingsReader;
 
 /// The URL by which browsers reach the site: scheme, host and port.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl PublicUrl {
     }
 }
 
-pub(super) fn public_url(read: &mut Reader<'_>) -> PublicUrl {
+pub(super) fn public_url(read: &mut SettingsReader<'_>) -> PublicUrl {
     let name = "FRONTDESK_PUBLIC_URL";
     let url: Url =
         read.parsed(name, "http://127.0.0.1:8080", "a URL like https://desk.example.com");

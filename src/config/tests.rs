@@ -12,7 +12,7 @@ fn problem(pairs: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn without_settings_the_site_is_private_and_on_this_machine() {
+fn the_defaults_are_a_private_database_and_a_loopback_address() {
     let config = config(&[("PATH", "/bin"), ("FRONTDESK_BIND", "")]).unwrap();
     assert!(matches!(config.database, DatabaseLocation::Private));
     assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
@@ -51,7 +51,7 @@ fn all_problems_are_reported_together() {
 }
 
 #[test]
-fn registration_by_mail_needs_mail() {
+fn verified_registration_requires_a_mail_transport() {
     let verified = ("FRONTDESK_REGISTRATION", "verified");
     let public = ("FRONTDESK_PUBLIC_URL", "https://desk.example.com");
     assert!(problem(&[verified, public]).contains("no mail is sent"));
@@ -163,7 +163,7 @@ fn every_setting_is_explained_in_the_example() {
 }
 
 #[test]
-fn smtp_urls_cannot_turn_tls_off_and_a_sender_is_one_line() {
+fn smtp_urls_cannot_disable_tls_and_the_sender_must_be_one_line() {
     let from = ("FRONTDESK_MAIL_FROM", "The Desk, Ltd. <desk@example.com>");
     let url = |url| config(&[("FRONTDESK_SMTP_URL", url), from]);
     for good in ["smtps://mail.example.com", "smtp://desk:p%40ss@mail.example.com:2525/"] {

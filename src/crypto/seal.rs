@@ -1,8 +1,8 @@
-//! Authenticated encryption ("sealing") of values that are stored and read again, such as a link in a mail
-//! that waits to be sent: AES-256-GCM with keys derived from the site's keys. The first key seals and all
-//! keys open, so that keys can be rotated without loss. The purpose is authenticated too: a value that was
-//! sealed for one purpose does not open for another. There is no fallback that accepts a value without
-//! authentication (Rack, CVE-2026-39324).
+//! Authenticated encryption ("sealing") of values that are stored or sent to the client and read back, such
+//! as a link in a queued mail: AES-256-GCM with keys derived from the site's keys. The first key seals and
+//! all keys open, so that keys can be rotated without loss. The purpose is authenticated as associated data:
+//! a value that was sealed for one purpose cannot be opened for another. There is no fallback that accepts a
+//! value without authentication (Rack, CVE-2026-39324).
 //!
 //! Also keyed digests, for values with too little entropy for a plain SHA-256.
 
@@ -26,7 +26,8 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Derives the keys for this use from the keys of the site (HKDF, RFC 5869). There must be at least one.
+    /// Derives the encryption and digest keys from the site's keys (HKDF, RFC 5869). There must be at least
+    /// one.
     pub fn new(keys: &[SecretText]) -> Self {
         let cipher = |text: &str| {
             let mut key = [0; 32];
@@ -43,22 +44,22 @@ impl Sealer {
         }
     }
 
-    /// A keyed digest of `value` for `purpose`, by the first key. HKDF-Expand is HMAC-SHA-256 over purpose
-    /// and value (RFC 5869, 2.3). A code of 40 bits can be found from its SHA-256 in about a minute, before
-    /// it expires. It cannot be found from this digest without the site's keys, so a copy of the database
-    /// contains no credential.
+    /// A keyed digest of `value` for `purpose`, with the first key. HKDF-Expand is HMAC-SHA-256 over purpose
+    /// and value (RFC 5869, 2.3). A plain SHA-256 of a 40-bit code can be reversed by brute force in about a
+    /// minute, before the code expires. Reversing this digest requires the site's keys, so a copy of the
+    /// database contains no credential.
     pub fn digest(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
         keyed_digest(self.digests.first().expect("at least one key"), purpose, value)
     }
 
-    /// Whether `digest` is the digest of `value` for `purpose` by any of the keys. Takes the same time for
-    /// every digest.
+    /// Whether `digest` is the digest of `value` for `purpose` with any of the keys. Runs in constant time.
     pub fn verify_digest(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
         let equal = |key| bool::from(keyed_digest(key, purpose, value).ct_eq(digest));
         self.digests.iter().fold(false, |found, key| found | equal(key))
     }
 
-    /// Seals `plain` for `purpose`, which should name the table and row, or the cookie, that it is for.
+    /// Seals `plain` for `purpose`, which should name the table and row, or the cookie, in which it is
+    /// stored.
     pub fn seal(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).expect("the operating system provides random numbers");
@@ -70,7 +71,7 @@ impl Sealer {
         [&nonce[..], &sealed].concat()
     }
 
-    /// Opens a value that was sealed for `purpose`. `None` if it was sealed for another purpose or by an
+    /// Opens a value that was sealed for `purpose`. `None` if it was sealed for another purpose or with an
     /// unknown key, or was altered.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LENGTH)?;

@@ -36,9 +36,9 @@ impl fmt::Debug for SecretText {
 /// when dropped.
 pub struct Secret([u8; 32]);
 
-/// The SHA-256 of a [`Secret`], as the database stores it. A lookup by digest leaks no secret by its timing
-/// (Rack, CVE-2019-16782), and a copy of the database contains no credential. A fast hash is sufficient for
-/// 256 random bits (ASVS 5.0 V6.5.2).
+/// The SHA-256 of a [`Secret`], as the database stores it. A lookup by digest does not leak the secret
+/// through timing (Rack, CVE-2019-16782), and a copy of the database contains no credential. A fast hash is
+/// sufficient for 256 random bits (ASVS 5.0 V6.5.2).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 

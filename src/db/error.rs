@@ -4,10 +4,10 @@ use std::io;
 
 /// The error of a statement or connection attempt whose deadline has passed.
 pub(super) fn timed_out() -> sqlx::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not answer in time").into()
+    io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not respond in time").into()
 }
 
-/// Whether a prepared statement of the connection does not fit the current schema ("cached plan must not
+/// Whether a prepared statement of the connection is out of date after a schema change ("cached plan must not
 /// change result type"). Every later use of the statement on this connection fails too.
 pub fn is_cached_plan_error(error: &sqlx::Error) -> bool {
     has_code(error, "0A000")
@@ -25,8 +25,8 @@ pub fn is_notification_queue_full(error: &sqlx::Error) -> bool {
 }
 
 /// Whether the connection must be closed after `error`: it timed out, its server does not accept writes (a
-/// demoted primary, a standby), or its prepared statements do not fit the schema. sqlx would reuse it in the
-/// last two cases.
+/// demoted primary, a standby), or its prepared statements are out of date. sqlx would reuse it in the last
+/// two cases.
 pub(super) fn is_connection_unusable(error: &sqlx::Error) -> bool {
     let is_timeout =
         matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);

@@ -27,7 +27,7 @@ pub struct MigrationStatus {
     pub applied_at: Option<OffsetDateTime>,
 }
 
-/// Why this program cannot use the schema.
+/// Why the schema does not match this program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaProblem {
     /// Migrations of this program are not applied.
@@ -38,7 +38,7 @@ pub enum SchemaProblem {
         /// The number of pending migrations.
         pending: usize,
     },
-    /// A migration began and did not finish.
+    /// A migration started and did not finish.
     #[error(
         "Migration {version} started but did not finish. Undo its partial changes in the database, delete its row from _sqlx_migrations, then run `frontdesk migrate run`."
     )]
@@ -46,7 +46,7 @@ pub enum SchemaProblem {
         /// The unfinished migration.
         version: i64,
     },
-    /// A migration is applied that this program does not know.
+    /// The database has a migration that this program does not know.
     #[error(
         "The database schema is newer than this version of Frontdesk (it has migration {version}). Start the newer version, or revert with its `frontdesk migrate revert`."
     )]
@@ -70,8 +70,8 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut connection = without_timeout(pool).await?;
-    // Polled, because a statement that waits for the lock would block CREATE INDEX CONCURRENTLY of the
-    // process that holds it.
+    // Polled, because a waiting statement holds a snapshot, which would block CREATE INDEX CONCURRENTLY in
+    // the process that holds the lock.
     let try_lock = "SELECT pg_try_advisory_lock($1)";
     while !sqlx::query_scalar::<_, bool>(try_lock).bind(LOCK).fetch_one(&mut connection).await? {
         tokio::time::sleep(LOCK_RETRY).await;
@@ -83,7 +83,7 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
         }
         Err(MigrateError::Dirty(version)) => Err(SchemaProblem::Dirty { version }.into()),
         Err(error) => {
-            let remains = describe_remains(&mut connection).await;
+            let remains = describe_failure(&mut connection).await;
             Err(anyhow::Error::new(error).context(remains))
         }
         Ok(()) => Ok(()),
@@ -199,7 +199,7 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
 /// Opens a connection without the statement timeout of pages: a migration may take long.
 async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
     let mut connection = super::connect_to_primary(&pool.connect_options()).await?;
-    // A file with CREATE INDEX CONCURRENTLY cannot set its own timeouts. It needs none: it blocks no
+    // A file with CREATE INDEX CONCURRENTLY cannot set its own timeouts. It does not need them: it blocks no
     // other statement while it waits for older transactions, and a timeout would leave an invalid index
     // behind. All other files set their own.
     connection.execute("SET statement_timeout = 0").await?;
@@ -208,7 +208,7 @@ async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
 }
 
 /// Describes the state in which a failed migration left the database.
-async fn describe_remains(connection: &mut PgConnection) -> String {
+async fn describe_failure(connection: &mut PgConnection) -> String {
     let invalid = sqlx::query_scalar::<_, String>(
         "SELECT format('%I.%I', n.nspname, c.relname)
            FROM pg_index i

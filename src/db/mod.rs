@@ -1,9 +1,9 @@
 //! Access to PostgreSQL: connection pools, transactions with a deadline, migrations, and the classification
 //! of errors. Owns no table. Must never log user input.
 //!
-//! Every connection leads to the primary. It is tested when it is opened and after it was idle
-//! ([`require_primary`]). A PostgreSQL server becomes a standby only by a restart, which ends its
-//! connections. But a proxy may route new connections to either node for some seconds during a switchover.
+//! All connections must reach the primary. This is checked when a connection is opened and after it was idle
+//! ([`require_primary`]). A PostgreSQL server becomes a standby only by a restart, which closes its
+//! connections. But during a switchover, a proxy may route new connections to either node for some seconds.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A connected database: the pool, and the private cluster if `DATABASE_URL` is not set.
 pub struct Database {
-    /// The connections of the pages.
+    /// The connection pool of the request handlers.
     pub pool: PgPool,
     options: PgConnectOptions,
     cluster: Option<private_cluster::Cluster>,
@@ -53,8 +53,8 @@ impl Database {
         self.cluster.as_ref()
     }
 
-    /// Another pool of at most `size` connections. A connection is driven by the runtime of the worker that
-    /// opened it and fails once that worker has stopped, so code that outlives the workers cannot use
+    /// Another pool of at most `size` connections. A connection belongs to the runtime of the worker that
+    /// opened it and fails once that worker has stopped, so code that runs longer than the workers cannot use
     /// [`Database::pool`].
     pub fn new_pool(&self, size: u32) -> PgPool {
         pool(self.options.clone(), size)
@@ -73,8 +73,8 @@ impl Database {
             .log_statements(tracing::log::LevelFilter::Off))
     }
 
-    /// Restarts the private cluster of this process whenever it ends. Returns after restarts have failed for
-    /// five minutes; never if this process does not run the database.
+    /// Restarts the private cluster of this process whenever it ends. Returns once restarts have failed for
+    /// five minutes. Never returns if this process does not run the database.
     pub async fn supervise(&self) -> private_cluster::ClusterError {
         match &self.cluster {
             Some(cluster) => cluster.supervise().await,
@@ -93,8 +93,8 @@ impl Database {
     }
 }
 
-/// Connects to the database of `config`. Starts the private cluster if there is no URL. With `share`, a
-/// private cluster that another Frontdesk process runs is used instead of refused.
+/// Connects to the database of `config`. Starts the private cluster if there is no URL. If another Frontdesk
+/// process runs the private cluster, `share` uses it; otherwise this is an error.
 pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
     let (url, cluster, description) = match &config.database {
         DatabaseLocation::Url(url) => (url.reveal().to_owned(), None, None),

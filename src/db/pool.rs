@@ -1,4 +1,4 @@
-//! Connections to the primary. A connection is tested when it is opened and after it was idle
+//! Connection pools for the primary. Each connection is tested when it is opened and after it was idle
 //! ([`require_primary`]).
 
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use tokio::time::timeout;
 
 use super::error::timed_out;
 
-/// How long a request waits for a connection before the response is 503. Also the timeout of a single new
+/// How long a request waits for a connection before it fails with 503. Also the timeout for opening a
 /// connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that was idle for longer is tested before it is used.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
-/// A connection that does not answer the test within this time is closed. Short enough to open another within
-/// [`ACQUIRE_TIMEOUT`].
+/// A connection that fails to respond to the test within this time is closed. Short enough to open another
+/// one within [`ACQUIRE_TIMEOUT`].
 const TEST_DEADLINE: Duration = Duration::from_secs(1);
 /// A connection that is returned to the pool may first have to finish a statement that was abandoned. Longer
 /// than [`STATEMENT_TIMEOUT`].
 const RETURN_DEADLINE: Duration = Duration::from_secs(4);
-/// Limit for statements of pages: if the server stalls, the response is 503 instead of a page that never
-/// loads.
+/// Statement timeout of the request handlers: if the server stalls, the response is 503 instead of a page
+/// that never loads.
 const STATEMENT_TIMEOUT: &str = "2500ms";
 
-/// Why a PostgreSQL that answers cannot be used.
+/// Why a PostgreSQL server that accepts connections cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPrimary {
     /// The server is a standby. Its data may be stale, and it accepts no writes.
@@ -40,7 +40,7 @@ pub enum NotPrimary {
 /// Why a connection to a primary failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The server answers but accepts no writes.
+    /// The server accepts connections but no writes.
     #[error("the PostgreSQL behind this connection {0}")]
     NotPrimary(#[from] NotPrimary),
     /// Any other error.
@@ -65,7 +65,7 @@ pub async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnecti
         .unwrap_or_else(|_| Err(ConnectError::Failed(timed_out())))
 }
 
-/// Checks that the server accepts writes. Answers of a standby may be stale.
+/// Checks that the server accepts writes. A standby may return stale data.
 pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), ConnectError> {
     let (is_in_recovery, read_only): (bool, String) =
         sqlx::query_as("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
@@ -78,8 +78,8 @@ pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), Conn
     }
 }
 
-/// A pool of tested connections. A new connection to a standby is refused. A connection that is dead or whose
-/// server no longer accepts writes is detected before it is used.
+/// A pool of tested connections. A new connection to a standby is refused. A broken connection, or one whose
+/// server no longer accepts writes, is detected before it is used.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     let options = options
         .application_name("frontdesk")
@@ -104,7 +104,7 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                // sqlx pings once more, without a deadline: a dead connection would occupy its slot in the
+                // sqlx pings again without a deadline, so a broken connection would occupy its slot in the
                 // pool.
                 let pinged = timeout(RETURN_DEADLINE, connection.ping()).await;
                 pinged.unwrap_or_else(|_| Err(timed_out()))?;
@@ -124,7 +124,7 @@ async fn accept_or_refuse(
     match tested {
         Ok(Ok(())) => {
             if was_refused.swap(false, Ordering::Relaxed) {
-                tracing::info!("connections reach a primary again");
+                tracing::info!("connected to a primary again");
             }
             Ok(())
         }
@@ -140,7 +140,7 @@ async fn accept_or_refuse(
 }
 
 /// Closes the idle connections of the pool. Called when the primary may have changed: a demoted primary may
-/// keep its connections open and continue to answer reads from stale data.
+/// keep its connections open and return stale data.
 pub async fn close_idle(pool: &PgPool) {
     for _ in 0..pool.size() {
         let Some(connection) = pool.try_acquire() else { return };
@@ -148,7 +148,7 @@ pub async fn close_idle(pool: &PgPool) {
     }
 }
 
-/// Whether a connection is alive and its server accepts writes.
+/// Whether a connection works and its server accepts writes.
 async fn accepts_writes(connection: &mut PgConnection) -> bool {
     matches!(timeout(TEST_DEADLINE, require_primary(connection)).await, Ok(Ok(())))
 }

@@ -1,5 +1,5 @@
-//! Transactions with a deadline. A transaction runs to its end in its own task, even if the request that
-//! started it is dropped, and a connection that does not answer in time is closed. This is necessary because
+//! Transactions with a deadline. A transaction runs to completion in its own task, even if the request that
+//! started it is dropped, and a connection that does not respond in time is closed. This is necessary because
 //! sqlx sets no TCP keepalive, the statement timeout is enforced by the server only, and sqlx pings a
 //! connection without a deadline before it returns it to the pool.
 
@@ -43,7 +43,7 @@ impl Failure for anyhow::Error {
 }
 
 /// Runs one statement of a background job with a deadline of ten seconds. After a timeout, the pool pings the
-/// connection and closes it if there is no answer.
+/// connection and closes it if there is no response.
 pub async fn with_deadline<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     timeout(DEADLINE, statement).await.unwrap_or_else(|_| Err(timed_out()))
 }
@@ -68,7 +68,7 @@ where
             if error.database_error().is_some_and(is_connection_unusable) {
                 connection.close_on_drop();
                 drop(connection);
-                // The idle connections of the pool probably lead to the same server.
+                // The idle connections of the pool are probably connected to the same server.
                 close_idle(pool).await;
             }
             Err(error)
@@ -81,8 +81,8 @@ where
 /// `begin` is canceled). An error rolls back.
 ///
 /// If the commit is refused because PostgreSQL's notification queue is full, `work` runs a second time in a
-/// transaction that does not notify. `session_cache_resets` then counts the change, and the caller's wait
-/// (`session/cache/barrier.rs`) lasts for one lease.
+/// transaction that does not notify. The change then increments `session_cache_resets`, and the caller waits
+/// for one lease (`session/cache/barrier.rs`).
 pub async fn transaction<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E> + Clone + Send + 'static,
@@ -139,7 +139,7 @@ where
 enum Notifications {
     /// They notify the servers (the default).
     Sent,
-    /// They count the change in `session_cache_resets`.
+    /// They increment `session_cache_resets`.
     Counted,
 }
 

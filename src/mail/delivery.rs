@@ -20,7 +20,8 @@ use crate::background::{JobRunner, Jobs, jitter};
 use crate::crypto::seal::Sealer;
 use crate::db;
 
-/// Mails that each server sends at the same time, so that a few that stall do not delay the others.
+/// Maximum number of mails that a server sends concurrently, so that a few stalled ones do not delay the
+/// others.
 const MAX_IN_FLIGHT: usize = 8;
 /// How often the outbox is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -33,7 +34,7 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// The wait after each attempt except the last: ten attempts within two days. Greylisting servers accept mail
 /// after about five minutes.
-const RETRY_WAITS: [Duration; 9] = [
+const RETRY_DELAYS: [Duration; 9] = [
     Duration::from_secs(30),
     Duration::from_secs(2 * 60),
     Duration::from_secs(5 * 60),
@@ -45,7 +46,7 @@ const RETRY_WAITS: [Duration; 9] = [
     Duration::from_secs(24 * 3_600),
 ];
 
-/// Counts of this server since its start. Clones share them.
+/// Counters of this process since its start. Clones share them.
 #[derive(Clone, Default)]
 pub struct Counters(Arc<Counts>);
 
@@ -67,18 +68,18 @@ impl Counters {
     }
 }
 
-/// Everything that delivery needs.
+/// The dependencies of the delivery job.
 pub struct Mailer {
-    /// A pool of its own: a connection is driven by the worker that opened it and does not survive that
-    /// worker.
+    /// A separate pool: a connection belongs to the runtime of the worker that opened it and fails when that
+    /// worker stops.
     pub pool: PgPool,
-    /// Decrypts messages.
+    /// Opens the sealed messages.
     pub sealer: Sealer,
     /// Renders them.
     pub renderer: Arc<MailRenderer>,
     /// Sends them.
     pub transport: Transport,
-    /// The sender.
+    /// The From address.
     pub from: Mailbox,
     /// The host of the public URL, for the Message-ID.
     pub host: String,
@@ -93,13 +94,12 @@ impl Delivery {
     /// Starts the job on the current runtime. Its status is kept in `jobs`.
     pub fn start(mailer: Mailer, jobs: &Jobs) -> Self {
         let mailer = Arc::new(mailer);
-        let mut loops = JobRunner::new(jobs.clone());
-        loops.run("mail_delivery", move |stop| run(Arc::clone(&mailer), stop));
-        Self(loops)
+        let mut runner = JobRunner::new(jobs.clone());
+        runner.run("mail_delivery", move |stop| run(Arc::clone(&mailer), stop));
+        Self(runner)
     }
 
-    /// Leases no more mail, waits some seconds for mail in flight, and then returns even if the mail server
-    /// hangs.
+    /// Stops leasing mail and waits for mail in flight for at most 5 seconds.
     pub async fn stop(self) {
         self.0.stop().await;
     }
@@ -137,7 +137,7 @@ async fn run(mailer: Arc<Mailer>, stop: CancellationToken) {
 
 /// Leases as many due mails as may be in flight, and starts to send them.
 async fn start_due(mailer: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
-    if matches!(mailer.transport, Transport::Kept) {
+    if matches!(mailer.transport, Transport::OutboxOnly) {
         return db::with_deadline(outbox::mark_kept(&mailer.pool)).await.map(|_| ());
     }
     let free = MAX_IN_FLIGHT.saturating_sub(sending.len());
@@ -190,19 +190,19 @@ async fn send_with_lease(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendE
 async fn record_failure(mailer: &Mailer, mail: &LeasedMail, error: &SendError) {
     let SendError { is_permanent, stage, code, message } = error;
     let (id, kind, attempt) = (mail.id, mail.kind.as_str(), mail.attempts);
-    // A connection error of this side names no user. A reply of the server may name the recipient.
-    let about = match stage {
+    // A local connection error contains no user data. A server reply may contain the recipient.
+    let detail = match stage {
         Stage::Connection | Stage::Encryption if code.is_none() => message.as_str(),
         _ => "",
     };
-    let wait = RETRY_WAITS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
+    let wait = RETRY_DELAYS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
     let Some(wait) = wait.filter(|_| !is_permanent) else {
         mailer.counters.0.failed.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(mail = %id, kind, attempt, ?stage, code, about, "mail failed permanently; see `frontdesk mail list --state failed`");
+        tracing::error!(mail = %id, kind, attempt, ?stage, code, detail, "mail failed permanently; see `frontdesk mail list --state failed`");
         return record(|| outbox::mark_failed(&mailer.pool, mail, message)).await;
     };
     let wait = wait.mul_f64(0.8 + 0.4 * jitter());
-    tracing::warn!(mail = %id, kind, attempt, ?stage, code, about, "mail is delayed");
+    tracing::warn!(mail = %id, kind, attempt, ?stage, code, detail, "mail is delayed");
     record(|| outbox::reschedule(&mailer.pool, mail, wait, message)).await;
 }
 
@@ -213,8 +213,8 @@ async fn send(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
         code: None,
         message: message.to_owned(),
     };
-    // Only crashes lead here: each of them started an attempt and did not record a result.
-    if usize::try_from(mail.attempts).unwrap_or(usize::MAX) > RETRY_WAITS.len() + 1 {
+    // Reached only after repeated crashes, each of which started an attempt and recorded no result.
+    if usize::try_from(mail.attempts).unwrap_or(usize::MAX) > RETRY_DELAYS.len() + 1 {
         return Err(permanent("the last attempts did not finish"));
     }
     let sealed = mail.sealed.as_deref().ok_or_else(|| permanent("its content was deleted"))?;
@@ -232,8 +232,8 @@ async fn send(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
     })
 }
 
-/// A reply of a server without secrets: it may repeat the mail, and the break of a line may have split a
-/// token.
+/// Removes secrets from a server reply, which may quote the mail. A line break may have split a token, so
+/// parts of a token are removed too.
 fn redacted(reply: &str, secrets: &[&str]) -> String {
     /// Shorter parts of a token are useless to an attacker.
     const MIN_LENGTH: usize = 8;
@@ -241,9 +241,10 @@ fn redacted(reply: &str, secrets: &[&str]) -> String {
     for secret in secrets {
         clean = clean.replace(secret, "…");
     }
-    let is_token_character = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    let is_token_character =
+        |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     let words: Vec<String> = clean
-        .split(|letter| !is_token_character(letter))
+        .split(|character| !is_token_character(character))
         .filter(|word| {
             word.len() >= MIN_LENGTH && secrets.iter().any(|secret| secret.contains(word))
         })
@@ -284,9 +285,9 @@ mod tests {
 
     #[test]
     fn ten_attempts_take_about_two_days() {
-        let hours = RETRY_WAITS.iter().sum::<Duration>().as_secs() / 3_600;
-        assert_eq!(RETRY_WAITS.len() + 1, 10);
+        let hours = RETRY_DELAYS.iter().sum::<Duration>().as_secs() / 3_600;
+        assert_eq!(RETRY_DELAYS.len() + 1, 10);
         assert!((44..=50).contains(&hours), "{hours}");
-        assert!(RETRY_WAITS.is_sorted());
+        assert!(RETRY_DELAYS.is_sorted());
     }
 }

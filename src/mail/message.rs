@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// When a change was made, and from which browser and IP address, as its security notice reports it. A
-/// message sealed by an older version may lack any of it.
+/// The time, browser and IP address of a change, for its security notice. A message sealed by an older
+/// version may lack any of them.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Source {
-    /// When.
+    /// The time of the change.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub at: Option<OffsetDateTime>,
     /// "Firefox on Linux"; `None` for a change by an operator.
@@ -22,13 +22,13 @@ pub struct Source {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
-    /// To a new email at registration: asks to verify it.
+    /// To the email of a new registration: requests verification.
     VerifyRegistration {
         /// The name of the user.
         display_name: String,
         /// For `/verify-email/{token}`.
         token: String,
-        /// The short code to type instead.
+        /// The code that can be entered instead of opening the link.
         code: String,
     },
     /// To the owner of an account whose email someone tried to register with.
@@ -36,13 +36,13 @@ pub enum Message {
         /// The name of the user.
         display_name: String,
     },
-    /// To the email of an account: asks to verify it.
+    /// To the email of an account: requests verification.
     VerifyEmail {
         /// The name of the user.
         display_name: String,
         /// For `/verify-email/{token}`.
         token: String,
-        /// The short code to type instead.
+        /// The code that can be entered instead of opening the link.
         code: String,
     },
     /// To a user who forgot their password.
@@ -58,7 +58,7 @@ pub enum Message {
         display_name: String,
         /// For `/verify-email/{token}`.
         token: String,
-        /// The short code to type instead.
+        /// The code that can be entered instead of opening the link.
         code: String,
     },
     /// To the old email, after the email of the account changed.
@@ -69,12 +69,12 @@ pub enum Message {
         new_email: String,
         /// For `/undo-email-change/{token}`.
         undo_token: String,
-        /// When and from where.
+        /// Time, browser and IP address of the change.
         #[serde(flatten)]
         source: Source,
     },
     /// To a former email of an account that was never verified, or whose change was undone. It may belong to
-    /// another person, so the mail says only that the email was removed.
+    /// another person, so the mail contains no account details.
     AddressRemoved,
     /// To the new email, after it became the email of the account.
     EmailConfirmed {
@@ -83,10 +83,10 @@ pub enum Message {
         /// A change was undone: this is a former email of the account, and its password no longer works.
         #[serde(default)]
         restored: bool,
-        /// With `restored`: a deletion of the account had been requested since the change, and was canceled.
+        /// With `restored`: a deletion of the account was requested after the change, and is now canceled.
         #[serde(default)]
         deletion_canceled: bool,
-        /// When and from where.
+        /// Time, browser and IP address of the change.
         #[serde(flatten)]
         source: Source,
     },
@@ -99,7 +99,7 @@ pub enum Message {
         /// By an operator at the command line.
         #[serde(default)]
         by_operator: bool,
-        /// When and from where.
+        /// Time, browser and IP address of the change.
         #[serde(flatten)]
         source: Source,
     },
@@ -107,7 +107,7 @@ pub enum Message {
     NewDevice {
         /// The name of the user.
         display_name: String,
-        /// When and from where.
+        /// Time, browser and IP address of the change.
         #[serde(flatten)]
         source: Source,
     },
@@ -118,7 +118,7 @@ pub enum Message {
         /// When the account will be deleted.
         #[serde(with = "time::serde::rfc3339")]
         due_at: OffsetDateTime,
-        /// When and from where.
+        /// Time, browser and IP address of the change.
         #[serde(flatten)]
         source: Source,
     },
@@ -126,7 +126,7 @@ pub enum Message {
     DeletionCanceled {
         /// The name of the user.
         display_name: String,
-        /// When and from where.
+        /// Time, browser and IP address of the change.
         #[serde(flatten)]
         source: Source,
     },

@@ -20,7 +20,7 @@ pub struct ComposedMail {
     pub bytes: Vec<u8>,
 }
 
-/// Why a mail cannot be built. Retrying does not help.
+/// Why a mail cannot be built. A retry would fail too.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
     /// The recipient is not a valid email.
@@ -73,7 +73,7 @@ pub fn compose(
 /// SMTPUTF8.
 fn address(stored: &str) -> Option<Address> {
     let (local, domain) = stored.rsplit_once('@')?;
-    if stored.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+    if stored.chars().any(|character| character.is_control() || character.is_whitespace()) {
         return None;
     }
     let domain = url::Host::parse(domain).ok()?.to_string();

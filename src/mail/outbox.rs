@@ -19,8 +19,8 @@ pub const LEASE: Duration = Duration::from_secs(60);
 const MAX_ERROR_LENGTH: usize = 1000;
 
 /// Inserts `message` in the caller's transaction. `user` is the account that it is about; [`delete_for_user`]
-/// deletes the mail with that account. `recipient` is a stored email. An email that was only just typed may
-/// receive nothing but a link that verifies it.
+/// deletes the mail with that account. `recipient` is a stored email. To an unverified email, send nothing
+/// but a verification link.
 pub async fn enqueue(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -66,8 +66,8 @@ pub async fn delete_for_user(
     Ok(())
 }
 
-/// Deletes up to `at_most` mails that were finished 30 days ago, or kept (no mail server is configured) 7
-/// days ago, in the caller's transaction.
+/// Deletes up to `at_most` mails in the caller's transaction: those sent or failed more than 30 days ago, and
+/// those kept (no mail server is configured) more than 7 days ago.
 pub async fn purge(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
         r#"
@@ -100,7 +100,7 @@ pub fn open(sealer: &Sealer, id: Uuid, sealed: &[u8]) -> Option<Message> {
 
 /// A mail that this server has leased.
 pub struct LeasedMail {
-    /// Its row.
+    /// The id of the row.
     pub id: Uuid,
     /// [`Message::kind`].
     pub kind: String,
@@ -194,14 +194,14 @@ pub async fn reschedule(
         mail.id,
         mail.attempts,
         interval(wait),
-        shortened(error),
+        truncate_error(error),
     )
     .execute(pool)
     .await?;
     Ok(())
 }
 
-/// Ends the lease; the mail is not retried automatically. The message stays, for `frontdesk mail retry`.
+/// Ends the lease; the mail is not retried automatically. The message is kept for `frontdesk mail retry`.
 pub async fn mark_failed(pool: &PgPool, mail: &LeasedMail, error: &str) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
@@ -213,7 +213,7 @@ pub async fn mark_failed(pool: &PgPool, mail: &LeasedMail, error: &str) -> sqlx:
         "#,
         mail.id,
         mail.attempts,
-        shortened(error),
+        truncate_error(error),
     )
     .execute(pool)
     .await?;
@@ -241,7 +241,7 @@ pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
     Ok(kept.rows_affected())
 }
 
-/// How many mails wait to be sent.
+/// Counts the mails that wait to be sent.
 pub async fn count_waiting(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM mail_outbox WHERE state = 'waiting'"#)
         .fetch_one(pool)
@@ -250,7 +250,7 @@ pub async fn count_waiting(pool: &PgPool) -> sqlx::Result<i64> {
 
 /// The delivery state of a mail, without its content.
 pub struct OutboxEntry {
-    /// Its row.
+    /// The id of the row.
     pub id: Uuid,
     /// [`Message::kind`].
     pub kind: String,
@@ -270,7 +270,7 @@ pub struct OutboxEntry {
     pub last_error: Option<String>,
 }
 
-/// Up to `limit` mails, newest first; only those in `state` if it is given.
+/// Lists up to `limit` mails, newest first; only those in `state` if it is given.
 pub async fn list(
     pool: &PgPool,
     state: Option<&str>,
@@ -294,7 +294,7 @@ pub async fn list(
 
 /// A mail that was kept instead of sent.
 pub struct KeptMail {
-    /// Its row.
+    /// The id of the row.
     pub id: Uuid,
     /// The email it is addressed to.
     pub recipient: String,
@@ -304,8 +304,8 @@ pub struct KeptMail {
     pub created_at: OffsetDateTime,
 }
 
-/// Up to `limit` kept mails, newest first, or the one with `id`. Includes waiting mails, which are kept
-/// within a second.
+/// Lists up to `limit` kept mails, newest first, or the one with `id`. Includes waiting mails, which are
+/// marked as kept within a second.
 pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<KeptMail>> {
     sqlx::query_as!(
         KeptMail,
@@ -327,15 +327,15 @@ pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Res
 /// The result of [`retry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryOutcome {
-    /// The mail is due now, and its attempts are counted from zero.
+    /// The mail is due now, and its attempt counter is reset.
     Done,
     /// There is no such mail.
     NotFound,
-    /// The mail was sent or is being sent.
+    /// The mail has been sent or is being sent.
     NotNeeded,
 }
 
-/// Makes a mail due that failed, was kept, or waits for a later attempt.
+/// Queues a mail that failed, was kept, or waits for a later attempt, for immediate delivery.
 pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
     let retried = sqlx::query!(
         r#"
@@ -363,7 +363,7 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
     Ok(if found { RetryOutcome::NotNeeded } else { RetryOutcome::NotFound })
 }
 
-/// Makes all failed mail due. Returns how many.
+/// Queues all failed mail for immediate delivery. Returns how many.
 pub async fn retry_failed(pool: &PgPool) -> sqlx::Result<u64> {
     let retried = sqlx::query!(
         r#"
@@ -383,13 +383,15 @@ fn interval(span: Duration) -> PgInterval {
 }
 
 /// The error on one line, cut to [`MAX_ERROR_LENGTH`].
-fn shortened(error: &str) -> String {
+fn truncate_error(error: &str) -> String {
     let mut short = String::new();
-    for letter in error.chars().map(|letter| if letter.is_control() { ' ' } else { letter }) {
-        if short.len() + letter.len_utf8() > MAX_ERROR_LENGTH {
+    for character in
+        error.chars().map(|character| if character.is_control() { ' ' } else { character })
+    {
+        if short.len() + character.len_utf8() > MAX_ERROR_LENGTH {
             break;
         }
-        short.push(letter);
+        short.push(character);
     }
     short
 }

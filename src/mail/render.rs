@@ -1,6 +1,6 @@
 //! Renders messages as subject, plain text and HTML. All links begin with the public URL. User input must
 //! never appear in a subject, and a mail to an unverified email must not contain the display name: otherwise
-//! an attacker could send text of their choice to anyone from the site's email.
+//! an attacker could make the site send arbitrary text to anyone (mail spam, phishing).
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -80,31 +80,31 @@ impl MailRenderer {
                 data["link"] = self.page_url(&["reset-password", token]).into();
             }
             Message::EmailChanged { display_name, new_email, undo_token, source } => {
-                put_source(&mut data, source);
+                insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
                 data["new_email"] = one_line(new_email).into();
                 data["link"] = self.page_url(&["undo-email-change", undo_token]).into();
             }
             Message::PasswordChanged { display_name, by_reset, by_operator, source } => {
-                put_source(&mut data, source);
+                insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
                 data["by_reset"] = (*by_reset).into();
                 data["by_operator"] = (*by_operator).into();
             }
             Message::NewDevice { display_name, source }
             | Message::DeletionCanceled { display_name, source } => {
-                put_source(&mut data, source);
+                insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
             }
             Message::DeletionScheduled { display_name, due_at, source } => {
-                put_source(&mut data, source);
+                insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
                 data["due_at"] = relative_time::exact(*due_at).into();
             }
             // The email may belong to another person.
             Message::AddressRemoved => {}
             Message::EmailConfirmed { display_name, restored, deletion_canceled, source } => {
-                put_source(&mut data, source);
+                insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
                 data["restored"] = (*restored).into();
                 data["deletion_canceled"] = (*deletion_canceled).into();
@@ -127,20 +127,20 @@ impl MailRenderer {
     }
 }
 
-fn put_source(data: &mut Value, source: &Source) {
+fn insert_source(data: &mut Value, source: &Source) {
     data["at"] = source.at.map(relative_time::exact).into();
     data["device"] = source.device.as_deref().map(one_line).into();
     data["ip_address"] = source.ip_address.as_deref().map(one_line).into();
 }
 
-/// The display name for the greeting. `null` if it looks like a URL, because mail programs turn such text
-/// into a link.
+/// The display name for the greeting. `null` if it looks like a URL, because mail clients turn such text into
+/// a link.
 fn greeting_name(name: &str) -> Value {
     let name = one_line(name);
     let parts: Vec<&str> = name.split('.').collect();
     let has_domain = parts.windows(2).any(|pair| {
         pair[0].ends_with(char::is_alphanumeric)
-            && pair[1].chars().take_while(|letter| letter.is_alphanumeric()).count() > 1
+            && pair[1].chars().take_while(|character| character.is_alphanumeric()).count() > 1
     });
     if has_domain || name.contains("://") || name.contains('@') || name.is_empty() {
         Value::Null
@@ -151,13 +151,15 @@ fn greeting_name(name: &str) -> Value {
 
 /// The text without line breaks and other control characters.
 fn one_line(text: &str) -> String {
-    let text: String =
-        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let text: String = text
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Leaves one empty line between paragraphs and none at the ends. The signature separator ("-- ") keeps its
-/// space.
+/// Collapses empty lines between paragraphs into one, and removes them at the start and end. The signature
+/// separator ("-- ") keeps its space.
 fn normalize_lines(text: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in text.trim().lines() {
@@ -243,10 +245,10 @@ mod tests {
             let renderer = renderer("Frontdesk");
             for message in samples(name) {
                 let text = renderer.render(&message).unwrap().text;
-                let unproven =
+                let unverified =
                     ["verify_registration", "verify_email", "change_email", "address_removed"];
-                let is_proven = !unproven.contains(&message.kind());
-                let first = if is_proven { greeting } else { "Hello," };
+                let is_verified = !unverified.contains(&message.kind());
+                let first = if is_verified { greeting } else { "Hello," };
                 assert_eq!(text.lines().next(), Some(first), "{}", message.kind());
             }
         }

@@ -1,7 +1,6 @@
 //! An SMTP client, built on lettre. TLS is implicit (`smtps://`) or required before anything but the greeting
 //! (`smtp://`, STARTTLS): no mail or password is ever sent in plain text, whatever the server offers. A
-//! connection carries one mail, because lettre's pool would reuse a connection whose last mail was abandoned
-//! halfway.
+//! connection carries one mail, because lettre's pool would reuse a connection on which sending was aborted.
 
 use std::fmt;
 use std::future::Future;
@@ -56,13 +55,13 @@ pub enum Stage {
 /// Why a mail could not be sent.
 #[derive(Debug)]
 pub struct SendError {
-    /// Whether another attempt with the same mail is useless.
+    /// Whether a retry of the same mail cannot succeed.
     pub is_permanent: bool,
     /// Where it failed.
     pub stage: Stage,
     /// The server's reply code.
     pub code: Option<u16>,
-    /// The server's reply, or an error of this side. May contain the recipient, so it must not be logged.
+    /// The server's reply, or a local error. May contain the recipient, so it must not be logged.
     pub message: String,
 }
 
@@ -117,7 +116,7 @@ impl Smtp {
     }
 
     /// Host, port and kind of TLS, for messages.
-    pub fn described(&self) -> String {
+    pub fn description(&self) -> String {
         let tls = if self.implicit_tls { "TLS" } else { "STARTTLS" };
         format!("{}, port {}, {tls}", self.host, self.port)
     }
@@ -189,8 +188,8 @@ impl Smtp {
     }
 }
 
-/// One step of the dialogue. Only an error about this recipient or this mail can be permanent. Other errors
-/// concern the server or the settings, and mail is retried until they are fixed.
+/// Runs one step of the dialogue. Only an error about this recipient or this mail can be permanent. Other
+/// errors are caused by the server or the settings, and the mail is retried.
 async fn step<T>(
     stage: Stage,
     timeout: Duration,
@@ -200,12 +199,12 @@ async fn step<T>(
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error,
         Err(_) => {
-            let message = format!("no answer within {} s", timeout.as_secs());
+            let message = format!("no response within {} s", timeout.as_secs());
             return Err(SendError { is_permanent: false, stage, code: None, message });
         }
     };
     let mut message = error.to_string();
-    // lettre adds the prefix once per layer, and `stage` already says it.
+    // lettre adds the prefix once per layer; `stage` already contains this information.
     while let Some(rest) = message.strip_prefix("Connection error: ") {
         message = rest.to_owned();
     }

@@ -12,13 +12,13 @@ use super::smtp::{SendError, Smtp, Stage};
 use crate::config::{Mail, MailTransport};
 use crate::durable;
 
-/// Bytes that [`Transport::probe`] writes to a folder. Mails are shorter.
+/// Size of the file that [`Transport::probe`] writes, in bytes. Mails are smaller.
 const PROBE_LENGTH: usize = 64 * 1024;
 
 /// The destination of mail.
 pub enum Transport {
     /// None: the outbox keeps the mail.
-    Kept,
+    OutboxOnly,
     /// A folder of `.eml` files. Only this process's user can read them, because they contain tokens.
     Folder(PathBuf),
     /// A mail server.
@@ -29,7 +29,7 @@ impl Transport {
     /// Reads the settings. `public_host` is the name in EHLO.
     pub fn new(settings: &Mail, public_host: &str) -> anyhow::Result<Self> {
         Ok(match &settings.transport {
-            MailTransport::OutboxOnly => Transport::Kept,
+            MailTransport::OutboxOnly => Transport::OutboxOnly,
             MailTransport::Folder(folder) => Transport::Folder(folder.clone()),
             MailTransport::Smtp(url) => {
                 let authority = settings.ca_certificates.as_deref().map(str::as_bytes);
@@ -41,7 +41,7 @@ impl Transport {
     /// Sends `mail`, which is outbox row `id`.
     pub async fn send(&self, id: Uuid, mail: &ComposedMail) -> Result<(), SendError> {
         match self {
-            Transport::Kept => Ok(()),
+            Transport::OutboxOnly => Ok(()),
             Transport::Smtp(smtp) => smtp.send(mail).await,
             Transport::Folder(folder) => {
                 write(folder, id, &mail.bytes).await.map_err(|error| SendError {
@@ -57,7 +57,7 @@ impl Transport {
     /// Checks whether mail can be sent, without sending any. Returns a description of the destination.
     pub async fn probe(&self) -> anyhow::Result<String> {
         match self {
-            Transport::Kept => Ok("Kept in the database; nothing is sent.".to_owned()),
+            Transport::OutboxOnly => Ok("Kept in the database; nothing is sent.".to_owned()),
             Transport::Folder(folder) => {
                 probe(folder)
                     .await
@@ -65,7 +65,7 @@ impl Transport {
                 Ok(format!("Written to {}, one .eml file per mail.", folder.display()))
             }
             Transport::Smtp(smtp) => match smtp.probe().await {
-                Ok(()) => Ok(format!("The mail server answers ({}).", smtp.described())),
+                Ok(()) => Ok(format!("The mail server is reachable ({}).", smtp.description())),
                 Err(failure) => {
                     let hint = match failure.stage {
                         Stage::Connection => "Check host and port in FRONTDESK_SMTP_URL",
@@ -76,7 +76,7 @@ impl Transport {
                     };
                     anyhow::bail!(
                         "the mail server ({}) does not accept mail: {failure}. {hint}",
-                        smtp.described()
+                        smtp.description()
                     )
                 }
             },

@@ -1,9 +1,9 @@
 //! `GET /dev/mailbox`, `GET /dev/mailbox/{id}`: the mail that was not sent, for developers on this machine.
 //!
-//! Links in it give access to accounts. So the pages exist only if no mail server is configured, the public
-//! URL is a loopback address, the request comes from a loopback address, and its `Host` names this machine
-//! (which excludes DNS rebinding). The text of a mail is shown, never its HTML, which would run with the
-//! origin of this site.
+//! The mails contain links that give access to accounts. So the pages exist only if no mail server is
+//! configured, the public URL is a loopback address, the request comes from a loopback address, and its
+//! `Host` names this machine (which excludes DNS rebinding). The text of a mail is shown, never its HTML,
+//! which would run with the origin of this site.
 
 use actix_web::guard::GuardContext;
 use actix_web::http::header;
@@ -20,8 +20,8 @@ use crate::web::error::HttpError;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
-/// Mails on the page that lists them.
-const MOST: i64 = 100;
+/// Maximum number of mails in the list.
+const MAX_LISTED: i64 = 100;
 
 #[derive(Serialize)]
 struct ListPage {
@@ -43,7 +43,7 @@ struct MailPage {
     parts: Vec<Part>,
 }
 
-/// A piece of the text. `link`: it is a URL of this site, and shown as a link.
+/// A piece of the text. `link`: it is a URL of this site and is rendered as a link.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Part {
     text: String,
@@ -78,7 +78,7 @@ fn is_this_machine(host: &str) -> bool {
 /// `GET /dev/mailbox`.
 #[tracing::instrument(name = "dev_mailbox", level = "debug", skip_all)]
 pub async fn list(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
-    let kept = outbox::list_kept(&app.pool, None, MOST).await?;
+    let kept = outbox::list_kept(&app.pool, None, MAX_LISTED).await?;
     let mails = kept.iter().map(|kept| open(&app, kept).map(|(mail, _)| mail));
     page.show("dev_mailbox/list.html", &ListPage { mails: mails.collect::<Result<_, _>>()? })
 }
@@ -100,7 +100,7 @@ pub async fn show(
     )
 }
 
-/// The header of a mail and its text.
+/// Opens a mail and returns its summary and its text.
 fn open(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
     let sealed = kept.sealed.as_deref();
     let message = sealed.and_then(|sealed| outbox::open(&app.sealer, kept.id, sealed));

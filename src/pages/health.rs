@@ -1,6 +1,6 @@
-//! `GET /healthz`: the process answers. `GET /readyz`: it can serve. The JSON of `/readyz` has `database`
-//! (`ok`, `away`, `standby`, `read-only`), `schema`, `sessions` (whether they are served from the cache:
-//! `off`, `disconnected`, `doubtful`, `trusted`; the server is ready in every case) and `jobs` (see
+//! `GET /healthz`: liveness. `GET /readyz`: readiness. The JSON of `/readyz` has `database` (`ok`, `away`,
+//! `standby`, `read-only`), `schema`, `sessions` (whether they are served from the cache: `off`,
+//! `disconnected`, `doubtful`, `trusted`; the server is ready in every case) and `jobs` (see
 //! [`Jobs::summary`](crate::background::Jobs::summary)). Both are outside the session middleware and contain
 //! no personal data.
 
@@ -16,7 +16,7 @@ use crate::db::{self, ConnectError, NotPrimary};
 
 /// Together with [`REASON_DEADLINE`] less than two seconds, because load balancers have short timeouts.
 const DEADLINE: Duration = Duration::from_millis(1200);
-/// For finding out why the database cannot be used.
+/// The deadline for finding out why the database is unavailable.
 const REASON_DEADLINE: Duration = Duration::from_millis(600);
 
 /// `GET /healthz`.
@@ -29,8 +29,8 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
     let checked = tokio::time::timeout(DEADLINE, migrations::check(&app.pool)).await;
     let (ready, database, schema) = match checked {
         Ok(Ok(Ok(()))) => (true, "ok", "ok".to_owned()),
-        // A newer version has migrated the database and will replace this one. Migrations keep the previous
-        // version working, so this one serves until it is stopped.
+        // A newer version has migrated the database and will replace this one. Migrations are compatible with
+        // the previous version, so this one keeps serving until it is stopped.
         Ok(Ok(Err(problem @ SchemaProblem::Newer { .. }))) => (true, "ok", problem.to_string()),
         Ok(Ok(Err(problem))) => (false, "ok", problem.to_string()),
         Ok(Err(_)) | Err(_) => (false, find_reason(&app.pool).await, "unknown".to_owned()),
@@ -46,7 +46,7 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
     }))
 }
 
-/// The pool only reports that it has no connection. A new connection shows the reason.
+/// Opens a connection to find the reason: the pool only reports that it has none.
 async fn find_reason(pool: &PgPool) -> &'static str {
     let options = pool.connect_options();
     match tokio::time::timeout(REASON_DEADLINE, db::connect_to_primary(&options)).await {

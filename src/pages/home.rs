@@ -10,7 +10,7 @@ use crate::web::page::Page;
 
 #[derive(Serialize)]
 struct Data {
-    /// Not by the time of day: the server does not know the time zone of the visitor.
+    /// Independent of the time of day, because the server does not know the visitor's time zone.
     greeting: &'static str,
     registration_open: bool,
 }

@@ -1,4 +1,4 @@
-//! Every page a browser asks for. A page parses the request, calls the domain and renders the answer.
+//! All pages. A handler parses the request, calls the domain and renders the response.
 
 pub mod account;
 pub mod dev_mailbox;

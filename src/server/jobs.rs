@@ -1,7 +1,7 @@
 //! The job that deletes expired data: audit events, rate-limit counters, links, registrations, finished mail,
 //! and accounts whose grace period is over. It deletes in bounded batches, on one server at a time. An error
-//! is logged and does not stop the other deletions. Expired sessions are deleted by `session/purge.rs`, a job
-//! of its own.
+//! is logged and does not stop the other deletions. Expired sessions are deleted by a separate job,
+//! `session/purge.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use crate::mail::outbox;
 use crate::user::{deletion, purge};
 use crate::{audit, db};
 
-/// Rows in one statement, so few that no request waits long for a lock.
-const BATCH: i64 = 1000;
+/// Rows per statement: few enough that no request waits long for a lock.
+const BATCH_SIZE: i64 = 1000;
 /// The PostgreSQL advisory lock of this job ("frontdhk" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_686b;
 
-/// Data that expires.
+/// A kind of data that expires.
 #[derive(Clone, Copy, Debug)]
 enum Expiring {
     Events,
-    Throttles,
+    RateLimitCounters,
     Links,
     Registrations,
     Recoveries,
@@ -33,10 +33,10 @@ enum Expiring {
 impl Expiring {
     const ALL: [(Expiring, &str); 6] = [
         (Expiring::Events, "events past their retention"),
-        (Expiring::Throttles, "forgotten counters"),
+        (Expiring::RateLimitCounters, "expired rate-limit counters"),
         (Expiring::Links, "expired links"),
         (Expiring::Registrations, "registrations that were never verified"),
-        (Expiring::Recoveries, "requests for a new password"),
+        (Expiring::Recoveries, "password-reset requests"),
         (Expiring::Mail, "finished mail"),
     ];
 
@@ -46,19 +46,19 @@ impl Expiring {
         retention: Duration,
     ) -> sqlx::Result<u64> {
         match self {
-            Expiring::Events => audit::purge(connection, retention, BATCH).await,
-            Expiring::Throttles => purge::throttles(connection, BATCH).await,
-            Expiring::Links => purge::email_tokens(connection, BATCH).await,
-            Expiring::Registrations => purge::registrations(connection, BATCH).await,
-            Expiring::Recoveries => purge::recovery_requests(connection, BATCH).await,
-            Expiring::Mail => outbox::purge(connection, BATCH).await,
+            Expiring::Events => audit::purge(connection, retention, BATCH_SIZE).await,
+            Expiring::RateLimitCounters => purge::rate_limit_counters(connection, BATCH_SIZE).await,
+            Expiring::Links => purge::email_tokens(connection, BATCH_SIZE).await,
+            Expiring::Registrations => purge::registrations(connection, BATCH_SIZE).await,
+            Expiring::Recoveries => purge::recovery_requests(connection, BATCH_SIZE).await,
+            Expiring::Mail => outbox::purge(connection, BATCH_SIZE).await,
         }
     }
 }
 
 /// Starts the job, which runs every `FRONTDESK_PURGE_INTERVAL`.
-pub fn start(loops: &mut JobRunner, app: Arc<App>) {
-    loops.run_every_interruptible("housekeeping", app.config.purge_interval, move || {
+pub fn start(runner: &mut JobRunner, app: Arc<App>) {
+    runner.run_every_interruptible("housekeeping", app.config.purge_interval, move || {
         let app = Arc::clone(&app);
         async move { run_once(&app).await }
     });
@@ -89,17 +89,17 @@ async fn run_once(app: &App) {
 async fn purge_all(app: &App, data: Expiring) -> sqlx::Result<u64> {
     let mut total = 0;
     loop {
-        let began = Instant::now();
+        let started_at = Instant::now();
         match batch(app, data).await? {
             None => return Ok(total),
             Some(rows) => {
                 total += rows;
-                if rows < BATCH as u64 {
+                if rows < BATCH_SIZE as u64 {
                     return Ok(total);
                 }
             }
         }
-        tokio::time::sleep(began.elapsed()).await;
+        tokio::time::sleep(started_at.elapsed()).await;
     }
 }
 
@@ -109,11 +109,11 @@ async fn batch(app: &App, data: Expiring) -> sqlx::Result<Option<u64>> {
     db::transaction(&app.pool, move |connection| {
         Box::pin(async move {
             sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut *connection).await?;
-            let mine =
+            let has_lock =
                 sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "mine!""#, LOCK)
                     .fetch_one(&mut *connection)
                     .await?;
-            if !mine {
+            if !has_lock {
                 return Ok(None);
             }
             data.delete_batch(connection, retention).await.map(Some)

@@ -1,5 +1,5 @@
-//! `GET /metrics` in the OpenMetrics text format, on its own listener (`FRONTDESK_METRICS_BIND`), because
-//! metrics are for operators and not for visitors. Contains no personal data.
+//! `GET /metrics` in the OpenMetrics text format, on a separate listener (`FRONTDESK_METRICS_BIND`), because
+//! metrics must not be public. Contains no personal data.
 
 use std::net::TcpListener;
 use std::pin::pin;
@@ -23,16 +23,16 @@ use crate::session::cache::invalidation::{self, CacheState};
 use crate::session::{PgSessionStore, purge};
 use crate::user::rate_limit::{self, Action};
 
-/// Starts to listen if `FRONTDESK_METRICS_BIND` is set.
+/// Starts the metrics server if `FRONTDESK_METRICS_BIND` is set.
 pub fn start(app: web::Data<App>) -> anyhow::Result<JobRunner> {
-    let mut loops = JobRunner::new(app.jobs.clone());
+    let mut runner = JobRunner::new(app.jobs.clone());
     let Some(bind) = app.config.metrics_bind else {
-        return Ok(loops);
+        return Ok(runner);
     };
     let listener =
         TcpListener::bind(bind).with_context(|| format!("cannot listen on {bind} for metrics"))?;
     let listener = Arc::new(listener);
-    loops.run("metrics", move |stop| {
+    runner.run("metrics", move |stop| {
         let (app, listener) = (app.clone(), Arc::clone(&listener));
         async move {
             if let Err(error) = serve(app, &listener, stop).await {
@@ -40,7 +40,7 @@ pub fn start(app: web::Data<App>) -> anyhow::Result<JobRunner> {
             }
         }
     });
-    Ok(loops)
+    Ok(runner)
 }
 
 /// Serves until the stop signal. The listener stays open when the server fails, so that a restarted job can
@@ -97,7 +97,7 @@ fn registry(app: &App, queried: &QueriedMetrics) -> Registry {
     if let Some(usage) = queried.notification_queue_usage {
         registry.register(
             "notification_queue_usage",
-            "How full PostgreSQL's notification queue is, from 0 to 1; sessions are not served from memory when it is full",
+            "How full PostgreSQL's notification queue is, from 0 to 1; sessions are not served from the cache when it is full",
             ConstGauge::new(usage),
         );
     }
@@ -107,11 +107,13 @@ fn registry(app: &App, queried: &QueriedMetrics) -> Registry {
         "Passwords that were verified or hashed",
         ConstCounter::new(app.hasher.runs()),
     );
-    let throttled = Family::<Label, Counter>::default();
+    let rate_limited = Family::<Label, Counter>::default();
     for action in Action::ALL {
-        throttled.get_or_create(&[("action", action.as_str())]).inc_by(rate_limit::refused(action));
+        rate_limited
+            .get_or_create(&[("action", action.as_str())])
+            .inc_by(rate_limit::refused(action));
     }
-    registry.register("throttled", "Attempts that were refused, by action", throttled);
+    registry.register("throttled", "Attempts that were refused, by action", rate_limited);
     register_jobs(&mut registry, &app.jobs);
     registry.register(
         "log_lines_dropped",
@@ -134,7 +136,7 @@ fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
     }
     registry.register(
         "session_cache_state",
-        "1 for the state of the cache: off, disconnected, doubtful, trusted; only trusted serves from memory",
+        "1 for the state of the cache: off, disconnected, doubtful, trusted; only in trusted are sessions served from the cache",
         state,
     );
     registry.register_with_unit(
@@ -145,7 +147,7 @@ fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
     );
     registry.register(
         "session_cache_entries",
-        "Sessions in memory, readable or not",
+        "Cached sessions, valid or not",
         ConstGauge::new(sessions.cached_count() as i64),
     );
     let status = sessions.listener_status();
@@ -196,7 +198,7 @@ fn register_mail(registry: &mut Registry, app: &App, waiting: Option<i64>) {
     if let Some(waiting) = waiting {
         registry.register(
             "mail_waiting",
-            "Mails that wait to be sent, by any server",
+            "Mails waiting to be sent, on all servers",
             ConstGauge::new(waiting),
         );
     }

@@ -1,5 +1,5 @@
-//! The running site: the actix application and its middleware, the background jobs, and the order in which
-//! they start and stop.
+//! The server: sets up the actix application, its middleware and the background jobs, and starts and stops
+//! them in order.
 
 pub mod jobs;
 pub mod metrics;
@@ -40,21 +40,21 @@ use crate::web::cross_site::OwnOrigin;
 use crate::web::flash::Flash;
 use crate::web::outer::{self, Outer};
 
-/// How long the head of a request may take to arrive.
+/// Deadline for receiving the request headers.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-/// How long requests in flight may take after the stop signal, in seconds.
+/// How long requests in flight may run after the stop signal, in seconds.
 const DRAIN_SECONDS: u64 = 10;
-/// How long stopping may take in total, so that a database that hangs does not keep the process alive.
+/// Maximum duration of the shutdown, so that a hanging database does not prevent the process from exiting.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Serves until SIGTERM or SIGINT. Then finishes requests in flight, writes what is pending, and stops the
-/// private PostgreSQL. A second signal skips the waiting. A private PostgreSQL that exits is restarted; if
-/// that fails for some minutes, serving ends with that error.
+/// Serves until SIGTERM or SIGINT. Then finishes requests in flight, writes pending data, and stops the
+/// private PostgreSQL. A second signal stops without waiting. If the private PostgreSQL exits, it is
+/// restarted; if restarts fail for some minutes, the server stops with that error.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     // A log file that reaches RLIMIT_FSIZE raises SIGXFSZ, whose default action ends the process. With a
     // handler, the write fails instead, and lines are dropped.
     let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-    // Before anything else, so that an early signal also stops in order.
+    // Installed first, so that a signal during startup also causes an orderly shutdown.
     let mut signals = StopSignals::new()?;
     let database = tokio::select! {
         database = db::connect(&config, false) => database?,
@@ -136,20 +136,20 @@ async fn stop_server(handle: ServerHandle, server: &mut JoinHandle<io::Result<()
     }
 }
 
-/// Everything that runs beside the HTTP server.
+/// The background jobs that run alongside the HTTP server.
 struct Background {
     engine: Engine,
     delivery: Delivery,
-    loops: JobRunner,
+    runner: JobRunner,
     metrics: JobRunner,
 }
 
 impl Background {
-    /// The engine comes last: it writes what the other jobs leave pending.
+    /// The engine is stopped last, because it writes pending data of the other jobs.
     async fn stop(self, database: &Database) {
         self.metrics.stop().await;
         self.delivery.stop().await;
-        self.loops.stop().await;
+        self.runner.stop().await;
         let pool = database.new_pool(1);
         self.engine.stop(&pool).await;
         pool.close().await;
@@ -176,28 +176,28 @@ async fn start(
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
     let server = http_server(app.clone(), keys, listener)?;
     let delivery = start_delivery(&app, database)?;
-    let loops = start_loops(&app, database);
+    let runner = start_jobs(&app, database);
     let metrics = metrics::start(app)?;
-    Ok((server, address, Background { engine, delivery, loops, metrics }))
+    Ok((server, address, Background { engine, delivery, runner, metrics }))
 }
 
-fn start_loops(app: &web::Data<App>, database: &Database) -> JobRunner {
-    let mut loops = JobRunner::new(app.jobs.clone());
+fn start_jobs(app: &web::Data<App>, database: &Database) -> JobRunner {
+    let mut runner = JobRunner::new(app.jobs.clone());
     let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
-    loops.run_every_or_notified(
+    runner.run_every_or_notified(
         "pending_mail",
-        pending_mail::EVERY,
+        pending_mail::POLL_INTERVAL,
         app.pending_mail.clone(),
         move || {
             let (pool, sealer) = (pool.clone(), sealer.clone());
             async move { pending_mail::run_once(&pool, &sealer).await }
         },
     );
-    jobs::start(&mut loops, app.clone().into_inner());
-    loops
+    jobs::start(&mut runner, app.clone().into_inner());
+    runner
 }
 
-/// Starts the job that sends mail, with a connection pool of its own.
+/// Starts the mail delivery job, with a separate connection pool.
 fn start_delivery(app: &App, database: &Database) -> anyhow::Result<Delivery> {
     let (settings, host) = (&app.config.mail, app.config.public_url.host());
     let mailer = mail::delivery::Mailer {
@@ -242,8 +242,8 @@ fn http_server(
             .cookie_path("/".to_owned())
             .cookie_content_security(CookieContentSecurity::Private)
             .build();
-        // Without its own deadlines, which would write the session at every request. Sessions expire by their
-        // rows.
+        // Without actix-identity's deadlines, which would write the session at every request. Expiry is
+        // stored in the session row.
         let identity = IdentityMiddleware::default();
         Site::new()
             .app_data(app.clone())
@@ -276,8 +276,8 @@ fn page_templates(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
     Ok(tera)
 }
 
-/// Prints where the site and its data are. On a thread, because standard output may be a pipe that is not
-/// read.
+/// Prints the URL of the site and the location of its data. On a separate thread, because standard output may
+/// be a pipe that is not read.
 fn print_summary(config: &Config, database: &Database, address: SocketAddr) {
     let url = if config.bind.port() == 0 {
         format!("http://{address}/")

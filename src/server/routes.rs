@@ -1,13 +1,12 @@
-//! THE table of routes. From left to right, a row says:
+//! The route table. Each row contains, from left to right:
 //!
 //! 1. The kind of the page and its path. `read_only` is a page without a form (GET, HEAD), `form` is a page
-//!    with a form (GET, HEAD, POST), and `button` is an action without a page (POST). Any other method is
-//!    answered with 405.
-//! 2. For each method, the function that answers it: `show` or `list` for GET, `submit` or the name of the
-//!    action for POST.
+//!    with a form (GET, HEAD, POST), and `button` is an action without a page (POST). Any other method
+//!    returns 405.
+//! 2. For each method, its handler: `show` or `list` for GET, `submit` or the name of the action for POST.
 //!
-//! Who may use a page is in the arguments of that function. Below `/account` each takes `CurrentUser`, or
-//! `RecentlyAuthenticated` for sensitive actions; without a session they redirect to the sign-in page. All
+//! The arguments of the handler determine who may use a page. Handlers below `/account` take `CurrentUser`,
+//! or `RecentlyAuthenticated` for sensitive actions; without a session they redirect to the sign-in page. All
 //! other pages are public. Only the last scope has the session middleware, so the routes above it cost no
 //! session lookup.
 

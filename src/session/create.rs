@@ -18,12 +18,13 @@ use crate::role::Role;
 pub(super) struct InsertedSession {
     /// The secret for its cookie.
     pub(super) secret: Secret,
-    /// It replaced the session that the browser had.
+    /// Whether it replaced the browser's former session.
     pub(super) has_replaced: bool,
 }
 
-/// Inserts a session in the caller's transaction, and revokes the session of the cookie `former` that the
-/// browser had. `None`: the account was changed since its password was verified, and nothing was written.
+/// Inserts a session in the caller's transaction, and revokes the browser's former session, whose cookie has
+/// the digest `former`. `None`: the account was changed since its password was verified, and nothing was
+/// written.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     timeouts: &Timeouts,

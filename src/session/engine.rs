@@ -15,22 +15,22 @@ use crate::background::{JobRunner, Jobs};
 /// The running background jobs of a [`PgSessionStore`].
 pub struct Engine {
     store: PgSessionStore,
-    loops: JobRunner,
+    runner: JobRunner,
     listener: Option<(Arc<InvalidationListener>, JobRunner)>,
 }
 
 impl Engine {
-    /// Starts the jobs on this runtime and keeps their status in `jobs`. `listen` must lead to PostgreSQL
-    /// itself, not to a pooler in transaction mode.
+    /// Starts the jobs on this runtime and keeps their status in `jobs`. `listen` must connect to PostgreSQL
+    /// directly, not through a pooler in transaction mode.
     pub fn start(
         store: &PgSessionStore,
         listen: PgConnectOptions,
-        purge_every: Duration,
+        purge_interval: Duration,
         jobs: &Jobs,
     ) -> Self {
-        let mut loops = JobRunner::new(jobs.clone());
+        let mut runner = JobRunner::new(jobs.clone());
         let flushed = store.clone();
-        loops.run_every("last_seen", last_seen::FLUSH_EVERY, move || {
+        runner.run_every("last_seen", last_seen::FLUSH_INTERVAL, move || {
             let store = flushed.clone();
             async move {
                 if let Err(error) = store.last_seen().flush().await {
@@ -39,15 +39,15 @@ impl Engine {
             }
         });
         let purged = store.clone();
-        loops.run_every_interruptible("session_purge", purge_every, move || {
+        runner.run_every_interruptible("session_purge", purge_interval, move || {
             let store = purged.clone();
             async move { store.purge().await }
         });
         let listener = store.invalidation_listener(listen).map(|listener| {
             let listener = Arc::new(listener);
-            let mut listening = JobRunner::new(jobs.clone());
+            let mut listener_runner = JobRunner::new(jobs.clone());
             let run_listener = Arc::clone(&listener);
-            listening.run("session_notifications", move |stop| {
+            listener_runner.run("session_notifications", move |stop| {
                 let listener = Arc::clone(&run_listener);
                 async move {
                     tokio::select! {
@@ -56,21 +56,20 @@ impl Engine {
                     }
                 }
             });
-            (listener, listening)
+            (listener, listener_runner)
         });
-        Self { store: store.clone(), loops, listener }
+        Self { store: store.clone(), runner, listener }
     }
 
-    /// Stops the jobs, writes all pending last-seen updates and deregisters this server, over `pool`. The
-    /// connections of `pool` must not belong to workers that have stopped. Call it after the server has
-    /// stopped.
+    /// Stops the jobs, writes all pending last-seen updates and deregisters this server, over `pool`. Call it
+    /// after the server has stopped, with a pool that was not used by its workers.
     pub async fn stop(self, pool: &PgPool) {
-        self.loops.stop().await;
+        self.runner.stop().await;
         if let Err(error) = self.store.last_seen().flush_all(pool).await {
             tracing::warn!(%error, "the last activity of some sessions could not be written");
         }
-        if let Some((listener, listening)) = self.listener {
-            listening.stop().await;
+        if let Some((listener, listener_runner)) = self.listener {
+            listener_runner.stop().await;
             if let Err(error) = listener.deregister(pool).await {
                 tracing::warn!(%error, "this server could not be removed from session_caches");
             }
@@ -81,15 +80,15 @@ impl Engine {
 impl PgSessionStore {
     /// Runs the purge once and logs the result.
     async fn purge(&self) {
-        let (began, mut rows) = (Instant::now(), 0);
+        let (started_at, mut rows) = (Instant::now(), 0);
         let run = purge::run_once(self.pool(), Pace::Gentle, |total| {
             self.purge_counters().count_rows(total - rows);
             rows = total;
         })
         .await;
-        self.purge_counters().count_run(&run, began.elapsed());
+        self.purge_counters().count_run(&run, started_at.elapsed());
         if rows > 0 {
-            let milliseconds = began.elapsed().as_millis() as u64;
+            let milliseconds = started_at.elapsed().as_millis() as u64;
             tracing::info!(rows, milliseconds, "expired sessions were deleted");
         }
         if let Err(error) = run {

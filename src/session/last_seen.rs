@@ -1,11 +1,11 @@
-//! Writes when sessions were last seen, and thereby extends them. A request records its session in memory,
-//! and a loop writes the updates that are due in one statement. Each session is written at most once per
-//! update interval. An update never moves a time backwards and never extends a session that has expired.
+//! Writes the last-seen times of sessions, which extends their idle timeout. A request records its session in
+//! memory, and a loop writes the updates that are due in one statement. Each session is written at most once
+//! per update interval. An update never moves a time backwards and never extends a session that has expired.
 //!
 //! The update interval is a minute, or a twentieth of the idle timeout if that is shorter. A pending update
-//! waits until the interval since the last write is over, and then writes the time of the last activity. So
-//! no session ends earlier than its idle timeout after the last request, whether or not another request
-//! follows. A session that is about to expire is written immediately.
+//! is written when that interval has passed since the last write, with the time of the latest activity. So no
+//! session expires earlier than its idle timeout after the last request. A session that is about to expire is
+//! written immediately.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,12 +18,12 @@ use super::cache::clock::MonotonicInstant;
 use crate::crypto::secret::Digest;
 use crate::db;
 
-/// The longest update interval.
+/// Maximum update interval.
 const MAX_INTERVAL: Duration = Duration::from_secs(60);
 /// The interval at which the loop calls [`LastSeen::flush`].
-pub const FLUSH_EVERY: Duration = Duration::from_secs(2);
-/// The most rows in one statement.
-const BATCH: usize = 1000;
+pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+/// Maximum number of rows per statement.
+const BATCH_SIZE: usize = 1000;
 
 /// The pending last-seen updates. Clones share them.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ struct PendingUpdate {
     activity: Arc<SessionActivity>,
     due: MonotonicInstant,
     /// An earlier write changed no row: the row was deleted or locked, or another server wrote it first. It
-    /// is tried only once more.
+    /// is retried only once.
     is_retry: bool,
 }
 
@@ -88,8 +88,8 @@ impl LastSeen {
         let activity = SessionActivity::new(now, interval);
         let update =
             PendingUpdate { activity: Arc::clone(&activity), due: now + wait, is_retry: false };
-        // Otherwise the row could expire before the loop writes it.
-        if span(left) < wait + 3 * FLUSH_EVERY && wait.is_zero() {
+        // Written immediately, because the row could expire before the loop writes it.
+        if span(left) < wait + 3 * FLUSH_INTERVAL && wait.is_zero() {
             activity.is_pending.store(false, Ordering::SeqCst);
             let batch = vec![(digest.clone(), update.clone())];
             if let Err(error) = self.write(&self.pool, batch, false).await {
@@ -125,8 +125,8 @@ impl LastSeen {
     }
 
     /// There is one pending update per session. Two requests that load a session at the same time have an
-    /// activity each: the newer update takes over the time of the older one, and a request that still has the
-    /// older activity enqueues it again when it sees the session again.
+    /// activity each: the newer update adopts the time of the older one, and a request that still holds the
+    /// older activity enqueues it again at its next cache hit.
     fn enqueue(&self, digest: &Digest, mut update: PendingUpdate) {
         update.activity.is_pending.store(true, Ordering::SeqCst);
         let mut pending = self.pending();
@@ -147,8 +147,8 @@ impl LastSeen {
         self.write_pending(&self.pool, false).await
     }
 
-    /// Writes all updates, due or not, over `pool`: at shutdown, the connections of the shared pool end with
-    /// the workers that opened them.
+    /// Writes all updates, due or not, over `pool`: at shutdown, the connections of the shared pool are
+    /// closed with the workers that opened them.
     pub async fn flush_all(&self, pool: &PgPool) -> sqlx::Result<()> {
         self.write_pending(pool, true).await
     }
@@ -164,7 +164,7 @@ impl LastSeen {
         for (_, update) in &due {
             update.activity.is_pending.store(false, Ordering::SeqCst);
         }
-        let mut chunks = due.chunks(BATCH);
+        let mut chunks = due.chunks(BATCH_SIZE);
         while let Some(chunk) = chunks.next() {
             if let Err(error) = self.write(pool, chunk.to_vec(), all).await {
                 for (digest, update) in chunk.iter().chain(chunks.flatten()) {
@@ -206,7 +206,7 @@ impl LastSeen {
     }
 
     fn pending(&self) -> MutexGuard<'_, HashMap<Digest, PendingUpdate>> {
-        // Every operation leaves the map consistent, so a poisoned lock can be used.
+        // The map is consistent after every statement that may panic, so a poisoned lock is used.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -225,9 +225,8 @@ async fn write_rows(
             // Two to three times faster. If PostgreSQL crashes, only the last seconds of activity are
             // lost.
             sqlx::query!("SET LOCAL synchronous_commit = off").execute(&mut *connection).await?;
-            // A locked row is skipped and tried again later: a transaction that stays open in psql does
-            // not delay the updates of other sessions, and a statement that never waits for a lock is in
-            // no deadlock.
+            // A locked row is skipped and retried later: an open transaction in psql does not delay the
+            // updates of other sessions, and a statement that never waits for a lock cannot deadlock.
             sqlx::query_scalar!(
                 r#"
                 WITH mine AS MATERIALIZED (

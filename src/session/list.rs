@@ -18,9 +18,9 @@ pub struct LiveSession {
     pub created_at: OffsetDateTime,
     /// The last recorded activity, up to a minute behind.
     pub last_seen_at: OffsetDateTime,
-    /// When the session ends unless it is used again.
+    /// When the session expires unless it is used again.
     pub expires_at: OffsetDateTime,
-    /// The cookie outlives the browser.
+    /// The cookie is kept when the browser is closed ("Keep me signed in").
     pub remembered: bool,
     /// The IP address of the sign-in.
     pub ip_address: Option<String>,

@@ -1,21 +1,22 @@
 //! Sessions: an [`actix_session::storage::SessionStore`] on PostgreSQL, and the other operations on its rows.
 //! Owns the table `sessions`. Depends on no page and no request.
 //!
-//! * The cookie contains a random secret; the row is keyed by its SHA-256. Nothing in the database is a
+//! * The cookie contains a random secret; the primary key of the row is its SHA-256. The database contains no
 //!   credential.
-//! * A session that ended stays ended: the only statement that inserts into `sessions` creates a new session.
+//! * An ended session cannot be restored: the only statement that inserts into `sessions` creates a new
+//!   session.
 //! * Each session has an idle and an absolute timeout on its row, by the database's clock ([`Timeouts`]).
 //! * Reading a session writes nothing. [`last_seen`] writes the last activity at most once a minute.
 //! * The changes of a request are written key by key: two concurrent requests that change different keys do
 //!   not overwrite each other's changes.
 //! * [`purge`] deletes expired rows.
 //! * A transaction on behalf of a session checks under a lock that the session still exists: [`Requester`].
-//! * A request with a session is served from memory while the notification connection is healthy, and a
-//!   revocation is answered only when no server accepts the session ([`Engine`], `cache/`).
+//! * Sessions are served from the cache while the notification connection works, and the response to a
+//!   revocation is sent only when no server accepts the session ([`Engine`], `cache/`).
 //!
-//! At a sign-in, call `Session::clear` and then `Session::renew`, so that a new session begins empty. `renew`
-//! alone is refused with an error: it would restore a session that another request had ended, with a new
-//! absolute timeout.
+//! At a sign-in, call `Session::clear` and then `Session::renew`, so that the new session starts empty.
+//! `renew` alone is refused with an error: it would restore a session that another request had ended, with a
+//! new absolute timeout.
 //!
 //! Another actix-web application can use the store alone. A complete example (`examples/minimal.rs`):
 //!

@@ -1,5 +1,5 @@
-//! Notifies a user by mail of a sign-in on a new device. The mail is enqueued in the transaction that creates
-//! the session, so that it is sent if and only if the session exists.
+//! Notifies a user by mail of a sign-in from a new device. The mail is enqueued in the transaction that
+//! creates the session, so that it is sent if and only if the session exists.
 
 use sqlx::PgConnection;
 
@@ -30,7 +30,7 @@ pub(super) async fn notify(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(user_row) = user_row else { return Ok(()) };
-    // A sign-in has a browser, whoever caused it: the version before this one cannot read the mail without it.
+    // The device is always set, because the previous version cannot parse the message without it.
     let device = user_agent::describe(origin.user_agent.as_deref()).title;
     let source = Source { device: Some(device), ..notice::source(origin, user_row.now) };
     let message = Message::NewDevice { display_name: user_row.display_name, source };

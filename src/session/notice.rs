@@ -1,4 +1,4 @@
-//! The source of a change, as security notices report it.
+//! Converts the origin of a change to the source that security notices show.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -17,7 +17,7 @@ pub fn source(origin: &Origin, at: OffsetDateTime) -> Source {
     }
 }
 
-/// As [`source`], at the time of the caller's transaction by the clock of the database.
+/// Like [`source`], with the start time of the caller's transaction by the database's clock.
 pub async fn source_now(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<Source> {
     let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(connection).await?;
     Ok(source(origin, now))

@@ -1,6 +1,6 @@
-//! Deletes expired sessions in small batches, found by an index for this purpose. Only one server of a
-//! database purges at a time, no live row is deleted, and nothing waits for the purge. The end of each
-//! session is recorded in the audit log in the same transaction.
+//! Deletes expired sessions in small batches, found by an index for this purpose. Only one server per
+//! database purges at a time, no live session is deleted, and no other transaction waits for long. The end of
+//! each session is recorded in the audit log in the same transaction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use super::revoke::Cause;
 use crate::audit::{self, EventKind, Origin, SessionEvent};
 use crate::db;
 
-/// Rows in one statement at full pace. The statement is short enough not to delay a sign-in.
-const BATCH: i64 = 5000;
-/// Rows in one statement at gentle pace: a few milliseconds of one core.
-const GENTLE_BATCH: i64 = 250;
+/// Rows per statement at full pace. The statement is short enough not to delay a sign-in.
+const BATCH_SIZE: i64 = 5000;
+/// Rows per statement at gentle pace: a few milliseconds of one core.
+const GENTLE_BATCH_SIZE: i64 = 250;
 /// At gentle pace, the pause after a batch is this many times the duration of the batch: the purge uses a
 /// twentieth of one core and deletes some hundred rows per second. With half of a core, the p99 of pages on
 /// two cores was measured at 3.7 times its value without a purge.
-const GENTLE_REST: u32 = 19;
+const GENTLE_PAUSE_FACTOR: u32 = 19;
 /// The key of the advisory lock of the purge ("frontdsk" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_736b;
 
 /// How much of the database's time a run may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// A twentieth, so that pages stay fast.
+    /// A twentieth, so that requests are not slowed down.
     Gentle,
     /// All of it: an operator waits for the result.
     Full,
@@ -35,8 +35,8 @@ pub enum Pace {
 impl Pace {
     fn batch_size(self) -> i64 {
         match self {
-            Pace::Gentle => GENTLE_BATCH,
-            Pace::Full => BATCH,
+            Pace::Gentle => GENTLE_BATCH_SIZE,
+            Pace::Full => BATCH_SIZE,
         }
     }
 }
@@ -87,10 +87,10 @@ pub async fn run_once(
     pace: Pace,
     mut progress: impl FnMut(u64),
 ) -> sqlx::Result<Purged> {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let mut purged = Purged::default();
     loop {
-        let batch_began = Instant::now();
+        let batch_started = Instant::now();
         let deleted = delete_batch(pool, pace.batch_size()).await?;
         match deleted {
             None => purged.is_running_elsewhere = true,
@@ -100,11 +100,11 @@ pub async fn run_once(
             }
         }
         if deleted.is_none_or(|deleted| deleted < pace.batch_size() as u64) {
-            purged.took = began.elapsed();
+            purged.took = started_at.elapsed();
             return Ok(purged);
         }
         if pace == Pace::Gentle {
-            tokio::time::sleep(GENTLE_REST * batch_began.elapsed()).await;
+            tokio::time::sleep(GENTLE_PAUSE_FACTOR * batch_started.elapsed()).await;
         }
     }
 }
@@ -127,11 +127,11 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut *connection).await?;
-            let mine =
+            let has_lock =
                 sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "mine!""#, LOCK)
                     .fetch_one(&mut *connection)
                     .await?;
-            if !mine {
+            if !has_lock {
                 return Ok(None);
             }
             // SKIP LOCKED skips a row that another transaction is extending, and the outer predicate checks
@@ -154,7 +154,7 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
             )
             .fetch_all(&mut *connection)
             .await?;
-            // The sessions ended when they expired, not when they are deleted.
+            // The time of the event is when the session expired, not when its row is deleted.
             let expired: Vec<SessionEvent> = deleted
                 .iter()
                 .filter_map(|row| {

@@ -1,23 +1,23 @@
 //! A signed-in user who requests a change, and the check that the session still exists when the change is
 //! written.
 //!
-//! The session of a request is read with the head of the request; the body may arrive ten seconds later.
-//! Until then the session may have ended: by a sign-out in another tab, by another device, by a password
-//! reset, by an operator. So every transaction on behalf of a session starts with [`Requester::lock`] or
-//! [`Requester::lock_session`]. If the secret of the session was rotated since, the former cookie no longer
-//! counts: for it the session has ended. The locks last until the commit: either the transaction sees that
-//! the session has ended, or the revocation waits for the commit. Nothing is written for a session after the
-//! response to its revocation was sent.
+//! The session of a request is read when the headers arrive; the body may arrive up to ten seconds later. In
+//! the meantime, the session may have been revoked, for example by a sign-out in another tab or on another
+//! device, by a password reset, or by an operator. So every transaction on behalf of a session starts with
+//! [`Requester::lock`] or [`Requester::lock_session`]. If the secret of the session was rotated in the
+//! meantime, the former cookie is no longer accepted. The locks last until the commit: either the transaction
+//! sees that the session has ended, or the revocation waits for the commit. Nothing is written for a session
+//! after the response to its revocation was sent.
 //!
 //! # Lock order
 //!
 //! Every transaction takes its row locks in this order. A transaction that breaks it can deadlock with a
-//! form.
+//! request.
 //!
 //! 0. Only while the notification queue is full: the row of `session_cache_resets`.
 //! 1. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every
-//!    sign-in (`FOR SHARE`). It does not block the foreign key of a mail to this user that another user's
-//!    form causes.
+//!    sign-in (`FOR SHARE`). It does not block the foreign-key check of a mail to this user that another
+//!    user's request inserts.
 //! 2. `sessions` and `email_tokens` of that user. A transaction that locks more than one of these rows holds
 //!    the row of the user. A sign-in also deletes the session that the browser had, which may be another
 //!    user's; it locks nothing else of that user.
@@ -26,8 +26,8 @@
 //!
 //! The last-seen update and the purges skip locked rows and never wait. Two statements cannot follow the
 //! order: `DELETE FROM sessions` of several rows in psql, and `frontdesk session revoke --all`, which would
-//! have to lock every user. If one of them runs beside a form that ends sessions, PostgreSQL cancels one of
-//! the two transactions as a deadlock; the other one completes.
+//! have to lock every user. If one of them runs concurrently with a request that revokes sessions, PostgreSQL
+//! detects a deadlock and cancels one of the two transactions; the other one completes.
 
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
@@ -41,7 +41,7 @@ use crate::id::{SessionId, UserId};
 pub struct Requester {
     /// The account that the session is signed in to.
     pub user: UserId,
-    /// The session that the request came with.
+    /// The session of the request.
     pub session: SessionId,
     /// The digest of the secret in the cookie of the request. The session is not accepted if its secret was
     /// rotated since, by a re-authentication or a new password. `None`: any secret is accepted.
@@ -56,13 +56,13 @@ pub enum Lock {
     /// The user and the session, see [`Requester::lock`]: for changes of the account and of several of its
     /// sessions.
     UserAndSession,
-    /// The session only, see [`Requester::lock_session`]: for what changes neither the account nor another
-    /// session, such as counting an attempt. It does not wait for changes of the account, and they do not
-    /// wait for it.
+    /// The session only, see [`Requester::lock_session`]: for transactions that change neither the account
+    /// nor another session, such as counting an attempt. It does not wait for changes of the account, and
+    /// they do not wait for it.
     Session,
 }
 
-/// The session of a request ended before the request was carried out. Nothing was written.
+/// The session ended before the request was executed. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionEnded;
 

@@ -1,5 +1,5 @@
-//! Revokes sessions in the caller's transaction: deletes their rows and records the end of each in the audit
-//! log. No row marks a session as revoked; a session without a row does not exist.
+//! Revokes sessions in the caller's transaction: deletes their rows and records an audit event for each.
+//! There is no "revoked" flag: a session exists if and only if its row exists.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -23,7 +23,7 @@ pub enum Cause {
     PasswordReset,
     /// The email of the account was changed.
     EmailChanged,
-    /// A change of the email was undone.
+    /// An email change was undone.
     EmailChangeUndone,
     /// The role of the user was changed.
     RoleChanged,
@@ -200,9 +200,9 @@ pub async fn all_sessions(connection: &mut PgConnection, origin: &Origin) -> sql
     Ok(ended)
 }
 
-/// Gives a session a new secret. From the commit on, the former cookie is not accepted. `None` if the session
-/// has ended. `is_reauthentication`: the user has just proved their identity, and `authenticated_at` becomes
-/// now.
+/// Rotates the secret of a session. After the commit, the former cookie is not accepted. `None` if the
+/// session has ended. `is_reauthentication`: the user has just re-authenticated, and `authenticated_at` is
+/// set to now.
 #[tracing::instrument(level = "debug", skip_all, fields(%session))]
 pub async fn rotate(
     connection: &mut PgConnection,
@@ -228,7 +228,7 @@ pub async fn rotate(
     Ok((rotated.rows_affected() == 1).then_some(secret))
 }
 
-/// Revokes the session of a cookie in a transaction of its own, when actix-session deletes it.
+/// Revokes the session of a cookie in its own transaction, when actix-session deletes it.
 pub(super) async fn deleted_by_middleware(pool: &PgPool, digest: Digest) -> sqlx::Result<()> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -239,8 +239,9 @@ pub(super) async fn deleted_by_middleware(pool: &PgPool, digest: Digest) -> sqlx
     .await
 }
 
-/// Revokes the session of the cookie that a browser had before a sign-in. It may be another user's. `false`
-/// if there is none. Only the current secret of a session revokes it: a copy of a former cookie does not.
+/// Revokes the session that a browser had before a sign-in, found by the digest of its cookie. It may belong
+/// to another user. `false` if there is none. Only the current secret of a session matches: a copy of a
+/// former cookie does not revoke it.
 pub(super) async fn replaced_by_sign_in(
     connection: &mut PgConnection,
     former: &Digest,
@@ -257,7 +258,7 @@ pub(super) async fn replaced_by_sign_in(
     Ok(!ended.is_empty())
 }
 
-/// Records the end of `ended` in the audit log. Sessions without a user are not recorded.
+/// Records a `session_ended` audit event for each of `ended`. Sessions without a user are not recorded.
 async fn record(
     connection: &mut PgConnection,
     ended: &[EndedSession],

@@ -33,7 +33,7 @@ pub struct SessionInfo {
     /// The public id.
     #[serde(rename = "i")]
     pub id: SessionId,
-    /// The cookie outlives the browser.
+    /// The cookie is kept when the browser is closed ("Keep me signed in").
     #[serde(rename = "r")]
     pub remembered: bool,
     /// When the session was created.
@@ -50,19 +50,19 @@ pub struct SessionInfo {
     /// The signed-in user.
     #[serde(rename = "u")]
     pub user: Option<Arc<Account>>,
-    /// Its ages when it was loaded.
+    /// Ages at the time of loading.
     #[serde(default)]
     #[serde(rename = "g")]
     ages: Ages,
-    /// A hash of each value as it was loaded, by key: a request has changed the values whose hash differs.
+    /// A hash of each loaded value, by key. Used to find the values that a request changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[serde(rename = "b")]
     loaded_hashes: BTreeMap<String, u64>,
 }
 
 /// Ages in seconds, as computed by the database when the session was loaded, and the time of loading by this
-/// machine's monotonic clock. A session stays cached for up to a minute, and wall clocks of servers must not
-/// matter.
+/// machine's monotonic clock. Computed from these two, ages stay correct while a session is cached, and do
+/// not depend on the servers' wall clocks.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ages {
     /// Since the session was created.
@@ -122,7 +122,7 @@ pub struct NewSession {
     /// session is created.
     #[serde(with = "time::serde::rfc3339::option")]
     pub password_changed_at: Option<OffsetDateTime>,
-    /// The browser is not a known device of the user: the user is notified by mail, except of the first
+    /// The browser is not a known device of the user: the user is notified by mail, except at their first
     /// sign-in.
     #[serde(default)]
     pub on_new_device: bool,
@@ -198,7 +198,7 @@ impl SessionInfo {
 }
 
 impl CachedSession {
-    /// A session with the columns of `row` and the JSON object `state`. Any other JSON value counts as an
+    /// A session with the columns of `row` and the JSON object `state`. Any other JSON value is treated as an
     /// empty object.
     pub(super) fn new(row: SessionRow, state: Value) -> Result<Arc<Self>, serde_json::Error> {
         let Value::Object(state) = state else {
@@ -251,8 +251,8 @@ fn hash(text: &str) -> u64 {
 }
 
 impl NewSession {
-    /// Clears the session and stores `self` in it for [`PgSessionStore`](super::PgSessionStore). Nothing from
-    /// before the sign-in remains.
+    /// Clears the session, so that no data from before the sign-in remains, and stores `self` in it for
+    /// [`PgSessionStore`](super::PgSessionStore).
     pub fn insert_into(&self, session: &Session) -> Result<(), actix_session::SessionInsertError> {
         session.clear();
         session.insert(NEW_SESSION, self)

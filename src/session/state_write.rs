@@ -1,4 +1,4 @@
-//! Writes the change that a request made to the state of its session.
+//! Writes the changes of a request to the state of its session.
 
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
@@ -18,8 +18,8 @@ pub(super) struct StateWrite {
 
 impl StateWrite {
     /// Returns the number of changed sessions: 0 if the session has ended. This is one statement without a
-    /// transaction. Only if PostgreSQL's notification queue is full, it runs again in a transaction, which
-    /// can commit without a notification.
+    /// transaction. If PostgreSQL's notification queue is full, the statement is retried in a transaction
+    /// that does not notify.
     pub(super) async fn run(self, pool: &PgPool) -> sqlx::Result<u64> {
         match self.update(pool).await {
             Err(error) if db::is_notification_queue_full(&error) => {

@@ -1,5 +1,5 @@
-//! Statistics of the table `sessions`, for operators and DBAs. They read the whole table, so no page may show
-//! them.
+//! Statistics of the table `sessions`, for operators and DBAs. They scan the whole table, so pages must not
+//! use them.
 
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -46,7 +46,7 @@ pub struct Bucket {
 }
 
 /// Upper bounds in seconds, and labels.
-const SPANS: [(f64, &str); 8] = [
+const BUCKETS: [(f64, &str); 8] = [
     (60.0, "under a minute"),
     (300.0, "1 to 5 minutes"),
     (1800.0, "5 to 30 minutes"),
@@ -57,7 +57,7 @@ const SPANS: [(f64, &str); 8] = [
     (f64::INFINITY, "over 30 days"),
 ];
 
-/// Collects the statistics. Takes as long as it takes to read the table.
+/// Collects the statistics. Scans the whole table.
 pub async fn collect(pool: &PgPool) -> sqlx::Result<Stats> {
     db::long_transaction(pool, |connection| Box::pin(collect_in(connection))).await
 }
@@ -165,13 +165,13 @@ async fn count_by_device(connection: &mut PgConnection) -> sqlx::Result<Vec<Buck
 
 /// The upper bounds of all buckets but the last, for `width_bucket`.
 fn bounds() -> Vec<f64> {
-    SPANS[..SPANS.len() - 1].iter().map(|(bound, _)| *bound).collect()
+    BUCKETS[..BUCKETS.len() - 1].iter().map(|(bound, _)| *bound).collect()
 }
 
-/// One bucket for each of [`SPANS`], from rows with the index and the count.
+/// One bucket for each of [`BUCKETS`], from rows with the index and the count.
 fn buckets(found: impl Iterator<Item = (i32, i64)>) -> Vec<Bucket> {
     let mut all: Vec<Bucket> =
-        SPANS.iter().map(|(_, label)| Bucket { label: (*label).to_owned(), count: 0 }).collect();
+        BUCKETS.iter().map(|(_, label)| Bucket { label: (*label).to_owned(), count: 0 }).collect();
     for (bucket, count) in found {
         if let Some(bucket) = usize::try_from(bucket).ok().and_then(|at| all.get_mut(at)) {
             bucket.count += count;

@@ -1,5 +1,5 @@
-//! The session store of actix-session on the table `sessions`. `update` never inserts: a session that ended
-//! while a request was in flight stays ended, and the changes of that request are dropped.
+//! The session store of actix-session on the table `sessions`. `update` never inserts: if a session ended
+//! while a request was in flight, it is not restored, and the changes of that request are dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ use crate::id::UserId;
 /// verified.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the account was disabled, deleted or got another password, email or role since its password was verified"
+    "the account was disabled or deleted, or its password, email or role changed, after its password was verified"
 )]
 struct AccountChanged;
 
@@ -47,7 +47,7 @@ const MAX_ENTRY_AGE: Duration = Duration::from_secs(60);
 pub struct CreatedSession {
     /// The secret for its cookie. Send it only after the transaction is committed.
     pub secret: Secret,
-    /// The session that it replaced. Pass it to [`PgSessionStore::invalidate_replaced`] after the commit.
+    /// The session that was replaced. Pass it to [`PgSessionStore::invalidate_replaced`] after the commit.
     pub replaced: Option<ReplacedSession>,
 }
 
@@ -99,8 +99,8 @@ impl PgSessionStore {
         &self.last_seen
     }
 
-    /// The listener that invalidates the cache. `options` must lead to PostgreSQL itself, not to a pooler in
-    /// transaction mode. `None` if the cache is turned off.
+    /// The listener that invalidates the cache. `options` must connect to PostgreSQL directly, not through a
+    /// pooler in transaction mode. `None` if the cache is turned off.
     pub fn invalidation_listener(&self, options: PgConnectOptions) -> Option<InvalidationListener> {
         self.server.map(|id| InvalidationListener {
             id,
@@ -135,7 +135,7 @@ impl PgSessionStore {
         &self.purge_counters
     }
 
-    /// The number of sessions that were looked up in the database, and of the statements that this took.
+    /// The number of sessions that were looked up in the database, and the number of statements.
     pub fn lookups(&self) -> (u64, u64) {
         self.lookup.counts()
     }
@@ -151,24 +151,24 @@ impl PgSessionStore {
         self.cache.count()
     }
 
-    /// Call this after the commit of a change that ended sessions of `user` or changed the user, and before
+    /// Call this after the commit of a change that revoked sessions of `user` or changed the user, and before
     /// the response is sent. When it returns, no server accepts the ended sessions or serves the former data.
-    /// Takes at most a lease.
+    /// Takes at most one lease.
     #[tracing::instrument(level = "debug", skip_all, fields(%user))]
     pub async fn invalidate_user(&self, user: UserId) {
         self.cache.invalidate_user(user_stripe(user));
         self.await_invalidation().await;
     }
 
-    /// Waits in the same way for the end of a session that this server has not cached, for example because the
-    /// database no longer has it. Takes at most a lease.
+    /// Waits like [`Self::invalidate_user`], without invalidating the local cache: for a session that this
+    /// server has not cached, for example because its row is already deleted. Takes at most one lease.
     pub async fn await_invalidation(&self) {
         barrier::await_invalidation(&self.pool, self.server).await;
     }
 
-    /// Creates a session of `user` in the caller's transaction, and revokes the session of the cookie
-    /// `former` that the browser had. Locks the account and compares it with `new_session`. `None`: the
-    /// account was changed, and nothing was written. For pages that sign in within their own transaction,
+    /// Creates a session of `user` in the caller's transaction, and revokes the browser's former session,
+    /// whose cookie has the digest `former`. Locks the account and compares it with `new_session`. `None`:
+    /// the account was changed, and nothing was written. For pages that sign in within their own transaction,
     /// without the session middleware.
     #[tracing::instrument(name = "create_session", level = "debug", skip_all, fields(%user))]
     pub async fn create(
@@ -195,7 +195,7 @@ impl PgSessionStore {
         self.await_invalidation().await;
     }
 
-    /// Caches a session that was read, and converts it for actix-session. `stamp` and `asked` are from before
+    /// Caches a session that was read, and converts it for actix-session. `stamp` and `loaded_at` are from before
     /// the look-up.
     fn cache_row(
         &self,
@@ -203,9 +203,9 @@ impl PgSessionStore {
         row: &LookupRow,
         activity: Arc<SessionActivity>,
         stamp: Stamp,
-        asked: MonotonicInstant,
+        loaded_at: MonotonicInstant,
     ) -> Result<HashMap<String, String>, LoadError> {
-        let columns = row.session_row(asked);
+        let columns = row.session_row(loaded_at);
         let user_stripe = columns.user.as_ref().map(|user| user_stripe(user.id));
         let session = CachedSession::new(columns, row.state.clone())
             .map_err(|error| LoadError::Deserialization(error.into()))?;
@@ -213,11 +213,11 @@ impl PgSessionStore {
         if self.cache.live_until() > 0 && self.status.comes_from(row.server) {
             let age = MAX_ENTRY_AGE
                 .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
-            let deadline = (asked + age).0;
+            let deadline = (loaded_at + age).0;
             let entry =
                 Entry::new(stamp, user_stripe, deadline, LoadedSession { session, activity });
             let session_stripe = session_stripe(&digest);
-            self.cache.put(digest, session_stripe, Arc::new(entry), asked.0);
+            self.cache.put(digest, session_stripe, Arc::new(entry), loaded_at.0);
         }
         Ok(map)
     }
@@ -229,9 +229,9 @@ impl SessionStore for PgSessionStore {
             return Ok(None);
         };
         let digest = secret.digest();
-        let asked = MonotonicInstant::now();
-        if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), asked.0) {
-            self.last_seen.record_cache_hit(&digest, &entry.value.activity, asked);
+        let loaded_at = MonotonicInstant::now();
+        if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), loaded_at.0) {
+            self.last_seen.record_cache_hit(&digest, &entry.value.activity, loaded_at);
             return Ok(Some(entry.value.session.to_map()));
         }
         let (row, stamp) = self
@@ -246,17 +246,17 @@ impl SessionStore for PgSessionStore {
             return Ok(None);
         };
         if row.format_version > FORMAT_VERSION + 1 {
-            tracing::warn!(session = %row.id, row.format_version, "a session is written in a newer format");
+            tracing::warn!(session = %row.id, row.format_version, "a session is stored in a newer format");
             return Ok(None);
         }
         let (since_seen, idle, left) = (row.seconds_since_seen, row.idle_seconds, row.seconds_left);
         let activity = self.last_seen.record_load(&digest, since_seen, idle, left).await;
-        self.cache_row(digest, &row, activity, stamp, asked).map(Some)
+        self.cache_row(digest, &row, activity, stamp, loaded_at).map(Some)
     }
 
     /// Creates a session with the timeouts of the store. actix-session's `ttl` is not used, because it is the
-    /// same for all sessions. The state of a loaded session is refused: that session may have ended
-    /// meanwhile, and the new one would start a new absolute timeout.
+    /// same for all sessions. The state of a loaded session is refused: that session may have been revoked in
+    /// the meantime, and the new one would get a new absolute timeout.
     async fn save(
         &self,
         state: HashMap<String, String>,
@@ -288,7 +288,7 @@ impl SessionStore for PgSessionStore {
         })
     }
 
-    /// Writes the keys that the request changed if the session still exists. Otherwise drops the changes.
+    /// Writes the keys that the request changed. Drops the changes if the session has ended.
     async fn update(
         &self,
         key: SessionKey,

@@ -1,5 +1,5 @@
-//! The timeouts of a new session. They are copied onto the row when the session is created; a later change of
-//! a setting never changes an existing session.
+//! The timeouts of a new session. They are stored in the row when the session is created; changing a setting
+//! does not affect existing sessions.
 
 pub use crate::config::Timeouts;
 

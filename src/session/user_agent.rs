@@ -1,6 +1,6 @@
-//! Describes a `User-Agent` header in words: "Firefox on Linux". It has its own small table, because the
-//! available parsers carry megabytes of expressions, mostly for bots. The header is controlled by the client:
-//! it helps users recognize their sessions, and proves nothing.
+//! Describes a `User-Agent` header in words: "Firefox on Linux". It uses a small table of its own, because
+//! the available parsers contain megabytes of regular expressions, mostly for bots. The header is
+//! client-controlled: it helps users recognize their sessions but must not be used for security decisions.
 
 /// The kind of device, for its icon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl DeviceKind {
     }
 }
 
-/// A device in words.
+/// The description of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     /// "Firefox on Linux".
@@ -39,11 +39,11 @@ pub struct Device {
     pub kind: DeviceKind,
 }
 
-/// The largest length in bytes, also a check constraint of `sessions.user_agent`.
+/// Maximum length in bytes, as in the check constraint of `sessions.user_agent`.
 const MAX_LENGTH: usize = 512;
 
-/// Token and name. The first token that the header contains decides, so browsers that also send the token of
-/// another browser come before it.
+/// Token and name. The first match wins, so a browser that also sends the token of another browser is listed
+/// before it.
 const BROWSERS: [(&str, &str); 16] = [
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -121,11 +121,11 @@ fn system(agent: &str) -> Option<(&'static str, DeviceKind)> {
 /// could move the cursor of an operator's terminal.
 pub fn bounded_user_agent(agent: &str) -> String {
     let mut kept = String::new();
-    for letter in agent.chars().filter(|letter| !letter.is_control()) {
-        if kept.len() + letter.len_utf8() > MAX_LENGTH {
+    for character in agent.chars().filter(|character| !character.is_control()) {
+        if kept.len() + character.len_utf8() > MAX_LENGTH {
             break;
         }
-        kept.push(letter);
+        kept.push(character);
     }
     kept
 }

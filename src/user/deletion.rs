@@ -1,5 +1,5 @@
-//! Deletion of an account: it is scheduled, can be canceled for seven days (signing in leads to the page for
-//! that), and is then carried out. Each step is one transaction.
+//! Account deletion: it is scheduled, can be canceled for seven days (a sign-in redirects to the page for
+//! that), and is then executed. Each step is one transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -13,14 +13,14 @@ use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
 
-/// Days between the request and the deletion. As long as the link that undoes a change of email is valid, so
-/// that the owner of an account that was taken over can still recover it.
+/// Days between the request and the deletion. Equal to the lifetime of the undo link for an email change, so
+/// that the owner can recover the account after an account takeover.
 pub const GRACE_DAYS: i32 = 7;
 
-/// Schedules the deletion of the account and returns its date, ends all sessions and notifies the owner by
-/// mail. If it is scheduled already, the date stays, and the sessions that began since then end. The date is
-/// computed after the row is locked, so that `cancel_since` can compare it with the time of a change of
-/// email.
+/// Schedules the deletion of the account and returns its date, revokes all sessions and notifies the owner by
+/// mail. If it is already scheduled, the date is kept, and sessions that were created since then are revoked.
+/// The date is computed after the row is locked, so that `cancel_since` can compare it with the time of an
+/// email change.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn request(
     pool: &PgPool,
@@ -98,15 +98,15 @@ pub async fn cancel(
     cancel.await
 }
 
-/// Cancels a deletion that was requested at `moment` or later, in the caller's transaction. `false` if there
+/// Cancels a deletion that was requested at `since` or later, in the caller's transaction. `false` if there
 /// was none. The caller notifies the owner.
 pub(super) async fn cancel_since(
     connection: &mut PgConnection,
     user: UserId,
-    moment: OffsetDateTime,
+    since: OffsetDateTime,
     origin: &Origin,
 ) -> sqlx::Result<bool> {
-    Ok(unschedule(connection, user, None, Some(moment), origin).await?.is_some())
+    Ok(unschedule(connection, user, None, Some(since), origin).await?.is_some())
 }
 
 /// An account whose deletion was canceled.
@@ -214,8 +214,8 @@ struct ScheduledDeletion {
     display_name: String,
 }
 
-/// Deletes the account, its mails, and what is pending for its email. Audit events are kept, without user
-/// agent and IP address. The email remains only in the last mail, until that is purged from the outbox.
+/// Deletes the account, its mails, and pending requests for its email. Its audit events are kept without user
+/// agent and IP address. The email remains only in the final notice, until that is purged from the outbox.
 async fn erase(
     connection: &mut PgConnection,
     sealer: &Sealer,

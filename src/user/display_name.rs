@@ -27,7 +27,7 @@ pub enum DisplayNameProblem {
 impl DisplayName {
     /// Normalizes and checks what was typed.
     pub fn parse(typed: &str) -> Result<Self, DisplayNameProblem> {
-        // At most four bytes per character, and the same for white space around it.
+        // A character has at most four bytes; twice that allows for white space around the name.
         if typed.len() > 8 * MAX_CHARS {
             return Err(DisplayNameProblem::TooLong);
         }
@@ -52,14 +52,14 @@ impl DisplayName {
     }
 }
 
-fn is_undisplayable(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}')
+fn is_undisplayable(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}')
 }
 
-fn is_blank(letter: char) -> bool {
-    letter.is_whitespace()
-        || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{AD}' | '\u{3164}')
+fn is_blank(character: char) -> bool {
+    character.is_whitespace()
+        || matches!(character, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{AD}' | '\u{3164}')
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::session::{Lock, Requester, SessionEnded};
 
-/// Less than the deadline of the slowest page.
+/// Shorter than the request deadline of a form (`web/outer.rs`).
 const DEADLINE: Duration = Duration::from_secs(25);
 
-/// Records the export and gathers the data of the user who requests it, as of one moment at which the session
-/// existed. The check with its locks is a transaction of its own: a long export must not block the account.
+/// Records the export and collects the requester's data in one snapshot, in which the session exists. The
+/// locking check is a separate transaction, because a long export must not block the account.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn export(
     pool: &PgPool,
@@ -51,7 +51,8 @@ async fn gather(pool: &PgPool, requester: Requester) -> sqlx::Result<Result<Valu
             sqlx::query!("SET LOCAL TimeZone = 'UTC'").execute(&mut *connection).await?;
             // Reading a long audit log takes longer than the statement timeout of pages.
             sqlx::query!("SET LOCAL statement_timeout = '20s'").execute(&mut *connection).await?;
-            // The first query takes the snapshot, so all data is from before the end of the session.
+            // The first query takes the snapshot: if the session is live in it, all data is from before the
+            // session's end.
             if !requester.is_live(&mut *connection).await? {
                 return Ok(Err(SessionEnded));
             }
@@ -204,8 +205,8 @@ async fn links(connection: &mut PgConnection, user: UserId) -> sqlx::Result<Vec<
     .await
 }
 
-/// Pending registrations and password-reset requests for the email. Someone else may have created them, so only
-/// their kind and time are included.
+/// Pending registrations and password-reset requests for the email. Another person may have created them, so
+/// only their kind and time are included.
 async fn waiting(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<Vec<Value>> {
     sqlx::query_scalar!(
         r#"

@@ -16,15 +16,15 @@ use crate::db;
 use crate::id::UserId;
 use crate::role::Role;
 
-/// Whether a property holds, and since when.
+/// Whether a property is set, and since when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Since {
-    /// It does not hold.
+    /// It is not set.
     #[default]
     Never,
-    /// It holds; since when is unknown, so the time of the import is stored.
+    /// It is set since an unknown time; the time of the import is stored.
     Now,
-    /// It holds since that time.
+    /// It is set since this time.
     At(OffsetDateTime),
 }
 
@@ -52,7 +52,7 @@ pub struct ImportRow {
 }
 
 impl Since {
-    fn holds(self) -> bool {
+    fn is_set(self) -> bool {
         self != Self::Never
     }
 
@@ -61,8 +61,8 @@ impl Since {
     }
 }
 
-/// Creates those accounts whose email has none yet: all of them, or none after an error. Returns for each row
-/// whether it was created.
+/// Creates accounts in one transaction; rows whose email already has an account are skipped. Returns for each
+/// row whether its account was created.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert_many(
     pool: &PgPool,
@@ -105,7 +105,7 @@ async fn insert_rows(
     let roles = column(|row| row.role.as_str());
     let hashes: Vec<Option<&str>> =
         rows.iter().map(|row| row.password_hash.as_ref().map(PasswordHash::as_str)).collect();
-    let moments =
+    let times =
         |of: fn(&ImportRow) -> Option<OffsetDateTime>| rows.iter().map(of).collect::<Vec<_>>();
     let flags = |of: fn(&ImportRow) -> bool| rows.iter().map(of).collect::<Vec<_>>();
     sqlx::query_scalar!(
@@ -132,13 +132,13 @@ async fn insert_rows(
         &names as &[&str],
         &roles as &[&str],
         &hashes as &[Option<&str>],
-        &moments(|row| row.created_at) as &[Option<OffsetDateTime>],
-        &moments(|row| row.password_changed_at) as &[Option<OffsetDateTime>],
-        &flags(|row| row.verified.holds()),
-        &moments(|row| row.verified.time()) as &[Option<OffsetDateTime>],
-        &flags(|row| row.disabled.holds()),
-        &moments(|row| row.disabled.time()) as &[Option<OffsetDateTime>],
-        &moments(|row| row.deletion_due_at) as &[Option<OffsetDateTime>],
+        &times(|row| row.created_at) as &[Option<OffsetDateTime>],
+        &times(|row| row.password_changed_at) as &[Option<OffsetDateTime>],
+        &flags(|row| row.verified.is_set()),
+        &times(|row| row.verified.time()) as &[Option<OffsetDateTime>],
+        &flags(|row| row.disabled.is_set()),
+        &times(|row| row.disabled.time()) as &[Option<OffsetDateTime>],
+        &times(|row| row.deletion_due_at) as &[Option<OffsetDateTime>],
     )
     .fetch_all(connection)
     .await

@@ -1,6 +1,6 @@
-//! Accounts: users, passwords, emails, rate limits, and which sessions end when an account changes. Owns the
-//! tables `users`, `registrations`, `email_tokens`, `recovery_requests` and `throttles`. Must not depend on
-//! pages or HTTP requests.
+//! Accounts: users, passwords, emails, rate limits, and the rules for revoking sessions when an account
+//! changes. Owns the tables `users`, `registrations`, `email_tokens`, `recovery_requests` and `throttles`.
+//! Must not depend on pages or HTTP requests.
 
 pub mod deletion;
 pub mod display_name;

@@ -1,10 +1,10 @@
-//! Deletes rows that the domain no longer needs, a bounded batch at a time, in the caller's transaction.
+//! Deletes expired rows in bounded batches, in the caller's transaction.
 
 use sqlx::PgConnection;
 
 /// Defines a function that deletes up to `limit` rows of `$table` for which `$expired` holds, in the order of
 /// `$order`, and returns how many. Rows that another transaction has locked are skipped. `$expired` is
-/// evaluated again when the row is deleted, because it may have been changed after it was selected.
+/// evaluated again when the row is deleted, because the row may have changed after it was selected.
 macro_rules! purge {
     ($(#[$doc:meta])* $name:ident: $table:tt, $key:tt, $expired:tt, $order:tt) => {
         $(#[$doc])*
@@ -24,7 +24,7 @@ macro_rules! purge {
 
 purge! {
     /// Rate-limit counters that have expired.
-    throttles: "throttles", "action, subject", "forget_at <= now()", "forget_at"
+    rate_limit_counters: "throttles", "action, subject", "forget_at <= now()", "forget_at"
 }
 purge! {
     /// Mailed links that have expired.
@@ -35,7 +35,7 @@ purge! {
     registrations: "registrations", "id", "expires_at <= now()", "expires_at"
 }
 purge! {
-    /// Password-reset requests that no server answered for a day. While a server runs, they are answered
+    /// Password-reset requests that no server processed for a day. While a server runs, they are processed
     /// within seconds.
     recovery_requests: "recovery_requests", "id", "created_at <= now() - interval '1 day'", "id"
 }

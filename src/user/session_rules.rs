@@ -1,5 +1,5 @@
-//! THE rule table: which sessions and mailed links end when something happens to an account. Only this table
-//! decides it: pages, the domain and the command line call [`apply`] in the transaction of the event.
+//! The rule table: which sessions and mailed links are revoked by which account event. It is the only place
+//! with these rules: pages, the domain and the command line call [`apply`] in the transaction of the event.
 //! `docs/SECURITY.md` shows the same table; `tests/it/session_rules.rs` checks every cell.
 
 use sqlx::PgConnection;
@@ -9,7 +9,7 @@ use crate::crypto::secret::Secret;
 use crate::id::{SessionId, UserId};
 use crate::session::revoke::{self, Cause, Selection};
 
-/// What happens to an account.
+/// An event that affects the sessions or links of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountEvent {
     /// The user signed out in this browser.
@@ -36,18 +36,18 @@ pub enum AccountEvent {
     Deleted,
 }
 
-/// What happens to a session.
+/// The effect of an event on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEffect {
     /// Nothing.
     Stays,
     /// It gets a new secret; copies of the old cookie are not accepted.
     Renewed,
-    /// It ends.
+    /// It is revoked.
     Ends,
 }
 
-/// What happens to a sign-in whose password was accepted and whose session is not yet inserted.
+/// The effect of an event on a sign-in whose password was accepted and whose session is not yet inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInInProgress {
     /// The session is inserted.
@@ -60,44 +60,45 @@ pub enum SignInInProgress {
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// What happens.
+    /// The event.
     pub event: AccountEvent,
-    /// The same in words, for the document.
-    pub words: &'static str,
-    /// The session in which it happens, if it happens in one.
+    /// The description of the event in `docs/SECURITY.md`.
+    pub description: &'static str,
+    /// The effect on the current session, if the event happens in one.
     pub current: SessionEffect,
-    /// The other sessions of the user.
+    /// The effect on the user's other sessions.
     pub others: SessionEffect,
-    /// Sign-ins in progress.
+    /// The effect on sign-ins in progress.
     pub sign_ins: SignInInProgress,
-    /// Mailed links.
+    /// The effect on mailed links.
     pub links: Links,
     /// The cause in the audit log.
     cause: Cause,
 }
 
-/// What happens to mailed links. The undo of a change of email is the owner's only way back after an account
-/// takeover, so nothing that the attacker can do ends it, including undoing a later change. A link that sets
-/// a password counts only while the account has the email that the link was sent to (`email/token.rs`).
+/// The mailed links that an event invalidates. The undo link of an email change is the owner's only way to
+/// recover the account after an account takeover, so no action of an attacker may invalidate it, including
+/// undoing a later change. A link that sets a password is valid only while the account has the email that the
+/// link was sent to (`email/token.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// None ends.
+    /// None.
     Stay,
-    /// Those that confirm an email end. Those that set a password do not: if the change is undone, the ones
-    /// that were sent to the former email count again.
+    /// Links that confirm an email. Links that set a password are kept: if the change is undone, those that
+    /// were sent to the former email become valid again.
     Confirming,
-    /// Those that confirm an email end, and those that set a password and were sent to another email than the
-    /// account has now. `email/undo_change.rs` ends the undo links of later changes too.
+    /// Links that confirm an email, and links that set a password and were sent to an email other than the
+    /// account's current one. `email/undo_change.rs` also deletes the undo links of later changes.
     Elsewhere,
-    /// All but those that undo a change of email end.
+    /// All except those that undo an email change.
     AllButUndo,
-    /// All end.
+    /// All.
     All,
 }
 
 impl Links {
-    /// Whether a link for `purpose` (`email_tokens.purpose`) ends. `elsewhere`: it was sent to another email
-    /// than the account has now.
+    /// Whether a link for `purpose` (`email_tokens.purpose`) is invalidated. `elsewhere`: it was sent to an
+    /// email other than the account's current one.
     pub fn ends(self, purpose: &str, elsewhere: bool) -> bool {
         match self {
             Links::Stay => false,
@@ -109,7 +110,7 @@ impl Links {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Links::Stay => "none",
             Links::Confirming => {
@@ -135,13 +136,13 @@ pub const RULES: [Rule; 11] = {
     use SignInInProgress::{Begins, Refused};
     const fn rule(
         event: On,
-        words: &'static str,
+        description: &'static str,
         [current, others]: [SessionEffect; 2],
         sign_ins: SignInInProgress,
         links: Links,
         cause: Cause,
     ) -> Rule {
-        Rule { event, words, current, others, sign_ins, links, cause }
+        Rule { event, description, current, others, sign_ins, links, cause }
     }
     #[rustfmt::skip]
     let rules = [
@@ -160,10 +161,10 @@ pub const RULES: [Rule; 11] = {
     rules
 };
 
-/// What [`apply`] did.
+/// The result of [`apply`].
 #[derive(Debug, Default)]
 pub struct AppliedRule {
-    /// How many sessions ended.
+    /// The number of revoked sessions.
     pub ended_sessions: usize,
     /// The new secret of the current session, for its cookie, if it is renewed and has not ended in the
     /// meantime.
@@ -176,8 +177,8 @@ impl AccountEvent {
         RULES.iter().find(|rule| rule.event == self).expect("every event has a row")
     }
 
-    /// Whether the user entered the password in it. Opening a mailed link does not prove who is at the
-    /// browser.
+    /// Whether the event proves the user's identity, because the user entered the password. Opening a mailed
+    /// link does not.
     fn is_authentication(self) -> bool {
         matches!(self, AccountEvent::Reauthenticated | AccountEvent::PasswordChanged)
     }
@@ -251,10 +252,10 @@ pub fn markdown() -> String {
         };
         text += &format!(
             "| {} | {} | {} | {sign_ins} | {} |\n",
-            rule.words,
+            rule.description,
             effect(rule.current),
             effect(rule.others),
-            rule.links.words(),
+            rule.links.description(),
         );
     }
     text

@@ -1,5 +1,5 @@
-//! Rows of `users`: find, insert, update. The sessions and links that a change ends are ended in the same
-//! transaction.
+//! Rows of `users`: find, insert, update. Sessions and links that a change invalidates are revoked in the
+//! same transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -37,7 +37,7 @@ pub struct User {
     pub email: String,
     /// The name that pages show.
     pub display_name: String,
-    /// What the user may do.
+    /// The role of the user.
     pub role: Role,
     /// The password hash as a PHC string or in the format of another system. Must not be shown or logged.
     pub password_hash: Option<String>,
@@ -184,7 +184,7 @@ pub async fn set_display_name(
     change.await
 }
 
-/// Disables or enables an account. Disabling ends all its sessions. `false` if nothing changed.
+/// Disables or enables an account. Disabling revokes all its sessions. `false` if nothing changed.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %id))]
 pub async fn set_disabled(
     pool: &PgPool,
@@ -221,8 +221,8 @@ pub async fn set_disabled(
     .await
 }
 
-/// Changes the role of an account and ends all its sessions, so that a role is used only in sessions that
-/// began with it. `false` if nothing changed.
+/// Changes the role of an account and revokes all its sessions, so that every session has the role with which
+/// it was created. `false` if nothing changed.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %id))]
 pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {

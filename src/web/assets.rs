@@ -1,6 +1,5 @@
 //! Style sheet and images: embedded in the program, compressed once at start, and served under names with a
-//! fingerprint, so that browsers cache them for a year. Served outside the session scope, without a session
-//! lookup.
+//! fingerprint, so that browsers cache them for a year. Served without a session lookup.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;

@@ -42,17 +42,17 @@ impl TrustedProxies {
             headers.get_all(FORWARDED_FOR).map(|line| line.as_bytes()).collect();
         let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         while self.contains(client) {
-            // At the end of the header, or at an entry that is no IP address, the last proxy counts as the
-            // client.
-            let Some(hop) = hops.next().and_then(hop) else { break };
-            client = hop;
+            // At the end of the header, or at an entry that is not an IP address, the last proxy is treated
+            // as the client.
+            let Some(forwarded_ip) = hops.next().and_then(forwarded_ip) else { break };
+            client = forwarded_ip;
         }
         client
     }
 }
 
 /// Parses `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`.
-fn hop(text: &[u8]) -> Option<IpAddr> {
+fn forwarded_ip(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
     let plain = text.parse::<IpAddr>().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
@@ -119,7 +119,7 @@ mod tests {
             ("10.0.0.1", &[(XFF, "::ffff:203.0.113.7")], "203.0.113.7"),
             ("10.0.0.1", &[(XFF, "203.0.113.7, ::ffff:10.0.0.2")], "203.0.113.7"),
             ("10.0.0.1", &[(XFF, "203.0.113.7, [2001:db8:aa::9]:80")], "203.0.113.7"),
-            // An invalid entry at the right end: the proxy that sent it.
+            // An invalid entry at the right end: the proxy that sent it is the client.
             ("10.0.0.1", &[(XFF, "203.0.113.7, unknown")], "10.0.0.1"),
             ("10.0.0.1", &[(XFF, "203.0.113.7, unknown, 10.0.0.2")], "10.0.0.2"),
             ("10.0.0.1", &[(XFF, "203.0.113.7,")], "10.0.0.1"),

@@ -2,8 +2,8 @@
 //! session cookie of the response.
 //!
 //! Requests: actix-web percent-decodes names of cookies, trims Unicode whitespace, and takes the first of
-//! several cookies with one name. So a sibling subdomain could plant `%5F%5FHost-session`, or another cookie
-//! of the same name (cookie tossing). This middleware reads the raw header, and removes the session cookie
+//! several cookies with one name. So a sibling subdomain could set `%5F%5FHost-session`, or another cookie of
+//! the same name (cookie tossing). This middleware reads the raw header, and removes the session cookie
 //! unless the header has exactly one byte-exact pair of its name and no pair that could be mistaken for it.
 //!
 //! Responses: if a handler created or renewed a session, its secret is sealed into the cookie. The cookie of
@@ -48,7 +48,7 @@ pub struct CookieOverride {
 /// A change of the session cookie.
 #[derive(Clone, Default)]
 pub enum CookieChange {
-    /// None.
+    /// No change.
     #[default]
     Keep,
     /// Set to this value, which is not yet sealed.
@@ -85,7 +85,7 @@ pub fn own_cookie(
 
 impl SessionCookie {
     /// `keys`: the first one seals, all of them open. `other_cookies`: names of the site's other cookies,
-    /// which pass too.
+    /// which are also passed on.
     pub fn new(secure: bool, keys: Vec<Key>, other_cookies: Vec<String>) -> Self {
         let name = if secure { "__Host-session" } else { "session" };
         Self { name: name.to_owned(), secure, keys, other_cookies }
@@ -148,7 +148,7 @@ impl SessionCookie {
     }
 }
 
-/// Changes how the response to `request` changes the session cookie.
+/// Updates the [`CookieOverride`] of the response to `request`.
 pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOverride)) {
     let mut extensions = request.extensions_mut();
     if let Some(override_cookie) = extensions.get_mut::<CookieOverride>() {
@@ -160,13 +160,13 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
     extensions.insert(override_cookie);
 }
 
-/// Whether the request carries a session cookie that this site sealed, of a current or a former session. Only
-/// behind this middleware.
+/// Whether the request has a session cookie that this site sealed, for a current or a former session. Call it
+/// only behind this middleware.
 pub fn has_valid_cookie(request: &HttpRequest) -> bool {
     opened(request).is_some()
 }
 
-/// The secret in the session cookie of the request. Only behind this middleware.
+/// The secret in the session cookie of the request. Call it only behind this middleware.
 pub fn secret(request: &HttpRequest) -> Option<Secret> {
     Secret::parse(&opened(request)?)
 }
@@ -298,7 +298,7 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> CookieMatch<'a> {
                 }
                 _ => return CookieMatch::Suspicious,
             }
-        } else if resembles(raw, name) {
+        } else if could_be_read_as(raw, name) {
             return CookieMatch::Suspicious;
         }
     }
@@ -306,7 +306,7 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> CookieMatch<'a> {
 }
 
 /// Whether a lenient parser could read `raw` as `name`.
-fn resembles(raw: &[u8], name: &str) -> bool {
+fn could_be_read_as(raw: &[u8], name: &str) -> bool {
     let is_plain = raw.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%');
     if is_plain {
         return raw.eq_ignore_ascii_case(name.as_bytes());
@@ -315,7 +315,7 @@ fn resembles(raw: &[u8], name: &str) -> bool {
     for _ in 0..2 {
         text = percent_decode(text.as_bytes()).decode_utf8_lossy().into_owned();
     }
-    text.trim_matches(|letter: char| letter.is_whitespace() || letter.is_control())
+    text.trim_matches(|character: char| character.is_whitespace() || character.is_control())
         .eq_ignore_ascii_case(name)
 }
 

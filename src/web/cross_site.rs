@@ -1,8 +1,8 @@
 //! Protects against cross-site request forgery (CSRF). Every browser since 2020 sends `Sec-Fetch-Site` or
 //! `Origin` with a cross-site request that has an unsafe method. So no token is needed, nothing is stored for
 //! anonymous visitors, and a form that was open for a day still works. `same-site` is refused, because a
-//! sibling subdomain may belong to another party. A request with neither header does not come from a browser
-//! and so carries no victim's cookie.
+//! sibling subdomain may belong to another party. A request with neither header does not come from a browser,
+//! so it cannot carry a victim's cookie.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -16,7 +16,7 @@ use super::error::HttpError;
 #[derive(Clone, Debug)]
 pub struct OwnOrigin(pub String);
 
-/// The middleware: answers cross-site requests with an unsafe method with 403.
+/// The middleware: rejects cross-site requests with an unsafe method (403).
 pub async fn refuse(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -24,7 +24,7 @@ pub async fn refuse(
     let own =
         request.app_data::<web::Data<OwnOrigin>>().map(|own| own.0.as_str()).unwrap_or_default();
     if !request.method().is_safe() && !is_own(request.headers(), own) {
-        tracing::warn!("refused a request that another site made a browser send");
+        tracing::warn!("refused a cross-site request");
         return Err(HttpError::Forbidden.into());
     }
     next.call(request).await
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_requests_are_allowed_only_from_own_pages_and_from_clients_that_are_no_browser() {
+    fn unsafe_requests_are_allowed_only_from_the_same_origin_and_from_non_browser_clients() {
         assert!(allowed(&[]));
         assert!(allowed(&[("sec-fetch-site", "same-origin")]));
         assert!(allowed(&[("sec-fetch-site", "none")]));

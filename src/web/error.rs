@@ -10,7 +10,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::db;
 
-/// Why a handler does not answer with its page.
+/// Why a handler does not return its page.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// 303 to the sign-in page, and back to `next` from there.
@@ -24,7 +24,7 @@ pub enum HttpError {
     #[error("sign in again")]
     SignInAgain,
     /// 303 to the re-authentication page, and back to `next` from there.
-    #[error("confirm first")]
+    #[error("re-authenticate first")]
     ReauthenticateFirst {
         /// Path and query of the request.
         next: String,
@@ -45,10 +45,10 @@ pub enum HttpError {
     #[error("the body is too large")]
     PayloadTooLarge,
     /// 415.
-    #[error("not a form")]
+    #[error("the content type is not supported")]
     UnsupportedMediaType,
     /// 429.
-    #[error("slow down")]
+    #[error("too many requests")]
     TooManyRequests {
         /// How long to wait.
         retry_after: Duration,

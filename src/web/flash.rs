@@ -1,5 +1,5 @@
-//! The notice after an action ("Signed out of Firefox on Linux."). It travels in a sealed cookie that lasts a
-//! minute, so that nothing is stored and no one else can put text on a page.
+//! The notice after an action ("Signed out of Firefox on Linux."). It is stored in a sealed cookie with a
+//! lifetime of one minute, so that the server stores nothing and no one else can inject text into a page.
 
 use actix_web::cookie::{Cookie, CookieJar, Key, time::Duration};
 use serde::{Deserialize, Serialize};

@@ -17,7 +17,8 @@ use super::relative_time;
 
 /// In bytes. All forms of the site are smaller.
 pub const MAX_BODY: usize = 64 * 1024;
-/// How long a body may take to arrive. actix-web has no such deadline, so a slow client could hold a handler.
+/// How long a body may take to arrive. actix-web has no such deadline, so a slow client could otherwise
+/// occupy a handler indefinitely.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The fields of a body that is `application/x-www-form-urlencoded`.
@@ -42,11 +43,11 @@ pub struct FormView {
     pub values: BTreeMap<&'static str, String>,
     /// Messages by field.
     pub errors: BTreeMap<&'static str, String>,
-    /// The same, in the order of the page.
+    /// The same messages, in the order in which they were added.
     pub summary: Vec<FieldError>,
     /// An error of the form as a whole.
     pub message: Option<String>,
-    /// Where to go afterwards.
+    /// The page to redirect to afterwards.
     pub next: String,
 }
 
@@ -69,7 +70,7 @@ impl FormView {
     }
 
     /// Sets the message of the form to `reason` (too many attempts) and how long to wait.
-    pub fn throttle(&mut self, reason: &str, wait: Duration) {
+    pub fn set_rate_limited(&mut self, reason: &str, wait: Duration) {
         self.message =
             Some(format!("{reason} Wait {}, then try again.", relative_time::wait(wait)));
     }
@@ -79,7 +80,8 @@ impl FormView {
         self.summary.is_empty() && self.message.is_none()
     }
 
-    /// Takes the value of a field out of `form`. If it was not sent correctly, adds an error and returns "".
+    /// Removes a field from `form` and returns its value. If it has no usable value, adds an error and
+    /// returns "".
     pub fn take(&mut self, form: &mut Form, field: &'static str, label: &str) -> String {
         match form.take(field) {
             Ok(value) => value,

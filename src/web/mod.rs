@@ -1,4 +1,4 @@
-//! HTTP parts that all pages share. Imports no page, table or user.
+//! HTTP code that all pages share. Independent of pages, tables and users.
 
 pub mod assets;
 pub mod client;

@@ -22,10 +22,11 @@ use super::error::HttpError;
 use super::headers;
 use super::page::{self, PageContext, Viewer};
 
-/// After this long a GET is answered with 503, so that requests do not hang when the database hangs.
+/// After this long, a GET fails with 503, so that requests do not hang when the database hangs.
 const PAGE_DEADLINE: Duration = Duration::from_secs(5);
-/// The same for other methods: a form may arrive slowly, password hashes wait in a queue, and an export is
-/// long. A transaction that is open at that moment is still completed or was never started.
+/// The deadline of other methods. It is longer, because form bodies may arrive slowly, password hashes wait
+/// in a queue, and an export takes long. A transaction that is open at the deadline still completes in its
+/// own task.
 const FORM_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Settings of the middleware.
@@ -40,7 +41,7 @@ pub async fn wrap(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(id));
     let https = request.app_data::<web::Data<Outer>>().is_some_and(|outer| outer.https);
@@ -50,14 +51,14 @@ pub async fn wrap(
     let span = tracing::info_span!("request", id = %id);
 
     let deadline = if method.is_safe() { PAGE_DEADLINE } else { FORM_DEADLINE };
-    let answered = tokio::time::timeout(deadline, next.call(request));
-    let caught = AssertUnwindSafe(answered).catch_unwind().instrument(span.clone()).await;
+    let handled = tokio::time::timeout(deadline, next.call(request));
+    let caught = AssertUnwindSafe(handled).catch_unwind().instrument(span.clone()).await;
     let _entered = span.enter();
     let tera = tera.as_ref().map(|tera| tera.get_ref());
     let outcome = match caught {
         Ok(Ok(outcome)) => outcome.map(ServiceResponse::map_into_boxed_body),
         Ok(Err(_)) => {
-            Err(HttpError::unavailable(anyhow::anyhow!("no answer in {deadline:?}")).into())
+            Err(HttpError::unavailable(anyhow::anyhow!("no response within {deadline:?}")).into())
         }
         Err(_) => Err(HttpError::Internal(anyhow::anyhow!("a handler panicked")).into()),
     };
@@ -72,12 +73,12 @@ pub async fn wrap(
             }
             add_headers(response.headers_mut(), id, https);
             let pattern = response.request().match_pattern();
-            log(&method, pattern.as_deref(), status, began);
+            log(&method, pattern.as_deref(), status, started_at);
             Ok(response)
         }
         Err(error) => {
-            // A server error of another type comes from the session store: the database is unavailable. The
-            // cookies are not changed.
+            // A server error of another type is from the session store and means that the database is
+            // unavailable. The cookies are not changed.
             let mut response = match error.as_error::<HttpError>() {
                 Some(error) => error.error_response(),
                 None if error.as_response_error().status_code().is_server_error() => {
@@ -90,7 +91,7 @@ pub async fn wrap(
             response =
                 response.map_body(|head, body| with_page(tera, &context, id, &method, head, body));
             add_headers(response.headers_mut(), id, https);
-            log(&method, None, status, began);
+            log(&method, None, status, started_at);
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -109,7 +110,7 @@ fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
         })
 }
 
-/// The body, replaced by an error page if the response is an error without a page.
+/// Replaces the body by an error page if the response is an error without one.
 fn with_page(
     tera: Option<&Tera>,
     context: &PageContext<'_>,
@@ -127,7 +128,7 @@ fn with_page(
     };
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     head.headers.insert(header::CONTENT_TYPE, html);
-    if page::reloads(head.status, method) {
+    if page::should_reload(head.status, method) {
         head.headers.insert(header::REFRESH, HeaderValue::from_static("5"));
     }
     page
@@ -141,8 +142,8 @@ fn add_headers(headers: &mut header::HeaderMap, id: Uuid, https: bool) {
 }
 
 /// Logs the pattern of the route and not the path, because a path may contain a secret.
-fn log(method: &Method, pattern: Option<&str>, status: StatusCode, began: Instant) {
-    let milliseconds = began.elapsed().as_secs_f64() * 1000.0;
+fn log(method: &Method, pattern: Option<&str>, status: StatusCode, started_at: Instant) {
+    let milliseconds = started_at.elapsed().as_secs_f64() * 1000.0;
     tracing::info!(
         %method,
         route = pattern.unwrap_or("-"),

@@ -49,7 +49,7 @@ impl Page {
     }
 
     /// 429 with the form, to be submitted later.
-    pub fn show_throttled(
+    pub fn show_rate_limited(
         &self,
         template: &str,
         data: &impl Serialize,
@@ -98,7 +98,7 @@ impl Page {
         HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, to)).finish()
     }
 
-    /// The request that is answered.
+    /// The current request.
     pub fn request(&self) -> &HttpRequest {
         &self.request
     }
@@ -160,7 +160,7 @@ pub(super) fn error_page(
         "status": head.status.as_u16(),
         "title": title,
         "message": message,
-        "retry": reloads(head.status, method),
+        "retry": should_reload(head.status, method),
     });
     let is_account = common.path == "/account" || common.path.starts_with("/account/");
     let template = match common.viewer {
@@ -177,7 +177,7 @@ pub(super) fn error_page(
 }
 
 /// Whether the error page reloads automatically: only for safe methods, which can be repeated.
-pub(super) fn reloads(status: StatusCode, method: &Method) -> bool {
+pub(super) fn should_reload(status: StatusCode, method: &Method) -> bool {
     status == StatusCode::SERVICE_UNAVAILABLE && method.is_safe()
 }
 

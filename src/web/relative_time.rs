@@ -63,8 +63,8 @@ pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
     }
 }
 
-/// How long to wait: "30 seconds", "5 minutes", "an hour". Rounded up, so that an attempt after that time is
-/// not refused.
+/// How long to wait: "30 seconds", "5 minutes", "an hour". Rounded up, so that a retry after that time is not
+/// refused.
 pub fn wait(wait: std::time::Duration) -> String {
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
     match seconds {

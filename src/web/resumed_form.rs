@@ -1,7 +1,7 @@
-//! A form that was submitted before re-authentication. It travels, sealed, in a hidden field of the
-//! re-authentication page, and then replaces the form that is submitted there. Nothing is stored. It can be
-//! opened only in the session that submitted it, for the same path, and for 15 minutes; otherwise the request
-//! is answered with 400. Passwords are left out, and the handler's page asks for them again.
+//! A form that was submitted before re-authentication. It is sealed into a hidden field of the
+//! re-authentication page, and then replaces the form that is submitted there. The server stores nothing. It
+//! can be opened only in the session that submitted it, for the same path, and for 15 minutes; otherwise the
+//! response is 400. Passwords are omitted, and the handler's page asks for them again.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use super::error::HttpError;
 use super::form::{self, Form};
 use crate::crypto::seal::Sealer;
 
-/// The hidden field with the sealed form. No form has a field of its own with this name.
+/// The hidden field with the sealed form. No other field may have this name.
 pub const FIELD: &str = "original_request";
 /// In bytes. With sealing and Base64, a larger form would exceed [`form::MAX_BODY`].
 const MAX_LENGTH: usize = 32 * 1024;
-/// As long as a re-authentication is valid.
+/// The same as `auth::RECENT_FOR`.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// The session of a request, and its age by the clock of the database, which all servers share.
@@ -88,8 +88,7 @@ fn opened(
     binding.open(sealer, target, &text).ok_or(HttpError::BadRequest)
 }
 
-/// A form as it was submitted, in which a sealed form is not opened: for the re-authentication page, which
-/// passes it on.
+/// A submitted form whose sealed form is not opened: for the re-authentication page, which forwards it.
 #[derive(Debug)]
 pub struct RawForm(pub Form);
 

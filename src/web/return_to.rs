@@ -15,7 +15,7 @@ pub fn checked(next: &str, own: &Url) -> Option<String> {
     let plain = next.starts_with('/')
         && !next.starts_with("//")
         && next.len() <= MAX_LENGTH
-        && !next.chars().any(|letter| letter == '\\' || letter.is_control());
+        && !next.chars().any(|character| character == '\\' || character.is_control());
     if !plain {
         return None;
     }
@@ -27,7 +27,7 @@ pub fn checked(next: &str, own: &Url) -> Option<String> {
     // A lenient parser could read such a path as a URL with another host.
     let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
     if decoded.starts_with("//")
-        || decoded.chars().any(|letter| letter == '\\' || letter.is_control())
+        || decoded.chars().any(|character| character == '\\' || character.is_control())
         || EXCLUDED.contains(&path)
         || EXCLUDED_PREFIXES.iter().any(|folder| path.starts_with(folder))
     {

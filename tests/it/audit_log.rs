@@ -31,7 +31,7 @@ fn users_see_their_own_audit_events_in_plain_words_newest_first() {
         "Password changed",
         "Session ended: password changed",
         "Signed in",
-        "<span class=\"unseen\">Please check: </span>Sign-in refused: wrong password",
+        "<span class=\"visually-hidden\">Please check: </span>Sign-in refused: wrong password",
         "Signed in",
         "Account created",
     ];

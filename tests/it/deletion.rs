@@ -87,7 +87,7 @@ fn a_deletion_request_signs_out_everywhere_and_signing_in_leads_to_cancellation(
 
     second.login("ada@example.com", PASSWORD);
     assert_eq!(second.post("/account/delete/cancel", &[]).location(), "/account");
-    assert!(second.get("/account").body.contains("Your account will not be deleted."));
+    assert!(second.get("/account").body.contains("Your account won&#39;t be deleted."));
     assert_eq!(database.db_count("SELECT count(*) FROM users WHERE deletion_due_at IS NULL"), 1);
     assert_eq!(
         second.post("/account/delete/cancel", &[]).status,

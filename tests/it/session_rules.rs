@@ -130,13 +130,18 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         let on_both = |browser: &Browser, what: &str, expected: bool| {
             for server in &servers {
                 let is = browser.on_server(&server.addr).is_signed_in();
-                assert_eq!(is, expected, "{}: {what}", rule.words);
+                assert_eq!(is, expected, "{}: {what}", rule.description);
             }
         };
         let has_row = |id: &str, fate: SessionEffect| {
             let rows =
                 database.db_count(&format!("SELECT count(*) FROM sessions WHERE id = '{id}'"));
-            assert_eq!(rows, i64::from(fate != SessionEffect::Ends), "{}: row of {id}", rule.words);
+            assert_eq!(
+                rows,
+                i64::from(fate != SessionEffect::Ends),
+                "{}: row of {id}",
+                rule.description
+            );
         };
         on_both(&copy, "a copy of the old cookie", rule.current == SessionEffect::Stays);
         on_both(&current, "the current session", rule.current != SessionEffect::Ends);
@@ -154,7 +159,7 @@ fn every_cell_of_the_rule_table_holds_on_two_servers() {
         let stays = |(purpose, email): &(&str, &str)| !rule.links.ends(purpose, *email != own);
         let expected: Vec<String> =
             links().filter(stays).map(|(purpose, email)| format!("{purpose} {email}")).collect();
-        assert_eq!(left, expected, "{}: links", rule.words);
+        assert_eq!(left, expected, "{}: links", rule.description);
     }
     println!("{} rows, six cells each, on two servers", RULES.len());
 }
@@ -204,12 +209,22 @@ fn a_sign_in_in_progress_succeeds_or_is_refused_as_the_rule_table_says() {
             signs_in.join().unwrap()
         });
         let begins = rule.sign_ins == SignInInProgress::Begins;
-        assert_eq!(answer.status, if begins { 303 } else { 422 }, "{}: {answer:?}", rule.words);
+        assert_eq!(
+            answer.status,
+            if begins { 303 } else { 422 },
+            "{}: {answer:?}",
+            rule.description
+        );
         for server in &servers {
-            assert_eq!(pending.on_server(&server.addr).is_signed_in(), begins, "{}", rule.words);
+            assert_eq!(
+                pending.on_server(&server.addr).is_signed_in(),
+                begins,
+                "{}",
+                rule.description
+            );
         }
         let rows = database.db_count("SELECT count(*) FROM sessions WHERE ip_address IS NOT NULL");
-        assert_eq!(rows, i64::from(begins), "{}", rule.words);
+        assert_eq!(rows, i64::from(begins), "{}", rule.description);
     }
 }
 

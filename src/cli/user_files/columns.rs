@@ -1,4 +1,4 @@
-//! The columns of a file of users, and a row of it.
+//! The columns of a user file, and its rows.
 
 /// The columns, in the order of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Column {
     }
 }
 
-/// One user of a file, or why the line cannot be read.
+/// One record of a file, or why its line cannot be read.
 pub(super) struct Record {
     pub(super) line: u64,
     pub(super) fields: Result<Fields, String>,

@@ -1,6 +1,6 @@
 //! Reads and writes CSV (RFC 4180) with a header line. The delimiter is a comma, a semicolon or a tab,
-//! because spreadsheets write all of them, depending on the locale. A quotation mark that is never closed
-//! makes its line invalid, not the rest of the file.
+//! because spreadsheets write all of them, depending on the locale. An unclosed quotation mark invalidates
+//! only its own line, not the rest of the file.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
@@ -10,7 +10,7 @@ use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 use super::columns::{Column, Fields, Record};
 use super::lines::{Line, Lines, MAX_LENGTH};
 
-/// The maximum number of further lines of a value with line breaks.
+/// The maximum number of continuation lines of a value with line breaks.
 const MAX_FURTHER_LINES: usize = 64;
 /// A spreadsheet reads a value that starts with one of these as a formula (OWASP, CSV Injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
@@ -134,8 +134,8 @@ fn has_odd_quotes(text: &[u8]) -> bool {
     text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
 }
 
-/// Whether each quotation mark opens a value, closes one, or is doubled inside one. The parser accepts
-/// others, and then a missing quotation mark would merge several users into one value.
+/// Whether each quotation mark opens a value, closes one, or is doubled inside one. The parser also accepts
+/// misplaced quotation marks, so a missing one could merge several users into one value.
 fn is_well_quoted(text: &[u8], delimiter: u8) -> bool {
     let (mut is_start, mut is_within) = (true, false);
     let mut rest = text.iter().copied().peekable();

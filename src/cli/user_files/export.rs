@@ -22,8 +22,8 @@ use crate::durable;
 use crate::id::UserId;
 use crate::user::{User, users};
 
-/// Users of one query.
-const PAGE: i64 = 1_000;
+/// Users per query.
+const PAGE_SIZE: i64 = 1_000;
 
 pub(in crate::cli) async fn run(pool: &PgPool, arguments: Export) -> anyhow::Result<ExitStatus> {
     let path = arguments.file.as_deref().filter(|path| path.as_os_str() != "-");
@@ -109,7 +109,7 @@ async fn write(
     }
     let (mut after, mut count) = (UserId::from(Uuid::nil()), 0);
     loop {
-        let users = users::list_after(pool, after, PAGE).await?;
+        let users = users::list_after(pool, after, PAGE_SIZE).await?;
         for user in &users {
             let values =
                 columns.iter().map(|(column, name)| (*column, *name, value(user, *column)));

@@ -23,11 +23,13 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::out;
 use crate::user::import::{ImportRow, emails_exist, insert_many};
 
-/// Accounts of one transaction: enough to save round trips, few enough to hold locks only briefly.
-const BATCH: usize = 500;
-/// The emails that are remembered to tell a repeated line from an existing account: about 16 MiB.
+/// Accounts per transaction: enough to save round trips, few enough to hold locks only briefly.
+const BATCH_SIZE: usize = 500;
+/// The maximum number of emails that are remembered, to distinguish a repeated line from an existing account:
+/// about 16 MiB.
 const MAX_REMEMBERED: usize = 1_000_000;
-/// Rejected lines that are printed to standard error if a file takes all of them.
+/// The maximum number of rejected lines printed to standard error if `--rejects` writes all of them to a
+/// file.
 const MAX_PRINTED: u64 = 10;
 
 #[derive(Default)]
@@ -37,14 +39,14 @@ struct Counts {
     existing: u64,
 }
 
-/// A valid line that is not yet written.
+/// A valid line whose account is not yet inserted.
 struct PendingRow {
     line: u64,
     is_repeated: bool,
     row: ImportRow,
 }
 
-enum Reader {
+enum RowReader {
     Csv(Box<Csv<Box<dyn BufRead>>>),
     Jsonl(Jsonl<Box<dyn BufRead>>),
 }
@@ -57,7 +59,7 @@ struct SeenEmails {
 }
 
 impl SeenEmails {
-    /// Whether an earlier line has the same email. Remembers `canonical_email`.
+    /// Returns whether an earlier line has the same email, and remembers `canonical_email`.
     fn is_repeated(&mut self, canonical_email: &str) -> bool {
         let hash = self.hasher.hash_one(canonical_email);
         let is_repeated = self.hashes.contains(&hash);
@@ -79,7 +81,7 @@ pub(in crate::cli) async fn run(pool: &PgPool, arguments: Import) -> anyhow::Res
     };
     let mut counts = Counts::default();
     let mut seen = SeenEmails::default();
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::with_capacity(BATCH_SIZE);
     let progress = out::Progress::new(total);
     loop {
         let record = reader.next().context("the file cannot be read")?;
@@ -94,8 +96,8 @@ pub(in crate::cli) async fn run(pool: &PgPool, arguments: Import) -> anyhow::Res
             }
             progress.show_sometimes(line);
         }
-        if batch.len() == BATCH || (is_end && !batch.is_empty()) {
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        if batch.len() == BATCH_SIZE || (is_end && !batch.is_empty()) {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_SIZE));
             store(pool, full, arguments.dry_run, &mut counts, &mut rejects)
                 .await
                 .context("the import stopped halfway; run the same command again to continue")?;
@@ -178,7 +180,7 @@ fn report(arguments: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<
 }
 
 /// A reader for `format`, or for the format that the first bytes indicate.
-fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Result<Reader> {
+fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Result<RowReader> {
     let first = input.fill_buf().context("the file cannot be read")?;
     if first.starts_with(b"\xFF\xFE") || first.starts_with(b"\xFE\xFF") {
         bail!("the file is UTF-16; save it as UTF-8");
@@ -189,7 +191,7 @@ fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Re
         _ => FileFormat::Csv,
     });
     match format {
-        FileFormat::Jsonl => Ok(Reader::Jsonl(Jsonl::new(Lines::new(input)))),
+        FileFormat::Jsonl => Ok(RowReader::Jsonl(Jsonl::new(Lines::new(input)))),
         FileFormat::Csv => {
             let csv = Csv::new(Lines::new(input)).context("the file cannot be read")?;
             let csv = csv.map_err(anyhow::Error::msg)?;
@@ -197,12 +199,12 @@ fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Re
             if !unknown.is_empty() {
                 out::problem(&format!("Ignored unknown column(s): {}.", unknown.join(", ")));
             }
-            Ok(Reader::Csv(Box::new(csv)))
+            Ok(RowReader::Csv(Box::new(csv)))
         }
     }
 }
 
-impl Reader {
+impl RowReader {
     fn next(&mut self) -> std::io::Result<Option<Record>> {
         match self {
             Self::Csv(csv) => csv.next(),

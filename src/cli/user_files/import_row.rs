@@ -54,9 +54,9 @@ pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static
 }
 
 fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static str> {
-    use crate::user::password::hasher::HashProblem::{Broken, TooCostly, Unknown};
+    use crate::user::password::hasher::HashProblem::{Malformed, TooCostly, Unknown};
     let Some(text) = fields.get(Column::PasswordHash) else { return Ok(None) };
-    // Django's mark for an unusable password.
+    // Django's marker for an unusable password.
     if text.starts_with('!') {
         return Ok(None);
     }
@@ -69,7 +69,7 @@ fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static
     };
     let adopted = PasswordHash::adopt(text, format).map_err(|problem| match problem {
         Unknown => "the password hash has an unknown format",
-        Broken => "the password hash is incomplete or malformed",
+        Malformed => "the password hash is incomplete or malformed",
         TooCostly => "the parameters of the password hash exceed the cost limit of a sign-in",
     });
     adopted.map(Some)

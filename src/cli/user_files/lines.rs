@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-/// In bytes. The line of a user has a few hundred.
+/// In bytes. A typical line has a few hundred.
 pub(super) const MAX_LENGTH: usize = 65_536;
 
 /// A line without its line break.
@@ -25,13 +25,13 @@ impl<R: BufRead> Lines<R> {
     /// The next line; `None` at the end of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
-        let (mut has_begun, mut is_long) = (false, false);
+        let (mut has_input, mut is_long) = (false, false);
         loop {
             let buffer = self.input.fill_buf()?;
             if buffer.is_empty() {
                 break;
             }
-            has_begun = true;
+            has_input = true;
             let end = buffer.iter().position(|byte| *byte == b'\n');
             let part = &buffer[..end.unwrap_or(buffer.len())];
             is_long |= text.len() + part.len() > MAX_LENGTH;
@@ -46,7 +46,7 @@ impl<R: BufRead> Lines<R> {
                 break;
             }
         }
-        if !has_begun {
+        if !has_input {
             return Ok(None);
         }
         self.number += 1;

@@ -37,7 +37,7 @@ impl Binaries {
 
 fn all() -> Vec<Binaries> {
     let mut folders = Vec::new();
-    for (parent, prefix, below) in [
+    for (parent, prefix, subfolder) in [
         ("/usr/lib/postgresql", "", "bin"),
         ("/usr", "pgsql-", "bin"),
         ("/opt/homebrew/opt", "postgresql", "bin"),
@@ -46,10 +46,10 @@ fn all() -> Vec<Binaries> {
         let Ok(entries) = fs::read_dir(parent) else {
             continue;
         };
-        let fitting = entries
+        let matching = entries
             .flatten()
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-        folders.extend(fitting.map(|entry| entry.path().join(below)));
+        folders.extend(matching.map(|entry| entry.path().join(subfolder)));
     }
     // Only `config` reads the environment, so the search path is left to the system: `pg_config` is run from
     // it.
@@ -73,6 +73,7 @@ fn read(folder: &Path) -> Option<Binaries> {
     let output = Command::new(&postgres).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let number = text.split_once("(PostgreSQL) ")?.1;
-    let major: u32 = number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()?;
+    let major: u32 =
+        number.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()?;
     (major >= MIN_VERSION).then(|| Binaries { folder: folder.to_owned(), major })
 }

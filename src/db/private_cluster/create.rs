@@ -1,5 +1,5 @@
-//! Creates the data. Each attempt works in a new folder and renames the complete data to the data folder of
-//! PostgreSQL, so that an attempt that was killed leaves no unfinished data there.
+//! Creates the database files. Each attempt works in a new folder, which is renamed to the data folder of
+//! PostgreSQL when it is complete, so that a killed attempt leaves no partial data there.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,14 +13,14 @@ use super::error::{ClusterError, io_error};
 use super::wrapper;
 use crate::durable;
 
-/// Prefix of the names of these folders.
-const UNFINISHED: &str = "unfinished";
-/// A file in each of them. It is locked as long as a process of the attempt is alive.
+/// Prefix of the folder names of attempts.
+const ATTEMPT_PREFIX: &str = "unfinished";
+/// A file in the folder of each attempt. It is locked as long as a process of the attempt is running.
 const LOCK: &str = "lock";
 
 /// Runs `initdb` and creates the database. The caller must hold the lock of the data folder.
 pub(super) async fn create(folder: &DataFolder, binaries: &Binaries) -> Result<(), ClusterError> {
-    let attempt = folder.cluster().join(format!("{UNFINISHED}-{}", Uuid::new_v4()));
+    let attempt = folder.cluster().join(format!("{ATTEMPT_PREFIX}-{}", Uuid::new_v4()));
     folder.owner.create_folder(&attempt)?;
     let created = create_in(&attempt, folder, binaries).await;
     let removed = fs::remove_dir_all(&attempt);
@@ -72,14 +72,16 @@ async fn create_in(
         .map_err(|error| io_error("the new database folder cannot be renamed", &finished, error))
 }
 
-/// Removes the folders of attempts that were killed. A folder whose lock is held still has a running process
-/// and is kept. The caller must hold the lock of the data folder.
+/// Removes the folders of killed attempts. A folder whose lock is held belongs to a running attempt and is
+/// kept. The caller must hold the lock of the data folder.
 pub(super) fn remove_unfinished(folder: &DataFolder) -> Result<(), ClusterError> {
     let cluster = folder.cluster();
     let failed = |error| io_error("unfinished database folders cannot be removed", &cluster, error);
     for entry in fs::read_dir(&cluster).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) || is_used(&entry.path()) {
+        if !entry.file_name().to_string_lossy().starts_with(ATTEMPT_PREFIX)
+            || is_used(&entry.path())
+        {
             continue;
         }
         match fs::remove_dir_all(entry.path()) {

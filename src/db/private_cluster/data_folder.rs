@@ -16,7 +16,7 @@ use super::owner::Owner;
 /// The name of the role, and of the database it owns.
 pub(super) const NAME: &str = "frontdesk";
 pub(super) const PORT: &str = "5432";
-/// The longest path of a socket in bytes: 103 on macOS, 107 on Linux.
+/// Maximum length of a socket path in bytes: 103 on macOS, 107 on Linux.
 const MAX_SOCKET_PATH: usize = 103;
 
 /// The folders of one private cluster.
@@ -58,7 +58,7 @@ impl DataFolder {
         Ok(Self { path, owner, socket_dir })
     }
 
-    /// Takes the lock, which is held as long as the file is open. `None`: another process holds it.
+    /// Acquires the lock, which is held as long as the file is open. `None`: another process holds it.
     pub(super) fn lock(&self) -> Result<Option<File>, ClusterError> {
         let path = self.lock_file();
         let failed = |error| io_error("the data folder cannot be locked", &path, error);
@@ -71,7 +71,7 @@ impl DataFolder {
         }
     }
 
-    /// Whether the path of the lock still leads to the open file `lock`. It does not after the folder was
+    /// Whether the path of the lock file still refers to the open file `lock`. It does not if the folder was
     /// moved or replaced.
     pub(super) fn is_locked_by(&self, lock: &File) -> bool {
         match (lock.metadata(), fs::metadata(self.lock_file())) {
@@ -116,7 +116,7 @@ impl DataFolder {
     /// A sentence with the last lines that the server wrote to its log after byte `start`.
     pub(super) fn log_excerpt(&self, start: u64) -> String {
         let path = self.log();
-        let bytes = read_end(&path, start).unwrap_or_default();
+        let bytes = read_tail(&path, start).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
         if lines.is_empty() {
@@ -151,15 +151,16 @@ impl DataFolder {
             return false;
         }
         match self.listener().await {
-            // If the folder was copied with hard links, the socket leads to the server of the original.
-            Some(Some(pid)) => works_in(pid, &self.data(), self.owner) != Some(false),
+            // If the folder was copied with hard links, the socket belongs to the server of the original.
+            Some(Some(pid)) => has_working_directory(pid, &self.data(), self.owner) != Some(false),
             // The server runs in another container, or the system does not report process IDs.
             Some(None) => true,
             None => false,
         }
     }
 
-    /// The process that accepts connections on the socket. `Some(None)`: its process ID is unknown here.
+    /// The process that accepts connections on the socket. `Some(None)`: the system does not report its
+    /// process ID.
     pub(super) async fn listener(&self) -> Option<Option<Pid>> {
         let stream = UnixStream::connect(self.socket()).await.ok()?;
         let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
@@ -168,7 +169,7 @@ impl DataFolder {
 }
 
 /// Reads at most the last 64 KiB of a file, from byte `start` on.
-fn read_end(path: &Path, start: u64) -> io::Result<Vec<u8>> {
+fn read_tail(path: &Path, start: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let from = start.max(file.metadata()?.len().saturating_sub(64 * 1024));
     file.seek(io::SeekFrom::Start(from))?;
@@ -183,7 +184,7 @@ fn short_name(folder: &Path) -> String {
 }
 
 /// Whether the working directory of the process is `data`; `None` if the system does not report it.
-pub(super) fn works_in(pid: Pid, data: &Path, owner: Owner) -> Option<bool> {
+pub(super) fn has_working_directory(pid: Pid, data: &Path, owner: Owner) -> Option<bool> {
     if !Path::new("/proc/self/cwd").exists() {
         return None;
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Why there is no private PostgreSQL.
+/// Why the private PostgreSQL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// PostgreSQL is not installed.
@@ -24,13 +24,13 @@ pub enum ClusterError {
         /// The installed major versions.
         installed: String,
     },
-    /// Another Frontdesk holds the lock.
+    /// Another Frontdesk process holds the lock.
     #[error(
         "another Frontdesk is already running on {0}. Stop it, set FRONTDESK_DATA_DIR to another folder, or set DATABASE_URL so that both share one PostgreSQL."
     )]
     InUse(PathBuf),
-    /// A PostgreSQL runs on the data. It does not stop, or it must not be stopped because it may not be
-    /// Frontdesk's.
+    /// A PostgreSQL server is using the data. It does not stop, or it may not belong to Frontdesk and must
+    /// not be stopped.
     #[error(
         "a PostgreSQL that this Frontdesk did not start (process {pid}) is running on the data in {folder}. Stop it, then start Frontdesk again."
     )]
@@ -40,7 +40,7 @@ pub enum ClusterError {
         /// The data folder of PostgreSQL.
         folder: PathBuf,
     },
-    /// The path of the data folder no longer leads to the folder that this process has locked.
+    /// The path of the data folder no longer refers to the folder that this process has locked.
     #[error("the data folder {0} was moved or replaced while it was in use. Move it back.")]
     FolderMoved(PathBuf),
     /// The server did not start.

@@ -1,14 +1,14 @@
 //! Stops a server that an earlier Frontdesk process left running on the data.
 //!
 //! PostgreSQL writes its process ID to `postmaster.pid` and to the lock file of its socket. Such a file may
-//! be stale, and its process ID may have been given to another process since. Or the file was copied together
-//! with the data folder, and names the server of the original. Therefore:
+//! be stale, and its process ID may have been reused by another process. Or the file was copied with the data
+//! folder and refers to the server of the original. Therefore:
 //!
-//! - A process counts as a server on this data only if its name is `postgres` and its working directory is
-//!   the data folder, which is so for every postmaster.
+//! - A process is treated as a server on this data only if its name is `postgres` and its working directory
+//!   is the data folder, which holds for every postmaster.
 //! - It is signaled only if the lock file names this data folder too.
-//! - Signals go through a pidfd that is opened before these checks, so that they reach the checked process or
-//!   none.
+//! - Signals are sent through a pidfd that is opened before these checks, so that they reach the checked
+//!   process or none.
 //! - Where the working directory cannot be read (macOS), nothing is signaled.
 
 use std::fs;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::data_folder::{DataFolder, is_same_folder, works_in};
+use super::data_folder::{DataFolder, has_working_directory, is_same_folder};
 use super::error::{ClusterError, io_error};
 use super::wrapper::{POLL_INTERVAL, STOP_DEADLINE};
 
@@ -29,23 +29,23 @@ struct LeftoverServer {
     handle: Option<ProcessHandle>,
 }
 
-/// The facts about the process that a lock file names.
+/// What is known about the process that a lock file names.
 #[derive(Debug, Clone, Copy)]
-struct Evidence {
+struct ProcessInfo {
     is_alive: bool,
     /// Whether the program is PostgreSQL; `None` if the system does not report it.
     is_postgres: Option<bool>,
     /// Whether its working directory is the data folder; `None` if the system does not report it.
-    works_in_folder: Option<bool>,
+    is_working_directory: Option<bool>,
     /// Whether the lock file names this data folder. It does not after the folder was copied or moved.
     names_folder: bool,
     /// Whether the process accepts connections on the socket of this data folder.
     listens_on_socket: bool,
 }
 
-/// The conclusion from [`Evidence`].
+/// The conclusion from [`ProcessInfo`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum LockFileStatus {
     /// No server was found, or the system reports too little. PostgreSQL checks the file itself when it
     /// starts.
     NotFound,
@@ -55,21 +55,21 @@ enum Verdict {
     Running { may_be_stopped: bool },
 }
 
-impl Evidence {
-    fn verdict(self) -> Verdict {
+impl ProcessInfo {
+    fn status(self) -> LockFileStatus {
         if !self.is_alive {
-            return Verdict::NotFound;
+            return LockFileStatus::NotFound;
         }
-        if self.works_in_folder == Some(false) || self.is_postgres == Some(false) {
-            return Verdict::Stale;
+        if self.is_working_directory == Some(false) || self.is_postgres == Some(false) {
+            return LockFileStatus::Stale;
         }
-        if self.works_in_folder == Some(true) {
-            return Verdict::Running { may_be_stopped: self.names_folder };
+        if self.is_working_directory == Some(true) {
+            return LockFileStatus::Running { may_be_stopped: self.names_folder };
         }
         match (self.listens_on_socket, self.names_folder) {
-            (true, _) => Verdict::Running { may_be_stopped: false },
-            (false, false) => Verdict::Stale,
-            (false, true) => Verdict::NotFound,
+            (true, _) => LockFileStatus::Running { may_be_stopped: false },
+            (false, false) => LockFileStatus::Stale,
+            (false, true) => LockFileStatus::NotFound,
         }
     }
 }
@@ -79,11 +79,11 @@ impl DataFolder {
     /// must hold the lock of the data folder; without it, the server may be in use. Waits up to 30 seconds
     /// for the server.
     pub(super) async fn stop_leftover_server(&self) -> Result<(), ClusterError> {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let mut signals =
             [(Duration::ZERO, Signal::INT), (STOP_DEADLINE, Signal::QUIT)].into_iter().peekable();
         while let Some(server) = self.find_leftover_server().await? {
-            let waited = began.elapsed();
+            let waited = started_at.elapsed();
             let pid = server.pid.as_raw_nonzero().get();
             if waited > 3 * STOP_DEADLINE {
                 return Err(ClusterError::ServerRunning { pid, folder: self.data() });
@@ -111,23 +111,23 @@ impl DataFolder {
                 Err(error) => return Err(io_error("a lock file cannot be read", &path, error)),
             };
             let lock_file = LockFile::parse(&text);
-            let (verdict, server) = match &lock_file {
+            let (status, server) = match &lock_file {
                 // After a crash of the machine the file may be empty. PostgreSQL does not replace an empty
                 // file.
-                None => (Verdict::Stale, None),
+                None => (LockFileStatus::Stale, None),
                 Some(lock_file) => {
                     // Opened before the check, so that a signal reaches the process that was checked.
                     let handle = ProcessHandle::open(lock_file.pid);
-                    let verdict = self.evidence(lock_file).await.verdict();
-                    let may_be_stopped = verdict == Verdict::Running { may_be_stopped: true };
+                    let status = self.process_info(lock_file).await.status();
+                    let may_be_stopped = status == LockFileStatus::Running { may_be_stopped: true };
                     let handle = handle.filter(|_| may_be_stopped && lock_file.is_postmaster);
-                    (verdict, Some(LeftoverServer { pid: lock_file.pid, handle }))
+                    (status, Some(LeftoverServer { pid: lock_file.pid, handle }))
                 }
             };
-            match verdict {
-                Verdict::NotFound => {}
-                Verdict::Running { .. } => return Ok(server),
-                Verdict::Stale => {
+            match status {
+                LockFileStatus::NotFound => {}
+                LockFileStatus::Running { .. } => return Ok(server),
+                LockFileStatus::Stale => {
                     let pid = server.map(|server| server.pid.as_raw_nonzero().get());
                     tracing::info!(?pid, file = %path.display(), "removing a stale lock file");
                     match fs::remove_file(&path) {
@@ -146,14 +146,14 @@ impl DataFolder {
         Ok(None)
     }
 
-    async fn evidence(&self, lock_file: &LockFile) -> Evidence {
-        // EPERM means that the process is alive and belongs to another user.
+    async fn process_info(&self, lock_file: &LockFile) -> ProcessInfo {
+        // EPERM means that the process is running and belongs to another user.
         let is_alive =
             rustix::process::test_kill_process(lock_file.pid) != Err(rustix::io::Errno::SRCH);
-        Evidence {
+        ProcessInfo {
             is_alive,
             is_postgres: is_postgres(lock_file.pid),
-            works_in_folder: works_in(lock_file.pid, &self.data(), self.owner),
+            is_working_directory: has_working_directory(lock_file.pid, &self.data(), self.owner),
             names_folder: is_same_folder(&lock_file.data, &self.data()),
             listens_on_socket: is_alive && self.listener().await == Some(Some(lock_file.pid)),
         }
@@ -186,7 +186,7 @@ fn is_postgres(pid: Pid) -> Option<bool> {
     Some(matches!(name.trim(), "postgres" | "postmaster"))
 }
 
-/// A pidfd: refers to one process even after its process ID was given to another.
+/// A pidfd: it refers to the same process even if its process ID is reused.
 #[cfg(target_os = "linux")]
 struct ProcessHandle(std::os::fd::OwnedFd);
 
@@ -227,38 +227,42 @@ mod tests {
     #[test]
     fn only_a_postgresql_in_the_data_folder_that_its_lock_file_names_may_be_stopped() {
         let (yes, no, unknown) = (Some(true), Some(false), None);
-        let leftover = Evidence {
+        let leftover = ProcessInfo {
             is_alive: true,
             is_postgres: yes,
-            works_in_folder: yes,
+            is_working_directory: yes,
             names_folder: true,
             listens_on_socket: false,
         };
-        let stopped = Verdict::Running { may_be_stopped: true };
-        let waited_for = Verdict::Running { may_be_stopped: false };
-        for (evidence, verdict) in [
+        let stopped = LockFileStatus::Running { may_be_stopped: true };
+        let waited_for = LockFileStatus::Running { may_be_stopped: false };
+        for (process_info, status) in [
             (leftover, stopped),
-            (Evidence { is_alive: false, ..leftover }, Verdict::NotFound),
+            (ProcessInfo { is_alive: false, ..leftover }, LockFileStatus::NotFound),
             // The folder was moved while its server ran.
-            (Evidence { names_folder: false, ..leftover }, waited_for),
-            // The folder was copied, or the process ID was given to another server.
-            (Evidence { works_in_folder: no, names_folder: false, ..leftover }, Verdict::Stale),
-            (Evidence { works_in_folder: no, ..leftover }, Verdict::Stale),
-            // The process ID was given to another program whose working directory is the data folder.
-            (Evidence { is_postgres: no, ..leftover }, Verdict::Stale),
+            (ProcessInfo { names_folder: false, ..leftover }, waited_for),
+            // The folder was copied, or the process ID was reused by another server.
+            (
+                ProcessInfo { is_working_directory: no, names_folder: false, ..leftover },
+                LockFileStatus::Stale,
+            ),
+            (ProcessInfo { is_working_directory: no, ..leftover }, LockFileStatus::Stale),
+            // The process ID was reused by another program whose working directory is the data folder.
+            (ProcessInfo { is_postgres: no, ..leftover }, LockFileStatus::Stale),
         ] {
-            assert_eq!(evidence.verdict(), verdict, "{evidence:?}");
+            assert_eq!(process_info.status(), status, "{process_info:?}");
         }
         // The system reports nothing about other processes.
-        let unreported = Evidence { is_postgres: unknown, works_in_folder: unknown, ..leftover };
-        for (listens_on_socket, names_folder, verdict) in [
+        let unreported =
+            ProcessInfo { is_postgres: unknown, is_working_directory: unknown, ..leftover };
+        for (listens_on_socket, names_folder, status) in [
             (true, true, waited_for),
             (true, false, waited_for),
-            (false, false, Verdict::Stale),
-            (false, true, Verdict::NotFound),
+            (false, false, LockFileStatus::Stale),
+            (false, true, LockFileStatus::NotFound),
         ] {
-            let evidence = Evidence { listens_on_socket, names_folder, ..unreported };
-            assert_eq!(evidence.verdict(), verdict, "{evidence:?}");
+            let process_info = ProcessInfo { listens_on_socket, names_folder, ..unreported };
+            assert_eq!(process_info.status(), status, "{process_info:?}");
         }
     }
 

@@ -5,11 +5,12 @@
 //! frontdesk ──pipe──▶ sh ──child──▶ postgres -D data/postgres
 //! ```
 //!
-//! The shell starts the server and reads from the pipe. When Frontdesk ends, even by `kill -9`, the pipe is
+//! The shell starts the server and reads from the pipe. When Frontdesk exits, even by `kill -9`, the pipe is
 //! closed and the shell stops the server. Shell and server have their own process group, so that Ctrl-C
 //! reaches only Frontdesk, which finishes its requests first.
 //!
-//! - `wrapper.rs`: the shell scripts. `initdb` runs below one too, and is killed when Frontdesk ends.
+//! - `wrapper.rs`: the shell scripts. `initdb` also runs as a child of such a script, and is killed when
+//!   Frontdesk exits.
 //! - `data_folder.rs`: the folders and the lock. The process that holds the lock owns the server; other
 //!   processes of Frontdesk connect to it over its socket.
 //! - `owner.rs`: the user that owns the data and runs the server.
@@ -41,7 +42,7 @@ use server::OwnedServer;
 use wrapper::POLL_INTERVAL;
 
 /// How long a command waits for the server of another Frontdesk process to accept connections.
-const JOIN_DEADLINE: Duration = Duration::from_secs(120);
+const ATTACH_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A private PostgreSQL. Dropping it stops the server without waiting; [`Cluster::stop`] waits.
 pub struct Cluster {
@@ -72,7 +73,7 @@ impl Cluster {
     /// Uses the server that another Frontdesk process runs on `data_dir`, or starts one.
     pub async fn attach_or_start(data_dir: &Path) -> Result<Self, ClusterError> {
         let folder = DataFolder::prepare(data_dir)?;
-        let began = Instant::now();
+        let started_at = Instant::now();
         loop {
             if let Some(lock) = folder.lock()? {
                 return Self::start_owned(folder, lock, &[]).await;
@@ -80,7 +81,7 @@ impl Cluster {
             if folder.is_ready().await {
                 return Ok(Self { url: folder.url(NAME), folder, server: None });
             }
-            if began.elapsed() > JOIN_DEADLINE {
+            if started_at.elapsed() > ATTACH_DEADLINE {
                 return Err(ClusterError::InUse(folder.path));
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -131,7 +132,7 @@ impl Cluster {
     }
 
     /// Restarts the server whenever it ends before [`Cluster::stop`], for as long as this future is polled.
-    /// Returns after restarts have failed for five minutes; never if another process runs the server.
+    /// Returns once restarts have failed for five minutes. Never returns if another process runs the server.
     pub async fn supervise(&self) -> ClusterError {
         match &self.server {
             Some(server) => server.supervise(&self.folder).await,
@@ -139,7 +140,7 @@ impl Cluster {
         }
     }
 
-    /// Stops the server and waits for its end. A server of another process keeps running.
+    /// Stops the server and waits until it has exited. A server of another process keeps running.
     pub async fn stop(self) -> Result<(), ClusterError> {
         match self.server {
             Some(server) => server.stop(&self.folder).await,

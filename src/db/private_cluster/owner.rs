@@ -71,8 +71,7 @@ impl Owner {
     }
 
     /// Creates a folder that only the owner may enter, or restricts one that exists. Fails if the folder
-    /// belongs to another user than the owner or the user of this process: that user could replace its
-    /// contents.
+    /// belongs to a user other than the owner or the user of this process, who could replace its contents.
     pub(super) fn create_folder(self, path: &Path) -> Result<(), ClusterError> {
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}

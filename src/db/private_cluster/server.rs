@@ -11,7 +11,7 @@ use super::data_folder::{DataFolder, PORT};
 use super::error::{ClusterError, io_error};
 use super::wrapper::{POLL_INTERVAL, ServerProcess};
 
-/// Long enough for the recovery after a crash of the machine.
+/// Long enough for crash recovery.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 /// A log longer than this, in bytes, is truncated when the server starts.
 const MAX_LOG_SIZE: u64 = 8 * 1024 * 1024;
@@ -27,7 +27,7 @@ pub(super) struct OwnedServer {
 
 pub(super) struct RunningServer {
     process: ServerProcess,
-    /// The offset in bytes at which its part of the log begins.
+    /// The offset in bytes at which its part of the log starts.
     pub(super) log_start: u64,
 }
 
@@ -43,14 +43,14 @@ impl OwnedServer {
         let log_start = {
             let server = self.spawn(folder)?;
             let log_start = server.log_start;
-            *self.running() = Some(server);
+            *self.running_server() = Some(server);
             log_start
         };
-        let began = Instant::now();
+        let started_at = Instant::now();
         while !folder.is_ready().await {
-            if self.exit_status(folder)?.is_some() || began.elapsed() > START_DEADLINE {
+            if self.exit_status(folder)?.is_some() || started_at.elapsed() > START_DEADLINE {
                 // Dropping the server stops it if it still runs.
-                self.running().take();
+                self.running_server().take();
                 return Err(ClusterError::DidNotStart { log: folder.log_excerpt(log_start) });
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -61,7 +61,7 @@ impl OwnedServer {
     /// Stops the server and waits for it.
     pub(super) async fn stop(self, folder: &DataFolder) -> Result<(), ClusterError> {
         let failed = |error| io_error("waiting for PostgreSQL failed", &folder.data(), error);
-        let server = self.running().take();
+        let server = self.running_server().take();
         if let Some(server) = server
             && server.process.stop().await.map_err(failed)?
         {
@@ -86,14 +86,14 @@ impl OwnedServer {
         &self,
         folder: &DataFolder,
     ) -> Result<Option<ExitStatus>, ClusterError> {
-        let mut server = self.running();
+        let mut server = self.running_server();
         let status = server.as_mut().map(|server| server.process.exit_status()).transpose();
         status
             .map(Option::flatten)
             .map_err(|error| io_error("waiting for PostgreSQL failed", &folder.data(), error))
     }
 
-    pub(super) fn running(&self) -> MutexGuard<'_, Option<RunningServer>> {
+    pub(super) fn running_server(&self) -> MutexGuard<'_, Option<RunningServer>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

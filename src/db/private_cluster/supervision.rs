@@ -1,4 +1,4 @@
-//! Restarts a server that ended unexpectedly, for example because the kernel killed it for its memory or the
+//! Restarts a server that ended unexpectedly, for example because the kernel's OOM killer ended it or the
 //! disk is full.
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,22 +14,22 @@ use super::server::OwnedServer;
 /// How often the server is checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The delay of the second restart in a row. The first has none; the delay doubles each time.
+/// The delay before the second consecutive restart. The first restart is immediate; later delays double.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const MAX_DELAY: Duration = Duration::from_secs(30);
-/// A server that ran this long before it ended is healthy: its restarts are counted from zero.
+/// If a server ran at least this long before it ended, the restart counter is reset.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
-/// Restarts stop this long after the first of several failures in a row.
+/// Restarts stop this long after the first of consecutive failures.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5 * 60);
 
 impl OwnedServer {
     /// Restarts the server whenever it ends. Returns the error after restarts have failed for five minutes.
     pub(super) async fn supervise(&self, folder: &DataFolder) -> ClusterError {
         let mut restarts = Restarts::default();
-        let mut began = Instant::now();
+        let mut started_at = Instant::now();
         loop {
             let mut cause = self.wait_for_end(folder).await;
-            let mut ran_for = began.elapsed();
+            let mut ran_for = started_at.elapsed();
             loop {
                 let why = with_sources(&cause);
                 let Some(delay) = restarts.next_delay(Instant::now(), ran_for) else {
@@ -50,7 +50,7 @@ impl OwnedServer {
                     Err(error) => (cause, ran_for) = (error, Duration::ZERO),
                 }
             }
-            began = Instant::now();
+            started_at = Instant::now();
             tracing::info!("the private PostgreSQL is running again");
         }
     }
@@ -61,7 +61,8 @@ impl OwnedServer {
             match self.exit_status(folder) {
                 Ok(None) => tokio::time::sleep(CHECK_INTERVAL).await,
                 Ok(Some(status)) => {
-                    let log_start = self.running().take().map_or(0, |server| server.log_start);
+                    let log_start =
+                        self.running_server().take().map_or(0, |server| server.log_start);
                     let log = folder.log_excerpt(log_start);
                     return ClusterError::Ended { status: describe(status), log };
                 }
@@ -71,7 +72,7 @@ impl OwnedServer {
     }
 
     async fn restart(&self, folder: &DataFolder) -> Result<(), ClusterError> {
-        self.running().take();
+        self.running_server().take();
         self.stop_leftover_server(folder).await?;
         self.start(folder).await
     }
@@ -96,7 +97,7 @@ fn with_sources(error: &ClusterError) -> String {
 /// Decides when a server that ended is restarted.
 #[derive(Debug, Default)]
 struct Restarts {
-    /// Time of the first of several failures in a row.
+    /// Time of the first of consecutive failures.
     failing_since: Option<Instant>,
     count: u32,
 }
@@ -123,16 +124,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn restarts_begin_immediately_get_rarer_and_end_after_minutes() {
+    fn the_first_restart_is_immediate_and_later_ones_back_off_until_they_are_given_up() {
         let (mut restarts, mut now) = (Restarts::default(), Instant::now());
-        let began = now;
+        let started_at = now;
         let mut delays = Vec::new();
         while let Some(delay) = restarts.next_delay(now, Duration::ZERO) {
             delays.push(delay.as_secs());
             now += delay;
         }
         assert_eq!(delays[..8], [0, 1, 2, 4, 8, 16, 30, 30]);
-        let tried_for = now - began;
+        let tried_for = now - started_at;
         assert!((GIVE_UP_AFTER..GIVE_UP_AFTER + MAX_DELAY).contains(&tried_for), "{tried_for:?}");
     }
 

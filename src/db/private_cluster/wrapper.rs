@@ -1,9 +1,9 @@
-//! Shell scripts that run the programs of PostgreSQL and stop them when Frontdesk ends. Each script holds the
-//! read end of a pipe. When Frontdesk ends for any reason, `kill -9` included, the pipe is closed and the
-//! script stops its program.
+//! Shell scripts that run PostgreSQL programs and stop them when Frontdesk exits. Each script holds the read
+//! end of a pipe. When Frontdesk exits for any reason, including `kill -9`, the pipe is closed and the script
+//! stops its program.
 //!
 //! A script signals only its own process group. A signal to a process ID could reach an unrelated process
-//! that was given the ID of one that has ended. PostgreSQL's postmaster and `initdb` stay in that group.
+//! that reuses the ID. PostgreSQL's postmaster and `initdb` stay in that group.
 
 use std::io;
 use std::path::Path;
@@ -57,7 +57,7 @@ exit "$code"
 pub(super) struct ServerProcess(Child);
 
 impl ServerProcess {
-    /// Starts `program` with `arguments`. Its output goes to `log`.
+    /// Starts `program` with `arguments`. Its output is written to `log`.
     pub(super) fn start(
         owner: Owner,
         program: &Path,
@@ -80,8 +80,8 @@ impl ServerProcess {
     /// it.
     pub(super) async fn stop(mut self) -> io::Result<bool> {
         drop(self.0.stdin.take());
-        let began = Instant::now();
-        while began.elapsed() < STOP_DEADLINE + STOP_DEADLINE / 5 {
+        let started_at = Instant::now();
+        while started_at.elapsed() < STOP_DEADLINE + STOP_DEADLINE / 5 {
             if let Some(status) = self.exit_status()? {
                 return Ok(status.code().is_some());
             }
@@ -92,7 +92,7 @@ impl ServerProcess {
 }
 
 /// Runs a program to completion. The inner error is the standard error of a program that failed. Dropping the
-/// future kills the program and all processes that it started. Each of them holds `lock` open.
+/// future kills the program and all its child processes. Each of them holds `lock` open.
 pub(super) async fn run(
     owner: Owner,
     lock: &std::fs::File,

@@ -1,5 +1,5 @@
-//! `GET /account/activity`: the audit events of the user, in plain words, newest first. Shows no events of
-//! other users and no secrets.
+//! `GET /account/activity`: lists the user's audit events, newest first. Shows no events of other users and
+//! no secrets.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -15,25 +15,25 @@ use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
 /// Events per page.
-const PAGE: usize = 30;
+const PAGE_SIZE: usize = 30;
 
 #[derive(Serialize)]
 struct Data {
     events: Vec<EventView>,
-    /// Where the next page starts; `None` on the last one.
+    /// The id after which the next page starts; `None` on the last page.
     older: Option<i64>,
     is_first_page: bool,
 }
 
 #[derive(Serialize)]
 struct EventView {
-    words: String,
+    description: String,
     is_suspicious: bool,
     at: Time,
     by: Option<&'static str>,
     device: Option<String>,
     ip_address: Option<String>,
-    /// The event belongs to the session that views the page.
+    /// The event concerns the current session.
     is_this_session: bool,
 }
 
@@ -53,11 +53,11 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let before = query.and_then(|query| query.into_inner().before);
     let before = before.and_then(|text| text.parse::<i64>().ok());
-    // One more than the page shows: whether there are older ones.
+    // One more than the page shows, to find out whether there are older ones.
     let mut events =
-        audit::list_for_user(&app.pool, user.account.id, before, PAGE as i64 + 1).await?;
-    let has_more = events.len() > PAGE;
-    events.truncate(PAGE);
+        audit::list_for_user(&app.pool, user.account.id, before, PAGE_SIZE as i64 + 1).await?;
+    let has_more = events.len() > PAGE_SIZE;
+    events.truncate(PAGE_SIZE);
     let data = Data {
         older: events.last().filter(|_| has_more).map(|last| last.id),
         is_first_page: before.is_none(),
@@ -67,9 +67,9 @@ pub async fn show(
 }
 
 fn view(event: StoredEvent, current: SessionId) -> EventView {
-    let (words, is_suspicious) = event_words::describe(&event.event, &event.details);
+    let (description, is_suspicious) = event_words::describe(&event.event, &event.details);
     EventView {
-        words,
+        description,
         is_suspicious,
         at: Time::new(event.occurred_at, event.now),
         by: match event.actor.as_str() {

@@ -1,6 +1,6 @@
-//! `GET`, `POST /account/confirm`: asks a signed-in user for the password. Then the original request
-//! continues: a page by a redirect (303), a form by being sent again (307, see `web/resumed_form.rs`). The
-//! session gets a new secret.
+//! `GET`, `POST /account/confirm`: asks a signed-in user for the password. Then the original request is
+//! resumed: a page is redirected to (303), and a form is submitted again (307, see `web/resumed_form.rs`).
+//! The session secret is rotated.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -16,7 +16,7 @@ use crate::web::resumed_form::{self, RawForm, SessionBinding};
 use crate::web::return_to;
 
 const OWN_PATH: &str = "/account/confirm";
-const WRONG: &str = "That password is incorrect.";
+const WRONG_PASSWORD: &str = "That password is incorrect.";
 
 /// The query string.
 #[derive(serde::Deserialize)]
@@ -57,8 +57,14 @@ pub async fn submit(
     let Some(password) = password else { return refuse(&page, &user, form, &original) };
     match auth::reauthenticate(page.request(), &app, &user, &password).await? {
         Reauthentication::WrongPassword => {}
-        Reauthentication::Throttled { retry_after } => {
-            return auth::show_confirmation_throttled(&page, &user, form, &original, retry_after);
+        Reauthentication::RateLimited { retry_after } => {
+            return auth::show_confirmation_rate_limited(
+                &page,
+                &user,
+                form,
+                &original,
+                retry_after,
+            );
         }
         Reauthentication::Accepted { verified_hash } => {
             if auth::renew_session(page.request(), &app, &user, verified_hash).await? {
@@ -66,21 +72,22 @@ pub async fn submit(
             }
         }
     }
-    form.add_error("password", WRONG);
+    form.add_error("password", WRONG_PASSWORD);
     refuse(&page, &user, form, &original)
 }
 
-/// The password that was sent. `None`: `form` says what is wrong with it.
+/// Parses the submitted password. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, sent: &mut Form) -> Option<Password> {
     let password = form.take(sent, "password", "Your password");
     if form.is_valid() && password.is_empty() {
         form.add_error("password", "Enter your password.");
     }
-    let password = Password::parse(&password).map_err(|_| form.add_error("password", WRONG)).ok();
+    let password =
+        Password::parse(&password).map_err(|_| form.add_error("password", WRONG_PASSWORD)).ok();
     password.filter(|_| form.is_valid())
 }
 
-/// The page again, with what is wrong (422).
+/// Renders the page again with its errors (422).
 fn refuse(
     page: &Page,
     user: &CurrentUser,
@@ -90,7 +97,7 @@ fn refuse(
     auth::show_confirmation(page, user, StatusCode::UNPROCESSABLE_ENTITY, form, original)
 }
 
-/// Redirects to the page that was requested, or has the browser send the sealed form `original` to its target
+/// Redirects to the requested page, or makes the browser submit the sealed form `original` to its target
 /// again.
 fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
     let next = checked_next(app, next);

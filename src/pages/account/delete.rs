@@ -1,6 +1,6 @@
-//! `GET`, `POST /account/delete`, `POST /account/delete/cancel`. The page says what will be deleted and when;
-//! the button requires a recent authentication and signs out everywhere. Until then, a sign-in leads to this
-//! page, where a button cancels the deletion.
+//! `GET`, `POST /account/delete`, `POST /account/delete/cancel`. The page explains what will be deleted and
+//! when. The button requires a recent authentication and revokes all sessions. During the grace period, a
+//! sign-in redirects to this page, where a button cancels the deletion.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};
@@ -28,7 +28,7 @@ struct Data {
     due: Option<Time>,
     /// When it would be deleted if deletion were requested now.
     due_if_requested: Time,
-    /// The button leads to the page that asks for the password.
+    /// The user must enter the password before the form is processed.
     asks_for_password: bool,
 }
 
@@ -89,7 +89,7 @@ pub async fn cancel(
     let requester = user.requester(page.request());
     let kept = deletion::cancel(&app.pool, &app.sealer, &requester).await??;
     let text = if kept {
-        "Your account will not be deleted."
+        "Your account won't be deleted."
     } else {
         "Your account wasn't scheduled for deletion."
     };

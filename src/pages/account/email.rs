@@ -1,6 +1,6 @@
-//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: shows, confirms
-//! and changes the email of the account. The email changes only once the new one is confirmed. This page does
-//! not reveal whether the new email has an account already; its owner is notified by mail.
+//! `GET`, `POST /account/email`, `POST /account/email/verify`, `POST /account/email/code`: shows, verifies
+//! and changes the account's email. The change takes effect when the new email is verified. The page does not
+//! reveal whether the new email already has an account; that account's owner is notified by mail.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const TEMPLATE: &str = "account/email.html";
-const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
-const WRONG: &str = "That code doesn't match the latest email. Check it and try again.";
-const DEAD: &str = "That code no longer works. Send another email to get a new one.";
+const MALFORMED_CODE: &str = "Enter the code from the email: eight letters and digits.";
+const WRONG_CODE: &str = "That code doesn't match the latest email. Check it and try again.";
+const EXPIRED_CODE: &str = "That code no longer works. Send another email to get a new one.";
 
 #[derive(Serialize)]
 struct Data {
@@ -31,9 +31,9 @@ struct Data {
     email: String,
     is_verified: bool,
     mail_is_on: bool,
-    /// The email of the account waits for its code.
+    /// A verification code was sent to the account's email.
     verification_sent: bool,
-    /// The new email, while it waits for its code.
+    /// The new email, if a code was sent to it and has not been entered.
     new_email: Option<String>,
 }
 
@@ -63,18 +63,18 @@ pub async fn submit(
     let permit = match check(&app, &page, &user, Action::Resend).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
-            return throttled(&app, &page, &user, form, retry_after).await;
+            return show_rate_limited_page(&app, &page, &user, form, retry_after).await;
         }
         Err(refusal) => return Err(refusal.into()),
     };
     let notice = Notice::good(format!("We've sent an email to {}.", new_email.as_typed()));
     let requester = user.requester(page.request());
     let request = email::change::request(&app.pool, app.sealer.clone(), &requester, new_email);
-    permit.give_back_on_error(request).await??;
+    permit.refund_on_error(request).await??;
     Ok(page.redirect_with("/account/email", &notice))
 }
 
-/// The new email that was sent. `None`: `form` says what is wrong.
+/// Parses the submitted email. `None`: the errors are in `form`.
 fn parse_email(form: &mut FormView, mut sent: Form, user: &CurrentUser) -> Option<EmailAddress> {
     let typed = form.take(&mut sent, "email", "The new email address");
     form.values.insert("email", typed.clone());
@@ -97,13 +97,14 @@ pub async fn verify(
     let permit = match check(&app, &page, &user, Action::Resend).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
-            return throttled(&app, &page, &user, FormView::default(), retry_after).await;
+            return show_rate_limited_page(&app, &page, &user, FormView::default(), retry_after)
+                .await;
         }
         Err(refusal) => return Err(refusal.into()),
     };
     let requester = user.requester(page.request());
     let send = email::verification::send(&app.pool, app.sealer.clone(), &requester);
-    let notice = match permit.give_back_on_error(send).await?? {
+    let notice = match permit.refund_on_error(send).await?? {
         SendOutcome::Sent => {
             Notice::good(format!("We've sent an email to {}.", user.account.email))
         }
@@ -126,14 +127,14 @@ pub async fn code(
     let permit = match check(&app, &page, &user, Action::Verify).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
-            return throttled(&app, &page, &user, form, retry_after).await;
+            return show_rate_limited_page(&app, &page, &user, form, retry_after).await;
         }
         Err(refusal) => return Err(refusal.into()),
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let requester = user.requester(page.request());
     let confirm = email::verification::confirm_by_code(pool, sealer, &requester, purpose, code);
-    match permit.give_back_on_error(confirm).await?? {
+    match permit.refund_on_error(confirm).await?? {
         ConfirmationOutcome::Done { email, secret, changed, .. } => {
             permit.refund().await?;
             app.sessions.invalidate_user(requester.user).await;
@@ -143,17 +144,17 @@ pub async fn code(
             Ok(page.redirect_with("/account/email", &confirmed(&email, changed)))
         }
         ConfirmationOutcome::WrongCode => {
-            form.add_error(field, WRONG);
+            form.add_error(field, WRONG_CODE);
             refuse(&app, &page, &user, form).await
         }
-        ConfirmationOutcome::Gone => {
-            form.add_error(field, DEAD);
+        ConfirmationOutcome::Invalid => {
+            form.add_error(field, EXPIRED_CODE);
             refuse(&app, &page, &user, form).await
         }
     }
 }
 
-/// The field that was sent, the email that its code is for, and the code. `None`: `form` says what is wrong.
+/// Parses the submitted code: its field, its purpose, and the code. `None`: the errors are in `form`.
 fn parse_code(form: &mut FormView, mut sent: Form) -> (&'static str, Purpose, Option<Code>) {
     let (field, purpose, typed) = match sent.take_optional("change_code") {
         Some(typed) => ("change_code", Purpose::ChangeEmail, typed),
@@ -164,7 +165,7 @@ fn parse_code(form: &mut FormView, mut sent: Form) -> (&'static str, Purpose, Op
     };
     let code = Code::parse(&typed);
     if form.is_valid() && code.is_none() {
-        form.add_error(field, UNREADABLE);
+        form.add_error(field, MALFORMED_CODE);
     }
     (field, purpose, code.filter(|_| form.is_valid()))
 }
@@ -177,7 +178,7 @@ fn confirmed(email: &str, changed: bool) -> Notice {
     })
 }
 
-/// Counts an attempt of `user`.
+/// Counts an attempt of `user` against the rate limit of `action`.
 async fn check(
     app: &App,
     page: &Page,
@@ -190,7 +191,7 @@ async fn check(
     attempt.requester(&requester).check(&app.pool).await
 }
 
-/// The page again, with what is wrong (422).
+/// Renders the page again with its errors (422).
 async fn refuse(
     app: &App,
     page: &Page,
@@ -200,16 +201,16 @@ async fn refuse(
     page.show_refused(TEMPLATE, &data(app, user, form).await?)
 }
 
-/// The page again after too many attempts (429).
-async fn throttled(
+/// Renders the page again after too many attempts (429).
+async fn show_rate_limited_page(
     app: &App,
     page: &Page,
     user: &CurrentUser,
     mut form: FormView,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.throttle("Too many requests.", retry_after);
-    page.show_throttled(TEMPLATE, &data(app, user, form).await?, retry_after)
+    form.set_rate_limited("Too many requests.", retry_after);
+    page.show_rate_limited(TEMPLATE, &data(app, user, form).await?, retry_after)
 }
 
 async fn data(app: &App, user: &CurrentUser, form: FormView) -> Result<Data, HttpError> {

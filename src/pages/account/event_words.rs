@@ -1,12 +1,12 @@
-//! The sentences of audit events on the page of account activity.
+//! Descriptions of audit events for the activity page.
 
 use serde_json::Value;
 
 use crate::audit::{EventKind, RefusalReason};
 use crate::session::revoke::Cause;
 
-/// The sentence for an event, and whether the page marks it as suspicious. An event that this version does
-/// not know, written by another version, gets a general sentence.
+/// Returns the description of an event, and whether the page marks it as suspicious. An event kind that this
+/// version does not know gets a generic description.
 pub(super) fn describe(event: &str, details: &Value) -> (String, bool) {
     let Some(kind) = EventKind::parse(event) else {
         return ("Other account activity".to_owned(), false);
@@ -16,7 +16,7 @@ pub(super) fn describe(event: &str, details: &Value) -> (String, bool) {
     (words.replace("{why}", why).trim_end_matches([' ', ':']).to_owned(), is_suspicious)
 }
 
-/// `{why}` stands for the cause or reason in the details.
+/// `{why}` is replaced by the cause or reason in the details.
 fn event_words(kind: EventKind) -> (&'static str, bool) {
     match kind {
         EventKind::Registered => ("Account created", false),
@@ -51,10 +51,10 @@ fn event_words(kind: EventKind) -> (&'static str, bool) {
 fn reason(details: &Value) -> Option<&'static str> {
     let text = |key: &str| details.get(key).and_then(Value::as_str).unwrap_or_default();
     let cause = Cause::ALL.into_iter().find(|cause| cause.as_str() == text("cause"));
-    cause.map(cause_words).or_else(|| RefusalReason::parse(text("why")).map(refusal_words))
+    cause.map(describe_cause).or_else(|| RefusalReason::parse(text("why")).map(describe_refusal))
 }
 
-fn cause_words(cause: Cause) -> &'static str {
+fn describe_cause(cause: Cause) -> &'static str {
     match cause {
         Cause::SignedOut => "signed out",
         Cause::Revoked => "signed out remotely",
@@ -71,7 +71,7 @@ fn cause_words(cause: Cause) -> &'static str {
     }
 }
 
-fn refusal_words(reason: RefusalReason) -> &'static str {
+fn describe_refusal(reason: RefusalReason) -> &'static str {
     match reason {
         RefusalReason::WrongPassword => "wrong password",
         RefusalReason::Disabled => "account disabled",

@@ -1,5 +1,6 @@
 //! `GET`, `POST /account/export`: everything that is stored about the user, as one JSON file. The button
-//! requires a recent authentication. The file is a download and never rendered as a page of this site.
+//! requires a recent authentication. The browser downloads the file and never renders it in the origin of
+//! this site.
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, web};
@@ -16,7 +17,7 @@ use crate::web::page::Page;
 
 #[derive(Serialize)]
 struct Data {
-    /// The button leads to the page that asks for the password.
+    /// The user must enter the password before the form is processed.
     asks_for_password: bool,
 }
 
@@ -40,7 +41,7 @@ pub async fn submit(
     let requester = user.requester(page.request());
     let email = EmailAddress::parse(&user.account.email).ok();
     let attempt = Attempt::of(Action::Export).email(email.as_ref()).requester(&requester);
-    // Stays counted if it fails: an export that always runs into a timeout must not be free.
+    // Stays counted if the export fails: otherwise exports that time out would not be rate limited.
     let _permit = attempt.check(&app.pool).await?;
     let data = export(&app.pool, &requester).await??;
     let text = serde_json::to_string_pretty(&data).map_err(|error| {

@@ -13,7 +13,7 @@ use crate::web::error::HttpError;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
-/// Recommends to sign out of some devices if there are more.
+/// With more sessions than this, the page recommends signing out unused devices.
 const MANY_SESSIONS: i64 = 5;
 
 #[derive(Serialize)]

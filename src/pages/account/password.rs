@@ -1,5 +1,5 @@
-//! `GET`, `POST /account/password`. In one transaction: the password changes, all other sessions end, and
-//! this session gets a new secret.
+//! `GET`, `POST /account/password`. One transaction changes the password, revokes all other sessions and
+//! rotates the secret of this session.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const TEMPLATE: &str = "account/password.html";
-const WRONG: &str = "That password is incorrect.";
+const WRONG_PASSWORD: &str = "That password is incorrect.";
 
 #[derive(Serialize)]
 struct Data {
@@ -49,9 +49,9 @@ pub async fn submit(
     let request = page.request();
     match auth::reauthenticate(request, &app, &user, &current).await? {
         Reauthentication::WrongPassword => {}
-        Reauthentication::Throttled { retry_after } => {
-            form.throttle("Too many attempts.", retry_after);
-            return page.show_throttled(TEMPLATE, &data(&app, &user, form), retry_after);
+        Reauthentication::RateLimited { retry_after } => {
+            form.set_rate_limited("Too many attempts.", retry_after);
+            return page.show_rate_limited(TEMPLATE, &data(&app, &user, form), retry_after);
         }
         Reauthentication::Accepted { verified_hash } => {
             let hash = app.hasher.hash(&new).await?;
@@ -65,7 +65,7 @@ pub async fn submit(
             }
         }
     }
-    form.add_error("current_password", WRONG);
+    form.add_error("current_password", WRONG_PASSWORD);
     page.show_refused(TEMPLATE, &data(&app, &user, form))
 }
 
@@ -75,7 +75,7 @@ struct Input {
     new: Password,
 }
 
-/// `None`: `form` says what is wrong.
+/// Parses the submitted form. `None`: the errors are in `form`.
 fn parse(app: &App, user: &CurrentUser, form: &mut FormView, mut sent: Form) -> Option<Input> {
     let current = form.take(&mut sent, "current_password", "Your current password");
     let new = form.take(&mut sent, "new_password", "Your new password");
@@ -90,7 +90,8 @@ fn parse(app: &App, user: &CurrentUser, form: &mut FormView, mut sent: Form) -> 
     if form.is_valid() && current == new {
         form.add_error("new_password", "That's already your password. Choose a different one.");
     }
-    let current = Password::parse(&current).map_err(|_| form.add_error("current_password", WRONG));
+    let current =
+        Password::parse(&current).map_err(|_| form.add_error("current_password", WRONG_PASSWORD));
     if !form.is_valid() {
         return None;
     }

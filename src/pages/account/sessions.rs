@@ -114,7 +114,7 @@ pub async fn revoke_others(
 fn device(entry: list::LiveSession, current: SessionId) -> Device {
     let browser = user_agent::describe(entry.user_agent.as_deref());
     let is_current = entry.id == current;
-    // The last request of this device is this one; its row may be up to a minute behind.
+    // The current session is in use now; its row may be up to a minute behind.
     let last_seen = if is_current { entry.now } else { entry.last_seen_at };
     Device {
         id: entry.id.to_string(),

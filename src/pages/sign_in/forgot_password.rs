@@ -1,4 +1,4 @@
-//! `GET`, `POST /forgot-password`: the answer is the same for every email. The request is only stored; a
+//! `GET`, `POST /forgot-password`: the response is the same for every email. The request is only stored; a
 //! background job sends the mail, so that response time does not reveal whether an account exists (Django,
 //! CVE-2024-45231).
 
@@ -59,19 +59,19 @@ pub async fn submit(
     let permit = match attempt.known_device(device).check(&app.pool).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
-            form.throttle("Too many requests.", retry_after);
-            return page.show_throttled(TEMPLATE, &data(&app, form), retry_after);
+            form.set_rate_limited("Too many requests.", retry_after);
+            return page.show_rate_limited(TEMPLATE, &data(&app, form), retry_after);
         }
         Err(refusal) => return Err(refusal.into()),
     };
     if app.mail_is_on() {
-        permit.give_back_on_error(recovery::request(&app.pool, &email, &origin)).await?;
+        permit.refund_on_error(recovery::request(&app.pool, &email, &origin)).await?;
         app.pending_mail.notify_one();
     }
     Ok(page.redirect("/forgot-password?sent"))
 }
 
-/// The email that was sent. `None`: `form` says what is wrong.
+/// Parses the submitted email. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, mut sent: Form) -> Option<EmailAddress> {
     let typed = form.take(&mut sent, "email", "Your email address");
     form.values.insert("email", typed.clone());

@@ -1,5 +1,5 @@
-//! The page for a link that does not work: used, expired, replaced by a newer one, or never issued. The page
-//! is the same for all of them and offers an alternative.
+//! The page for an invalid link: used, expired, replaced by a newer one, or never issued. It is the same in
+//! all cases and offers an alternative.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -11,18 +11,18 @@ use crate::web::page::Page;
 
 /// The alternative that the page offers.
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct Instead {
+pub(super) struct Alternative {
     pub(super) text: &'static str,
     pub(super) href: &'static str,
     pub(super) label: &'static str,
 }
 
-/// The page, with status 410.
-pub(super) fn show(page: &Page, instead: Instead) -> Result<HttpResponse, HttpError> {
+/// Renders the page (410).
+pub(super) fn show(page: &Page, alternative: Alternative) -> Result<HttpResponse, HttpError> {
     #[derive(Serialize)]
     struct Data {
-        instead: Instead,
+        alternative: Alternative,
     }
-    let data = Data { instead };
+    let data = Data { alternative };
     page.show_with(StatusCode::GONE, "sign_in/link_gone.html", &data).map(without_referrer)
 }

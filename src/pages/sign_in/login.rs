@@ -1,7 +1,6 @@
-//! `GET`, `POST /login`. A refused sign-in shows the form again (422) with one sentence for every reason; the
-//! email is filled in, the password is not. An attempt is counted before the password is compared. After too
-//! many attempts the form says how long to wait (429). The answers are the same for accounts that exist and
-//! for those that do not.
+//! `GET`, `POST /login`. A refused sign-in shows the form again (422) with the same message for every reason.
+//! The email is filled in; the password is not. An attempt is counted before the password is compared. After
+//! too many attempts the form says how long to wait (429). Responses do not reveal whether an account exists.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::auth::{self, FirstFactor, SignInOutcome, Visitor, known_device};
+use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, known_device};
 use crate::user::email::address::EmailAddress;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
@@ -19,11 +18,14 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 use crate::web::relative_time;
 
-/// The same sentence for an unknown account, a wrong password and a disabled account (ASVS 5.0 V6.3.8).
-const REFUSED: &str = "That email or password is incorrect. Check both, or reset your password.";
+/// The same message for an unknown account, a wrong password and a disabled account, to prevent user
+/// enumeration (ASVS 5.0 V6.3.8).
+const WRONG_CREDENTIALS: &str =
+    "That email or password is incorrect. Check both, or reset your password.";
 
-/// The account changed after its password was verified. The same sentence for every change.
-const OVERTAKEN: &str = "Your account changed while you were signing in. Please sign in again.";
+/// The account changed after its password was verified. The same message for every kind of change.
+const ACCOUNT_CHANGED: &str =
+    "Your account changed while you were signing in. Please sign in again.";
 
 #[derive(Serialize)]
 struct Data {
@@ -42,7 +44,7 @@ pub struct Query {
 pub async fn show(
     app: web::Data<App>,
     page: Page,
-    visitor: Visitor,
+    visitor: OptionalUser,
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, HttpError> {
     let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
@@ -69,38 +71,41 @@ pub async fn submit(
     let attempt = Attempt::of(Action::SignIn).email(email).ip(origin.ip_address);
     let permit = match attempt.known_device(device).check(&app.pool).await {
         Ok(permit) => permit,
-        Err(Refusal::TooMany { retry_after }) => return throttle(&page, &app, form, retry_after),
+        Err(Refusal::TooMany { retry_after }) => {
+            return show_rate_limited_form(&page, &app, form, retry_after);
+        }
         Err(refusal) => return Err(refusal.into()),
     };
     let (pool, hasher) = (&app.pool, &app.hasher);
     let authentication = authenticate(pool, hasher, &permit, email, &password, &origin).await?;
     let Authentication::Accepted(user) = authentication else {
         permit.record_wait(email, &origin).await?;
-        form.message = Some(REFUSED.to_owned());
+        form.message = Some(WRONG_CREDENTIALS.to_owned());
         return refuse(&page, &app, form);
     };
     let is_scheduled_for_deletion = user.deletion_due_at.is_some();
     let factor = FirstFactor { user, method: "pwd" };
     let sign_in = auth::sign_in(request, &app, factor, remember_me);
-    if permit.give_back_on_error(sign_in).await? == SignInOutcome::Overtaken {
-        form.message = Some(OVERTAKEN.to_owned());
+    if permit.refund_on_error(sign_in).await? == SignInOutcome::AccountChanged {
+        form.message = Some(ACCOUNT_CHANGED.to_owned());
         return refuse(&page, &app, form);
     }
     permit.refund().await?;
-    // An account that is scheduled for deletion continues on the page where the deletion can be canceled.
+    // If the account is scheduled for deletion, the user is redirected to the page where the deletion can be
+    // canceled.
     let next = if is_scheduled_for_deletion { "/account/delete" } else { &form.next };
     Ok(app::redirect_to_next(&page, &app, next, "/account"))
 }
 
-/// A complete sign-in form. `email: None`: the text is not an email address. It is tried all the same, so
-/// that the answer is that of an unknown account.
+/// A complete sign-in form. `email: None`: the input is not a valid email. The sign-in is processed anyway,
+/// so that the response is the same as for an unknown account.
 struct Input {
     email: Option<EmailAddress>,
     password: Password,
     remember_me: bool,
 }
 
-/// `None`: `form` says what is wrong.
+/// Parses the submitted form. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, mut sent: Form) -> Option<Input> {
     let email = form.take(&mut sent, "email", "Your email address");
     let password = form.take(&mut sent, "password", "Your password");
@@ -131,13 +136,13 @@ fn parse(form: &mut FormView, mut sent: Form) -> Option<Input> {
     }
 }
 
-/// The form again, with what is wrong (422).
+/// Renders the form again with its errors (422).
 fn refuse(page: &Page, app: &App, form: FormView) -> Result<HttpResponse, HttpError> {
     page.show_refused("sign_in/login.html", &data(app, form))
 }
 
-/// The form again after too many attempts (429).
-fn throttle(
+/// Renders the form again after too many attempts (429).
+fn show_rate_limited_form(
     page: &Page,
     app: &App,
     mut form: FormView,
@@ -147,17 +152,17 @@ fn throttle(
         "Too many attempts. Wait {}, then try again. You can also use a device you've signed in on before, or reset your password.",
         relative_time::wait(retry_after)
     ));
-    page.show_throttled("sign_in/login.html", &data(app, form), retry_after)
+    page.show_rate_limited("sign_in/login.html", &data(app, form), retry_after)
 }
 
-/// The sign-in form (422) with `email` filled in, after [`SignInOutcome::Overtaken`] on another page.
-pub(super) fn show_overtaken(
+/// Renders the sign-in form (422) with `email` filled in, after [`SignInOutcome::AccountChanged`] on another page.
+pub(super) fn show_account_changed(
     page: &Page,
     app: &App,
     email: &str,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::with_values([("email", email)]);
-    form.message = Some(OVERTAKEN.to_owned());
+    form.message = Some(ACCOUNT_CHANGED.to_owned());
     refuse(page, app, form)
 }
 

@@ -1,10 +1,10 @@
-//! `POST /logout`. When it is answered, the session is deleted and no copy of its cookie is accepted.
+//! `POST /logout`. When the response is sent, the session is deleted and no server accepts its cookie.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};
 
 use crate::app::App;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, OptionalUser};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -15,7 +15,7 @@ use crate::web::page::Page;
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    visitor: Visitor,
+    visitor: OptionalUser,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     // It is not an error if the session has already ended.

@@ -1,4 +1,4 @@
-//! Pages for visitors who are not signed in: register, sign in, sign out, and the links sent by email.
+//! Pages that need no session: registration, sign-in, sign-out, and the links sent by email.
 
 pub mod forgot_password;
 pub mod login;

@@ -1,5 +1,5 @@
-//! `GET`, `POST /register`. In verified mode, the answer and the work are the same whether the email has an
-//! account or not. In open mode, the form says that an email is taken.
+//! `GET`, `POST /register`. In verified mode, response and processing are the same whether the email has an
+//! account or not (no user enumeration). In open mode, the form shows an error if the email has an account.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, FirstFactor, SignInOutcome, Visitor};
+use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome};
 use crate::config::Registration;
 use crate::crypto::secret::Secret;
 use crate::user::display_name::DisplayName;
@@ -39,7 +39,7 @@ struct Data {
 pub async fn show(
     app: web::Data<App>,
     page: Page,
-    visitor: Visitor,
+    visitor: OptionalUser,
 ) -> Result<HttpResponse, HttpError> {
     if visitor.0.is_some() {
         return Ok(page.redirect("/account"));
@@ -67,10 +67,12 @@ pub async fn submit(
     let attempt = Attempt::of(Action::Register).email(Some(&input.email)).ip(origin.ip_address);
     let permit = match attempt.check(&app.pool).await {
         Ok(permit) => permit,
-        Err(Refusal::TooMany { retry_after }) => return throttle(&page, &app, form, retry_after),
+        Err(Refusal::TooMany { retry_after }) => {
+            return show_rate_limited_form(&page, &app, form, retry_after);
+        }
         Err(refusal) => return Err(refusal.into()),
     };
-    let hash = permit.give_back_on_error(app.hasher.hash(&input.password)).await?;
+    let hash = permit.refund_on_error(app.hasher.hash(&input.password)).await?;
     if app.config.registration == Registration::Verified {
         insert_pending(&app, &page, &permit, &input, &hash).await
     } else {
@@ -85,7 +87,7 @@ struct Input {
     password: Password,
 }
 
-/// `None`: `form` says what is wrong.
+/// Parses the submitted form. `None`: the errors are in `form`.
 fn parse(app: &App, form: &mut FormView, mut sent: Form) -> Option<Input> {
     let email = form.take(&mut sent, "email", "Your email address");
     let display_name = form.take(&mut sent, "display_name", "Your name");
@@ -105,8 +107,8 @@ fn parse(app: &App, form: &mut FormView, mut sent: Form) -> Option<Input> {
     Some(Input { email: email.ok()?, display_name: display_name.ok()?, password: password.ok()? })
 }
 
-/// The form again after too many attempts (429).
-fn throttle(
+/// Renders the form again after too many attempts (429).
+fn show_rate_limited_form(
     page: &Page,
     app: &App,
     mut form: FormView,
@@ -116,10 +118,11 @@ fn throttle(
         "Too many new accounts from your network. Wait {}, then try again.",
         relative_time::wait(retry_after)
     ));
-    page.show_throttled(TEMPLATE, &data(app, form), retry_after)
+    page.show_rate_limited(TEMPLATE, &data(app, form), retry_after)
 }
 
-/// Verified mode: stores the registration, which waits for the link or the code that is sent by email.
+/// Verified mode: stores a pending registration. It is completed with the link or the code that is sent by
+/// mail.
 async fn insert_pending(
     app: &App,
     page: &Page,
@@ -130,7 +133,7 @@ async fn insert_pending(
     let ticket = Secret::generate();
     let Input { email, display_name, .. } = input;
     let insert = registration::insert_pending(&app.pool, &ticket, email, display_name, hash);
-    permit.give_back_on_error(insert).await?;
+    permit.refund_on_error(insert).await?;
     app.pending_mail.notify_one();
     Ok(registration_cookie::set(page.redirect("/verify-email"), app, &ticket))
 }
@@ -149,7 +152,7 @@ async fn register_unverified(
     let origin = auth::origin(page.request());
     let register =
         registration::register_unverified(&app.pool, mail, email, display_name, hash, origin);
-    let InsertOutcome::Done(user) = permit.give_back_on_error(register).await? else {
+    let InsertOutcome::Done(user) = permit.refund_on_error(register).await? else {
         form.add_error(
             "email",
             "An account with this email already exists. Sign in, or use a different email.",
@@ -159,9 +162,9 @@ async fn register_unverified(
     let factor = FirstFactor { user, method: "pwd" };
     match auth::sign_in(page.request(), app, factor, false).await? {
         SignInOutcome::SignedIn => Ok(page.redirect("/account")),
-        SignInOutcome::Overtaken => {
+        SignInOutcome::AccountChanged => {
             let email = form.values.get("email").map_or("", String::as_str);
-            login::show_overtaken(page, app, email)
+            login::show_account_changed(page, app, email)
         }
     }
 }

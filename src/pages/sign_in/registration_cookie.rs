@@ -1,7 +1,7 @@
-//! The cookie of a browser that registered and has not confirmed the email yet. It carries the ticket with
-//! which the code from the mail is accepted. The ticket must never be part of a URL or a page: an attacker
-//! who registers with another person's email could send them a link to our page and have them enter the code
-//! of their own mail (ASVS 5.0 V6.6.2). It is sealed, so that no one else can create one.
+//! The cookie of a browser with a pending registration. It contains a random secret (the ticket), without
+//! which the mailed code is not accepted. The ticket must never be part of a URL or a page: an attacker who
+//! registers with a victim's email could otherwise send the victim a link to this page and make them enter
+//! the mailed code (ASVS 5.0 V6.6.2). The cookie is sealed, so that clients cannot forge one.
 
 use actix_web::cookie::{Cookie, time::Duration};
 use actix_web::{HttpRequest, HttpResponse};
@@ -13,7 +13,7 @@ use crate::crypto::secret::Secret;
 use crate::user::sign_up::registration;
 use crate::web::cookie_guard::own_cookie;
 
-/// The purpose that the sealing is bound to.
+/// The purpose that the sealed value is bound to.
 const PURPOSE: &str = "registration";
 
 /// `__Host-registration`, or `registration` in development without TLS.
@@ -29,7 +29,7 @@ pub(super) fn read(request: &HttpRequest, app: &App) -> Option<Secret> {
     Secret::parse(std::str::from_utf8(&ticket).ok()?)
 }
 
-/// Adds the cookie with `ticket` to `response`. It lasts as long as the registration.
+/// Adds the cookie with `ticket` to `response`. Its Max-Age is the lifetime of the registration.
 pub(super) fn set(response: HttpResponse, app: &App, ticket: &Secret) -> HttpResponse {
     let sealed = app.sealer.seal(PURPOSE, ticket.reveal().as_bytes());
     let mut cookie = cookie(app, URL_SAFE_NO_PAD.encode(sealed));
@@ -37,7 +37,7 @@ pub(super) fn set(response: HttpResponse, app: &App, ticket: &Secret) -> HttpRes
     add(response, &cookie)
 }
 
-/// Removes the cookie with `response`: the account has been created.
+/// Clears the cookie in `response`, after the account was created.
 pub(super) fn clear(response: HttpResponse, app: &App) -> HttpResponse {
     let mut cookie = cookie(app, String::new());
     cookie.make_removal();

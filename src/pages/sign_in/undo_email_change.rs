@@ -1,15 +1,15 @@
 //! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, if someone else changed it. GET
 //! changes nothing, because mail scanners follow links. POST restores the email, invalidates the password,
-//! ends every session and leads to the form for a new password. Opening the link or sending the form again
-//! leads to the same form until the password is chosen.
+//! revokes every session and redirects to the password form. Opening the link or submitting the form again
+//! redirects there too, until a password is set.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::link_gone::{self, Instead};
+use super::link_gone::{self, Alternative};
 use crate::app::App;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, OptionalUser};
 use crate::crypto::secret::Secret;
 use crate::user::email;
 use crate::user::email::undo_change::{UndoLink, UndoOutcome};
@@ -20,7 +20,7 @@ use crate::web::form::Form;
 use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
-const GONE: Instead = Instead {
+const ALTERNATIVE: Alternative = Alternative {
     text: "Email changes can be undone for 7 days. If this is your account's email, you can still reset your password.",
     href: "/forgot-password",
     label: "Reset your password",
@@ -42,11 +42,11 @@ pub async fn show(
     path: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
     let Some((token, link)) = find(&app, &path).await? else {
-        return link_gone::show(&page, GONE);
+        return link_gone::show(&page, ALTERNATIVE);
     };
     match link {
         UndoLink::Used => Ok(page.redirect(&reset_path(&token))),
-        UndoLink::Open { email } => page.show(TEMPLATE, &Data { email, is_taken: false }),
+        UndoLink::Unused { email } => page.show(TEMPLATE, &Data { email, is_taken: false }),
     }
     .map(without_referrer)
 }
@@ -56,20 +56,20 @@ pub async fn show(
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    visitor: Visitor,
+    visitor: OptionalUser,
     path: web::Path<String>,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     let origin = auth::origin(page.request());
     let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
     let Some((token, link)) = find(&app, &path).await? else {
-        return link_gone::show(&page, GONE);
+        return link_gone::show(&page, ALTERNATIVE);
     };
-    let UndoLink::Open { email } = link else { return repeat(&app, &page, &token).await };
+    let UndoLink::Unused { email } = link else { return repeat(&app, &page, &token).await };
     let undo = email::undo_change::undo(&app.pool, app.sealer.clone(), &token, origin);
-    match permit.give_back_on_error(undo).await? {
-        UndoOutcome::Gone => repeat(&app, &page, &token).await,
-        UndoOutcome::Taken => {
+    match permit.refund_on_error(undo).await? {
+        UndoOutcome::Invalid => repeat(&app, &page, &token).await,
+        UndoOutcome::EmailTaken => {
             let data = Data { email, is_taken: true };
             page.show_with(StatusCode::CONFLICT, TEMPLATE, &data).map(without_referrer)
         }
@@ -87,11 +87,11 @@ pub async fn submit(
     }
 }
 
-/// The answer to a form that was sent again: redirects to the form for a new password, once no server accepts
-/// the sessions that the first one ended.
+/// Handles a form that was submitted again: redirects to the password form once no server accepts the
+/// sessions that the first submission revoked.
 async fn repeat(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, HttpError> {
     let Some(UndoLink::Used) = email::undo_change::find(&app.pool, token).await? else {
-        return link_gone::show(page, GONE);
+        return link_gone::show(page, ALTERNATIVE);
     };
     app.sessions.await_invalidation().await;
     let notice = Notice::good(
@@ -100,9 +100,9 @@ async fn repeat(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, 
     Ok(without_referrer(page.redirect_with(&reset_path(token), &notice)))
 }
 
-/// The path of the form for a new password, after the change of the link with `undo` was undone.
+/// The path of the password form after the undo link `undo` was used.
 fn reset_path(undo: &Secret) -> String {
-    format!("/reset-password/{}", email::undo_change::reset_after(undo).reveal())
+    format!("/reset-password/{}", email::undo_change::reset_secret(undo).reveal())
 }
 
 async fn find(app: &App, token: &str) -> Result<Option<(Secret, UndoLink)>, HttpError> {

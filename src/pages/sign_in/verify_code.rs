@@ -1,16 +1,16 @@
 //! `GET`, `POST /verify-email`: the code from a mail, entered in the browser that registered, which is
-//! recognized by its cookie (`registration_cookie.rs`). The page looks and behaves the same for an email that
-//! has an account already; its owner was sent another mail, and no code is accepted. A correct code signs in
-//! if the password was chosen in this browser within the last [`RECENT_FOR`]. Later the mail alone does not
-//! show who is there, and the password is required.
+//! recognized by its cookie (`registration_cookie.rs`). The page looks and behaves the same if the email
+//! already has an account: the account's owner was notified by mail instead, and no code is accepted. A
+//! correct code signs in if the password was chosen within the last [`RECENT_FOR`]. After that, the user must
+//! sign in with the password, because access to the mailbox alone does not prove their identity.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::verify_email::{GONE, welcome};
+use super::verify_email::{ALTERNATIVE, sign_in_new_account};
 use super::{link_gone, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, RECENT_FOR, Visitor};
+use crate::auth::{self, OptionalUser, RECENT_FOR};
 use crate::crypto::secret::Secret;
 use crate::user::email::code::Code;
 use crate::user::rate_limit::{Action, Attempt, Permit};
@@ -21,9 +21,9 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const TEMPLATE: &str = "sign_in/verify_code.html";
-const UNREADABLE: &str = "Enter the code from the email: eight letters and digits.";
-const WRONG: &str = "That code doesn't match the latest email. Check it and try again.";
-const DEAD: &str = "That code no longer works. Send another email to get a new one.";
+const MALFORMED_CODE: &str = "Enter the code from the email: eight letters and digits.";
+const WRONG_CODE: &str = "That code doesn't match the latest email. Check it and try again.";
+const EXPIRED_CODE: &str = "That code no longer works. Send another email to get a new one.";
 
 #[derive(Serialize)]
 struct Data {
@@ -36,18 +36,18 @@ struct Data {
 pub async fn show(
     app: web::Data<App>,
     page: Page,
-    visitor: Visitor,
+    visitor: OptionalUser,
 ) -> Result<HttpResponse, HttpError> {
     if visitor.0.is_some() {
         return Ok(page.redirect("/account"));
     }
     let Some((_, pending)) = find(&app, &page).await? else {
-        return link_gone::show(&page, GONE);
+        return link_gone::show(&page, ALTERNATIVE);
     };
     page.show(TEMPLATE, &Data { form: FormView::default(), email: pending.email })
 }
 
-/// `POST /verify-email`: a code, or the button that asks for another mail.
+/// `POST /verify-email`: submits the code, or requests another mail.
 #[tracing::instrument(name = "verify_code", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
@@ -55,9 +55,9 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let Some((ticket, pending)) = find(&app, &page).await? else {
-        return link_gone::show(&page, GONE);
+        return link_gone::show(&page, ALTERNATIVE);
     };
-    // Counted by the registration, not by its email, which may belong to another person.
+    // The rate limit is per registration, not per email, which may belong to another person.
     let (origin, counted) = (auth::origin(page.request()), pending.name());
     let attempt = |action| Attempt::of(action).account(Some(&counted)).ip(origin.ip_address);
     if sent.take_optional("again").is_some() {
@@ -71,19 +71,19 @@ pub async fn submit(
     let permit = attempt(Action::Verify).check(&app.pool).await?;
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let finish = registration::finish_by_code(pool, sealer, &ticket, code, origin.clone());
-    match permit.give_back_on_error(finish).await? {
+    match permit.refund_on_error(finish).await? {
         RegistrationOutcome::Done { user, password_age } => {
             permit.refund().await?;
             if password_age < RECENT_FOR {
-                return welcome(&app, &page, *user).await;
+                return sign_in_new_account(&app, &page, *user).await;
             }
             let notice =
                 Notice::good("Your email address is confirmed. Sign in with your password.");
             return Ok(registration_cookie::clear(page.redirect_with("/login", &notice), &app));
         }
-        RegistrationOutcome::Gone => return link_gone::show(&page, GONE),
-        RegistrationOutcome::WrongCode => form.add_error("code", WRONG),
-        RegistrationOutcome::ExpiredCode => form.add_error("code", DEAD),
+        RegistrationOutcome::NotFound => return link_gone::show(&page, ALTERNATIVE),
+        RegistrationOutcome::WrongCode => form.add_error("code", WRONG_CODE),
+        RegistrationOutcome::ExpiredCode => form.add_error("code", EXPIRED_CODE),
     }
     page.show_refused(TEMPLATE, &Data { form, email: pending.email })
 }
@@ -103,17 +103,17 @@ async fn resend(
     ticket: &Secret,
 ) -> Result<HttpResponse, HttpError> {
     let request = registration::request_new_mail(&app.pool, ticket);
-    permit.give_back_on_error(request).await?;
+    permit.refund_on_error(request).await?;
     app.pending_mail.notify_one();
     let notice = Notice::good("We've sent a new email. Earlier codes and links no longer work.");
     Ok(page.redirect_with("/verify-email", &notice))
 }
 
-/// The code that was sent. `None`: `form` says what is wrong.
+/// Parses the submitted code. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, mut sent: Form) -> Option<Code> {
     let code = Code::parse(&form.take(&mut sent, "code", "The code"));
     if form.is_valid() && code.is_none() {
-        form.add_error("code", UNREADABLE);
+        form.add_error("code", MALFORMED_CODE);
     }
     code.filter(|_| form.is_valid())
 }

@@ -1,15 +1,15 @@
-//! `GET`, `POST /verify-email/{token}`: the link that confirms an email, of a registration or of an account.
+//! `GET`, `POST /verify-email/{token}`: the link that verifies the email of a registration or of an account.
 //! GET changes nothing, because mail scanners follow links. The button requires the password, or a session of
-//! the account: a person who can only read the mailbox must not be able to activate an account that someone
-//! else prepared.
+//! the account: otherwise an attacker could register with a victim's email and have the victim activate the
+//! account (pre-hijacking).
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::link_gone::{self, Instead};
+use super::link_gone::{self, Alternative};
 use super::{login, registration_cookie};
 use crate::app::App;
-use crate::auth::{self, CurrentUser, FirstFactor, SignInOutcome, Visitor, known_device};
+use crate::auth::{self, CurrentUser, FirstFactor, OptionalUser, SignInOutcome, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::address::EmailAddress;
 use crate::user::email::token::{PendingLink, Purpose};
@@ -25,13 +25,13 @@ use crate::web::form::{Form, FormView};
 use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
-pub(super) const GONE: Instead = Instead {
+pub(super) const ALTERNATIVE: Alternative = Alternative {
     text: "Sign in to see whether your email address is confirmed, or to get another email. If you never finished signing up, create your account again.",
     href: "/login",
     label: "Sign in",
 };
 const TEMPLATE: &str = "sign_in/verify_email.html";
-const WRONG: &str = "That password is incorrect.";
+const WRONG_PASSWORD: &str = "That password is incorrect.";
 
 #[derive(Serialize)]
 struct Data {
@@ -44,10 +44,10 @@ struct Data {
     asks_password: bool,
 }
 
-/// A link that works.
+/// A valid link.
 enum Link {
     Registration(PendingRegistration),
-    /// `email`: the one that the account has now. `own`: the visitor, if this is a session of the account.
+    /// `email`: the account's current email. `own`: the signed-in user, if it is the owner of the account.
     Account {
         pending: PendingLink,
         email: Option<EmailAddress>,
@@ -60,11 +60,11 @@ enum Link {
 pub async fn show(
     app: web::Data<App>,
     page: Page,
-    visitor: Visitor,
+    visitor: OptionalUser,
     path: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
     let Some((_, link)) = find(&app, &visitor, &path).await? else {
-        return link_gone::show(&page, GONE);
+        return link_gone::show(&page, ALTERNATIVE);
     };
     page.show(TEMPLATE, &data(&link, FormView::default())).map(without_referrer)
 }
@@ -74,14 +74,14 @@ pub async fn show(
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    visitor: Visitor,
+    visitor: OptionalUser,
     path: web::Path<String>,
     sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let found = find(&app, &visitor, &path).await?;
     let permit = check(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
     let Some((token, link)) = found else {
-        return link_gone::show(&page, GONE);
+        return link_gone::show(&page, ALTERNATIVE);
     };
     let mut form = FormView::default();
     let Some(credential) = parse(&link, &mut form, sent) else {
@@ -99,13 +99,13 @@ pub async fn submit(
         }
     };
     match outcome {
-        Outcome::Gone => link_gone::show(&page, GONE),
+        Outcome::InvalidLink => link_gone::show(&page, ALTERNATIVE),
         Outcome::WrongPassword => {
             if let Link::Account { email, .. } = &link {
                 let origin = auth::origin(page.request());
                 permit.record_wait(email.as_ref(), &origin).await?;
             }
-            form.add_error("password", WRONG);
+            form.add_error("password", WRONG_PASSWORD);
             page.show_refused(TEMPLATE, &data(&link, form)).map(without_referrer)
         }
         Outcome::Done(response) => {
@@ -115,7 +115,7 @@ pub async fn submit(
     }
 }
 
-/// What shows that the owner of the account uses the link.
+/// The credential that proves that the user of the link owns the account.
 enum Credential {
     /// A session of the account.
     Session(CurrentUser),
@@ -123,7 +123,7 @@ enum Credential {
     Password(Password),
 }
 
-/// The session of the account, or else the password that was sent. `None`: `form` says what is wrong.
+/// Returns the session of the account, or else the submitted password. `None`: the errors are in `form`.
 fn parse(link: &Link, form: &mut FormView, mut sent: Form) -> Option<Credential> {
     if let Link::Account { own: Some(user), .. } = link {
         return Some(Credential::Session(user.clone()));
@@ -137,13 +137,13 @@ fn parse(link: &Link, form: &mut FormView, mut sent: Form) -> Option<Credential>
     password.ok().filter(|_| form.is_valid()).map(Credential::Password)
 }
 
-/// Counts an attempt, by what could be guessed: the password of an account, as on the sign-in page; the
-/// password of a registration, by its email; without a password only the link itself. In a session, the
-/// attempt is counted only if the session still exists.
+/// Counts an attempt. The limit depends on what could be guessed: the password of an account is counted as a
+/// sign-in, the password of a registration by its email; without a password only the IP address is counted.
+/// In a session, the attempt is counted only if the session still exists.
 async fn check(
     app: &App,
     page: &Page,
-    visitor: &Visitor,
+    visitor: &OptionalUser,
     link: Option<&Link>,
 ) -> Result<Permit, HttpError> {
     let request = page.request();
@@ -166,8 +166,8 @@ async fn check(
 enum Outcome {
     Done(HttpResponse),
     WrongPassword,
-    /// The link was used, expired or replaced in the meantime.
-    Gone,
+    /// The link is no longer valid: it was used, expired or replaced.
+    InvalidLink,
 }
 
 /// Creates the account of a registration, and signs in.
@@ -180,25 +180,29 @@ async fn register(
     password: &Password,
 ) -> Result<Outcome, HttpError> {
     let verify = app.hasher.verify(password, Some(&pending.password_hash));
-    let verdict = permit.give_back_on_error(verify).await?;
+    let verdict = permit.refund_on_error(verify).await?;
     if matches!(verdict, Verdict::NoMatch) {
         return Ok(Outcome::WrongPassword);
     }
     let origin = auth::origin(page.request());
     let finish = registration::finish_by_link(&app.pool, token, origin);
-    match permit.give_back_on_error(finish).await? {
+    match permit.refund_on_error(finish).await? {
         RegistrationOutcome::Done { user, .. } => {
-            welcome(app, page, *user).await.map(Outcome::Done)
+            sign_in_new_account(app, page, *user).await.map(Outcome::Done)
         }
         RegistrationOutcome::WrongCode
         | RegistrationOutcome::ExpiredCode
-        | RegistrationOutcome::Gone => Ok(Outcome::Gone),
+        | RegistrationOutcome::NotFound => Ok(Outcome::InvalidLink),
     }
 }
 
-/// Signs in the owner of a new account, who has just entered its password in this browser. `user` is the
-/// account as it was inserted.
-pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpResponse, HttpError> {
+/// Signs in the owner of a new account, whose password was entered in this browser. `user` is the inserted
+/// account.
+pub(super) async fn sign_in_new_account(
+    app: &App,
+    page: &Page,
+    user: User,
+) -> Result<HttpResponse, HttpError> {
     let email = user.email.clone();
     let factor = FirstFactor { user, method: "pwd" };
     let response = match auth::sign_in(page.request(), app, factor, false).await? {
@@ -206,12 +210,12 @@ pub(super) async fn welcome(app: &App, page: &Page, user: User) -> Result<HttpRe
             let notice = Notice::good("Your email address is confirmed. This is your account.");
             page.redirect_with("/account", &notice)
         }
-        SignInOutcome::Overtaken => login::show_overtaken(page, app, &email)?,
+        SignInOutcome::AccountChanged => login::show_account_changed(page, app, &email)?,
     };
     Ok(registration_cookie::clear(response, app))
 }
 
-/// Confirms an email of an existing account. `current`: the email that the account has now.
+/// Verifies an email of an existing account. `current`: the account's current email.
 async fn confirm(
     app: &App,
     page: &Page,
@@ -240,9 +244,9 @@ async fn confirm(
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let confirm = email::verification::confirm_by_link(pool, sealer, authorization, token);
-    let confirmed = permit.give_back_on_error(confirm).await??;
+    let confirmed = permit.refund_on_error(confirm).await??;
     let ConfirmationOutcome::Done { user, email, secret, changed } = confirmed else {
-        return Ok(Outcome::Gone);
+        return Ok(Outcome::InvalidLink);
     };
     app.sessions.invalidate_user(user).await;
     match verified {
@@ -250,8 +254,8 @@ async fn confirm(
             // The password is the one that was compared; the email is the one that this link has set.
             let user = if changed { User { email: email.clone(), ..user } } else { user };
             let factor = FirstFactor { user, method: "pwd" };
-            if auth::sign_in(request, app, factor, false).await? == SignInOutcome::Overtaken {
-                return login::show_overtaken(page, app, &email).map(Outcome::Done);
+            if auth::sign_in(request, app, factor, false).await? == SignInOutcome::AccountChanged {
+                return login::show_account_changed(page, app, &email).map(Outcome::Done);
             }
         }
         None if changed => auth::rotate_cookie(request, secret),
@@ -267,7 +271,7 @@ async fn confirm(
 
 async fn find(
     app: &App,
-    visitor: &Visitor,
+    visitor: &OptionalUser,
     token: &str,
 ) -> Result<Option<(Secret, Link)>, HttpError> {
     let Some(token) = Secret::parse(token) else { return Ok(None) };

@@ -7,7 +7,7 @@
 //!   DELETE …; COMMIT  ──────────►  NOTIFY sessions:…  ──────►  invalidates the entry
 //!   invalidates its own entry
 //!   reads the other leases ─────►  rows with trusted_until > now
-//!   draws n, sends ask:n  ──────►  NOTIFY ask:n       ──────►  reads in the sequence that n was drawn,
+//!   draws n, sends ask:n  ──────►  NOTIFY ask:n       ──────►  reads the last number of the sequence,
 //!                                  NOTIFY beat:…      ◄──────  and notifies itself
 //!                                                     ──────►  receives that: the invalidation came before it,
 //!                                  answered = n       ◄──────  because notifications arrive in commit order
@@ -24,34 +24,35 @@
 //!    entry.
 //! 2. If B committed before C, the row of S was there when the revoking server read the leases, after C. It
 //!    waits for S.
-//! 3. S confirms n only after it received a notification of its own that it had sent after it read in the
+//! 3. S confirms n only after it has received its own notification, which it sent after it had read from the
 //!    sequence that n was drawn. The revoking server drew n after C, so C committed before that notification,
 //!    and S has processed C. A higher number was drawn later, so its confirmation implies the same. The
-//!    message `ask:n` only makes S look: any login of the database can send it, and nothing else follows from
-//!    it. A confirmation above the last number drawn does not count.
+//!    message `ask:n` only triggers that read: any login of the database can send it, and it has no other
+//!    effect. A confirmation above the last number drawn is ignored.
 //! 4. Without a confirmation, the revoking server waits for the duration `trusted_until` minus now, which the
-//!    database computed after C. S counts its lease from before it sent the heartbeat, so the lease of S
+//!    database computed after C. S measures its lease from before it sent the heartbeat, so the lease of S
 //!    ends no later. The wait is never longer than one lease from the start of the wait, which was after C:
 //!    by then a lease from before C has expired, and one from after C belongs to a server that has processed
 //!    C. The same holds if the query that reads the leases fails. A row that is further ahead than a lease
-//!    (the database's clock was set back, or the row was written by hand) counts as one lease from now and is
-//!    corrected.
+//!    (the database's clock was set back, or the row was written by hand) is treated as one lease from now
+//!    and is corrected.
 //! 5. A change that was committed without a notification, because the notification queue was full,
-//!    incremented `session_cache_resets` in its transaction. A heartbeat that began after C reads the number
-//!    before it renews a lease, and S confirms only while it reads the number that it has acted on. So points
-//!    1 to 4 hold with "read the number" in place of "received the notification".
+//!    incremented `session_cache_resets` in its transaction. A heartbeat that started after C reads the
+//!    number before it renews a lease, and S confirms only while the number is the one for which it has
+//!    already invalidated its cache. So points 1 to 4 hold with "read the number" in place of "received the
+//!    notification".
 //!
 //! # Assumptions about the connections
 //!
 //! The tests of these assumptions are in `tests/it/standby.rs` and `tests/it/foreign_logins.rs`.
 //!
-//! * The revocation commits, and the leases are read, on the primary that the servers' notifications come
-//!   from. Connections to a standby are refused when they are opened, and the statements here fail in
-//!   recovery: on a standby that lags behind, `session_caches` would list no server. A server whose
+//! * The revocation is committed, and the leases are read, on the same primary that sends the servers'
+//!   notifications. Connections to a standby are refused when they are opened, and the statements here fail
+//!   in recovery: on a standby that lags behind, `session_caches` would list no server. A server whose
 //!   notifications come from another PostgreSQL than its look-ups caches nothing (`entries.rs`). There is one
 //!   primary at a time; fencing a former primary is the task of the cluster manager.
-//! * Clocks: only durations are compared, each measured by one clock. A clock that is set forward in the very
-//!   second in which a connection breaks can shorten a wait by the same amount.
+//! * Clocks: only durations are compared, each measured by one clock. If a clock is set forward in the same
+//!   second in which a connection breaks, a wait can be shortened by that amount.
 
 use std::time::{Duration, Instant};
 
@@ -61,35 +62,36 @@ use uuid::Uuid;
 
 use crate::db;
 
-/// How long the cache is live after a heartbeat that came back, counted from when it was sent.
+/// How long the cache is live after a heartbeat that was received back, measured from when it was sent.
 pub const LEASE: Duration = Duration::from_secs(3);
 /// Allows for the difference in speed of two clocks over one lease, and for rounding to milliseconds.
 const MARGIN: Duration = Duration::from_millis(30);
-/// The pauses between queries for confirmations: the first one and the longest; each is twice the one before.
+/// The initial and the maximum pause between queries for confirmations. The pause doubles each time.
 const POLL_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Returns once no server can accept a session whose revocation was committed before the call. Takes at most
-/// a lease. `own` is the calling server, which has already invalidated its own entry; `None` for a command.
+/// Waits until no server can accept a session whose revocation was committed before the call. Takes at most
+/// one lease. `own` is the id of the calling server, which has already invalidated its own cache; `None` for
+/// a command.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn await_invalidation(pool: &PgPool, own: Option<Uuid>) {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let request = tokio::time::timeout(LEASE, request_confirmation(pool, own)).await;
     let until = match request {
         Ok(Ok(None)) => return,
         Ok(Ok(Some(Request { number, longest_lease }))) => {
-            let until = (Instant::now() + longest_lease).min(began + LEASE) + MARGIN;
+            let until = (Instant::now() + longest_lease).min(started_at + LEASE) + MARGIN;
             let confirmed = wait_for_confirmations(pool, own, number);
             if tokio::time::timeout_at(until.into(), confirmed).await == Ok(true) {
                 return;
             }
             until
         }
-        // The leases are unknown. Each lease from before the call has expired after one lease.
-        Ok(Err(_)) | Err(_) => began + LEASE + MARGIN,
+        // The leases are unknown. After one lease, every lease from before the call has expired.
+        Ok(Err(_)) | Err(_) => started_at + LEASE + MARGIN,
     };
     tokio::time::sleep_until(until.into()).await;
     tracing::warn!(
-        waited = format!("{:.1}", began.elapsed().as_secs_f64()),
+        waited = format!("{:.1}", started_at.elapsed().as_secs_f64()),
         "a server did not confirm that it invalidated a revoked session; its lease has expired now"
     );
 }
@@ -101,8 +103,8 @@ struct Request {
     longest_lease: Duration,
 }
 
-/// Reads the leases of the other servers and asks these to confirm. `None` if no other server has a lease. An
-/// error on a standby: `pg_current_wal_insert_lsn()` fails in recovery, before any row is read.
+/// Reads the leases of the other servers and requests their confirmation. `None` if no other server has a
+/// lease. Fails on a standby: `pg_current_wal_insert_lsn()` fails in recovery, before any row is read.
 async fn request_confirmation(pool: &PgPool, own: Option<Uuid>) -> sqlx::Result<Option<Request>> {
     let sent = sqlx::query!(
         r#"
@@ -171,8 +173,8 @@ async fn wait_for_confirmations(pool: &PgPool, own: Option<Uuid>, number: i64) -
     }
 }
 
-/// The name of the channel, as the triggers build it from the schema of the tables. The first schema of the
-/// search path can be another one.
+/// The name of the channel, as the triggers build it from the schema of the tables. The search path may start
+/// with a different schema.
 pub(in crate::session) async fn channel(executor: impl PgExecutor<'_>) -> sqlx::Result<String> {
     sqlx::query_scalar!(
         r#"
@@ -210,8 +212,8 @@ pub(in crate::session) struct Heartbeat {
 }
 
 /// Sends a heartbeat: writes the lease, so that other servers wait for this one, and notifies this server. A
-/// new row has confirmed nothing. When the heartbeat comes back, it confirms all numbers that were drawn
-/// before it was sent.
+/// newly inserted row has no confirmation. When the heartbeat is received back, all numbers that were drawn
+/// before it was sent are confirmed.
 pub(in crate::session) async fn send_heartbeat(
     listener: &mut PgListener,
     channel: &str,
@@ -263,8 +265,8 @@ pub(in crate::session) async fn send_probe(
     Ok(sent.asked)
 }
 
-/// Confirms that this server has processed all changes that were committed before `number` was drawn. `false`
-/// if something was changed without a notification since `resets` was read; then nothing is confirmed.
+/// Confirms that this server has processed all changes that were committed before `number` was drawn. Returns
+/// `false` and confirms nothing if a change without a notification was committed since `resets` was read.
 pub(in crate::session) async fn confirm(
     listener: &mut PgListener,
     own: Uuid,

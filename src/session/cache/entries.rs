@@ -1,4 +1,4 @@
-//! The cache of sessions in memory, and the rule by which a server may answer from it without a query.
+//! The cache of sessions in memory, and the rule by which a server may use an entry without a query.
 //!
 //! ```text
 //!   PostgreSQL            listener (one connection)          cache
@@ -18,15 +18,15 @@
 //! Let a change commit at time C, and let its invalidation on this server return at time I, after C.
 //!
 //! 1. *After I, no entry from before C is readable.* The invalidation advanced the clock, after C, to some
-//!    value c, and stored c in the stripe before it returned. An entry whose SELECT began before C took its
-//!    stamp before that, so its stamp is less than c, and the stripe makes it unreadable, whether it was
-//!    stored before I or is stored after I. An entry with a stamp of c or more began its SELECT after C and
+//!    value c, and stored c in the stripe before it returned. An entry whose SELECT started before C took its
+//!    stamp even earlier, so its stamp is less than c, and the stripe makes it unreadable, whether it was
+//!    stored before I or is stored after I. An entry with a stamp of c or more started its SELECT after C and
 //!    has read the change. Storing an entry checks nothing, so there is no race between a check and a store.
 //! 2. *Without notifications from PostgreSQL, an entry is readable for at most the lease.* Notifications
 //!    arrive in the order of commits. When this server receives its own heartbeat, sent at time S, it has
 //!    processed every commit before that heartbeat, and the cache is live until S + lease. When no heartbeat
-//!    returns, the lease expires. The lease is measured with a clock that neither a stopped process nor a
-//!    suspended machine holds up.
+//!    returns, the lease expires. The lease is measured with a clock that keeps running while the process is
+//!    stopped or the machine is suspended.
 //! 3. *No change is missed during a reconnection.* The order is: LISTEN, invalidate everything, then mark the
 //!    cache as live. An entry that is readable afterwards was selected after LISTEN took effect, so every
 //!    later change is notified.
@@ -34,8 +34,9 @@
 //!    that the database computed, at most a minute, so that a lifetime that another server extended is
 //!    noticed too.
 //! 5. *A change without a notification* (the notification queue was full) incremented `session_cache_resets`
-//!    in its own transaction. A heartbeat that begins after C reads the new number and invalidates everything
-//!    before it renews the lease. A heartbeat that began before C keeps the cache live for at most the lease.
+//!    in its own transaction. A heartbeat that starts after C reads the new number and invalidates everything
+//!    before it renews the lease. A heartbeat that started before C keeps the cache live for at most the
+//!    lease.
 //!
 //! # Assumptions about the database connections
 //!
@@ -48,12 +49,13 @@
 //!   `invalidation.rs`). When the listener connects to another server, point 3 invalidates everything that
 //!   was read from the former one, and a late response of the former one is not stored either.
 //! * A PostgreSQL server delivers notifications in the order of commits, and only those of its own commits.
-//!   There is one primary at a time: if a former primary keeps serving beside the new one (split brain), the
-//!   cluster manager must fence it.
+//!   There is one primary at a time: if a former primary keeps running alongside the new one (split brain),
+//!   the cluster manager must fence it.
 //!
-//! A stripe (two bytes of the digest or of the user's id) stands for many sessions. Invalidating one also
-//! invalidates its neighbors, which costs a SELECT each and is never incorrect. tests/session_cache_model.rs
-//! runs this file under loom through every interleaving. `barrier.rs` explains how other servers wait for I.
+//! A stripe (two bytes of the digest or of the user's id) stands for many sessions. Invalidating a stripe
+//! also invalidates the other sessions in it, which costs one SELECT each and is always correct.
+//! tests/session_cache_model.rs runs this file under loom through every interleaving. `barrier.rs` explains
+//! how other servers wait for I.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -79,7 +81,7 @@ pub struct Entry<V> {
 }
 
 impl<V> Entry<V> {
-    /// `stamp` was taken before the SELECT began. `user` is the stripe of the user whose data the value
+    /// `stamp` was taken before the SELECT started. `user` is the stripe of the user whose data the value
     /// contains. `deadline` is in milliseconds of the same clock as `now` in [`Cache::get`].
     pub fn new(stamp: Stamp, user: Option<Stripe>, deadline: u64, value: V) -> Self {
         Self { stamp, user, deadline, value }
@@ -100,7 +102,7 @@ pub struct Cache<K, V> {
     /// Milliseconds; zero: the cache is not live.
     live_until: AtomicU64,
     shards: Box<[Shard<K, V>]>,
-    /// The most entries in a shard.
+    /// Maximum number of entries in a shard.
     shard_size: usize,
 }
 
@@ -120,8 +122,8 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         }
     }
 
-    /// Take the stamp before the SELECT begins, so that an invalidation during the SELECT makes the entry
-    /// unreadable.
+    /// Returns the current clock value. Call it before the SELECT starts, so that an invalidation during the
+    /// SELECT makes the entry unreadable.
     pub fn stamp(&self) -> Stamp {
         Stamp(self.clock.load(Ordering::Acquire))
     }
@@ -148,8 +150,8 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
                 .is_none_or(|user| self.stripe(&self.users, user).load(Ordering::Acquire) <= stamp)
     }
 
-    /// Stores an entry. A full shard first drops the entries past their deadline. If that frees too little,
-    /// it drops all: entries live for at most a minute, so little is lost.
+    /// Stores an entry. If the shard is full, first removes expired entries. If that frees too little,
+    /// removes all entries, which are valid for at most a minute anyway.
     pub fn put(&self, key: K, session: Stripe, entry: Arc<Entry<V>>, now: u64) {
         let mut shard = self.shard(session).lock().unwrap_or_else(PoisonError::into_inner);
         if shard.len() >= self.shard_size && !shard.contains_key(&key) {
@@ -161,19 +163,19 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         shard.insert(key, entry);
     }
 
-    /// When this returns, no value of these sessions whose SELECT began before the call is readable.
+    /// When this returns, no value of these sessions whose SELECT started before the call is readable.
     pub fn invalidate_session(&self, session: Stripe) {
         let now = self.tick();
         self.stripe(&self.sessions, session).fetch_max(now, Ordering::AcqRel);
     }
 
-    /// The same for all values with data of these users.
+    /// Like [`Self::invalidate_session`], for all values with data of these users.
     pub fn invalidate_user(&self, user: Stripe) {
         let now = self.tick();
         self.stripe(&self.users, user).fetch_max(now, Ordering::AcqRel);
     }
 
-    /// The same for all values. Also frees their memory.
+    /// Like [`Self::invalidate_session`], for all values. Also frees their memory.
     pub fn invalidate_all(&self) {
         let now = self.tick();
         self.invalidated_all.fetch_max(now, Ordering::AcqRel);
@@ -182,12 +184,12 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         }
     }
 
-    /// Lets [`Self::get`] return entries until `deadline`. Zero: from now on, it returns none.
+    /// Sets the time until which [`Self::get`] returns entries. Zero: it returns none.
     pub fn set_live_until(&self, deadline: u64) {
         self.live_until.store(deadline, Ordering::Release);
     }
 
-    /// Until when [`Self::get`] returns entries. Zero: it returns none.
+    /// The time until which [`Self::get`] returns entries. Zero: it returns none.
     pub fn live_until(&self) -> u64 {
         self.live_until.load(Ordering::Acquire)
     }

@@ -1,22 +1,22 @@
 //! The notification connection: LISTENs on one connection and invalidates cache entries as changes are
-//! notified. The cache is live while this server's own heartbeats come back. Otherwise the connection is
+//! notified. The cache is live while this server receives its own heartbeats. Otherwise the connection is
 //! closed, and the cache is not live until a new connection is open. `entries.rs` explains why this is
 //! correct.
 //!
 //! ```text
 //!           LISTEN, receive the probe,
-//!           invalidate everything            a heartbeat comes back
+//!           invalidate everything            a heartbeat is received
 //!  disconnected ───────────────────► stale ◄───────────────────► live
 //!        ▲                             │   3 s without a heartbeat │
 //!        └── no heartbeat for 3 s, an error, the end of the connection ┘
 //! ```
 //!
 //! LISTEN succeeds on any channel of any database. So a new connection must first receive a random payload
-//! that was sent over a connection like those of requests. `notification_loop.rs` handles everything that
-//! follows.
+//! that was sent over a connection with the options of the request pool. `notification_loop.rs` handles
+//! everything that follows.
 //!
-//! sqlx's listener reconnects silently and loses the notifications that were sent meanwhile. It is never used
-//! again after it lost its connection.
+//! sqlx's listener reconnects silently and loses the notifications that were sent in the meantime. So a
+//! listener is dropped when its connection is lost.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,14 +38,14 @@ use crate::db;
 /// PostgreSQL ends an abandoned statement soon after its connection.
 const STATEMENT_TIMEOUT: &str = "2s";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// The first pause before a new attempt to connect; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause while no connection to a primary can be opened: short, so that a new primary is found
+/// The initial pause before a new connection attempt. It doubles each time.
+const INITIAL_PAUSE: Duration = Duration::from_millis(200);
+/// The maximum pause while no connection to a primary can be opened. Short, so that a new primary is found
 /// soon.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest pause after a connection was opened and then failed: each attempt costs PostgreSQL a backend
-/// process, and while the notification queue is full, LISTEN reads all of the queue.
-const LONGEST_PAUSE_AFTER_OPEN: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// The maximum pause after an opened connection failed: each attempt costs PostgreSQL a backend process, and
+/// while the notification queue is full, LISTEN reads the whole queue.
+const MAX_PAUSE_AFTER_OPEN: Duration = Duration::from_secs(30);
 
 /// Whether sessions are served from the cache at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum CacheState {
     Off,
     /// No notification connection: every request queries the database.
     Disconnected,
-    /// Connected, but no heartbeat has come back in time: every request queries the database.
+    /// Connected, but no heartbeat was received back in time: every request queries the database.
     Stale,
     /// Sessions are served from the cache.
     Live,
@@ -91,8 +91,8 @@ impl ListenerStatus {
     }
 
     /// Whether the notifications come from the PostgreSQL server that was started at `started`. Only rows
-    /// from that server may be cached: another one, such as a standby behind the same proxy, can lag behind,
-    /// and its changes are not notified here.
+    /// from that server may be cached: another server, such as a standby behind the same proxy, can lag
+    /// behind.
     pub(in crate::session) fn comes_from(&self, started: OffsetDateTime) -> bool {
         self.server_started.load(Ordering::Acquire) == microseconds(started)
     }
@@ -113,8 +113,8 @@ pub async fn notification_queue_usage(executor: impl PgExecutor<'_>) -> sqlx::Re
 }
 
 /// Whether there is a pooler in transaction mode between this process and PostgreSQL: two connections share a
-/// backend, or one connection uses two. LISTEN through such a pooler is useless and harmful: the next client
-/// of that backend would receive the notifications and could fail on them.
+/// backend, or one connection uses two. LISTEN through such a pooler does not work and disturbs others: the
+/// next client of that backend would receive the notifications.
 pub async fn shares_backends(options: &PgConnectOptions) -> sqlx::Result<bool> {
     async fn backend(connection: &mut PgConnection) -> sqlx::Result<i32> {
         sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(connection).await?.try_get(0)
@@ -151,7 +151,7 @@ pub struct InvalidationListener {
     pub(in crate::session) unfinished: Mutex<Option<BackendProcess>>,
 }
 
-/// A PostgreSQL process that serves one connection. Pids are reused, so its start time belongs to its
+/// A PostgreSQL process that serves one connection. Process IDs are reused, so the start time is part of its
 /// identity.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::session) struct BackendProcess {
@@ -175,45 +175,46 @@ struct Listening {
 }
 
 impl InvalidationListener {
-    /// Connects, listens and reconnects, and never returns. Drop the future to stop it.
+    /// Connects, listens and reconnects. Never returns; drop the future to stop it.
     pub async fn run(&self) {
-        // A former run that panicked has not reset these.
+        // Not reset if the previous run panicked.
         self.status.connected.store(false, Ordering::Relaxed);
         self.cache.set_live_until(0);
         let mut is_reported = false;
-        let mut pause = FIRST_PAUSE;
+        let mut pause = INITIAL_PAUSE;
         loop {
             let Disconnection { error, was_opened } = self.connect_and_listen().await;
             let was_connected = self.status.connected.swap(false, Ordering::Relaxed);
             let was_live = self.cache.live_until() > 0;
-            // The cache would stop being live at the end of the lease anyway; this ends it immediately.
+            // The cache would become stale at the end of the lease anyway; this makes it stale immediately.
             self.cache.set_live_until(0);
             if was_live {
                 is_reported = false;
-                pause = FIRST_PAUSE;
+                pause = INITIAL_PAUSE;
             }
             if !is_reported {
                 is_reported = true;
                 tracing::warn!(
                     error = format!("{error:#}"),
-                    "sessions are not served from the cache: there is no notification connection; every request queries the database until it is back"
+                    "sessions are not served from the cache because the notification connection is down; every request queries the database until it is restored"
                 );
             } else {
                 tracing::debug!(error = format!("{error:#}"), "another attempt to listen failed");
             }
             if was_connected {
-                // The cause, such as a restart of PostgreSQL, may have ended idle connections of the pool
+                // The cause, such as a restart of PostgreSQL, may have closed idle connections of the pool
                 // too.
                 db::close_idle(&self.request_pool).await;
             }
-            let longest = if was_opened { LONGEST_PAUSE_AFTER_OPEN } else { LONGEST_PAUSE };
+            let longest = if was_opened { MAX_PAUSE_AFTER_OPEN } else { MAX_PAUSE };
             let is_pooler = error.is::<TransactionPooler>();
             tokio::time::sleep(if is_pooler { longest } else { pause.min(longest) }).await;
-            pause = (pause * 2).min(LONGEST_PAUSE_AFTER_OPEN);
+            pause = (pause * 2).min(MAX_PAUSE_AFTER_OPEN);
         }
     }
 
-    /// Removes this server from the servers that a revocation waits for. Only after it has stopped serving.
+    /// Removes this server from the servers that a revocation waits for. Call it only after the server has
+    /// stopped.
     pub async fn deregister(&self, pool: &PgPool) -> sqlx::Result<()> {
         self.cache.set_live_until(0);
         barrier::deregister(pool, self.id).await
@@ -226,13 +227,13 @@ impl InvalidationListener {
             Ok(Err(error)) => return Disconnection { was_opened: was_opened(&error), error },
             Err(_) => {
                 let was_opened = self.unfinished().is_some();
-                let error = anyhow::anyhow!("PostgreSQL did not answer in time");
+                let error = anyhow::anyhow!("PostgreSQL did not respond in time");
                 return Disconnection { error, was_opened };
             }
         };
         let Listening { listener, channel, pool } = connection;
         let error = self.listen(listener, channel).await;
-        // On a task of its own: closing a half-open connection can block.
+        // In a separate task, because closing a half-open connection can block.
         tokio::spawn(timeout(CONNECT_DEADLINE, async move { pool.close().await }));
         Disconnection { error, was_opened: true }
     }
@@ -257,7 +258,8 @@ impl InvalidationListener {
         // PostgreSQL then checks during a statement whether the client is still connected. Not every platform
         // supports it.
         listener.execute("SET client_connection_check_interval = '1s'").await.ok();
-        // Otherwise a full queue would stay full after its cause has ended (see `notification_queue_usage`).
+        // Otherwise a full queue would stay full after the blocking transaction has ended (see
+        // `notification_queue_usage`).
         notification_queue_usage(&mut listener).await?;
         let (backend, server_started) = backend_of(&mut listener).await?;
         // While the queue is full, LISTEN reads all of it and cannot be interrupted. As long as that backend
@@ -277,8 +279,8 @@ impl InvalidationListener {
         *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = backend;
     }
 
-    /// Terminates the backend process of the previous attempt if that attempt timed out. An error while the
-    /// process still exists.
+    /// Terminates the backend process of the previous attempt if that attempt timed out. Returns an error
+    /// while the process still exists.
     async fn end_unfinished(&self) -> anyhow::Result<()> {
         let Some(BackendProcess { pid, started }) = self.unfinished() else { return Ok(()) };
         let mut connection = PgConnection::connect_with(&self.options).await?;
@@ -301,8 +303,9 @@ impl InvalidationListener {
         Ok(())
     }
 
-    /// Sends a random payload over a connection like those of requests, and waits until the listener receives
-    /// it. Other notifications that arrive meanwhile can be dropped: everything is invalidated afterwards.
+    /// Sends a random payload over a connection with the options of the request pool, and waits until the
+    /// listener receives it. Other notifications that arrive in the meantime are dropped, because everything
+    /// is invalidated afterwards.
     async fn receive_probe(&self, listener: &mut PgListener) -> anyhow::Result<()> {
         let payload = format!("hello:{}", Uuid::new_v4());
         barrier::notify(&self.request_pool.connect_options(), &payload).await?;
@@ -317,14 +320,15 @@ impl InvalidationListener {
             Ok(Err(error)) => return error,
             Err(_) => {
                 return anyhow::anyhow!(
-                    "a notification that was sent over DATABASE_URL does not arrive (do FRONTDESK_LISTEN_URL and DATABASE_URL lead to the same tables?)"
+                    "a notification that was sent over DATABASE_URL does not arrive (do FRONTDESK_LISTEN_URL and DATABASE_URL refer to the same database?)"
                 );
             }
         }
         self.cache.invalidate_all();
         self.status.connected.store(true, Ordering::Relaxed);
         if self.status.connections.fetch_add(1, Ordering::Relaxed) > 0 {
-            // After a failover, idle connections of the request pool may lead to the former primary.
+            // After a failover, idle connections of the request pool may still be connected to the former
+            // primary.
             db::close_idle(&self.request_pool).await;
         }
         let received = &self.status.notifications;

@@ -1,6 +1,6 @@
 //! Loads sessions from the database: session and user in one statement, and one statement for all requests
-//! that arrived while the statement before was running. Under load this works like pipelining: many look-ups
-//! share one round trip. A look-up never joins a statement that has already begun.
+//! that arrived while the previous one was running (batching). A look-up never joins a statement that has
+//! already started.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,15 +24,15 @@ use crate::id::{SessionId, UserId};
 use crate::role::Role;
 use crate::session::state::{Account, Ages, SessionRow};
 
-/// A request that waited this long for its session is answered with 503. The response then takes less than
-/// three seconds in all.
+/// A request that has waited this long for its session fails with 503. The total response time is then less
+/// than three seconds.
 const DEADLINE: Duration = Duration::from_millis(2400);
-/// While a statement takes longer than this, the next one begins without waiting for it.
+/// If a statement takes longer than this, the next one starts without waiting for it.
 const SLOW_AFTER: Duration = Duration::from_millis(5);
-/// The most statements that run at the same time.
+/// Maximum number of concurrent statements.
 const MAX_STATEMENTS: usize = 4;
-/// The most sessions in one statement.
-const BATCH: usize = 256;
+/// Maximum number of sessions per statement.
+const BATCH_SIZE: usize = 256;
 
 /// A live session and its user, as read from the database. `proof_seconds` is the time since
 /// `authenticated_at`.
@@ -60,8 +60,8 @@ pub(in crate::session) struct LookupRow {
 }
 
 impl LookupRow {
-    /// The columns as a session in memory needs them. `asked` is from before the look-up.
-    pub(in crate::session) fn session_row(&self, asked: MonotonicInstant) -> SessionRow {
+    /// Converts the row for the session cache. `loaded_at` is the time before the look-up.
+    pub(in crate::session) fn session_row(&self, loaded_at: MonotonicInstant) -> SessionRow {
         let user = match (self.user_id, &self.email, &self.display_name, self.role) {
             (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Account {
                 id,
@@ -80,7 +80,7 @@ impl LookupRow {
             ages: Ages {
                 session: self.age_seconds,
                 authentication: self.proof_seconds,
-                loaded: asked.0,
+                loaded: loaded_at.0,
             },
             user,
         }
@@ -105,8 +105,8 @@ struct Queue {
     waiting: Vec<(Digest, oneshot::Sender<LookupResult>)>,
     /// The number of tasks that run statements.
     running: usize,
-    /// When the last statement began.
-    began: Option<Instant>,
+    /// When the last statement started.
+    started_at: Option<Instant>,
 }
 
 /// A connection that a task keeps from one statement to the next: returning it to the pool and acquiring it
@@ -125,7 +125,7 @@ impl Drop for RunningTask {
 }
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    // Every operation leaves the queue consistent, so a poisoned lock can be used.
+    // The queue is consistent after every statement that may panic, so a poisoned lock is used.
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -149,7 +149,8 @@ impl Lookup {
         let starts = {
             let mut queue = lock(&self.queue);
             queue.waiting.push((digest, sender));
-            let is_slow = queue.began.is_some_and(|began| began.elapsed() > SLOW_AFTER);
+            let is_slow =
+                queue.started_at.is_some_and(|started_at| started_at.elapsed() > SLOW_AFTER);
             let starts = queue.running == 0 || (is_slow && queue.running < MAX_STATEMENTS);
             queue.running += usize::from(starts);
             starts
@@ -160,7 +161,7 @@ impl Lookup {
         }
         let result = tokio::time::timeout(DEADLINE, result)
             .await
-            .context("PostgreSQL did not answer in time")?
+            .context("PostgreSQL did not respond in time")?
             .context("the look-up was stopped")?;
         result.map_err(|error| anyhow!("{error:#}"))
     }
@@ -177,8 +178,8 @@ impl Lookup {
                     running.0 = None;
                     return;
                 }
-                queue.began = Some(Instant::now());
-                let size = queue.waiting.len().min(BATCH);
+                queue.started_at = Some(Instant::now());
+                let size = queue.waiting.len().min(BATCH_SIZE);
                 queue.waiting.drain(..size).collect()
             };
             self.counts.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -207,14 +208,14 @@ impl Lookup {
         }
     }
 
-    /// Retries once if a pooled connection was dead or led to a standby.
+    /// Retries once if a pooled connection was broken or connected to a standby.
     async fn select_with_retry(
         &self,
         kept: &mut Option<KeptConnection>,
         digests: &Arc<[Vec<u8>]>,
     ) -> sqlx::Result<Vec<LookupRow>> {
         match self.select(kept, digests).await {
-            Err(error) if is_dead_connection(&error) || db::is_in_recovery(&error) => {
+            Err(error) if is_broken_connection(&error) || db::is_in_recovery(&error) => {
                 self.select(kept, digests).await
             }
             other => other,
@@ -251,18 +252,18 @@ impl Lookup {
     }
 }
 
-fn is_dead_connection(error: &sqlx::Error) -> bool {
+fn is_broken_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() != io::ErrorKind::TimedOut)
 }
 
-/// Reads each row by its primary key, whatever the statistics of the tables are. Planning takes longer than
-/// execution. PostgreSQL would plan the statement each time, because a plan for the given array length looks
-/// cheaper. It cannot estimate the length of an array in a sub-select, so it keeps one generic plan from the
-/// sixth execution on.
+/// Written so that PostgreSQL always reads each row by its primary key and uses a generic plan from the sixth
+/// execution on: planning takes longer than execution. With a plain array parameter, a custom plan for the
+/// actual array length looks cheaper, so PostgreSQL would plan each execution. It cannot estimate the length
+/// of an array in a sub-select.
 ///
 /// `pg_current_wal_insert_lsn()` fails in recovery, before any row is read: a standby that lags behind would
-/// return sessions that have ended. The check is part of the statement because behind a pooler each statement
-/// can reach another server.
+/// return sessions that have been revoked. The check is part of the statement because behind a pooler each
+/// statement can reach another server.
 async fn select_rows(
     connection: &mut PgConnection,
     digests: &[Vec<u8>],

@@ -1,5 +1,5 @@
-//! Sessions in memory: requests with a session are answered without a query as long as PostgreSQL's
-//! notifications arrive.
+//! The session cache: sessions are served from memory, without a query, as long as PostgreSQL's notifications
+//! arrive.
 //!
 //! * `entries.rs`: the cache, and why an entry that it returns is correct
 //! * `invalidation.rs`: the notification connection
@@ -28,7 +28,7 @@ use entries::{Cache, Stripe};
 pub(super) const STRIPES: usize = 1 << 16;
 pub(super) const SHARDS: usize = 64;
 
-/// The sessions that this server holds in memory.
+/// The cached sessions of this server.
 pub(super) type SessionCache = Cache<Digest, LoadedSession>;
 
 /// The value of a cache entry.

@@ -4,8 +4,8 @@
 //! Any login of the database can send any payload on the channel. Such a payload can make this server
 //! invalidate entries, but it has no other effect:
 //!
-//! * A heartbeat counts only if it contains the random number that this server generated for it, which no one
-//!   can know before the heartbeat is committed. A replayed heartbeat is ignored.
+//! * A heartbeat is accepted only with the nonce that this server generated for it, which no one can know
+//!   before the heartbeat is committed. A replayed heartbeat is ignored.
 //! * A request for confirmation (`ask:n`) is only a hint. The last number drawn is read from the sequence,
 //!   and the confirmation follows a notification that this server sent to itself after that read
 //!   (`barrier.rs`).
@@ -31,7 +31,7 @@ const SEND_DEADLINE: Duration = Duration::from_millis(1500);
 
 /// A notification that this server sent to itself and has not received yet.
 struct PendingEcho {
-    /// Its position among all that were sent on this connection.
+    /// Its sequence number on this connection.
     position: u64,
     /// For a heartbeat: when it was sent.
     heartbeat_sent: Option<MonotonicInstant>,
@@ -48,7 +48,7 @@ pub(in crate::session) struct NotificationLoop<'f> {
     received: &'f AtomicU64,
     listener: PgListener,
     channel: String,
-    /// By the random number in the payload.
+    /// By the nonce in the payload.
     pending_echoes: HashMap<Uuid, PendingEcho>,
     sent: u64,
     /// `session_cache_resets.resets` at the last invalidation of everything; `None` before the first
@@ -64,10 +64,10 @@ pub(in crate::session) struct NotificationLoop<'f> {
 
 /// The content of a notification that concerns this server.
 enum Payload {
-    /// This server sent it to itself, with this random number.
+    /// A notification that this server sent to itself, with its nonce.
     Echo(Uuid),
     /// A server requests a confirmation with this number.
-    Ask(i64),
+    ConfirmationRequest(i64),
     /// Sessions of these stripes changed or ended.
     Sessions(Vec<u16>),
     /// Users of these stripes changed.
@@ -116,7 +116,7 @@ impl<'f> NotificationLoop<'f> {
             match self.next_notification(&mut tick).await? {
                 Some(first) => self.handle_all(first).await?,
                 None if self.last_heartbeat.elapsed() >= LEASE => bail!(
-                    "notifications do not come back (a pooler in transaction mode, or a stalled connection?)"
+                    "notifications are not received back (a pooler in transaction mode, or a stalled connection?)"
                 ),
                 None => self.send_heartbeat().await?,
             }
@@ -170,20 +170,20 @@ impl<'f> NotificationLoop<'f> {
                 nonce.parse().ok().map(Payload::Echo)
             }
             "hello" => None,
-            "ask" => Some(rest.parse().map_or(Payload::All, Payload::Ask)),
+            "ask" => Some(rest.parse().map_or(Payload::All, Payload::ConfirmationRequest)),
             "sessions" => Some(stripes().map_or(Payload::All, Payload::Sessions)),
             "users" => Some(stripes().map_or(Payload::All, Payload::Users)),
             _ => Some(Payload::All),
         }
     }
 
-    /// Applies a payload. For an echo, returns the last number that had been drawn before it was sent: every
+    /// Applies a payload. For an echo, returns the last number that was drawn before the echo was sent: every
     /// change that was committed before that number was drawn has been processed.
     fn handle(&mut self, payload: Payload) -> Option<i64> {
         let cache = self.cache;
         match payload {
             Payload::Echo(nonce) => return self.handle_echo(nonce),
-            Payload::Ask(number) => self.needs_probe |= number != self.confirmed,
+            Payload::ConfirmationRequest(number) => self.needs_probe |= number != self.confirmed,
             Payload::Sessions(stripes) => {
                 stripes.into_iter().for_each(|stripe| cache.invalidate_session(stripe));
             }
@@ -209,8 +209,8 @@ impl<'f> NotificationLoop<'f> {
         Some(echo.last_drawn)
     }
 
-    /// Sends a heartbeat, which renews the lease when it comes back, and reads the number of changes without
-    /// a notification.
+    /// Sends a heartbeat, which renews the lease when it is received back, and reads the number of changes
+    /// without a notification.
     async fn send_heartbeat(&mut self) -> anyhow::Result<()> {
         let (nonce, sent) = (Uuid::new_v4(), MonotonicInstant::now());
         let heartbeat =
@@ -226,8 +226,8 @@ impl<'f> NotificationLoop<'f> {
         Ok(())
     }
 
-    /// Reads the last number drawn and sends a notification to this server. When it comes back, everything
-    /// that was committed before that number was drawn has been processed here.
+    /// Reads the last number drawn and sends a notification to this server. When it is received back,
+    /// everything that was committed before that number was drawn has been processed here.
     async fn send_probe(&mut self) -> anyhow::Result<()> {
         self.needs_probe = false;
         let nonce = Uuid::new_v4();
@@ -239,7 +239,8 @@ impl<'f> NotificationLoop<'f> {
         Ok(())
     }
 
-    /// Registers a notification that was sent. The loop reads it only afterwards.
+    /// Registers a notification that was sent. It cannot be missed, because the loop reads notifications only
+    /// afterwards.
     fn expect_echo(
         &mut self,
         nonce: Uuid,

@@ -1,6 +1,7 @@
-//! Email addresses: as typed, for mail and display, and canonical, for comparison, so that upper case,
-//! surrounding spaces and Unicode variants are the same account. Mail goes only to the stored form (Django,
-//! CVE-2019-19844). Dots and plus tags are kept, because their meaning depends on the provider.
+//! Email addresses: as typed, for mail and display, and canonical, for comparison, so that spellings that
+//! differ in case, surrounding spaces or Unicode variants belong to the same account. Mail goes only to the
+//! stored form (Django, CVE-2019-19844). Dots and plus tags are kept, because their meaning depends on the
+//! provider.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -74,11 +75,11 @@ impl EmailAddress {
 }
 
 /// The characters that the HTML living standard allows before the @, and letters of any script (RFC 6531).
-fn is_local(letter: char) -> bool {
-    if letter.is_ascii() {
-        letter.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(letter)
+fn is_local(character: char) -> bool {
+    if character.is_ascii() {
+        character.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(character)
     } else {
-        letter.is_alphanumeric() || unicode_normalization::char::is_combining_mark(letter)
+        character.is_alphanumeric() || unicode_normalization::char::is_combining_mark(character)
     }
 }
 

@@ -1,6 +1,6 @@
-//! Change of an account's email. The new email is verified first; the former one is notified and can undo the
-//! change for a week (`undo_change.rs`). The change, the links and sessions that end with it
-//! (`session_rules.rs`), the mails and the audit event are one transaction.
+//! Changes an account's email. The new email is verified first; the former one is notified and can undo the
+//! change for a week (`undo_change.rs`). One transaction changes the email, revokes sessions and links
+//! (`session_rules.rs`), and inserts the mails and the audit event.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -16,9 +16,9 @@ use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email;
 use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 
-/// Sends a link and a code for the change to the email `new`, and ends older ones. If another account has
-/// `new`, its owner is notified instead. The requester cannot tell the difference, because the link is
-/// inserted in both cases; in the second no one receives it.
+/// Sends a link and a code for the change to the email `new`, and invalidates older ones. If another account
+/// has `new`, its owner is notified instead. The requester cannot distinguish the two cases, because the link
+/// is inserted in both (no user enumeration).
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn request(
     pool: &PgPool,
@@ -75,8 +75,8 @@ pub async fn request(
     request.await
 }
 
-/// Changes the email of `owner` to that of the used link `new`, and ends what the rule table says. `None` if
-/// another account has the email now. `session` is the session in which it happens, if it happens in one.
+/// Changes the email of `owner` to that of the consumed link `new`, and applies the session rules. `None` if
+/// another account now has the email. `session` is the current session, if any.
 pub(in crate::user) async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -93,8 +93,7 @@ pub(in crate::user) async fn apply(
     let applied =
         session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
     let source = notice::source_now(connection, origin).await?;
-    // A former email that was never verified may belong to someone else, by a typing error, so it gets no
-    // undo link.
+    // An unverified former email may belong to someone else because of a typo, so it gets no undo link.
     if owner.email_verified_at.is_none() {
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)
             .await?;
@@ -145,8 +144,7 @@ pub(in crate::user) async fn set_email(
     Ok(set.rows_affected() == 1)
 }
 
-/// Whether a transaction was rolled back because another one gave the email to another account at the same
-/// time.
+/// Whether a transaction was rolled back because a concurrent one gave the email to another account.
 pub(in crate::user) fn is_taken(error: &sqlx::Error) -> bool {
     db::violated_constraint(error) == Some("users_email_canonical_key")
 }

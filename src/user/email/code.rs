@@ -4,13 +4,13 @@
 use crate::crypto::seal::Sealer;
 
 /// Attempts after which a code expires (ASVS 5.0 V6.6.3).
-pub const CODE_TRIES: i32 = 5;
+pub const MAX_CODE_ATTEMPTS: i32 = 5;
 /// How long a code is valid, in seconds (ASVS 5.0 V6.5.5).
-pub const CODE_SECONDS: f64 = 600.0;
-/// Crockford's base 32, without characters that look alike. 256 is a multiple of 32, so a random byte selects
-/// one without bias.
+pub const CODE_LIFETIME_SECONDS: f64 = 600.0;
+/// Crockford's base 32, without characters that look alike. 256 is a multiple of 32, so `byte % 32` is
+/// unbiased.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// 40 bits: with [`CODE_TRIES`] attempts, the chance of guessing one is 1 in 200 billion.
+/// 40 bits: with [`MAX_CODE_ATTEMPTS`] attempts, the chance of guessing one is 1 in 200 billion.
 const CODE_LENGTH: usize = 8;
 
 /// A code, in its canonical form.
@@ -21,27 +21,29 @@ impl Code {
     /// Generates a random code.
     pub(in crate::user) fn generate() -> Self {
         let mut bytes = [0; CODE_LENGTH];
-        getrandom::fill(&mut bytes).expect("the operating system hands out random numbers");
+        getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
         Self(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
     }
 
-    /// Parses what was typed: in any case, with or without the dash; characters that look alike are
+    /// Parses user input: upper or lower case, with or without the dash; characters that look alike are
     /// converted.
     pub fn parse(typed: &str) -> Option<Self> {
         let mut code = String::new();
-        for letter in typed.chars().filter(|letter| !letter.is_whitespace() && !is_dash(*letter)) {
-            let letter = match letter.to_ascii_uppercase() {
+        for character in
+            typed.chars().filter(|character| !character.is_whitespace() && !is_dash(*character))
+        {
+            let character = match character.to_ascii_uppercase() {
                 'O' => '0',
                 'I' | 'L' => '1',
-                letter => letter,
+                character => character,
             };
-            if !letter.is_ascii()
-                || !ALPHABET.contains(&(letter as u8))
+            if !character.is_ascii()
+                || !ALPHABET.contains(&(character as u8))
                 || code.len() == CODE_LENGTH
             {
                 return None;
             }
-            code.push(letter);
+            code.push(character);
         }
         (code.len() == CODE_LENGTH).then_some(Self(code))
     }
@@ -58,7 +60,12 @@ impl Code {
     }
 
     /// Whether `digest` is that of this code in that row.
-    pub(in crate::user) fn is(&self, sealer: &Sealer, row: &str, digest: Option<&[u8]>) -> bool {
+    pub(in crate::user) fn matches(
+        &self,
+        sealer: &Sealer,
+        row: &str,
+        digest: Option<&[u8]>,
+    ) -> bool {
         let purpose = format!("code:{row}");
         digest.is_some_and(|digest| sealer.verify_digest(digest, &purpose, self.0.as_bytes()))
     }
@@ -70,8 +77,8 @@ impl std::fmt::Debug for Code {
     }
 }
 
-fn is_dash(letter: char) -> bool {
-    matches!(letter, '-' | '_' | '.' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+fn is_dash(character: char) -> bool {
+    matches!(character, '-' | '_' | '.' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
 #[cfg(test)]
@@ -93,8 +100,8 @@ mod tests {
         let codes: std::collections::HashSet<String> =
             (0..20_000).map(|_| Code::generate().reveal()).collect();
         assert_eq!(codes.len(), 20_000);
-        let letters: std::collections::BTreeSet<char> =
+        let characters: std::collections::BTreeSet<char> =
             codes.iter().flat_map(|code| code.chars()).collect();
-        assert_eq!(letters.len(), 33, "32 letters and the dash: {letters:?}");
+        assert_eq!(characters.len(), 33, "32 letters and the dash: {characters:?}");
     }
 }

@@ -1,17 +1,16 @@
 //! Rows of `email_tokens`: links and codes that were mailed to users. Each can be used once, until it
 //! expires, for the email that it was issued for and no other (Devise, CVE-2026-32700): a link that verifies
-//! the email of the account, or resets its password, counts only while the account has the email that it was
-//! sent to. Only digests are stored.
+//! the email of the account, or resets its password, is valid only while the account has the email that the
+//! link was sent to. Only digests are stored.
 //!
 //! A transaction that changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`), so
-//! uses, newer links and changes of password or email run one after the other, and each sees the effect of
-//! the one before.
+//! these transactions are serialized, and each sees the effect of the previous one.
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::address::EmailAddress;
-use super::code::{CODE_SECONDS, CODE_TRIES, Code};
+use super::code::{CODE_LIFETIME_SECONDS, Code, MAX_CODE_ATTEMPTS};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::id::UserId;
@@ -25,7 +24,7 @@ pub enum Purpose {
     ResetPassword,
     /// Changes the email of the account.
     ChangeEmail,
-    /// Gives the account its former email back.
+    /// Restores the account's former email.
     UndoEmailChange,
 }
 
@@ -70,9 +69,9 @@ pub(in crate::user) struct LockedUser {
     pub(in crate::user) email_verified_at: Option<OffsetDateTime>,
 }
 
-/// Locks the row of `user`. `None` if the user does not exist or is disabled. The lock admits foreign keys of
-/// mail to this user that a request of another user inserts: with `FOR UPDATE`, two users who request each
-/// other's email would deadlock.
+/// Locks the row of `user`. `None` if the user does not exist or is disabled. `FOR NO KEY UPDATE` does not
+/// block the foreign-key check of a mail to this user that another user's request inserts: with `FOR UPDATE`,
+/// two users who request each other's email would deadlock.
 pub(in crate::user) async fn lock_owner(
     connection: &mut PgConnection,
     user: UserId,
@@ -92,8 +91,8 @@ pub(in crate::user) async fn lock_owner(
     .await
 }
 
-/// Locks the user of a link. `None` if there is no such link. Only [`consume`] then tells whether it is
-/// valid.
+/// Locks the user of a link. `None` if there is no such link. Does not check whether the link is valid;
+/// [`consume`] does.
 pub(in crate::user) async fn lock_owner_of(
     connection: &mut PgConnection,
     token: &Digest,
@@ -117,8 +116,8 @@ pub(in crate::user) struct IssuedLink {
 }
 
 /// Creates a link for `owner` about `email` and deletes older links for the same purpose. Undo links are
-/// kept, because each restores another email. For password resets only links to the same email are deleted:
-/// someone who took over the account must not end the link that its owner was mailed.
+/// kept, because each restores a different email. For password resets, only links to the same email are
+/// deleted: an attacker who took over the account must not be able to invalidate the owner's link.
 pub(in crate::user) async fn issue(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -150,7 +149,7 @@ pub(in crate::user) async fn issue(
     Ok(IssuedLink { token: secret.reveal(), code: code.reveal() })
 }
 
-/// Inserts a link for `owner` about `email`. Existing links stay.
+/// Inserts a link for `owner` about `email`. Existing links are kept.
 pub(in crate::user) async fn insert(
     connection: &mut PgConnection,
     owner: UserId,
@@ -174,7 +173,7 @@ pub(in crate::user) async fn insert(
         email,
         email_canonical,
         code_digest.as_ref().map(|digest| &digest[..]),
-        CODE_SECONDS,
+        CODE_LIFETIME_SECONDS,
         purpose.lifetime(),
     )
     .execute(connection)
@@ -189,8 +188,8 @@ pub(in crate::user) struct ConsumedLink {
 }
 
 /// Deletes a valid link of the user whom the caller has locked. `None` if it was used, has expired or has
-/// another purpose, or if it counts only for an email that the account does not have; in the last two cases
-/// it stays.
+/// another purpose, or if it is bound to an email that the account no longer has; in the last two cases it is
+/// kept.
 pub(in crate::user) async fn consume(
     connection: &mut PgConnection,
     owner: &LockedUser,
@@ -249,7 +248,7 @@ pub(in crate::user) async fn check_code(
         "#,
         owner as UserId,
         purpose.as_str(),
-        CODE_TRIES,
+        MAX_CODE_ATTEMPTS,
     )
     .fetch_optional(connection)
     .await?;
@@ -257,7 +256,7 @@ pub(in crate::user) async fn check_code(
         None => CodeOutcome::Expired,
         Some(row) => {
             let name = row_name(&row.token_digest);
-            if code.is(sealer, &name, row.code_digest.as_deref()) {
+            if code.matches(sealer, &name, row.code_digest.as_deref()) {
                 CodeOutcome::Correct(row.token_digest)
             } else {
                 CodeOutcome::Wrong
@@ -341,9 +340,9 @@ fn pending_link(user: UserId, purpose: &str, email: String) -> Option<PendingLin
     Some(PendingLink { user, purpose, email })
 }
 
-/// Whether an account can still get `email` back by undoing a change. Until that link expires, no account can
-/// be created with the email without verifying it.
-pub(in crate::user) async fn is_kept_for_undo(
+/// Whether an undo link can still restore `email` to an account. Until that link expires, no account can be
+/// created with the email without verifying it.
+pub(in crate::user) async fn is_reserved_for_undo(
     connection: &mut PgConnection,
     email: &EmailAddress,
 ) -> sqlx::Result<bool> {

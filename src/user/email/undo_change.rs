@@ -1,7 +1,7 @@
-//! Undoing a change of email with the link that was sent to the former email. It recovers the account from an
-//! attacker who changed the email: one transaction ends every session, the password, the links that were sent
-//! to other emails and the undo links of later changes, and cancels a deletion that was requested since. Then
-//! the user chooses a new password.
+//! Undoes an email change with the link that was sent to the former email. This recovers the account after an
+//! account takeover: one transaction revokes every session, invalidates the password, the links that were
+//! sent to other emails and the undo links of later changes, and cancels a deletion that was requested since.
+//! Then the user chooses a new password.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -22,11 +22,11 @@ use crate::user::{deletion, email, password};
 #[derive(Debug)]
 pub enum UndoLink {
     /// The change can be undone.
-    Open {
-        /// The email that the account gets back.
+    Unused {
+        /// The email that is restored.
         email: String,
     },
-    /// The change was undone with it, and the new password can still be chosen ([`reset_after`]).
+    /// The change was undone with it, and the new password can still be chosen ([`reset_secret`]).
     Used,
 }
 
@@ -35,16 +35,16 @@ pub enum UndoLink {
 pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<UndoLink>> {
     let found = email::token::find(pool, token).await?;
     if let Some(open) = found.filter(|found| found.purpose == Purpose::UndoEmailChange) {
-        return Ok(Some(UndoLink::Open { email: open.email }));
+        return Ok(Some(UndoLink::Unused { email: open.email }));
     }
-    let found = email::token::find(pool, &reset_after(token)).await?;
+    let found = email::token::find(pool, &reset_secret(token)).await?;
     let is_reset = found.is_some_and(|found| found.purpose == Purpose::ResetPassword);
     Ok(is_reset.then_some(UndoLink::Used))
 }
 
 /// The secret of the link that sets the new password after `undo` was used: once, within half an hour. It is
-/// derived from the undo link, so that submitting the form again leads to the same page.
-pub fn reset_after(undo: &Secret) -> Secret {
+/// derived from the undo link, so that submitting the form again redirects to the same page.
+pub fn reset_secret(undo: &Secret) -> Secret {
     undo.derive("reset_password after undo_email_change")
 }
 
@@ -54,13 +54,13 @@ pub enum UndoOutcome {
     /// The account has its former email again, and no password.
     Done(UserId),
     /// Another account has the email now. Nothing was changed, and the link is still valid.
-    Taken,
+    EmailTaken,
     /// The link was used or has expired, or the account is disabled.
-    Gone,
+    Invalid,
 }
 
-/// Gives an account the email back that it had before a change, with the link that was sent there. Every
-/// session ends, no password is accepted until a new one is chosen ([`reset_after`]), a deletion that was
+/// Restores the email that an account had before a change, with the link that was sent there. Every session
+/// is revoked, no password is accepted until a new one is set ([`reset_secret`]), a deletion that was
 /// requested since is canceled, and both emails are notified.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn undo(
@@ -69,13 +69,13 @@ pub async fn undo(
     token: &Secret,
     origin: Origin,
 ) -> sqlx::Result<UndoOutcome> {
-    let (token, reset) = (token.digest(), reset_after(token).digest());
+    let (token, reset) = (token.digest(), reset_secret(token).digest());
     let undone = db::transaction(pool, move |connection| {
         Box::pin(async move { undo_in(connection, &sealer, &token, &reset, &origin).await })
     })
     .await;
     undone.or_else(|error| {
-        if email::change::is_taken(&error) { Ok(UndoOutcome::Taken) } else { Err(error) }
+        if email::change::is_taken(&error) { Ok(UndoOutcome::EmailTaken) } else { Err(error) }
     })
 }
 
@@ -87,20 +87,20 @@ async fn undo_in(
     origin: &Origin,
 ) -> sqlx::Result<UndoOutcome> {
     let Some(owner) = email::token::lock_owner_of(connection, token).await? else {
-        return Ok(UndoOutcome::Gone);
+        return Ok(UndoOutcome::Invalid);
     };
     let user = owner.id;
     let Some(old) = find_row(connection, user, token).await? else {
-        return Ok(UndoOutcome::Gone);
+        return Ok(UndoOutcome::Invalid);
     };
     if !email::change::set_email(connection, user, &old.email, &old.email_canonical).await? {
-        return Ok(UndoOutcome::Taken);
+        return Ok(UndoOutcome::EmailTaken);
     }
     password::change::invalidate(connection, user, origin).await?;
     let applied =
         session_rules::apply(connection, AccountEvent::EmailChangeUndone, user, None, origin)
             .await?;
-    end_links_since(connection, user, old.created_at).await?;
+    delete_undo_links_since(connection, user, old.created_at).await?;
     let about = (old.email.as_str(), old.email_canonical.as_str());
     email::token::insert(connection, user, Purpose::ResetPassword, about, reset, None).await?;
     let details = json!({ "ended_sessions": applied.ended_sessions });
@@ -127,7 +127,7 @@ struct UndoRow {
     created_at: OffsetDateTime,
 }
 
-/// Finds the undo link of the user whom the caller has locked. [`end_links_since`] deletes it.
+/// Finds the undo link of the locked user. [`delete_undo_links_since`] deletes it.
 async fn find_row(
     connection: &mut PgConnection,
     owner: UserId,
@@ -150,12 +150,12 @@ async fn find_row(
     .await
 }
 
-/// Deletes the links of `user` that undo the change of `moment` or a later one. Undoing the first of several
-/// changes ends the undo links of the later ones; undoing a later one keeps the link of the first.
-async fn end_links_since(
+/// Deletes the links of `user` that undo the change of `since` or a later one. Undoing the first of several
+/// changes invalidates the undo links of the later ones; undoing a later one keeps the link of the first.
+async fn delete_undo_links_since(
     connection: &mut PgConnection,
     user: UserId,
-    moment: OffsetDateTime,
+    since: OffsetDateTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
@@ -165,7 +165,7 @@ async fn end_links_since(
            AND created_at >= $2
         "#,
         user as UserId,
-        moment,
+        since,
     )
     .execute(connection)
     .await?;

@@ -1,6 +1,6 @@
-//! Verification of an email of an account by a mailed link or code: of its own email, or of a new one, which
-//! then becomes the email of the account. The user must also prove to be the owner of the account by a
-//! session or the password ([`Authorization`]), so that someone else who reads the mail cannot confirm it.
+//! Verifies an email by a mailed link or code: the account's current email, or a new one, which then becomes
+//! the account's email. The user must also be authenticated as the owner of the account, by a session or the
+//! password ([`Authorization`]), so that someone else who can read the mail cannot confirm it.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -26,7 +26,7 @@ pub enum SendOutcome {
     AlreadyVerified,
 }
 
-/// Sends a link and a code to the email of the account, and ends older ones.
+/// Sends a link and a code to the account's email, and invalidates older ones.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn send(
     pool: &PgPool,
@@ -66,25 +66,25 @@ pub enum ConfirmationOutcome {
         email: String,
         /// The new secret of the current session, if the email of the account changed.
         secret: Option<Secret>,
-        /// Whether the email of the account changed. Its other sessions have ended then.
+        /// Whether the account's email changed. If so, its other sessions were revoked.
         changed: bool,
     },
     /// The code is wrong, and the attempt was counted.
     WrongCode,
     /// There is no such link or code, or another account has the email now.
-    Gone,
+    Invalid,
 }
 
-/// What proves that the owner of the account uses a link.
+/// How the user of a link is authenticated as the owner of the account.
 #[derive(Clone, Debug)]
 pub enum Authorization {
-    /// A session of the account. It continues if the email changes; the other sessions end.
+    /// A session of the account. If the email changes, this session is kept and the others are revoked.
     Session(Requester),
     /// The password of `user`, which the caller has just compared.
     Password {
         /// The account.
         user: UserId,
-        /// Where the request comes from.
+        /// The origin of the request, for the audit log.
         origin: Origin,
     },
 }
@@ -129,14 +129,14 @@ pub async fn confirm_by_link(
             }
             let user = authorization.user();
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
-                return Ok(Ok(ConfirmationOutcome::Gone));
+                return Ok(Ok(ConfirmationOutcome::Invalid));
             };
             let digest = token.as_bytes();
             confirm(connection, &sealer, owner, digest, &authorization, "link").await.map(Ok)
         })
     })
     .await;
-    confirmed.or_else(gone_when_taken)
+    confirmed.or_else(invalid_if_email_taken)
 }
 
 /// Uses a code of the user who requests it, for the email of the account ([`Purpose::VerifyEmail`]) or for a
@@ -154,18 +154,18 @@ pub async fn confirm_by_code(
     let confirm = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
-                return Ok(ConfirmationOutcome::Gone);
+                return Ok(ConfirmationOutcome::Invalid);
             };
             match email::token::check_code(connection, &sealer, user, purpose, &code).await? {
                 CodeOutcome::Correct(token) => {
                     confirm(connection, &sealer, owner, &token, &authorization, "code").await
                 }
                 CodeOutcome::Wrong => Ok(ConfirmationOutcome::WrongCode),
-                CodeOutcome::Expired => Ok(ConfirmationOutcome::Gone),
+                CodeOutcome::Expired => Ok(ConfirmationOutcome::Invalid),
             }
         })
     });
-    confirm.await.or_else(gone_when_taken)
+    confirm.await.or_else(invalid_if_email_taken)
 }
 
 async fn confirm(
@@ -193,14 +193,14 @@ async fn confirm(
         return Ok(ConfirmationOutcome::Done { user, email: owner.email, secret, changed });
     }
     let new = email::token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
-    let Some(new) = new else { return Ok(ConfirmationOutcome::Gone) };
+    let Some(new) = new else { return Ok(ConfirmationOutcome::Invalid) };
     let applied =
         email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
     Ok(match applied {
         Some(AppliedRule { secret, .. }) => {
             ConfirmationOutcome::Done { user, email: new.email, secret, changed: true }
         }
-        None => ConfirmationOutcome::Gone,
+        None => ConfirmationOutcome::Invalid,
     })
 }
 
@@ -214,6 +214,8 @@ async fn set_verified(connection: &mut PgConnection, user: UserId) -> sqlx::Resu
     Ok(())
 }
 
-fn gone_when_taken(error: sqlx::Error) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
-    if email::change::is_taken(&error) { Ok(Ok(ConfirmationOutcome::Gone)) } else { Err(error) }
+fn invalid_if_email_taken(
+    error: sqlx::Error,
+) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
+    if email::change::is_taken(&error) { Ok(Ok(ConfirmationOutcome::Invalid)) } else { Err(error) }
 }

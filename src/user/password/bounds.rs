@@ -1,5 +1,5 @@
-//! What a stored password hash may cost to read and to verify: an altered row must not use up the server's
-//! memory.
+//! Limits for stored password hashes, so that an altered row cannot exhaust the server's memory (denial of
+//! service).
 
 /// The maximum length of a text that is parsed as a hash, in bytes.
 pub(super) const MAX_HASH_BYTES: usize = 512;

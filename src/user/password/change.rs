@@ -1,5 +1,5 @@
-//! Changes and resets of a password. One transaction sets the password, ends the sessions and links that the
-//! rule table says, and enqueues a notice to the owner.
+//! Changes and resets passwords. One transaction sets the password, applies the session rules, and enqueues a
+//! notice to the owner.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -21,7 +21,7 @@ use crate::user::{email, rate_limit};
 pub enum PasswordSet {
     /// The password was changed.
     Done {
-        /// How many other sessions ended.
+        /// The number of other sessions that were revoked.
         ended: usize,
         /// The new secret of the current session, for its cookie.
         secret: Option<Secret>,
@@ -29,7 +29,7 @@ pub enum PasswordSet {
         at: OffsetDateTime,
     },
     /// The stored hash is no longer `verified`. Nothing was changed.
-    Overtaken,
+    HashChanged,
 }
 
 /// Changes the password of the user who requests it, whose stored hash must still be `verified`.
@@ -49,7 +49,7 @@ pub async fn change(
             let Some((applied, at)) =
                 apply(connection, &sealer, new, Some(session), &origin).await?
             else {
-                return Ok(PasswordSet::Overtaken);
+                return Ok(PasswordSet::HashChanged);
             };
             Ok(PasswordSet::Done { ended: applied.ended_sessions, secret: applied.secret, at })
         })
@@ -76,11 +76,11 @@ pub async fn set_by_operator(
     .await
 }
 
-/// Sets the password with a mailed link, and uses the link up. Does not sign in. The email of the account
-/// counts as verified, because the link was sent there. The rate-limit counters of the account are deleted,
-/// so that attempts of others at the old password do not block the user. Returns the user and when the
-/// password was set (`password_changed_at`). `None` if the link was used, has expired, or was ended by a
-/// newer one or a change.
+/// Sets the password with a mailed link, and consumes the link. Does not sign in. Also marks the account's
+/// email as verified, because the link was sent there, and deletes the account's rate-limit counters, so that
+/// failed attempts of others do not lock the user out. Returns the user and when the password was set
+/// (`password_changed_at`). `None` if the link was used, has expired, or was invalidated by a newer one or by
+/// a change of the account.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn reset(
     pool: &PgPool,
@@ -112,7 +112,7 @@ pub async fn reset(
 
 struct NewPassword {
     user: UserId,
-    /// The stored hash must be this one.
+    /// If set, the stored hash must equal this one.
     verified: Option<String>,
     hash: PasswordHash,
     event: AccountEvent,
@@ -129,7 +129,7 @@ async fn apply(
 ) -> sqlx::Result<Option<(AppliedRule, OffsetDateTime)>> {
     let NewPassword { user, verified, hash, event, by_link } = new;
     // Sign-ins in progress wait for this row lock and then see the new password, so their session is not
-    // inserted. Sessions that were inserted before end below.
+    // inserted. Sessions that were inserted before are revoked below.
     let owner = sqlx::query!(
         r#"
         UPDATE users
@@ -170,8 +170,9 @@ async fn apply(
     Ok(Some((applied, owner.at)))
 }
 
-/// Deletes the password: sign-in is refused until a new one is set. `password_changed_at` changes too, which
-/// refuses sign-ins in progress and ends known devices. The caller ends the sessions.
+/// Deletes the password: sign-in is refused until a new one is set. Also updates `password_changed_at`, so
+/// that sign-ins in progress are refused and known devices are no longer valid. The caller revokes the
+/// sessions.
 pub(in crate::user) async fn invalidate(
     connection: &mut PgConnection,
     user: UserId,
@@ -196,7 +197,8 @@ pub(in crate::user) async fn invalidate(
     .await
 }
 
-/// Stores the same password with newer parameters, unless it was changed in the meantime. No session ends.
+/// Replaces the hash by one of the same password with the current parameters, unless the password was changed
+/// in the meantime. Revokes no session.
 pub(in crate::user) async fn rehash(
     pool: &PgPool,
     user: UserId,

@@ -1,9 +1,9 @@
-//! The queue for password hashes: argon2id on dedicated threads, one for each core, each with its own reused
-//! memory. This bounds the memory, keeps hashing off the threads that serve pages, and a client that
-//! disconnects cannot free a thread that is still hashing for it.
+//! Computes password hashes: argon2id on dedicated threads, one per core, each with its own reused memory.
+//! This bounds memory and CPU use, also when clients disconnect while their password is hashed, and keeps
+//! hashing off the HTTP worker threads.
 //!
-//! A correct password, a wrong one, and an account that does not exist take the same time. A hash of another
-//! system takes longer, until the first sign-in replaces it.
+//! A correct password, a wrong one and an unknown account take the same time, to prevent user enumeration by
+//! timing. A hash of another system takes longer, until the first sign-in replaces it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::phc::{Argon2Hash, OUTPUT_BYTES, SALT_BYTES, Stored};
 use super::policy::Password;
 
 /// Queued jobs for each thread. At about 25 ms for a hash, the last job waits less than a second.
-const QUEUE_FOR_EACH_THREAD: usize = 32;
+const QUEUE_PER_THREAD: usize = 32;
 /// The result of comparing a password with a stored hash.
 #[derive(Debug)]
 pub enum Verdict {
@@ -44,7 +44,7 @@ pub enum HasherError {
     /// The queue is full.
     #[error("the queue for password hashes is full")]
     Busy {
-        /// When the current queue will be finished.
+        /// How long to wait before retrying.
         retry_after: Duration,
     },
     /// An unexpected error.
@@ -52,7 +52,7 @@ pub enum HasherError {
     Internal(#[source] anyhow::Error),
 }
 
-/// The queue. Clones share it; the threads end when the last clone is dropped.
+/// The hashing threads and their queue. Clones share them; the threads stop when the last clone is dropped.
 #[derive(Clone)]
 pub struct Hasher {
     queue: SyncSender<Job>,
@@ -62,7 +62,7 @@ pub struct Hasher {
 struct Job {
     password: Password,
     task: Task,
-    answer: oneshot::Sender<Result<Answer, anyhow::Error>>,
+    reply: oneshot::Sender<Result<JobOutput, anyhow::Error>>,
 }
 
 enum Task {
@@ -70,7 +70,7 @@ enum Task {
     Verify(Option<String>),
 }
 
-enum Answer {
+enum JobOutput {
     Hash(PasswordHash),
     Verdict(Verdict),
 }
@@ -79,7 +79,7 @@ impl Hasher {
     /// One thread per core, with a queue of 32 for each.
     pub fn new(parameters: HashParameters) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_limits(parameters, threads, QUEUE_FOR_EACH_THREAD * threads)
+        Self::with_limits(parameters, threads, QUEUE_PER_THREAD * threads)
     }
 
     /// With the given number of threads and length of the queue.
@@ -92,7 +92,7 @@ impl Hasher {
             std::thread::Builder::new()
                 .name(format!("hasher-{number}"))
                 .spawn(move || Worker::new(parameters, runs).work(&receiver))
-                .expect("the system starts a thread for each core at start");
+                .expect("the hashing threads can be started");
         }
         Self { queue: sender, runs }
     }
@@ -100,8 +100,8 @@ impl Hasher {
     /// Hashes a new password.
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash, HasherError> {
         match self.submit(password, Task::Hash).await? {
-            Answer::Hash(hash) => Ok(hash),
-            Answer::Verdict(_) => Err(mixed_up()),
+            JobOutput::Hash(hash) => Ok(hash),
+            JobOutput::Verdict(_) => Err(unexpected_output()),
         }
     }
 
@@ -113,8 +113,8 @@ impl Hasher {
         stored: Option<&str>,
     ) -> Result<Verdict, HasherError> {
         match self.submit(password, Task::Verify(stored.map(str::to_owned))).await? {
-            Answer::Verdict(verdict) => Ok(verdict),
-            Answer::Hash(_) => Err(mixed_up()),
+            JobOutput::Verdict(verdict) => Ok(verdict),
+            JobOutput::Hash(_) => Err(unexpected_output()),
         }
     }
 
@@ -123,27 +123,29 @@ impl Hasher {
         self.runs.load(Ordering::Relaxed)
     }
 
-    async fn submit(&self, password: &Password, task: Task) -> Result<Answer, HasherError> {
-        let (answer, answered) = oneshot::channel();
-        let job = Job { password: password.clone(), task, answer };
+    async fn submit(&self, password: &Password, task: Task) -> Result<JobOutput, HasherError> {
+        let (reply, reply_receiver) = oneshot::channel();
+        let job = Job { password: password.clone(), task, reply };
         match self.queue.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Err(HasherError::Busy { retry_after: Duration::from_secs(2) });
             }
             Err(TrySendError::Disconnected(_)) => {
-                return Err(HasherError::Internal(anyhow::anyhow!("no hashing thread is left")));
+                return Err(HasherError::Internal(anyhow::anyhow!(
+                    "all hashing threads have stopped"
+                )));
             }
         }
-        answered
+        reply_receiver
             .await
-            .map_err(|_| HasherError::Internal(anyhow::anyhow!("a hashing thread gave up")))?
+            .map_err(|_| HasherError::Internal(anyhow::anyhow!("a hashing thread stopped")))?
             .map_err(HasherError::Internal)
     }
 }
 
-fn mixed_up() -> HasherError {
-    HasherError::Internal(anyhow::anyhow!("a hashing thread answered another question"))
+fn unexpected_output() -> HasherError {
+    HasherError::Internal(anyhow::anyhow!("a hashing thread returned the wrong kind of result"))
 }
 
 struct Worker {
@@ -166,21 +168,21 @@ impl Worker {
             let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = next else { return };
             // The client has disconnected, so its hash is not needed.
-            if job.answer.is_closed() {
+            if job.reply.is_closed() {
                 continue;
             }
-            // A panic fails this job only; the thread continues.
+            // A panic only fails this job; the thread continues.
             let done = catch_unwind(AssertUnwindSafe(|| self.run_task(&job)));
             let panicked = |_| Err(anyhow::anyhow!("hashing panicked"));
-            job.answer.send(done.unwrap_or_else(panicked)).ok();
+            job.reply.send(done.unwrap_or_else(panicked)).ok();
         }
     }
 
-    fn run_task(&mut self, job: &Job) -> anyhow::Result<Answer> {
+    fn run_task(&mut self, job: &Job) -> anyhow::Result<JobOutput> {
         match &job.task {
-            Task::Hash => self.hash(&job.password).map(Answer::Hash),
+            Task::Hash => self.hash(&job.password).map(JobOutput::Hash),
             Task::Verify(stored) => {
-                self.verify(&job.password, stored.as_deref()).map(Answer::Verdict)
+                self.verify(&job.password, stored.as_deref()).map(JobOutput::Verdict)
             }
         }
     }
@@ -199,33 +201,33 @@ impl Worker {
     }
 
     fn verify(&mut self, password: &Password, stored: Option<&str>) -> anyhow::Result<Verdict> {
-        let known = match stored.map(|text| Stored::read(text, self.parameters)) {
+        let known = match stored.map(|text| Stored::parse(text, self.parameters)) {
             Some(Ok(known)) => known,
             nothing => {
                 if let Some(Err(problem)) = nothing {
-                    tracing::error!(%problem, "a stored password cannot be compared");
+                    tracing::error!(%problem, "a stored password hash cannot be verified");
                 }
                 for _ in password.forms() {
-                    self.spend_one_hash(password)?;
+                    self.compute_dummy_hash(password)?;
                 }
                 return Ok(Verdict::NoMatch);
             }
         };
-        // Every form is compared, even if the first matches. Then the time depends only on what the client
-        // typed.
+        // Every form is compared, even if the first matches, so that the time depends only on the client's
+        // input.
         let mut is_match = Choice::from(0);
-        let mut is_as_hashed = Choice::from(0);
+        let mut is_normalized_match = Choice::from(0);
         for form in password.forms() {
             let is_this = match &known {
                 Stored::Argon2(known) => self.run(known, form)?,
-                Stored::Foreign(known) => known.is_of(form),
+                Stored::Foreign(known) => known.matches_password(form),
             };
             is_match |= is_this;
-            is_as_hashed |= is_this & Choice::from(u8::from(form == password.reveal()));
+            is_normalized_match |= is_this & Choice::from(u8::from(form == password.reveal()));
         }
         let is_match = bool::from(is_match);
         if known.is_current_format(self.parameters) {
-            if is_match && !bool::from(is_as_hashed) {
+            if is_match && !bool::from(is_normalized_match) {
                 return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
             }
             return Ok(if is_match { Verdict::Match { rehash: None } } else { Verdict::NoMatch });
@@ -235,12 +237,12 @@ impl Worker {
         if is_match {
             return Ok(Verdict::Match { rehash: Some(self.hash(password)?) });
         }
-        self.spend_one_hash(password)?;
+        self.compute_dummy_hash(password)?;
         Ok(Verdict::NoMatch)
     }
 
     /// Computes a hash and discards it.
-    fn spend_one_hash(&mut self, password: &Password) -> anyhow::Result<()> {
+    fn compute_dummy_hash(&mut self, password: &Password) -> anyhow::Result<()> {
         let salt = self.dummy_salt;
         self.run_current(password.reveal(), &salt).map(|_| ())
     }
@@ -266,10 +268,10 @@ impl Worker {
         length: usize,
     ) -> anyhow::Result<Vec<u8>> {
         self.runs.fetch_add(1, Ordering::Relaxed);
-        let usual = self.parameters.params().block_count();
-        let wanted = params.block_count();
-        if self.memory.len() < wanted {
-            self.memory.resize(wanted, Block::default());
+        let default_blocks = self.parameters.params().block_count();
+        let required_blocks = params.block_count();
+        if self.memory.len() < required_blocks {
+            self.memory.resize(required_blocks, Block::default());
         }
         let mut output = vec![0; length];
         let argon2 = Argon2::new(algorithm, version, params.clone());
@@ -277,10 +279,10 @@ impl Worker {
             password.as_bytes(),
             salt,
             &mut output,
-            &mut self.memory[..wanted],
+            &mut self.memory[..required_blocks],
         );
-        if self.memory.len() > usual {
-            self.memory.truncate(usual);
+        if self.memory.len() > default_blocks {
+            self.memory.truncate(default_blocks);
             self.memory.shrink_to_fit();
         }
         done.map_err(|error| anyhow::anyhow!("argon2: {error}"))?;

@@ -1,5 +1,5 @@
 //! Password hashes as text: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (PHC string format), or a hash of another
-//! system until the user's next sign-in replaces it. Limits what verifying a stored hash may cost.
+//! system until the user's next sign-in replaces it. Limits the cost of verifying a stored hash.
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Params, Version};
@@ -34,15 +34,15 @@ impl Default for HashParameters {
 }
 
 impl HashParameters {
-    /// Checks the parameters. The error is a message for the operator: below OWASP's minimum, or above what a
-    /// server can afford.
+    /// Checks the parameters. Returns a message for the operator if they are below OWASP's minimum or above
+    /// the limits.
     pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, String> {
         let strong = OWASP_MINIMA
             .iter()
             .any(|(memory, times)| memory_kib >= *memory && iterations >= *times);
         if !strong || parallelism == 0 {
             return Err(format!(
-                "argon2id with {memory_kib} KiB and {iterations} iteration(s) is weaker than OWASP's minimum; 19456 KiB and 2 iterations are a good choice"
+                "argon2id with {memory_kib} KiB and {iterations} iteration(s) is weaker than OWASP's minimum; use 19456 KiB and 2 iterations"
             ));
         }
         if memory_kib > MAX_MEMORY_KIB
@@ -50,7 +50,7 @@ impl HashParameters {
             || parallelism > MAX_PARALLELISM
         {
             return Err(format!(
-                "argon2id takes at most {MAX_MEMORY_KIB} KiB, {MAX_ITERATIONS} iterations and {MAX_PARALLELISM} lanes here"
+                "argon2id is limited to {MAX_MEMORY_KIB} KiB, {MAX_ITERATIONS} iterations and {MAX_PARALLELISM} lanes"
             ));
         }
         Ok(Self { memory_kib, iterations, parallelism })
@@ -58,7 +58,7 @@ impl HashParameters {
 
     pub(in crate::user) fn params(self) -> Params {
         Params::new(self.memory_kib, self.iterations, self.parallelism, Some(OUTPUT_BYTES))
-            .expect("parameters above OWASP's minimum and below our caps are argon2's too")
+            .expect("checked parameters are valid for argon2")
     }
 }
 
@@ -84,13 +84,13 @@ impl PasswordHash {
     /// Adopts a hash of another system, if its format is supported and its cost is within the limits.
     pub fn adopt(text: &str, format: HashFormat) -> Result<Self, HashProblem> {
         let text = format!("{}{text}", format.prefix());
-        Stored::read(&text, HashParameters::default())?;
+        Stored::parse(&text, HashParameters::default())?;
         Ok(Self(text))
     }
 
     /// The algorithm, for the audit log and statistics.
     pub fn family(&self) -> &'static str {
-        match Stored::read(&self.0, HashParameters::default()) {
+        match Stored::parse(&self.0, HashParameters::default()) {
             Ok(Stored::Argon2(_)) => "argon2",
             Ok(Stored::Foreign(ForeignHash::Pbkdf2 { .. })) => "pbkdf2",
             Ok(Stored::Foreign(ForeignHash::Bcrypt { .. })) => "bcrypt",
@@ -119,14 +119,14 @@ pub(in crate::user) struct Argon2Hash {
 
 impl Stored {
     /// Parses a stored hash. The `current` parameters are always accepted; others are limited.
-    pub(in crate::user) fn read(text: &str, current: HashParameters) -> Result<Self, HashProblem> {
-        // Django puts the name of its hasher first.
+    pub(in crate::user) fn parse(text: &str, current: HashParameters) -> Result<Self, HashProblem> {
+        // Django prepends the name of its hasher.
         let phc = text.strip_prefix("argon2$").map(|rest| format!("${rest}"));
         let phc = phc.as_deref().unwrap_or(text);
         if phc.starts_with("$argon2") {
-            Argon2Hash::read(phc, current, phc == text).map(Self::Argon2)
+            Argon2Hash::parse(phc, current, phc == text).map(Self::Argon2)
         } else {
-            ForeignHash::read(text).map(Self::Foreign)
+            ForeignHash::parse(text).map(Self::Foreign)
         }
     }
 
@@ -145,11 +145,11 @@ impl Stored {
 }
 
 impl Argon2Hash {
-    fn read(text: &str, current: HashParameters, is_first: bool) -> Result<Self, HashProblem> {
+    fn parse(text: &str, current: HashParameters, is_first: bool) -> Result<Self, HashProblem> {
         if text.len() > MAX_HASH_BYTES {
-            return Err(HashProblem::Broken);
+            return Err(HashProblem::Malformed);
         }
-        let phc = Phc::new(text).map_err(|_| HashProblem::Broken)?;
+        let phc = Phc::new(text).map_err(|_| HashProblem::Malformed)?;
         let algorithm = match phc.algorithm.as_str() {
             "argon2id" => Algorithm::Argon2id,
             "argon2i" => Algorithm::Argon2i,
@@ -163,8 +163,8 @@ impl Argon2Hash {
             Some(_) => return Err(HashProblem::Unknown),
         };
         let number = |name: &str| {
-            let value = phc.params.get(name).ok_or(HashProblem::Broken)?;
-            value.decimal().map_err(|_| HashProblem::Broken)
+            let value = phc.params.get(name).ok_or(HashProblem::Malformed)?;
+            value.decimal().map_err(|_| HashProblem::Malformed)
         };
         let (memory, iterations, lanes) = (number("m")?, number("t")?, number("p")?);
         let is_current = (memory, iterations, lanes)
@@ -178,13 +178,13 @@ impl Argon2Hash {
             return Err(HashProblem::TooCostly);
         }
         let (Some(hash), Some(salt)) = (phc.hash, phc.salt) else {
-            return Err(HashProblem::Broken);
+            return Err(HashProblem::Malformed);
         };
         let (hash, salt) = (hash.as_bytes().to_vec(), salt.as_ref().to_vec());
         let params = Params::new(memory, iterations, lanes, Some(hash.len()))
-            .map_err(|_| HashProblem::Broken)?;
+            .map_err(|_| HashProblem::Malformed)?;
         if !(16..=64).contains(&hash.len()) {
-            return Err(HashProblem::Broken);
+            return Err(HashProblem::Malformed);
         }
         let is_plain = is_first && algorithm == Algorithm::Argon2id && version == Version::V0x13;
         Ok(Self { algorithm, version, params, salt, hash, is_plain })

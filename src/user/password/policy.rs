@@ -1,5 +1,5 @@
-//! Passwords, and which new ones are rejected for which reason. Any characters are allowed and none are
-//! required; nothing is trimmed or truncated (NIST SP 800-63B-4, 3.1.1.2; ASVS 5.0 V6.2).
+//! The password type and the policy for new passwords. Any characters are allowed and none are required;
+//! nothing is trimmed or truncated (NIST SP 800-63B-4, 3.1.1.2; ASVS 5.0 V6.2).
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// The maximum in bytes: hashing longer input would cost processor time before the client is authenticated
 /// (Django, CVE-2013-1443).
 pub const MAX_BYTES: usize = 1024;
-/// The minimum length of a word of the name or email that is searched for. Shorter ones are in too many good
+/// The minimum length of a word of the name or email that is rejected. Shorter words occur in many good
 /// passwords by chance.
 const MIN_WORD_CHARS: usize = 4;
 /// 16,298 of the most common passwords of at least 8 characters, in lower case, one per line: the merged
@@ -57,7 +57,7 @@ impl Password {
         &self.normal
     }
 
-    /// The one or two forms of which a stored hash may have been computed.
+    /// The one or two forms from which a stored hash may have been computed.
     pub(in crate::user) fn forms(&self) -> impl Iterator<Item = &str> {
         let typed = self.typed.as_ref().map(|typed| typed.as_str());
         typed.into_iter().chain([self.reveal()])
@@ -106,13 +106,13 @@ pub enum PasswordProblem {
     /// `aaaaaaaa`, `12345678`, `abcabcabc`.
     #[error("This is a simple pattern that's easy to guess. Choose something less predictable.")]
     Pattern,
-    /// The address is in it.
+    /// It contains the email.
     #[error("This contains your email address. Choose something that isn't about you.")]
     ContainsEmail,
-    /// The name is in it.
+    /// It contains the name.
     #[error("This contains your name. Choose something that isn't about you.")]
     ContainsName,
-    /// The site is in it.
+    /// It contains the name of the site.
     #[error("This contains the name of this site. Choose something else.")]
     ContainsSite,
 }
@@ -145,10 +145,12 @@ impl PasswordPolicy {
 
 /// Whether the password is on the list, as it is or after the usual substitutions and additions are undone.
 fn is_common(lower: &str) -> bool {
-    let plain: String = lower.chars().map(unleet).collect();
+    let plain: String = lower.chars().map(undo_leetspeak).collect();
     let stem = |text: &str| {
-        text.trim_matches(|letter: char| letter.is_ascii_digit() || letter.is_ascii_punctuation())
-            .to_owned()
+        text.trim_matches(|character: char| {
+            character.is_ascii_digit() || character.is_ascii_punctuation()
+        })
+        .to_owned()
     };
     // A common word with digits or punctuation around it is a common password too.
     COMMON_WORDS.contains(lower)
@@ -157,8 +159,8 @@ fn is_common(lower: &str) -> bool {
         || COMMON_WORDS.contains(stem(&plain).as_str())
 }
 
-fn unleet(letter: char) -> char {
-    match letter {
+fn undo_leetspeak(character: char) -> char {
+    match character {
         '@' | '4' => 'a',
         '0' => 'o',
         '1' | '!' => 'i',
@@ -172,18 +174,18 @@ fn unleet(letter: char) -> char {
 /// Whether the password is a repeated short string, a sequence of characters, or a row of the keyboard.
 fn is_pattern(lower: &str) -> bool {
     const KEYBOARD: [&str; 4] = ["qwertyuiop", "asdfghjkl", "zxcvbnm", "1234567890"];
-    let letters: Vec<char> = lower.chars().collect();
+    let characters: Vec<char> = lower.chars().collect();
     let repeats =
-        |length: usize| letters.iter().zip(letters.iter().skip(length)).all(|(a, b)| a == b);
-    if (1..=4).any(|length| letters.len() >= 2 * length && repeats(length)) {
+        |length: usize| characters.iter().zip(characters.iter().skip(length)).all(|(a, b)| a == b);
+    if (1..=4).any(|length| characters.len() >= 2 * length && repeats(length)) {
         return true;
     }
     let runs_by = |step: i64| {
-        letters
+        characters
             .windows(2)
             .all(|pair| i64::from(u32::from(pair[1])) - i64::from(u32::from(pair[0])) == step)
     };
-    let reversed: String = letters.iter().rev().collect();
+    let reversed: String = characters.iter().rev().collect();
     runs_by(1)
         || runs_by(-1)
         || KEYBOARD.iter().any(|row| row.contains(lower) || row.contains(&reversed))
@@ -191,25 +193,27 @@ fn is_pattern(lower: &str) -> bool {
 
 /// Rejects a password that contains the email, the name, or the site.
 fn check_context(lower: &str, context: &PasswordContext<'_>) -> Result<(), PasswordProblem> {
-    let holds = |part: &str| {
+    let contains_part = |part: &str| {
         let part: String = part.nfc().collect::<String>().to_lowercase();
         part.chars().count() >= MIN_WORD_CHARS && lower.contains(&part)
     };
     let words = |text: &str| {
-        text.split(|letter: char| !letter.is_alphanumeric()).map(str::to_owned).collect::<Vec<_>>()
+        text.split(|character: char| !character.is_alphanumeric())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let email = context.email.trim();
     let local = email.rsplit_once('@').map_or(email, |(local, _)| local);
-    if holds(email) || holds(local) {
+    if contains_part(email) || contains_part(local) {
         return Err(PasswordProblem::ContainsEmail);
     }
-    if holds(context.display_name.trim())
-        || words(context.display_name).iter().any(|word| holds(word))
+    if contains_part(context.display_name.trim())
+        || words(context.display_name).iter().any(|word| contains_part(word))
     {
         return Err(PasswordProblem::ContainsName);
     }
-    // A host without a dot, such as "localhost", may be in a good passphrase.
-    if holds("frontdesk") || (context.host.contains('.') && holds(context.host)) {
+    // A host without a dot, such as "localhost", can occur in a good passphrase.
+    if contains_part("frontdesk") || (context.host.contains('.') && contains_part(context.host)) {
         return Err(PasswordProblem::ContainsSite);
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Verification of a password. Every page that checks the password of an account uses this file: unknown
-//! account, wrong password and disabled account take the same time and return the same.
+//! account, wrong password and disabled account take the same time and return the same result, to prevent
+//! user enumeration.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -33,8 +34,9 @@ pub enum AuthenticateError {
     Database(#[from] sqlx::Error),
 }
 
-/// Compares `password` with that of the account of `email`, for the attempt of `permit`, which is given back
-/// if there is no verdict. `email` is `None` if what was typed is not an email: that takes as long.
+/// Compares `password` with that of the account of `email`, for the attempt of `permit`, which is refunded if
+/// an error prevents the comparison. `email` is `None` if the input is not a valid email, which takes the
+/// same time.
 pub async fn authenticate(
     pool: &PgPool,
     hasher: &Hasher,
@@ -43,7 +45,7 @@ pub async fn authenticate(
     password: &Password,
     origin: &Origin,
 ) -> Result<Authentication, AuthenticateError> {
-    let compared = permit.give_back_on_error(async {
+    let compared = permit.refund_on_error(async {
         let user = match email {
             Some(email) => users::find_by_email(pool, email).await?,
             None => None,
@@ -72,8 +74,8 @@ pub async fn authenticate(
     Ok(Authentication::Rejected)
 }
 
-/// Whether `password` is that of `user`, who is signed in, for the attempt of `permit`, which is given back
-/// if there is no verdict. Returns the stored hash that matched, for [`super::change::change`].
+/// Verifies the password of `user`, who is signed in, for the attempt of `permit`, which is refunded if an
+/// error prevents the comparison. Returns the stored hash that matched, for [`super::change::change`].
 pub async fn confirm(
     pool: &PgPool,
     hasher: &Hasher,
@@ -81,7 +83,7 @@ pub async fn confirm(
     user: UserId,
     password: &Password,
 ) -> Result<Option<String>, AuthenticateError> {
-    let compared = permit.give_back_on_error(async {
+    let compared = permit.refund_on_error(async {
         let user = users::find(pool, user).await?;
         let stored = user.and_then(|user| user.password_hash);
         let verdict = hasher.verify(password, stored.as_deref()).await?;

@@ -3,7 +3,7 @@
 /// An action that is rate limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A password on the sign-in page.
+    /// A sign-in with email and password.
     SignIn,
     /// Registration of an account.
     Register,

@@ -1,4 +1,4 @@
-//! Rows of `throttles`: counting an attempt, giving it back, deleting counters. Knows no action and no limit.
+//! Rows of `throttles`: counts and refunds attempts, and deletes counters. Independent of actions and limits.
 
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
@@ -15,7 +15,7 @@ pub(super) struct Counted {
     pub(super) wait: f64,
 }
 
-/// What a counter counts by.
+/// The kind of subject that a counter belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Account,
@@ -52,16 +52,16 @@ pub(super) struct Key {
 
 /// The outcome of counting.
 pub(super) enum CountOutcome {
-    /// Counted by every key, in their order.
+    /// Counted for every key, in their order.
     Counted(Vec<Counted>),
-    /// Counted by none, because at least one of them waits for this long.
+    /// Not counted, because at least one key is in a wait that lasts this long.
     Waiting { seconds: f64 },
 }
 
-/// Why an attempt was counted by none of its keys.
+/// Why counting failed for all keys.
 pub(super) enum CountError {
-    /// Concurrent attempts took the last free one between the check and the count.
-    Overtaken,
+    /// A concurrent attempt used the last free one between the check and the update.
+    Race,
     Database(sqlx::Error),
 }
 
@@ -74,13 +74,13 @@ impl From<sqlx::Error> for CountError {
 impl db::Failure for CountError {
     fn database_error(&self) -> Option<&sqlx::Error> {
         match self {
-            CountError::Overtaken => None,
+            CountError::Race => None,
             CountError::Database(error) => Some(error),
         }
     }
 }
 
-/// Counts by all of `keys` or by none of them, on behalf of `requester` if there is one: an attempt of a
+/// Counts for all of `keys` or for none of them, on behalf of `requester` if there is one: an attempt of a
 /// session that has ended is not counted.
 pub(super) async fn count(
     pool: &PgPool,
@@ -101,7 +101,7 @@ pub(super) async fn count(
     }
 }
 
-/// As [`count`], in the caller's transaction, which must be rolled back after a [`CountError`] unless there
+/// Like [`count`], in the caller's transaction, which must be rolled back after a [`CountError`] unless there
 /// was one key.
 ///
 /// Reading the waits writes nothing. Counting locks the rows in the order of their keys, so that transactions
@@ -157,8 +157,8 @@ pub(super) async fn count_in(
         &keys.iter().map(|key| key.subject.clone()).collect::<Vec<_>>(),
         &keys.iter().map(|key| i32::from(key.limit.free)).collect::<Vec<_>>(),
         &keys.iter().map(|key| key.limit.first_wait as i32).collect::<Vec<_>>(),
-        &keys.iter().map(|key| key.limit.longest_wait as i32).collect::<Vec<_>>(),
-        &keys.iter().map(|key| key.limit.memory as i32).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.limit.max_wait as i32).collect::<Vec<_>>(),
+        &keys.iter().map(|key| key.limit.reset_after as i32).collect::<Vec<_>>(),
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -166,7 +166,7 @@ pub(super) async fn count_in(
         return Ok(CountOutcome::Waiting { seconds: waiting.seconds });
     }
     if rows.len() < keys.len() {
-        return Err(CountError::Overtaken);
+        return Err(CountError::Race);
     }
     let counted = keys.into_iter().filter_map(|key| {
         let row = rows.iter().find(|row| row.action.as_ref() == Some(&key.action))?;
@@ -175,10 +175,10 @@ pub(super) async fn count_in(
     Ok(CountOutcome::Counted(counted.collect()))
 }
 
-/// Gives the attempt back. Counters for which `resets` is true are deleted, with all earlier attempts; the
+/// Refunds the attempt. Counters for which `resets` is true are deleted, including all earlier attempts; the
 /// others are decremented. A wait ends with the attempt that started it, and when no more than the free
 /// attempts are left.
-pub(super) async fn give_back(
+pub(super) async fn refund(
     executor: impl PgExecutor<'_>,
     counted: &[Counted],
     resets: impl Fn(By) -> bool,

@@ -46,22 +46,22 @@ pub(super) fn device_key(action: Action, device: Option<KnownDevice>) -> Option<
     key(action, By::Device, subject, Limits::of(action).device)
 }
 
-/// The key that counts the mails which `action` causes to `account`.
+/// The key of the counter for mails to `account` that `action` causes.
 pub(super) fn mail_key(action: Action, account: &str) -> Option<Key> {
     key(action, By::Mail, Some(account_subject(account)), Limits::of(action).mail)
 }
 
-/// What the subject of an account is, and what that of its pairs starts with.
+/// The subject of an account. The subjects of its pairs start with it.
 pub(super) fn account_subject(account: &str) -> Vec<u8> {
     digest(By::Account, account)
 }
 
-/// What the subjects of a user's devices start with.
+/// The prefix of the subjects of a user's devices.
 pub(super) fn device_owner_subject(user: UserId) -> Vec<u8> {
     digest(By::Device, &user.to_string())
 }
 
-/// What is hashed before an account, for SQL that computes the subjects of many accounts.
+/// The hash prefix of an account, for SQL that computes the subjects of many accounts.
 pub(in crate::user) fn account_prefix() -> Vec<u8> {
     prefix(By::Account).into_bytes()
 }
@@ -76,7 +76,7 @@ fn key(action: Action, by: By, subject: Option<Vec<u8>>, limit: Option<Limit>) -
     subject.zip(limit).map(|(subject, limit)| Key { by, action, subject, limit })
 }
 
-/// IPv4: the whole address. IPv6: the /64, the least that one customer has.
+/// IPv4: the whole IP address. IPv6: the /64, the smallest network that a provider assigns to a customer.
 fn network(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.to_string(),
@@ -88,7 +88,7 @@ fn digest(by: By, subject: &str) -> Vec<u8> {
     Sha256::digest([prefix(by).as_bytes(), subject.as_bytes()].concat()).to_vec()
 }
 
-/// What is hashed before a subject.
+/// The domain separation prefix that is hashed before a subject.
 fn prefix(by: By) -> String {
     format!("frontdesk throttle {}\0", by.as_str())
 }

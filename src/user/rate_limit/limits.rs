@@ -1,10 +1,10 @@
-//! THE table of rate limits, with the reason for each. The numbers depend on each other, so they are not
-//! settings; a site that needs other limits puts a proxy in front.
+//! The table of rate limits, with the reason for each. The numbers depend on each other, so they are not
+//! settings; a site that needs stricter limits can enforce them in its proxy.
 //!
-//! All limits have the same shape: some attempts are free; then each attempt makes the next one wait, twice
-//! as long as the one before, up to a maximum; after a time without attempts the counter starts again. No
-//! account is locked for good: an attacker must not be able to lock users out by failing to sign in (ASVS 5.0
-//! V6.1.1, V6.3.1).
+//! All limits use exponential backoff: some attempts are free; after that, each attempt starts a wait, which
+//! doubles up to a maximum; after a time without attempts the counter is reset. No account is locked
+//! permanently: an attacker must not be able to lock users out by failing to sign in (ASVS 5.0 V6.1.1,
+//! V6.3.1).
 
 use super::action::Action;
 
@@ -20,12 +20,12 @@ pub struct Limit {
     /// The first wait, in seconds. Each further attempt doubles it.
     pub first_wait: u32,
     /// The maximum of a wait, in seconds.
-    pub longest_wait: u32,
+    pub max_wait: u32,
     /// How long the counter is kept after the last wait, in seconds.
-    pub memory: u32,
+    pub reset_after: u32,
 }
 
-/// The limits of an action, by what it is counted. `None`: not counted.
+/// The limits of an action, by kind of subject. `None`: not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// By account, from every IP address.
@@ -34,15 +34,15 @@ pub struct Limits {
     pub ip: Option<Limit>,
     /// By the pair of account and IP address.
     pub pair: Option<Limit>,
-    /// By known device, instead of the three above, which count when this limit is used up.
+    /// By known device, instead of the three above, which apply when this limit is used up.
     pub device: Option<Limit>,
-    /// By the account that is mailed an answer: counted when the mail is written; no page is refused by it.
-    /// Someone else who enters the email of the account does not use up the owner's attempts.
+    /// By the account that receives the resulting mail. Counted when the mail is enqueued, so it never
+    /// refuses a request, and others who enter the account's email do not use up the owner's attempts.
     pub mail: Option<Limit>,
 }
 
-const fn limit(free: u16, first_wait: u32, longest_wait: u32, memory: u32) -> Option<Limit> {
-    Some(Limit { free, first_wait, longest_wait, memory })
+const fn limit(free: u16, first_wait: u32, max_wait: u32, reset_after: u32) -> Option<Limit> {
+    Some(Limit { free, first_wait, max_wait, reset_after })
 }
 
 impl Limits {
@@ -51,11 +51,12 @@ impl Limits {
         match action {
             Action::SignIn => Self {
                 // Over all IP addresses: 20 attempts, then 8 within two hours, then 24 a day. So the 100
-                // consecutive failures of NIST SP 800-63B-4, 3.2.2 take until the fourth day. It names waits
-                // from 30 s to an hour as a way not to lock the owner out.
+                // consecutive failures of NIST SP 800-63B-4, 3.2.2 are reached on the fourth day. NIST
+                // recommends waits from 30 s to an hour to avoid locking the owner out.
                 account: limit(20, 30, HOUR, DAY),
-                // Limits trying one password at many accounts. Generous, and never longer than ten minutes,
-                // because a school or a mobile network shares one IP address; successes are given back.
+                // Limits password spraying (one password on many accounts). Generous, and never longer than
+                // ten minutes, because a school or a mobile network shares one IP address; successes are
+                // refunded.
                 ip: limit(50, 30, 10 * MINUTE, HOUR),
                 // A user who forgot the password tries four or five (OWASP Authentication Cheat Sheet: a
                 // threshold, a window, a growing duration).
@@ -67,14 +68,14 @@ impl Limits {
             },
             Action::Register => Self {
                 account: None,
-                // A class that signs up together is not limited; a script that creates accounts gets six an
-                // hour.
+                // High enough for a school class that signs up together; a script is limited to six accounts
+                // an hour.
                 ip: limit(30, 30, 10 * MINUTE, HOUR),
                 pair: limit(5, MINUTE, HOUR, DAY),
                 device: None,
-                // A mail that waits is sent later, the oldest first. Six an hour are more than one IP address
-                // can request by registering (one) and by requesting another mail (two), so it cannot hold
-                // back the owner's mail.
+                // Delayed mail is sent later, oldest first. Six an hour are more than one IP address can
+                // cause by registering (one) and requesting another mail (two), so an attacker cannot block
+                // the owner's mail.
                 mail: limit(10, 30, 10 * MINUTE, DAY),
             },
             Action::Recover => Self {
@@ -106,7 +107,7 @@ impl Limits {
                 device: None,
                 mail: None,
             },
-            // The one page that is as long as the audit log (ASVS 5.0 V2.4.1).
+            // An export reads the whole audit log of a user (ASVS 5.0 V2.4.1).
             Action::Export => Self {
                 account: limit(5, 5 * MINUTE, HOUR, DAY),
                 ip: None,
@@ -114,7 +115,8 @@ impl Limits {
                 device: None,
                 mail: None,
             },
-            // The session may be stolen or left open. Only sessions of the account can use this limit up.
+            // Limits password guessing with a stolen or unattended session. Only sessions of the account can
+            // use up this limit.
             Action::Confirm => Self {
                 account: limit(10, 30, HOUR, DAY),
                 ip: None,
@@ -131,7 +133,7 @@ impl Limit {
     #[cfg(test)]
     fn wait(self, attempt: u32) -> u32 {
         let over = attempt.checked_sub(u32::from(self.free));
-        over.map_or(0, |over| (self.first_wait << over.min(16)).min(self.longest_wait))
+        over.map_or(0, |over| (self.first_wait << over.min(16)).min(self.max_wait))
     }
 }
 
@@ -146,14 +148,14 @@ mod tests {
             for limit in [account, ip, pair, device, mail].into_iter().flatten() {
                 // The statement allows the first attempt without a check.
                 assert!(limit.free >= 2, "{action:?}");
-                assert!(0 < limit.first_wait && limit.first_wait <= limit.longest_wait);
-                assert!(limit.longest_wait <= HOUR && limit.longest_wait <= limit.memory);
+                assert!(0 < limit.first_wait && limit.first_wait <= limit.max_wait);
+                assert!(limit.max_wait <= HOUR && limit.max_wait <= limit.reset_after);
             }
         }
     }
 
     #[test]
-    fn an_account_allows_49_guesses_in_a_day_and_the_hundredth_on_the_fourth() {
+    fn an_account_allows_49_attempts_in_a_day_and_the_hundredth_on_the_fourth_day() {
         let account = Limits::of(Action::SignIn).account.unwrap();
         let (mut attempts, mut seconds, mut at_hundred) = (0, 0, 0);
         let mut in_a_day = 0;
@@ -171,12 +173,12 @@ mod tests {
     fn recovery_waits_end_before_the_link_expires() {
         let Limits { account, ip, pair, device, mail } = Limits::of(Action::Recover);
         for limit in [account, ip, pair, device, mail].into_iter().flatten() {
-            assert!(limit.longest_wait < 30 * MINUTE);
+            assert!(limit.max_wait < 30 * MINUTE);
         }
     }
 
     #[test]
-    fn others_cannot_use_up_the_registration_or_recovery_of_an_account() {
+    fn other_clients_cannot_use_up_the_registration_or_recovery_limit_of_an_account() {
         for action in [Action::Register, Action::Recover] {
             let limits = Limits::of(action);
             assert!(limits.account.is_none() && limits.mail.is_some(), "{action:?}");

@@ -3,8 +3,8 @@
 //!
 //! An attempt is counted before its work, in one statement that locks the counters in the order of their
 //! keys: concurrent requests to any number of servers get no more attempts than the limit. A refused attempt
-//! writes nothing and extends no wait. Must never store what a client typed, and must treat accounts that
-//! exist and accounts that do not the same.
+//! writes nothing and does not extend the wait. Must never store what a client typed, and must treat accounts
+//! that exist and accounts that do not the same.
 
 mod action;
 mod counters;
@@ -30,12 +30,12 @@ pub use keys::KnownDevice;
 pub(super) use keys::account_prefix;
 pub use limits::{Limit, Limits};
 
-/// An attempt of an action, and the subjects it is counted by. [`Attempt::check`] counts it.
+/// An attempt of an action, and its subjects. [`Attempt::check`] counts it.
 ///
-/// The counters follow from the action and the subjects alone. So a success that only a later request brings,
-/// as a second factor does, can be refunded there: that request builds the same attempt. Beyond the keys, the
-/// refund needs to know whether the counter of the known device or the others were counted, and the number of
-/// the attempt at the IP address, with which its wait ends; the first request has to keep these two.
+/// The counters are determined by the action and the subjects alone. So if only a later request determines
+/// the success, as with a second factor, that request can build the same attempt and refund it. In addition
+/// to the keys, the refund needs two values that the first request has to keep: whether the counter of the
+/// known device or the others were incremented, and the number of the attempt for the IP address.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "an attempt is counted by `check`"]
 pub struct Attempt<'a> {
@@ -46,30 +46,29 @@ pub struct Attempt<'a> {
     requester: Option<&'a Requester>,
 }
 
-/// An attempt that was counted and may be made.
+/// An attempt that was counted and is allowed.
 ///
-/// It stays counted unless it is given back: by [`Permit::refund`] after a success, or by
-/// [`Permit::give_back_on_error`] if the work fails before it has an outcome. A permit that is dropped stays
-/// counted, on purpose: when a client closes the connection while its password is hashed, the permit is
-/// dropped with the request, and a client that got its attempts back that way could use up the processor
-/// without a limit.
+/// It stays counted unless it is refunded: by [`Permit::refund`] after a success, or by
+/// [`Permit::refund_on_error`] if the work fails before it has an outcome. A dropped permit stays counted,
+/// on purpose: the permit is dropped when a client disconnects while its password is hashed. If that refunded
+/// the attempt, a client could use up CPU time without a limit.
 #[derive(Debug)]
 #[must_use = "the attempt stays counted, also if an error ends the work"]
 pub struct Permit {
     pool: PgPool,
     counted: Vec<Counted>,
-    /// The session on whose behalf the attempt was counted, if any. Nothing is given back after that session
+    /// The session on whose behalf the attempt was counted, if any. Nothing is refunded after that session
     /// has ended.
     requester: Option<Requester>,
 }
 
-/// Why an attempt may not be made. Nothing was counted.
+/// Why an attempt is not allowed. Nothing was counted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// A wait is not over.
+    /// A wait has not expired yet.
     #[error("too many attempts")]
     TooMany {
-        /// The rest of the wait, at least a second.
+        /// The remaining wait, at least a second.
         retry_after: Duration,
     },
     /// The session of the requester has ended.
@@ -89,13 +88,13 @@ impl From<SessionEnded> for Refusal {
 /// Attempts that were refused since the process started, in the order of [`Action::ALL`].
 static REFUSED: [AtomicU64; Action::ALL.len()] = [const { AtomicU64::new(0) }; Action::ALL.len()];
 
-/// How often counting is tried while concurrent attempts overtake it.
-const MAX_TRIES: usize = 3;
-/// The outcome of an attempt that was overtaken [`MAX_TRIES`] times.
-const OVERTAKEN: CountOutcome = CountOutcome::Waiting { seconds: 1.0 };
+/// Maximum number of tries to count an attempt, in case of races with concurrent attempts.
+const MAX_ATTEMPTS_TO_COUNT: usize = 3;
+/// The outcome of an attempt that lost [`MAX_ATTEMPTS_TO_COUNT`] races.
+const LOST_RACE: CountOutcome = CountOutcome::Waiting { seconds: 1.0 };
 
 impl<'a> Attempt<'a> {
-    /// An attempt of `action`, so far without a subject. It is counted by those that are added.
+    /// An attempt of `action` without subjects. The methods below add them.
     pub fn of(action: Action) -> Self {
         Self { action, account: None, ip: None, known_device: None, requester: None }
     }
@@ -115,9 +114,9 @@ impl<'a> Attempt<'a> {
         Self { ip, ..self }
     }
 
-    /// Counts by this device alone, if it has signed in to the account before. When the limit of the device
-    /// is used up, the attempt is counted by the other subjects: a copy of its cookie then leaves the owner
-    /// no worse off than without one.
+    /// Counts by this device only, if it has signed in to the account before. When the limit of the device is
+    /// used up, the other subjects are used: so an attacker with a copy of the cookie cannot lock the owner
+    /// out.
     pub fn known_device(self, known_device: Option<KnownDevice>) -> Self {
         Self { known_device, ..self }
     }
@@ -127,8 +126,8 @@ impl<'a> Attempt<'a> {
         Self { requester: Some(requester), ..self }
     }
 
-    /// Counts the attempt if it may be made. Must come before the work, so that concurrent requests get no
-    /// more attempts than the limit.
+    /// Counts the attempt if it is allowed. Must be called before the work, so that concurrent requests
+    /// cannot exceed the limit.
     pub async fn check(self, pool: &PgPool) -> Result<Permit, Refusal> {
         let mut seconds = f64::INFINITY;
         let device = keys::device_key(self.action, self.known_device).map(|key| vec![key]);
@@ -145,18 +144,18 @@ impl<'a> Attempt<'a> {
     }
 
     async fn count(&self, pool: &PgPool, keys: Vec<Key>) -> Result<CountOutcome, Refusal> {
-        for _ in 0..MAX_TRIES {
+        for _ in 0..MAX_ATTEMPTS_TO_COUNT {
             match counters::count(pool, self.requester, keys.clone()).await {
                 Ok(outcome) => return Ok(outcome?),
-                Err(CountError::Overtaken) => {}
+                Err(CountError::Race) => {}
                 Err(CountError::Database(error)) => return Err(error.into()),
             }
         }
-        Ok(OVERTAKEN)
+        Ok(LOST_RACE)
     }
 
     fn permit(&self, pool: &PgPool, counted: Vec<Counted>) -> Permit {
-        // The work may give the session a new secret before the attempt is given back.
+        // The work may rotate the session secret before the attempt is refunded.
         let requester =
             self.requester.map(|requester| Requester { token_digest: None, ..requester.clone() });
         Permit { pool: pool.clone(), counted, requester }
@@ -165,38 +164,39 @@ impl<'a> Attempt<'a> {
 
 impl Permit {
     /// The attempt succeeded. Deletes the counters of the account (from everywhere, and from this IP address)
-    /// or of the known device. The IP address gets only this attempt back, because its others may have been
-    /// attempts at other accounts.
+    /// or of the known device. For the IP address, only this attempt is refunded, because the others may have
+    /// been for other accounts.
     pub async fn refund(self) -> sqlx::Result<()> {
-        self.give_back(|by| by != By::Ip).await
+        self.refund_counters(|by| by != By::Ip).await
     }
 
-    /// Waits for `work`. If it fails, every counter gets this attempt back, and no more: an overloaded server
-    /// or a database error does not count against the user. `work` must not include what comes after a wrong
-    /// password or code was found, so that such an attempt always stays counted.
-    pub async fn give_back_on_error<T, E>(
+    /// Waits for `work`. If it fails, this attempt is refunded to every counter: an overloaded server or a
+    /// database error does not count against the user. `work` must end before the result of the comparison is
+    /// handled, so that an attempt with a wrong password or code always stays counted.
+    pub async fn refund_on_error<T, E>(
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let result = work.await;
-        // Before the error is answered, not in a task of its own: a server that stops waits for its requests.
+        // Before the error response is sent, not in a separate task: a server that stops waits for its
+        // requests.
         if result.is_err()
-            && let Err(error) = self.give_back(|_| false).await
+            && let Err(error) = self.refund_counters(|_| false).await
         {
             tracing::debug!(%error, "an attempt that failed stays counted");
         }
         result
     }
 
-    async fn give_back(&self, resets: fn(By) -> bool) -> sqlx::Result<()> {
+    async fn refund_counters(&self, resets: fn(By) -> bool) -> sqlx::Result<()> {
         let Some(requester) = &self.requester else {
-            return counters::give_back(&self.pool, &self.counted, resets).await;
+            return counters::refund(&self.pool, &self.counted, resets).await;
         };
         let counted = self.counted.clone();
-        let give_back = requester.transaction(&self.pool, Lock::Session, move |connection| {
-            Box::pin(async move { counters::give_back(connection, &counted, resets).await })
+        let refund_counters = requester.transaction(&self.pool, Lock::Session, move |connection| {
+            Box::pin(async move { counters::refund(connection, &counted, resets).await })
         });
-        give_back.await.map(|_| ())
+        refund_counters.await.map(|_| ())
     }
 
     /// Records a failed sign-in in the audit log if it started a wait: once for each wait and not for each
@@ -222,9 +222,9 @@ impl Permit {
     }
 }
 
-/// Whether the mail that answers `action` may be sent to `account` now; if so, it is counted in the caller's
-/// transaction. Anyone can cause such mail, so no page is refused by this limit: a mail that may not be sent
-/// now is sent later, or is not needed because the link in the one before still works.
+/// Whether the mail that `action` causes may be sent to `account` now; if so, it is counted in the caller's
+/// transaction. Anyone can cause such mail, so this limit never refuses a request: the mail is sent later, or
+/// is not needed because the link in the previous one is still valid.
 pub(super) async fn permits_mail(
     connection: &mut PgConnection,
     action: Action,
@@ -233,7 +233,7 @@ pub(super) async fn permits_mail(
     let key = keys::mail_key(action, account);
     match counters::count_in(connection, key.into_iter().collect()).await {
         Ok(CountOutcome::Counted(_)) => Ok(true),
-        Ok(CountOutcome::Waiting { .. }) | Err(CountError::Overtaken) => Ok(false),
+        Ok(CountOutcome::Waiting { .. }) | Err(CountError::Race) => Ok(false),
         Err(CountError::Database(error)) => Err(error),
     }
 }
@@ -243,7 +243,7 @@ pub fn refused(action: Action) -> u64 {
     REFUSED[action as usize].load(Ordering::Relaxed)
 }
 
-/// Deletes every counter of an account and returns how many there were. Counters of IP addresses stay.
+/// Deletes every counter of an account and returns how many there were. Counters of IP addresses are kept.
 pub(super) async fn delete_counters(
     connection: &mut PgConnection,
     user: UserId,

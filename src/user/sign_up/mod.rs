@@ -1,5 +1,5 @@
-//! Creating an account and recovering one. Both are answered by email, so that pages do not reveal whether
-//! an email has an account.
+//! Account registration and recovery. Results are sent by email, so that pages do not reveal whether an email
+//! has an account (user enumeration).
 
 pub mod pending_mail;
 pub mod recovery;

@@ -16,14 +16,14 @@ use crate::db;
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
 use crate::user::email;
-use crate::user::email::code::{CODE_SECONDS, Code};
+use crate::user::email::code::{CODE_LIFETIME_SECONDS, Code};
 use crate::user::email::token::{LockedUser, Purpose};
 use crate::user::rate_limit::{self, Action};
 
-/// How often to look for work that no page of this server announced.
-pub const EVERY: Duration = Duration::from_secs(2);
+/// The polling interval, for work that other servers accepted or that a previous round left over.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Sends all mail that is pending. After an error, the rest is tried again in the next round.
+/// Sends all mail that is pending. After an error, the rest is retried in the next round.
 pub async fn run_once(pool: &PgPool, sealer: &Sealer) {
     if let Err(error) = send_all(pool, sealer).await {
         tracing::warn!(%error, "registration and password-reset mail is delayed");
@@ -32,11 +32,11 @@ pub async fn run_once(pool: &PgPool, sealer: &Sealer) {
 
 async fn send_all(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<()> {
     while send_for_registration(pool, sealer.clone()).await? {}
-    while answer_reset_request(pool, sealer.clone()).await? {}
+    while process_reset_request(pool, sealer.clone()).await? {}
     Ok(())
 }
 
-/// A registration whose mail is not written.
+/// A registration whose mail has not been enqueued.
 struct UnmailedRegistration {
     id: Uuid,
     email: String,
@@ -44,16 +44,16 @@ struct UnmailedRegistration {
     display_name: String,
 }
 
-/// The account that the email of a registration has already.
+/// An existing account with the email of a registration.
 struct ExistingAccount {
     id: UserId,
     email: String,
     display_name: String,
 }
 
-/// Writes the mail of the oldest registration without one: a link and a code, or, if the email has an
-/// account, a notice to its owner. Registrations of an email that has reached its limit of mails are skipped
-/// for now. `false` if none is left.
+/// Enqueues the mail of the oldest registration that has none: a link and a code, or, if the email already
+/// has an account, a notice to its owner. Registrations of an email that has reached its mail limit are
+/// skipped for now. `false` if none is left.
 async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -75,7 +75,7 @@ async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bo
             // Another server may have sent one to the email since the registration was selected.
             let email = &registration.email_canonical;
             if rate_limit::permits_mail(connection, Action::Register, email).await? {
-                write_mail(connection, &sealer, registration, existing).await?;
+                enqueue_mail(connection, &sealer, registration, existing).await?;
             }
             Ok(true)
         })
@@ -108,9 +108,9 @@ async fn lock_unmailed(
     .await
 }
 
-/// Runs the same statements with and without an existing account, so that the time until the next page is
-/// served does not reveal it either.
-async fn write_mail(
+/// Runs the same statements with and without an existing account, so that timing does not reveal it (user
+/// enumeration).
+async fn enqueue_mail(
     connection: &mut PgConnection,
     sealer: &Sealer,
     registration: UnmailedRegistration,
@@ -135,7 +135,7 @@ async fn write_mail(
         registration.id,
         token_digest,
         code_digest.as_ref().map(|digest| &digest[..]),
-        CODE_SECONDS,
+        CODE_LIFETIME_SECONDS,
     )
     .execute(&mut *connection)
     .await?;
@@ -158,10 +158,10 @@ async fn write_mail(
     outbox::enqueue(connection, sealer, user, &recipient, &message).await
 }
 
-/// Answers the oldest password-reset request with a link to the email of the account, which ends older links.
-/// Nothing is sent if there is no such account, if it is disabled, or if its limit of mails is reached and
-/// the last link still works. `false` if no request is left.
-async fn answer_reset_request(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
+/// Processes the oldest password-reset request: sends a link to the account's email, which invalidates older
+/// links. Nothing is sent if there is no such account, if it is disabled, or if its mail limit is reached and
+/// the last link is still valid. `false` if no request is left.
+async fn process_reset_request(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let request = sqlx::query!(
@@ -206,7 +206,7 @@ async fn lock_owner_of_email(
     .await?;
     let Some(user) = user else { return Ok(None) };
     let owner = email::token::lock_owner(connection, user).await?;
-    // The account may have got another email before the lock was granted.
+    // The account's email may have changed before the lock was granted.
     Ok(owner.filter(|owner| owner.email_canonical == email_canonical))
 }
 

@@ -1,6 +1,6 @@
 //! Password-reset requests. Owns the table `recovery_requests`. The page only inserts the request, with the
-//! same statement for every email. [`super::pending_mail`] looks for the account later, in the background,
-//! and only the recipient of the mail learns whether there is one.
+//! same statement for every email. [`super::pending_mail`] looks up the account later, in the background, so
+//! that only the recipient of the mail learns whether there is one.
 
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -2,8 +2,8 @@
 //! is verified. [`insert_pending`] does the same for emails with and without an account; they differ only in
 //! the mail that [`super::pending_mail`] sends in the background (ASVS 5.0 V6.3.8).
 //!
-//! Registering with someone else's email does not prepare an account for an attacker (pre-hijacking): the
-//! link asks for the password that was chosen at registration, the code works only in the browser that
+//! Prevents pre-hijacking (an attacker registers with a victim's email and the victim activates the account):
+//! the link asks for the password that was chosen at registration, the code works only in the browser that
 //! registered, and when an email is verified, every other registration of it is deleted.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::role::Role;
 use crate::user::display_name::DisplayName;
 use crate::user::email;
 use crate::user::email::address::EmailAddress;
-use crate::user::email::code::{CODE_TRIES, Code};
+use crate::user::email::code::{Code, MAX_CODE_ATTEMPTS};
 use crate::user::email::token::Purpose;
 use crate::user::password::hasher::PasswordHash;
 use crate::user::users::{self, InsertOutcome, NewUser, User};
@@ -42,7 +42,7 @@ pub async fn register_unverified(
 ) -> sqlx::Result<InsertOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
-            if email::token::is_kept_for_undo(connection, &email).await? {
+            if email::token::is_reserved_for_undo(connection, &email).await? {
                 return Ok(InsertOutcome::EmailTaken);
             }
             let new = NewUser {
@@ -114,7 +114,7 @@ pub struct PendingRegistration {
 }
 
 impl PendingRegistration {
-    /// The account by which attempts at this registration are rate limited.
+    /// The rate-limit subject of attempts at this registration.
     pub fn name(&self) -> String {
         row_name(self.id)
     }
@@ -160,7 +160,7 @@ pub async fn find_by_token(
     .await
 }
 
-/// Requests another mail and ends the link and the code of the last one. `false` if there is no such
+/// Requests another mail and invalidates the link and the code of the last one. `false` if there is no such
 /// registration.
 pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
     let ticket = ticket.digest();
@@ -196,7 +196,7 @@ pub enum RegistrationOutcome {
     /// The code has expired or was attempted too often; another mail has a new one.
     ExpiredCode,
     /// There is no such registration.
-    Gone,
+    NotFound,
 }
 
 /// Creates the account of a link, whose password the caller has verified.
@@ -218,7 +218,7 @@ pub async fn finish_by_link(
             .await?;
             match row {
                 Some(row) => finish(connection, row, "link", &origin).await,
-                None => Ok(RegistrationOutcome::Gone),
+                None => Ok(RegistrationOutcome::NotFound),
             }
         })
     })
@@ -238,8 +238,8 @@ pub async fn finish_by_code(
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             lock_registrations(connection, None, Some(&ticket)).await?;
-            // Counted before it is compared. A row of an address that has an account is counted too: it looks
-            // the same.
+            // The attempt is counted before the comparison, also if the email has an account, so that both
+            // cases behave the same.
             let row = sqlx::query!(
                 r#"
                 UPDATE registrations
@@ -250,15 +250,15 @@ pub async fn finish_by_code(
                           (code_tries <= $2 AND code_expires_at > now()) IS TRUE AS "alive!"
                 "#,
                 ticket.as_bytes(),
-                CODE_TRIES,
+                MAX_CODE_ATTEMPTS,
             )
             .fetch_optional(&mut *connection)
             .await?;
-            let Some(row) = row else { return Ok(RegistrationOutcome::Gone) };
+            let Some(row) = row else { return Ok(RegistrationOutcome::NotFound) };
             if !row.alive {
                 return Ok(RegistrationOutcome::ExpiredCode);
             }
-            if !code.is(&sealer, &row_name(row.id), row.code_digest.as_deref()) {
+            if !code.matches(&sealer, &row_name(row.id), row.code_digest.as_deref()) {
                 return Ok(RegistrationOutcome::WrongCode);
             }
             finish(connection, row.id, "code", &origin).await
@@ -312,7 +312,7 @@ async fn finish(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(row) = row else { return Ok(RegistrationOutcome::Gone) };
+    let Some(row) = row else { return Ok(RegistrationOutcome::NotFound) };
     sqlx::query!("DELETE FROM registrations WHERE email_canonical = $1", row.email_canonical)
         .execute(&mut *connection)
         .await?;
@@ -325,7 +325,7 @@ async fn finish(
         is_verified: true,
     };
     match users::insert_in(connection, new, origin).await? {
-        InsertOutcome::EmailTaken => Ok(RegistrationOutcome::Gone),
+        InsertOutcome::EmailTaken => Ok(RegistrationOutcome::NotFound),
         InsertOutcome::Done(user) => {
             audit::record(
                 connection,

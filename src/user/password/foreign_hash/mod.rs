@@ -1,6 +1,6 @@
-//! Password hashes of other systems, in the formats of their tables: parsing, limits of cost, and comparison.
-//! The cost is checked before a hash is computed, so that an altered row cannot exhaust memory or time. They
-//! are replaced by argon2id at the next sign-in (`hasher.rs`); none are created.
+//! Parses and verifies password hashes of other systems. Cost limits are checked before a hash is computed,
+//! so that an altered row cannot exhaust memory or CPU time. These hashes are replaced by argon2id at the
+//! next sign-in (`hasher.rs`) and never created.
 
 use base64::Engine as _;
 use base64::alphabet::BCRYPT;
@@ -27,10 +27,10 @@ const OUTPUT_LENGTHS: std::ops::RangeInclusive<usize> = 16..=64;
 const BCRYPT_BASE64: GeneralPurpose =
     GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
 
-/// The format of hashes that do not name it. All others are recognized by their prefix.
+/// The format of a hash that has no identifying prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HashFormat {
-    /// The hash names its format.
+    /// The hash has a prefix that identifies its format.
     #[default]
     Named,
     /// Better Auth: `salt:key` in hex, scrypt with N=16384, r=16, p=1 over the password in NFKC.
@@ -47,7 +47,7 @@ pub enum HashProblem {
     Unknown,
     /// It has the prefix of a supported format but does not follow it.
     #[error("the password hash is incomplete or malformed")]
-    Broken,
+    Malformed,
     /// Verifying it would cost too much time or memory.
     #[error("the parameters of the password hash exceed the cost limit of a sign-in")]
     TooCostly,
@@ -56,8 +56,8 @@ pub enum HashProblem {
 /// A hash of another system.
 pub(super) enum ForeignHash {
     Pbkdf2 { digest: HashFunction, rounds: u32, salt: Vec<u8>, output: Vec<u8> },
-    Bcrypt { of_sha256: bool, cost: u32, salt: [u8; 16], output: Vec<u8> },
-    Scrypt { params: scrypt::Params, of_nfkc: bool, salt: Vec<u8>, output: Vec<u8> },
+    Bcrypt { is_prehashed: bool, cost: u32, salt: [u8; 16], output: Vec<u8> },
+    Scrypt { params: scrypt::Params, is_nfkc: bool, salt: Vec<u8>, output: Vec<u8> },
 }
 
 #[derive(Clone, Copy)]
@@ -69,9 +69,9 @@ pub(super) enum HashFunction {
 
 impl ForeignHash {
     /// Parses a hash from the database or from an import file.
-    pub(super) fn read(text: &str) -> Result<Self, HashProblem> {
+    pub(super) fn parse(text: &str) -> Result<Self, HashProblem> {
         if text.len() > MAX_HASH_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(HashProblem::Broken);
+            return Err(HashProblem::Malformed);
         }
         let rest_after = |prefix: &str| text.strip_prefix(prefix);
         if let Some(rest) = rest_after("pbkdf2_sha256$") {
@@ -86,7 +86,7 @@ impl ForeignHash {
             bcrypt(false, text)
         } else if let Some(rest) = rest_after("scrypt$") {
             let [n, salt, r, p, output] = parts(rest, '$')?;
-            scrypt_of(power(n)?, r, p, salt.as_bytes(), base64(output)?)
+            parse_scrypt(log2(n)?, r, p, salt.as_bytes(), base64(output)?)
         } else if let Some(rest) = rest_after("$scrypt$") {
             phc_scrypt(rest)
         } else if let Some(rest) = rest_after("$pbkdf2-sha256$") {
@@ -96,25 +96,25 @@ impl ForeignHash {
         } else if let Some(rest) = rest_after("scrypt:") {
             let [costs, salt, output] = parts(rest, '$')?;
             let [n, r, p] = parts(costs, ':')?;
-            scrypt_of(power(n)?, r, p, salt.as_bytes(), hex(output)?)
+            parse_scrypt(log2(n)?, r, p, salt.as_bytes(), hex(output)?)
         } else if let Some(rest) = rest_after("pbkdf2:sha256:") {
             let [rounds, salt, output] = parts(rest, '$')?;
-            pbkdf2_of(HashFunction::Sha256, rounds, salt.as_bytes(), hex(output)?)
+            parse_pbkdf2(HashFunction::Sha256, rounds, salt.as_bytes(), hex(output)?)
         } else if let Some(rest) = rest_after(HashFormat::BetterAuth.prefix()) {
             let [salt, output] = parts(rest, ':')?;
-            let known = scrypt_of(14, "16", "1", salt.as_bytes(), hex(output)?)?;
+            let known = parse_scrypt(14, "16", "1", salt.as_bytes(), hex(output)?)?;
             let Self::Scrypt { params, salt, output, .. } = known else { return Ok(known) };
-            Ok(Self::Scrypt { params, of_nfkc: true, salt, output })
+            Ok(Self::Scrypt { params, is_nfkc: true, salt, output })
         } else if let Some(rest) = rest_after(HashFormat::NodeScrypt.prefix()) {
             let [salt, output] = parts(rest, ':')?;
-            scrypt_of(14, "8", "1", salt.as_bytes(), hex(output)?)
+            parse_scrypt(14, "8", "1", salt.as_bytes(), hex(output)?)
         } else {
             Err(HashProblem::Unknown)
         }
     }
 
-    /// Whether it is the hash of `password`, in constant time.
-    pub(super) fn is_of(&self, password: &str) -> Choice {
+    /// Whether this is the hash of `password`, compared in constant time.
+    pub(super) fn matches_password(&self, password: &str) -> Choice {
         match self {
             Self::Pbkdf2 { digest, rounds, salt, output } => {
                 let mut computed = vec![0; output.len()];
@@ -126,13 +126,13 @@ impl ForeignHash {
                 derive(password.as_bytes(), salt, *rounds, &mut computed);
                 computed.ct_eq(output)
             }
-            Self::Bcrypt { of_sha256, cost, salt, output } => {
-                let key = bcrypt_key(password, *of_sha256);
+            Self::Bcrypt { is_prehashed, cost, salt, output } => {
+                let key = bcrypt_key(password, *is_prehashed);
                 let computed = ::bcrypt::bcrypt(*cost, *salt, &key);
                 computed[..23].ct_eq(output)
             }
-            Self::Scrypt { params, of_nfkc, salt, output } => {
-                let password = Zeroizing::new(if *of_nfkc {
+            Self::Scrypt { params, is_nfkc, salt, output } => {
+                let password = Zeroizing::new(if *is_nfkc {
                     password.nfkc().collect()
                 } else {
                     password.to_owned()
@@ -146,7 +146,7 @@ impl ForeignHash {
 }
 
 impl HashFormat {
-    /// The prefix that names the format when such a hash is stored.
+    /// The prefix with which such a hash is stored.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Named => "",
@@ -157,9 +157,9 @@ impl HashFormat {
 }
 
 /// The key as bcrypt defines it: terminated by a NUL and truncated to 72 bytes.
-fn bcrypt_key(password: &str, of_sha256: bool) -> Zeroizing<Vec<u8>> {
+fn bcrypt_key(password: &str, is_prehashed: bool) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(72));
-    if of_sha256 {
+    if is_prehashed {
         let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(password.as_bytes())));
         for byte in digest.iter() {
             key.extend([byte >> 4, byte & 15].map(|half| b"0123456789abcdef"[usize::from(half)]));
@@ -175,14 +175,14 @@ fn bcrypt_key(password: &str, of_sha256: bool) -> Zeroizing<Vec<u8>> {
 
 fn django_pbkdf2(digest: HashFunction, rest: &str) -> Result<ForeignHash, HashProblem> {
     let [rounds, salt, output] = parts(rest, '$')?;
-    pbkdf2_of(digest, rounds, salt.as_bytes(), base64(output)?)
+    parse_pbkdf2(digest, rounds, salt.as_bytes(), base64(output)?)
 }
 
 /// The PHC string format has `i=…,l=…`, passlib only the number of rounds.
 fn phc_pbkdf2(digest: HashFunction, rest: &str) -> Result<ForeignHash, HashProblem> {
     let [costs, salt, output] = parts(rest, '$')?;
     let rounds = costs.split(',').find_map(|cost| cost.strip_prefix("i=")).unwrap_or(costs);
-    pbkdf2_of(digest, rounds, &base64(salt)?, base64(output)?)
+    parse_pbkdf2(digest, rounds, &base64(salt)?, base64(output)?)
 }
 
 /// The PHC string format has the logarithm of N, `ln=…`; AdonisJS has N itself, `n=…`.
@@ -192,14 +192,14 @@ fn phc_scrypt(rest: &str) -> Result<ForeignHash, HashProblem> {
         |name: &str| costs.split(',').find_map(|cost| cost.strip_prefix(name)?.strip_prefix('='));
     let log_n = match (of("ln"), of("n")) {
         (Some(log_n), None) => number(log_n)?,
-        (None, Some(n)) => power(n)?,
-        _ => return Err(HashProblem::Broken),
+        (None, Some(n)) => log2(n)?,
+        _ => return Err(HashProblem::Malformed),
     };
-    let (Some(r), Some(p)) = (of("r"), of("p")) else { return Err(HashProblem::Broken) };
-    scrypt_of(log_n, r, p, &base64(salt)?, base64(output)?)
+    let (Some(r), Some(p)) = (of("r"), of("p")) else { return Err(HashProblem::Malformed) };
+    parse_scrypt(log_n, r, p, &base64(salt)?, base64(output)?)
 }
 
-fn pbkdf2_of(
+fn parse_pbkdf2(
     digest: HashFunction,
     rounds: &str,
     salt: &[u8],
@@ -207,7 +207,7 @@ fn pbkdf2_of(
 ) -> Result<ForeignHash, HashProblem> {
     let rounds = number(rounds)?;
     if rounds == 0 || salt.is_empty() || !OUTPUT_LENGTHS.contains(&output.len()) {
-        return Err(HashProblem::Broken);
+        return Err(HashProblem::Malformed);
     }
     let block = match digest {
         HashFunction::Sha1 => 20,
@@ -221,7 +221,7 @@ fn pbkdf2_of(
     Ok(ForeignHash::Pbkdf2 { digest, rounds, salt: salt.to_vec(), output })
 }
 
-fn scrypt_of(
+fn parse_scrypt(
     log_n: u32,
     r: &str,
     p: &str,
@@ -231,7 +231,7 @@ fn scrypt_of(
     let (r, p) = (number(r)?, number(p)?);
     if log_n == 0 || r == 0 || p == 0 || salt.is_empty() || !OUTPUT_LENGTHS.contains(&output.len())
     {
-        return Err(HashProblem::Broken);
+        return Err(HashProblem::Malformed);
     }
     if log_n > 24 || r > 64 || p > 64 {
         return Err(HashProblem::TooCostly);
@@ -243,60 +243,60 @@ fn scrypt_of(
         return Err(HashProblem::TooCostly);
     }
     let log_n = u8::try_from(log_n).map_err(|_| HashProblem::TooCostly)?;
-    let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashProblem::Broken)?;
-    Ok(ForeignHash::Scrypt { params, of_nfkc: false, salt: salt.to_vec(), output })
+    let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashProblem::Malformed)?;
+    Ok(ForeignHash::Scrypt { params, is_nfkc: false, salt: salt.to_vec(), output })
 }
 
 /// `$2a$`, `$2b$` and `$2y$` are equivalent. `$2x$` marks hashes of a PHP version with a bug; they are not
 /// accepted.
-fn bcrypt(of_sha256: bool, text: &str) -> Result<ForeignHash, HashProblem> {
+fn bcrypt(is_prehashed: bool, text: &str) -> Result<ForeignHash, HashProblem> {
     let [nothing, version, cost, data] = parts(text, '$')?;
     if !nothing.is_empty() || version == "2x" {
         return Err(HashProblem::Unknown);
     }
     if !matches!(version, "2a" | "2b" | "2y") || cost.len() != 2 || data.len() != 53 {
-        return Err(HashProblem::Broken);
+        return Err(HashProblem::Malformed);
     }
     let cost = number(cost)?;
     if cost > *BCRYPT_COSTS.end() {
         return Err(HashProblem::TooCostly);
     }
-    let decode = |text: &str| BCRYPT_BASE64.decode(text).map_err(|_| HashProblem::Broken);
-    let salt = decode(&data[..22])?.try_into().map_err(|_| HashProblem::Broken)?;
+    let decode = |text: &str| BCRYPT_BASE64.decode(text).map_err(|_| HashProblem::Malformed);
+    let salt = decode(&data[..22])?.try_into().map_err(|_| HashProblem::Malformed)?;
     let output = decode(&data[22..])?;
     if !BCRYPT_COSTS.contains(&cost) || output.len() != 23 {
-        return Err(HashProblem::Broken);
+        return Err(HashProblem::Malformed);
     }
-    Ok(ForeignHash::Bcrypt { of_sha256, cost, salt, output })
+    Ok(ForeignHash::Bcrypt { is_prehashed, cost, salt, output })
 }
 
 fn parts<const N: usize>(text: &str, separator: char) -> Result<[&str; N], HashProblem> {
     let parts: Vec<&str> = text.split(separator).collect();
-    parts.try_into().map_err(|_| HashProblem::Broken)
+    parts.try_into().map_err(|_| HashProblem::Malformed)
 }
 
 /// A decimal number without a sign.
 fn number(text: &str) -> Result<u32, HashProblem> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(HashProblem::Broken);
+        return Err(HashProblem::Malformed);
     }
     text.parse().map_err(|_| HashProblem::TooCostly)
 }
 
 /// The binary logarithm of a power of two.
-fn power(text: &str) -> Result<u32, HashProblem> {
+fn log2(text: &str) -> Result<u32, HashProblem> {
     let n = number(text)?;
-    if n.is_power_of_two() { Ok(n.trailing_zeros()) } else { Err(HashProblem::Broken) }
+    if n.is_power_of_two() { Ok(n.trailing_zeros()) } else { Err(HashProblem::Malformed) }
 }
 
 /// Base64 with or without padding; passlib uses a dot instead of the plus.
 fn base64(text: &str) -> Result<Vec<u8>, HashProblem> {
     let plain = text.trim_end_matches('=').replace('.', "+");
-    STANDARD_NO_PAD.decode(plain).map_err(|_| HashProblem::Broken)
+    STANDARD_NO_PAD.decode(plain).map_err(|_| HashProblem::Malformed)
 }
 
 fn hex(text: &str) -> Result<Vec<u8>, HashProblem> {
-    hex::decode(text).map_err(|_| HashProblem::Broken)
+    hex::decode(text).map_err(|_| HashProblem::Malformed)
 }
 
 #[cfg(test)]
