@@ -1,5 +1,5 @@
-//! A reminder of the style in CONTRIBUTING.md: plain English, standard terms, short functions. Reads the sources, templates and
-//! documents as text.
+//! A reminder of the style in CONTRIBUTING.md: plain English, standard terms, short functions. Reads the
+//! sources, templates and documents as text.
 
 use std::fs;
 use std::path::{Path, PathBuf};
