@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules from the highest layer to the lowest. A module imports from its own and from later entries.
@@ -95,25 +96,26 @@ impl Source {
         parts.fold(first, |code, part| code + part.split_once(';').map_or("", |(_, rest)| rest))
     }
 
-    /// Absolute paths of everything that the file imports or names with a path: `crate::a::B`, `super::c`, and
+    /// Absolute paths of everything that the file imports or names with a path: `crate::a::B`, `super::c`, `self::d`, and
     /// `child::d` of a declared child module.
     fn imports(&self) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         let code = self.code_without_exports();
-        let tests = code.find("\nmod tests {").unwrap_or(code.len());
-        for (at, start) in path_starts(&code, &["crate", "super"]) {
-            let inside_tests = usize::from(at > tests);
+        let tests = tests_module(&code);
+        for (at, start) in path_starts(&code, &["crate", "self", "super"]) {
+            let inside_tests = usize::from(tests.contains(&at));
             for path in expand(&code[at..]) {
                 let ups = path.iter().take_while(|part| *part == "super").count();
                 let base = match start {
                     "crate" => Vec::new(),
+                    "self" if inside_tests == 0 => self.module.clone(),
                     _ if ups <= inside_tests => continue,
                     _ => {
                         let depth = self.module.len() + inside_tests - ups;
                         self.module[..depth].to_vec()
                     }
                 };
-                let rest = if start == "crate" { &path[1..] } else { &path[ups..] };
+                let rest = if start == "super" { &path[ups..] } else { &path[1..] };
                 paths.push([base, rest.to_vec()].concat());
             }
         }
@@ -138,6 +140,13 @@ impl Source {
 
 fn without_comments(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the inline module `tests` is: `super` means the file itself there.
+fn tests_module(code: &str) -> Range<usize> {
+    let start = code.find("\nmod tests {").unwrap_or(code.len());
+    let end = code[start..].find("\n}").map_or(code.len(), |length| start + length);
+    start..end
 }
 
 fn is_word(letter: char) -> bool {
