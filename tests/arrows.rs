@@ -5,10 +5,14 @@
 //! * Only `config` reads the environment, only `session/state.rs` spells a session key, and only the owner of a
 //!   table writes it.
 
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use text::files;
 
 /// Top-level modules from the highest layer to the lowest. A module imports from its own and from later entries.
 const LAYERS: [&[&str]; 11] = [
@@ -53,18 +57,7 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a readable folder") {
-            let path = entry.expect("a folder entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(Source::read(path));
-            }
-        }
-    }
+    let found: Vec<Source> = files("src", &[".rs"]).into_iter().map(Source::read).collect();
     assert!(found.len() > 40, "the sources were not found");
     found
 }
@@ -403,13 +396,7 @@ fn only_the_owner_of_a_table_writes_it() {
 #[test]
 fn every_table_has_an_owner() {
     let mut tables = BTreeSet::new();
-    let mut migrations: Vec<PathBuf> = fs::read_dir("migrations")
-        .expect("the migrations")
-        .map(|entry| entry.expect("a folder entry").path())
-        .filter(|path| path.to_string_lossy().ends_with(".up.sql"))
-        .collect();
-    migrations.sort();
-    for path in migrations {
+    for path in files("migrations", &[".up.sql"]) {
         let text = fs::read_to_string(path).expect("a readable migration");
         for (keyword, creates) in
             [("CREATE TABLE ", true), ("CREATE UNLOGGED TABLE ", true), ("DROP TABLE ", false)]

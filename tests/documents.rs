@@ -1,32 +1,16 @@
-//! The documents stay true: links lead to files that are there, and tests that are named exist. Std alone.
+//! Links in the documents lead to files, and the sources and tests that they name exist.
+
+mod text;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every file below `folder` with this ending.
-fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder of ours") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                let skipped = ["node_modules", "target", ".git", ".frontdesk", ".venv"];
-                if !skipped.iter().any(|name| path.ends_with(name)) {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|found| found == ending) {
-                found.push(path);
-            }
-        }
-    }
-    found
-}
+use text::files;
 
 #[test]
 fn links_in_documents_lead_somewhere() {
     let mut checked = 0;
-    for document in files(".", "md") {
+    for document in files(".", &[".md"]) {
         let text = fs::read_to_string(&document).expect("a document");
         let folder = document.parent().expect("a folder");
         let markdown = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -49,7 +33,7 @@ fn links_in_documents_lead_somewhere() {
 fn sources_that_documents_name_exist() {
     let mut checked = 0;
     let others = ["README.md", "CONTRIBUTING.md", "migrations/README.md"].map(PathBuf::from);
-    for document in files("docs", "md").into_iter().chain(others) {
+    for document in files("docs", &[".md"]).into_iter().chain(others) {
         let text = fs::read_to_string(&document).expect("a document");
         for name in text.split('`').skip(1).step_by(2) {
             let is_path =
@@ -73,7 +57,7 @@ fn sources_that_documents_name_exist() {
 fn tests_that_documents_name_exist() {
     let sources: String = ["src", "tests"]
         .into_iter()
-        .flat_map(|folder| files(folder, "rs"))
+        .flat_map(|folder| files(folder, &[".rs"]))
         .map(|path| fs::read_to_string(path).expect("a source"))
         .collect();
     let text = fs::read_to_string("docs/SECURITY.md").expect("a document");

@@ -1,8 +1,12 @@
 //! A reminder of the style in CONTRIBUTING.md: plain English, standard terms, short functions. Reads the
 //! sources, templates and documents as text.
 
+mod text;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use text::files;
 
 /// Words that have a plainer one: say who acts ("the client", "the user", "anyone") and use the standard term.
 const WORDS: [(&str, &str); 7] = [
@@ -46,26 +50,6 @@ const LONGEST: usize = 80;
 /// Tables in the form of a function: they may be longer.
 const TABLES: [&str; 2] = ["src/server/routes.rs configure", "src/user/rate_limit/limits.rs of"];
 
-fn files(roots: &[&str], extensions: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = roots.iter().map(PathBuf::from).collect();
-    while let Some(path) = folders.pop() {
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).expect("a readable folder");
-            folders.extend(entries.map(|entry| entry.expect("a folder entry").path()));
-        } else if is_one_of(&path, extensions) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
-fn is_one_of(path: &Path, extensions: &[&str]) -> bool {
-    let name = path.file_name().expect("a file name").to_string_lossy();
-    extensions.iter().any(|extension| name.ends_with(extension))
-}
-
 /// Whether `term` stands in `line` as a word of its own.
 fn contains_word(line: &str, term: &str) -> bool {
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
@@ -80,7 +64,8 @@ fn contains_word(line: &str, term: &str) -> bool {
 #[test]
 fn retired_words_and_names_are_not_used() {
     let roots = ["src", "templates", "docs", "README.md", "CONTRIBUTING.md", ".env.example"];
-    let files = files(&roots, &[".rs", ".html", ".txt", ".md", ".sql", ".env.example"]);
+    let endings = [".rs", ".html", ".txt", ".md", ".sql", ".env.example"];
+    let files: Vec<PathBuf> = roots.iter().flat_map(|root| files(root, &endings)).collect();
     assert!(files.len() > 100, "the sources were not found");
     let mut found = Vec::new();
     for path in files {
@@ -103,7 +88,7 @@ fn retired_words_and_names_are_not_used() {
 #[test]
 fn functions_are_short() {
     let mut long = Vec::new();
-    for path in files(&["src"], &[".rs"]) {
+    for path in files("src", &[".rs"]) {
         let text = fs::read_to_string(&path).expect("a readable source file");
         for (name, lines) in functions(&text) {
             let function = format!("{} {name}", path.display());

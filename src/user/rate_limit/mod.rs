@@ -193,10 +193,10 @@ impl Permit {
             return counters::refund(&self.pool, &self.counted, resets).await;
         };
         let counted = self.counted.clone();
-        let refund_counters = requester.transaction(&self.pool, Lock::Session, move |connection| {
+        let refunded = requester.transaction(&self.pool, Lock::Session, move |connection| {
             Box::pin(async move { counters::refund(connection, &counted, resets).await })
         });
-        refund_counters.await.map(|_| ())
+        refunded.await.map(|_| ())
     }
 
     /// Records a failed sign-in in the audit log if it started a wait: once for each wait and not for each
