@@ -24,6 +24,7 @@ macro_rules! stored_as_text {
         }
     };
 }
+pub(crate) use stored_as_text;
 
 stored_as_text! {
     /// What happened (`audit_events.event`).

@@ -7,6 +7,7 @@ mod read;
 mod retention;
 mod write;
 
+pub(crate) use event_kind::stored_as_text;
 pub use event_kind::{EventKind, RefusalReason};
 pub use origin::{Actor, Origin};
 pub use read::{Filter, SignIn, StoredEvent, find_previous_sign_in, list, list_for_user};

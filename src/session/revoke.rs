@@ -5,73 +5,38 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::requester::{self, Requester};
-use crate::audit::{self, Event, EventKind, Origin, SessionEvent};
+use crate::audit::{self, Event, EventKind, Origin, SessionEvent, stored_as_text};
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::{SessionId, UserId};
 
-/// Why a session ended (`details.cause` in the audit log).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The user signed out in that browser.
-    SignedOut,
-    /// The user or an operator revoked it from a list of sessions.
-    Revoked,
-    /// The password was changed in another session.
-    PasswordChanged,
-    /// The password was set with a link or by an operator.
-    PasswordReset,
-    /// The email of the account was changed.
-    EmailChanged,
-    /// An email change was undone.
-    EmailChangeUndone,
-    /// The role of the user was changed.
-    RoleChanged,
-    /// The user requested the deletion of the account.
-    DeletionRequested,
-    /// The account was deleted.
-    Deleted,
-    /// The account was disabled.
-    Disabled,
-    /// The same browser signed in again.
-    Replaced,
-    /// The idle timeout or the absolute timeout passed.
-    Expired,
-}
-
-impl Cause {
-    /// Every cause.
-    pub const ALL: [Cause; 12] = [
-        Cause::SignedOut,
-        Cause::Revoked,
-        Cause::PasswordChanged,
-        Cause::PasswordReset,
-        Cause::EmailChanged,
-        Cause::EmailChangeUndone,
-        Cause::RoleChanged,
-        Cause::DeletionRequested,
-        Cause::Deleted,
-        Cause::Disabled,
-        Cause::Replaced,
-        Cause::Expired,
-    ];
-
-    /// The text in the audit log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Cause::SignedOut => "signed_out",
-            Cause::Revoked => "revoked",
-            Cause::PasswordChanged => "password_changed",
-            Cause::PasswordReset => "password_reset",
-            Cause::EmailChanged => "email_changed",
-            Cause::EmailChangeUndone => "email_change_undone",
-            Cause::RoleChanged => "role_changed",
-            Cause::DeletionRequested => "deletion_requested",
-            Cause::Deleted => "deleted",
-            Cause::Disabled => "disabled",
-            Cause::Replaced => "replaced",
-            Cause::Expired => "expired",
-        }
+stored_as_text! {
+    /// Why a session ended (`details.cause` in the audit log).
+    Cause {
+        /// The user signed out in that browser.
+        SignedOut => "signed_out",
+        /// The user or an operator revoked it from a list of sessions.
+        Revoked => "revoked",
+        /// The password was changed in another session.
+        PasswordChanged => "password_changed",
+        /// The password was set with a link or by an operator.
+        PasswordReset => "password_reset",
+        /// The email of the account was changed.
+        EmailChanged => "email_changed",
+        /// An email change was undone.
+        EmailChangeUndone => "email_change_undone",
+        /// The role of the user was changed.
+        RoleChanged => "role_changed",
+        /// The user requested the deletion of the account.
+        DeletionRequested => "deletion_requested",
+        /// The account was deleted.
+        Deleted => "deleted",
+        /// The account was disabled.
+        Disabled => "disabled",
+        /// The same browser signed in again.
+        Replaced => "replaced",
+        /// The idle timeout or the absolute timeout passed.
+        Expired => "expired",
     }
 }
 

@@ -126,11 +126,6 @@ impl Cluster {
         &self.folder.path
     }
 
-    /// Whether this process runs the server.
-    pub fn is_owner(&self) -> bool {
-        self.server.is_some()
-    }
-
     /// Restarts the server whenever it ends before [`Cluster::stop`], for as long as this future is polled.
     /// Returns once restarts have failed for five minutes. Never returns if another process runs the server.
     pub async fn supervise(&self) -> ClusterError {

@@ -50,7 +50,7 @@ fn event_words(kind: EventKind) -> (&'static str, bool) {
 
 fn reason(details: &Value) -> Option<&'static str> {
     let text = |key: &str| details.get(key).and_then(Value::as_str).unwrap_or_default();
-    let cause = Cause::ALL.into_iter().find(|cause| cause.as_str() == text("cause"));
+    let cause = Cause::parse(text("cause"));
     cause.map(describe_cause).or_else(|| RefusalReason::parse(text("why")).map(describe_refusal))
 }
 
