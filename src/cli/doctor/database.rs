@@ -1,0 +1,130 @@
+//! The PostgreSQL server and the schema.
+
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use super::{Findings, Verdict, notifications};
+use crate::cli::out::sentence;
+use crate::config::{Config, DatabaseLocation};
+use crate::db::{self, migrations};
+
+/// In seconds. Sessions expire by the database's clock, but pages show relative times by this machine's
+/// clock.
+const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
+
+/// Connects to the database and runs every check that needs it.
+pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
+    let database = match db::connect(config, true).await {
+        Ok(database) => database,
+        Err(error) => {
+            findings.add(Verdict::Problem, "database", sentence(&error));
+            return Ok(());
+        }
+    };
+    let place = format!("Connected to {}.", database.description());
+    findings.add(Verdict::Ok, "database", place);
+    if let Err(error) = server(config, &database.pool, findings).await {
+        findings.add(Verdict::Problem, "database", sentence(&error));
+    }
+    if let Err(error) = notifications::queue(&database.pool, findings).await {
+        findings.add(Verdict::Problem, "queue", sentence(&error));
+    }
+    notifications::round_trip(config, &database, findings).await;
+    database.close().await
+}
+
+/// Runs the checks that query the server. Stops at the first query that fails.
+async fn server(config: &Config, pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    version(pool, findings).await?;
+    match migrations::check(pool).await? {
+        Ok(()) => findings.add(Verdict::Ok, "schema", "Up to date."),
+        Err(problem) => findings.add(Verdict::Problem, "schema", problem.to_string()),
+    }
+    clocks(pool, findings).await?;
+    connections(config, pool, findings).await?;
+    durability(pool, findings).await?;
+    if matches!(config.database, DatabaseLocation::Url(_)) {
+        encryption(pool, findings).await?;
+    }
+    Ok(())
+}
+
+async fn version(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(pool)
+        .await?;
+    let major = version / 10_000;
+    if major >= 15 {
+        findings.add(Verdict::Ok, "version", format!("PostgreSQL {major}."));
+    } else {
+        let message = format!("PostgreSQL {major} is too old. Use 15 or newer.");
+        findings.add(Verdict::Problem, "version", message);
+    }
+    Ok(())
+}
+
+async fn clocks(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let database_time: OffsetDateTime =
+        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?;
+    let difference = (OffsetDateTime::now_utc() - database_time).as_seconds_f64().abs();
+    if difference > MAX_CLOCK_DIFFERENCE {
+        findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {difference:.1} s apart. Sessions are not affected, but times on pages are wrong. Synchronize both with NTP."));
+    } else {
+        findings.add(
+            Verdict::Ok,
+            "clocks",
+            format!("The clocks of this machine and of the database are {difference:.3} s apart."),
+        );
+    }
+    Ok(())
+}
+
+async fn connections(
+    config: &Config,
+    pool: &PgPool,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let maximum: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
+        .fetch_one(pool)
+        .await?;
+    if i64::from(config.pool_size) + 5 > i64::from(maximum) {
+        findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {}, but max_connections of PostgreSQL is {maximum}. Lower the pool size or raise max_connections.", config.pool_size));
+    } else {
+        findings.add(
+            Verdict::Ok,
+            "pool",
+            format!("Up to {} of {maximum} connections.", config.pool_size),
+        );
+    }
+    Ok(())
+}
+
+async fn durability(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(pool).await?;
+    let commit: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(pool).await?;
+    if fsync == "off" {
+        findings.add(
+            Verdict::Problem,
+            "safety",
+            "fsync is off: a system crash can corrupt the database. Turn it on.",
+        );
+    } else if commit == "off" {
+        findings.add(Verdict::Warning, "safety", "synchronous_commit is off: a crash of PostgreSQL can undo a sign-out. Turn it on for this database.");
+    } else {
+        findings.add(Verdict::Ok, "safety", "Committed data survives a crash.");
+    }
+    Ok(())
+}
+
+async fn encryption(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let is_encrypted: Option<bool> =
+        sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT (inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1')")
+            .fetch_optional(pool)
+            .await?;
+    match is_encrypted {
+        Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network unencrypted. Add sslmode=verify-full to DATABASE_URL."),
+        Some(true) => findings.add(Verdict::Ok, "tls", "The connection to PostgreSQL is encrypted."),
+        None => findings.add(Verdict::Ok, "tls", "Not needed: the database is on this machine."),
+    }
+    Ok(())
+}

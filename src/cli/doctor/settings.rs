@@ -1,0 +1,68 @@
+//! Settings that are valid but unsafe or incomplete, and the key file.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{Findings, Verdict};
+use crate::cli::out::sentence;
+use crate::config::{Config, SecretKeys};
+
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    findings.add(Verdict::Ok, "settings", "All settings are known and valid.");
+    cookies(config, findings);
+    keys(config, findings);
+}
+
+fn cookies(config: &Config, findings: &mut Findings) {
+    if config.public_url.is_https() {
+        findings.add(
+            Verdict::Ok,
+            "cookie",
+            "The cookie is __Host-session with Secure, HttpOnly and SameSite=Lax; sibling subdomains cannot set it.",
+        );
+    } else {
+        findings.add(
+            Verdict::Warning,
+            "cookie",
+            "The cookie is session, without Secure, because FRONTDESK_PUBLIC_URL is a local http:// URL. This is fine for development; set an https:// URL before going live.",
+        );
+    }
+    if config.public_url.is_https() && config.trusted_proxies.is_empty() {
+        findings.add(
+            Verdict::Warning,
+            "proxy",
+            "No proxy is trusted, so all visitors appear to have the IP address of the TLS proxy and share its rate limits. Set FRONTDESK_TRUSTED_PROXIES to the proxy's IP address.",
+        );
+    }
+    if config.public_url.is_https() && !config.bind.ip().is_loopback() {
+        findings.add(
+            Verdict::Warning,
+            "address",
+            format!("The server listens on {}, which clients may reach without going through your proxy. Listen on 127.0.0.1 if the proxy runs on this machine.", config.bind),
+        );
+    }
+}
+
+fn keys(config: &Config, findings: &mut Findings) {
+    if let Some(keys) = &config.secret_keys {
+        let count = keys.as_slice().len();
+        let message = format!("{count} key(s) set. The first one encrypts; all of them decrypt.");
+        return findings.add(Verdict::Ok, "keys", message);
+    }
+    let path = config.data_dir.join("secret-keys");
+    let Ok(metadata) = fs::metadata(&path) else {
+        let message = "Will be created in the data folder at the first start.";
+        return findings.add(Verdict::Ok, "keys", message);
+    };
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let message = format!("Other users can read {0}. Run: chmod 600 {0}", path.display());
+        return findings.add(Verdict::Problem, "keys", message);
+    }
+    match SecretKeys::load_or_create(&config.data_dir) {
+        Ok(_) => {
+            let message = format!("Stored in {}, readable only by you.", path.display());
+            findings.add(Verdict::Ok, "keys", message);
+        }
+        Err(error) => findings.add(Verdict::Problem, "keys", sentence(&error)),
+    }
+}
