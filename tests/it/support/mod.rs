@@ -10,6 +10,7 @@ pub mod lines;
 pub mod mail;
 pub mod port;
 pub mod proxy;
+pub mod runbook;
 pub mod server;
 pub mod small_disk;
 pub mod smtp;
