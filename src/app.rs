@@ -9,6 +9,7 @@ use crate::background::Jobs;
 use crate::config::{Config, MailTransport, Registration, SecretKeys};
 use crate::crypto::seal::Sealer;
 use crate::mail;
+use crate::peers::ThisServer;
 use crate::session::{PgSessionStore, SessionEnded};
 use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
@@ -28,6 +29,8 @@ pub struct App {
     /// The store behind the session middleware. After a commit that revokes sessions, call its
     /// `invalidate_user`.
     pub sessions: PgSessionStore,
+    /// What this server publishes about itself to the others on the schema.
+    pub server: ThisServer,
     /// Encrypts and authenticates data that leaves the server and comes back, and mail in the outbox.
     pub sealer: Sealer,
     /// Renders mail from templates.
@@ -47,11 +50,17 @@ impl App {
     /// Creates the state from the configuration.
     pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
+        let sessions = PgSessionStore::new(pool.clone(), config.session, config.session_cache)
+            .with_sign_in_notices(sealer.clone());
         Ok(Self {
+            server: ThisServer {
+                id: sessions.server_id(),
+                public_url: config.public_url.origin().to_string(),
+                key_ids: sealer.key_ids().to_vec(),
+            },
             hasher: Hasher::new(hash_parameters(&config)?),
             password_policy: PasswordPolicy { min_length: config.password_min_length },
-            sessions: PgSessionStore::new(pool.clone(), config.session, config.session_cache)
-                .with_sign_in_notices(sealer.clone()),
+            sessions,
             pool,
             sealer,
             mail_renderer: Arc::new(mail::MailRenderer::new(

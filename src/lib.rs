@@ -7,7 +7,8 @@
 //! 1. `cli` and `server` wire everything together.
 //! 2. `pages` handles requests. `pages/sign_in` and `pages/account` do not import each other.
 //! 3. `auth` authenticates requests. `app` is the state that handlers use.
-//! 4. `user`, `session`, `mail` and `audit` are the domain: rules and SQL, without pages or requests.
+//! 4. `user`, `session`, `mail`, `audit` and `peers` (the running servers) are the domain: rules and SQL,
+//!    without pages or requests.
 //! 5. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 6. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
 //!    `templates`.
@@ -26,6 +27,7 @@ pub mod auth;
 // ── domain
 pub mod audit;
 pub mod mail;
+pub mod peers;
 pub mod session;
 pub mod user;
 

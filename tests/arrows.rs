@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use text::files;
 
 /// Top-level modules from the highest layer to the lowest. A module imports from its own and from later entries.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["main"],
     &["cli"],
     &["server"],
@@ -25,6 +25,7 @@ const LAYERS: [&[&str]; 11] = [
     &["session"],
     &["mail"],
     &["audit"],
+    &["peers"],
     &["web"],
     &["background", "config", "crypto", "db", "durable", "id", "log", "role", "templates"],
 ];
@@ -33,7 +34,7 @@ const SAME_LAYER: [(&str, &str); 2] = [("auth", "app"), ("app", "auth")];
 /// The domain: no pages, no requests.
 const DOMAIN: [&str; 4] = ["user", "session", "mail", "audit"];
 /// Every table and the folder or file that writes it.
-const OWNERS: [(&str, &str); 10] = [
+const OWNERS: [(&str, &str); 11] = [
     ("users", "src/user/"),
     ("registrations", "src/user/"),
     ("email_tokens", "src/user/"),
@@ -44,6 +45,7 @@ const OWNERS: [(&str, &str); 10] = [
     ("session_cache_resets", "src/session/"),
     ("mail_outbox", "src/mail/outbox.rs"),
     ("audit_events", "src/audit/"),
+    ("servers", "src/peers.rs"),
 ];
 
 /// One file below `src/`.

@@ -23,6 +23,7 @@ const NONCE_LENGTH: usize = 12;
 pub struct Sealer {
     ciphers: Vec<Aes256Gcm>,
     digests: Vec<Hkdf<Sha256>>,
+    key_ids: Vec<String>,
 }
 
 impl Sealer {
@@ -38,10 +39,29 @@ impl Sealer {
         };
         let digest =
             |text: &str| Hkdf::<Sha256>::new(Some(b"frontdesk digest v1"), text.as_bytes());
+        let key_id = |text: &str| {
+            let mut id = [0; 8];
+            Hkdf::<Sha256>::new(None, text.as_bytes())
+                .expand(b"frontdesk key name", &mut id)
+                .expect("HKDF can output 8 bytes");
+            hex::encode(id)
+        };
         Self {
             ciphers: keys.iter().map(|key| cipher(key.reveal())).collect(),
             digests: keys.iter().map(|key| digest(key.reveal())).collect(),
+            key_ids: keys.iter().map(|key| key_id(key.reveal())).collect(),
         }
+    }
+
+    /// The identifiers of the keys, 16 hexadecimal digits each, in the order of the keys. They are derived
+    /// like the keys for encryption, so they may be stored and logged.
+    pub fn key_ids(&self) -> &[String] {
+        &self.key_ids
+    }
+
+    /// The identifier of the key with which [`Self::seal`] seals.
+    pub fn sealing_key_id(&self) -> &str {
+        self.key_ids.first().expect("at least one key")
     }
 
     /// A keyed digest of `value` for `purpose`, with the first key. HKDF-Expand is HMAC-SHA-256 over purpose

@@ -21,11 +21,11 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON users, sessions, session_caches, session_cache_resets, registrations, email_tokens, recovery_requests, mail_outbox, throttles,
+REVOKE ALL ON servers, users, sessions, session_caches, session_cache_resets, registrations, email_tokens, recovery_requests, mail_outbox, throttles,
               audit_events, active_sessions, _sqlx_migrations
   FROM frontdesk_app, frontdesk_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE
-   ON users, sessions, session_caches, registrations, email_tokens, recovery_requests, mail_outbox, throttles
+   ON servers, users, sessions, session_caches, registrations, email_tokens, recovery_requests, mail_outbox, throttles
    TO frontdesk_app;
 GRANT SELECT, INSERT, UPDATE ON session_cache_resets TO frontdesk_app;
 GRANT SELECT, INSERT ON audit_events TO frontdesk_app;
@@ -33,8 +33,8 @@ GRANT SELECT ON active_sessions, _sqlx_migrations TO frontdesk_app;
 GRANT SELECT, USAGE ON SEQUENCE session_asks TO frontdesk_app;
 GRANT EXECUTE ON FUNCTION audit_events_forget(interval, integer), audit_events_anonymize(uuid) TO frontdesk_app;
 
-GRANT SELECT ON active_sessions, audit_events, session_caches, session_cache_resets, throttles, _sqlx_migrations TO frontdesk_reader;
-GRANT SELECT (id, kind, user_id, recipient, state, attempts, created_at, next_attempt_at, finished_at, last_error)
+GRANT SELECT ON active_sessions, audit_events, servers, session_caches, session_cache_resets, throttles, _sqlx_migrations TO frontdesk_reader;
+GRANT SELECT (id, kind, user_id, recipient, sealed_with, state, attempts, created_at, next_attempt_at, finished_at, last_error)
    ON mail_outbox TO frontdesk_reader;
 GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at,
               email_verified_at, deletion_due_at)

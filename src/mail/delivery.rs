@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use sqlx::PgPool;
+use time::OffsetDateTime;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -142,7 +143,10 @@ async fn start_due(mailer: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Res
     }
     let free = MAX_IN_FLIGHT.saturating_sub(sending.len());
     if free > 0 {
-        for mail in db::with_deadline(outbox::lease(&mailer.pool, free as i64)).await? {
+        for mail in
+            db::with_deadline(outbox::lease(&mailer.pool, mailer.sealer.key_ids(), free as i64))
+                .await?
+        {
             sending.spawn(deliver(Arc::clone(mailer), mail));
         }
     }
@@ -219,7 +223,11 @@ async fn send(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
     }
     let sealed = mail.sealed.as_deref().ok_or_else(|| permanent("its content was deleted"))?;
     let message = outbox::open(&mailer.sealer, mail.id, sealed).ok_or_else(|| {
-        permanent("it was encrypted with a key that is no longer in FRONTDESK_SECRET_KEYS")
+        let error =
+            "it was encrypted with a key that is not in FRONTDESK_SECRET_KEYS of this server";
+        // Another server may have the key.
+        let is_permanent = OffsetDateTime::now_utc() - mail.created_at >= outbox::UNREADABLE_FOR;
+        SendError { is_permanent, ..permanent(error) }
     })?;
     let rendered =
         mailer.renderer.render(&message).map_err(|error| permanent(&format!("{error:#}")))?;

@@ -15,6 +15,8 @@ use crate::id::UserId;
 
 /// How long a lease lasts unless it is renewed.
 pub const LEASE: Duration = Duration::from_secs(60);
+/// How long a mail waits for a server that has its key. As long as the retries of `delivery.rs` take.
+pub const UNREADABLE_FOR: Duration = Duration::from_secs(2 * 24 * 3_600);
 /// In bytes. A CHECK of the table allows 1024.
 const MAX_ERROR_LENGTH: usize = 1000;
 
@@ -32,14 +34,15 @@ pub async fn enqueue(
     let plain = serde_json::to_vec(message).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query!(
         r#"
-        INSERT INTO mail_outbox (id, kind, user_id, recipient, sealed)
-        VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO mail_outbox (id, kind, user_id, recipient, sealed, sealed_with)
+        VALUES ($1, $2, $3, $4, $5, $6)
         "#,
         id,
         message.kind(),
         user as Option<UserId>,
         recipient,
         sealer.seal(&purpose(id), &plain),
+        sealer.sealing_key_id(),
     )
     .execute(connection)
     .await?;
@@ -114,8 +117,14 @@ pub struct LeasedMail {
     pub created_at: OffsetDateTime,
 }
 
-/// Leases up to `at_most` mails that are due. Other servers skip them.
-pub async fn lease(pool: &PgPool, at_most: i64) -> sqlx::Result<Vec<LeasedMail>> {
+/// Leases up to `at_most` mails that are due and sealed with one of `key_ids`. Other servers skip them. During
+/// a key rotation, a mail waits for a server that has its key. After [`UNREADABLE_FOR`] any server leases it,
+/// and it fails if that server cannot open it.
+pub async fn lease(
+    pool: &PgPool,
+    key_ids: &[String],
+    at_most: i64,
+) -> sqlx::Result<Vec<LeasedMail>> {
     sqlx::query_as!(
         LeasedMail,
         r#"
@@ -124,6 +133,9 @@ pub async fn lease(pool: &PgPool, at_most: i64) -> sqlx::Result<Vec<LeasedMail>>
                  FROM mail_outbox
                 WHERE state = 'waiting'
                   AND next_attempt_at <= now()
+                  AND (sealed_with IS NULL
+                       OR sealed_with = ANY($3)
+                       OR created_at <= now() - $4::interval)
                 ORDER BY next_attempt_at
                 LIMIT $1
                   FOR UPDATE SKIP LOCKED)
@@ -136,6 +148,8 @@ pub async fn lease(pool: &PgPool, at_most: i64) -> sqlx::Result<Vec<LeasedMail>>
         "#,
         at_most,
         interval(LEASE),
+        key_ids,
+        interval(UNREADABLE_FOR),
     )
     .fetch_all(pool)
     .await
@@ -246,6 +260,26 @@ pub async fn count_waiting(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM mail_outbox WHERE state = 'waiting'"#)
         .fetch_one(pool)
         .await
+}
+
+/// The mails that wait for a key that is not one of `key_ids`: the identifier of each such key, and how many.
+pub async fn count_unreadable(
+    pool: &PgPool,
+    key_ids: &[String],
+) -> sqlx::Result<Vec<(String, i64)>> {
+    let found = sqlx::query!(
+        r#"
+        SELECT sealed_with AS "key!", count(*) AS "count!"
+          FROM mail_outbox
+         WHERE state = 'waiting'
+           AND sealed_with <> ALL($1)
+         GROUP BY sealed_with
+        "#,
+        key_ids,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(found.into_iter().map(|row| (row.key, row.count)).collect())
 }
 
 /// The delivery state of a mail, without its content.

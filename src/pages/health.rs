@@ -1,7 +1,8 @@
 //! `GET /healthz`: liveness. `GET /readyz`: readiness. The JSON of `/readyz` has `database` (`ok`, `away`,
 //! `standby`, `read-only`), `schema`, `sessions` (whether they are served from the cache: `off`,
-//! `disconnected`, `doubtful`, `trusted`; the server is ready in every case) and `jobs` (see
-//! [`Jobs::summary`](crate::background::Jobs::summary)). Both are outside the session middleware and contain
+//! `disconnected`, `doubtful`, `trusted`; the server is ready in every case), `jobs` (see
+//! [`Jobs::summary`](crate::background::Jobs::summary)) and `servers` (`ok`, or how the settings of running
+//! servers differ). Both are outside the session middleware and contain
 //! no personal data.
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use sqlx::PgPool;
 use crate::app::App;
 use crate::db::migrations::{self, SchemaProblem};
 use crate::db::{self, ConnectError, NotPrimary};
+use crate::peers::{self, RunningServer};
 
 /// Together with [`REASON_DEADLINE`] less than two seconds, because load balancers have short timeouts.
 const DEADLINE: Duration = Duration::from_millis(1200);
@@ -43,7 +45,22 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
         "schema": schema,
         "sessions": sessions,
         "jobs": app.jobs.summary(),
+        "servers": compare_servers(&app.pool, database == "ok").await,
     }))
+}
+
+/// `ok`, or how the settings of the running servers differ. Names servers by their id, because the response
+/// may be public.
+async fn compare_servers(pool: &PgPool, is_available: bool) -> String {
+    if !is_available {
+        return "unknown".to_owned();
+    }
+    let servers = tokio::time::timeout(REASON_DEADLINE, peers::list(pool)).await;
+    let Ok(Ok(servers)) = servers else { return "unknown".to_owned() };
+    let parties: Vec<_> = servers.iter().map(RunningServer::anonymous_party).collect();
+    let messages: Vec<String> =
+        peers::differences(&parties).into_iter().map(|difference| difference.message).collect();
+    if messages.is_empty() { "ok".to_owned() } else { messages.join(" ") }
 }
 
 /// Opens a connection to find the reason: the pool only reports that it has none.

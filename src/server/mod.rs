@@ -2,6 +2,7 @@
 //! them in order.
 
 pub mod jobs;
+mod membership;
 pub mod metrics;
 pub mod routes;
 
@@ -138,6 +139,7 @@ async fn stop_server(handle: ServerHandle, server: &mut JoinHandle<io::Result<()
 
 /// The background jobs that run alongside the HTTP server.
 struct Background {
+    app: web::Data<App>,
     engine: Engine,
     delivery: Delivery,
     runner: JobRunner,
@@ -152,6 +154,7 @@ impl Background {
         self.runner.stop().await;
         let pool = database.new_pool(1);
         self.engine.stop(&pool).await;
+        membership::stop(&self.app, &pool).await;
         pool.close().await;
     }
 }
@@ -176,9 +179,10 @@ async fn start(
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
     let server = http_server(app.clone(), keys, listener)?;
     let delivery = start_delivery(&app, database)?;
-    let runner = start_jobs(&app, database);
-    let metrics = metrics::start(app)?;
-    Ok((server, address, Background { engine, delivery, runner, metrics }))
+    let mut runner = start_jobs(&app, database);
+    membership::start(&mut runner, app.clone().into_inner()).await;
+    let metrics = metrics::start(app.clone())?;
+    Ok((server, address, Background { app, engine, delivery, runner, metrics }))
 }
 
 fn start_jobs(app: &web::Data<App>, database: &Database) -> JobRunner {

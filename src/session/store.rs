@@ -65,8 +65,10 @@ pub struct PgSessionStore {
     lookup: Lookup,
     status: Arc<ListenerStatus>,
     purge_counters: Arc<Counters>,
-    /// The id of this server in `session_caches`. `None`: the cache is turned off.
-    server: Option<Uuid>,
+    /// The id of this server in `servers` and, unless the cache is turned off, in `session_caches`.
+    server: Uuid,
+    /// `false`: the cache is turned off.
+    is_caching: bool,
     /// Seals mail. `None`: no mail is sent about sign-ins.
     sealer: Option<Sealer>,
 }
@@ -80,14 +82,30 @@ impl PgSessionStore {
         let (stripes, shards) = if cache_size.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
         let cache = Arc::new(Cache::new(cache_size.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
-        let server = cache_size.map(|_| Uuid::now_v7());
+        let (server, is_caching) = (Uuid::now_v7(), cache_size.is_some());
         let (status, purge_counters, sealer) = (Arc::default(), Arc::default(), None);
-        Self { pool, timeouts, last_seen, cache, lookup, status, purge_counters, server, sealer }
+        Self {
+            pool,
+            timeouts,
+            last_seen,
+            cache,
+            lookup,
+            status,
+            purge_counters,
+            server,
+            is_caching,
+            sealer,
+        }
     }
 
     /// The same store, but it also notifies users by mail of sign-ins on new devices.
     pub fn with_sign_in_notices(self, sealer: Sealer) -> Self {
         Self { sealer: Some(sealer), ..self }
+    }
+
+    /// The id of this server, a new one for each store.
+    pub fn server_id(&self) -> Uuid {
+        self.server
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -102,8 +120,8 @@ impl PgSessionStore {
     /// The listener that invalidates the cache. `options` must connect to PostgreSQL directly, not through a
     /// pooler in transaction mode. `None` if the cache is turned off.
     pub fn invalidation_listener(&self, options: PgConnectOptions) -> Option<InvalidationListener> {
-        self.server.map(|id| InvalidationListener {
-            id,
+        self.is_caching.then(|| InvalidationListener {
+            id: self.server,
             cache: Arc::clone(&self.cache),
             status: Arc::clone(&self.status),
             options,
@@ -114,7 +132,7 @@ impl PgSessionStore {
 
     /// Whether sessions are served from the cache at the moment.
     pub fn cache_state(&self) -> CacheState {
-        if self.server.is_none() {
+        if !self.is_caching {
             CacheState::Off
         } else if MonotonicInstant::now().0 < self.cache.live_until() {
             CacheState::Live
@@ -163,7 +181,7 @@ impl PgSessionStore {
     /// Waits like [`Self::invalidate_user`], without invalidating the local cache: for a session that this
     /// server has not cached, for example because its row is already deleted. Takes at most one lease.
     pub async fn await_invalidation(&self) {
-        barrier::await_invalidation(&self.pool, self.server).await;
+        barrier::await_invalidation(&self.pool, Some(self.server)).await;
     }
 
     /// Creates a session of `user` in the caller's transaction, and revokes the browser's former session,

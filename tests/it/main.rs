@@ -40,6 +40,7 @@ mod recovery;
 mod registration_cookie;
 mod revocation;
 mod revocation_triggers;
+mod servers;
 mod session_ends;
 mod session_engine;
 mod session_rules;

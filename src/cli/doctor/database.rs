@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use super::{Findings, Verdict, notifications};
+use super::{Findings, Verdict, notifications, servers};
 use crate::cli::out::sentence;
 use crate::config::{Config, DatabaseLocation};
 use crate::db::{self, migrations};
@@ -28,6 +28,9 @@ pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::R
     }
     if let Err(error) = notifications::queue(&database.pool, findings).await {
         findings.add(Verdict::Problem, "queue", sentence(&error));
+    }
+    if let Err(error) = servers::check(config, &database.pool, findings).await {
+        findings.add(Verdict::Problem, "servers", sentence(&error));
     }
     notifications::round_trip(config, &database, findings).await;
     database.close().await

@@ -3,6 +3,7 @@
 mod database;
 mod mail;
 mod notifications;
+mod servers;
 mod settings;
 
 use serde::Serialize;
