@@ -16,6 +16,7 @@ use crate::user::password::policy::{PasswordContext, PasswordPolicy};
 use crate::user::password::verify::AuthenticateError;
 use crate::user::rate_limit::Refusal;
 use crate::web::error::HttpError;
+use crate::web::flash::Notice;
 use crate::web::page::Page;
 
 /// The application state.
@@ -51,7 +52,8 @@ impl App {
     pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
         let sessions = PgSessionStore::new(pool.clone(), config.session, config.session_cache)
-            .with_sign_in_notices(sealer.clone());
+            .with_sign_in_notices(sealer.clone())
+            .with_session_limit(config.sessions_per_user);
         Ok(Self {
             server: ThisServer {
                 id: sessions.server_id(),
@@ -105,15 +107,20 @@ pub fn hash_parameters(config: &Config) -> anyhow::Result<HashParameters> {
     .map_err(anyhow::Error::msg)
 }
 
-/// Redirects to `next` if it is a page of this site, otherwise to `otherwise`.
+/// Redirects to `next` if it is a page of this site, otherwise to `otherwise`. The next page shows `notice`.
 pub fn redirect_to_next(
     page: &Page,
     app: &App,
     next: &str,
     otherwise: &str,
+    notice: Option<&Notice>,
 ) -> actix_web::HttpResponse {
     let to = crate::web::return_to::checked(next, app.config.public_url.origin());
-    page.redirect(to.as_deref().unwrap_or(otherwise))
+    let to = to.as_deref().unwrap_or(otherwise);
+    match notice {
+        Some(notice) => page.redirect_with(to, notice),
+        None => page.redirect(to),
+    }
 }
 
 impl From<AuthenticateError> for HttpError {

@@ -12,6 +12,5 @@ pub use event_kind::{EventKind, RefusalReason};
 pub use origin::{Actor, Origin};
 pub use read::{Filter, SignIn, StoredEvent, find_previous_sign_in, list, list_for_user};
 pub use retention::{anonymize, purge};
-pub use write::{
-    Event, SessionEvent, record, record_for_sessions, record_for_users, record_in_own_transaction,
-};
+pub(crate) use write::delete_sessions;
+pub use write::{EndedSessions, Event, record, record_for_users, record_in_own_transaction};

@@ -19,7 +19,8 @@ pub enum Actor {
 }
 
 impl Actor {
-    pub(super) fn as_str(self) -> &'static str {
+    /// The stored text.
+    pub fn as_str(self) -> &'static str {
         match self {
             Actor::User => "user",
             Actor::Operator => "operator",

@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
-use time::OffsetDateTime;
 
 use super::event_kind::EventKind;
 use super::origin::Origin;
@@ -89,49 +88,45 @@ pub async fn record_for_users(
     Ok(())
 }
 
-/// One session that [`record_for_sessions`] records.
+/// What a statement of [`delete_sessions`] ended.
 #[derive(Debug)]
-pub struct SessionEvent {
-    /// The user of the session.
-    pub user: UserId,
-    /// The session.
-    pub session: SessionId,
-    /// When the event happened. `None`: in the transaction that records it.
-    pub at: Option<OffsetDateTime>,
+pub struct EndedSessions {
+    /// The number of deleted rows.
+    pub(crate) count: i64,
+    /// The `User-Agent` header with which the session was created, if it is one session.
+    pub user_agent: Option<String>,
 }
 
-/// Appends one event of the same kind with the same details for each of `sessions`, in the order of the list.
-pub async fn record_for_sessions(
-    executor: impl PgExecutor<'_>,
-    kind: EventKind,
-    sessions: &[SessionEvent],
-    origin: &Origin,
-    details: &Value,
-) -> sqlx::Result<()> {
-    if sessions.is_empty() {
-        return Ok(());
+impl EndedSessions {
+    /// The number of sessions.
+    pub fn count(&self) -> usize {
+        usize::try_from(self.count).unwrap_or_default()
     }
-    let times: Vec<Option<OffsetDateTime>> = sessions.iter().map(|event| event.at).collect();
-    let users: Vec<UserId> = sessions.iter().map(|event| event.user).collect();
-    let ids: Vec<SessionId> = sessions.iter().map(|event| event.session).collect();
-    sqlx::query!(
-        r#"
-        INSERT INTO audit_events
-               (occurred_at, event, user_id, session_id, actor, ip_address, user_agent, request_id, details)
-        SELECT COALESCE(at, now()), $1, user_id, session_id, $2, CAST($3::text AS inet), $4, $5, $6
-          FROM unnest($7::timestamptz[], $8::uuid[], $9::uuid[]) AS ended (at, user_id, session_id)
-        "#,
-        kind.as_str(),
-        origin.actor.as_str(),
-        origin.ip_address.map(|ip| ip.to_string()),
-        origin.user_agent,
-        origin.request_id,
-        details,
-        &times as &[Option<OffsetDateTime>],
-        &users as &[UserId],
-        &ids as &[SessionId],
-    )
-    .execute(executor)
-    .await?;
-    Ok(())
 }
+
+/// Deletes sessions and appends a `session_ended` event for each that had a user, in one statement: however
+/// many there are, the program receives one row ([`EndedSessions`]). `$delete` is a `DELETE FROM sessions` that
+/// returns `id`, `user_id`, `user_agent` and the time of the event as `at`; its parameters start at `$7`.
+macro_rules! delete_sessions {
+    ($delete:tt, $cause:expr, $origin:expr, $($arguments:expr),* $(,)?) => {
+        sqlx::query_as!(
+            $crate::audit::EndedSessions,
+            "WITH ended AS (" + $delete + r#"),
+                  recorded AS (
+                  INSERT INTO audit_events
+                         (occurred_at, event, user_id, session_id, actor, ip_address, user_agent, request_id, details)
+                  SELECT at, $1, user_id, id, $2, CAST($3::text AS inet), $4, $5, $6
+                    FROM ended
+                   WHERE user_id IS NOT NULL)
+             SELECT count(*) AS "count!", min(user_agent) AS user_agent FROM ended"#,
+            $crate::audit::EventKind::SessionEnded.as_str(),
+            $origin.actor.as_str(),
+            $origin.ip_address.map(|ip| ip.to_string()),
+            $origin.user_agent,
+            $origin.request_id,
+            serde_json::json!({ "cause": $cause.as_str() }),
+            $($arguments),*
+        )
+    };
+}
+pub(crate) use delete_sessions;

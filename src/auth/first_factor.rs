@@ -29,7 +29,10 @@ pub struct FirstFactor {
 #[must_use]
 pub enum SignInOutcome {
     /// The session is committed and its cookie is set.
-    SignedIn,
+    SignedIn {
+        /// The number of other sessions of the user that ended because of `FRONTDESK_SESSIONS_PER_USER`.
+        ended_by_limit: usize,
+    },
     /// Password, email or role changed since the credential was verified, or the account was disabled or
     /// deleted. No session was inserted, and the browser's former session continues.
     AccountChanged,

@@ -96,7 +96,8 @@ pub async fn resume(
 }
 
 /// Signs in the user of `factor` in this browser. With `remembered`, the cookie has a Max-Age and is kept
-/// when the browser is closed. When this returns, no server accepts the session that the browser had before.
+/// when the browser is closed. When this returns, no server accepts the session that the browser had before or a
+/// session that ended because of the limit of sessions per user.
 pub async fn sign_in(
     request: &HttpRequest,
     app: &App,
@@ -109,10 +110,13 @@ pub async fn sign_in(
     if let Some(replaced) = created.replaced {
         app.sessions.invalidate_replaced(replaced).await;
     }
+    if created.ended_by_limit > 0 {
+        app.sessions.invalidate_user(user).await;
+    }
     known_device::mark_known(request, app, user, password_changed_at);
     let max_age = remembered.then_some(app.config.session.remembered_absolute);
     session_cookie::replace(request, &created.secret, max_age);
-    Ok(SignInOutcome::SignedIn)
+    Ok(SignInOutcome::SignedIn { ended_by_limit: created.ended_by_limit })
 }
 
 /// Revokes the session of this browser. When this returns, the row is deleted and no server accepts the

@@ -17,7 +17,7 @@ use super::{
 use crate::crypto::secret::SecretText;
 
 /// Every setting. Other names that begin with `FRONTDESK_` are refused.
-pub const NAMES: [&str; 34] = [
+pub const NAMES: [&str; 35] = [
     "DATABASE_URL",
     "FRONTDESK_BIND",
     "FRONTDESK_PUBLIC_URL",
@@ -29,6 +29,7 @@ pub const NAMES: [&str; 34] = [
     "FRONTDESK_SESSION_ABSOLUTE_TIMEOUT",
     "FRONTDESK_REMEMBERED_IDLE_TIMEOUT",
     "FRONTDESK_REMEMBERED_ABSOLUTE_TIMEOUT",
+    "FRONTDESK_SESSIONS_PER_USER",
     "FRONTDESK_SESSION_CACHE",
     "FRONTDESK_SESSION_CACHE_SIZE",
     "FRONTDESK_LISTEN_URL",
@@ -117,6 +118,7 @@ impl Config {
             migrate: read.choice("FRONTDESK_MIGRATE", &ON_OR_OFF),
             registration,
             session,
+            sessions_per_user: read.number("FRONTDESK_SESSIONS_PER_USER", 100, 0..=1_000_000),
             session_cache,
             listen_url,
             purge_interval: read.duration("FRONTDESK_PURGE_INTERVAL", "5m"),

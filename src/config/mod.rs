@@ -46,6 +46,8 @@ pub struct Config {
     pub registration: Registration,
     /// Timeouts of new sessions.
     pub session: Timeouts,
+    /// Maximum number of live sessions of one user; `0`: no limit.
+    pub sessions_per_user: u32,
     /// Maximum number of cached sessions; `None`: no cache, every page reads the session from the database.
     pub session_cache: Option<usize>,
     /// PostgreSQL URL for the LISTEN connection; `None`: the same as for the database.

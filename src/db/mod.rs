@@ -26,8 +26,8 @@ pub use error::{
 };
 pub use pool::{ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary};
 pub use transaction::{
-    Failure, Work, long_transaction, transaction, transaction_within, with_connection,
-    with_deadline,
+    Failure, Work, allow_long_statement, long_transaction, transaction, transaction_within,
+    with_connection, with_deadline,
 };
 
 /// How long [`Database::close`] waits for connections that are in use.

@@ -21,6 +21,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// forever.
 const LONG_DEADLINE: Duration = Duration::from_secs(3600);
 
+/// Begins a transaction and marks it as Frontdesk's own in the same round trip: the triggers that record the
+/// changes of other database clients (`migrations/*_database_changes.up.sql`) skip it. The setting is local to
+/// the transaction, so it also holds behind a pooler in transaction mode.
+const BEGIN: &str = "BEGIN; SET LOCAL frontdesk.actor = 'frontdesk'";
+
 /// A future that uses one connection.
 pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 
@@ -109,6 +114,16 @@ where
     .await
 }
 
+/// Raises the statement timeout of the caller's transaction to eight seconds, unless it is already longer: for
+/// a statement whose duration grows with what one user has, such as ending all sessions of a user. The
+/// deadline of [`transaction`] still applies.
+pub async fn allow_long_statement(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let raise = "SELECT set_config('statement_timeout', '8s', true)
+                  WHERE current_setting('statement_timeout')::interval BETWEEN interval '1 ms' AND interval '8 s'";
+    connection.execute(raise).await?;
+    Ok(())
+}
+
 /// Like [`transaction`], with another deadline.
 pub async fn transaction_within<T, E, F>(pool: &PgPool, deadline: Duration, work: F) -> Result<T, E>
 where
@@ -157,7 +172,7 @@ where
     let connection = pool.acquire().await?;
     let (value, _) = with_connection::<T, E, _>(pool, connection, deadline, |connection| {
         Box::pin(async move {
-            let mut transaction = connection.begin().await?;
+            let mut transaction = connection.begin_with(BEGIN).await?;
             if notifications == Notifications::Counted {
                 // Reading the usage makes PostgreSQL discard the notifications that every listener has read.
                 // Nothing else does that while the queue is full.

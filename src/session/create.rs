@@ -1,6 +1,6 @@
 //! Creates sessions: the only statement that inserts into `sessions`. In the same transaction, it checks that
 //! the account was not changed since its password was verified, records the audit event, enqueues the mail
-//! about a new device, and revokes the session that is replaced.
+//! about a new device, and revokes the session that is replaced and those beyond the limit per user.
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -14,12 +14,29 @@ use crate::crypto::secret::{Digest, Secret};
 use crate::id::{SessionId, UserId};
 use crate::role::Role;
 
+/// The class of the advisory locks that make the sign-ins of one user wait for each other; the second key is
+/// a hash of the user.
+const SIGN_IN_LOCK: i32 = 0x7369_676e;
+
+/// What applies to every new session.
+#[derive(Clone)]
+pub(super) struct Policy {
+    /// Its timeouts.
+    pub(super) timeouts: Timeouts,
+    /// The maximum number of live sessions of a user; `0`: no limit.
+    pub(super) sessions_per_user: u32,
+    /// Seals the mail about a sign-in on a new device. `None`: no mail is sent.
+    pub(super) sealer: Option<Sealer>,
+}
+
 /// A session that was inserted.
 pub(super) struct InsertedSession {
     /// The secret for its cookie.
     pub(super) secret: Secret,
     /// Whether it replaced the browser's former session.
     pub(super) has_replaced: bool,
+    /// The number of sessions of the user that ended because of the limit.
+    pub(super) ended_by_limit: usize,
 }
 
 /// Inserts a session in the caller's transaction, and revokes the browser's former session, whose cookie has
@@ -27,17 +44,20 @@ pub(super) struct InsertedSession {
 /// written.
 pub(super) async fn insert(
     connection: &mut PgConnection,
-    timeouts: &Timeouts,
-    sealer: Option<&Sealer>,
+    policy: &Policy,
     session: SessionToInsert,
     former: Option<&Digest>,
 ) -> sqlx::Result<Option<InsertedSession>> {
     let SessionToInsert { user, new_session, state } = session;
+    let limit = i64::from(policy.sessions_per_user);
     if let Some(user) = user {
+        if limit > 0 {
+            await_other_sign_ins(connection, user).await?;
+        }
         if !is_account_unchanged(connection, user, &new_session).await? {
             return Ok(None);
         }
-        if let Some(sealer) = sealer.filter(|_| new_session.on_new_device) {
+        if let Some(sealer) = policy.sealer.as_ref().filter(|_| new_session.on_new_device) {
             new_device::notify(connection, sealer, user, &new_session.origin).await?;
         }
     }
@@ -48,34 +68,55 @@ pub(super) async fn insert(
         None => false,
     };
     let (secret, id) = (Secret::generate(), SessionId::generate());
-    insert_row(connection, timeouts, &secret.digest(), id, user, &new_session, state).await?;
-    if user.is_some() {
+    let digest = secret.digest();
+    let others = insert_row(connection, policy, &digest, id, user, &new_session, state).await?;
+    let mut ended_by_limit = 0;
+    if let Some(user) = user {
         audit::record(
-            connection,
+            &mut *connection,
             Event {
                 kind: EventKind::SignedIn,
-                user,
+                user: Some(user),
                 session: Some(id),
                 origin: &new_session.origin,
                 details: json!({ "methods": new_session.auth_methods, "remembered": new_session.remembered }),
             },
         )
         .await?;
+        if limit > 0 && others >= limit {
+            let origin = &new_session.origin;
+            ended_by_limit = revoke::beyond_limit(connection, user, limit, id, origin).await?;
+        }
     }
-    Ok(Some(InsertedSession { secret, has_replaced }))
+    Ok(Some(InsertedSession { secret, has_replaced, ended_by_limit }))
 }
 
+/// Makes the sign-ins of one user wait for each other until the commit, so that each counts the sessions of
+/// those before it. The first lock of the transaction, and no other code takes it: it cannot deadlock.
+async fn await_other_sign_ins(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    sqlx::query_scalar!(
+        "SELECT pg_advisory_xact_lock($1, hashtext($2))",
+        SIGN_IN_LOCK,
+        user.to_string(),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
+}
+
+/// Inserts the row and returns how many other rows the user has, counted up to the limit per user, including
+/// sessions that have expired and are not yet deleted.
 async fn insert_row(
     connection: &mut PgConnection,
-    timeouts: &Timeouts,
+    policy: &Policy,
     digest: &Digest,
     id: SessionId,
     user: Option<UserId>,
     new_session: &NewSession,
     state: Value,
-) -> sqlx::Result<()> {
-    let (idle, absolute) = timeouts::seconds(timeouts, new_session.remembered);
-    sqlx::query!(
+) -> sqlx::Result<i64> {
+    let (idle, absolute) = timeouts::seconds(&policy.timeouts, new_session.remembered);
+    sqlx::query_scalar!(
         r#"
         INSERT INTO sessions
                (token_digest, id, user_id, state, authenticated_at, remembered,
@@ -86,6 +127,8 @@ async fn insert_row(
                 make_interval(secs => $10),
                 now() + make_interval(secs => $10),
                 now() + make_interval(secs => $11))
+        RETURNING (SELECT count(*)
+                     FROM (SELECT FROM sessions WHERE user_id = $3 LIMIT $12) AS others) AS "others!"
         "#,
         digest.as_bytes(),
         id as SessionId,
@@ -98,10 +141,10 @@ async fn insert_row(
         FORMAT_VERSION,
         idle,
         absolute,
+        i64::from(policy.sessions_per_user),
     )
-    .execute(connection)
-    .await?;
-    Ok(())
+    .fetch_one(connection)
+    .await
 }
 
 /// Whether the account was not changed since its password was verified. The row of the user stays locked

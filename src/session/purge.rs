@@ -5,11 +5,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use sqlx::PgPool;
 
 use super::revoke::Cause;
-use crate::audit::{self, EventKind, Origin, SessionEvent};
+use crate::audit::{Origin, delete_sessions};
 use crate::db;
 
 /// Rows per statement at full pace. The statement is short enough not to delay a sign-in.
@@ -136,7 +135,8 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
             }
             // SKIP LOCKED skips a row that another transaction is extending, and the outer predicate checks
             // the row again: without both, a session that was extended meanwhile would be deleted.
-            let deleted = sqlx::query!(
+            // The time of the event is when the session expired, not when its row is deleted.
+            let expired = delete_sessions!(
                 r#"
                 DELETE FROM sessions
                  WHERE token_digest IN (
@@ -145,27 +145,16 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
                         WHERE purge_after <= now()
                           AND expires_at <= now()
                         ORDER BY purge_after
-                        LIMIT $1
+                        LIMIT $7
                           FOR UPDATE SKIP LOCKED)
                    AND expires_at <= now()
-                RETURNING id, user_id, expires_at
+                RETURNING id, user_id, user_agent, expires_at AS at
                 "#,
+                Cause::Expired,
+                Origin::system(),
                 rows,
-            )
-            .fetch_all(&mut *connection)
-            .await?;
-            // The time of the event is when the session expired, not when its row is deleted.
-            let expired: Vec<SessionEvent> = deleted
-                .iter()
-                .filter_map(|row| {
-                    let (user, session) = (row.user_id?.into(), row.id.into());
-                    Some(SessionEvent { user, session, at: Some(row.expires_at) })
-                })
-                .collect();
-            let details = json!({ "cause": Cause::Expired.as_str() });
-            let (kind, origin) = (EventKind::SessionEnded, Origin::system());
-            audit::record_for_sessions(connection, kind, &expired, &origin, &details).await?;
-            Ok(Some(deleted.len() as u64))
+            );
+            Ok(Some(expired.fetch_one(connection).await?.count() as u64))
         })
     })
     .await

@@ -1,14 +1,22 @@
-//! Revokes sessions in the caller's transaction: deletes their rows and records an audit event for each.
-//! There is no "revoked" flag: a session exists if and only if its row exists.
+//! Revokes sessions in the caller's transaction: deletes their rows and records an audit event for each, in
+//! one statement ([`delete_sessions`]), so that the number of sessions of a user does not matter. There is no "revoked" flag: a session exists if and only if its row exists.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::requester::{self, Requester};
-use crate::audit::{self, Event, EventKind, Origin, SessionEvent, stored_as_text};
+use crate::audit::{
+    self, EndedSessions, Event, EventKind, Origin, delete_sessions, stored_as_text,
+};
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::{SessionId, UserId};
+
+/// The most sessions that one sign-in ends because of the limit of sessions per user.
+const ENDED_AT_SIGN_IN: i64 = 100;
+/// The most rows of a user that are compared to find those seen longest ago. Of a user with more, the rows
+/// that the index on `user_id` returns first are compared.
+const CANDIDATES: i64 = 25_000;
 
 stored_as_text! {
     /// Why a session ended (`details.cause` in the audit log).
@@ -35,20 +43,11 @@ stored_as_text! {
         Disabled => "disabled",
         /// The same browser signed in again.
         Replaced => "replaced",
+        /// The user signed in elsewhere and had more sessions than `FRONTDESK_SESSIONS_PER_USER` allows.
+        SessionLimit => "session_limit",
         /// The idle timeout or the absolute timeout passed.
         Expired => "expired",
     }
-}
-
-/// A session that was just revoked.
-#[derive(Debug)]
-pub struct EndedSession {
-    /// The session.
-    pub id: SessionId,
-    /// Its user; `None` before sign-in.
-    pub user_id: Option<UserId>,
-    /// The `User-Agent` header with which it was created.
-    pub user_agent: Option<String>,
 }
 
 /// Revokes one session of the requester's user. `None` if no session has that id, or if it is another user's.
@@ -59,22 +58,21 @@ pub async fn own_session(
     requester: &Requester,
     session: SessionId,
     cause: Cause,
-) -> sqlx::Result<Option<EndedSession>> {
-    let ended = sqlx::query_as!(
-        EndedSession,
+) -> sqlx::Result<Option<EndedSessions>> {
+    let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE id = $1
-           AND user_id = $2
-        RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
+         WHERE id = $7
+           AND user_id = $8
+        RETURNING id, user_id, user_agent, now() AS at
         "#,
+        cause,
+        requester.origin,
         session as SessionId,
         requester.user as UserId,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    record(connection, &ended, cause, &requester.origin).await?;
-    Ok(ended.into_iter().next())
+    );
+    let ended = ended.fetch_one(connection).await?;
+    Ok((ended.count() > 0).then_some(ended))
 }
 
 /// Which sessions of a user to revoke.
@@ -98,23 +96,24 @@ pub async fn of_user(
     cause: Cause,
     origin: &Origin,
 ) -> sqlx::Result<usize> {
-    let ended = sqlx::query_as!(
-        EndedSession,
+    if which.others {
+        db::allow_long_statement(connection).await?;
+    }
+    let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE user_id = $1
-           AND CASE WHEN id = $2 THEN $3::boolean ELSE $4::boolean END
-        RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent
+         WHERE user_id = $7
+           AND CASE WHEN id = $8 THEN $9::boolean ELSE $10::boolean END
+        RETURNING id, user_id, user_agent, now() AS at
         "#,
+        cause,
+        origin,
         user as UserId,
         current as Option<SessionId>,
         which.current,
         which.others,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    record(connection, &ended, cause, origin).await?;
-    Ok(ended.len())
+    );
+    Ok(ended.fetch_one(connection).await?.count())
 }
 
 /// Locks the row of `user`, revokes all sessions of the user, and returns how many: for operators.
@@ -135,15 +134,13 @@ pub async fn any_session(
     session: SessionId,
     origin: &Origin,
 ) -> sqlx::Result<bool> {
-    let ended = sqlx::query_as!(
-        EndedSession,
-        r#"DELETE FROM sessions WHERE id = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
+    let ended = delete_sessions!(
+        "DELETE FROM sessions WHERE id = $7 RETURNING id, user_id, user_agent, now() AS at",
+        Cause::Revoked,
+        origin,
         session as SessionId,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    record(connection, &ended, Cause::Revoked, origin).await?;
-    Ok(!ended.is_empty())
+    );
+    Ok(ended.fetch_one(connection).await?.count() > 0)
 }
 
 /// Revokes all sessions of all users and returns how many: for operators. The audit log gets one event, with
@@ -212,30 +209,58 @@ pub(super) async fn replaced_by_sign_in(
     former: &Digest,
     origin: &Origin,
 ) -> sqlx::Result<bool> {
-    let ended = sqlx::query_as!(
-        EndedSession,
-        r#"DELETE FROM sessions WHERE token_digest = $1 RETURNING id AS "id: SessionId", user_id AS "user_id: UserId", user_agent"#,
+    let ended = delete_sessions!(
+        "DELETE FROM sessions WHERE token_digest = $7 RETURNING id, user_id, user_agent, now() AS at",
+        Cause::Replaced,
+        origin,
         former.as_bytes(),
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    record(connection, &ended, Cause::Replaced, origin).await?;
-    Ok(!ended.is_empty())
+    );
+    Ok(ended.fetch_one(connection).await?.count() > 0)
 }
 
-/// Records a `session_ended` audit event for each of `ended`. Sessions without a user are not recorded.
-async fn record(
+/// Revokes live sessions of `user` beyond `limit`: those seen longest ago first, at most [`ENDED_AT_SIGN_IN`],
+/// never `newest`, which the caller has just inserted. Returns how many. A session that another transaction
+/// has locked is skipped and stays until the next sign-in.
+///
+/// The order is exact for users with up to [`CANDIDATES`] rows. There is no index on `last_seen_at`, because
+/// it would make every last-seen update write to all indexes.
+pub(super) async fn beyond_limit(
     connection: &mut PgConnection,
-    ended: &[EndedSession],
-    cause: Cause,
+    user: UserId,
+    limit: i64,
+    newest: SessionId,
     origin: &Origin,
-) -> sqlx::Result<()> {
-    let events: Vec<SessionEvent> = ended
-        .iter()
-        .filter_map(|ended| {
-            Some(SessionEvent { user: ended.user_id?, session: ended.id, at: None })
-        })
-        .collect();
-    let details = json!({ "cause": cause.as_str() });
-    audit::record_for_sessions(connection, EventKind::SessionEnded, &events, origin, &details).await
+) -> sqlx::Result<usize> {
+    let ended = delete_sessions!(
+        r#"
+        WITH live AS MATERIALIZED (
+             SELECT token_digest, last_seen_at
+               FROM (SELECT id, token_digest, last_seen_at, expires_at
+                       FROM sessions
+                      WHERE user_id = $7
+                      LIMIT $8) AS candidates
+              WHERE id <> $9
+                AND expires_at > now()),
+             excess AS MATERIALIZED (
+             SELECT token_digest
+               FROM live
+              ORDER BY last_seen_at, token_digest
+              LIMIT LEAST($10, GREATEST(0, (SELECT count(*) FROM live) + 1 - $11)))
+        DELETE FROM sessions
+         WHERE token_digest IN (
+               SELECT token_digest
+                 FROM sessions
+                WHERE token_digest = ANY(ARRAY(SELECT token_digest FROM excess))
+                  FOR UPDATE SKIP LOCKED)
+        RETURNING id, user_id, user_agent, now() AS at
+        "#,
+        Cause::SessionLimit,
+        origin,
+        user as UserId,
+        CANDIDATES,
+        newest as SessionId,
+        ENDED_AT_SIGN_IN,
+        limit,
+    );
+    Ok(ended.fetch_one(connection).await?.count())
 }

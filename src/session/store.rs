@@ -19,7 +19,7 @@ use super::cache::entries::{Cache, Entry, Stamp, Stripe};
 use super::cache::invalidation::{CacheState, InvalidationListener, ListenerStatus};
 use super::cache::lookup::{Lookup, LookupRow};
 use super::cache::{LoadedSession, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
-use super::create::{self, InsertedSession};
+use super::create::{self, InsertedSession, Policy};
 use super::last_seen::{LastSeen, SessionActivity};
 use super::purge::Counters;
 use super::revoke;
@@ -49,6 +49,9 @@ pub struct CreatedSession {
     pub secret: Secret,
     /// The session that was replaced. Pass it to [`PgSessionStore::invalidate_replaced`] after the commit.
     pub replaced: Option<ReplacedSession>,
+    /// The number of sessions of the user that ended because of the limit per user. If it is not 0, call
+    /// [`PgSessionStore::invalidate_user`] after the commit.
+    pub ended_by_limit: usize,
 }
 
 /// A session that a sign-in in the same browser replaced.
@@ -59,7 +62,7 @@ pub struct ReplacedSession(Stripe);
 #[derive(Clone)]
 pub struct PgSessionStore {
     pool: PgPool,
-    timeouts: Timeouts,
+    policy: Policy,
     last_seen: LastSeen,
     cache: Arc<SessionCache>,
     lookup: Lookup,
@@ -69,8 +72,6 @@ pub struct PgSessionStore {
     server: Uuid,
     /// `false`: the cache is turned off.
     is_caching: bool,
-    /// Seals mail. `None`: no mail is sent about sign-ins.
-    sealer: Option<Sealer>,
 }
 
 impl PgSessionStore {
@@ -83,24 +84,20 @@ impl PgSessionStore {
         let cache = Arc::new(Cache::new(cache_size.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
         let (server, is_caching) = (Uuid::now_v7(), cache_size.is_some());
-        let (status, purge_counters, sealer) = (Arc::default(), Arc::default(), None);
-        Self {
-            pool,
-            timeouts,
-            last_seen,
-            cache,
-            lookup,
-            status,
-            purge_counters,
-            server,
-            is_caching,
-            sealer,
-        }
+        let (status, purge_counters) = (Arc::default(), Arc::default());
+        let policy = Policy { timeouts, sessions_per_user: 0, sealer: None };
+        Self { pool, policy, last_seen, cache, lookup, status, purge_counters, server, is_caching }
     }
 
     /// The same store, but it also notifies users by mail of sign-ins on new devices.
     pub fn with_sign_in_notices(self, sealer: Sealer) -> Self {
-        Self { sealer: Some(sealer), ..self }
+        Self { policy: Policy { sealer: Some(sealer), ..self.policy }, ..self }
+    }
+
+    /// The same store, but a user has at most `sessions_per_user` live sessions: a sign-in beyond that ends
+    /// those seen longest ago. `0`: no limit.
+    pub fn with_session_limit(self, sessions_per_user: u32) -> Self {
+        Self { policy: Policy { sessions_per_user, ..self.policy }, ..self }
     }
 
     /// The id of this server, a new one for each store.
@@ -198,11 +195,11 @@ impl PgSessionStore {
     ) -> sqlx::Result<Option<CreatedSession>> {
         let state = Value::Object(Map::new());
         let session = SessionToInsert { user: Some(user), new_session, state };
-        let (sealer, former) = (self.sealer.as_ref(), former.as_ref());
-        let inserted = create::insert(connection, &self.timeouts, sealer, session, former).await?;
-        Ok(inserted.map(|InsertedSession { secret, has_replaced }| {
+        let former = former.as_ref();
+        let inserted = create::insert(connection, &self.policy, session, former).await?;
+        Ok(inserted.map(|InsertedSession { secret, has_replaced, ended_by_limit }| {
             let replaced = former.filter(|_| has_replaced).map(session_stripe).map(ReplacedSession);
-            CreatedSession { secret, replaced }
+            CreatedSession { secret, replaced, ended_by_limit }
         }))
     }
 
@@ -287,20 +284,23 @@ impl SessionStore for PgSessionStore {
         }
         let session =
             state::split_columns(state).map_err(|error| SaveError::Serialization(error.into()))?;
-        let (timeouts, sealer) = (self.timeouts, self.sealer.clone());
+        let (policy, user) = (self.policy.clone(), session.user);
         let saved = db::transaction::<_, anyhow::Error, _>(&self.pool, move |connection| {
             Box::pin(async move {
-                let sealer = sealer.as_ref();
-                let inserted = create::insert(connection, &timeouts, sealer, session, None).await?;
-                Ok(inserted.ok_or(AccountChanged)?.secret)
+                let inserted = create::insert(connection, &policy, session, None).await?;
+                let inserted = inserted.ok_or(AccountChanged)?;
+                Ok((inserted.secret, inserted.ended_by_limit))
             })
         });
-        let secret = saved
+        let (secret, ended_by_limit) = saved
             .await
             .inspect_err(|error| {
                 tracing::warn!(error = format!("{error:#}"), "a session could not be created")
             })
             .map_err(SaveError::Other)?;
+        if let Some(user) = user.filter(|_| ended_by_limit > 0) {
+            self.invalidate_user(user).await;
+        }
         SessionKey::try_from(secret.reveal()).map_err(|_| {
             SaveError::Other(anyhow!("a secret of 43 characters is not a valid session key"))
         })

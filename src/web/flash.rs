@@ -32,6 +32,11 @@ impl Notice {
     pub fn good(text: impl Into<String>) -> Self {
         Self { kind: Kind::Good, text: text.into() }
     }
+
+    /// A notice of information.
+    pub fn info(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Info, text: text.into() }
+    }
 }
 
 /// Name and key of the cookie.

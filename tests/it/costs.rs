@@ -3,7 +3,7 @@
 use crate::support::breakpoint::until;
 use crate::support::{Database, PASSWORD, Server, registered, site};
 
-fn statements(database: &Database, pattern: &str) -> i64 {
+pub fn statements(database: &Database, pattern: &str) -> i64 {
     database.db_count(&format!(
         "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
           WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -30,6 +30,7 @@ mod lockout;
 mod log;
 mod mail;
 mod mail_failures;
+mod many_sessions;
 mod migrations;
 mod notification_queue;
 mod private_cluster;

@@ -7,4 +7,5 @@
 mod support;
 
 mod notification_queue;
+mod revocation;
 mod standby;

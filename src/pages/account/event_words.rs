@@ -13,6 +13,10 @@ pub(super) fn describe(event: &str, details: &Value) -> (String, bool) {
     };
     let (words, is_suspicious) = event_words(kind);
     let why = reason(details).unwrap_or_default();
+    let words = match details.get("count").and_then(Value::as_i64) {
+        Some(count @ 2..) => words.replace("Session ended", &format!("{count} sessions ended")),
+        _ => words.to_owned(),
+    };
     (words.replace("{why}", why).trim_end_matches([' ', ':']).to_owned(), is_suspicious)
 }
 
@@ -67,6 +71,7 @@ fn describe_cause(cause: Cause) -> &'static str {
         Cause::Deleted => "account deleted",
         Cause::Disabled => "account disabled",
         Cause::Replaced => "signed in again in the same browser",
+        Cause::SessionLimit => "signed in on too many devices",
         Cause::Expired => "expired",
     }
 }
@@ -101,6 +106,12 @@ mod tests {
             let (words, _) = describe("sign_in_refused", &json!({ "why": reason.as_str() }));
             assert!(words.starts_with("Sign-in refused: "), "{reason:?}: {words}");
         }
+    }
+
+    #[test]
+    fn one_event_about_several_sessions_says_how_many() {
+        let details = json!({ "cause": "disabled", "count": 3 });
+        assert_eq!(describe("session_ended", &details).0, "3 sessions ended: account disabled");
     }
 
     #[test]

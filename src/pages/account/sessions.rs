@@ -21,6 +21,8 @@ use crate::web::relative_time::Time;
 struct Data {
     sessions: Vec<Device>,
     others: usize,
+    /// The maximum number of sessions per user, if it is reached.
+    reached_limit: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +50,10 @@ pub async fn show(
     // This device first, then the others in their order: last seen first.
     sessions.sort_by_key(|device| !device.is_current);
     let others = sessions.iter().filter(|device| !device.is_current).count();
-    page.show("account/sessions.html", &Data { sessions, others })
+    let limit = app.config.sessions_per_user;
+    let reached_limit =
+        Some(limit).filter(|limit| (1..=sessions.len() as u64).contains(&u64::from(*limit)));
+    page.show("account/sessions.html", &Data { sessions, others, reached_limit })
 }
 
 /// `POST /account/sessions/{id}/revoke`.

@@ -14,6 +14,7 @@ use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::{Authentication, authenticate};
 use crate::web::error::HttpError;
+use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 use crate::web::relative_time;
@@ -49,7 +50,7 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
     if visitor.0.is_some() {
-        return Ok(app::redirect_to_next(&page, &app, &next, "/account"));
+        return Ok(app::redirect_to_next(&page, &app, &next, "/account", None));
     }
     let form = FormView { next, ..FormView::with_values([("email", "")]) };
     page.show("sign_in/login.html", &data(&app, form))
@@ -86,15 +87,16 @@ pub async fn submit(
     let is_scheduled_for_deletion = user.deletion_due_at.is_some();
     let factor = FirstFactor { user, method: "pwd" };
     let sign_in = auth::sign_in(request, &app, factor, remember_me);
-    if permit.refund_on_error(sign_in).await? == SignInOutcome::AccountChanged {
+    let SignInOutcome::SignedIn { ended_by_limit } = permit.refund_on_error(sign_in).await? else {
         form.message = Some(ACCOUNT_CHANGED.to_owned());
         return refuse(&page, &app, form);
-    }
+    };
     permit.refund().await?;
     // If the account is scheduled for deletion, the user is redirected to the page where the deletion can be
     // canceled.
     let next = if is_scheduled_for_deletion { "/account/delete" } else { &form.next };
-    Ok(app::redirect_to_next(&page, &app, next, "/account"))
+    let notice = limit_sentence(&app, ended_by_limit).map(Notice::info);
+    Ok(app::redirect_to_next(&page, &app, next, "/account", notice.as_ref()))
 }
 
 /// A complete sign-in form. `email: None`: the input is not a valid email. The sign-in is processed anyway,
@@ -164,6 +166,18 @@ pub(super) fn show_account_changed(
     let mut form = FormView::with_values([("email", email)]);
     form.message = Some(ACCOUNT_CHANGED.to_owned());
     refuse(page, app, form)
+}
+
+/// Tells the user how many sessions the sign-in ended because of `FRONTDESK_SESSIONS_PER_USER`. `None`: none.
+pub(super) fn limit_sentence(app: &App, ended: usize) -> Option<String> {
+    let limit = app.config.sessions_per_user;
+    let signed_out = match ended {
+        0 => return None,
+        1 => "Signed out of the device that was last used longest ago".to_owned(),
+        many => format!("Signed out of the {many} devices that were last used longest ago"),
+    };
+    let devices = if limit == 1 { "1 device".to_owned() } else { format!("{limit} devices") };
+    Some(format!("{signed_out}: you can be signed in on at most {devices}."))
 }
 
 fn data(app: &App, form: FormView) -> Data {

@@ -161,7 +161,7 @@ async fn register_unverified(
     };
     let factor = FirstFactor { user, method: "pwd" };
     match auth::sign_in(page.request(), app, factor, false).await? {
-        SignInOutcome::SignedIn => Ok(page.redirect("/account")),
+        SignInOutcome::SignedIn { .. } => Ok(page.redirect("/account")),
         SignInOutcome::AccountChanged => {
             let email = form.values.get("email").map_or("", String::as_str);
             login::show_account_changed(page, app, email)

@@ -205,13 +205,19 @@ pub(in crate::user) async fn rehash(
     old: &str,
     new: &PasswordHash,
 ) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
-        user as UserId,
-        old,
-        new.as_str(),
-    )
-    .execute(pool)
-    .await?;
-    Ok(())
+    let (old, new) = (old.to_owned(), new.clone());
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            sqlx::query!(
+                "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
+                user as UserId,
+                old,
+                new.as_str(),
+            )
+            .execute(connection)
+            .await?;
+            Ok(())
+        })
+    })
+    .await
 }
