@@ -396,6 +396,36 @@ fn only_the_owner_of_a_table_writes_it() {
 }
 
 #[test]
+fn statements_that_triggers_record_run_only_in_transactions() {
+    let mut count = 0;
+    for source in sources() {
+        let statements = source.code.replace("delete_sessions!(", "sqlx::query!(");
+        for statement in statements.split("sqlx::query").skip(1) {
+            let flat = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+            let recorded =
+                ["INSERT INTO users", "UPDATE users", "DELETE FROM users", "DELETE FROM sessions"];
+            let writes = recorded.iter().any(|statement| {
+                flat.match_indices(statement)
+                    .any(|(at, found)| !flat[at + found.len()..].starts_with(is_word))
+            });
+            let ran = [".execute(", ".fetch_one(", ".fetch_optional(", ".fetch_all("];
+            let executor = ran.iter().find_map(|call| flat.split_once(call)).map(|(_, rest)| rest);
+            if let Some(executor) = executor.filter(|_| writes) {
+                count += 1;
+                // On its own, it would be recorded as a change by another client of the database.
+                let path = source.path.display();
+                let executor = executor.split(')').next().unwrap_or_default();
+                assert!(
+                    executor.ends_with("connection"),
+                    "{path} changes users or deletes sessions outside of a transaction, on {executor}: {flat}"
+                );
+            }
+        }
+    }
+    assert!(count > 15, "only {count} statements were found");
+}
+
+#[test]
 fn every_table_has_an_owner() {
     let mut tables = BTreeSet::new();
     for path in files("migrations", &[".up.sql"]) {

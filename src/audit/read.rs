@@ -59,7 +59,7 @@ pub struct StoredEvent {
     pub email: Option<String>,
     /// The session that the event concerns.
     pub session_id: Option<SessionId>,
-    /// Who caused it: `user`, `operator` or `system`.
+    /// Who caused it: the text of an [`Actor`](super::Actor), or `database`: another client of the database.
     pub actor: String,
     /// The client's IP address.
     pub ip_address: Option<String>,

@@ -15,6 +15,7 @@ mod command_line;
 mod concurrency;
 mod costs;
 mod crash_atomicity;
+mod database_changes;
 mod deletion;
 mod deployment;
 mod dev_mailbox;

@@ -75,6 +75,7 @@ fn view(event: StoredEvent, current: SessionId) -> EventView {
         by: match event.actor.as_str() {
             "operator" => Some("by an administrator"),
             "system" => Some("automatically"),
+            "database" => Some("by an administrator, in the database"),
             _ => None,
         },
         device: event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title),
