@@ -41,12 +41,12 @@ async fn main() -> anyhow::Result<()> {
     let tera = web::Data::new(tera);
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));
-    let envelope = web::Data::new(Outer { https: false });
+    let outer = web::Data::new(Outer::default());
     HttpServer::new(move || {
         App::new()
             .app_data(tera.clone())
             .app_data(flash.clone())
-            .app_data(envelope.clone())
+            .app_data(outer.clone())
             .wrap(from_fn(outer::wrap))
             .route("/account/profile", web::get().to(show))
             .route("/login", web::get().to(HttpResponse::Ok))

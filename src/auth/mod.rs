@@ -50,6 +50,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest};
+use tracing::Level;
 
 use crate::app::App;
 use crate::session::{Lock, Requester, SessionEnded, SessionInfo};
@@ -81,6 +82,13 @@ pub async fn resume(
         session_cookie::keep_max_age(request.request(), &session);
         current_user::identify(&request, session)
     });
+    // Not at a higher level: any client can send such a cookie with every request.
+    if user.is_none()
+        && tracing::enabled!(Level::DEBUG)
+        && cookie_guard::has_cookie(request.request())
+    {
+        tracing::debug!("the session cookie belongs to no live session; ignored");
+    }
     let is_form = !request.method().is_safe();
     let form_user = user.clone().filter(|_| is_form);
     if let Some(user) = user {

@@ -43,6 +43,7 @@ pub const NAMES: [&str; 35] = [
     "FRONTDESK_METRICS_BIND",
     "FRONTDESK_WORKERS",
     "FRONTDESK_LOG",
+    "FRONTDESK_LOG_CLIENT_IP",
     "FRONTDESK_SITE_NAME",
     "FRONTDESK_SMTP_URL",
     "FRONTDESK_SMTP_URL_FILE",
@@ -59,6 +60,8 @@ pub const NAMES: [&str; 35] = [
 /// shorter one.
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const ON_OR_OFF: [(&str, bool); 2] = [("on", true), ("off", false)];
+/// Off by default.
+const OFF_OR_ON: [(&str, bool); 2] = [("off", false), ("on", true)];
 
 impl Config {
     /// Reads the environment. Variables that are not in it are taken from `.env` in the working directory.
@@ -134,6 +137,7 @@ impl Config {
             workers: read.number("FRONTDESK_WORKERS", cores, 1..=256) as usize,
             log: read
                 .choice("FRONTDESK_LOG", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            log_client_ip: read.choice("FRONTDESK_LOG_CLIENT_IP", &OFF_OR_ON),
         };
         read.finish()?;
         Ok(config)

@@ -76,6 +76,8 @@ pub struct Config {
     pub workers: usize,
     /// Format of log lines.
     pub log: LogFormat,
+    /// Whether the log lines of a request contain the IP address of its client.
+    pub log_client_ip: bool,
 }
 
 /// The idle and absolute timeouts of the two kinds of session (OWASP ASVS 5.0 V7.3.1, V7.3.2).

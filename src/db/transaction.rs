@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::error::{is_connection_unusable, is_notification_queue_full, timed_out};
 use super::pool::close_idle;
+use crate::log;
 
 /// Deadline of work that a page waits for: a few statements of at most 2.5 s each.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -132,7 +133,7 @@ where
     E: Failure,
 {
     let pool = pool.clone();
-    let task = tokio::spawn(async move {
+    let task = log::spawn(async move {
         match run(&pool, deadline, work.clone(), Notifications::Sent).await {
             Err(error) if error.database_error().is_some_and(is_notification_queue_full) => {
                 tracing::warn!(

@@ -235,7 +235,7 @@ fn http_server(
     let assets = web::Data::new(Assets::load()?);
     let tera = web::Data::new(page_templates(&assets, &app.config)?);
     let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
-    let outer = web::Data::new(Outer { https });
+    let outer = web::Data::new(Outer { https, log_client_ip: app.config.log_client_ip });
     let workers = app.config.workers;
     let server = HttpServer::new(move || {
         let sessions = SessionMiddleware::builder(app.sessions.clone(), first_key.clone())

@@ -166,6 +166,14 @@ pub fn has_valid_cookie(request: &HttpRequest) -> bool {
     opened(request).is_some()
 }
 
+/// Whether the request has a session cookie, valid or not. Call it only behind this middleware.
+pub fn has_cookie(request: &HttpRequest) -> bool {
+    let settings = request.app_data::<web::Data<SessionCookie>>();
+    settings.is_some_and(|settings| {
+        matches!(find(request.headers(), &settings.name), CookieMatch::One(_))
+    })
+}
+
 /// The secret in the session cookie of the request. Call it only behind this middleware.
 pub fn secret(request: &HttpRequest) -> Option<Secret> {
     Secret::parse(&opened(request)?)
@@ -217,7 +225,7 @@ impl SessionCookie {
                 });
             }
             CookieMatch::Suspicious => {
-                tracing::warn!("a session cookie was repeated, misspelled or oversized; ignored");
+                tracing::debug!("a session cookie was repeated, misspelled or oversized; ignored");
             }
             CookieMatch::None => {}
         }

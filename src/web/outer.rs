@@ -14,13 +14,13 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _, web};
 use futures_util::FutureExt as _;
 use tera::Tera;
-use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::client::RequestId;
+use super::client::{self, RequestId};
 use super::error::HttpError;
 use super::headers;
 use super::page::{self, PageContext, Viewer};
+use crate::log::{self, LoggedRequest};
 
 /// After this long, a GET fails with 503, so that requests do not hang when the database hangs.
 const PAGE_DEADLINE: Duration = Duration::from_secs(5);
@@ -30,10 +30,12 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(5);
 const FORM_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Settings of the middleware.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Outer {
     /// Whether the public URL is https.
     pub https: bool,
+    /// Whether log lines contain the IP address of the client.
+    pub log_client_ip: bool,
 }
 
 /// The middleware.
@@ -41,19 +43,27 @@ pub async fn wrap(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let started_at = Instant::now();
     let id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(id));
-    let https = request.app_data::<web::Data<Outer>>().is_some_and(|outer| outer.https);
+    let outer = request.app_data::<web::Data<Outer>>().map(|outer| ***outer).unwrap_or_default();
+    let client_ip = if outer.log_client_ip { client::ip_address(request.request()) } else { None };
+    log::in_request(LoggedRequest { id, client_ip }, answer(request, next, id, outer.https)).await
+}
+
+async fn answer(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    id: Uuid,
+    https: bool,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started_at = Instant::now();
     let tera = request.app_data::<web::Data<Tera>>().cloned();
     let path = request.path().to_owned();
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id = %id);
 
     let deadline = if method.is_safe() { PAGE_DEADLINE } else { FORM_DEADLINE };
     let handled = tokio::time::timeout(deadline, next.call(request));
-    let caught = AssertUnwindSafe(handled).catch_unwind().instrument(span.clone()).await;
-    let _entered = span.enter();
+    let caught = AssertUnwindSafe(handled).catch_unwind().await;
     let tera = tera.as_ref().map(|tera| tera.get_ref());
     let outcome = match caught {
         Ok(Ok(outcome)) => outcome.map(ServiceResponse::map_into_boxed_body),
@@ -73,7 +83,7 @@ pub async fn wrap(
             }
             add_headers(response.headers_mut(), id, https);
             let pattern = response.request().match_pattern();
-            log(&method, pattern.as_deref(), status, started_at);
+            log_request(&method, pattern.as_deref(), status, started_at);
             Ok(response)
         }
         Err(error) => {
@@ -91,7 +101,7 @@ pub async fn wrap(
             response =
                 response.map_body(|head, body| with_page(tera, &context, id, &method, head, body));
             add_headers(response.headers_mut(), id, https);
-            log(&method, None, status, started_at);
+            log_request(&method, None, status, started_at);
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -142,13 +152,13 @@ fn add_headers(headers: &mut header::HeaderMap, id: Uuid, https: bool) {
 }
 
 /// Logs the pattern of the route and not the path, because a path may contain a secret.
-fn log(method: &Method, pattern: Option<&str>, status: StatusCode, started_at: Instant) {
-    let milliseconds = started_at.elapsed().as_secs_f64() * 1000.0;
+fn log_request(method: &Method, pattern: Option<&str>, status: StatusCode, started_at: Instant) {
+    let tenths = (started_at.elapsed().as_micros() + 50) / 100;
     tracing::info!(
         %method,
         route = pattern.unwrap_or("-"),
         status = status.as_u16(),
-        milliseconds = format!("{milliseconds:.1}"),
+        milliseconds = format!("{}.{}", tenths / 10, tenths % 10),
         "answered"
     );
 }

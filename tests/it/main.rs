@@ -29,6 +29,7 @@ mod import;
 mod late_forms;
 mod lockout;
 mod log;
+mod log_lines;
 mod mail;
 mod mail_failures;
 mod many_sessions;

@@ -1,32 +1,11 @@
-//! Writes the events of `tracing` to standard error, in a separate thread. Guarantees:
-//!
-//! - **A request never waits for the log.** A line is appended to a buffer of at most 2 MiB. Only the log
-//!   thread writes to the file descriptor, because a write may block forever (a pipe that is not read) or
-//!   fail (its reader exited, the disk is full).
-//! - **No line is lost silently.** If the buffer is full or a write fails, lines are dropped and counted. The
-//!   next successful write reports how many lines were dropped, and `/metrics` has the total.
-//! - **Lines are not delayed.** The first line after a pause is written immediately. Lines that follow it
-//!   within 20 ms share one write, which reduces the cost of a line under load.
-//! - **A panic is a log line** with its message and location. The buffer is flushed after a panic and at
-//!   exit, for a bounded time.
-//!
-//! The server never writes through `std::io::stderr()`: its lock is held as long as a write blocks, and
-//! `eprintln!` panics if a write fails.
+//! The bounded buffer of log lines, and the thread that writes them.
 
-use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
-use std::panic::PanicHookInfo;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-
+use super::format;
 use crate::config::LogFormat;
 
 /// Maximum number of buffered bytes: about 10,000 lines. Enough to lose no line if the log thread gets no CPU
@@ -38,74 +17,10 @@ const FLUSH_THRESHOLD: usize = CAPACITY / 8;
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
 /// How often a write is retried if lines were dropped and no new line arrives.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a thread that panicked waits until its log line is written.
-const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
-/// How long the process waits at exit until the last lines are written.
-const EXIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-static LOG: OnceLock<Arc<Buffer>> = OnceLock::new();
-
-/// Starts the log of this process. `default` is the filter if `RUST_LOG` is not set. Also logs panics.
-pub fn start(format: LogFormat, default: &str) -> io::Result<()> {
-    let stderr = io::stderr();
-    let output = File::from(stderr.as_fd().try_clone_to_owned()?);
-    let buffer = Arc::new(Buffer::default());
-    let writer = Arc::clone(&buffer);
-    thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(output, format))?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // At higher levels the request span is the only one, and a span list would repeat it.
-    let has_nested_spans = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Arc::clone(&buffer))
-        .with_ansi(stderr.is_terminal())
-        // tracing-subscriber would report them with `eprintln!`.
-        .log_internal_errors(false);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().with_span_list(has_nested_spans).init(),
-    }
-    LOG.get_or_init(|| buffer);
-    std::panic::set_hook(Box::new(log_panic));
-    Ok(())
-}
-
-/// The number of lines dropped since the start of the process.
-pub fn lines_dropped() -> u64 {
-    LOG.get().map_or(0, |log| log.lock().dropped)
-}
-
-/// Writes a line that is not a tracing event. Used for the error with which the server exits.
-pub fn print(text: &str) {
-    if let Some(log) = LOG.get() {
-        log.append(format!("{text}\n").as_bytes());
-    }
-}
-
-/// Waits until everything logged so far is written, for one second at most.
-pub fn flush() {
-    if let Some(log) = LOG.get() {
-        log.flush(EXIT_FLUSH_TIMEOUT);
-    }
-}
-
-fn log_panic(panic: &PanicHookInfo<'_>) {
-    let reason = panic.payload_as_str().unwrap_or("(no message)");
-    let location = panic.location().map(ToString::to_string);
-    // Captured only if RUST_BACKTRACE is set.
-    let backtrace = Backtrace::capture();
-    let backtrace =
-        (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-    let thread = thread::current();
-    tracing::error!(reason, location, thread = thread.name(), backtrace, "panicked");
-    if let Some(log) = LOG.get() {
-        log.flush(PANIC_FLUSH_TIMEOUT);
-    }
-}
 
 /// The lines that are not yet written.
 #[derive(Default)]
-struct Buffer {
+pub(super) struct Buffer {
     state: Mutex<State>,
     /// Wakes the log thread.
     wake: Condvar,
@@ -140,12 +55,18 @@ impl State {
 }
 
 impl Buffer {
+    /// The number of lines dropped since the start.
+    pub(super) fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is consistent after every statement that may panic, so a poisoned lock is used.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, line: &[u8]) {
+    /// Adds complete lines. Drops and counts them if the buffer is full.
+    pub(super) fn append(&self, line: &[u8]) {
         let mut state = self.lock();
         let before = state.lines.len();
         if before + line.len() > CAPACITY {
@@ -164,7 +85,7 @@ impl Buffer {
 
     /// Waits until the lines appended so far are written or their write failed, for `timeout` at most.
     /// Returns immediately if the current write has already taken longer than that.
-    fn flush(&self, timeout: Duration) {
+    pub(super) fn flush(&self, timeout: Duration) {
         let mut state = self.lock();
         if state.write_started.is_some_and(|started_at| started_at.elapsed() >= timeout) {
             return;
@@ -178,7 +99,7 @@ impl Buffer {
     }
 
     /// The main loop of the log thread: writes lines to `output`. Never returns.
-    fn run(&self, mut output: impl Write, format: LogFormat) {
+    pub(super) fn run(&self, mut output: impl Write, format: LogFormat) {
         let mut chunk = Vec::new();
         let mut is_torn = false;
         loop {
@@ -227,7 +148,7 @@ impl Buffer {
     ) {
         let lines = chunk.len();
         if unreported > 0 {
-            chunk.extend_from_slice(notice(unreported, format).as_bytes());
+            chunk.extend_from_slice(format::notice(unreported, format).as_bytes());
         }
         if *is_torn && write(output, b"\n") == 1 {
             *is_torn = false;
@@ -278,27 +199,9 @@ fn write(output: &mut impl Write, bytes: &[u8]) -> usize {
     written
 }
 
-/// The line that reports dropped lines. It is not an event, because no filter may suppress it and because it
-/// must be part of the write that shows whether the log can be written again.
-fn notice(dropped: u64, format: LogFormat) -> String {
-    let mut time = String::new();
-    SystemTime.format_time(&mut Writer::new(&mut time)).ok();
-    let subject = if dropped == 1 { "line was" } else { "lines were" };
-    let message = format!("{dropped} log {subject} dropped because the log could not be written");
-    let target = module_path!();
-    match format {
-        LogFormat::Text => format!("{time}  WARN {target}: {message}\n"),
-        LogFormat::Json => {
-            let fields = json!({ "message": message, "lines": dropped });
-            let line =
-                json!({ "timestamp": time, "level": "WARN", "fields": fields, "target": target });
-            format!("{line}\n")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
