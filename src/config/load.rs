@@ -17,7 +17,7 @@ use super::{
 use crate::crypto::secret::SecretText;
 
 /// Every setting. Other names that begin with `FRONTDESK_` are refused.
-pub const NAMES: [&str; 35] = [
+pub const NAMES: &[&str] = &[
     "DATABASE_URL",
     "FRONTDESK_BIND",
     "FRONTDESK_PUBLIC_URL",
@@ -95,7 +95,7 @@ impl Config {
     /// Reads settings from names and values.
     pub fn from_map(settings: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
         let mut read = SettingsReader::new(settings);
-        read.refuse_unknown(&NAMES);
+        read.refuse_unknown(NAMES);
         let (database, secret_keys) = database_and_keys(&mut read);
         let session = timeouts(&mut read);
         let audit_retention = audit_retention(&mut read);
