@@ -5,25 +5,37 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lettre::message::Mailbox;
 use sqlx::PgPool;
 use time::OffsetDateTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::mime::compose;
-use super::outbox::{self, LeasedMail};
+use super::outbox::{self, Lane, LeasedMail};
 use super::smtp::{SendError, Stage};
 use super::{MailRenderer, Transport};
 use crate::background::{JobRunner, Jobs, jitter};
 use crate::crypto::seal::Sealer;
 use crate::db;
 
-/// Maximum number of mails that a server sends concurrently, so that a few stalled ones do not delay the
-/// others.
-const MAX_IN_FLIGHT: usize = 8;
+/// First attempts that a server makes concurrently. One that takes longer than [`SLOW_AFTER`] no longer counts,
+/// so that stalled ones do not delay the others.
+const NEW_IN_FLIGHT: usize = 8;
+/// The maximum number of first attempts including slow ones, which bounds the connections to the mail server.
+const MAX_NEW_IN_FLIGHT: usize = 24;
+/// Further attempts that a server makes concurrently. They have their own capacity, because a mail that stalled
+/// once usually stalls again.
+const RETRIES_IN_FLIGHT: usize = 4;
+/// An attempt that takes longer is slow. Most take less than a second.
+const SLOW_AFTER: Duration = Duration::from_secs(4);
+/// How often [`outbox::correct_times`] runs.
+const CORRECTION_INTERVAL: Duration = Duration::from_secs(10);
+/// A time that is wrong by less is not corrected: the mail is only late.
+const TIME_TOLERANCE: Duration = Duration::from_secs(2 * 3_600);
 /// How often the outbox is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The same while the database is unavailable.
@@ -106,11 +118,44 @@ impl Delivery {
     }
 }
 
+/// The attempts in flight of one lane.
+struct LaneInFlight {
+    lane: Lane,
+    /// The maximum number in flight, slow ones included.
+    max: usize,
+    /// One for each attempt that is not slow.
+    slots: Arc<Semaphore>,
+    sending: JoinSet<()>,
+}
+
+impl LaneInFlight {
+    fn new(lane: Lane, slots: usize, max: usize) -> Self {
+        Self { lane, max, slots: Arc::new(Semaphore::new(slots)), sending: JoinSet::new() }
+    }
+
+    /// Leases as many due mails as may be in flight, and starts to send them.
+    async fn start_due(&mut self, mailer: &Arc<Mailer>) -> sqlx::Result<()> {
+        let free = self.max.saturating_sub(self.sending.len()).min(self.slots.available_permits());
+        if free == 0 {
+            return Ok(());
+        }
+        let keys = mailer.sealer.key_ids();
+        let due = outbox::lease(&mailer.pool, self.lane, keys, free as i64);
+        for mail in db::with_deadline(due).await? {
+            let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
+            self.sending.spawn(deliver(Arc::clone(mailer), mail, slot));
+        }
+        Ok(())
+    }
+}
+
 async fn run(mailer: Arc<Mailer>, stop: CancellationToken) {
-    let mut sending = JoinSet::new();
+    let mut new = LaneInFlight::new(Lane::New, NEW_IN_FLIGHT, MAX_NEW_IN_FLIGHT);
+    let mut retries = LaneInFlight::new(Lane::Retry, RETRIES_IN_FLIGHT, RETRIES_IN_FLIGHT);
     let mut is_unavailable = false;
+    let mut corrected_at: Option<Instant> = None;
     loop {
-        match start_due(&mailer, &mut sending).await {
+        match start_due(&mailer, &mut new, &mut retries, &mut corrected_at).await {
             Ok(()) => is_unavailable = false,
             Err(error) => {
                 if !is_unavailable {
@@ -122,13 +167,16 @@ async fn run(mailer: Arc<Mailer>, stop: CancellationToken) {
         let wait = if is_unavailable { POLL_INTERVAL_AFTER_ERROR } else { POLL_INTERVAL };
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(joined) = sending.join_next() => log_panic(joined),
+            Some(joined) = new.sending.join_next() => log_panic(joined),
+            Some(joined) = retries.sending.join_next() => log_panic(joined),
             () = tokio::time::sleep(wait.mul_f64(1.0 + jitter() / 10.0)) => {}
         }
     }
     let in_flight = async {
-        while let Some(joined) = sending.join_next().await {
-            log_panic(joined);
+        for lane in [&mut new, &mut retries] {
+            while let Some(joined) = lane.sending.join_next().await {
+                log_panic(joined);
+            }
         }
     };
     if tokio::time::timeout(STOP_DEADLINE, in_flight).await.is_err() {
@@ -136,21 +184,33 @@ async fn run(mailer: Arc<Mailer>, stop: CancellationToken) {
     }
 }
 
-/// Leases as many due mails as may be in flight, and starts to send them.
-async fn start_due(mailer: &Arc<Mailer>, sending: &mut JoinSet<()>) -> sqlx::Result<()> {
+async fn start_due(
+    mailer: &Arc<Mailer>,
+    new: &mut LaneInFlight,
+    retries: &mut LaneInFlight,
+    corrected_at: &mut Option<Instant>,
+) -> sqlx::Result<()> {
     if matches!(mailer.transport, Transport::OutboxOnly) {
         return db::with_deadline(outbox::mark_kept(&mailer.pool)).await.map(|_| ());
     }
-    let free = MAX_IN_FLIGHT.saturating_sub(sending.len());
-    if free > 0 {
-        for mail in
-            db::with_deadline(outbox::lease(&mailer.pool, mailer.sealer.key_ids(), free as i64))
-                .await?
-        {
-            sending.spawn(deliver(Arc::clone(mailer), mail));
+    if corrected_at.is_none_or(|at| at.elapsed() >= CORRECTION_INTERVAL) {
+        let longest = longest_waits();
+        let corrected = outbox::correct_times(&mailer.pool, &longest);
+        if db::with_deadline(corrected).await? > 0 {
+            tracing::warn!(
+                "PostgreSQL's clock was set back: mail that would have waited too long is due now"
+            );
         }
+        *corrected_at = Some(Instant::now());
     }
-    Ok(())
+    new.start_due(mailer).await?;
+    retries.start_due(mailer).await
+}
+
+/// The longest time until the next attempt, after no attempt, one, and so on.
+fn longest_waits() -> Vec<Duration> {
+    let after_attempts = RETRY_DELAYS.iter().map(|delay| delay.mul_f64(1.2).max(TIME_TOLERANCE));
+    [Duration::ZERO].into_iter().chain(after_attempts).collect()
 }
 
 fn log_panic(joined: Result<(), JoinError>) {
@@ -159,9 +219,18 @@ fn log_panic(joined: Result<(), JoinError>) {
     }
 }
 
-/// Sends one mail and records the result.
-async fn deliver(mailer: Arc<Mailer>, mail: LeasedMail) {
-    match send_with_lease(&mailer, &mail).await {
+/// Sends one mail and records the result. Releases `slot` when the attempt turns out to be slow.
+async fn deliver(mailer: Arc<Mailer>, mail: LeasedMail, slot: Option<OwnedSemaphorePermit>) {
+    let sending = send_with_lease(&mailer, &mail);
+    tokio::pin!(sending);
+    let sent = match tokio::time::timeout(SLOW_AFTER, &mut sending).await {
+        Ok(sent) => sent,
+        Err(_) => {
+            drop(slot);
+            sending.await
+        }
+    };
+    match sent {
         Ok(()) => {
             mailer.counters.0.sent.fetch_add(1, Ordering::Relaxed);
             let (kind, attempt) = (mail.kind.as_str(), mail.attempts);

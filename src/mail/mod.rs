@@ -1,10 +1,12 @@
 //! Mail to users. Owns the table `mail_outbox`. A message is inserted there, sealed, in the transaction that
 //! it reports on, and a background job delivers it: it is sent if and only if that transaction commits.
 
+mod bounded_stream;
 pub mod delivery;
 pub mod message;
 pub mod mime;
 pub mod outbox;
+mod outbox_read;
 pub mod render;
 #[cfg(test)]
 mod samples;

@@ -10,6 +10,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Message;
+pub use super::outbox_read::{
+    KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept,
+};
 use crate::crypto::seal::Sealer;
 use crate::id::UserId;
 
@@ -117,11 +120,22 @@ pub struct LeasedMail {
     pub created_at: OffsetDateTime,
 }
 
-/// Leases up to `at_most` mails that are due and sealed with one of `key_ids`. Other servers skip them. During
-/// a key rotation, a mail waits for a server that has its key. After [`UNREADABLE_FOR`] any server leases it,
-/// and it fails if that server cannot open it.
+/// The mails that wait for their first attempt, or those that wait for a further one. Each has its own
+/// capacity, so that mails whose attempts take long do not delay new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// No attempt was started yet.
+    New,
+    /// An attempt failed or did not finish.
+    Retry,
+}
+
+/// Leases up to `at_most` mails of `lane` that are due and sealed with one of `key_ids`. Other servers skip
+/// them. During a key rotation, a mail waits for a server that has its key. After [`UNREADABLE_FOR`] any server
+/// leases it, and it fails if that server cannot open it.
 pub async fn lease(
     pool: &PgPool,
+    lane: Lane,
     key_ids: &[String],
     at_most: i64,
 ) -> sqlx::Result<Vec<LeasedMail>> {
@@ -136,6 +150,7 @@ pub async fn lease(
                   AND (sealed_with IS NULL
                        OR sealed_with = ANY($3)
                        OR created_at <= now() - $4::interval)
+                  AND (attempts = 0) = $5
                 ORDER BY next_attempt_at
                 LIMIT $1
                   FOR UPDATE SKIP LOCKED)
@@ -150,9 +165,37 @@ pub async fn lease(
         interval(LEASE),
         key_ids,
         interval(UNREADABLE_FOR),
+        lane == Lane::New,
     )
     .fetch_all(pool)
     .await
+}
+
+/// Makes mails due whose next attempt is further ahead than it can have been scheduled, because PostgreSQL's
+/// clock was set back since. `longest` has the longest wait after each number of attempts, from none. Returns
+/// how many.
+pub async fn correct_times(pool: &PgPool, longest: &[Duration]) -> sqlx::Result<u64> {
+    let corrected = sqlx::query!(
+        r#"
+          WITH wrong AS MATERIALIZED (
+               SELECT id
+                 FROM mail_outbox
+                WHERE state = 'waiting'
+                  AND next_attempt_at > now()
+                  AND next_attempt_at > now() + make_interval(
+                          secs => ($1::float8[])[least(attempts + 1, array_length($1, 1))])
+                LIMIT 1000
+                  FOR UPDATE SKIP LOCKED)
+        UPDATE mail_outbox AS o
+           SET next_attempt_at = now()
+          FROM wrong
+         WHERE o.id = wrong.id
+        "#,
+        &longest.iter().map(Duration::as_secs_f64).collect::<Vec<_>>(),
+    )
+    .execute(pool)
+    .await?;
+    Ok(corrected.rows_affected())
 }
 
 /// Extends the lease by [`LEASE`] from now.
@@ -253,109 +296,6 @@ pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
     .execute(pool)
     .await?;
     Ok(kept.rows_affected())
-}
-
-/// Counts the mails that wait to be sent.
-pub async fn count_waiting(pool: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM mail_outbox WHERE state = 'waiting'"#)
-        .fetch_one(pool)
-        .await
-}
-
-/// The mails that wait for a key that is not one of `key_ids`: the identifier of each such key, and how many.
-pub async fn count_unreadable(
-    pool: &PgPool,
-    key_ids: &[String],
-) -> sqlx::Result<Vec<(String, i64)>> {
-    let found = sqlx::query!(
-        r#"
-        SELECT sealed_with AS "key!", count(*) AS "count!"
-          FROM mail_outbox
-         WHERE state = 'waiting'
-           AND sealed_with <> ALL($1)
-         GROUP BY sealed_with
-        "#,
-        key_ids,
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(found.into_iter().map(|row| (row.key, row.count)).collect())
-}
-
-/// The delivery state of a mail, without its content.
-pub struct OutboxEntry {
-    /// The id of the row.
-    pub id: Uuid,
-    /// [`Message::kind`].
-    pub kind: String,
-    /// The email it is sent to.
-    pub recipient: String,
-    /// `waiting`, `sent`, `kept` or `failed`.
-    pub state: String,
-    /// How many attempts were started.
-    pub attempts: i32,
-    /// When it was inserted.
-    pub created_at: OffsetDateTime,
-    /// When it is due; while it is leased, when the lease expires.
-    pub next_attempt_at: OffsetDateTime,
-    /// When it was sent, kept or marked as failed.
-    pub finished_at: Option<OffsetDateTime>,
-    /// Why the last attempt failed.
-    pub last_error: Option<String>,
-}
-
-/// Lists up to `limit` mails, newest first; only those in `state` if it is given.
-pub async fn list(
-    pool: &PgPool,
-    state: Option<&str>,
-    limit: i64,
-) -> sqlx::Result<Vec<OutboxEntry>> {
-    sqlx::query_as!(
-        OutboxEntry,
-        r#"
-        SELECT id, kind, recipient, state, attempts, created_at, next_attempt_at, finished_at, last_error
-          FROM mail_outbox
-         WHERE $1::text IS NULL OR state = $1
-         ORDER BY created_at DESC, id DESC
-         LIMIT $2
-        "#,
-        state,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// A mail that was kept instead of sent.
-pub struct KeptMail {
-    /// The id of the row.
-    pub id: Uuid,
-    /// The email it is addressed to.
-    pub recipient: String,
-    /// The encrypted message.
-    pub sealed: Option<Vec<u8>>,
-    /// When it was inserted.
-    pub created_at: OffsetDateTime,
-}
-
-/// Lists up to `limit` kept mails, newest first, or the one with `id`. Includes waiting mails, which are
-/// marked as kept within a second.
-pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<KeptMail>> {
-    sqlx::query_as!(
-        KeptMail,
-        r#"
-        SELECT id, recipient, sealed, created_at
-          FROM mail_outbox
-         WHERE state IN ('kept', 'waiting')
-           AND ($1::uuid IS NULL OR id = $1)
-         ORDER BY created_at DESC, id DESC
-         LIMIT $2
-        "#,
-        id,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
 }
 
 /// The result of [`retry`].

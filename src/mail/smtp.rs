@@ -9,13 +9,20 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use lettre::Address;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+#[expect(deprecated, reason = "no other type of lettre applies its TLS settings to a stream")]
+use lettre::transport::smtp::client::AsyncNetworkStream;
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters,
+};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::{Error, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use percent_encoding::percent_decode_str;
+use tokio::net::TcpStream;
+use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use url::{Host, Url};
 
+use super::bounded_stream::BoundedStream;
 use super::mime::ComposedMail;
 
 /// The timeout to connect, and of each command.
@@ -157,35 +164,67 @@ impl Smtp {
         self.connect().await.map(quit)
     }
 
+    async fn connect_tcp(&self) -> Result<TcpStream, SendError> {
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        match tokio::time::timeout(COMMAND_TIMEOUT, connecting).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(local(Stage::Connection, error)),
+            Err(_) => Err(timed_out(Stage::Connection, COMMAND_TIMEOUT)),
+        }
+    }
+
+    /// Reads the greeting and sends EHLO.
+    async fn greet<S>(
+        &self,
+        stream: BoundedStream<S>,
+        stage: Stage,
+    ) -> Result<AsyncSmtpConnection, SendError>
+    where
+        BoundedStream<S>: AsyncTokioStream + 'static,
+    {
+        let greeting = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello);
+        step(stage, COMMAND_TIMEOUT, greeting).await
+    }
+
+    #[expect(deprecated, reason = "see the import of AsyncNetworkStream")]
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
-        let tls = self.implicit_tls.then(|| self.tls.clone());
-        let first = if tls.is_some() { Stage::Encryption } else { Stage::Connection };
-        let connecting = AsyncSmtpConnection::connect_tokio1(
-            (self.host.as_str(), self.port),
-            Some(COMMAND_TIMEOUT),
-            &self.hello,
-            tls,
-            None,
-        );
-        let mut connection = step(first, COMMAND_TIMEOUT, connecting).await?;
-        if !self.implicit_tls {
+        let tcp = self.connect_tcp().await?;
+        let peer = tcp.peer_addr().map_err(|error| local(Stage::Connection, error))?;
+        let mut connection = if self.implicit_tls {
+            // lettre reads a line of any length, so it gets a stream that ends. It does not know that this
+            // stream is encrypted already.
+            let mut tls = AsyncNetworkStream::use_existing_tokio1(Box::new(tcp));
+            let upgrading = tls.upgrade_tls(self.tls.clone());
+            step(Stage::Encryption, COMMAND_TIMEOUT, upgrading).await?;
+            if !tls.is_encrypted() {
+                return Err(local(Stage::Encryption, "the connection is not encrypted"));
+            }
+            self.greet(BoundedStream::new(tls.compat(), peer), Stage::Encryption).await?
+        } else {
+            let mut connection =
+                self.greet(BoundedStream::new(tcp, peer), Stage::Connection).await?;
             let upgrading = connection.starttls(self.tls.clone(), &self.hello);
             step(Stage::Encryption, COMMAND_TIMEOUT, upgrading).await?;
-        }
-        if !connection.is_encrypted() {
-            return Err(SendError {
-                is_permanent: false,
-                stage: Stage::Encryption,
-                code: None,
-                message: "the connection is not encrypted".to_owned(),
-            });
-        }
+            if !connection.is_encrypted() {
+                return Err(local(Stage::Encryption, "the connection is not encrypted"));
+            }
+            connection
+        };
         if let Some(credentials) = &self.credentials {
             let signing_in = connection.auth(DEFAULT_MECHANISMS, credentials);
             step(Stage::SignIn, COMMAND_TIMEOUT, signing_in).await?;
         }
         Ok(connection)
     }
+}
+
+/// An error that is not a reply of the server. It is never permanent.
+fn local(stage: Stage, error: impl fmt::Display) -> SendError {
+    SendError { is_permanent: false, stage, code: None, message: error.to_string() }
+}
+
+fn timed_out(stage: Stage, timeout: Duration) -> SendError {
+    local(stage, format_args!("no response within {} s", timeout.as_secs()))
 }
 
 /// Runs one step of the dialogue. Only an error about this recipient or this mail can be permanent. Other
@@ -198,10 +237,7 @@ async fn step<T>(
     let error = match tokio::time::timeout(timeout, action).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error,
-        Err(_) => {
-            let message = format!("no response within {} s", timeout.as_secs());
-            return Err(SendError { is_permanent: false, stage, code: None, message });
-        }
+        Err(_) => return Err(timed_out(stage, timeout)),
     };
     let mut message = error.to_string();
     // lettre adds the prefix once per layer; `stage` already contains this information.

@@ -2,6 +2,7 @@
 //! that are killed while sending. Mail is never lost, never sent in clear text, and sent at most twice if a
 //! crash hides the result.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
@@ -174,6 +175,68 @@ fn a_stalled_mail_server_delays_no_page_no_other_mail_and_no_shutdown() {
     println!(
         "while three mails stall: another is sent in {other:?}, 22 pages in {pages:?}; stopped in {stop:?}"
     );
+}
+
+#[test]
+fn mails_that_stall_do_not_delay_new_ones() {
+    let database = Database::new();
+    let smtp = Smtp::start(Tls::Upgraded);
+    // More retries and more first attempts than may be in flight. None of them ends within 30 s.
+    for number in 0..8 {
+        database.db_enqueue(&format!("stall-again-{number}@example.com"), &reset("Ada"));
+    }
+    database.db_execute("UPDATE mail_outbox SET attempts = 1");
+    for number in 0..10 {
+        database.db_enqueue(&format!("stall-{number}@example.com"), &reset("Ada"));
+    }
+    let _server = mailing(&database, &smtp, &[]);
+    until("the first attempts stall", || smtp.received().len() >= 12);
+    for number in 0..4 {
+        database.db_enqueue(&format!("user{number}@example.com"), &reset("Bob"));
+    }
+    let began = Instant::now();
+    until("the others are sent", || database.db_mails("sent") == 4);
+    println!("sent after {:?}", began.elapsed());
+    let stalled =
+        "SELECT count(*) FROM mail_outbox WHERE state = 'waiting' AND recipient LIKE 'stall-%'";
+    assert_eq!(database.db_count(stalled), 18, "they were sent while the others stalled");
+    smtp.release("stalled-enough");
+}
+
+#[test]
+fn a_mail_server_that_sends_an_endless_line_costs_little_memory() {
+    let database = Database::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(mut connection) = connection else { return };
+            std::thread::spawn(move || {
+                let line = [b'2'; 64 * 1024];
+                while connection.write_all(&line).is_ok() {}
+            });
+        }
+    });
+    let settings = [
+        ("FRONTDESK_SMTP_URL", &*format!("smtp://127.0.0.1:{port}")),
+        ("FRONTDESK_MAIL_FROM", "desk@example.com"),
+    ];
+    let server = Server::start(&database, &settings);
+    let peak = || {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let before = peak();
+    for number in 0..8 {
+        database.db_enqueue(&format!("user{number}@example.com"), &reset("Ada"));
+    }
+    let failed = "SELECT count(*) FROM mail_outbox WHERE last_error LIKE '%more than 256 KiB%'";
+    until("the attempts fail", || database.db_count(failed) == 8);
+    let used = peak() - before;
+    println!("{used} KiB more memory");
+    assert!(used < 24 * 1024, "{used} KiB");
 }
 
 #[test]
