@@ -11,6 +11,7 @@ use crate::crypto::seal::Sealer;
 use crate::mail;
 use crate::peers::ThisServer;
 use crate::session::{PgSessionStore, SessionEnded};
+use crate::user::export::Exports;
 use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
 use crate::user::password::verify::AuthenticateError;
@@ -38,6 +39,8 @@ pub struct App {
     pub mail_renderer: Arc<mail::MailRenderer>,
     /// Counts the mail that this server sent.
     pub mail_counters: mail::Counters,
+    /// The slots for exports of accounts.
+    pub exports: Exports,
     /// Wakes the background job that sends registration and password-reset mail, so that it is sent
     /// immediately.
     pub pending_mail: Arc<Notify>,
@@ -70,6 +73,7 @@ impl App {
                 &config.public_url,
             )?),
             mail_counters: mail::Counters::default(),
+            exports: Exports::default(),
             pending_mail: Arc::default(),
             jobs: Jobs::default(),
             config,

@@ -197,6 +197,11 @@ pub struct PartialRequest {
 }
 
 impl PartialRequest {
+    /// Sends the rest and disconnects without reading the response.
+    pub fn abandon(mut self) {
+        self.stream.write_all(self.rest.as_bytes()).expect("the server reads");
+    }
+
     /// Sends the rest and reads the response. Keeps no cookies.
     pub fn finish(mut self) -> Response {
         self.stream.write_all(self.rest.as_bytes()).expect("the server reads");
@@ -241,12 +246,31 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers = lines
+    let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let body = String::from_utf8_lossy(&bytes[at + 4..]).into_owned();
-    Some(Response { status, headers, body })
+    let is_chunked = headers.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("transfer-encoding") && value.eq_ignore_ascii_case("chunked")
+    });
+    let body = &bytes[at + 4..];
+    let body = if is_chunked { join_chunks(body)? } else { body.to_vec() };
+    Some(Response { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+/// The content of a chunked body; `None` if its end is missing.
+fn join_chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n")?;
+        let length = std::str::from_utf8(&rest[..end]).ok()?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
+        rest = rest.get(end + 4 + length..)?;
+    }
 }
 
 /// Whether the body has the length of Content-Length. Without that header the response ends when the server
