@@ -23,8 +23,10 @@ macro_rules! purge {
 }
 
 purge! {
-    /// Rate-limit counters that have expired.
-    rate_limit_counters: "throttles", "action, subject", "forget_at <= now()", "forget_at"
+    /// Rate-limit counters that have expired. One that lasts longer than any limit asks for is from before
+    /// PostgreSQL's clock was set back.
+    rate_limit_counters: "throttles", "action, subject",
+        "(forget_at <= now() OR forget_at > now() + interval '2 days')", "forget_at"
 }
 purge! {
     /// Mailed links that have expired.

@@ -103,7 +103,7 @@ pub async fn submit(
         Outcome::WrongPassword => {
             if let Link::Account { email, .. } = &link {
                 let origin = auth::origin(page.request());
-                permit.record_wait(email.as_ref(), &origin).await?;
+                permit.record_failure(email.as_ref(), &origin).await?;
             }
             form.add_error("password", WRONG_PASSWORD);
             page.show_refused(TEMPLATE, &data(&link, form)).map(without_referrer)

@@ -68,6 +68,8 @@ struct Job {
 enum Task {
     Hash,
     Verify(Option<String>),
+    #[cfg(test)]
+    Panic,
 }
 
 enum JobOutput {
@@ -91,7 +93,11 @@ impl Hasher {
             let (receiver, runs) = (Arc::clone(&receiver), Arc::clone(&runs));
             std::thread::Builder::new()
                 .name(format!("hasher-{number}"))
-                .spawn(move || Worker::new(parameters, runs).work(&receiver))
+                .spawn(move || {
+                    // A panic fails only the job that caused it: the thread continues with new memory.
+                    let work = || Worker::new(parameters, Arc::clone(&runs)).work(&receiver);
+                    while catch_unwind(AssertUnwindSafe(work)).is_err() {}
+                })
                 .expect("the hashing threads can be started");
         }
         Self { queue: sender, runs }
@@ -139,7 +145,7 @@ impl Hasher {
         }
         reply_receiver
             .await
-            .map_err(|_| HasherError::Internal(anyhow::anyhow!("a hashing thread stopped")))?
+            .map_err(|_| HasherError::Internal(anyhow::anyhow!("a hashing thread panicked")))?
             .map_err(HasherError::Internal)
     }
 }
@@ -171,15 +177,15 @@ impl Worker {
             if job.reply.is_closed() {
                 continue;
             }
-            // A panic only fails this job; the thread continues.
-            let done = catch_unwind(AssertUnwindSafe(|| self.run_task(&job)));
-            let panicked = |_| Err(anyhow::anyhow!("hashing panicked"));
-            job.reply.send(done.unwrap_or_else(panicked)).ok();
+            let done = self.run_task(&job);
+            job.reply.send(done).ok();
         }
     }
 
     fn run_task(&mut self, job: &Job) -> anyhow::Result<JobOutput> {
         match &job.task {
+            #[cfg(test)]
+            Task::Panic => panic!("for a test"),
             Task::Hash => self.hash(&job.password).map(JobOutput::Hash),
             Task::Verify(stored) => {
                 self.verify(&job.password, stored.as_deref()).map(JobOutput::Verdict)
@@ -353,6 +359,25 @@ mod tests {
             let verdict = hasher.verify(&password("a long passphrase"), Some(bomb)).await.unwrap();
             assert!(matches!(verdict, Verdict::NoMatch));
         }
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_one_job_and_stops_no_thread() {
+        let hasher = Hasher::with_limits(HashParameters::default(), 2, 16);
+        let typed = password("a long passphrase");
+        for _ in 0..8 {
+            let failed = hasher.submit(&typed, Task::Panic).await;
+            assert!(matches!(failed, Err(HasherError::Internal(_))));
+        }
+        let jobs = (0..8).map(|_| {
+            let (hasher, typed) = (hasher.clone(), typed.clone());
+            tokio::spawn(async move { hasher.verify(&typed, None).await })
+        });
+        for job in jobs.collect::<Vec<_>>() {
+            assert!(matches!(job.await.unwrap(), Ok(Verdict::NoMatch)));
+        }
+        // Each thread holds one reference, and the test none.
+        assert_eq!(Arc::strong_count(&hasher.runs) - 1, 2 * 2, "both threads work");
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ pub struct Limit {
     pub max_wait: u32,
     /// How long the counter is kept after the last wait, in seconds.
     pub reset_after: u32,
+    /// Many people share the subject, and successes are refunded: attempts in flight count a quarter.
+    pub shared: bool,
 }
 
 /// The limits of an action, by kind of subject. `None`: not limited.
@@ -42,7 +44,11 @@ pub struct Limits {
 }
 
 const fn limit(free: u16, first_wait: u32, max_wait: u32, reset_after: u32) -> Option<Limit> {
-    Some(Limit { free, first_wait, max_wait, reset_after })
+    Some(Limit { free, first_wait, max_wait, reset_after, shared: false })
+}
+
+const fn shared(free: u16, first_wait: u32, max_wait: u32, reset_after: u32) -> Option<Limit> {
+    Some(Limit { free, first_wait, max_wait, reset_after, shared: true })
 }
 
 impl Limits {
@@ -56,8 +62,8 @@ impl Limits {
                 account: limit(20, 30, HOUR, DAY),
                 // Limits password spraying (one password on many accounts). Generous, and never longer than
                 // ten minutes, because a school or a mobile network shares one IP address; successes are
-                // refunded.
-                ip: limit(50, 30, 10 * MINUTE, HOUR),
+                // refunded, and almost 200 attempts may be in flight at the same time.
+                ip: shared(50, 30, 10 * MINUTE, HOUR),
                 // A user who forgot the password tries four or five (OWASP Authentication Cheat Sheet: a
                 // threshold, a window, a growing duration).
                 pair: limit(5, 30, HOUR, DAY),
@@ -102,7 +108,7 @@ impl Limits {
                 // entered with the link of a registration, by the email that the link was sent to. The
                 // password of an account is counted as a sign-in.
                 account: limit(15, 30, HOUR, DAY),
-                ip: limit(30, 30, 10 * MINUTE, HOUR),
+                ip: shared(30, 30, 10 * MINUTE, HOUR),
                 pair: None,
                 device: None,
                 mail: None,

@@ -5,6 +5,24 @@
 //! keys: concurrent requests to any number of servers get no more attempts than the limit. A refused attempt
 //! writes nothing and does not extend the wait. Must never store what a client typed, and must treat accounts
 //! that exist and accounts that do not the same.
+//!
+//! # Attempts in flight
+//!
+//! If an attempt counted fully from its start, a class that signs in at the same moment from one IP address
+//! would reach the limit with correct passwords. So on a shared counter ([`Limit::shared`]) an attempt whose
+//! outcome is unknown counts a quarter. When it fails, it counts fully, and the wait that is due then starts.
+//!
+//! * The row holds both numbers: `tries` has every attempt that was not refunded, `in_flight` those of them
+//!   that are in flight. Servers share the row, so the limit holds over all of them.
+//! * An attacker gains one burst. With `free` attempts, fewer than four times as many can be in flight. Their
+//!   failures then count fully, and from the limit on an attempt starts its wait before its work, so that one
+//!   attempt is in flight at a time. Accounts and pairs are never shared: no account gets more guesses.
+//! * An attempt that is dropped without an outcome counts as failed ([`Permit`]), also if the client
+//!   disconnects.
+//! * If a server crashes, its attempts stay in `in_flight`. A row counts attempts as in flight only until 60 s
+//!   after the first of them (`in_flight_since`); then all of them count fully. An attempt that ends later
+//!   changes `in_flight` only if it belongs to the same 60 s. So a crash makes no attempt free, and what it
+//!   leaves is forgotten like every other attempt.
 
 mod action;
 mod counters;
@@ -12,7 +30,7 @@ mod keys;
 mod limits;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -51,7 +69,8 @@ pub struct Attempt<'a> {
 /// It stays counted unless it is refunded: by [`Permit::refund`] after a success, or by
 /// [`Permit::refund_on_error`] if the work fails before it has an outcome. A dropped permit stays counted,
 /// on purpose: the permit is dropped when a client disconnects while its password is hashed. If that refunded
-/// the attempt, a client could use up CPU time without a limit.
+/// the attempt, a client could use up CPU time without a limit. A dropped permit also ends the time in which
+/// its attempt counts as in flight.
 #[derive(Debug)]
 #[must_use = "the attempt stays counted, also if an error ends the work"]
 pub struct Permit {
@@ -60,6 +79,8 @@ pub struct Permit {
     /// The session on whose behalf the attempt was counted, if any. Nothing is refunded after that session
     /// has ended.
     requester: Option<Requester>,
+    /// The attempt is no longer in flight.
+    is_settled: AtomicBool,
 }
 
 /// Why an attempt is not allowed. Nothing was counted.
@@ -158,7 +179,8 @@ impl<'a> Attempt<'a> {
         // The work may rotate the session secret before the attempt is refunded.
         let requester =
             self.requester.map(|requester| Requester { token_digest: None, ..requester.clone() });
-        Permit { pool: pool.clone(), counted, requester }
+        let is_settled = AtomicBool::new(false);
+        Permit { pool: pool.clone(), counted, requester, is_settled }
     }
 }
 
@@ -189,24 +211,37 @@ impl Permit {
     }
 
     async fn refund_counters(&self, resets: fn(By) -> bool) -> sqlx::Result<()> {
-        let Some(requester) = &self.requester else {
-            return counters::refund(&self.pool, &self.counted, resets).await;
+        let is_refunded = match &self.requester {
+            None => {
+                counters::refund(&self.pool, &self.counted, resets).await?;
+                true
+            }
+            Some(requester) => {
+                let counted = self.counted.clone();
+                let refund = requester.transaction(&self.pool, Lock::Session, move |connection| {
+                    Box::pin(async move { counters::refund(connection, &counted, resets).await })
+                });
+                refund.await?.is_ok()
+            }
         };
-        let counted = self.counted.clone();
-        let refunded = requester.transaction(&self.pool, Lock::Session, move |connection| {
-            Box::pin(async move { counters::refund(connection, &counted, resets).await })
-        });
-        refunded.await.map(|_| ())
+        self.is_settled.fetch_or(is_refunded, Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Records a failed sign-in in the audit log if it started a wait: once for each wait and not for each
-    /// attempt, so that an attacker cannot fill the log.
-    pub async fn record_wait(
+    /// Counts a failed sign-in fully, and records it in the audit log if it started a wait: once for each wait
+    /// and not for each attempt, so that an attacker cannot fill the log.
+    pub async fn record_failure(
         &self,
         email: Option<&EmailAddress>,
         origin: &Origin,
     ) -> sqlx::Result<()> {
-        let longest = self.counted.iter().max_by(|one, other| one.wait.total_cmp(&other.wait));
+        let mut counted = self.counted.clone();
+        if !self.is_settled.swap(true, Ordering::Relaxed) {
+            for one in &mut counted {
+                one.wait = one.wait.max(counters::fail(&self.pool, one).await?);
+            }
+        }
+        let longest = counted.iter().max_by(|one, other| one.wait.total_cmp(&other.wait));
         let Some(longest) = longest.filter(|longest| longest.wait > 0.0) else { return Ok(()) };
         let details = json!({
             "why": RefusalReason::RateLimited.as_str(),
@@ -219,6 +254,28 @@ impl Permit {
         };
         let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
         audit::record_in_own_transaction(&self.pool, event).await
+    }
+}
+
+impl Drop for Permit {
+    /// Counts the attempt fully, in the background. If the server stops before that, it counts fully a minute
+    /// after its start.
+    fn drop(&mut self) {
+        let mut in_flight = std::mem::take(&mut self.counted);
+        in_flight.retain(|one| one.in_flight_since.is_some());
+        if self.is_settled.load(Ordering::Relaxed) || in_flight.is_empty() {
+            return;
+        }
+        let pool = self.pool.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                for one in &in_flight {
+                    if let Err(error) = db::with_deadline(counters::fail(&pool, one)).await {
+                        tracing::debug!(%error, "an attempt counts as in flight for a minute");
+                    }
+                }
+            });
+        }
     }
 }
 
@@ -236,6 +293,11 @@ pub(super) async fn permits_mail(
         Ok(CountOutcome::Waiting { .. }) | Err(CountError::Race) => Ok(false),
         Err(CountError::Database(error)) => Err(error),
     }
+}
+
+/// The longest wait of the limit on mail that `action` causes, in seconds.
+pub(super) fn longest_mail_wait(action: Action) -> f64 {
+    Limits::of(action).mail.map_or(0.0, |limit| f64::from(limit.max_wait))
 }
 
 /// How many attempts were refused since the process started.

@@ -97,12 +97,15 @@ async fn lock_unmailed(
                  FROM throttles t
                 WHERE t.action = 'register_mail'
                   AND t.subject = sha256($1::bytea || convert_to(email_canonical, 'UTF8'))
-                  AND t.free_at > clock_timestamp())
+                  AND t.tries > 0
+                  AND t.tried_at <= clock_timestamp()
+                  AND t.free_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $2))
          ORDER BY created_at
          LIMIT 1
            FOR UPDATE SKIP LOCKED
         "#,
         rate_limit::account_prefix(),
+        rate_limit::longest_mail_wait(Action::Register),
     )
     .fetch_optional(connection)
     .await
