@@ -13,6 +13,8 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::db;
+
 /// How often a server writes its row.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 /// A server whose row is older does not count as running: in seconds, three intervals.
@@ -52,14 +54,14 @@ impl ThisServer {
             &self.key_ids,
             session_cache,
         )
-        .execute(pool)
+        .execute(db::on(pool))
         .await?;
         Ok(())
     }
 
     /// Deletes the row of this server, which has stopped.
     pub async fn remove(&self, pool: &PgPool) -> sqlx::Result<()> {
-        sqlx::query!("DELETE FROM servers WHERE id = $1", self.id).execute(pool).await?;
+        sqlx::query!("DELETE FROM servers WHERE id = $1", self.id).execute(db::on(pool)).await?;
         Ok(())
     }
 }
@@ -117,7 +119,7 @@ pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<RunningServer>> {
         "#,
         STOPPED_AFTER,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await
 }
 

@@ -5,6 +5,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::db;
 use crate::id::{SessionId, UserId};
 
 /// A sign-in from the audit log.
@@ -40,7 +41,7 @@ pub async fn find_previous_sign_in(
         user as UserId,
         current as SessionId,
     )
-    .fetch_optional(pool)
+    .fetch_optional(db::on(pool))
     .await
 }
 
@@ -107,7 +108,7 @@ pub async fn list_for_user(
         before,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await
 }
 
@@ -152,6 +153,6 @@ pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Ve
         filter.seconds,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await
 }

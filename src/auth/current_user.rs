@@ -12,6 +12,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use super::origin::origin;
 use crate::app::App;
 use crate::crypto::secret::Secret;
+use crate::db;
 use crate::session::{Account, Requester, SessionInfo};
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
@@ -96,7 +97,7 @@ pub(super) async fn recheck<B>(
 async fn is_live(request: &HttpRequest, user: &CurrentUser) -> Result<bool, HttpError> {
     let app = request.app_data::<web::Data<App>>();
     let app = app.ok_or_else(|| HttpError::Internal(anyhow::anyhow!("the app is not set up")))?;
-    Ok(user.requester(request).is_live(&app.pool).await?)
+    Ok(user.requester(request).is_live(db::on(&app.pool)).await?)
 }
 
 impl FromRequest for CurrentUser {

@@ -78,6 +78,9 @@ pub(super) enum Migrate {
         /// Revert all migrations
         #[arg(long)]
         all: bool,
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
     },
     /// Create the roles frontdesk_app and frontdesk_reader with least privilege; rerun after each migration
     Roles {

@@ -2,9 +2,16 @@
 
 use super::arguments::Migrate;
 use super::exit::ExitStatus;
-use super::out;
+use super::{out, prompt};
+use crate::db::migrations::Schema;
 use crate::db::{Database, migrations};
 use crate::web::relative_time;
+
+/// Prints the SQL of `frontdesk migrate roles`. Needs no database.
+pub(super) fn print_roles() -> ExitStatus {
+    out::line(migrations::ROLES.trim_end());
+    ExitStatus::Done
+}
 
 pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<ExitStatus> {
     let pool = &database.pool;
@@ -13,32 +20,40 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             let pending_before = count_pending(&migrations::info(pool).await?);
             migrations::run(pool).await?;
             out::line(&match pending_before {
-                0 => "The schema is up to date.".to_owned(),
+                0 => match migrations::check(pool).await?? {
+                    Schema::Current => "The schema is up to date.".to_owned(),
+                    newer @ Schema::Newer { .. } => newer.to_string(),
+                },
                 count => format!("Applied {count} migration(s). The schema is up to date."),
             });
             Ok(ExitStatus::Done)
         }
-        Migrate::Revert { all } => {
-            let reverted = migrations::revert(pool, all).await?;
-            if reverted.is_empty() {
+        Migrate::Revert { all, yes } => {
+            if migrations::revertible(pool).await?.is_empty() {
                 out::line("There is nothing to revert.");
                 return Ok(ExitStatus::NothingFound);
             }
-            for version in reverted {
+            let what = if all { "every migration" } else { "the latest migration" };
+            let question = format!(
+                "Revert {what} in {}? The data in its tables and columns is deleted.",
+                database.description()
+            );
+            if !yes && !prompt::confirm(&question) {
+                out::problem("Aborted. Use --yes to skip the confirmation.");
+                return Ok(ExitStatus::InvalidUsage);
+            }
+            for version in migrations::revert(pool, all).await? {
                 out::line(&format!("Reverted {version}."));
             }
             Ok(ExitStatus::Done)
         }
-        Migrate::Roles { print: true } => {
-            out::line(migrations::ROLES.trim_end());
-            Ok(ExitStatus::Done)
-        }
-        Migrate::Roles { print: false } => {
+        Migrate::Roles { .. } => {
             migrations::check(pool).await??;
-            migrations::grant_roles(pool).await?;
-            out::line(
-                "The roles frontdesk_app and frontdesk_reader exist and have the privileges they need.",
-            );
+            let names = migrations::grant_roles(pool).await?;
+            out::line(&format!(
+                "The roles {} exist and have the privileges they need.",
+                names.join(" and ")
+            ));
             Ok(ExitStatus::Done)
         }
         Migrate::Info { json } => {

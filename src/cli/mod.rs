@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audit;
+mod connection;
 mod doctor;
 mod exit;
 mod mail;
@@ -16,10 +17,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::config::Config;
-use crate::db::{self, Database, migrations};
+use crate::config::{Config, Keys};
 use crate::log;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Migrate};
+use connection::{close_after, connect, open};
 use exit::ExitStatus;
 use out::sentence;
 
@@ -36,7 +37,11 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let command = arguments.command.unwrap_or(Command::Serve);
-    let config = match Config::from_env() {
+    if let Command::Migrate { action: Migrate::Roles { print: true } } = command {
+        return migrate::print_roles().into();
+    }
+    let keys = if matches!(command, Command::Migrate { .. }) { Keys::Unused } else { Keys::Used };
+    let config = match Config::from_env(keys) {
         Ok(config) => config,
         Err(errors) => {
             out::problem(&errors.to_string());
@@ -70,7 +75,7 @@ async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Serve => crate::server::run(config).await.map(|()| ExitStatus::Done),
         Command::Doctor { json } => doctor::run(&config, json).await,
         Command::Migrate { action } => {
-            let database = db::connect(&config, true).await?;
+            let database = open(&config).await?;
             close_after(migrate::run(&database, action).await, database).await
         }
         Command::User { action } => {
@@ -90,22 +95,4 @@ async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
             close_after(mail::run(&database, action).await, database).await
         }
     }
-}
-
-/// Connects to the database and checks that its schema matches this program.
-async fn connect(config: &Config) -> anyhow::Result<Database> {
-    let database = db::connect(config, true).await?;
-    match migrations::check(&database.pool).await {
-        Ok(Ok(())) => Ok(database),
-        Ok(Err(problem)) => close_after(Err(problem.into()), database).await,
-        Err(error) => close_after(Err(error), database).await,
-    }
-}
-
-/// Closes the database in any case. An error in `result` takes precedence over an error of closing.
-async fn close_after<T>(result: anyhow::Result<T>, database: Database) -> anyhow::Result<T> {
-    let closed = database.close().await;
-    let value = result?;
-    closed?;
-    Ok(value)
 }

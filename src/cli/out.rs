@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use crate::db;
+
 /// The first error of standard output that is not a closed pipe.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
@@ -120,7 +122,7 @@ impl Progress {
 
 /// An error with its causes, as one sentence.
 pub(super) fn sentence(error: &anyhow::Error) -> String {
-    let mut text = format!("{error:#}");
+    let mut text = db::explain(error);
     if let Some(first) = text.get(..1).map(str::to_uppercase) {
         text.replace_range(..1, &first);
     }

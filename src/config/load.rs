@@ -6,15 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
 use super::error::ConfigErrors;
 use super::parse::SettingsReader;
 use super::{
-    Config, DatabaseLocation, LogFormat, Mail, MailTransport, PublicUrl, Registration, SecretKeys,
-    Timeouts, mail, proxies, public_url,
+    Config, DatabaseLocation, Keys, LogFormat, Mail, MailTransport, PostgresUrl, PublicUrl,
+    Registration, SecretKeys, Timeouts, mail, proxies, public_url,
 };
-use crate::crypto::secret::SecretText;
 
 /// Every setting. Other names that begin with `FRONTDESK_` are refused.
 pub const NAMES: &[&str] = &[
@@ -65,7 +62,7 @@ const OFF_OR_ON: [(&str, bool); 2] = [("off", false), ("on", true)];
 
 impl Config {
     /// Reads the environment. Variables that are not in it are taken from `.env` in the working directory.
-    pub fn from_env() -> Result<Self, ConfigErrors> {
+    pub fn from_env(keys: Keys) -> Result<Self, ConfigErrors> {
         let mut settings = BTreeMap::new();
         match dotenvy::from_path_iter(".env") {
             Ok(pairs) => {
@@ -89,14 +86,18 @@ impl Config {
                 settings.insert(name, value);
             }
         }
-        Self::from_map(&settings)
+        Self::read(&settings, keys)
     }
 
     /// Reads settings from names and values.
     pub fn from_map(settings: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
+        Self::read(settings, Keys::Used)
+    }
+
+    fn read(settings: &BTreeMap<String, String>, keys: Keys) -> Result<Self, ConfigErrors> {
         let mut read = SettingsReader::new(settings);
         read.refuse_unknown(NAMES);
-        let (database, secret_keys) = database_and_keys(&mut read);
+        let (database, secret_keys) = database_and_keys(&mut read, keys);
         let session = timeouts(&mut read);
         let audit_retention = audit_retention(&mut read);
         let session_cache = session_cache(&mut read);
@@ -144,7 +145,10 @@ impl Config {
     }
 }
 
-fn database_and_keys(read: &mut SettingsReader<'_>) -> (DatabaseLocation, Option<SecretKeys>) {
+fn database_and_keys(
+    read: &mut SettingsReader<'_>,
+    use_of_keys: Keys,
+) -> (DatabaseLocation, Option<SecretKeys>) {
     let database = match postgres_url(read, "DATABASE_URL") {
         None => DatabaseLocation::Private,
         Some(url) => DatabaseLocation::Url(url),
@@ -154,7 +158,10 @@ fn database_and_keys(read: &mut SettingsReader<'_>) -> (DatabaseLocation, Option
             .map_err(|weak| read.problem("FRONTDESK_SECRET_KEYS", &weak.to_string()))
             .ok()
     });
-    if matches!(database, DatabaseLocation::Url(_)) && !read.is_set("FRONTDESK_SECRET_KEYS") {
+    if use_of_keys == Keys::Used
+        && matches!(database, DatabaseLocation::Url(_))
+        && !read.is_set("FRONTDESK_SECRET_KEYS")
+    {
         read.problem(
             "FRONTDESK_SECRET_KEYS",
             "must be set with DATABASE_URL. Generate a key with: openssl rand -base64 48",
@@ -163,14 +170,9 @@ fn database_and_keys(read: &mut SettingsReader<'_>) -> (DatabaseLocation, Option
     (database, keys)
 }
 
-fn postgres_url(read: &mut SettingsReader<'_>, name: &str) -> Option<SecretText> {
+fn postgres_url(read: &mut SettingsReader<'_>, name: &str) -> Option<PostgresUrl> {
     let text = read.secret(name)?;
-    let is_valid = Url::parse(text.reveal())
-        .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-    if !is_valid {
-        read.problem(name, "is not a URL like postgres://user:password@host/database");
-    }
-    Some(text)
+    PostgresUrl::parse(text.reveal()).map_err(|problem| read.problem(name, &problem)).ok()
 }
 
 fn timeouts(read: &mut SettingsReader<'_>) -> Timeouts {

@@ -6,22 +6,20 @@ mod keys;
 mod load;
 mod mail;
 mod parse;
+pub mod postgres_url;
 mod proxies;
 mod public_url;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
-use crate::crypto::secret::SecretText;
 pub use error::ConfigErrors;
 pub use keys::{SecretKeys, WeakKey};
 pub use load::NAMES;
 pub use mail::{Mail, MailTransport};
 pub use parse::duration;
+pub use postgres_url::PostgresUrl;
 pub use public_url::PublicUrl;
 
 /// All settings. Its `Debug` output contains no secret: each secret field has a type that redacts itself.
@@ -51,7 +49,7 @@ pub struct Config {
     /// Maximum number of cached sessions; `None`: no cache, every page reads the session from the database.
     pub session_cache: Option<usize>,
     /// PostgreSQL URL for the LISTEN connection; `None`: the same as for the database.
-    pub listen_url: Option<SecretText>,
+    pub listen_url: Option<PostgresUrl>,
     /// Interval between deletions of expired sessions.
     pub purge_interval: Duration,
     /// Minimum password length in characters.
@@ -106,12 +104,12 @@ impl Default for Timeouts {
 }
 
 /// The location of the database.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum DatabaseLocation {
     /// A private cluster, started and stopped with this process.
     Private,
     /// The database with this URL.
-    Url(SecretText),
+    Url(PostgresUrl),
 }
 
 /// Who may register.
@@ -134,25 +132,21 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether a command uses the cookie keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// They must be set with `DATABASE_URL`.
+    Used,
+    /// They may be missing.
+    Unused,
+}
+
 impl Config {
     /// The configured keys, or else those in the data folder, which are generated once.
     pub fn secret_keys(&self) -> anyhow::Result<SecretKeys> {
         match &self.secret_keys {
             Some(keys) => Ok(keys.clone()),
             None => SecretKeys::load_or_create(&self.data_dir),
-        }
-    }
-}
-
-/// Shows host and path of the URL only.
-impl fmt::Debug for DatabaseLocation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DatabaseLocation::Private => out.write_str("Private"),
-            DatabaseLocation::Url(url) => match Url::parse(url.reveal()) {
-                Ok(url) => write!(out, "{}{}", url.host_str().unwrap_or("(socket)"), url.path()),
-                Err(_) => out.write_str("(unreadable)"),
-            },
         }
     }
 }

@@ -86,7 +86,7 @@ fn secrets_are_read_from_files_and_never_shown() {
     .unwrap();
     let shown = format!("{config:?}");
     assert!(
-        shown.contains("db.example/desk") && !shown.contains("hunter2") && !shown.contains(KEY),
+        shown.contains("desk on db.example") && !shown.contains("hunter2") && !shown.contains(KEY),
         "{shown}"
     );
     let both = problem(&[

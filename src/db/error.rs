@@ -33,8 +33,28 @@ pub(super) fn is_connection_unusable(error: &sqlx::Error) -> bool {
     is_timeout || has_code(error, "25006") || is_in_recovery(error) || is_cached_plan_error(error)
 }
 
+/// Whether a statement or a transaction can be run again without a change: it lost a conflict with a
+/// concurrent one (40001, 40P01), or its prepared statement is out of date. It had no effect.
+pub(super) fn is_retryable(error: &sqlx::Error) -> bool {
+    is_cached_plan_error(error) || has_code(error, "40001") || has_code(error, "40P01")
+}
+
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
+    code_of(error).as_deref() == Some(code)
+}
+
+/// The SQLSTATE.
+pub(super) fn code_of(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Database(database) => database.code().map(std::borrow::Cow::into_owned),
+        _ => None,
+    }
+}
+
+/// Whether a schema, table, column, function, type or prepared statement does not exist. This is so while a
+/// database is being restored or migrated.
+pub(super) fn is_missing_object(code: &str) -> bool {
+    matches!(code, "3F000" | "42P01" | "42703" | "42883" | "42704" | "26000")
 }
 
 /// Whether the database is unavailable, as opposed to a statement being wrong. The response is then 503 with
@@ -48,16 +68,16 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            // 08 connection, 53 resources, 57P shutdown, 57014 canceled, 25006 read-only (demoted), 3D000
-            // database does not exist, 55000 in recovery, 55P03 lock not available, 0A000 cached plan, 54000
-            // notification queue full.
-            code.starts_with("08")
-                || code.starts_with("53")
-                || code.starts_with("57")
+            // 08 connection, 28 login refused, 53 resources, 54 limits (notification queue full), 55 not in
+            // the required state (in recovery, lock not available), 57 shutdown or canceled, 58 system error.
+            ["08", "28", "53", "54", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+                // 25006 read-only (demoted), 3D000 database does not exist, 42501 privilege missing, 40001
+                // and 40P01 conflicts, 0A000 cached plan.
                 || matches!(
                     code.as_ref(),
-                    "25006" | "3D000" | "54000" | "55000" | "55P03" | "0A000"
+                    "25006" | "3D000" | "42501" | "40001" | "40P01" | "0A000"
                 )
+                || is_missing_object(&code)
         }),
         _ => false,
     }

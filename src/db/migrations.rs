@@ -2,12 +2,15 @@
 //! `_sqlx_migrations`, as by `sqlx migrate`. A schema with unknown migrations is never changed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use time::OffsetDateTime;
+
+use super::error::code_of;
 
 /// The advisory lock that is held while migrations run ("frontdmi" in ASCII).
 const LOCK: i64 = 0x6672_6f6e_7464_6d69;
@@ -25,6 +28,31 @@ pub struct MigrationStatus {
     /// The time at which it was applied; `None`: pending.
     #[serde(with = "time::serde::rfc3339::option")]
     pub applied_at: Option<OffsetDateTime>,
+}
+
+/// A schema that this program can use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    /// Exactly the migrations of this program are applied.
+    Current,
+    /// A newer version has migrated it, compatibly.
+    Newer {
+        /// The first migration that this program does not know.
+        version: i64,
+    },
+}
+
+impl fmt::Display for Schema {
+    /// A sentence for operators; `ok` if there is nothing to say.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Schema::Current => out.write_str("ok"),
+            Schema::Newer { version } => write!(
+                out,
+                "The database schema is newer than this version of Frontdesk (it has migration {version}), but compatible with it."
+            ),
+        }
+    }
 }
 
 /// Why the schema does not match this program.
@@ -46,12 +74,24 @@ pub enum SchemaProblem {
         /// The unfinished migration.
         version: i64,
     },
-    /// The database has a migration that this program does not know.
+    /// The database has a migration that this program does not know, and this program cannot be used with it.
     #[error(
-        "The database schema is newer than this version of Frontdesk (it has migration {version}). Start the newer version, or revert with its `frontdesk migrate revert`."
+        "The database schema is newer than this version of Frontdesk, and migration {version} is not compatible with it: {reason}. Start the newer version, or revert with its `frontdesk migrate revert`."
     )]
     Newer {
-        /// The first unknown migration.
+        /// The unknown migration.
+        version: i64,
+        /// What no longer works.
+        reason: String,
+    },
+    /// The record of migrations is that of another application.
+    #[error(
+        "The table _sqlx_migrations in the schema {schema} belongs to another application (it has migration {version}, and none of Frontdesk's). Give Frontdesk a database of its own, or a schema: CREATE SCHEMA frontdesk; and add ?options=-c%20search_path%3Dfrontdesk to DATABASE_URL."
+    )]
+    Foreign {
+        /// The first schema of the search path.
+        schema: String,
+        /// A migration that is not Frontdesk's.
         version: i64,
     },
     /// An applied migration differs from the one in this program.
@@ -66,8 +106,10 @@ pub enum SchemaProblem {
 
 /// Applies the pending migrations. If there are none, no privilege to change the schema is needed.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
-    if check(pool).await?.is_ok() {
-        return Ok(());
+    match check(pool).await? {
+        Ok(_) => return Ok(()),
+        Err(SchemaProblem::Pending { .. }) => {}
+        Err(problem) => return Err(problem.into()),
     }
     let mut connection = without_timeout(pool).await?;
     // Polled, because a waiting statement holds a snapshot, which would block CREATE INDEX CONCURRENTLY in
@@ -77,13 +119,17 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
         tokio::time::sleep(LOCK_RETRY).await;
     }
     let result = match MIGRATOR.run_direct(None, &mut connection, false).await {
-        Err(MigrateError::VersionMissing(version)) => Err(SchemaProblem::Newer { version }.into()),
+        Err(MigrateError::VersionMissing(version)) => Err(SchemaProblem::Newer {
+            version,
+            reason: "migrations of this version are missing below it".to_owned(),
+        }
+        .into()),
         Err(MigrateError::VersionMismatch(version)) => {
             Err(SchemaProblem::Changed { version }.into())
         }
         Err(MigrateError::Dirty(version)) => Err(SchemaProblem::Dirty { version }.into()),
         Err(error) => {
-            let remains = describe_failure(&mut connection).await;
+            let remains = describe_failure(&mut connection, &error).await;
             Err(anyhow::Error::new(error).context(remains))
         }
         Ok(()) => Ok(()),
@@ -108,20 +154,37 @@ pub async fn run_in_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
 /// SQL that creates the roles of least privilege and grants their privileges.
 pub const ROLES: &str = include_str!("roles.sql");
 
-/// Runs [`ROLES`]. Must be repeated after each migration, because it grants privileges on the tables that
-/// exist now.
-pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<()> {
+/// Runs [`ROLES`], and returns the names of the roles. Must be repeated after each migration, because it grants
+/// privileges on the tables that exist now.
+pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<Vec<String>> {
     sqlx::raw_sql(ROLES)
         .execute(pool)
         .await
         .context("the roles cannot be created. Run this as the owner of the tables with CREATEROLE, or as a superuser")?;
-    Ok(())
+    let names = "SELECT DISTINCT grantee::text FROM information_schema.role_table_grants
+                  WHERE table_schema = current_schema() AND table_name = 'breaking_migrations'
+                    AND grantee LIKE 'frontdesk\\_%' ORDER BY 1";
+    Ok(sqlx::query_scalar(names).fetch_all(pool).await?)
+}
+
+/// The versions of the applied migrations, in order. An error if this program cannot revert the newest one.
+pub async fn revertible(pool: &PgPool) -> anyhow::Result<Vec<i64>> {
+    match check(pool).await? {
+        Ok(Schema::Newer { version }) => {
+            let reason = "only a version that knows it can revert it".to_owned();
+            Err(SchemaProblem::Newer { version, reason }.into())
+        }
+        Err(problem @ (SchemaProblem::Newer { .. } | SchemaProblem::Foreign { .. })) => {
+            Err(problem.into())
+        }
+        _ => Ok(applied(pool).await?.into_keys().collect()),
+    }
 }
 
 /// Reverts the newest migration, or all of them, and returns their versions. The data in dropped tables is
 /// lost.
 pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
-    let before: Vec<i64> = applied(pool).await?.into_keys().collect();
+    let before = revertible(pool).await?;
     let target = match (all, before.as_slice()) {
         (_, []) => return Ok(Vec::new()),
         (false, [.., previous, _]) => *previous,
@@ -149,7 +212,7 @@ pub async fn info(pool: &PgPool) -> anyhow::Result<Vec<MigrationStatus>> {
 }
 
 /// Whether this program can use the current schema.
-pub async fn check(pool: &PgPool) -> anyhow::Result<Result<(), SchemaProblem>> {
+pub async fn check(pool: &PgPool) -> anyhow::Result<Result<Schema, SchemaProblem>> {
     let applied = applied(pool).await?;
     if let Some((version, _)) = applied.iter().find(|(_, row)| !row.finished) {
         return Ok(Err(SchemaProblem::Dirty { version: *version }));
@@ -159,9 +222,10 @@ pub async fn check(pool: &PgPool) -> anyhow::Result<Result<(), SchemaProblem>> {
         .filter(|migration| migration.migration_type.is_up_migration())
         .map(|migration| (migration.version, migration.checksum.as_ref()))
         .collect();
+    let mut unknown = None;
     for (version, row) in &applied {
         match known.get(version) {
-            None => return Ok(Err(SchemaProblem::Newer { version: *version })),
+            None => unknown = unknown.or(Some(*version)),
             Some(checksum) if *checksum != row.checksum.as_slice() => {
                 return Ok(Err(SchemaProblem::Changed { version: *version }));
             }
@@ -169,7 +233,38 @@ pub async fn check(pool: &PgPool) -> anyhow::Result<Result<(), SchemaProblem>> {
         }
     }
     let pending = known.keys().filter(|version| !applied.contains_key(version)).count();
-    Ok(if pending == 0 { Ok(()) } else { Err(SchemaProblem::Pending { pending }) })
+    Ok(match unknown {
+        None if pending == 0 => Ok(Schema::Current),
+        None => Err(SchemaProblem::Pending { pending }),
+        Some(version) if pending == known.len() => {
+            let schema =
+                sqlx::query_scalar("SELECT current_schema()::text").fetch_one(pool).await?;
+            Err(SchemaProblem::Foreign { schema, version })
+        }
+        Some(version) if pending > 0 => Err(SchemaProblem::Newer {
+            version,
+            reason: format!("{pending} migration(s) of this version are missing below it"),
+        }),
+        Some(version) => match first_breaking(pool, &known).await? {
+            None => Ok(Schema::Newer { version }),
+            Some((version, reason)) => Err(SchemaProblem::Newer { version, reason }),
+        },
+    })
+}
+
+/// The first migration that this program does not know and that declares to be incompatible with programs
+/// that do not know it (see `migrations/README.md`).
+async fn first_breaking(
+    pool: &PgPool,
+    known: &BTreeMap<i64, &[u8]>,
+) -> sqlx::Result<Option<(i64, String)>> {
+    let known: Vec<i64> = known.keys().copied().collect();
+    sqlx::query_as(
+        "SELECT version, reason FROM breaking_migrations WHERE version <> ALL($1) ORDER BY version LIMIT 1",
+    )
+    .bind(known)
+    .fetch_optional(pool)
+    .await
 }
 
 struct Applied {
@@ -207,8 +302,8 @@ async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
     Ok(connection)
 }
 
-/// Describes the state in which a failed migration left the database.
-async fn describe_failure(connection: &mut PgConnection) -> String {
+/// Describes the state in which a failed migration left the database, and what helps.
+async fn describe_failure(connection: &mut PgConnection, error: &MigrateError) -> String {
     let invalid = sqlx::query_scalar::<_, String>(
         "SELECT format('%I.%I', n.nspname, c.relname)
            FROM pg_index i
@@ -218,9 +313,27 @@ async fn describe_failure(connection: &mut PgConnection) -> String {
             AND n.nspname = current_schema()
           LIMIT 1",
     );
-    match invalid.fetch_optional(connection).await {
-        Ok(Some(index)) => format!(
+    if let Ok(Some(index)) = invalid.fetch_optional(&mut *connection).await {
+        return format!(
             "a migration failed and left an invalid index. Run `DROP INDEX CONCURRENTLY {index};`, then `frontdesk migrate run`"
+        );
+    }
+    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
+        return "a migration failed and was rolled back".to_owned();
+    };
+    let login = sqlx::query_as::<_, (Option<String>, String, bool)>(
+        "SELECT format('%I', current_schema()), format('%I', current_user),
+                coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)",
+    );
+    match (code_of(cause).as_deref(), login.fetch_one(connection).await) {
+        (Some("3F000"), _) => {
+            "the search path names no schema that exists. Create it: CREATE SCHEMA name;".to_owned()
+        }
+        (Some("42501"), Ok((Some(schema), user, false))) => format!(
+            "{user} may not create tables in the schema {schema}. Run as its owner or a superuser: GRANT USAGE, CREATE ON SCHEMA {schema} TO {user};"
+        ),
+        (Some("42501"), Ok((_, user, true))) => format!(
+            "a migration was rolled back, because {user} does not own the tables. Run `frontdesk migrate run` as their owner, and set FRONTDESK_MIGRATE=off for {user}"
         ),
         _ => "a migration failed and was rolled back".to_owned(),
     }

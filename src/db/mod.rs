@@ -12,19 +12,26 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 use tokio::time::timeout;
 
+use crate::config::postgres_url::location;
 use crate::config::{Config, DatabaseLocation};
 
 mod error;
+mod explain;
 pub mod migrations;
 mod pool;
 pub mod private_cluster;
+mod statement;
 mod transaction;
 
 pub use error::{
     is_cached_plan_error, is_in_recovery, is_notification_queue_full, is_unavailable,
     violated_constraint,
 };
-pub use pool::{ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary};
+pub use explain::{cause, connect_cause, explain};
+pub use pool::{
+    ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary, require_writes,
+};
+pub use statement::on;
 pub use transaction::{
     Failure, Work, allow_long_statement, long_transaction, transaction, transaction_within,
     with_connection, with_deadline,
@@ -64,9 +71,7 @@ impl Database {
     pub fn listen_options(&self, config: &Config) -> anyhow::Result<PgConnectOptions> {
         let options = match &config.listen_url {
             None => self.options.clone(),
-            Some(url) => url.reveal().parse().map_err(|_| {
-                anyhow::anyhow!("FRONTDESK_LISTEN_URL is not a valid PostgreSQL URL")
-            })?,
+            Some(url) => pool::pinned(url.options().clone()),
         };
         Ok(options
             .application_name("frontdesk feed")
@@ -93,53 +98,68 @@ impl Database {
     }
 }
 
-/// Connects to the database of `config`. Starts the private cluster if there is no URL. If another Frontdesk
-/// process runs the private cluster, `share` uses it; otherwise this is an error.
-pub async fn connect(config: &Config, share: bool) -> anyhow::Result<Database> {
-    let (url, cluster, description) = match &config.database {
-        DatabaseLocation::Url(url) => (url.reveal().to_owned(), None, None),
+/// Shown in the log and by `doctor` if the public URL is https and there is no `DATABASE_URL`.
+pub const PRIVATE_IN_PRODUCTION: &str = "The public URL is https, but the database is the private one in the data folder, which only this server can use and only a copy of the folder backs up. Set DATABASE_URL for a site with users.";
+
+/// How the private cluster is used if `DATABASE_URL` is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrivateCluster {
+    /// This process creates it if necessary, and runs it. Another process that runs it is an error.
+    Own,
+    /// It must exist. If another process runs it, both use it.
+    Existing,
+}
+
+/// Connects to the database of `config`. Starts the private cluster if there is no URL.
+pub async fn connect(config: &Config, private: PrivateCluster) -> anyhow::Result<Database> {
+    let (options, cluster) = match &config.database {
+        DatabaseLocation::Url(url) => {
+            for name in url.ignored() {
+                tracing::warn!(
+                    "DATABASE_URL: the parameter {name} is not supported and has no effect"
+                );
+            }
+            (url.options().clone(), None)
+        }
         DatabaseLocation::Private => {
-            let cluster = if share {
-                private_cluster::Cluster::attach_or_start(&config.data_dir).await?
-            } else {
-                private_cluster::Cluster::start(&config.data_dir).await?
+            let cluster = match private {
+                PrivateCluster::Own => private_cluster::Cluster::start(&config.data_dir).await?,
+                PrivateCluster::Existing => {
+                    private_cluster::Cluster::attach_or_start(&config.data_dir).await?
+                }
             };
-            (cluster.url().to_owned(), Some(cluster), Some("a private PostgreSQL".to_owned()))
+            (cluster.url().parse()?, Some(cluster))
         }
     };
-    let options: PgConnectOptions =
-        url.parse().map_err(|_| anyhow::anyhow!("DATABASE_URL is not a valid PostgreSQL URL"))?;
-    let description = description.unwrap_or_else(|| {
-        format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host())
-    });
+    let description =
+        cluster.as_ref().map_or_else(|| location(&options), |_| "a private PostgreSQL".to_owned());
+    let options = pool::pinned(options);
     let pool = pool(options.clone(), config.pool_size);
     let database = Database { pool, options, cluster, description };
-    match connect_to_primary(&database.options).await {
-        Ok(connection) => {
-            connection.close().await.ok();
-            Ok(database)
-        }
+    match check_server(&database.options).await {
+        Ok(()) => Ok(database),
         Err(error) => {
-            let description = database.description.clone();
             database.close().await.ok();
-            Err(unreachable(error, &description))
+            Err(error)
         }
     }
 }
 
-/// The error message for the operator.
-fn unreachable(error: ConnectError, description: &str) -> anyhow::Error {
-    match error {
-        ConnectError::NotPrimary(reason @ NotPrimary::Standby) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Set DATABASE_URL to the primary, or to a host name that always points to it."
-        ),
-        ConnectError::NotPrimary(reason @ NotPrimary::ReadOnly) => anyhow::anyhow!(
-            "the PostgreSQL of DATABASE_URL ({description}) {reason}. Turn that setting off for the server, the database and the role."
-        ),
-        ConnectError::Failed(error) => anyhow::Error::new(error).context(format!(
-            "cannot connect to PostgreSQL ({description}). Check that it is running and that DATABASE_URL is correct."
-        )),
+/// Connects once, and checks what no later step could explain.
+async fn check_server(options: &PgConnectOptions) -> anyhow::Result<()> {
+    let mut connection = connect_to_primary(options)
+        .await
+        .map_err(|error| explain::unreachable(&error, "DATABASE_URL", options))?;
+    let encoding: String =
+        sqlx::query_scalar("SHOW server_encoding").fetch_one(&mut connection).await?;
+    connection.close().await.ok();
+    if encoding != "UTF8" {
+        anyhow::bail!(
+            "the database ({}) has the encoding {encoding}, but UTF8 is required: limits on the length of texts count characters. Create another one: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0;",
+            location(options)
+        );
     }
+    Ok(())
 }
 
 /// The same options with `schema` as the search path, to keep Frontdesk's tables apart from those of an

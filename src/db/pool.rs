@@ -26,6 +26,28 @@ const RETURN_DEADLINE: Duration = Duration::from_secs(4);
 /// that never loads.
 const STATEMENT_TIMEOUT: &str = "2500ms";
 
+/// Settings on which the statements rely. A DBA can change their defaults for the server, the database or the
+/// role. sqlx sets `client_encoding`, `DateStyle` and `TimeZone`.
+const PINNED: [(&str, &str); 10] = [
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    ("lock_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("IntervalStyle", "postgres"),
+    ("bytea_output", "hex"),
+    ("standard_conforming_strings", "on"),
+    ("transform_null_equals", "off"),
+    ("array_nulls", "on"),
+    ("quote_all_identifiers", "off"),
+];
+/// Also pinned, but not as a startup option: PostgreSQL 17 introduced it.
+const PINNED_SINCE_17: (&str, &str) = ("transaction_timeout", "0");
+
+/// The options of every connection.
+pub(super) fn pinned(options: PgConnectOptions) -> PgConnectOptions {
+    options.options(PINNED)
+}
+
 /// Why a PostgreSQL server that accepts connections cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPrimary {
@@ -43,6 +65,11 @@ pub enum ConnectError {
     /// The server accepts connections but no writes.
     #[error("the PostgreSQL behind this connection {0}")]
     NotPrimary(#[from] NotPrimary),
+    /// The login lacks a privilege, for example `INSERT on sessions`.
+    #[error(
+        "the login lacks the privilege {0}. Grant the privileges with `frontdesk migrate roles`"
+    )]
+    MissingPrivilege(String),
     /// Any other error.
     #[error(transparent)]
     Failed(#[from] sqlx::Error),
@@ -65,16 +92,59 @@ pub async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnecti
         .unwrap_or_else(|_| Err(ConnectError::Failed(timed_out())))
 }
 
-/// Checks that the server accepts writes. A standby may return stale data.
+/// Checks that the server accepts writes. A standby may return stale data. Also sets [`PINNED`] where it has
+/// another value: a pooler may ignore the startup options of [`pinned`].
 pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), ConnectError> {
-    let (is_in_recovery, read_only): (bool, String) =
-        sqlx::query_as("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
-            .fetch_one(connection)
-            .await?;
+    let (names, values): (Vec<&str>, Vec<&str>) =
+        PINNED.into_iter().chain([PINNED_SINCE_17]).unzip();
+    let (is_in_recovery, read_only, _): (bool, String, i64) = sqlx::query_as(
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'),
+                (SELECT count(set_config(name, value, false))
+                   FROM unnest($1::text[], $2::text[]) AS pinned (name, value)
+                  WHERE current_setting(name, true) <> value)",
+    )
+    .bind(names)
+    .bind(values)
+    .fetch_one(connection)
+    .await?;
     match (is_in_recovery, read_only.as_str()) {
         (true, _) => Err(NotPrimary::Standby.into()),
         (false, "off") => Ok(()),
         (false, _) => Err(NotPrimary::ReadOnly.into()),
+    }
+}
+
+/// Like [`require_primary`], and checks what the next connections will accept, and the privileges that every
+/// sign-in needs. A changed default of the database or the role applies to new connections only, so a
+/// connection of the pool may still accept writes while all others are refused.
+pub async fn require_writes(connection: impl PgExecutor<'_>) -> Result<(), ConnectError> {
+    let (is_in_recovery, read_only, missing): (bool, bool, Option<String>) = sqlx::query_as(
+        "SELECT pg_is_in_recovery(),
+                current_setting('transaction_read_only')::boolean
+                OR coalesce((SELECT split_part(setting, '=', 2)::boolean
+                               FROM pg_db_role_setting, unnest(setconfig) AS setting
+                              WHERE setting LIKE 'default\\_transaction\\_read\\_only=%'
+                                AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                                AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+                                AND (SELECT source <> 'client' FROM pg_settings
+                                      WHERE name = 'default_transaction_read_only')
+                              ORDER BY setrole = 0, setdatabase = 0
+                              LIMIT 1), false),
+                (SELECT privilege || ' on ' || name
+                   FROM (VALUES ('users', 'SELECT'), ('users', 'UPDATE'), ('sessions', 'SELECT'),
+                                ('sessions', 'INSERT'), ('sessions', 'UPDATE'), ('sessions', 'DELETE'),
+                                ('throttles', 'INSERT'), ('throttles', 'UPDATE'),
+                                ('audit_events', 'INSERT')) AS needed (name, privilege)
+                  WHERE NOT has_table_privilege(to_regclass(name), privilege)
+                  LIMIT 1)",
+    )
+    .fetch_one(connection)
+    .await?;
+    match (is_in_recovery, read_only, missing) {
+        (true, _, _) => Err(NotPrimary::Standby.into()),
+        (false, true, _) => Err(NotPrimary::ReadOnly.into()),
+        (false, false, Some(missing)) => Err(ConnectError::MissingPrivilege(missing)),
+        (false, false, None) => Ok(()),
     }
 }
 
@@ -133,6 +203,9 @@ async fn accept_or_refuse(
                 tracing::warn!("a connection was refused: the PostgreSQL behind it {reason}");
             }
             Err(sqlx::Error::Configuration(reason.into()))
+        }
+        Ok(Err(error @ ConnectError::MissingPrivilege(_))) => {
+            Err(sqlx::Error::Configuration(error.into()))
         }
         Ok(Err(ConnectError::Failed(error))) => Err(error),
         Err(_) => Err(timed_out()),

@@ -4,41 +4,66 @@
 --   frontdesk_app     for the server: reads and writes rows, no DDL; only SELECT and INSERT on the audit log
 --   frontdesk_reader  for read-only access by operators: no digests, no session state, no password hashes
 --
+-- In another schema than public, the name of the schema follows: frontdesk_app_staff. So the roles of two sites
+-- in one database are separate. A name longer than 63 bytes ends with the MD5 of the schema's name instead.
+--
 -- Neither role can log in. Grant it to one that can:
 --
 --   CREATE ROLE desk LOGIN PASSWORD '…' IN ROLE frontdesk_app;
 DO
 $$
 DECLARE
+    suffix text := CASE current_schema() WHEN 'public' THEN '' ELSE '_' || current_schema() END;
+    app text;
+    reader text;
     name text;
+    statement text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['frontdesk_app', 'frontdesk_reader'] LOOP
+    IF octet_length('frontdesk_reader' || suffix) > 63 THEN
+        suffix := '_' || md5(current_schema());
+    END IF;
+    app := 'frontdesk_app' || suffix;
+    reader := 'frontdesk_reader' || suffix;
+
+    FOREACH name IN ARRAY ARRAY[app, reader] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         END IF;
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), name);
     END LOOP;
+
+    -- %1$I is the application role, %2$I the reader.
+    FOREACH statement IN ARRAY ARRAY[
+        'REVOKE ALL ON servers, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
+                       recovery_requests, mail_outbox, throttles, audit_events, active_sessions,
+                       breaking_migrations, _sqlx_migrations
+           FROM %1$I, %2$I',
+
+        'GRANT SELECT, INSERT, UPDATE, DELETE
+            ON servers, users, sessions, session_caches, registrations, email_tokens, recovery_requests,
+               mail_outbox, throttles
+            TO %1$I',
+        'GRANT SELECT, INSERT, UPDATE ON session_cache_resets TO %1$I',
+        'GRANT SELECT, INSERT ON audit_events TO %1$I',
+        'GRANT SELECT ON active_sessions, breaking_migrations, _sqlx_migrations TO %1$I',
+        'GRANT SELECT, USAGE ON SEQUENCE session_asks TO %1$I',
+        'GRANT EXECUTE ON FUNCTION audit_events_forget(interval, integer), audit_events_anonymize(uuid) TO %1$I',
+
+        'GRANT SELECT
+            ON active_sessions, audit_events, servers, session_caches, session_cache_resets, throttles,
+               breaking_migrations, _sqlx_migrations
+            TO %2$I',
+        'GRANT SELECT (id, kind, user_id, recipient, sealed_with, state, attempts, created_at, next_attempt_at,
+                       finished_at, last_error)
+            ON mail_outbox TO %2$I',
+        'GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at,
+                       email_verified_at, deletion_due_at)
+            ON users TO %2$I',
+        'GRANT SELECT (id, user_id, created_at, authenticated_at, last_seen_at, expires_at, absolute_expires_at,
+                       idle_timeout, remembered, auth_methods, ip_address, user_agent, format_version, purge_after)
+            ON sessions TO %2$I'
+    ] LOOP
+        EXECUTE format(statement, app, reader);
+    END LOOP;
 END
 $$;
-
-REVOKE ALL ON servers, users, sessions, session_caches, session_cache_resets, registrations, email_tokens, recovery_requests, mail_outbox, throttles,
-              audit_events, active_sessions, _sqlx_migrations
-  FROM frontdesk_app, frontdesk_reader;
-GRANT SELECT, INSERT, UPDATE, DELETE
-   ON servers, users, sessions, session_caches, registrations, email_tokens, recovery_requests, mail_outbox, throttles
-   TO frontdesk_app;
-GRANT SELECT, INSERT, UPDATE ON session_cache_resets TO frontdesk_app;
-GRANT SELECT, INSERT ON audit_events TO frontdesk_app;
-GRANT SELECT ON active_sessions, _sqlx_migrations TO frontdesk_app;
-GRANT SELECT, USAGE ON SEQUENCE session_asks TO frontdesk_app;
-GRANT EXECUTE ON FUNCTION audit_events_forget(interval, integer), audit_events_anonymize(uuid) TO frontdesk_app;
-
-GRANT SELECT ON active_sessions, audit_events, servers, session_caches, session_cache_resets, throttles, _sqlx_migrations TO frontdesk_reader;
-GRANT SELECT (id, kind, user_id, recipient, sealed_with, state, attempts, created_at, next_attempt_at, finished_at, last_error)
-   ON mail_outbox TO frontdesk_reader;
-GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at,
-              email_verified_at, deletion_due_at)
-   ON users TO frontdesk_reader;
-GRANT SELECT (id, user_id, created_at, authenticated_at, last_seen_at, expires_at, absolute_expires_at,
-              idle_timeout, remembered, auth_methods, ip_address, user_agent, format_version, purge_after)
-   ON sessions TO frontdesk_reader;

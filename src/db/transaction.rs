@@ -11,7 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
-use super::error::{is_connection_unusable, is_notification_queue_full, timed_out};
+use super::error::{is_connection_unusable, is_notification_queue_full, is_retryable, timed_out};
 use super::pool::close_idle;
 use crate::log;
 
@@ -24,8 +24,9 @@ const LONG_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Begins a transaction and marks it as Frontdesk's own in the same round trip: the triggers that record the
 /// changes of other database clients (`migrations/*_database_changes.up.sql`) skip it. The setting is local to
-/// the transaction, so it also holds behind a pooler in transaction mode.
-const BEGIN: &str = "BEGIN; SET LOCAL frontdesk.actor = 'frontdesk'";
+/// the transaction, so it also holds behind a pooler in transaction mode. So does the isolation level, on which
+/// all statements rely.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL frontdesk.actor = 'frontdesk'";
 
 /// A future that uses one connection.
 pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
@@ -86,6 +87,9 @@ where
 /// request, does not cancel the transaction (sqlx up to 0.9.0 leaves a connection inside a transaction when
 /// `begin` is canceled). An error rolls back.
 ///
+/// If PostgreSQL refused a statement although nothing is wrong with it (its plan is out of date, or it lost a
+/// conflict with a concurrent transaction), `work` runs a second time.
+///
 /// If the commit is refused because PostgreSQL's notification queue is full, `work` runs a second time in a
 /// transaction that does not notify. The change then increments `session_cache_resets`, and the caller waits
 /// for one lease (`session/cache/barrier.rs`).
@@ -134,7 +138,24 @@ where
 {
     let pool = pool.clone();
     let task = log::spawn(async move {
-        match run(&pool, deadline, work.clone(), Notifications::Sent).await {
+        let mut result = run(&pool, deadline, work.clone(), Notifications::Sent).await;
+        if result.as_ref().is_err_and(|error| error.database_error().is_some_and(is_retryable)) {
+            let work = work.clone();
+            result = run(
+                &pool,
+                deadline,
+                |connection| {
+                    Box::pin(async move {
+                        // This connection may have prepared statements that are out of date too.
+                        connection.clear_cached_statements().await?;
+                        work(connection).await
+                    })
+                },
+                Notifications::Sent,
+            )
+            .await;
+        }
+        match result {
             Err(error) if error.database_error().is_some_and(is_notification_queue_full) => {
                 tracing::warn!(
                     "PostgreSQL's notification queue is full. The change is committed without a notification, and the response waits up to 3 s until no server can have a stale session. Look for a listening connection that stays in a transaction"

@@ -14,6 +14,7 @@ pub use super::outbox_read::{
     KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept,
 };
 use crate::crypto::seal::Sealer;
+use crate::db;
 use crate::id::UserId;
 
 /// How long a lease lasts unless it is renewed.
@@ -167,7 +168,7 @@ pub async fn lease(
         interval(UNREADABLE_FOR),
         lane == Lane::New,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await
 }
 
@@ -193,7 +194,7 @@ pub async fn correct_times(pool: &PgPool, longest: &[Duration]) -> sqlx::Result<
         "#,
         &longest.iter().map(Duration::as_secs_f64).collect::<Vec<_>>(),
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(corrected.rows_affected())
 }
@@ -212,7 +213,7 @@ pub async fn renew_lease(pool: &PgPool, mail: &LeasedMail) -> sqlx::Result<()> {
         mail.attempts,
         interval(LEASE),
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(())
 }
@@ -228,7 +229,7 @@ pub async fn mark_sent(pool: &PgPool, id: Uuid) -> sqlx::Result<()> {
         "#,
         id,
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(())
 }
@@ -253,7 +254,7 @@ pub async fn reschedule(
         interval(wait),
         truncate_error(error),
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(())
 }
@@ -272,7 +273,7 @@ pub async fn mark_failed(pool: &PgPool, mail: &LeasedMail, error: &str) -> sqlx:
         mail.attempts,
         truncate_error(error),
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(())
 }
@@ -293,7 +294,7 @@ pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
          WHERE o.id = due.id
         "#,
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(kept.rows_affected())
 }
@@ -323,7 +324,7 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
         id,
         interval(LEASE),
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     if retried.rows_affected() > 0 {
         return Ok(RetryOutcome::Done);
@@ -332,7 +333,7 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
         r#"SELECT EXISTS (SELECT FROM mail_outbox WHERE id = $1) AS "found!""#,
         id
     )
-    .fetch_one(pool)
+    .fetch_one(db::on(pool))
     .await?;
     Ok(if found { RetryOutcome::NotNeeded } else { RetryOutcome::NotFound })
 }
@@ -347,7 +348,7 @@ pub async fn retry_failed(pool: &PgPool) -> sqlx::Result<u64> {
            AND sealed IS NOT NULL
         "#,
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(retried.rows_affected())
 }

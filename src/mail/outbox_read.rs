@@ -4,10 +4,12 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::db;
+
 /// Counts the mails that wait to be sent.
 pub async fn count_waiting(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM mail_outbox WHERE state = 'waiting'"#)
-        .fetch_one(pool)
+        .fetch_one(db::on(pool))
         .await
 }
 
@@ -26,7 +28,7 @@ pub async fn count_unreadable(
         "#,
         key_ids,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await?;
     Ok(found.into_iter().map(|row| (row.key, row.count)).collect())
 }
@@ -71,7 +73,7 @@ pub async fn list(
         state,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await
 }
 
@@ -103,6 +105,6 @@ pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Res
         id,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await
 }

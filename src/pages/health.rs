@@ -1,6 +1,7 @@
 //! `GET /healthz`: liveness. `GET /readyz`: readiness. The JSON of `/readyz` has `database` (`ok`, `away`,
-//! `standby`, `read-only`), `schema`, `sessions` (whether they are served from the cache: `off`,
-//! `disconnected`, `doubtful`, `trusted`; the server is ready in every case), `jobs` (see
+//! `standby`, `read-only`, `no-privilege`), `schema`, `sessions` (whether they are served from the cache: `off`,
+//! `disconnected`, `doubtful`, `trusted`; the server is ready in every case), `cause` (why it is not ready, in
+//! words that name neither host nor user) `jobs` (see
 //! [`Jobs::summary`](crate::background::Jobs::summary)) and `servers` (`ok`, or how the settings of running
 //! servers differ). Both are outside the session middleware and contain
 //! no personal data.
@@ -12,7 +13,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::app::App;
-use crate::db::migrations::{self, SchemaProblem};
+use crate::db::migrations::{self, Schema, SchemaProblem};
 use crate::db::{self, ConnectError, NotPrimary};
 use crate::peers::{self, RunningServer};
 
@@ -28,14 +29,16 @@ pub async fn live() -> HttpResponse {
 
 /// `GET /readyz`.
 pub async fn ready(app: web::Data<App>) -> HttpResponse {
-    let checked = tokio::time::timeout(DEADLINE, migrations::check(&app.pool)).await;
-    let (ready, database, schema) = match checked {
-        Ok(Ok(Ok(()))) => (true, "ok", "ok".to_owned()),
-        // A newer version has migrated the database and will replace this one. Migrations are compatible with
-        // the previous version, so this one keeps serving until it is stopped.
-        Ok(Ok(Err(problem @ SchemaProblem::Newer { .. }))) => (true, "ok", problem.to_string()),
-        Ok(Ok(Err(problem))) => (false, "ok", problem.to_string()),
-        Ok(Err(_)) | Err(_) => (false, find_reason(&app.pool).await, "unknown".to_owned()),
+    let checked = tokio::time::timeout(DEADLINE, check(&app.pool)).await;
+    let (ready, database, schema, cause) = match checked {
+        Ok(Ok(Ok(schema))) => (true, "ok", schema.to_string(), None),
+        Ok(Ok(Err(problem))) => {
+            (false, "ok", problem.to_string(), Some("the schema does not match".to_owned()))
+        }
+        Ok(Err(_)) | Err(_) => {
+            let (database, cause) = find_reason(&app.pool).await;
+            (false, database, "unknown".to_owned(), Some(cause))
+        }
     };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let sessions = app.sessions.cache_state().as_str();
@@ -43,6 +46,7 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
         "ready": ready,
         "database": database,
         "schema": schema,
+        "cause": cause,
         "sessions": sessions,
         "jobs": app.jobs.summary(),
         "servers": compare_servers(&app.pool, database == "ok").await,
@@ -63,12 +67,30 @@ async fn compare_servers(pool: &PgPool, is_available: bool) -> String {
     if messages.is_empty() { "ok".to_owned() } else { messages.join(" ") }
 }
 
+/// Whether the database accepts writes and its schema matches.
+async fn check(pool: &PgPool) -> anyhow::Result<Result<Schema, SchemaProblem>> {
+    db::require_writes(pool).await?;
+    migrations::check(pool).await
+}
+
 /// Opens a connection to find the reason: the pool only reports that it has none.
-async fn find_reason(pool: &PgPool) -> &'static str {
+async fn find_reason(pool: &PgPool) -> (&'static str, String) {
     let options = pool.connect_options();
-    match tokio::time::timeout(REASON_DEADLINE, db::connect_to_primary(&options)).await {
-        Ok(Err(ConnectError::NotPrimary(NotPrimary::Standby))) => "standby",
-        Ok(Err(ConnectError::NotPrimary(NotPrimary::ReadOnly))) => "read-only",
-        Ok(Ok(_) | Err(ConnectError::Failed(_))) | Err(_) => "away",
+    let attempt = async {
+        let mut connection = db::connect_to_primary(&options).await?;
+        db::require_writes(&mut connection).await
+    };
+    match tokio::time::timeout(REASON_DEADLINE, attempt).await {
+        Ok(Err(error)) => {
+            let database = match error {
+                ConnectError::NotPrimary(NotPrimary::Standby) => "standby",
+                ConnectError::NotPrimary(NotPrimary::ReadOnly) => "read-only",
+                ConnectError::MissingPrivilege(_) => "no-privilege",
+                ConnectError::Failed(_) => "away",
+            };
+            (database, db::connect_cause(&error))
+        }
+        Ok(Ok(())) => ("away", "no connection of the pool responded in time".to_owned()),
+        Err(_) => ("away", "PostgreSQL did not respond in time".to_owned()),
     }
 }

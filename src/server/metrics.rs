@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::background::{JobRunner, Jobs};
+use crate::db;
 use crate::log;
 use crate::mail::outbox;
 use crate::session::cache::invalidation::{self, CacheState};
@@ -69,7 +70,7 @@ async fn show(app: web::Data<App>) -> HttpResponse {
     let mut text = String::new();
     let (mail, queue) = tokio::join!(
         outbox::count_waiting(&app.pool),
-        invalidation::notification_queue_usage(&app.pool)
+        invalidation::notification_queue_usage(db::on(&app.pool))
     );
     let queried = QueriedMetrics { mail_waiting: mail.ok(), notification_queue_usage: queue.ok() };
     match encode(&mut text, &registry(&app, &queried)) {

@@ -28,7 +28,8 @@ use crate::app::App;
 use crate::auth::known_device;
 use crate::background::JobRunner;
 use crate::config::Config;
-use crate::db::{self, Database, migrations};
+use crate::db::migrations::{self, Schema};
+use crate::db::{self, Database, PRIVATE_IN_PRODUCTION, PrivateCluster};
 use crate::mail::{self, Delivery};
 use crate::pages::sign_in::registration_cookie;
 use crate::session::Engine;
@@ -58,7 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Installed first, so that a signal during startup also causes an orderly shutdown.
     let mut signals = StopSignals::new()?;
     let database = tokio::select! {
-        database = db::connect(&config, false) => database?,
+        database = db::connect(&config, PrivateCluster::Own) => database?,
         () = signals.received() => return Ok(()),
     };
     let served = serve(&config, &database, &mut signals).await;
@@ -104,6 +105,9 @@ async fn serve(
         tracing::warn!(
             "all visitors appear to have the IP address of the proxy and share its rate limits: set FRONTDESK_TRUSTED_PROXIES"
         );
+    }
+    if config.public_url.is_https() && database.cluster().is_some() {
+        tracing::warn!("{PRIVATE_IN_PRODUCTION}");
     }
     let handle = server.handle();
     let mut server = tokio::spawn(server);
@@ -167,7 +171,9 @@ async fn start(
     if config.migrate {
         migrations::run(&database.pool).await?;
     }
-    migrations::check(&database.pool).await??;
+    if let newer @ Schema::Newer { .. } = migrations::check(&database.pool).await?? {
+        tracing::warn!("{newer}");
+    }
     let secrets = config.secret_keys()?;
     let keys =
         secrets.as_slice().iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();

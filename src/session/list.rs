@@ -3,6 +3,7 @@
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+use crate::db;
 use crate::id::{SessionId, UserId};
 
 /// A live session in a list.
@@ -65,7 +66,7 @@ pub async fn live(
         user as Option<UserId>,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await
 }
 
@@ -75,6 +76,6 @@ pub async fn count_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<i64> {
         r#"SELECT count(*) AS "count!" FROM sessions WHERE user_id = $1 AND expires_at > now()"#,
         user as UserId,
     )
-    .fetch_one(pool)
+    .fetch_one(db::on(pool))
     .await
 }

@@ -21,7 +21,7 @@ impl StateWrite {
     /// transaction. If PostgreSQL's notification queue is full, the statement is retried in a transaction
     /// that does not notify.
     pub(super) async fn run(self, pool: &PgPool) -> sqlx::Result<u64> {
-        match self.update(pool).await {
+        match self.update(db::on(pool)).await {
             Err(error) if db::is_notification_queue_full(&error) => {
                 db::transaction(pool, move |connection| {
                     Box::pin(async move { self.update(connection).await })

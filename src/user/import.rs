@@ -151,7 +151,7 @@ pub async fn emails_exist(pool: &PgPool, emails: &[&EmailAddress]) -> sqlx::Resu
         "SELECT email_canonical FROM users WHERE email_canonical = ANY($1::text[])",
         &canonical as &[&str],
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await?;
     let known: HashSet<String> = known.into_iter().collect();
     Ok(canonical.iter().map(|email| known.contains(*email)).collect())

@@ -141,23 +141,25 @@ pub(super) async fn insert_in(
 
 /// Finds the account of an email.
 pub async fn find_by_email(pool: &PgPool, email: &EmailAddress) -> sqlx::Result<Option<User>> {
-    select_users!("WHERE email_canonical = $1", email.canonical()).fetch_optional(pool).await
+    select_users!("WHERE email_canonical = $1", email.canonical())
+        .fetch_optional(db::on(pool))
+        .await
 }
 
 /// Finds the account of an id.
 pub async fn find(pool: &PgPool, id: UserId) -> sqlx::Result<Option<User>> {
-    select_users!("WHERE id = $1", id as UserId,).fetch_optional(pool).await
+    select_users!("WHERE id = $1", id as UserId,).fetch_optional(db::on(pool)).await
 }
 
 /// Lists accounts, newest first.
 pub async fn list(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<User>> {
-    select_users!("ORDER BY id DESC LIMIT $1", limit).fetch_all(pool).await
+    select_users!("ORDER BY id DESC LIMIT $1", limit).fetch_all(db::on(pool)).await
 }
 
 /// Lists accounts in the order of their ids, starting after `after`.
 pub async fn list_after(pool: &PgPool, after: UserId, limit: i64) -> sqlx::Result<Vec<User>> {
     select_users!("WHERE id > $1 ORDER BY id LIMIT $2", after as UserId, limit)
-        .fetch_all(pool)
+        .fetch_all(db::on(pool))
         .await
 }
 

@@ -123,7 +123,7 @@ impl ResponseError for HttpError {
             }
             HttpError::Unavailable { retry_after, cause } => {
                 if let Some(cause) = cause {
-                    tracing::warn!(error = format!("{cause:#}"), "answered 503");
+                    tracing::warn!(error = db::explain(cause), "answered 503");
                 }
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));
             }
@@ -131,7 +131,7 @@ impl ResponseError for HttpError {
                 response.force_close();
             }
             HttpError::Internal(cause) => {
-                tracing::error!(error = format!("{cause:#}"), "answered 500");
+                tracing::error!(error = db::explain(cause), "answered 500");
             }
             _ => {}
         }

@@ -18,11 +18,16 @@ pub struct Output {
 }
 
 pub fn run(database: &Database, arguments: &[&str], input: &str) -> Output {
+    run_with_url(&database.url, arguments, input)
+}
+
+/// Like [`run`], with any DATABASE_URL.
+pub fn run_with_url(url: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .args(arguments)
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .env_clear()
-        .envs([("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)])
+        .envs([("DATABASE_URL", url), ("FRONTDESK_SECRET_KEYS", KEY)])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -173,8 +178,8 @@ fn doctor_reports_problems_and_how_to_fix_them() {
                 .ends_with(".up.sql"))
             .count()
     );
-    assert_eq!(run(&empty, &["migrate", "revert", "--all"], "").code, 0);
-    assert_eq!(run(&empty, &["migrate", "revert"], "").code, 3);
+    assert_eq!(run(&empty, &["migrate", "revert", "--all", "--yes"], "").code, 0);
+    assert_eq!(run(&empty, &["migrate", "revert", "--yes"], "").code, 3);
 }
 
 #[test]

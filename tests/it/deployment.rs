@@ -196,7 +196,8 @@ fn servers_reconnect_when_their_primary_becomes_read_only() {
     let postgresql = runtime.block_on(PostgreSql::start_with(&folder, &settings)).unwrap();
     let primary = Database::connect(postgresql.url());
     primary.runtime.block_on(migrations::run(&primary.pool)).unwrap();
-    let servers = [0, 1].map(|_| Server::start(&primary, &[]).until_live());
+    let servers = [0, 1]
+        .map(|_| Server::start(&primary, &[("FRONTDESK_SESSIONS_PER_USER", "0")]).until_live());
     let mut ada = registered(&servers[0], "ada@example.com");
     let set_read_only = |yes: bool| {
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {yes}");

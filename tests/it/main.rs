@@ -17,6 +17,8 @@ mod concurrency;
 mod costs;
 mod crash_atomicity;
 mod database_changes;
+mod database_settings;
+mod database_unavailable;
 mod deletion;
 mod deployment;
 mod dev_mailbox;

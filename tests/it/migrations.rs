@@ -6,6 +6,7 @@ use std::process::Command;
 use frontdesk::db::migrations;
 use sqlx::Connection as _;
 
+use crate::command_line::{run, run_with_url};
 use crate::support::server::KEY;
 use crate::support::{Database, Server, registered, site};
 
@@ -188,7 +189,7 @@ fn an_invalid_index_is_reported_with_the_statement_that_drops_it() {
 }
 
 #[test]
-fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
+fn a_missing_dirty_or_incompatible_schema_is_rejected_with_a_helpful_message() {
     let rejection = |database: &Database, settings: &[(&str, &str)]| {
         let mut all = vec![("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)];
         all.extend_from_slice(settings);
@@ -208,9 +209,16 @@ fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (29990101000000, 'of the future', true, '\\x00', 0)",
     );
+    newer.db_execute(
+        "INSERT INTO breaking_migrations VALUES (29990101000000, 'sessions are stored elsewhere')",
+    );
     for settings in [&off[..], &[]] {
         let error = rejection(&newer, settings);
-        assert!(error.contains("newer than this version of Frontdesk"), "{error}");
+        assert!(
+            error.contains("newer than this version of Frontdesk")
+                && error.contains("sessions are stored elsewhere"),
+            "{error}"
+        );
     }
     let dirty = Database::new();
     dirty.db_execute("UPDATE _sqlx_migrations SET success = false WHERE version = 20261123000003");
@@ -224,6 +232,114 @@ fn a_missing_dirty_or_newer_schema_is_rejected_with_a_helpful_message() {
     );
     let error = rejection(&changed, &[]);
     assert!(error.contains("differs from the one in this version of Frontdesk"), "{error}");
+}
+
+#[test]
+fn a_newer_schema_that_declares_no_break_is_served_with_a_warning() {
+    let database = Database::new();
+    database.db_execute(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (29990101000000, 'of the future', true, '\\x00', 0)",
+    );
+    let server = Server::start(&database, &[]);
+    assert!(server.log().contains("newer than this version"), "{}", server.log());
+    registered(&server, "ada@example.com");
+    let ready = server.browser().get("/readyz");
+    assert!(ready.status == 200 && ready.body.contains("compatible"), "{}", ready.body);
+    let listed = run(&database, &["user", "list"], "");
+    assert!(listed.code == 0 && listed.error.contains("newer"), "{}", listed.error);
+    assert_eq!(run(&database, &["migrate", "run"], "").code, 0);
+    // Only the newer version knows how to revert its migration.
+    let reverted = run(&database, &["migrate", "revert", "--yes"], "");
+    assert!(reverted.code == 1 && reverted.error.contains("29990101000000"), "{}", reverted.error);
+    // The declaration arrives while the server runs: it is not ready, and no command runs.
+    database.db_execute("INSERT INTO breaking_migrations VALUES (29990101000000, 'no sessions')");
+    assert_eq!(server.browser().get("/readyz").status, 503);
+    let listed = run(&database, &["user", "list"], "");
+    assert!(listed.code == 1 && listed.error.contains("no sessions"), "{}", listed.error);
+}
+
+#[test]
+fn the_migrations_of_another_application_are_not_called_newer() {
+    let database = Database::empty();
+    database.db_execute(
+        "CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY, description text NOT NULL,
+                installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL,
+                checksum bytea NOT NULL, execution_time bigint NOT NULL)",
+    );
+    database.db_execute(
+        "INSERT INTO _sqlx_migrations VALUES (20200101000000, 'shop', now(), true, '\\x00', 0)",
+    );
+    for command in [&["migrate", "run"][..], &["migrate", "revert", "--yes"], &["user", "list"]] {
+        let output = run(&database, command, "");
+        assert_eq!(output.code, 1, "{command:?}");
+        assert!(output.error.contains("belongs to another application"), "{}", output.error);
+        assert!(!output.error.contains("newer"), "{}", output.error);
+    }
+}
+
+#[test]
+fn a_login_without_the_right_to_create_tables_is_told_the_grant() {
+    let database = Database::empty();
+    database.db_execute("DROP ROLE IF EXISTS tableless");
+    database.db_execute("CREATE ROLE tableless LOGIN");
+    let owner = database.url.split('@').next().unwrap();
+    let url = database.url.replacen(owner, "postgres://tableless", 1);
+    let output = run_with_url(&url, &["migrate", "run"], "");
+    assert_eq!(output.code, 1);
+    assert!(
+        output.error.contains("GRANT USAGE, CREATE ON SCHEMA public TO tableless;"),
+        "{}",
+        output.error
+    );
+    assert!(!output.error.contains("at line"), "{}", output.error);
+}
+
+#[test]
+fn reverting_asks_first_and_migrations_need_no_keys() {
+    let database = Database::new();
+    let refused = run(&database, &["migrate", "revert", "--all"], "");
+    assert!(refused.code != 0 && refused.error.contains("--yes"), "{}", refused.error);
+    assert_eq!(database.db_count("SELECT count(*) FROM users"), 0, "the table is still there");
+    let without_keys = |arguments: &[&str], url: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+        command.args(arguments).env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
+        let output = command.envs(url.map(|url| ("DATABASE_URL", url))).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {error}");
+    };
+    without_keys(&["migrate", "info"], Some(&database.url));
+    without_keys(&["migrate", "run"], Some(&database.url));
+    without_keys(&["migrate", "roles", "--print"], None);
+    without_keys(&["migrate", "roles"], Some(&database.url));
+    without_keys(&["migrate", "revert", "--yes"], Some(&database.url));
+}
+
+#[test]
+fn the_roles_of_two_schemas_are_separate_and_long_names_fit() {
+    let database = Database::empty();
+    let long = "л".repeat(31);
+    for (schema, app) in [
+        ("public", "frontdesk_app".to_owned()),
+        ("Staff only", "frontdesk_app_Staff only".to_owned()),
+        (
+            long.as_str(),
+            database.db_texts(&format!("SELECT 'frontdesk_app_' || md5('{long}')")).remove(0),
+        ),
+    ] {
+        database.db_execute(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\""));
+        let path = schema.replace(' ', "%5C%20");
+        let url = format!("{}&options=-c%20search_path%3D%22{path}%22", database.url);
+        for command in [&["migrate", "run"][..], &["migrate", "roles"]] {
+            let output = run_with_url(&url, command, "");
+            assert_eq!(output.code, 0, "{schema}: {}", output.error);
+        }
+        let readers = database.db_texts(&format!(
+            "SELECT DISTINCT grantee::text FROM information_schema.role_table_grants
+              WHERE table_schema = '{schema}' AND table_name = 'users' AND grantee LIKE 'frontdesk\\_app%'"
+        ));
+        assert_eq!(readers, [app]);
+    }
 }
 
 #[test]

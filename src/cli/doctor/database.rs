@@ -3,10 +3,14 @@
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use super::{Findings, Verdict, notifications, servers};
+use super::findings::{Findings, Verdict};
+use super::{notifications, servers};
+use crate::cli::connection;
 use crate::cli::out::sentence;
 use crate::config::{Config, DatabaseLocation};
-use crate::db::{self, migrations};
+use crate::db::migrations::{self, Schema};
+use crate::db::private_cluster::ClusterError;
+use crate::db::{self, PRIVATE_IN_PRODUCTION};
 
 /// In seconds. Sessions expire by the database's clock, but pages show relative times by this machine's
 /// clock.
@@ -14,13 +18,18 @@ const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
 
 /// Connects to the database and runs every check that needs it.
 pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
-    let database = match db::connect(config, true).await {
+    let database = match connection::open(config).await {
         Ok(database) => database,
         Err(error) => {
-            findings.add(Verdict::Problem, "database", sentence(&error));
+            let is_new = matches!(error.downcast_ref(), Some(ClusterError::NotCreated(_)));
+            let verdict = if is_new { Verdict::Warning } else { Verdict::Problem };
+            findings.add(verdict, "database", sentence(&error));
             return Ok(());
         }
     };
+    if database.cluster().is_some() && config.public_url.is_https() {
+        findings.add(Verdict::Warning, "private", PRIVATE_IN_PRODUCTION);
+    }
     let place = format!("Connected to {}.", database.description());
     findings.add(Verdict::Ok, "database", place);
     if let Err(error) = server(config, &database.pool, findings).await {
@@ -40,7 +49,10 @@ pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::R
 async fn server(config: &Config, pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     version(pool, findings).await?;
     match migrations::check(pool).await? {
-        Ok(()) => findings.add(Verdict::Ok, "schema", "Up to date."),
+        Ok(Schema::Current) => findings.add(Verdict::Ok, "schema", "Up to date."),
+        Ok(newer @ Schema::Newer { .. }) => {
+            findings.add(Verdict::Warning, "schema", newer.to_string());
+        }
         Err(problem) => findings.add(Verdict::Problem, "schema", problem.to_string()),
     }
     clocks(pool, findings).await?;
@@ -54,7 +66,7 @@ async fn server(config: &Config, pool: &PgPool, findings: &mut Findings) -> anyh
 
 async fn version(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(pool)
+        .fetch_one(db::on(pool))
         .await?;
     let major = version / 10_000;
     if major >= 15 {
@@ -68,7 +80,7 @@ async fn version(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
 
 async fn clocks(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     let database_time: OffsetDateTime =
-        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?;
+        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(db::on(pool)).await?;
     let difference = (OffsetDateTime::now_utc() - database_time).as_seconds_f64().abs();
     if difference > MAX_CLOCK_DIFFERENCE {
         findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {difference:.1} s apart. Sessions are not affected, but times on pages are wrong. Synchronize both with NTP."));
@@ -88,7 +100,7 @@ async fn connections(
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let maximum: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
-        .fetch_one(pool)
+        .fetch_one(db::on(pool))
         .await?;
     if i64::from(config.pool_size) + 5 > i64::from(maximum) {
         findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {}, but max_connections of PostgreSQL is {maximum}. Lower the pool size or raise max_connections.", config.pool_size));
@@ -103,8 +115,9 @@ async fn connections(
 }
 
 async fn durability(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
-    let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(pool).await?;
-    let commit: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(pool).await?;
+    let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(db::on(pool)).await?;
+    let commit: String =
+        sqlx::query_scalar("SHOW synchronous_commit").fetch_one(db::on(pool)).await?;
     if fsync == "off" {
         findings.add(
             Verdict::Problem,
@@ -122,7 +135,7 @@ async fn durability(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()
 async fn encryption(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     let is_encrypted: Option<bool> =
         sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND inet_client_addr() IS NOT NULL AND NOT (inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1')")
-            .fetch_optional(pool)
+            .fetch_optional(db::on(pool))
             .await?;
     match is_encrypted {
         Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network unencrypted. Add sslmode=verify-full to DATABASE_URL."),

@@ -1,6 +1,6 @@
 //! Mail.
 
-use super::{Findings, Verdict};
+use super::findings::{Findings, Verdict};
 use crate::cli::out::sentence;
 use crate::config::Config;
 use crate::mail::Transport;

@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use super::{Findings, Verdict};
+use super::findings::{Findings, Verdict};
 use crate::config::Config;
 use crate::db;
 use crate::session::cache::invalidation;
@@ -13,7 +13,7 @@ const QUEUE_PROBLEM: f64 = 0.9;
 
 /// Whether a transaction prevents PostgreSQL from emptying its notification queue.
 pub(super) async fn queue(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
-    let usage = invalidation::notification_queue_usage(pool).await?;
+    let usage = invalidation::notification_queue_usage(db::on(pool)).await?;
     let percent = usage * 100.0;
     if usage < QUEUE_WARNING {
         findings.add(
@@ -28,7 +28,7 @@ pub(super) async fn queue(pool: &PgPool, findings: &mut Findings) -> anyhow::Res
         "SELECT pid, application_name FROM pg_stat_activity
           WHERE state LIKE 'idle in transaction%' ORDER BY xact_start LIMIT 1",
     )
-    .fetch_optional(pool)
+    .fetch_optional(db::on(pool))
     .await?;
     let hint = match oldest {
         Some((pid, name)) => format!(

@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use super::{Findings, Verdict};
+use super::findings::{Findings, Verdict};
 use crate::config::{Config, SecretKeys};
 use crate::crypto::seal::Sealer;
 use crate::mail::outbox;

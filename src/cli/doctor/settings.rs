@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{Findings, Verdict};
+use super::findings::{Findings, Verdict};
 use crate::cli::out::sentence;
 use crate::config::{Config, SecretKeys};
 

@@ -29,6 +29,18 @@ pub(super) struct DataFolder {
 }
 
 impl DataFolder {
+    /// Whether the data exists, or another process is about to create it. Creates nothing.
+    pub(super) fn is_created(data_dir: &Path) -> Result<bool, ClusterError> {
+        let Ok(path) = fs::canonicalize(data_dir) else { return Ok(false) };
+        let owner = Owner::find()?;
+        let path = if owner.can_enter(&path) { path } else { elsewhere(&path) };
+        let socket_dir = PathBuf::new();
+        let folder = Self { path, owner, socket_dir };
+        let is_locked = File::open(folder.lock_file())
+            .is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)));
+        Ok(is_locked || folder.data_version()?.is_some())
+    }
+
     /// Creates the folders: below `data_dir`, or below `/var/lib/frontdesk` if the owner has no access to
     /// `data_dir`.
     pub(super) fn prepare(data_dir: &Path) -> Result<Self, ClusterError> {
@@ -38,7 +50,7 @@ impl DataFolder {
             .map_err(|error| io_error("the data folder cannot be read", data_dir, error))?;
         let owner = Owner::find()?;
         if !owner.can_enter(&path) {
-            let other = Path::new("/var/lib/frontdesk").join(short_name(&path));
+            let other = elsewhere(&path);
             tracing::info!(
                 folder = %other.display(),
                 "the private database is in this folder, because its user cannot enter {}",
@@ -176,6 +188,11 @@ fn read_tail(path: &Path, start: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The data folder that is used instead of one that the owner cannot enter.
+fn elsewhere(path: &Path) -> PathBuf {
+    Path::new("/var/lib/frontdesk").join(short_name(path))
 }
 
 /// A short unique name for a long path: 48 bits of its SHA-256 in hexadecimal.

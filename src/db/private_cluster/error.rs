@@ -12,6 +12,11 @@ pub enum ClusterError {
         "PostgreSQL 15 or newer is not installed. Install it:\n  Debian, Ubuntu:  apt-get install postgresql\n  Fedora:          dnf install postgresql-server\n  macOS:           brew install postgresql@17\nor set DATABASE_URL to an existing PostgreSQL."
     )]
     NotInstalled,
+    /// There is no data, and the process may not create it.
+    #[error(
+        "there is no private database in {0} yet. Start the server once to create it, set FRONTDESK_DATA_DIR to the folder that has it, or set DATABASE_URL."
+    )]
+    NotCreated(PathBuf),
     /// The data was created by a major version that is not installed.
     #[error(
         "the data in {folder} was created by PostgreSQL {version}, but only {installed} is installed. Install PostgreSQL {version}, or migrate the data with pg_upgrade."

@@ -70,8 +70,11 @@ impl Cluster {
         }
     }
 
-    /// Uses the server that another Frontdesk process runs on `data_dir`, or starts one.
+    /// Uses the server that another Frontdesk process runs on `data_dir`, or starts one on existing data.
     pub async fn attach_or_start(data_dir: &Path) -> Result<Self, ClusterError> {
+        if !DataFolder::is_created(data_dir)? {
+            return Err(ClusterError::NotCreated(data_dir.to_owned()));
+        }
         let folder = DataFolder::prepare(data_dir)?;
         let started_at = Instant::now();
         loop {

@@ -136,7 +136,7 @@ async fn request_confirmation(pool: &PgPool, own: Option<Uuid>) -> sqlx::Result<
         own,
         LEASE.as_secs_f64(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(db::on(pool))
     .await?;
     Ok(sent.map(|row| Request {
         number: row.number,
@@ -163,7 +163,7 @@ async fn wait_for_confirmations(pool: &PgPool, own: Option<Uuid>, number: i64) -
             own,
             number,
         )
-        .fetch_one(pool)
+        .fetch_one(db::on(pool))
         .await;
         match is_waiting {
             Ok(false) => return true,
@@ -297,7 +297,7 @@ pub(in crate::session) async fn deregister(pool: &PgPool, own: Uuid) -> sqlx::Re
         "#,
         own,
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(())
 }

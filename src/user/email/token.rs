@@ -13,6 +13,7 @@ use super::address::EmailAddress;
 use super::code::{CODE_LIFETIME_SECONDS, Code, MAX_CODE_ATTEMPTS};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
+use crate::db;
 use crate::id::UserId;
 
 /// What a link does.
@@ -280,7 +281,7 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<PendingL
         "#,
         token.as_bytes(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(db::on(pool))
     .await?;
     Ok(found.and_then(|row| pending_link(row.user_id, &row.purpose, row.email)))
 }
@@ -321,7 +322,7 @@ pub async fn list_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<Pend
         "#,
         user as UserId,
     )
-    .fetch_all(pool)
+    .fetch_all(db::on(pool))
     .await?;
     Ok(found
         .into_iter()

@@ -309,7 +309,7 @@ pub(super) async fn fail(pool: &PgPool, counted: &Counted) -> sqlx::Result<f64> 
         f64::from(limit.reset_after),
         since,
     )
-    .fetch_optional(pool)
+    .fetch_optional(db::on(pool))
     .await?;
     Ok(wait.unwrap_or_default())
 }

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::audit::Origin;
+use crate::db;
 use crate::user::email::address::EmailAddress;
 
 /// Inserts a request for a password-reset link for the account of `email`, whether it exists or not.
@@ -21,7 +22,7 @@ pub async fn request(pool: &PgPool, email: &EmailAddress, origin: &Origin) -> sq
         origin.user_agent,
         origin.request_id,
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(())
 }

@@ -96,7 +96,7 @@ pub async fn insert_pending(
         hash.as_str(),
         LIFETIME,
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(())
 }
@@ -136,7 +136,7 @@ pub async fn find_by_ticket(
         "#,
         ticket.as_bytes(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(db::on(pool))
     .await
 }
 
@@ -156,7 +156,7 @@ pub async fn find_by_token(
         "#,
         token.as_bytes(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(db::on(pool))
     .await
 }
 
@@ -176,7 +176,7 @@ pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bo
         "#,
         ticket.as_bytes(),
     )
-    .execute(pool)
+    .execute(db::on(pool))
     .await?;
     Ok(updated.rows_affected() == 1)
 }
