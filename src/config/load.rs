@@ -3,20 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigErrors;
 use super::parse::SettingsReader;
 use super::{
-    Config, DatabaseLocation, Keys, LogFormat, Mail, MailTransport, PostgresUrl, PublicUrl,
-    Registration, SecretKeys, Timeouts, mail, proxies, public_url,
+    Config, DatabaseLocation, Hsts, Keys, LogFormat, Mail, MailTransport, PostgresUrl, PublicUrl,
+    Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies, public_url,
 };
 
 /// Every setting. Other names that begin with `FRONTDESK_` are refused.
 pub const NAMES: &[&str] = &[
     "DATABASE_URL",
     "FRONTDESK_BIND",
+    "FRONTDESK_KEEP_ALIVE",
+    "FRONTDESK_DRAIN",
+    "FRONTDESK_HSTS",
     "FRONTDESK_PUBLIC_URL",
     "FRONTDESK_SECRET_KEYS",
     "FRONTDESK_DATA_DIR",
@@ -63,28 +66,23 @@ const OFF_OR_ON: [(&str, bool); 2] = [("off", false), ("on", true)];
 impl Config {
     /// Reads the environment. Variables that are not in it are taken from `.env` in the working directory.
     pub fn from_env(keys: Keys) -> Result<Self, ConfigErrors> {
-        let mut settings = BTreeMap::new();
-        match dotenvy::from_path_iter(".env") {
-            Ok(pairs) => {
-                for pair in pairs {
-                    // dotenvy's message repeats the line, which may contain a secret.
-                    let (name, value) = pair.map_err(|_| {
-                        ConfigErrors(vec![
-                            ".env has a line that is not NAME=value. Quote values that contain spaces.".to_owned(),
-                        ])
-                    })?;
+        let mut settings = env_file::read(Path::new(".env"))?;
+        let mut problems = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => {
                     settings.insert(name, value);
                 }
-            }
-            Err(error) if error.not_found() => {}
-            Err(error) => {
-                return Err(ConfigErrors(vec![format!(".env cannot be read: {error}")]));
+                // Ignoring it would silently use the default.
+                Err(_) if name.starts_with("FRONTDESK_") || NAMES.contains(&name.as_str()) => {
+                    problems.push(format!("{name} is not UTF-8 text."));
+                }
+                Err(_) => {}
             }
         }
-        for (name, value) in std::env::vars_os() {
-            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-                settings.insert(name, value);
-            }
+        if !problems.is_empty() {
+            return Err(ConfigErrors(problems));
         }
         Self::read(&settings, keys)
     }
@@ -112,10 +110,14 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let config = Config {
             database,
-            bind: socket_address(&mut read, "FRONTDESK_BIND", "127.0.0.1:8080"),
-            metrics_bind: read
-                .is_set("FRONTDESK_METRICS_BIND")
-                .then(|| socket_address(&mut read, "FRONTDESK_METRICS_BIND", "127.0.0.1:9090")),
+            bind: bind::bind(&mut read),
+            metrics_bind: metrics_bind(&mut read),
+            keep_alive: read.duration_or_zero("FRONTDESK_KEEP_ALIVE", "75s"),
+            drain: read.duration_or_zero("FRONTDESK_DRAIN", "5s"),
+            hsts: read.choice(
+                "FRONTDESK_HSTS",
+                &[("subdomains", Hsts::Subdomains), ("host", Hsts::Host), ("off", Hsts::Off)],
+            ),
             public_url,
             secret_keys,
             data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
@@ -246,8 +248,11 @@ fn registration(
     read.choice(name, &choices)
 }
 
-fn socket_address(read: &mut SettingsReader<'_>, name: &str, default: &str) -> SocketAddr {
-    read.parsed(name, default, &format!("an IP address and a port like {default}"))
+fn metrics_bind(read: &mut SettingsReader<'_>) -> Option<SocketAddr> {
+    const EXAMPLE: &str = "127.0.0.1:9090";
+    let name = "FRONTDESK_METRICS_BIND";
+    read.is_set(name)
+        .then(|| read.parsed(name, EXAMPLE, &format!("an IP address and a port like {EXAMPLE}")))
 }
 
 /// The name must fit into page titles and into the subject of a mail.

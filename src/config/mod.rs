@@ -1,8 +1,11 @@
 //! The settings. They are read once, at startup, from the environment and `.env`. No other module reads the
 //! environment.
 
+mod bind;
+mod env_file;
 mod error;
 mod keys;
+mod kubernetes;
 mod load;
 mod mail;
 mod parse;
@@ -14,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use bind::BindAddress;
 pub use error::ConfigErrors;
 pub use keys::{SecretKeys, WeakKey};
 pub use load::NAMES;
@@ -27,8 +31,14 @@ pub use public_url::PublicUrl;
 pub struct Config {
     /// The location of the database.
     pub database: DatabaseLocation,
-    /// The address and port that the site listens on. Port 0: the system picks a free port.
-    pub bind: SocketAddr,
+    /// Where the site listens, unless systemd passes sockets.
+    pub bind: Vec<BindAddress>,
+    /// How long an idle connection stays open; zero: a connection is closed after its first response.
+    pub keep_alive: Duration,
+    /// How long the site keeps accepting connections after the stop signal, so that load balancers notice.
+    pub drain: Duration,
+    /// The `Strict-Transport-Security` header of an https site.
+    pub hsts: Hsts,
     /// The address and port of the metrics listener; `None`: `/metrics` is not served.
     pub metrics_bind: Option<SocketAddr>,
     /// The URL by which browsers reach the site.
@@ -121,6 +131,17 @@ pub enum Registration {
     Verified,
     /// No one. Operators create accounts.
     Closed,
+}
+
+/// The scope of HTTP Strict Transport Security (RFC 6797).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hsts {
+    /// The host of the public URL and all hosts below it.
+    Subdomains,
+    /// The host of the public URL only.
+    Host,
+    /// The header is not sent.
+    Off,
 }
 
 /// Format of log lines.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use strsim::levenshtein;
 
 use super::error::ConfigErrors;
+use super::kubernetes;
 use crate::crypto::secret::SecretText;
 
 /// Names and values, and the problems found so far.
@@ -31,8 +32,9 @@ impl<'a> SettingsReader<'a> {
 
     /// A misspelled setting would otherwise be ignored without notice.
     pub(super) fn refuse_unknown(&mut self, known: &[&str]) {
-        for name in self.settings.keys().filter(|name| name.starts_with("FRONTDESK_")) {
-            if !known.contains(&name.as_str()) {
+        for (name, value) in self.settings.iter().filter(|(name, _)| name.starts_with("FRONTDESK_"))
+        {
+            if !known.contains(&name.as_str()) && !kubernetes::is_service_variable(name, value) {
                 let nearest = known.iter().min_by_key(|known| levenshtein(name, known));
                 let hint = nearest.filter(|known| levenshtein(name, known) <= 4).map_or_else(
                     || "See .env.example".to_owned(),
@@ -117,17 +119,25 @@ impl<'a> SettingsReader<'a> {
 
     /// From a second to ten years.
     pub(super) fn duration(&mut self, name: &str, default: &str) -> Duration {
+        self.duration_from(1, name, default)
+    }
+
+    /// From zero to ten years.
+    pub(super) fn duration_or_zero(&mut self, name: &str, default: &str) -> Duration {
+        self.duration_from(0, name, default)
+    }
+
+    fn duration_from(&mut self, min: u64, name: &str, default: &str) -> Duration {
         const TEN_YEARS: u64 = 10 * 366 * 86_400;
         let text = self.text(name).unwrap_or(default);
-        duration(text).filter(|span| (1..=TEN_YEARS).contains(&span.as_secs())).unwrap_or_else(
-            || {
-                self.problem(
-                    name,
-                    &format!("is “{text}”, but must be a duration like 90s, 5m, 2h, 14d or 1h30m"),
-                );
-                duration(default).expect("the default of a setting is valid")
-            },
-        )
+        let found = duration(text).filter(|span| (min..=TEN_YEARS).contains(&span.as_secs()));
+        found.unwrap_or_else(|| {
+            self.problem(
+                name,
+                &format!("is “{text}”, but must be a duration like 90s, 5m, 2h, 14d or 1h30m"),
+            );
+            duration(default).expect("the default of a setting is valid")
+        })
     }
 }
 

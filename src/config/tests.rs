@@ -15,7 +15,7 @@ fn problem(pairs: &[(&str, &str)]) -> String {
 fn the_defaults_are_a_private_database_and_a_loopback_address() {
     let config = config(&[("PATH", "/bin"), ("FRONTDESK_BIND", "")]).unwrap();
     assert!(matches!(config.database, DatabaseLocation::Private));
-    assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.bind, [BindAddress::Tcp("127.0.0.1:8080".parse().unwrap())]);
     assert!(!config.public_url.is_https() && config.public_url.is_loopback());
     assert_eq!(config.session.idle, Duration::from_secs(7_200));
     assert_eq!(config.password_min_length, 8);
@@ -192,4 +192,54 @@ fn smtp_urls_cannot_disable_tls_and_the_sender_must_be_one_line() {
     ] {
         assert!(sender(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn bind_takes_several_addresses_and_unix_sockets() {
+    let bind = |text: &str| config(&[("FRONTDESK_BIND", text)]);
+    let found = bind("127.0.0.1:80, [::1]:80 ,unix:/run/frontdesk/http.sock,").unwrap().bind;
+    let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["127.0.0.1:80", "[::1]:80", "unix:/run/frontdesk/http.sock"]);
+    for text in
+        [",", "unix:", "unix:relative", "localhost:80", "127.0.0.1", "127.0.0.1:80,127.0.0.1:80"]
+    {
+        let problem = bind(text).unwrap_err().to_string();
+        assert!(problem.contains("FRONTDESK_BIND"), "{text}: {problem}");
+    }
+}
+
+#[test]
+fn trusted_proxies_match_in_their_ipv6_notation_and_cannot_cover_the_internet() {
+    let proxies = |text: &str| config(&[("FRONTDESK_TRUSTED_PROXIES", text)]);
+    for (text, expected) in [
+        ("::ffff:127.0.0.1", "127.0.0.1/32"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::FFFF:a00:1/128", "10.0.0.1/32"),
+        ("fc00::/7", "fc00::/7"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+    ] {
+        let found = proxies(text).unwrap().trusted_proxies;
+        assert_eq!(found, [expected.parse::<ipnet::IpNet>().unwrap()], "{text}");
+    }
+    for text in ["0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "::ffff:0:0/96", "::/80", "2000::/3"]
+    {
+        let problem = proxies(text).unwrap_err().to_string();
+        assert!(problem.contains("choose its IP address"), "{text}: {problem}");
+    }
+}
+
+#[test]
+fn variables_of_a_kubernetes_service_are_ignored_and_misspelled_settings_are_not() {
+    assert!(config(&[("FRONTDESK_PORT", "tcp://10.96.0.7:8080")]).is_ok());
+    assert!(config(&[("FRONTDESK_SERVICE_PORT_HTTP", "8080")]).is_ok());
+    assert!(problem(&[("FRONTDESK_PORT", "8080")]).contains("not a known setting"));
+    assert!(problem(&[("FRONTDESK_SERVICE_HOTS", "x")]).contains("not a known setting"));
+}
+
+#[test]
+fn the_drain_and_keep_alive_may_be_zero() {
+    let zero = config(&[("FRONTDESK_DRAIN", "0s"), ("FRONTDESK_KEEP_ALIVE", "0s")]).unwrap();
+    assert_eq!((zero.drain, zero.keep_alive), (Duration::ZERO, Duration::ZERO));
+    let default = config(&[]).unwrap();
+    assert_eq!((default.drain.as_secs(), default.keep_alive.as_secs()), (5, 75));
 }

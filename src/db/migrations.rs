@@ -3,18 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 
-use super::error::code_of;
+use super::migration_lock;
 
-/// The advisory lock that is held while migrations run ("frontdmi" in ASCII).
-const LOCK: i64 = 0x6672_6f6e_7464_6d69;
-const LOCK_RETRY: Duration = Duration::from_millis(100);
+use super::error::code_of;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -106,18 +103,20 @@ pub enum SchemaProblem {
 
 /// Applies the pending migrations. If there are none, no privilege to change the schema is needed.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
+    run_and_report(pool, |_| {}).await
+}
+
+/// Like [`run`]. `report` gets a message whenever the state changes: that it waits for the migration lock, whose
+/// and how long, and that it applies migrations. The wait is also logged.
+pub async fn run_and_report(pool: &PgPool, report: impl Fn(&str)) -> anyhow::Result<()> {
     match check(pool).await? {
         Ok(_) => return Ok(()),
         Err(SchemaProblem::Pending { .. }) => {}
         Err(problem) => return Err(problem.into()),
     }
     let mut connection = without_timeout(pool).await?;
-    // Polled, because a waiting statement holds a snapshot, which would block CREATE INDEX CONCURRENTLY in
-    // the process that holds the lock.
-    let try_lock = "SELECT pg_try_advisory_lock($1)";
-    while !sqlx::query_scalar::<_, bool>(try_lock).bind(LOCK).fetch_one(&mut connection).await? {
-        tokio::time::sleep(LOCK_RETRY).await;
-    }
+    migration_lock::acquire(&mut connection, &report).await?;
+    report("applying migrations");
     let result = match MIGRATOR.run_direct(None, &mut connection, false).await {
         Err(MigrateError::VersionMissing(version)) => Err(SchemaProblem::Newer {
             version,

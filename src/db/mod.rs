@@ -17,6 +17,7 @@ use crate::config::{Config, DatabaseLocation};
 
 mod error;
 mod explain;
+mod migration_lock;
 pub mod migrations;
 mod pool;
 pub mod private_cluster;

@@ -4,7 +4,7 @@
 //! words that name neither host nor user) `jobs` (see
 //! [`Jobs::summary`](crate::background::Jobs::summary)) and `servers` (`ok`, or how the settings of running
 //! servers differ). Both are outside the session middleware and contain
-//! no personal data.
+//! no personal data. After the stop signal, `/readyz` answers 503 with `stopping`.
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::db::migrations::{self, Schema, SchemaProblem};
 use crate::db::{self, ConnectError, NotPrimary};
 use crate::peers::{self, RunningServer};
+use crate::web::connection::OpenConnections;
 
 /// Together with [`REASON_DEADLINE`] less than two seconds, because load balancers have short timeouts.
 const DEADLINE: Duration = Duration::from_millis(1200);
@@ -28,7 +29,11 @@ pub async fn live() -> HttpResponse {
 }
 
 /// `GET /readyz`.
-pub async fn ready(app: web::Data<App>) -> HttpResponse {
+pub async fn ready(app: web::Data<App>, open: web::Data<OpenConnections>) -> HttpResponse {
+    if open.is_draining() {
+        return HttpResponse::ServiceUnavailable()
+            .json(json!({ "ready": false, "stopping": true }));
+    }
     let checked = tokio::time::timeout(DEADLINE, check(&app.pool)).await;
     let (ready, database, schema, cause) = match checked {
         Ok(Ok(Ok(schema))) => (true, "ok", schema.to_string(), None),

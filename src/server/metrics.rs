@@ -5,8 +5,10 @@ use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use actix_web::{App as Site, HttpResponse, HttpServer, web};
+use actix_web::middleware::from_fn;
+use actix_web::{App as Site, HttpResponse, web};
 use anyhow::Context as _;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -15,6 +17,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
 
+use super::listen::{Listeners, ServerOptions};
 use crate::app::App;
 use crate::background::{JobRunner, Jobs};
 use crate::db;
@@ -23,6 +26,10 @@ use crate::mail::outbox;
 use crate::session::cache::invalidation::{self, CacheState};
 use crate::session::{PgSessionStore, purge};
 use crate::user::rate_limit::{self, Action};
+use crate::web::connection::{self, OpenConnections};
+
+/// Few programs read metrics.
+const MAX_CONNECTIONS: usize = 64;
 
 /// Starts the metrics server if `FRONTDESK_METRICS_BIND` is set.
 pub fn start(app: web::Data<App>) -> anyhow::Result<JobRunner> {
@@ -51,13 +58,19 @@ async fn serve(
     listener: &TcpListener,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let server = HttpServer::new(move || {
-        Site::new().app_data(app.clone()).route("/metrics", web::get().to(show))
-    })
-    .workers(1)
-    .disable_signals()
-    .listen(listener.try_clone()?)?
-    .run();
+    let options = ServerOptions {
+        workers: 1,
+        keep_alive: app.config.keep_alive,
+        stop_deadline: Duration::from_secs(1),
+        open: OpenConnections::with_capacity(MAX_CONNECTIONS),
+    };
+    let listeners = Listeners::of(listener.try_clone()?);
+    let server = listeners.serve(&options, move || {
+        Site::new()
+            .app_data(app.clone())
+            .wrap(from_fn(connection::track))
+            .route("/metrics", web::get().to(show))
+    })?;
     let handle = server.handle();
     let mut server = pin!(server);
     tokio::select! {

@@ -144,7 +144,7 @@ pub fn configure(
 }
 
 /// A page without a form.
-fn read_only(path: &str) -> Resource {
+pub(super) fn read_only(path: &str) -> Resource {
     web::resource(path).default_service(web::to(|| async { method_not_allowed("GET, HEAD") }))
 }
 
@@ -159,6 +159,6 @@ fn button(path: &str) -> Resource {
 }
 
 /// GET, and HEAD, which is GET without the body.
-fn get() -> Route {
+pub(super) fn get() -> Route {
     web::route().guard(Any(Get()).or(Head()))
 }

@@ -6,7 +6,7 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, ORIGIN};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
@@ -24,10 +24,30 @@ pub async fn refuse(
     let own =
         request.app_data::<web::Data<OwnOrigin>>().map(|own| own.0.as_str()).unwrap_or_default();
     if !request.method().is_safe() && !is_own(request.headers(), own) {
-        tracing::warn!("refused a cross-site request");
+        log_refusal(request.headers(), own);
         return Err(HttpError::Forbidden.into());
     }
     next.call(request).await
+}
+
+/// Debug formatting escapes control characters, so that a header cannot forge a log line.
+fn log_refusal(headers: &HeaderMap, own: &str) {
+    const MAX_LOGGED: usize = 100;
+    let sent = |name: HeaderName| {
+        let values: Vec<_> = headers.get_all(name).map(HeaderValue::as_bytes).collect();
+        let text = String::from_utf8_lossy(&values.join(&b", "[..])).into_owned();
+        match text.char_indices().nth(MAX_LOGGED) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    };
+    let (origin, site) = (sent(ORIGIN), sent(HeaderName::from_static("sec-fetch-site")));
+    tracing::warn!(
+        ?origin,
+        sec_fetch_site = ?site,
+        expected = own,
+        "refused a cross-site request; if the origin is your site, correct FRONTDESK_PUBLIC_URL"
+    );
 }
 
 fn is_own(headers: &HeaderMap, own: &str) -> bool {
@@ -46,7 +66,6 @@ fn is_own(headers: &HeaderMap, own: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
 
     fn allowed(headers: &[(&'static str, &'static str)]) -> bool {
         let mut map = HeaderMap::new();

@@ -3,14 +3,22 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::config::Hsts;
+
 /// Allows only the site's own style sheet, images and forms, and no scripts (ASVS 5.0 V3.4.3).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// No page uses any of these features.
 const PERMISSIONS_POLICY: &str =
     "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()";
-/// Two years (ASVS 5.0 V3.4.1).
-const STRICT_TRANSPORT_SECURITY: &str = "max-age=63072000; includeSubDomains";
+/// The value of `Strict-Transport-Security` on an https site. Two years (ASVS 5.0 V3.4.1).
+fn strict_transport_security(hsts: Hsts) -> Option<HeaderValue> {
+    match hsts {
+        Hsts::Subdomains => Some(HeaderValue::from_static("max-age=63072000; includeSubDomains")),
+        Hsts::Host => Some(HeaderValue::from_static("max-age=63072000")),
+        Hsts::Off => None,
+    }
+}
 
 /// For a page whose URL contains a secret: the browser does not send the URL to any other page (ASVS 5.0
 /// V3.4.5).
@@ -20,8 +28,8 @@ pub fn without_referrer(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// Adds the headers, except those that the handler has set.
-pub fn apply(headers: &mut HeaderMap, https: bool) {
+/// Adds the headers, except those that the handler has set. `hsts` is `None` unless the public URL is https.
+pub fn apply(headers: &mut HeaderMap, hsts: Option<Hsts>) {
     let fixed: [(HeaderName, &'static str); 9] = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -38,10 +46,7 @@ pub fn apply(headers: &mut HeaderMap, https: bool) {
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    if https {
-        headers.insert(
-            header::STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static(STRICT_TRANSPORT_SECURITY),
-        );
+    if let Some(hsts) = hsts.and_then(strict_transport_security) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod client;
+pub mod connection;
 pub mod cookie_guard;
 pub mod cross_site;
 pub mod error;

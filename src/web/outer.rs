@@ -17,9 +17,11 @@ use tera::Tera;
 use uuid::Uuid;
 
 use super::client::{self, RequestId};
+use super::connection::Exchange;
 use super::error::HttpError;
 use super::headers;
 use super::page::{self, PageContext, Viewer};
+use crate::config::Hsts;
 use crate::log::{self, LoggedRequest};
 
 /// After this long, a GET fails with 503, so that requests do not hang when the database hangs.
@@ -32,29 +34,32 @@ const FORM_DEADLINE: Duration = Duration::from_secs(30);
 /// Settings of the middleware.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outer {
-    /// Whether the public URL is https.
-    pub https: bool,
+    /// The scope of `Strict-Transport-Security`; `None`: the public URL is not https.
+    pub hsts: Option<Hsts>,
     /// Whether log lines contain the IP address of the client.
     pub log_client_ip: bool,
 }
 
 /// The middleware.
 pub async fn wrap(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let exchange = Exchange::begin(&mut request);
     let id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(id));
     let outer = request.app_data::<web::Data<Outer>>().map(|outer| ***outer).unwrap_or_default();
     let client_ip = if outer.log_client_ip { client::ip_address(request.request()) } else { None };
-    log::in_request(LoggedRequest { id, client_ip }, answer(request, next, id, outer.https)).await
+    let answered = answer(request, next, exchange, id, outer.hsts);
+    log::in_request(LoggedRequest { id, client_ip }, answered).await
 }
 
 async fn answer(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
+    exchange: Exchange,
     id: Uuid,
-    https: bool,
+    hsts: Option<Hsts>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started_at = Instant::now();
     let tera = request.app_data::<web::Data<Tera>>().cloned();
@@ -81,7 +86,8 @@ async fn answer(
                 response = response
                     .map_body(|head, body| with_page(tera, &context, id, &method, head, body));
             }
-            add_headers(response.headers_mut(), id, https);
+            add_headers(response.headers_mut(), id, hsts);
+            exchange.end(response.response_mut().head_mut());
             let pattern = response.request().match_pattern();
             log_request(&method, pattern.as_deref(), status, started_at);
             Ok(response)
@@ -100,7 +106,8 @@ async fn answer(
             let context = PageContext { path: &path, viewer: None, notice: None };
             response =
                 response.map_body(|head, body| with_page(tera, &context, id, &method, head, body));
-            add_headers(response.headers_mut(), id, https);
+            add_headers(response.headers_mut(), id, hsts);
+            exchange.end(response.head_mut());
             log_request(&method, None, status, started_at);
             Err(InternalError::from_response(error, response).into())
         }
@@ -144,8 +151,8 @@ fn with_page(
     page
 }
 
-fn add_headers(headers: &mut header::HeaderMap, id: Uuid, https: bool) {
-    headers::apply(headers, https);
+fn add_headers(headers: &mut header::HeaderMap, id: Uuid, hsts: Option<Hsts>) {
+    headers::apply(headers, hsts);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }

@@ -133,3 +133,34 @@ fn a_cookie_of_a_previous_key_is_accepted_and_resealed() {
     assert!(moved.on_server(&third.addr).is_signed_in());
     assert!(!browser.on_server(&third.addr).is_signed_in(), "the first key is no longer accepted");
 }
+
+#[test]
+fn the_scope_of_hsts_is_a_setting() {
+    let database = Database::new();
+    for (scope, expected) in [("host", Some("max-age=63072000")), ("off", None)] {
+        let https = ("FRONTDESK_PUBLIC_URL", "https://desk.example.com");
+        let server = Server::start(&database, &[https, ("FRONTDESK_HSTS", scope)]);
+        for path in ["/login", "/nowhere", "/healthz"] {
+            let response = server.browser().get(path);
+            assert_eq!(response.header("strict-transport-security"), expected, "{scope} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_origin_is_logged_with_the_expected_one() {
+    let (server, _database) = site();
+    let origin = format!("https://evil.example\u{1b}[2J{}", "x".repeat(500));
+    let headers = [("Origin", origin.as_str())];
+    let response = server.browser().send("POST", "/login", &headers, "");
+    // A control character is refused by the HTTP parser already.
+    assert_eq!(response.status, 400);
+    let origin = format!("https://evil.example\"\u{e9}{}", "x".repeat(500));
+    let headers = [("Origin", origin.as_str())];
+    assert_eq!(server.browser().send("POST", "/login", &headers, "").status, 403);
+    let log = server.stop();
+    let line = log.lines().find(|line| line.contains("refused a cross-site request")).unwrap();
+    assert!(line.contains("https://evil.example\\\""), "{line}");
+    assert!(line.contains("expected=\"http://127.0.0.1:8080\""), "{line}");
+    assert!(!line.contains(&"x".repeat(100)), "{line}");
+}

@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::findings::{Findings, Verdict};
 use crate::cli::out::sentence;
-use crate::config::{Config, SecretKeys};
+use crate::config::{Config, Hsts, SecretKeys};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     findings.add(Verdict::Ok, "settings", "All settings are known and valid.");
     cookies(config, findings);
+    hsts(config, findings);
     keys(config, findings);
 }
 
@@ -34,12 +35,40 @@ fn cookies(config: &Config, findings: &mut Findings) {
             "No proxy is trusted, so all visitors appear to have the IP address of the TLS proxy and share its rate limits. Set FRONTDESK_TRUSTED_PROXIES to the proxy's IP address.",
         );
     }
-    if config.public_url.is_https() && !config.bind.ip().is_loopback() {
+    if config.public_url.is_https()
+        && let Some(open) = config.bind.iter().find(|address| !address.is_local())
+    {
         findings.add(
             Verdict::Warning,
             "address",
-            format!("The server listens on {}, which clients may reach without going through your proxy. Listen on 127.0.0.1 if the proxy runs on this machine.", config.bind),
+            format!("The server listens on {open}, which clients may reach without going through your proxy. Listen on 127.0.0.1 if the proxy runs on this machine."),
         );
+    }
+}
+
+/// Browsers remember the header for two years, so a wrong scope cannot be corrected quickly.
+fn hsts(config: &Config, findings: &mut Findings) {
+    if !config.public_url.is_https() {
+        return;
+    }
+    let host = config.public_url.host();
+    match config.hsts {
+        Hsts::Subdomains => findings.add(
+            // Below a domain like example.com there usually are other sites, such as www.example.com.
+            if host.split('.').count() <= 2 { Verdict::Warning } else { Verdict::Ok },
+            "hsts",
+            format!("For two years, browsers that visited the site use only https for {host} and for every host below it (*.{host}), on every port; hosts beside it are not affected. If a host below it has no https, set FRONTDESK_HSTS=host."),
+        ),
+        Hsts::Host => findings.add(
+            Verdict::Ok,
+            "hsts",
+            format!("For two years, browsers that visited the site use only https for {host}, and not for hosts below it."),
+        ),
+        Hsts::Off => findings.add(
+            Verdict::Warning,
+            "hsts",
+            "Strict-Transport-Security is not sent, so the first request of a visit can be intercepted over http, unless your proxy sends it.",
+        ),
     }
 }
 

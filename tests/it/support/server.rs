@@ -75,6 +75,7 @@ impl Server {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("FRONTDESK_BIND", "127.0.0.1:0")
+            .env("FRONTDESK_DRAIN", "0s")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,106 @@
+//! The actix application: its data and middleware.
+
+use actix_identity::IdentityMiddleware;
+use actix_session::SessionMiddleware;
+use actix_session::config::CookieContentSecurity;
+use actix_web::cookie::{Key, SameSite};
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App as Site, web};
+use anyhow::Context as _;
+use serde_json::json;
+use tera::Tera;
+
+use super::listen::{Listeners, ServerOptions};
+use super::routes;
+use crate::app::App;
+use crate::auth::known_device;
+use crate::config::{Config, SecretKeys};
+use crate::pages::sign_in::registration_cookie;
+use crate::templates;
+use crate::web::assets::Assets;
+use crate::web::client::TrustedProxies;
+use crate::web::connection::OpenConnections;
+use crate::web::cookie_guard::SessionCookie;
+use crate::web::cross_site::OwnOrigin;
+use crate::web::flash::Flash;
+use crate::web::outer::{self, Outer};
+
+/// What every page needs, error pages included.
+pub(super) struct PageData {
+    pub(super) assets: web::Data<Assets>,
+    pub(super) tera: web::Data<Tera>,
+    pub(super) outer: web::Data<Outer>,
+}
+
+impl PageData {
+    /// Loads the templates and static files.
+    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
+        let assets = web::Data::new(Assets::load()?);
+        let tera = web::Data::new(page_templates(&assets, config)?);
+        let hsts = config.public_url.is_https().then_some(config.hsts);
+        let outer = Outer { hsts, log_client_ip: config.log_client_ip };
+        Ok(Self { assets, tera, outer: web::Data::new(outer) })
+    }
+}
+
+/// The site on `listeners`, not yet polled.
+pub(super) fn serve(
+    app: web::Data<App>,
+    secrets: &SecretKeys,
+    pages: PageData,
+    listeners: &Listeners,
+    options: &ServerOptions,
+) -> anyhow::Result<Server> {
+    let keys: Vec<Key> =
+        secrets.as_slice().iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
+    let PageData { assets, tera, outer } = pages;
+    let open: web::Data<OpenConnections> = web::Data::from(options.open.clone());
+    let public_url = &app.config.public_url;
+    let https = public_url.is_https();
+    let first_key = keys.first().cloned().context("at least one secret key is set")?;
+    let flash = web::Data::new(Flash::new(https, first_key.clone()));
+    let other_cookies =
+        [flash.name(), known_device::cookie_name(https), registration_cookie::cookie_name(https)];
+    let other_cookies = other_cookies.map(str::to_owned).to_vec();
+    let cookie = web::Data::new(SessionCookie::new(https, keys, other_cookies));
+    let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
+    let sealer = web::Data::new(app.sealer.clone());
+    let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
+    let server = listeners.serve(options, move || {
+        let sessions = SessionMiddleware::builder(app.sessions.clone(), first_key.clone())
+            .cookie_name(cookie.name().to_owned())
+            .cookie_secure(cookie.is_secure())
+            .cookie_http_only(true)
+            .cookie_same_site(SameSite::Lax)
+            .cookie_path("/".to_owned())
+            .cookie_content_security(CookieContentSecurity::Private)
+            .build();
+        // Without actix-identity's deadlines, which would write the session at every request. Expiry is
+        // stored in the session row.
+        let identity = IdentityMiddleware::default();
+        Site::new()
+            .app_data(app.clone())
+            .app_data(sealer.clone())
+            .app_data(flash.clone())
+            .app_data(cookie.clone())
+            .app_data(assets.clone())
+            .app_data(tera.clone())
+            .app_data(own_origin.clone())
+            .app_data(outer.clone())
+            .app_data(open.clone())
+            .app_data(proxies.clone())
+            .wrap(from_fn(outer::wrap))
+            .configure(|config| routes::configure(config, sessions, identity))
+    })?;
+    Ok(server)
+}
+
+/// The templates of pages, with the variables that all of them share.
+fn page_templates(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
+    let mut tera = templates::load()?;
+    let globals = tera.global_context();
+    globals.insert("site", &json!({ "name": config.site_name }));
+    globals.insert("assets", assets.urls());
+    Ok(tera)
+}

@@ -1,0 +1,100 @@
+//! The signals that stop the server, and the steps in which it stops accepting requests.
+
+use std::io;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::listen::Listeners;
+use super::systemd;
+use crate::web::connection::OpenConnections;
+
+/// A connection without a request for this long is closed after the drain. A shorter rest may mean that a
+/// request is on its way: a proxy that is told to close a connection opens another for its next request.
+const REST: Duration = Duration::from_secs(1);
+/// How long the connections without a request are waited for.
+const IDLE_DEADLINE: Duration = Duration::from_secs(2);
+const IDLE_POLL: Duration = Duration::from_millis(10);
+
+/// SIGTERM, SIGHUP and SIGINT.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    hangup: Signal,
+    interrupt: Signal,
+}
+
+/// How to stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// After `FRONTDESK_DRAIN`.
+    Drain,
+    /// Without a pause, because a person waits at a terminal.
+    Immediately,
+}
+
+impl StopSignals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns at the next signal.
+    pub(super) async fn received(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.terminate.recv() => Stop::Drain,
+            _ = self.hangup.recv() => Stop::Drain,
+            _ = self.interrupt.recv() => Stop::Immediately,
+        }
+    }
+}
+
+/// The running HTTP server.
+pub(super) struct RunningServer {
+    pub(super) handle: ServerHandle,
+    pub(super) task: JoinHandle<io::Result<()>>,
+    pub(super) listeners: Listeners,
+}
+
+/// `/readyz` turns 503 and every response closes its connection. Returns after `pause`, in which load balancers
+/// notice that, or at the next signal.
+pub(super) async fn drain(open: &OpenConnections, pause: Duration, signals: &mut StopSignals) {
+    open.drain();
+    systemd::notify_stopping();
+    if pause.is_zero() {
+        return;
+    }
+    tracing::info!(
+        seconds = pause.as_secs(),
+        "stopping: waiting for load balancers (FRONTDESK_DRAIN)"
+    );
+    tokio::select! {
+        () = sleep(pause) => {}
+        _ = signals.received() => {}
+    }
+}
+
+/// Refuses new connections, closes those without a request, and finishes requests in flight.
+pub(super) async fn stop_accepting(
+    server: RunningServer,
+    open: &OpenConnections,
+    drained_for: Duration,
+) {
+    tracing::info!("stopping: finishing requests in flight");
+    server.listeners.close().await;
+    let deadline = Instant::now() + IDLE_DEADLINE;
+    while open.close_idle(REST.min(drained_for)) > 0 && Instant::now() < deadline {
+        sleep(IDLE_POLL).await;
+    }
+    server.handle.stop(true).await;
+    match server.task.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the server did not stop cleanly"),
+        Err(error) => tracing::error!(%error, "the server did not stop cleanly"),
+    }
+}

@@ -1,0 +1,241 @@
+//! One request and its response, seen from the connection.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use actix_http::ConnectionType;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse};
+use actix_web::error::{InternalError, PayloadError};
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage as _};
+use futures_util::Stream;
+
+use super::open::{OpenConnections, Slot};
+
+/// Where the connection is in the sequence of requests and responses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A head arrives, or the rest of a body that was not read, or nothing.
+    Between,
+    /// A handler runs.
+    Handling,
+    /// The response is there and not yet written.
+    Answered,
+}
+
+/// The state of a connection, shared with its requests.
+pub(super) struct State {
+    phase: Cell<Phase>,
+    requests: Cell<u64>,
+    /// How many bytes of the body the dispatcher may get now.
+    allowance: Cell<usize>,
+    is_chunked: Cell<bool>,
+    /// The response closes the connection.
+    is_last: Cell<bool>,
+    /// Bytes are available that may not be passed on yet.
+    is_withholding: Cell<bool>,
+    /// Wakes the dispatcher to read again.
+    reader: RefCell<Option<Waker>>,
+    open: Arc<OpenConnections>,
+    slot: Arc<Slot>,
+}
+
+impl State {
+    pub(super) fn new(open: Arc<OpenConnections>, slot: Arc<Slot>) -> Self {
+        Self {
+            phase: Cell::new(Phase::Between),
+            requests: Cell::new(0),
+            allowance: Cell::new(0),
+            is_chunked: Cell::new(false),
+            is_last: Cell::new(false),
+            is_withholding: Cell::new(false),
+            reader: RefCell::new(None),
+            open,
+            slot,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    pub(super) fn allowance(&self) -> usize {
+        self.allowance.get()
+    }
+
+    pub(super) fn is_chunked(&self) -> bool {
+        self.is_chunked.get()
+    }
+
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last.get()
+    }
+
+    pub(super) fn set_withholding(&self) {
+        self.is_withholding.set(true);
+    }
+
+    pub(super) fn set_reader(&self, waker: &Waker) {
+        let mut reader = self.reader.borrow_mut();
+        if !reader.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *reader = Some(waker.clone());
+        }
+    }
+
+    /// Deducts bytes of the body that were passed on. Where a chunked body may end, nothing more is passed on
+    /// until the handler asks for it.
+    pub(super) fn consume(&self, count: usize, may_have_ended: bool) {
+        match (self.is_chunked.get(), may_have_ended) {
+            (false, _) => self.allowance.set(self.allowance.get().saturating_sub(count)),
+            (true, true) => self.allowance.set(0),
+            (true, false) => {}
+        }
+    }
+
+    fn begin(&self, body: Body) {
+        self.phase.set(Phase::Handling);
+        self.requests.set(self.requests.get() + 1);
+        self.slot.set_busy();
+        self.is_chunked.set(body == Body::Chunked);
+        self.allowance.set(match body {
+            Body::None => 0,
+            Body::Length(length) => length,
+            Body::Chunked => usize::MAX,
+        });
+    }
+
+    fn want_more(&self) {
+        if self.is_chunked.get() && self.allowance.get() == 0 && self.phase.get() == Phase::Handling
+        {
+            self.allowance.set(usize::MAX);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
+    /// Returns whether bytes of the next request are waiting.
+    pub(super) fn set_written(&self) -> bool {
+        if self.phase.get() != Phase::Answered {
+            return false;
+        }
+        self.phase.set(Phase::Between);
+        self.slot.set_idle();
+        self.is_withholding.take() || self.slot.is_closing()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    None,
+    Length(usize),
+    Chunked,
+}
+
+impl Body {
+    /// Must be called with headers that actix-http has accepted.
+    fn of(headers: &HeaderMap) -> Self {
+        if headers.contains_key(TRANSFER_ENCODING) {
+            return Body::Chunked;
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        match length.and_then(|length| length.trim().parse().ok()) {
+            None | Some(0) => Body::None,
+            Some(length) => Body::Length(length),
+        }
+    }
+}
+
+/// A request that is being handled. Does nothing for a request without a connection, as in unit tests.
+pub struct Exchange {
+    state: Option<Rc<State>>,
+    /// Whether the handler has read the body to its end. `None`: there is none.
+    body_is_read: Option<Rc<Cell<bool>>>,
+}
+
+impl Exchange {
+    /// Must be called by the outermost middleware, before the first `await`.
+    pub fn begin(request: &mut ServiceRequest) -> Self {
+        let Some(state) = request.request().conn_data::<Rc<State>>().cloned() else {
+            return Self { state: None, body_is_read: None };
+        };
+        let body = Body::of(request.headers());
+        state.begin(body);
+        let body_is_read = (body != Body::None).then(|| {
+            let is_read = Rc::new(Cell::new(false));
+            let tracked = TrackedBody {
+                payload: request.take_payload(),
+                state: Rc::clone(&state),
+                is_read: Rc::clone(&is_read),
+            };
+            request.set_payload(Payload::Stream { payload: Box::pin(tracked) });
+            is_read
+        });
+        Self { state: Some(state), body_is_read }
+    }
+
+    /// Must be called when the response is there. The connection will be closed if a part of the body was not
+    /// read, if the server is stopping, and if there are too many connections.
+    pub fn end(self, response: &mut ResponseHead) {
+        let Some(state) = self.state else { return };
+        let is_unread = self.body_is_read.is_some_and(|is_read| !is_read.get());
+        if is_unread || state.open.is_draining() || state.open.is_crowded() {
+            response.set_connection_type(ConnectionType::Close);
+            state.is_last.set(true);
+        }
+        state.phase.set(Phase::Answered);
+    }
+}
+
+/// A middleware with only an [`Exchange`], for sites without [`super::super::outer`].
+pub async fn track(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let exchange = Exchange::begin(&mut request);
+    match next.call(request).await {
+        Ok(mut response) => {
+            exchange.end(response.response_mut().head_mut());
+            Ok(response.map_into_boxed_body())
+        }
+        Err(error) => {
+            let mut response = error.error_response();
+            exchange.end(response.head_mut());
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// The body of a request. Notes its end, and lets the dispatcher read on when the handler wants more.
+struct TrackedBody {
+    payload: Payload,
+    state: Rc<State>,
+    is_read: Rc<Cell<bool>>,
+}
+
+impl Stream for TrackedBody {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let next = Pin::new(&mut this.payload).poll_next(context);
+        if next.is_pending() {
+            this.state.want_more();
+        }
+        let next = ready!(next);
+        if next.is_none() {
+            this.is_read.set(true);
+        }
+        Poll::Ready(next)
+    }
+}
