@@ -1,5 +1,6 @@
-//! Model-checks the session cache with loom: every interleaving of its atomics and locks, and every order
-//! that the memory model allows. The source file is the server's own, with loom's types in place of std's.
+//! Model-checks the session cache and the rounds of the barrier with loom: every interleaving of their atomics
+//! and locks, and every order that the memory model allows. The source files are the server's own, with loom's
+//! types in place of std's.
 
 mod sync {
     pub use loom::sync::Mutex;
@@ -8,12 +9,15 @@ mod sync {
 
 #[path = "../src/session/cache/entries.rs"]
 mod cache;
+#[path = "../src/session/cache/rounds.rs"]
+mod rounds;
 
 use std::sync::Arc;
 
 use cache::{Cache, Entry};
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
+use rounds::Rounds;
 
 const KEY: u8 = 1;
 const FAR: u64 = 1000;
@@ -146,5 +150,73 @@ fn nothing_is_readable_after_the_deadline_of_the_entry_or_of_the_cache() {
         world.cache.set_live_until(1);
         assert!(world.read().is_none());
         assert_eq!((world.cache.live_until(), world.cache.count()), (1, 1));
+    });
+}
+
+/// Runs rounds as `barrier.rs` does. `drawn[n - 1]` becomes what was committed when round n drew its number.
+fn run_rounds(rounds: &Rounds, committed: &AtomicU64, drawn: &[AtomicU64]) {
+    while let Some(round) = rounds.begin() {
+        let seen = committed.load(Ordering::SeqCst);
+        drawn[round as usize - 1].store(seen, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn every_caller_is_served_by_a_round_that_began_after_it_joined() {
+    loom::model(|| {
+        let world = Arc::new((Rounds::default(), AtomicU64::new(0), [0, 0, 0].map(AtomicU64::new)));
+        let callers: Vec<_> = [1, 2]
+            .into_iter()
+            .map(|revocation| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (rounds, committed, drawn) = &*world;
+                    committed.fetch_or(revocation, Ordering::SeqCst);
+                    let joined = rounds.join();
+                    if joined.starts {
+                        run_rounds(rounds, committed, drawn);
+                    }
+                    (revocation, joined.round)
+                })
+            })
+            .collect();
+        let served: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+        let (rounds, _, drawn) = &*world;
+        for (revocation, round) in served {
+            let seen = drawn[round as usize - 1].load(Ordering::SeqCst);
+            assert_ne!(seen & revocation, 0, "the round began before the revocation");
+        }
+        assert!(rounds.join().starts, "no rounds are left running");
+    });
+}
+
+#[test]
+fn a_caller_of_an_interrupted_round_is_served_by_a_later_one() {
+    loom::model(|| {
+        let world = Arc::new((Rounds::default(), AtomicU64::new(0), [0, 0, 0].map(AtomicU64::new)));
+        let first = world.0.join();
+        assert!(first.starts);
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                world.1.fetch_or(1, Ordering::SeqCst);
+                let joined = world.0.join();
+                if joined.starts {
+                    run_rounds(&world.0, &world.1, &world.2);
+                }
+                joined
+            })
+        };
+        // The task that runs the round is dropped before the round ends.
+        world.0.begin();
+        world.0.interrupt();
+        let joined = other.join().unwrap();
+        let next = world.0.join();
+        if next.starts {
+            run_rounds(&world.0, &world.1, &world.2);
+        }
+        let served = |round: u64| world.2[round as usize - 1].load(Ordering::SeqCst) & 1;
+        let is_served = |round: u64| (round..=3).any(|later| served(later) == 1);
+        assert!(is_served(joined.round) && is_served(next.round));
     });
 }

@@ -144,8 +144,8 @@ pub async fn sign_out(
         None => {
             // Possibly a double click: the first request deleted the row and may still be waiting for a
             // server that has the session cached. A request without a valid cookie does not wait.
-            if cookie_guard::has_valid_cookie(request) {
-                app.sessions.await_invalidation().await;
+            if let Some(secret) = cookie_guard::secret(request) {
+                app.sessions.await_end(&secret.digest()).await;
             }
             Ok(())
         }

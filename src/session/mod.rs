@@ -26,6 +26,7 @@
 
 pub mod cache;
 mod create;
+mod ended;
 mod engine;
 pub mod last_seen;
 pub mod list;
@@ -41,7 +42,8 @@ mod store;
 mod timeouts;
 pub mod user_agent;
 
-pub use cache::barrier::{LEASE, await_invalidation};
+pub use cache::barrier::await_invalidation;
+pub use cache::leases::LEASE;
 pub use engine::Engine;
 pub use requester::{Lock, Requester, SessionEnded};
 pub use state::{Account, NewSession, SessionInfo};

@@ -13,13 +13,14 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::cache::barrier;
+use super::cache::barrier::Barrier;
 use super::cache::clock::MonotonicInstant;
 use super::cache::entries::{Cache, Entry, Stamp, Stripe};
 use super::cache::invalidation::{CacheState, InvalidationListener, ListenerStatus};
 use super::cache::lookup::{Lookup, LookupRow};
 use super::cache::{LoadedSession, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
 use super::create::{self, InsertedSession, Policy};
+use super::ended::EndedSessions;
 use super::last_seen::{LastSeen, SessionActivity};
 use super::purge::Counters;
 use super::revoke;
@@ -66,6 +67,8 @@ pub struct PgSessionStore {
     last_seen: LastSeen,
     cache: Arc<SessionCache>,
     lookup: Lookup,
+    barrier: Barrier,
+    ended: Arc<EndedSessions>,
     status: Arc<ListenerStatus>,
     purge_counters: Arc<Counters>,
     /// The id of this server in `servers` and, unless the cache is turned off, in `session_caches`.
@@ -84,9 +87,21 @@ impl PgSessionStore {
         let cache = Arc::new(Cache::new(cache_size.unwrap_or(0), stripes, shards));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
         let (server, is_caching) = (Uuid::now_v7(), cache_size.is_some());
-        let (status, purge_counters) = (Arc::default(), Arc::default());
-        let policy = Policy { timeouts, sessions_per_user: 0, sealer: None };
-        Self { pool, policy, last_seen, cache, lookup, status, purge_counters, server, is_caching }
+        let status: Arc<ListenerStatus> = Arc::default();
+        let barrier = Barrier::new(pool.clone(), server, Arc::clone(&status.peer_heartbeats));
+        Self {
+            pool,
+            policy: Policy { timeouts, sessions_per_user: 0, sealer: None },
+            last_seen,
+            cache,
+            lookup,
+            barrier,
+            ended: Arc::default(),
+            status,
+            purge_counters: Arc::default(),
+            server,
+            is_caching,
+        }
     }
 
     /// The same store, but it also notifies users by mail of sign-ins on new devices.
@@ -178,7 +193,15 @@ impl PgSessionStore {
     /// Waits like [`Self::invalidate_user`], without invalidating the local cache: for a session that this
     /// server has not cached, for example because its row is already deleted. Takes at most one lease.
     pub async fn await_invalidation(&self) {
-        barrier::await_invalidation(&self.pool, Some(self.server)).await;
+        self.barrier.await_invalidation().await;
+    }
+
+    /// Call this for a request with the cookie of a session that was not found, for example the second click
+    /// on "Sign out". When it returns, no server accepts the session of `digest`. Takes at most one lease.
+    pub async fn await_end(&self, digest: &Digest) {
+        if !self.ended.is_final(digest, MonotonicInstant::now()) {
+            self.await_invalidation().await;
+        }
     }
 
     /// Creates a session of `user` in the caller's transaction, and revokes the browser's former session,
@@ -258,8 +281,10 @@ impl SessionStore for PgSessionStore {
             })
             .map_err(LoadError::Other)?;
         let Some(row) = row else {
+            self.ended.record(&digest, MonotonicInstant::now());
             return Ok(None);
         };
+        self.ended.forget(&digest);
         if row.format_version > FORMAT_VERSION + 1 {
             tracing::warn!(session = %row.id, row.format_version, "a session is stored in a newer format");
             return Ok(None);

@@ -160,12 +160,6 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
     extensions.insert(override_cookie);
 }
 
-/// Whether the request has a session cookie that this site sealed, for a current or a former session. Call it
-/// only behind this middleware.
-pub fn has_valid_cookie(request: &HttpRequest) -> bool {
-    opened(request).is_some()
-}
-
 /// Whether the request has a session cookie, valid or not. Call it only behind this middleware.
 pub fn has_cookie(request: &HttpRequest) -> bool {
     let settings = request.app_data::<web::Data<SessionCookie>>();

@@ -30,8 +30,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::SessionCache;
-use super::barrier;
+use super::leases;
 use super::notification_loop::NotificationLoop;
+use super::peer_heartbeats::PeerHeartbeats;
 use crate::db;
 
 /// The statement timeout of this connection. It is a little longer than the deadlines of the callers, so that
@@ -83,6 +84,8 @@ pub struct ListenerStatus {
     pub connections: AtomicU64,
     /// Notifications processed.
     pub notifications: AtomicU64,
+    /// Heartbeats of other servers.
+    pub(in crate::session) peer_heartbeats: Arc<PeerHeartbeats>,
 }
 
 impl ListenerStatus {
@@ -217,7 +220,7 @@ impl InvalidationListener {
     /// stopped.
     pub async fn deregister(&self, pool: &PgPool) -> sqlx::Result<()> {
         self.cache.set_live_until(0);
-        barrier::deregister(pool, self.id).await
+        leases::deregister(pool, self.id).await
     }
 
     /// Opens one connection and listens until it ends.
@@ -250,7 +253,7 @@ impl InvalidationListener {
         if shares_backends(&self.options).await? {
             bail!(TransactionPooler);
         }
-        let channel = barrier::channel(&pool).await?;
+        let channel = leases::channel(&pool).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
@@ -308,7 +311,7 @@ impl InvalidationListener {
     /// is invalidated afterwards.
     async fn receive_probe(&self, listener: &mut PgListener) -> anyhow::Result<()> {
         let payload = format!("hello:{}", Uuid::new_v4());
-        barrier::notify(&self.request_pool.connect_options(), &payload).await?;
+        leases::notify(&self.request_pool.connect_options(), &payload).await?;
         while listener.try_recv().await?.context("the connection ended")?.payload() != payload {}
         Ok(())
     }
@@ -325,14 +328,17 @@ impl InvalidationListener {
             }
         }
         self.cache.invalidate_all();
+        self.status.peer_heartbeats.clear();
         self.status.connected.store(true, Ordering::Relaxed);
         if self.status.connections.fetch_add(1, Ordering::Relaxed) > 0 {
             // After a failover, idle connections of the request pool may still be connected to the former
             // primary.
             db::close_idle(&self.request_pool).await;
         }
-        let received = &self.status.notifications;
-        NotificationLoop::new(self.id, &self.cache, received, listener, channel).run().await
+        let (received, heartbeats) = (&self.status.notifications, &self.status.peer_heartbeats);
+        NotificationLoop::new(self.id, &self.cache, received, heartbeats, listener, channel)
+            .run()
+            .await
     }
 }
 

@@ -4,7 +4,10 @@
 //! * `entries.rs`: the cache, and why an entry that it returns is correct
 //! * `invalidation.rs`: the notification connection
 //! * `notification_loop.rs`: heartbeats, invalidations and confirmations on that connection
+//! * `leases.rs`: the row of this server in `session_caches`, and what it notifies
 //! * `barrier.rs`: waits until a revocation is in effect on every server
+//! * `rounds.rs`: one round of the barrier serves many callers
+//! * `peer_heartbeats.rs`: when the other servers were last heard
 //! * `lookup.rs`: loads sessions that are not cached
 //! * `clock.rs`: the monotonic clock of leases and deadlines
 
@@ -12,8 +15,11 @@ pub(super) mod barrier;
 pub mod clock;
 pub(super) mod entries;
 pub mod invalidation;
+pub(super) mod leases;
 pub(super) mod lookup;
 mod notification_loop;
+pub(super) mod peer_heartbeats;
+mod rounds;
 mod sync;
 
 use std::sync::Arc;

@@ -21,8 +21,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use super::SessionCache;
-use super::barrier::{self, LEASE};
 use super::clock::MonotonicInstant;
+use super::leases::{self, LEASE};
+use super::peer_heartbeats::PeerHeartbeats;
 
 /// The interval of heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,6 +47,7 @@ pub(in crate::session) struct NotificationLoop<'f> {
     cache: &'f SessionCache,
     /// Counts notifications.
     received: &'f AtomicU64,
+    peer_heartbeats: &'f PeerHeartbeats,
     listener: PgListener,
     channel: String,
     /// By the nonce in the payload.
@@ -66,6 +68,8 @@ pub(in crate::session) struct NotificationLoop<'f> {
 enum Payload {
     /// A notification that this server sent to itself, with its nonce.
     Echo(Uuid),
+    /// A heartbeat or probe of another server.
+    PeerHeartbeat(Uuid),
     /// A server requests a confirmation with this number.
     ConfirmationRequest(i64),
     /// Sessions of these stripes changed or ended.
@@ -82,6 +86,7 @@ impl<'f> NotificationLoop<'f> {
         id: Uuid,
         cache: &'f SessionCache,
         received: &'f AtomicU64,
+        peer_heartbeats: &'f PeerHeartbeats,
         listener: PgListener,
         channel: String,
     ) -> Self {
@@ -89,6 +94,7 @@ impl<'f> NotificationLoop<'f> {
             id,
             cache,
             received,
+            peer_heartbeats,
             listener,
             channel,
             pending_echoes: HashMap::new(),
@@ -147,6 +153,9 @@ impl<'f> NotificationLoop<'f> {
             }
             next = self.listener.next_buffered();
         }
+        if let Some(number) = processed {
+            self.peer_heartbeats.record_processed(number, MonotonicInstant::now());
+        }
         if let Some(number) = processed.filter(|number| *number != self.confirmed) {
             self.confirm(number).await?;
         }
@@ -156,7 +165,7 @@ impl<'f> NotificationLoop<'f> {
         Ok(())
     }
 
-    /// Parses a payload. `None`: another server's heartbeat, or the probe of a new connection. An unknown
+    /// Parses a payload. `None`: the probe of a new connection, or a malformed heartbeat. An unknown
     /// payload means "invalidate everything", because a newer version may send payloads that this version
     /// does not know.
     fn parse(&self, text: &str) -> Option<Payload> {
@@ -166,7 +175,11 @@ impl<'f> NotificationLoop<'f> {
         };
         match kind {
             "beat" => {
-                let nonce = rest.strip_prefix(&self.id.to_string())?.strip_prefix(':')?;
+                let (server, nonce) = rest.split_once(':')?;
+                let server: Uuid = server.parse().ok()?;
+                if server != self.id {
+                    return Some(Payload::PeerHeartbeat(server));
+                }
                 nonce.parse().ok().map(Payload::Echo)
             }
             "hello" => None,
@@ -183,6 +196,9 @@ impl<'f> NotificationLoop<'f> {
         let cache = self.cache;
         match payload {
             Payload::Echo(nonce) => return self.handle_echo(nonce),
+            Payload::PeerHeartbeat(server) => {
+                self.peer_heartbeats.record(server, MonotonicInstant::now());
+            }
             Payload::ConfirmationRequest(number) => self.needs_probe |= number != self.confirmed,
             Payload::Sessions(stripes) => {
                 stripes.into_iter().for_each(|stripe| cache.invalidate_session(stripe));
@@ -213,8 +229,7 @@ impl<'f> NotificationLoop<'f> {
     /// without a notification.
     async fn send_heartbeat(&mut self) -> anyhow::Result<()> {
         let (nonce, sent) = (Uuid::new_v4(), MonotonicInstant::now());
-        let heartbeat =
-            barrier::send_heartbeat(&mut self.listener, &self.channel, self.id, nonce, LEASE);
+        let heartbeat = leases::send_heartbeat(&mut self.listener, &self.channel, self.id, nonce);
         let heartbeat = timeout(SEND_DEADLINE, heartbeat)
             .await
             .context("PostgreSQL did not accept a heartbeat in time")??;
@@ -231,7 +246,7 @@ impl<'f> NotificationLoop<'f> {
     async fn send_probe(&mut self) -> anyhow::Result<()> {
         self.needs_probe = false;
         let nonce = Uuid::new_v4();
-        let probe = barrier::send_probe(&mut self.listener, &self.channel, self.id, nonce);
+        let probe = leases::send_probe(&mut self.listener, &self.channel, self.id, nonce);
         let last_drawn = timeout(SEND_DEADLINE, probe)
             .await
             .context("PostgreSQL did not accept a notification in time")??;
@@ -253,7 +268,7 @@ impl<'f> NotificationLoop<'f> {
     }
 
     async fn confirm(&mut self, number: i64) -> anyhow::Result<()> {
-        let confirmation = barrier::confirm(&mut self.listener, self.id, number, self.resets);
+        let confirmation = leases::confirm(&mut self.listener, self.id, number, self.resets);
         let is_confirmed = timeout(SEND_DEADLINE, confirmation)
             .await
             .context("PostgreSQL did not accept a confirmation in time")??;
