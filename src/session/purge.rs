@@ -1,4 +1,6 @@
-//! Deletes expired sessions in small batches, found by an index for this purpose. Only one server per
+//! Deletes expired sessions in small batches, found by an index for this purpose. `purge_after` is rounded down
+//! to the hour. An hour is purged when it is over and all its rows have expired, because a batch in the current
+//! hour would read its live rows. Only one server per
 //! database purges at a time, no live session is deleted, and no other transaction waits for long. The end of
 //! each session is recorded in the audit log in the same transaction.
 
@@ -108,12 +110,12 @@ pub async fn run_once(
     }
 }
 
-/// Counts the expired sessions that are not yet deleted.
+/// Counts the sessions that a run would delete.
 pub async fn count_expired(pool: &PgPool) -> sqlx::Result<i64> {
     db::long_transaction(pool, |connection| {
         Box::pin(
             sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM sessions WHERE purge_after <= now() AND expires_at <= now()"#
+                r#"SELECT count(*) AS "count!" FROM sessions WHERE purge_after <= now() - interval '1 hour' AND expires_at <= now()"#
             )
             .fetch_one(connection),
         )
@@ -142,7 +144,7 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
                  WHERE token_digest IN (
                        SELECT token_digest
                          FROM sessions
-                        WHERE purge_after <= now()
+                        WHERE purge_after <= now() - interval '1 hour'
                           AND expires_at <= now()
                         ORDER BY purge_after
                         LIMIT $7
