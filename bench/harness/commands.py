@@ -2,7 +2,7 @@
 
 import argparse
 
-from . import footprint, growth, micro, purge, report, revocation, side_by_side, sign_in, touch
+from . import footprint, growth, micro, purge, report, revocation, side_by_side, sign_in, sign_outs, touch
 
 # For each part: its module, its help, and its settings with their defaults.
 PARTS = {
@@ -12,6 +12,7 @@ PARTS = {
     "touch": (touch, "write last-seen times", dict(rounds=5, sessions=200_000, activities=100_000)),
     "sign-in": (sign_in, "compare sign-ins with the bare hash", dict(seconds=10, rounds=5)),
     "revocation": (revocation, "measure the revocation of a session on one, two and three servers", dict(rounds=500)),
+    "sign-outs": (sign_outs, "sign out on many servers at a steady rate", dict(servers=8, rate=200, seconds=10)),
     "footprint": (footprint, "measure the memory of a session and the startup time", dict(sessions=100_000, starts=20)),
     "micro": (micro, "run the micro benchmarks of benches/", dict()),
 }

@@ -92,6 +92,16 @@ def revocation(r):
     yield from table(["", "response time, ms: p50 / p99 / max", "from the response until refused everywhere", "accepted after the response", "wanted"], rows)
 
 
+def sign_outs(r):
+    yield (f"{r['wanted']} sign-outs a second, spread over {r['servers']} servers that all use their caches; each is answered when no server accepts the session.")
+    yield ""
+    yield from table(["", "measured"], [
+        ["sign-outs a second", f"{r['rate']:.0f}"],
+        ["commits a sign-out", f"{r['commits']:.1f}"],
+        ["flushes of the log a sign-out", f"{r['flushes']:.2f}"],
+        ["response time, ms: p50 / p99 / max", f"{r['answer']['p50']:.1f} / {r['answer']['p99']:.1f} / {r['answer']['max']:.1f}"]])
+
+
 def footprint(r):
     memory, start = r["memory"], r["start"]
     yield from table(["", "measured", "wanted"], [
@@ -111,6 +121,7 @@ PARTS = [
     ("touch", "Last-seen times", touch),
     ("sign-in", "Sign-in", sign_in),
     ("revocation", "Revocation across servers", revocation),
+    ("sign-outs", "Sign-outs on eight servers", sign_outs),
     ("footprint", "Memory and startup", footprint),
     ("micro", "The hot path, part by part", micro),
 ]
