@@ -128,8 +128,10 @@ fn a_server_that_waits_for_the_migration_lock_says_so_and_can_be_stopped() {
     assert_eq!(page.status, 503);
     assert!(page.body.contains("<html") && page.header("retry-after").is_some(), "{page:?}");
     assert!(page.header("content-security-policy").is_some(), "{page:?}");
-    let text = fs::read_to_string(&log).unwrap();
-    assert!(text.contains("waiting for the migration lock, held by PostgreSQL process"), "{text}");
+    until(|| {
+        let text = fs::read_to_string(&log).unwrap();
+        text.contains("waiting for the migration lock, held by PostgreSQL process")
+    });
     let pid = child.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let mut ended = None;

@@ -11,6 +11,7 @@ mod broken_connections;
 mod enumeration;
 mod idle_server;
 mod outages;
+mod rolling_restart;
 mod timing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
