@@ -37,27 +37,21 @@ pub(super) async fn acquire(
 
 /// Describes the session that holds the migration lock. What PostgreSQL hides from this role is left out.
 async fn lock_holder(connection: &mut PgConnection) -> anyhow::Result<String> {
-    let holder: Option<(i32, Option<String>, Option<String>, Option<String>, Option<f64>)> =
-        sqlx::query_as(
-            "SELECT l.pid, a.application_name, a.usename::text, host(a.client_addr),
-                    extract(epoch FROM clock_timestamp() - a.backend_start)::float8
-               FROM pg_locks l
-               LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-              WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND (l.classid::bigint << 32 | l.objid::bigint) = $1
-              LIMIT 1",
-        )
-        .bind(LOCK)
-        .fetch_optional(connection)
-        .await?;
-    let Some((pid, name, user, host, seconds)) = holder else {
-        return Ok("a process that has just ended".to_owned());
-    };
-    let name = name.filter(|name| !name.is_empty()).map(|name| format!(" ({name})"));
-    let user = user.map(|user| format!(" of {user}"));
-    let host = host.map(|host| format!(" from {host}"));
-    let age = seconds.map(|seconds| format!(", connected for {seconds:.0} s"));
-    let details = [name, user, host, age].map(Option::unwrap_or_default).concat();
-    Ok(format!("PostgreSQL process {pid}{details}"))
+    let holder: Option<String> = sqlx::query_scalar(
+        "SELECT concat('PostgreSQL process ', l.pid,
+                       ' (' || nullif(a.application_name, '') || ')',
+                       ' of ' || a.usename,
+                       ' from ' || host(a.client_addr),
+                       ', connected for ' || round(extract(epoch FROM clock_timestamp() - a.backend_start)) || ' s')
+           FROM pg_locks l
+           LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND (l.classid::bigint << 32 | l.objid::bigint) = $1
+          LIMIT 1",
+    )
+    .bind(LOCK)
+    .fetch_optional(connection)
+    .await?;
+    Ok(holder.unwrap_or_else(|| "a process that has just ended".to_owned()))
 }

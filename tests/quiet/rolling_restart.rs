@@ -162,7 +162,6 @@ fn rolling_restart(name: &str, proxy: impl Fn(&Path, &[String; 2], u16) -> Comma
             (total + count, all)
         })
     });
-    println!("{name}: {count} requests, {} failed", failures.len());
     let log = fs::read_to_string(folder.join("log")).unwrap();
     assert!(failures.is_empty(), "{} of {count} failed: {failures:?}\n{log}", failures.len());
     assert!(count > 300, "{count}");
