@@ -242,3 +242,28 @@ fn idle_connections_cannot_keep_others_out_when_descriptors_run_out() {
     assert_eq!(page.status, 200);
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
+
+#[test]
+fn a_client_that_reads_no_response_is_disconnected() {
+    let (server, _database) = site();
+    let mut stream = connect(&server.addr);
+    let requests = "GET /login HTTP/1.1\r\nHost: a\r\n\r\n".repeat(50);
+    let began = Instant::now();
+    while stream.write_all(requests.as_bytes()).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+    }
+    // The server gives up after 30 seconds without progress. A shorter time would cut off slow lines.
+    assert!(began.elapsed() > Duration::from_secs(25), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_few_empty_lines_before_a_request_are_ignored_and_many_close_the_connection() {
+    let (server, _database) = site();
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut stream = connect(&server.addr);
+    stream.write_all(format!("\r\n\r\n{request}").as_bytes()).unwrap();
+    assert!(read_all(&mut stream, None).starts_with("HTTP/1.1 200"));
+    let mut stream = connect(&server.addr);
+    stream.write_all(format!("{}{request}", "\n".repeat(1_000)).as_bytes()).unwrap();
+    assert_eq!(read_all(&mut stream, None), "");
+}

@@ -164,3 +164,33 @@ fn a_refused_origin_is_logged_with_the_expected_one() {
     assert!(line.contains("expected=\"http://127.0.0.1:8080\""), "{line}");
     assert!(!line.contains(&"x".repeat(100)), "{line}");
 }
+
+#[test]
+fn doctor_says_which_hosts_hsts_affects() {
+    let database = Database::new();
+    for (host, scope, verdict, text) in [
+        ("desk.example.com", "subdomains", "ok", "every host below it (*.desk.example.com)"),
+        ("example.com", "subdomains", "warning", "FRONTDESK_HSTS=host"),
+        ("example.com", "host", "ok", "not for hosts below it"),
+        ("example.com", "off", "warning", "is not sent"),
+    ] {
+        let url = format!("https://{host}");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+            .args(["doctor", "--json"])
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .env_clear()
+            .envs([
+                ("DATABASE_URL", database.url.as_str()),
+                ("FRONTDESK_SECRET_KEYS", KEY),
+                ("FRONTDESK_PUBLIC_URL", &url),
+                ("FRONTDESK_HSTS", scope),
+            ])
+            .output()
+            .unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let found = findings.iter().find(|finding| finding["what"] == "hsts").unwrap();
+        assert_eq!(found["verdict"], verdict, "{found}");
+        assert!(found["said"].as_str().unwrap().contains(text), "{found}");
+    }
+}
