@@ -64,7 +64,7 @@ fn sealed(secret: &Secret) -> String {
 /// A request to an empty application, without and with the guard. The difference is the cost of the guard.
 fn guard(criterion: &mut Criterion) {
     let system = actix_web::rt::System::new();
-    let cookies = SessionCookie::new(false, vec![key()], vec!["notice".to_owned()]);
+    let cookies = SessionCookie::new(false, vec![key()]);
     let header = format!("session={}", sealed(&Secret::generate()));
     let request = || {
         test::TestRequest::get()

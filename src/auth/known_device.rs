@@ -26,7 +26,7 @@ use crate::id::UserId;
 use crate::user::email::address::EmailAddress;
 use crate::user::rate_limit::KnownDevice;
 use crate::user::{User, users};
-use crate::web::cookie_guard::own_cookie;
+use crate::web::cookie_guard::{self, own_cookie};
 
 /// The purpose that the sealed value is bound to.
 const PURPOSE: &str = "device";
@@ -87,8 +87,8 @@ fn password_set_at(changed_at: Option<OffsetDateTime>) -> i64 {
 /// not sealed by this server.
 fn read(request: &HttpRequest, app: &App) -> Vec<Entry> {
     let name = cookie_name(app.config.public_url.is_https());
-    let cookie = request.cookie(name);
-    cookie.and_then(|cookie| open(&app.sealer, cookie.value(), now())).unwrap_or_default()
+    let sealed = cookie_guard::other_cookie(request, name);
+    sealed.and_then(|sealed| open(&app.sealer, &sealed, now())).unwrap_or_default()
 }
 
 /// Whether `user` has signed in with this browser since the password was last changed.

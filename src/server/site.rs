@@ -14,9 +14,7 @@ use tera::Tera;
 use super::listen::{Listeners, ServerOptions};
 use super::routes;
 use crate::app::App;
-use crate::auth::known_device;
 use crate::config::{Config, SecretKeys};
-use crate::pages::sign_in::registration_cookie;
 use crate::templates;
 use crate::web::assets::Assets;
 use crate::web::client::TrustedProxies;
@@ -60,10 +58,7 @@ pub(super) fn serve(
     let https = public_url.is_https();
     let first_key = keys.first().cloned().context("at least one secret key is set")?;
     let flash = web::Data::new(Flash::new(https, first_key.clone()));
-    let other_cookies =
-        [flash.name(), known_device::cookie_name(https), registration_cookie::cookie_name(https)];
-    let other_cookies = other_cookies.map(str::to_owned).to_vec();
-    let cookie = web::Data::new(SessionCookie::new(https, keys, other_cookies));
+    let cookie = web::Data::new(SessionCookie::new(https, keys));
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let sealer = web::Data::new(app.sealer.clone());
     let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));

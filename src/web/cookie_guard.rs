@@ -3,8 +3,10 @@
 //!
 //! Requests: actix-web percent-decodes names of cookies, trims Unicode whitespace, and takes the first of
 //! several cookies with one name. So a sibling subdomain could set `%5F%5FHost-session`, or another cookie of
-//! the same name (cookie tossing). This middleware reads the raw header, and removes the session cookie
-//! unless the header has exactly one byte-exact pair of its name and no pair that could be mistaken for it.
+//! the same name (cookie tossing). This middleware reads the raw header, and passes on the session cookie only
+//! if the header has exactly one byte-exact pair of its name and no pair that could be mistaken for it. It
+//! passes on no other cookie, because actix-session would parse all of them for each request; the few handlers
+//! that need one call [`other_cookie`].
 //!
 //! Responses: if a handler created or renewed a session, its secret is sealed into the cookie. The cookie of
 //! a remembered session gets a Max-Age. A cookie that was sealed with a previous key is sealed again. The
@@ -19,6 +21,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 use super::error::HttpError;
@@ -33,8 +36,10 @@ pub struct SessionCookie {
     name: String,
     secure: bool,
     keys: Vec<Key>,
-    other_cookies: Vec<String>,
 }
+
+/// The Cookie headers as the client sent them. Kept with the request for [`other_cookie`].
+struct SentCookies(Vec<HeaderValue>);
 
 /// How the response changes the session cookie. Set by a handler or when the session is loaded.
 #[derive(Clone, Debug, Default)]
@@ -84,11 +89,10 @@ pub fn own_cookie(
 }
 
 impl SessionCookie {
-    /// `keys`: the first one seals, all of them open. `other_cookies`: names of the site's other cookies,
-    /// which are also passed on.
-    pub fn new(secure: bool, keys: Vec<Key>, other_cookies: Vec<String>) -> Self {
+    /// `keys`: the first one seals, all of them open.
+    pub fn new(secure: bool, keys: Vec<Key>) -> Self {
         let name = if secure { "__Host-session" } else { "session" };
-        Self { name: name.to_owned(), secure, keys, other_cookies }
+        Self { name: name.to_owned(), secure, keys }
     }
 
     /// `__Host-session`, or `session` in development without TLS.
@@ -138,7 +142,7 @@ impl SessionCookie {
         let (Some(line), None) = (lines.next(), lines.next()) else { return false };
         let has_one_pair = !line.as_bytes().contains(&b';') && !line.as_bytes().starts_with(b" ");
         let has_one_key = self.keys.len() == 1;
-        has_one_pair && has_one_key && matches!(find(headers, &self.name), CookieMatch::One(_))
+        has_one_pair && has_one_key && matches!(find([line], &self.name), CookieMatch::One(_))
     }
 
     fn removal(&self) -> Cookie<'static> {
@@ -164,8 +168,20 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
 pub fn has_cookie(request: &HttpRequest) -> bool {
     let settings = request.app_data::<web::Data<SessionCookie>>();
     settings.is_some_and(|settings| {
-        matches!(find(request.headers(), &settings.name), CookieMatch::One(_))
+        matches!(find(request.headers().get_all(COOKIE), &settings.name), CookieMatch::One(_))
     })
+}
+
+/// The value of a cookie other than the session cookie, percent-decoded. `None` unless the client sent exactly
+/// one byte-exact pair of `name`.
+pub fn other_cookie(request: &HttpRequest, name: &str) -> Option<String> {
+    let extensions = request.extensions();
+    let found = match extensions.get::<SentCookies>() {
+        Some(SentCookies(sent)) => find(sent, name),
+        None => find(request.headers().get_all(COOKIE), name),
+    };
+    let CookieMatch::One(value) = found else { return None };
+    percent_decode(value.as_bytes()).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// The secret in the session cookie of the request. Call it only behind this middleware.
@@ -175,7 +191,7 @@ pub fn secret(request: &HttpRequest) -> Option<Secret> {
 
 fn opened(request: &HttpRequest) -> Option<String> {
     let settings = request.app_data::<web::Data<SessionCookie>>()?;
-    match find(request.headers(), &settings.name) {
+    match find(request.headers().get_all(COOKIE), &settings.name) {
         CookieMatch::One(sealed) => settings.open(sealed, settings.keys.first()?),
         CookieMatch::None | CookieMatch::Suspicious => None,
     }
@@ -190,50 +206,41 @@ pub async fn guard(
         let error = anyhow::anyhow!("no session cookie is set up");
         return Err(HttpError::Internal(error).into());
     };
-    let headers = request.headers_mut();
-    let opened_with_previous = if headers.contains_key(COOKIE) && !settings.is_only_cookie(headers)
-    {
-        settings.filter(headers)
-    } else {
-        None
-    };
+    let opened_with_previous = settings.filter(&mut request);
     let mut response = next.call(request).await?;
     settings.write(&mut response, opened_with_previous);
     Ok(response)
 }
 
 impl SessionCookie {
-    /// Replaces the Cookie headers of a request by one with the known cookies. A session cookie that was
-    /// sealed with a previous key is sealed with the current one; returns its unsealed value.
-    fn filter(&self, headers: &mut HeaderMap) -> Option<String> {
-        let mut pairs = Vec::new();
+    /// Leaves only the session cookie in the Cookie header. A session cookie that was sealed with a previous
+    /// key is sealed with the current one; returns its unsealed value.
+    fn filter(&self, request: &mut ServiceRequest) -> Option<String> {
+        let headers = request.headers_mut();
+        if !headers.contains_key(COOKIE) || self.is_only_cookie(headers) {
+            return None;
+        }
+        let sent: Vec<HeaderValue> = headers.remove(COOKIE).collect();
         let mut opened_with_previous = None;
-        match find(headers, &self.name) {
+        match find(&sent, &self.name) {
             CookieMatch::One(sealed) => {
                 opened_with_previous = self.open_with_previous(sealed);
                 let resealed =
                     opened_with_previous.clone().and_then(|value| self.seal(value, None));
-                pairs.push(match resealed {
+                let pair = match resealed {
                     Some(cookie) => cookie.encoded().stripped().to_string(),
                     None => format!("{}={sealed}", self.name),
-                });
+                };
+                if let Ok(header) = HeaderValue::try_from(pair) {
+                    headers.insert(COOKIE, header);
+                }
             }
             CookieMatch::Suspicious => {
                 tracing::debug!("a session cookie was repeated, misspelled or oversized; ignored");
             }
             CookieMatch::None => {}
         }
-        for name in &self.other_cookies {
-            if let CookieMatch::One(value) = find(headers, name) {
-                pairs.push(format!("{name}={value}"));
-            }
-        }
-        headers.remove(COOKIE);
-        if let Ok(header) = HeaderValue::from_str(&pairs.join("; "))
-            && !pairs.is_empty()
-        {
-            headers.insert(COOKIE, header);
-        }
+        request.extensions_mut().insert(SentCookies(sent));
         opened_with_previous
     }
 
@@ -277,12 +284,10 @@ enum CookieMatch<'a> {
     Suspicious,
 }
 
-/// Looks for the only byte-exact pair of `name`.
-fn find<'a>(headers: &'a HeaderMap, name: &str) -> CookieMatch<'a> {
+/// Looks for the only byte-exact pair of `name` in Cookie headers.
+fn find<'a>(headers: impl IntoIterator<Item = &'a HeaderValue>, name: &str) -> CookieMatch<'a> {
     let mut found = CookieMatch::None;
-    for pair in
-        headers.get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
-    {
+    for pair in headers.into_iter().flat_map(|line| pairs(line.as_bytes())) {
         // One space follows the semicolon (RFC 6265, 4.2.1); nothing else is trimmed.
         let pair = pair.strip_prefix(b" ").unwrap_or(pair);
         let (raw, value) = match pair.iter().position(|byte| *byte == b'=') {
@@ -307,6 +312,17 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> CookieMatch<'a> {
     found
 }
 
+/// The parts of a Cookie header between semicolons.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let end = memchr(b';', line);
+        rest = end.map(|end| &line[end + 1..]);
+        Some(&line[..end.unwrap_or(line.len())])
+    })
+}
+
 /// Whether a lenient parser could read `raw` as `name`.
 fn could_be_read_as(raw: &[u8], name: &str) -> bool {
     let is_plain = raw.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%');
@@ -325,12 +341,8 @@ fn could_be_read_as(raw: &[u8], name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(lines: &[&[u8]]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for line in lines {
-            map.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
-        }
-        map
+    fn headers(lines: &[&[u8]]) -> Vec<HeaderValue> {
+        lines.iter().map(|line| HeaderValue::from_bytes(line).unwrap()).collect()
     }
 
     #[test]
@@ -368,8 +380,8 @@ mod tests {
 
     #[test]
     fn a_previous_key_opens_and_the_first_seals() {
-        let old = SessionCookie::new(true, vec![Key::from(&[1; 64])], vec![]);
-        let new = SessionCookie::new(true, vec![Key::from(&[2; 64]), Key::from(&[1; 64])], vec![]);
+        let old = SessionCookie::new(true, vec![Key::from(&[1; 64])]);
+        let new = SessionCookie::new(true, vec![Key::from(&[2; 64]), Key::from(&[1; 64])]);
         let sealed = old.seal("secret".to_owned(), None).unwrap();
         let sealed = sealed.encoded().stripped().to_string();
         let value = sealed.split_once('=').unwrap().1;

@@ -11,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
 use super::error::HttpError;
+use crate::log::WarningLimit;
 
 /// The origin of the site, as browsers write it in `Origin`.
 #[derive(Clone, Debug)]
@@ -24,14 +25,18 @@ pub async fn refuse(
     let own =
         request.app_data::<web::Data<OwnOrigin>>().map(|own| own.0.as_str()).unwrap_or_default();
     if !request.method().is_safe() && !is_own(request.headers(), own) {
-        log_refusal(request.headers(), own);
+        static REFUSALS: WarningLimit = WarningLimit::new();
+        if let Some(suppressed) = REFUSALS.check() {
+            log_refusal(request.headers(), own, suppressed);
+        }
         return Err(HttpError::Forbidden.into());
     }
     next.call(request).await
 }
 
-/// Debug formatting escapes control characters, so that a header cannot forge a log line.
-fn log_refusal(headers: &HeaderMap, own: &str) {
+/// Debug formatting escapes control characters, so that a header cannot forge a log line. `suppressed`: the
+/// number of refusals that were not logged.
+fn log_refusal(headers: &HeaderMap, own: &str, suppressed: u64) {
     const MAX_LOGGED: usize = 100;
     let sent = |name: HeaderName| {
         let values: Vec<_> = headers.get_all(name).map(HeaderValue::as_bytes).collect();
@@ -46,6 +51,7 @@ fn log_refusal(headers: &HeaderMap, own: &str) {
         ?origin,
         sec_fetch_site = ?site,
         expected = own,
+        suppressed,
         "refused a cross-site request; if the origin is your site, correct FRONTDESK_PUBLIC_URL"
     );
 }

@@ -69,10 +69,10 @@ impl Flash {
         sealed
     }
 
-    /// The notice in the cookie; `None` if this site did not seal it.
-    pub fn open(&self, cookie: &Cookie<'static>) -> Option<Notice> {
+    /// The notice in the value of the cookie; `None` if this site did not seal it.
+    pub fn open(&self, sealed: &str) -> Option<Notice> {
         let mut jar = CookieJar::new();
-        jar.add_original(cookie.clone());
+        jar.add_original(Cookie::new(self.name.clone(), sealed.to_owned()));
         let opened = jar.private(&self.key).get(&self.name)?;
         serde_json::from_str(opened.value()).ok()
     }

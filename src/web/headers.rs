@@ -20,6 +20,25 @@ fn strict_transport_security(hsts: Hsts) -> Option<HeaderValue> {
     }
 }
 
+/// The headers of every response. A `static`, so that names and values are checked once, by the compiler.
+static FIXED: [(HeaderName, HeaderValue); 9] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS_POLICY)),
+    (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
+];
+
 /// For a page whose URL contains a secret: the browser does not send the URL to any other page (ASVS 5.0
 /// V3.4.5).
 pub fn without_referrer(mut response: HttpResponse) -> HttpResponse {
@@ -30,20 +49,10 @@ pub fn without_referrer(mut response: HttpResponse) -> HttpResponse {
 
 /// Adds the headers, except those that the handler has set. `hsts` is `None` unless the public URL is https.
 pub fn apply(headers: &mut HeaderMap, hsts: Option<Hsts>) {
-    let fixed: [(HeaderName, &'static str); 9] = [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY),
-        (header::X_XSS_PROTECTION, "0"),
-    ];
-    for (name, value) in fixed {
-        if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
+    headers.reserve(FIXED.len() + 2);
+    for (name, value) in &FIXED {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), value.clone());
         }
     }
     if let Some(hsts) = hsts.and_then(strict_transport_security) {

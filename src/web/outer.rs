@@ -152,9 +152,11 @@ fn with_page(
 }
 
 fn add_headers(headers: &mut header::HeaderMap, id: Uuid, hsts: Option<Hsts>) {
+    static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
     headers::apply(headers, hsts);
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
+    if let Ok(id) = HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    {
+        headers.insert(X_REQUEST_ID.clone(), id);
     }
 }
 

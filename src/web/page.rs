@@ -13,6 +13,7 @@ use std::time::Duration;
 use tera::{Context, Tera};
 use uuid::Uuid;
 
+use super::cookie_guard;
 use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
 use super::relative_time;
@@ -66,8 +67,8 @@ impl Page {
         template: &str,
         data: &impl Serialize,
     ) -> Result<HttpResponse, HttpError> {
-        let cookie = self.request.cookie(self.flash.name());
-        let notice = cookie.as_ref().and_then(|cookie| self.flash.open(cookie));
+        let sealed_notice = cookie_guard::other_cookie(&self.request, self.flash.name());
+        let notice = sealed_notice.as_deref().and_then(|sealed| self.flash.open(sealed));
         let html = {
             let extensions = self.request.extensions();
             let (path, viewer) = (self.request.path(), extensions.get::<Viewer>());
@@ -76,7 +77,7 @@ impl Page {
         };
         let mut response = HttpResponse::build(status);
         response.content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie"));
-        if cookie.is_some() {
+        if sealed_notice.is_some() {
             response.cookie(self.flash.removal());
         }
         Ok(response.body(html))

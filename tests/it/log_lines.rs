@@ -93,6 +93,20 @@ fn a_client_that_no_proxy_vouches_for_cannot_choose_the_ip_address_in_the_log() 
     assert!(log.contains("client_ip=127.0.0.1") && !log.contains(CLIENT), "{log}");
 }
 
+#[test]
+fn refused_requests_are_logged_ten_times_a_minute_at_most() {
+    let database = Database::new();
+    let server = Server::start(&database, &[]);
+    for _ in 0..50 {
+        refused(&server);
+    }
+    let log = server.stop();
+    // If the test takes longer than a minute, a second minute begins.
+    let warnings = lines(&log, " WARN ").len();
+    assert!((10..=20).contains(&warnings), "{log}");
+    assert!(lines(&log, "status=403").len() == 50, "{log}");
+}
+
 /// The id of a request that has just been answered.
 fn request_id(server: &Server) -> String {
     server.browser().get("/healthz").header("x-request-id").unwrap().to_owned()

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::app::App;
 use crate::crypto::secret::Secret;
 use crate::user::sign_up::registration;
-use crate::web::cookie_guard::own_cookie;
+use crate::web::cookie_guard::{self, own_cookie};
 
 /// The purpose that the sealed value is bound to.
 const PURPOSE: &str = "registration";
@@ -23,8 +23,8 @@ pub fn cookie_name(https: bool) -> &'static str {
 
 /// The ticket in the cookie of the request.
 pub(super) fn read(request: &HttpRequest, app: &App) -> Option<Secret> {
-    let cookie = request.cookie(cookie_name(app.config.public_url.is_https()))?;
-    let sealed = URL_SAFE_NO_PAD.decode(cookie.value()).ok()?;
+    let name = cookie_name(app.config.public_url.is_https());
+    let sealed = URL_SAFE_NO_PAD.decode(cookie_guard::other_cookie(request, name)?).ok()?;
     let ticket = app.sealer.open(PURPOSE, &sealed)?;
     Secret::parse(std::str::from_utf8(&ticket).ok()?)
 }
