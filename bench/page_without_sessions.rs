@@ -23,10 +23,10 @@ struct Data {
 }
 
 async fn show(request: HttpRequest, page: Page) -> Result<HttpResponse, HttpError> {
-    let email = "ada@example.com".to_owned();
-    let viewer = Viewer { display_name: "Ada".to_owned(), email: email.clone() };
+    let email = "user0@example.com".to_owned();
+    let viewer = Viewer { display_name: "User 0".to_owned(), email: email.clone() };
     request.extensions_mut().insert(viewer);
-    let form = FormView::with_values([("display_name", "Ada")]);
+    let form = FormView::with_values([("display_name", "User 0")]);
     page.show("account/profile.html", &Data { form, email })
 }
 

@@ -2,11 +2,12 @@
 
 import argparse
 
-from . import footprint, growth, micro, purge, report, revocation, side_by_side, sign_in, sign_outs, touch
+from . import footprint, growth, micro, pages, purge, report, revocation, side_by_side, sign_in, sign_outs, touch
 
 # For each part: its module, its help, and its settings with their defaults.
 PARTS = {
     "side-by-side": (side_by_side, "compare the same signed-in page on ten stacks", dict(seconds=5, rounds=5, sessions=200_000, only="")),
+    "pages": (pages, "measure what Frontdesk's layers, a session and the log cost", dict(seconds=3, rounds=7, sessions=200_000)),
     "growth": (growth, "measure the same page while the table grows", dict(seconds=5, rounds=5, sizes="10000,200000,10000000")),
     "purge": (purge, "purge millions of expired rows", dict(seconds=8, rounds=3, rows=10_000_000, live=100_000)),
     "touch": (touch, "write last-seen times", dict(rounds=5, sessions=200_000, activities=100_000)),

@@ -10,7 +10,7 @@ from .side_by_side import own, rounds, start_own
 
 def run(options):
     sizes = sorted(int(size) for size in options.sizes.split(","))
-    chosen = [own("page", "page without sessions", mark="Ada"), own("cache-on", "cache on"), own("cache-off", "cache off")]
+    chosen = [own("page", "page without sessions"), own("cache-on", "cache on"), own("cache-off", "cache off")]
     levels = []
     with Environment() as environment:
         environment.migrated()

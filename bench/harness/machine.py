@@ -7,7 +7,7 @@ ROOT = os.path.dirname(HERE)
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-EXAMPLES = ["page_without_sessions", "signed_in_cookies", "bare_hash", "touch_flush"]
+EXAMPLES = ["plain_page", "page_without_sessions", "signed_in_cookies", "bare_hash", "touch_flush"]
 
 
 def say(text):

@@ -26,6 +26,16 @@ def side_by_side(r):
         yield from table(["ratio", "measured", "wanted"], [[x["title"], f"{x['measured']:.2f}", x["wanted"]] for x in r["ratios"]])
 
 
+def pages(r):
+    yield (f"The same page, {r['cookies']:,} sessions in turn over 16 connections, {r['sessions']:,} sessions in the table, {r['rounds']} interleaved "
+           f"rounds of {r['seconds']} s, medians. The HTML is the same in every row, byte for byte. The CPU of the log thread is part of the application's.")
+    yield ""
+    yield from table(
+        ["", "requests/s", "p99 ms", "CPU of the application, µs a request"],
+        [[s["title"], f"{s['rate']:,.0f}", f"{s['p99']:.2f}", f"{s['app']:,.1f}"] for s in r["rows"]])
+    yield from table(["ratio", "measured", "wanted"], [[x["title"], f"{x['measured']:.2f}", x["wanted"]] for x in r["ratios"]])
+
+
 def growth(r):
     yield (f"The same page while the table grows, {r['cookies']:,} sessions in turn, {r['rounds']} interleaved rounds of {r['seconds']} s, medians.")
     yield from ["", "![requests a second while the table grows](growth.svg)", ""]
@@ -116,6 +126,7 @@ def micro(r):
 
 PARTS = [
     ("side-by-side", "Side by side", side_by_side),
+    ("pages", "The page, layer by layer", pages),
     ("growth", "Growth", growth),
     ("purge", "Purge", purge),
     ("touch", "Last-seen times", touch),

@@ -15,7 +15,8 @@ class Server:
         self.base = f"http://127.0.0.1:{self.port}"
         self.log = open(os.path.join(work, f"{name}.log"), "a")
         self.began = time.perf_counter()
-        self.process = subprocess.Popen(command, env={**os.environ, **env}, stdout=self.log, stderr=self.log, start_new_session=True)
+        env = {name: value for name, value in {**os.environ, **env}.items() if value is not None}
+        self.process = subprocess.Popen(command, env=env, stdout=self.log, stderr=self.log, start_new_session=True)
         self.wait(ready, every)
 
     def wait(self, ready, every):
@@ -41,9 +42,10 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def environment(url, **settings):
-    """Frontdesk's environment; the names in `settings` lack the prefix FRONTDESK_."""
-    return {"DATABASE_URL": url, "FRONTDESK_SECRET_KEYS": KEY, "RUST_LOG": "warn",
+def environment(url, log="warn", **settings):
+    """Frontdesk's environment; the names in `settings` lack the prefix FRONTDESK_. `log=None`: the default
+    settings of the log."""
+    return {"DATABASE_URL": url, "FRONTDESK_SECRET_KEYS": KEY, "RUST_LOG": log,
             **{f"FRONTDESK_{name}": str(value) for name, value in settings.items()}}
 
 
@@ -54,9 +56,9 @@ def frontdesk(work, name, url, every=0.1, ready="/healthz", **settings):
     return Server(work, name, [machine.program()], env, ready, every)
 
 
-def page_without_sessions(work):
-    port = machine.free_port()
-    return Server(work, "page", [machine.program("page_without_sessions")], {"PORT": str(port)})
+def example(work, name):
+    """One of the programs in bench/ that serve a page."""
+    return Server(work, name, [machine.program(name)], {"PORT": str(machine.free_port())})
 
 
 def command(url, *words):
