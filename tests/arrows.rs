@@ -397,6 +397,37 @@ fn only_the_owner_of_a_table_writes_it() {
     }
 }
 
+/// Statements without LIMIT or GROUP BY whose rows the program collects: the file, and what bounds them.
+const BOUNDED_LISTS: [(&str, &str); 9] = [
+    ("src/db/migrations.rs", "the migrations"),
+    ("src/peers.rs", "the servers"),
+    ("src/session/cache/barrier.rs", "the servers"),
+    ("src/session/cache/lookup.rs", "the sessions of one batch"),
+    ("src/session/last_seen.rs", "the sessions of one batch"),
+    ("src/session/list.rs", "the macro above has the LIMIT"),
+    ("src/user/email/token.rs", "one link per purpose"),
+    ("src/user/import.rs", "the rows of one batch"),
+    ("src/user/rate_limit/counters.rs", "the keys of one attempt"),
+];
+
+#[test]
+fn every_list_that_is_read_as_a_whole_has_a_limit() {
+    let mut count = 0;
+    for source in sources() {
+        let bounded = BOUNDED_LISTS.iter().any(|(path, _)| source.path.ends_with(path));
+        for (at, _) in source.code.match_indices(".fetch_all(") {
+            let before = &source.code[..at];
+            let statement = ["query", "select_"].iter().filter_map(|word| before.rfind(word)).max();
+            let statement = &before[statement.unwrap_or_default()..];
+            let limits = statement.contains("LIMIT") || statement.contains("GROUP BY");
+            let path = source.path.display();
+            assert!(bounded || limits, "{path}: no LIMIT in {statement}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "only {count} lists were found");
+}
+
 #[test]
 fn statements_that_triggers_record_run_only_in_transactions() {
     let mut count = 0;

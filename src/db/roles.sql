@@ -53,8 +53,8 @@ BEGIN
             ON active_sessions, audit_events, servers, session_caches, session_cache_resets, throttles,
                breaking_migrations, _sqlx_migrations
             TO %2$I',
-        'GRANT SELECT (id, kind, user_id, recipient, sealed_with, state, attempts, created_at, next_attempt_at,
-                       finished_at, last_error)
+        'GRANT SELECT (id, kind, user_id, recipient, recipient_canonical, sealed_with, state, attempts, created_at,
+                       next_attempt_at, finished_at, last_error)
             ON mail_outbox TO %2$I',
         'GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at,
                        email_verified_at, deletion_due_at)

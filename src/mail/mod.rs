@@ -1,6 +1,7 @@
 //! Mail to users. Owns the table `mail_outbox`. A message is inserted there, sealed, in the transaction that
 //! it reports on, and a background job delivers it: it is sent if and only if that transaction commits.
 
+pub mod address;
 mod bounded_stream;
 pub mod delivery;
 pub mod message;

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Message;
+use super::address::EmailAddress;
 pub use super::outbox_read::{
     KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept,
 };
@@ -38,8 +39,8 @@ pub async fn enqueue(
     let plain = serde_json::to_vec(message).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query!(
         r#"
-        INSERT INTO mail_outbox (id, kind, user_id, recipient, sealed, sealed_with)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO mail_outbox (id, kind, user_id, recipient, sealed, sealed_with, recipient_canonical)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         "#,
         id,
         message.kind(),
@@ -47,26 +48,29 @@ pub async fn enqueue(
         recipient,
         sealer.seal(&purpose(id), &plain),
         sealer.sealing_key_id(),
+        EmailAddress::parse(recipient).ok().map(|email| email.canonical().to_owned()),
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Deletes all mail about the account of `user` and all mail to `recipient`, sent or not.
+/// Deletes all mail about the account of `user` and all mail to its email, sent or not.
 pub async fn delete_for_user(
     connection: &mut PgConnection,
     user: UserId,
-    recipient: &str,
+    (email, email_canonical): (&str, &str),
 ) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         DELETE FROM mail_outbox
          WHERE user_id = $1
-            OR lower(recipient) = lower($2)
+            OR recipient_canonical = $2
+            OR (recipient_canonical IS NULL AND lower(recipient) = lower($3))
         "#,
         user as UserId,
-        recipient,
+        email_canonical,
+        email,
     )
     .execute(connection)
     .await?;

@@ -31,46 +31,59 @@ pub struct LiveSession {
     pub now: OffsetDateTime,
 }
 
+/// Selects live sessions as [`LiveSession`], last seen first. One statement for one user and one for all users:
+/// a plan that serves both would read the whole table.
+macro_rules! select_live {
+    ($condition:tt, $($arguments:expr),*) => {
+        sqlx::query_as!(
+            LiveSession,
+            r#"
+            SELECT s.id AS "id: SessionId",
+                   s.user_id AS "user_id: UserId",
+                   u.email AS "email?",
+                   s.created_at,
+                   s.last_seen_at,
+                   s.expires_at,
+                   s.remembered,
+                   host(s.ip_address) AS ip_address,
+                   s.user_agent,
+                   now() AS "now!"
+              FROM sessions s
+              LEFT JOIN users u ON u.id = s.user_id
+             WHERE s.expires_at > now()
+               AND u.disabled_at IS NULL
+            "# + $condition + " ORDER BY s.last_seen_at DESC, s.id LIMIT $1",
+            $($arguments),*
+        )
+    };
+}
+
 /// Lists the live sessions of `user`, last seen first, at most 1,000.
 pub async fn for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<LiveSession>> {
     live(pool, Some(user), 1000).await
 }
 
-/// Lists live sessions, last seen first: those of `user`, or of all users.
+/// Lists live sessions, last seen first: those of `user`, or of all users. The latter reads the whole table and
+/// is for operators.
 pub async fn live(
     pool: &PgPool,
     user: Option<UserId>,
     limit: i64,
 ) -> sqlx::Result<Vec<LiveSession>> {
-    sqlx::query_as!(
-        LiveSession,
-        r#"
-        SELECT s.id AS "id: SessionId",
-               s.user_id AS "user_id: UserId",
-               u.email AS "email?",
-               s.created_at,
-               s.last_seen_at,
-               s.expires_at,
-               s.remembered,
-               host(s.ip_address) AS ip_address,
-               s.user_agent,
-               now() AS "now!"
-          FROM sessions s
-          LEFT JOIN users u ON u.id = s.user_id
-         WHERE s.expires_at > now()
-           AND u.disabled_at IS NULL
-           AND ($1::uuid IS NULL OR s.user_id = $1)
-         ORDER BY s.last_seen_at DESC, s.id
-         LIMIT $2
-        "#,
-        user as Option<UserId>,
-        limit,
-    )
-    .fetch_all(db::on(pool))
-    .await
+    match user {
+        Some(user) => {
+            select_live!(" AND s.user_id = $2", limit, user as UserId).fetch_all(db::on(pool)).await
+        }
+        None => {
+            db::long_transaction(pool, move |connection| {
+                Box::pin(async move { select_live!("", limit).fetch_all(connection).await })
+            })
+            .await
+        }
+    }
 }
 
-/// Counts the live sessions of `user`.
+/// Counts the live sessions of `user`, in the database.
 pub async fn count_for_user(pool: &PgPool, user: UserId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM sessions WHERE user_id = $1 AND expires_at > now()"#,

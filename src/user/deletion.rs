@@ -224,7 +224,8 @@ async fn erase(
 ) -> sqlx::Result<()> {
     let user = account.id;
     session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
-    outbox::delete_for_user(connection, user, &account.email).await?;
+    let email = (account.email.as_str(), account.email_canonical.as_str());
+    outbox::delete_for_user(connection, user, email).await?;
     for statement in [
         sqlx::query!(
             "DELETE FROM registrations WHERE email_canonical = $1",

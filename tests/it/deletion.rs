@@ -381,3 +381,25 @@ fn a_deletion_is_atomic_when_the_server_is_killed_at_any_statement() {
     );
     assert!(nothing >= 12 && all <= 1);
 }
+
+#[test]
+fn mail_to_another_spelling_of_the_email_is_deleted_with_the_account() {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "verified")]);
+    let create = ["user", "create", "Ada@exämple.com", "--name", "Ada"];
+    assert_eq!(run(&database, &create, PASSWORD).code, 0);
+    // Mail to a new person about an email that has an account, by this version and by the one before.
+    let fields =
+        [("email", "ADA@XN--EXMPLE-CUA.COM"), ("display_name", "Ada"), ("password", PASSWORD)];
+    assert_eq!(server.browser().post("/register", &fields).status, 303);
+    let mails = "SELECT count(*) FROM mail_outbox WHERE recipient_canonical = (SELECT email_canonical FROM users)";
+    until("the mail is written", || database.db_count(mails) == 1);
+    database
+        .db_execute("UPDATE mail_outbox SET user_id = NULL, recipient = 'ADA@XN--EXMPLE-CUA.COM'");
+    database.db_execute(
+        "INSERT INTO mail_outbox (id, kind, recipient) VALUES (gen_random_uuid(), 'already_registered', 'ADA@EXäMPLE.com')",
+    );
+    let delete = ["user", "delete", "ada@exämple.com", "--yes"];
+    assert_eq!(run(&database, &delete, "").code, 0);
+    assert_eq!(database.db_texts("SELECT kind FROM mail_outbox"), ["account_deleted"]);
+}

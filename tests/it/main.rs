@@ -45,6 +45,7 @@ mod notification_queue;
 mod notifications;
 mod private_cluster;
 mod purge;
+mod query_plans;
 mod rate_limit;
 mod reauthentication;
 mod recovery;

@@ -100,11 +100,7 @@ fn a_sign_in_beyond_the_limit_ends_the_session_seen_longest_ago_and_tells() {
     let mut fifth = server.browser();
     let response = fifth.login(EMAIL, PASSWORD);
     let page = fifth.get(response.location());
-    assert!(
-        page.body.contains("Signed out of the device that was last used longest ago"),
-        "{}",
-        page.body
-    );
+    assert!(page.body.contains("Signed out of your least recently used device"), "{}", page.body);
     assert_eq!(
         database
             .db_texts("SELECT user_agent FROM sessions WHERE user_agent ~ '^[0-9]+$' ORDER BY 1"),

@@ -173,8 +173,8 @@ pub(super) fn limit_sentence(app: &App, ended: usize) -> Option<String> {
     let limit = app.config.sessions_per_user;
     let signed_out = match ended {
         0 => return None,
-        1 => "Signed out of the device that was last used longest ago".to_owned(),
-        many => format!("Signed out of the {many} devices that were last used longest ago"),
+        1 => "Signed out of your least recently used device".to_owned(),
+        many => format!("Signed out of your {many} least recently used devices"),
     };
     let devices = if limit == 1 { "1 device".to_owned() } else { format!("{limit} devices") };
     Some(format!("{signed_out}: you can be signed in on at most {devices}."))

@@ -1,8 +1,9 @@
 //! Emails of accounts: syntax, mailed links and codes, verification, and change.
 
-pub mod address;
 pub mod change;
 pub mod code;
 pub mod token;
 pub mod undo_change;
 pub mod verification;
+
+pub use crate::mail::address;

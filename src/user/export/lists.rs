@@ -65,7 +65,7 @@ pub(super) async fn page(
     match list {
         List::Events => events(connection, user, after).await,
         List::Links => links(connection, user, after).await,
-        List::Mails => mails(connection, user, &emails.as_typed, after).await,
+        List::Mails => mails(connection, user, emails, after).await,
         List::Sessions => sessions(connection, user, requester.session, after).await,
         List::Waiting => waiting(connection, &emails.canonical, after).await,
     }
@@ -194,7 +194,7 @@ async fn events(
 async fn mails(
     connection: &mut PgConnection,
     user: UserId,
-    email: &str,
+    emails: &Emails,
     after: Position,
 ) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
@@ -209,13 +209,16 @@ async fn mails(
                    'written_at', created_at,
                    'finished_at', finished_at) AS "data!"
           FROM mail_outbox
-         WHERE (user_id = $1 OR lower(recipient) = lower($2))
-           AND (created_at, id) > (COALESCE($3::timestamptz, '-infinity'), $4::text::uuid)
+         WHERE (user_id = $1
+                OR recipient_canonical = $2
+                OR (recipient_canonical IS NULL AND lower(recipient) = lower($3)))
+           AND (created_at, id) > (COALESCE($4::timestamptz, '-infinity'), $5::text::uuid)
          ORDER BY created_at, id
-         LIMIT $5
+         LIMIT $6
         "#,
         user as UserId,
-        email,
+        emails.canonical,
+        emails.as_typed,
         after.at,
         after.key,
         PAGE_SIZE,

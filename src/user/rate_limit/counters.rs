@@ -316,7 +316,8 @@ pub(super) async fn fail(pool: &PgPool, counted: &Counted) -> sqlx::Result<f64> 
 
 /// Deletes the counters of `actions` whose subject starts with one of `subjects`, and returns how many: the
 /// subject of a pair starts with that of its account, the subject of a device with that of its user. Locks
-/// them in the order in which they are counted.
+/// them in the order in which they are counted. `OFFSET 0` and the arrays keep PostgreSQL from joining the whole
+/// table: it expects the ranges and `mine` to have many rows.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     actions: &[String],
@@ -324,19 +325,26 @@ pub(super) async fn delete(
 ) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
         r#"
-        WITH mine AS MATERIALIZED (
-             SELECT t.action, t.subject
+        WITH found AS MATERIALIZED (
+             SELECT f.subject
                FROM unnest($1::text[]) AS a (action)
               CROSS JOIN unnest($2::bytea[]) AS s (subject)
-               JOIN throttles t
-                 ON t.action = a.action
-                AND t.subject BETWEEN s.subject AND s.subject || $3::bytea
+              CROSS JOIN LATERAL (
+                    SELECT t.subject
+                      FROM throttles t
+                     WHERE t.action = a.action
+                       AND t.subject BETWEEN s.subject AND s.subject || $3::bytea
+                    OFFSET 0) AS f),
+             mine AS MATERIALIZED (
+             SELECT t.subject
+               FROM throttles t
+              WHERE t.action = ANY($1)
+                AND t.subject = ANY(ARRAY(SELECT subject FROM found))
               ORDER BY t.action, t.subject
                 FOR UPDATE OF t)
-        DELETE FROM throttles t
-         USING mine m
-         WHERE t.action = m.action
-           AND t.subject = m.subject
+        DELETE FROM throttles
+         WHERE action = ANY($1)
+           AND subject = ANY(ARRAY(SELECT subject FROM mine))
         "#,
         actions,
         subjects,

@@ -276,7 +276,7 @@ async fn lock_registrations(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
-        SELECT id
+        SELECT
           FROM registrations
          WHERE email_canonical = (
                SELECT email_canonical
@@ -289,7 +289,7 @@ async fn lock_registrations(
         token.map(Digest::as_bytes),
         ticket.map(Digest::as_bytes),
     )
-    .fetch_all(connection)
+    .execute(connection)
     .await?;
     Ok(())
 }

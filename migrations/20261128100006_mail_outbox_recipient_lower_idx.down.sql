@@ -1,0 +1,3 @@
+-- no-transaction
+-- squawk-ignore require-lock-timeout, require-statement-timeout, prefer-robust-stmts
+DROP INDEX CONCURRENTLY mail_outbox_recipient_lower_idx;
