@@ -49,7 +49,7 @@ def environment(url, log="warn", **settings):
             **{f"FRONTDESK_{name}": str(value) for name, value in settings.items()}}
 
 
-def frontdesk(work, name, url, every=0.1, ready="/healthz", **settings):
+def frontdesk(work, name, url, every=0.1, ready="/login", **settings):
     port = machine.free_port()
     settings = {"WORKERS": 2, "BIND": f"127.0.0.1:{port}", "PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
     env = {"PORT": str(port), **environment(url, **settings)}
