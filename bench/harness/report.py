@@ -108,6 +108,7 @@ def sign_outs(r):
     yield from table(["", "measured"], [
         ["sign-outs a second", f"{r['rate']:.0f}"],
         ["commits a sign-out", f"{r['commits']:.1f}"],
+        ["of them with writes or notifications", f"{r['writes']:.1f}"],
         ["flushes of the log a sign-out", f"{r['flushes']:.2f}"],
         ["response time, ms: p50 / p99 / max", f"{r['answer']['p50']:.1f} / {r['answer']['p99']:.1f} / {r['answer']['max']:.1f}"]])
 
