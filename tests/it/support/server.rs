@@ -1,6 +1,7 @@
 //! A real server: the binary in its own process.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,6 +15,9 @@ pub type Setting<'a> = (&'a str, &'a str);
 
 /// The key of servers without another FRONTDESK_SECRET_KEYS.
 pub const KEY: &str = "tK8vQ2mZx7Lr4Wc9Ns1Bp6Hd3Yg5Jf0aEuViOoTbXkRlPzM";
+
+/// Tests that stop a server do not wait for load balancers.
+const NO_DRAIN: Setting<'static> = ("FRONTDESK_DRAIN", "0s");
 
 /// A running server; killed when dropped.
 pub struct Server {
@@ -36,6 +40,12 @@ impl Server {
 
     /// Starts one with these settings only; `Err` is its log if it did not start.
     pub fn start_with(settings: &[Setting<'_>]) -> Result<Self, String> {
+        let all = [&[NO_DRAIN], settings].concat();
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_frontdesk")), &all)
+    }
+
+    /// Like [`Self::start_with`], with another binary, which may be a version that does not know every setting.
+    pub fn start_program(program: &Path, settings: &[Setting<'_>]) -> Result<Self, String> {
         let (errors, stderr) = std::io::pipe().expect("a pipe");
         let log = Arc::new(Mutex::new(String::new()));
         let writer = Arc::clone(&log);
@@ -46,7 +56,7 @@ impl Server {
                 log.push('\n');
             }
         });
-        let Some(mut server) = Self::spawn(settings, stderr.into()) else {
+        let Some(mut server) = Self::spawn(program, settings, stderr.into()) else {
             reader.join().ok();
             return Err(log.lock().expect("not poisoned").clone());
         };
@@ -62,20 +72,20 @@ impl Server {
         settings: &[Setting<'_>],
     ) -> Self {
         let url = database.server_url.as_str();
-        let mut all = vec![("DATABASE_URL", url), ("FRONTDESK_SECRET_KEYS", KEY)];
+        let mut all = vec![("DATABASE_URL", url), ("FRONTDESK_SECRET_KEYS", KEY), NO_DRAIN];
         all.extend_from_slice(settings);
-        Self::spawn(&all, stderr.into()).expect("the server starts")
+        let program = Path::new(env!("CARGO_BIN_EXE_frontdesk"));
+        Self::spawn(program, &all, stderr.into()).expect("the server starts")
     }
 
     /// `None`: it did not start.
-    fn spawn(settings: &[Setting<'_>], stderr: Stdio) -> Option<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+    fn spawn(program: &Path, settings: &[Setting<'_>], stderr: Stdio) -> Option<Self> {
+        let mut command = Command::new(program);
         command
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("FRONTDESK_BIND", "127.0.0.1:0")
-            .env("FRONTDESK_DRAIN", "0s")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
