@@ -47,7 +47,8 @@ BEGIN
         'GRANT SELECT, INSERT ON audit_events TO %1$I',
         'GRANT SELECT ON active_sessions, breaking_migrations, _sqlx_migrations TO %1$I',
         'GRANT SELECT, USAGE ON SEQUENCE session_asks TO %1$I',
-        'GRANT EXECUTE ON FUNCTION audit_events_forget(interval, integer), audit_events_anonymize(uuid) TO %1$I',
+        'GRANT EXECUTE ON FUNCTION audit_events_forget(interval, integer), audit_events_anonymize(uuid),
+            notification_channel(text), announce_change(text, text) TO %1$I',
 
         'GRANT SELECT
             ON active_sessions, audit_events, servers, session_caches, session_cache_resets, throttles,
