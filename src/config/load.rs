@@ -153,7 +153,7 @@ fn database_and_keys(
 ) -> (DatabaseLocation, Option<SecretKeys>) {
     let database = match postgres_url(read, "DATABASE_URL") {
         None => DatabaseLocation::Private,
-        Some(url) => DatabaseLocation::Url(url),
+        Some(url) => DatabaseLocation::Url(Box::new(url)),
     };
     let keys = read.secret("FRONTDESK_SECRET_KEYS").and_then(|text| {
         SecretKeys::parse(text.reveal())

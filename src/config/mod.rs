@@ -119,7 +119,7 @@ pub enum DatabaseLocation {
     /// A private cluster, started and stopped with this process.
     Private,
     /// The database with this URL.
-    Url(PostgresUrl),
+    Url(Box<PostgresUrl>),
 }
 
 /// Who may register.
