@@ -88,7 +88,7 @@ pub async fn record_for_users(
     Ok(())
 }
 
-/// What a statement of [`delete_sessions`] ended.
+/// What a statement of `delete_sessions!` ended.
 #[derive(Debug)]
 pub struct EndedSessions {
     /// The number of deleted rows.

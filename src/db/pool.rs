@@ -92,8 +92,8 @@ pub async fn connect_to_primary(options: &PgConnectOptions) -> Result<PgConnecti
         .unwrap_or_else(|_| Err(ConnectError::Failed(timed_out())))
 }
 
-/// Checks that the server accepts writes. A standby may return stale data. Also sets [`PINNED`] where it has
-/// another value: a pooler may ignore the startup options of [`pinned`].
+/// Checks that the server accepts writes. A standby may return stale data. Also sets `PINNED` where it has
+/// another value: a pooler may ignore the startup options of `pinned`.
 pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), ConnectError> {
     let (names, values): (Vec<&str>, Vec<&str>) =
         PINNED.into_iter().chain([PINNED_SINCE_17]).unzip();

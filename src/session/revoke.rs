@@ -1,5 +1,6 @@
 //! Revokes sessions in the caller's transaction: deletes their rows and records an audit event for each, in
-//! one statement ([`delete_sessions`]), so that the number of sessions of a user does not matter. There is no "revoked" flag: a session exists if and only if its row exists.
+//! one statement (`delete_sessions!`), so that the number of sessions of a user does not matter. There is no
+//! "revoked" flag: a session exists if and only if its row exists.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};

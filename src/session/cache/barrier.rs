@@ -62,7 +62,8 @@
 //!
 //! Heartbeats, questions and answers use `synchronous_commit = off`; only a renewed row waits for the disk.
 //! After a crash, PostgreSQL has no listeners, may have forgotten answers, and still has the rows: so callers
-//! wait longer, never shorter. A sequence never returns a number twice, not even after a crash.
+//! wait longer, never shorter. A number that was drawn just before the crash may be drawn again. An answer to
+//! it is kept only if the draw is, because both are in the same log, in this order.
 //!
 //! A server of the version before renews its row each second for three seconds ahead, and sends and answers
 //! the same messages. All of the points hold for it in both roles, except that as the revoking server it waits
@@ -162,7 +163,7 @@ impl Barrier {
     }
 }
 
-/// Like [`Barrier::await_invalidation`], for a process without a barrier, such as a command. `own` is a server
+/// Like `Barrier::await_invalidation`, for a process without a barrier, such as a command. `own` is a server
 /// that is not waited for.
 pub async fn await_invalidation(pool: &PgPool, own: Option<Uuid>) {
     let heartbeats = Arc::default();
