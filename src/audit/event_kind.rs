@@ -93,5 +93,7 @@ stored_as_text! {
         UnknownAccount => "unknown_account",
         /// An email change was undone.
         EmailChangeUndone => "undo",
+        /// An operator required a new password.
+        NewPasswordRequired => "operator",
     }
 }

@@ -10,7 +10,9 @@ mod write;
 pub(crate) use event_kind::stored_as_text;
 pub use event_kind::{EventKind, RefusalReason};
 pub use origin::{Actor, Origin};
-pub use read::{Filter, SignIn, StoredEvent, find_previous_sign_in, list, list_for_user};
+pub use read::{
+    Filter, SignIn, StoredEvent, find_previous_sign_in, last_sign_in, list, list_for_user,
+};
 pub use retention::{anonymize, purge};
 pub(crate) use write::delete_sessions;
 pub use write::{EndedSessions, Event, record, record_for_users, record_in_own_transaction};

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// Who caused an event (`audit_events.actor`).
@@ -40,16 +41,27 @@ pub struct Origin {
     pub user_agent: Option<String>,
     /// The id of the request, also in its log lines.
     pub request_id: Option<Uuid>,
+    /// The login name of the operator, if a command caused the event.
+    #[serde(default)]
+    pub operator: Option<String>,
 }
 
 impl Origin {
-    /// An operator at the command line.
-    pub fn operator() -> Self {
-        Self { actor: Actor::Operator, ..Self::default() }
+    /// An operator at the command line, with their login name.
+    pub fn operator(name: String) -> Self {
+        Self { actor: Actor::Operator, operator: Some(name), ..Self::default() }
     }
 
     /// A background job.
     pub fn system() -> Self {
         Self { actor: Actor::System, ..Self::default() }
+    }
+
+    /// `details` with the login name of the operator, if there is one.
+    pub(crate) fn with_operator(&self, mut details: Value) -> Value {
+        if let (Some(name), Value::Object(details)) = (&self.operator, &mut details) {
+            details.insert("operator".to_owned(), name.as_str().into());
+        }
+        details
     }
 }

@@ -123,8 +123,15 @@ pub struct Filter {
     pub seconds: Option<f64>,
 }
 
-/// Lists the events of all users, newest first: for operators.
-pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Vec<StoredEvent>> {
+/// Lists the events of all users, newest first: for operators. `after` is the time and the id of the last event
+/// of the previous page.
+pub async fn list(
+    pool: &PgPool,
+    filter: &Filter,
+    after: Option<(OffsetDateTime, i64)>,
+    limit: i64,
+) -> sqlx::Result<Vec<StoredEvent>> {
+    let (at, id) = after.unzip();
     sqlx::query_as!(
         StoredEvent,
         r#"
@@ -145,14 +152,34 @@ pub async fn list(pool: &PgPool, filter: &Filter, limit: i64) -> sqlx::Result<Ve
          WHERE ($1::uuid IS NULL OR e.user_id = $1)
            AND ($2::text IS NULL OR e.event = $2)
            AND ($3::float8 IS NULL OR e.occurred_at > now() - make_interval(secs => $3))
+           AND (e.occurred_at, e.id) < (COALESCE($4::timestamptz, 'infinity'), COALESCE($5::bigint, 0))
          ORDER BY e.occurred_at DESC, e.id DESC
-         LIMIT $4
+         LIMIT $6
         "#,
         filter.user as Option<UserId>,
         filter.event,
         filter.seconds,
+        at,
+        id,
         limit,
     )
     .fetch_all(db::on(pool))
+    .await
+}
+
+/// When `user` last signed in; `None` if never, or before the retention of the audit log.
+pub async fn last_sign_in(pool: &PgPool, user: UserId) -> sqlx::Result<Option<OffsetDateTime>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT occurred_at
+          FROM audit_events
+         WHERE user_id = $1
+           AND event = 'signed_in'
+         ORDER BY occurred_at DESC
+         LIMIT 1
+        "#,
+        user as UserId,
+    )
+    .fetch_optional(db::on(pool))
     .await
 }

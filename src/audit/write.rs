@@ -39,7 +39,7 @@ pub async fn record(executor: impl PgExecutor<'_>, event: Event<'_>) -> sqlx::Re
         event.origin.ip_address.map(|ip| ip.to_string()),
         event.origin.user_agent,
         event.origin.request_id,
-        event.details,
+        event.origin.with_operator(event.details),
     )
     .execute(executor)
     .await?;
@@ -66,8 +66,8 @@ pub async fn record_for_users(
     users: &[(UserId, Value)],
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    let (ids, details): (Vec<UserId>, Vec<&Value>) =
-        users.iter().map(|(user, details)| (*user, details)).unzip();
+    let (ids, details): (Vec<UserId>, Vec<Value>) =
+        users.iter().map(|(user, details)| (*user, origin.with_operator(details.clone()))).unzip();
     sqlx::query!(
         r#"
         INSERT INTO audit_events
@@ -81,7 +81,7 @@ pub async fn record_for_users(
         origin.user_agent,
         origin.request_id,
         &ids as &[UserId],
-        &details as &[&Value],
+        &details as &[Value],
     )
     .execute(executor)
     .await?;
@@ -124,7 +124,7 @@ macro_rules! delete_sessions {
             $origin.ip_address.map(|ip| ip.to_string()),
             $origin.user_agent,
             $origin.request_id,
-            serde_json::json!({ "cause": $cause.as_str() }),
+            $origin.with_operator(serde_json::json!({ "cause": $cause.as_str() })),
             $($arguments),*
         )
     };

@@ -13,5 +13,6 @@ pub fn origin(request: &HttpRequest) -> Origin {
         ip_address: client::ip_address(request),
         user_agent: client::user_agent(request).map(bounded_user_agent),
         request_id: client::request_id(request),
+        operator: None,
     }
 }

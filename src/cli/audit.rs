@@ -3,16 +3,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use serde_json::json;
 
-use super::arguments::{AccountArgument, Audit};
+use super::arguments::Audit;
 use super::exit::ExitStatus;
-use super::{out, user};
+use super::values::AccountName;
+use super::{account, out};
 use crate::audit::{self, Filter, StoredEvent};
-use crate::config;
 use crate::db::Database;
-use crate::id::UserId;
 use crate::session::user_agent;
 use crate::web::relative_time;
 
@@ -25,31 +23,36 @@ const POLL_WINDOW: Duration = Duration::from_secs(30);
 const POLL_LIMIT: i64 = 10_000;
 
 pub(super) async fn run(database: &Database, arguments: Audit) -> anyhow::Result<ExitStatus> {
-    let seconds = arguments.since.as_deref().map(seconds).transpose()?;
-    let user = match &arguments.user {
+    let user = match arguments.user {
         None => None,
-        Some(account) => match account.parse::<UserId>() {
-            // Used without a lookup, because the audit events of a deleted account are kept.
-            Ok(id) => Some(id),
-            Err(_) => {
-                match user::find(database, &AccountArgument { account: account.clone() }).await? {
-                    Some(found) => Some(found.id),
-                    None => return Ok(ExitStatus::NothingFound),
-                }
-            }
+        // Used without a lookup, because the audit events of a deleted account are kept.
+        Some(AccountName::Id(id)) => Some(id),
+        Some(account) => match account::find(database, &account).await? {
+            Some(found) => Some(found.id),
+            None => return Ok(ExitStatus::NothingFound),
         },
     };
+    let seconds = arguments.since.map(|since| since.as_secs_f64());
     let filter = Filter { user, event: arguments.event, seconds };
-    let events = audit::list(&database.pool, &filter, arguments.limit).await?;
     if arguments.follow {
+        let limit = arguments.limit.min(POLL_LIMIT);
+        let events = audit::list(&database.pool, &filter, None, limit).await?;
         return follow(database, filter, events, arguments.json).await;
     }
-    for event in &events {
-        if !out::try_line(&line(event, arguments.json)) {
+    let mut last = None;
+    for size in out::pages(arguments.limit) {
+        let events = audit::list(&database.pool, &filter, last, size).await?;
+        for event in &events {
+            if !out::try_line(&line(event, arguments.json)) {
+                return Ok(ExitStatus::Done);
+            }
+        }
+        last = events.last().map(|event| (event.occurred_at, event.id)).or(last);
+        if (events.len() as i64) < size {
             break;
         }
     }
-    Ok(if events.is_empty() { ExitStatus::NothingFound } else { ExitStatus::Done })
+    Ok(if last.is_none() { ExitStatus::NothingFound } else { ExitStatus::Done })
 }
 
 /// Prints `events` and then each new one, oldest first, until the reader closes the pipe.
@@ -70,15 +73,8 @@ async fn follow(
         }
         tokio::time::sleep(POLL_INTERVAL).await;
         seen.retain(|_, at| at.elapsed() < 2 * POLL_WINDOW);
-        events = audit::list(&database.pool, &filter, POLL_LIMIT).await?;
+        events = audit::list(&database.pool, &filter, None, POLL_LIMIT).await?;
     }
-}
-
-fn seconds(since: &str) -> anyhow::Result<f64> {
-    let duration = config::duration(since).with_context(|| {
-        format!("--since must be a duration such as 30m, 2h or 7d, not {since}")
-    })?;
-    Ok(duration.as_secs_f64())
 }
 
 fn line(event: &StoredEvent, json: bool) -> String {

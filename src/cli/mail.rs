@@ -1,7 +1,7 @@
 //! `frontdesk mail`: lists and retries mail. Never shows the content of a mail, which may contain secret
 //! links.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use crate::web::relative_time;
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
     match action {
         Action::List { state, limit, json } => list(database, state.as_deref(), limit, json).await,
-        Action::Retry { id: Some(id), .. } => retry(database, &id).await,
+        Action::Retry { id: Some(id), .. } => retry(database, id).await,
         Action::Retry { .. } => {
             let count = outbox::retry_failed(&database.pool).await?;
             out::line(&format!("Queued {count} failed mail(s) for another attempt."));
@@ -30,41 +30,48 @@ async fn list(
     limit: i64,
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let entries = outbox::list(&database.pool, state, limit).await?;
-    if json {
-        let data = entries.iter().map(|entry| {
-            json!({
-                "id": entry.id,
-                "kind": entry.kind,
-                "recipient": entry.recipient,
-                "state": entry.state,
-                "attempts": entry.attempts,
-                "created_at": relative_time::iso(entry.created_at),
-                "next_attempt_at": (entry.state == "waiting").then(|| relative_time::iso(entry.next_attempt_at)),
-                "finished_at": entry.finished_at.map(relative_time::iso),
-                "last_error": entry.last_error,
-            })
-        });
-        out::json(&data.collect::<Vec<_>>())?;
-        return Ok(ExitStatus::Done);
-    }
+    let headings = ["ID", "KIND", "TO", "STATE", "ATTEMPTS", "CREATED", "NOTE"];
+    let mut list = out::List::new(json, headings);
     let now = OffsetDateTime::now_utc();
-    let rows: Vec<[String; 7]> = entries
-        .iter()
-        .map(|entry| {
-            [
-                entry.id.to_string(),
-                entry.kind.clone(),
-                entry.recipient.clone(),
-                entry.state.clone(),
-                entry.attempts.to_string(),
-                relative_time::relative(entry.created_at, now),
-                note(entry, now),
-            ]
-        })
-        .collect();
-    out::table(["ID", "KIND", "TO", "STATE", "ATTEMPTS", "CREATED", "NOTE"], &rows);
+    let mut last = None;
+    for size in out::pages(limit) {
+        let entries = outbox::list(&database.pool, state, last.as_ref(), size).await?;
+        for entry in &entries {
+            list.add(|| row(entry, now), || data(entry));
+        }
+        if (entries.len() as i64) < size {
+            break;
+        }
+        last = entries.into_iter().next_back();
+    }
+    list.end();
     Ok(ExitStatus::Done)
+}
+
+fn data(entry: &OutboxEntry) -> Value {
+    json!({
+        "id": entry.id,
+        "kind": entry.kind,
+        "recipient": entry.recipient,
+        "state": entry.state,
+        "attempts": entry.attempts,
+        "created_at": relative_time::iso(entry.created_at),
+        "next_attempt_at": (entry.state == "waiting").then(|| relative_time::iso(entry.next_attempt_at)),
+        "finished_at": entry.finished_at.map(relative_time::iso),
+        "last_error": entry.last_error,
+    })
+}
+
+fn row(entry: &OutboxEntry, now: OffsetDateTime) -> [String; 7] {
+    [
+        entry.id.to_string(),
+        entry.kind.clone(),
+        entry.recipient.clone(),
+        entry.state.clone(),
+        entry.attempts.to_string(),
+        relative_time::relative(entry.created_at, now),
+        note(entry, now),
+    ]
 }
 
 fn note(entry: &OutboxEntry, now: OffsetDateTime) -> String {
@@ -79,11 +86,8 @@ fn note(entry: &OutboxEntry, now: OffsetDateTime) -> String {
     }
 }
 
-async fn retry(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
-    let retried = match id.parse::<Uuid>() {
-        Ok(id) => outbox::retry(&database.pool, id).await?,
-        Err(_) => RetryOutcome::NotFound,
-    };
+async fn retry(database: &Database, id: Uuid) -> anyhow::Result<ExitStatus> {
+    let retried = outbox::retry(&database.pool, id).await?;
     Ok(match retried {
         RetryOutcome::Done => {
             out::line(&format!("Queued mail {id}. A running server will send it."));

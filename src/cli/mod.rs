@@ -1,5 +1,6 @@
 //! The command line, for operators. Contains no domain rules, and no SQL except the checks of `doctor`.
 
+mod account;
 mod arguments;
 mod audit;
 mod connection;
@@ -7,11 +8,15 @@ mod doctor;
 mod exit;
 mod mail;
 mod migrate;
+mod new_passwords;
+mod operator;
 mod out;
 mod prompt;
+mod revoke;
 mod session;
 mod user;
 mod user_files;
+mod values;
 
 use std::process::ExitCode;
 
@@ -88,7 +93,7 @@ async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
         }
         Command::Session { action } => {
             let database = connect(&config).await?;
-            close_after(session::run(&database, action).await, database).await
+            close_after(session::run(&config, &database, action).await, database).await
         }
         Command::Mail { action } => {
             let database = connect(&config).await?;

@@ -18,7 +18,11 @@ pub(super) fn line(text: &str) {
 
 /// Like [`line`]. Returns `false` if standard output cannot be written or its reader has closed the pipe.
 pub(super) fn try_line(text: &str) -> bool {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    write_text(&format!("{text}\n"))
+}
+
+fn write_text(text: &str) -> bool {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => true,
         Err(error) => {
             if error.kind() != io::ErrorKind::BrokenPipe {
@@ -46,24 +50,111 @@ pub(super) fn json(data: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a table with aligned columns.
-pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([headings[column].chars().count()]).max().unwrap_or_default()
-    };
-    let print = |cells: [&str; N]| {
-        let padded: Vec<String> = cells
-            .iter()
-            .enumerate()
-            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)))
-            .collect();
-        line(padded.join("  ").trim_end());
-    };
-    print(headings);
-    for row in rows {
-        print(std::array::from_fn(|column| row[column].as_str()));
+/// A table with aligned columns. Rows are written in blocks, so that a long table needs little memory; the
+/// width of a column may grow from one block to the next.
+pub(super) struct Table<const N: usize> {
+    widths: [usize; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// Rows of a block.
+    const BLOCK: usize = 1000;
+
+    pub(super) fn new(headings: [&str; N]) -> Self {
+        Self { widths: [0; N], rows: vec![headings.map(str::to_owned)] }
     }
+
+    pub(super) fn row(&mut self, row: [String; N]) {
+        self.rows.push(row);
+        if self.rows.len() >= Self::BLOCK {
+            self.write();
+        }
+    }
+
+    pub(super) fn end(mut self) {
+        self.write();
+    }
+
+    fn write(&mut self) {
+        for row in &self.rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        for row in self.rows.drain(..) {
+            let cells = row.iter().zip(self.widths);
+            let padded: Vec<String> =
+                cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
+            line(padded.join("  ").trim_end());
+        }
+    }
+}
+
+/// Writes a table.
+pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
+    let mut table = Table::new(headings);
+    for row in rows {
+        table.row(row.clone());
+    }
+    table.end();
+}
+
+/// A JSON array that is written element by element.
+#[derive(Default)]
+pub(super) struct JsonArray {
+    is_begun: bool,
+}
+
+impl JsonArray {
+    pub(super) fn element(&mut self, data: &serde_json::Value) {
+        let before = if self.is_begun { ",\n  " } else { "[\n  " };
+        write_text(&format!("{before}{}", format!("{data:#}").replace('\n', "\n  ")));
+        self.is_begun = true;
+    }
+
+    pub(super) fn end(self) {
+        line(if self.is_begun { "\n]" } else { "[]" });
+    }
+}
+
+/// A list that is printed as a table or, with `--json`, as an array.
+pub(super) enum List<const N: usize> {
+    Table(Table<N>),
+    Json(JsonArray),
+}
+
+impl<const N: usize> List<N> {
+    pub(super) fn new(json: bool, headings: [&str; N]) -> Self {
+        if json { Self::Json(JsonArray::default()) } else { Self::Table(Table::new(headings)) }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        row: impl FnOnce() -> [String; N],
+        data: impl FnOnce() -> serde_json::Value,
+    ) {
+        match self {
+            Self::Table(table) => table.row(row()),
+            Self::Json(array) => array.element(&data()),
+        }
+    }
+
+    pub(super) fn end(self) {
+        match self {
+            Self::Table(table) => table.end(),
+            Self::Json(array) => array.end(),
+        }
+    }
+}
+
+/// Rows of one query of a list.
+const PAGE_SIZE: i64 = 5000;
+
+/// The sizes of the pages of a list of at most `limit` rows.
+pub(super) fn pages(limit: i64) -> impl Iterator<Item = i64> {
+    let starts = (0..limit).step_by(PAGE_SIZE as usize);
+    starts.map(move |start| (limit - start).min(PAGE_SIZE))
 }
 
 /// Writes a bar for each count. The longest is 40 columns wide.

@@ -28,6 +28,17 @@ pub(super) fn new_password() -> anyhow::Result<Zeroizing<String>> {
     Ok(first)
 }
 
+/// A secret: prompted for without echo at a terminal, otherwise the first line of standard input.
+pub(super) fn secret_line(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    if !stdin().is_terminal() {
+        return first_line();
+    }
+    let interrupt = signal(SignalKind::interrupt())?;
+    let text = prompt_hidden(prompt)?;
+    exit_at(interrupt);
+    Ok(text)
+}
+
 /// Asks for confirmation at the terminal and returns whether the user typed yes; `false` without a terminal.
 pub(super) fn confirm(question: &str) -> bool {
     if !stdin().is_terminal() {
@@ -40,7 +51,7 @@ pub(super) fn confirm(question: &str) -> bool {
 
 fn first_line() -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
-    stdin().lock().take(8192).read_line(&mut text).context("no password on standard input")?;
+    stdin().lock().take(8192).read_line(&mut text).context("standard input cannot be read")?;
     let end = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(end);
     Ok(text)

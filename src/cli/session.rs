@@ -1,127 +1,161 @@
 //! `frontdesk session`: lists, revokes, counts and purges sessions. Works with or without a running server.
 
-use serde_json::json;
+use actix_web::cookie::Key;
+use serde_json::{Value, json};
 
-use super::arguments::{AccountArgument, Session as Action};
+use super::arguments::Session as Action;
 use super::exit::ExitStatus;
-use super::{out, prompt, user};
-use crate::audit::Origin;
+use super::operator::operator;
+use super::revoke::report;
+use super::values::AccountName;
+use super::{account, out, prompt};
+use crate::config::Config;
+use crate::crypto::secret::Secret;
 use crate::db::{self, Database};
-use crate::id::SessionId;
+use crate::session::list::{self, LiveSession};
 use crate::session::revoke::{self, Cause};
-use crate::session::{await_invalidation, list, purge, stats, user_agent};
+use crate::session::{await_invalidation, purge, stats, user_agent};
+use crate::web::cookie_guard::SessionCookie;
 use crate::web::relative_time;
 
-pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
+pub(super) async fn run(
+    config: &Config,
+    database: &Database,
+    action: Action,
+) -> anyhow::Result<ExitStatus> {
     match action {
         Action::List { user, limit, json } => list(database, user, limit, json).await,
-        Action::Revoke { id: Some(id), .. } => revoke_one(database, &id).await,
-        Action::Revoke { user: Some(account), .. } => revoke_user(database, account).await,
-        Action::Revoke { yes, .. } => revoke_all(database, yes).await,
+        Action::Revoke { id: Some(id), json, .. } => super::revoke::one(database, id, json).await,
+        Action::Revoke { all: true, created_before, yes, json, .. } => {
+            super::revoke::all(database, created_before, yes, json).await
+        }
+        Action::Revoke {
+            user: Some(account), network: None, created_before: None, json, ..
+        } => revoke_user(database, &account, json).await,
+        Action::Revoke { user, network, created_before, yes, json, .. } => {
+            super::revoke::matching(database, user, network, created_before, yes, json).await
+        }
+        Action::Whose { json } => whose(config, database, json).await,
         Action::Stats { json } => stats(database, json).await,
         Action::Purge { json } => purge(database, json).await,
     }
 }
 
+const HEADINGS: [&str; 6] = ["ID", "EMAIL", "DEVICE", "IP", "SIGNED IN", "LAST SEEN"];
+
 async fn list(
     database: &Database,
-    account: Option<String>,
+    account: Option<AccountName>,
     limit: i64,
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
     let user = match account {
         None => None,
-        Some(account) => match user::find(database, &AccountArgument { account }).await? {
+        Some(account) => match account::find(database, &account).await? {
             None => return Ok(ExitStatus::NothingFound),
             found => found.map(|user| user.id),
         },
     };
-    let entries = list::live(&database.pool, user, limit).await?;
-    if json {
-        let data = entries.iter().map(|entry| {
-            json!({
-                "id": entry.id,
-                "user_id": entry.user_id,
-                "email": entry.email,
-                "device": user_agent::describe(entry.user_agent.as_deref()).title,
-                "ip_address": entry.ip_address,
-                "user_agent": entry.user_agent,
-                "remembered": entry.remembered,
-                "created_at": relative_time::iso(entry.created_at),
-                "last_seen_at": relative_time::iso(entry.last_seen_at),
-                "expires_at": relative_time::iso(entry.expires_at),
-            })
-        });
-        out::json(&data.collect::<Vec<_>>())?;
-        return Ok(ExitStatus::Done);
+    let mut list = out::List::new(json, HEADINGS);
+    let mut last = None;
+    for size in out::pages(limit) {
+        let entries = list::live(&database.pool, user, last.as_ref(), size).await?;
+        for entry in &entries {
+            list.add(|| row(entry), || data(entry));
+        }
+        if (entries.len() as i64) < size {
+            break;
+        }
+        last = entries.into_iter().next_back();
     }
-    let rows: Vec<[String; 6]> = entries
-        .iter()
-        .map(|entry| {
-            [
-                entry.id.to_string(),
-                entry.email.clone().unwrap_or_else(|| "(not signed in)".to_owned()),
-                user_agent::describe(entry.user_agent.as_deref()).title,
-                entry.ip_address.clone().unwrap_or_default(),
-                relative_time::relative(entry.created_at, entry.now),
-                relative_time::relative(entry.last_seen_at, entry.now),
-            ]
-        })
-        .collect();
-    out::table(["ID", "EMAIL", "DEVICE", "IP", "SIGNED IN", "LAST SEEN"], &rows);
+    list.end();
     Ok(ExitStatus::Done)
 }
 
-async fn revoke_one(database: &Database, id: &str) -> anyhow::Result<ExitStatus> {
-    let was_revoked = match id.parse::<SessionId>() {
-        Ok(session) => {
-            db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
-                Box::pin(async move {
-                    revoke::any_session(connection, session, &Origin::operator()).await
-                })
-            })
-            .await?
-        }
-        Err(_) => false,
-    };
-    if was_revoked {
-        await_invalidation(&database.pool, None).await;
-        out::line(&format!("Revoked session {id}."));
-        Ok(ExitStatus::Done)
-    } else {
-        out::problem(&format!("No such session: {id}"));
-        Ok(ExitStatus::NothingFound)
-    }
+fn data(entry: &LiveSession) -> Value {
+    json!({
+        "id": entry.id,
+        "user_id": entry.user_id,
+        "email": entry.email,
+        "device": user_agent::describe(entry.user_agent.as_deref()).title,
+        "ip_address": entry.ip_address,
+        "user_agent": entry.user_agent,
+        "remembered": entry.remembered,
+        "created_at": relative_time::iso(entry.created_at),
+        "last_seen_at": relative_time::iso(entry.last_seen_at),
+        "expires_at": relative_time::iso(entry.expires_at),
+    })
 }
 
-async fn revoke_user(database: &Database, account: String) -> anyhow::Result<ExitStatus> {
-    let Some(user) = user::find(database, &AccountArgument { account }).await? else {
+fn row(entry: &LiveSession) -> [String; 6] {
+    [
+        entry.id.to_string(),
+        entry.email.clone().unwrap_or_else(|| "(not signed in)".to_owned()),
+        user_agent::describe(entry.user_agent.as_deref()).title,
+        entry.ip_address.clone().unwrap_or_default(),
+        relative_time::relative(entry.created_at, entry.now),
+        relative_time::relative(entry.last_seen_at, entry.now),
+    ]
+}
+
+async fn revoke_user(
+    database: &Database,
+    account: &AccountName,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = account::find(database, account).await? else {
         return Ok(ExitStatus::NothingFound);
     };
-    let id = user.id;
+    let (id, origin) = (user.id, operator());
     let revoked = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
-        Box::pin(async move {
-            revoke::all_of_user(connection, id, Cause::Revoked, &Origin::operator()).await
-        })
+        Box::pin(async move { revoke::all_of_user(connection, id, Cause::Revoked, &origin).await })
     })
     .await?;
     await_invalidation(&database.pool, None).await;
-    out::line(&format!("Revoked {revoked} session(s) of {}.", user.email));
-    Ok(if revoked == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
+    report(json, revoked as u64, &format!("Revoked {revoked} session(s) of {}.", user.email))
 }
 
-async fn revoke_all(database: &Database, yes: bool) -> anyhow::Result<ExitStatus> {
-    if !yes && !prompt::confirm("This signs out every user on every device.") {
-        out::problem("Aborted. Use --yes to skip the confirmation.");
-        return Ok(ExitStatus::InvalidUsage);
+/// Reads a cookie from standard input. Nothing that was read is printed, because it may be a credential.
+async fn whose(config: &Config, database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
+    let typed = prompt::secret_line("Value of the session cookie: ")?;
+    let Some(secret) = secret_of(config, &typed)? else {
+        out::problem(
+            "This is not the value of a session cookie that was sealed with one of FRONTDESK_SECRET_KEYS.",
+        );
+        return Ok(ExitStatus::NothingFound);
+    };
+    let Some(session) = list::find(&database.pool, &secret.digest()).await? else {
+        out::problem(
+            "The cookie is genuine, but its session has ended, or the cookie was replaced by a newer one.",
+        );
+        return Ok(ExitStatus::NothingFound);
+    };
+    if json {
+        out::json(&data(&session))?;
+    } else {
+        let mut table = out::Table::new(HEADINGS);
+        table.row(row(&session));
+        table.end();
     }
-    let revoked = db::long_transaction::<_, sqlx::Error, _>(&database.pool, |connection| {
-        Box::pin(async move { revoke::all_sessions(connection, &Origin::operator()).await })
-    })
-    .await?;
-    await_invalidation(&database.pool, None).await;
-    out::line(&format!("Revoked {revoked} session(s)."));
-    Ok(if revoked == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
+    Ok(ExitStatus::Done)
+}
+
+/// The secret in a cookie that was copied from a browser: the value, `name=value`, or a Cookie header.
+fn secret_of(config: &Config, typed: &str) -> anyhow::Result<Option<Secret>> {
+    let keys = config.secret_keys()?;
+    let keys: Vec<Key> =
+        keys.as_slice().iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
+    let typed = typed.trim();
+    let typed = typed.strip_prefix("Cookie:").unwrap_or(typed);
+    // The name is part of what is sealed, and this command may run without the public URL of the server.
+    let cookies = [true, false].map(|secure| SessionCookie::new(secure, keys.clone()));
+    Ok(typed.split(';').find_map(|pair| {
+        let pair = pair.trim();
+        cookies.iter().find_map(|cookie| {
+            let value = pair.strip_prefix(cookie.name()).and_then(|rest| rest.strip_prefix('='));
+            cookie.secret_of(value.unwrap_or(pair))
+        })
+    }))
 }
 
 async fn stats(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {

@@ -6,13 +6,13 @@ use time::OffsetDateTime;
 
 use super::arguments::{AccountArgument, User as Action};
 use super::exit::ExitStatus;
-use super::{out, prompt, user_files};
+use super::operator::operator;
+use super::{account, new_passwords, out, prompt, user_files};
 use crate::app::hash_parameters;
-use crate::audit::Origin;
+use crate::audit;
 use crate::config::Config;
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
-use crate::id::UserId;
 use crate::role::Role;
 use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
@@ -31,10 +31,18 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitStatus> {
     match action {
         Action::Create { email, name, admin } => {
-            create(config, database, &email, &name, role(admin)).await
+            create(config, database, email, name, role(admin)).await
         }
-        Action::List { limit, json } => list(database, limit, json).await,
+        Action::List { search, limit, json } => {
+            list(database, search.as_deref(), limit, json).await
+        }
         Action::Show { account, json } => show(database, &account, json).await,
+        Action::RequireNewPassword { account: Some(account), json, .. } => {
+            new_passwords::of_one(config, database, &account, json).await
+        }
+        Action::RequireNewPassword { changed_before, yes, json, .. } => {
+            new_passwords::of_all(config, database, changed_before, yes, json).await
+        }
         Action::Disable { account } => set_disabled(database, &account, true).await,
         Action::Enable { account } => set_disabled(database, &account, false).await,
         Action::Delete { account, yes } => delete(config, database, &account, yes).await,
@@ -46,36 +54,17 @@ pub(super) async fn run(
     }
 }
 
-/// Finds an account by email or id. Prints a message if there is none.
-pub(super) async fn find(
-    database: &Database,
-    account: &AccountArgument,
-) -> anyhow::Result<Option<User>> {
-    let pool = &database.pool;
-    let user = match (account.account.parse::<UserId>(), EmailAddress::parse(&account.account)) {
-        (Ok(id), _) => users::find(pool, id).await?,
-        (_, Ok(email)) => users::find_by_email(pool, &email).await?,
-        _ => None,
-    };
-    if user.is_none() {
-        out::problem(&format!("No such account: {}", account.account));
-    }
-    Ok(user)
-}
-
 async fn create(
     config: &Config,
     database: &Database,
-    email: &str,
-    name: &str,
+    address: EmailAddress,
+    display_name: DisplayName,
     role: Role,
 ) -> anyhow::Result<ExitStatus> {
-    let address = EmailAddress::parse(email)?;
-    let display_name = DisplayName::parse(name)?;
-    let hash = prompt_new_password(config, email, name).await?;
+    let email = address.as_typed().to_owned();
+    let hash = prompt_new_password(config, &email, display_name.as_str()).await?;
     let inserted =
-        users::insert(&database.pool, address, display_name, role, hash, Origin::operator())
-            .await?;
+        users::insert(&database.pool, address, display_name, role, hash, operator()).await?;
     match inserted {
         InsertOutcome::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
         InsertOutcome::EmailTaken => bail!("an account with the email {email} already exists"),
@@ -83,27 +72,38 @@ async fn create(
     Ok(ExitStatus::Done)
 }
 
-async fn list(database: &Database, limit: i64, json: bool) -> anyhow::Result<ExitStatus> {
-    let users = users::list(&database.pool, limit).await?;
-    if json {
-        out::json(&users.iter().map(data).collect::<Vec<_>>())?;
-        return Ok(ExitStatus::Done);
-    }
+async fn list(
+    database: &Database,
+    search: Option<&str>,
+    limit: i64,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let mut list = out::List::new(json, ["EMAIL", "NAME", "ROLE", "STATE", "CREATED"]);
     let now = OffsetDateTime::now_utc();
-    let rows: Vec<[String; 5]> = users
-        .iter()
-        .map(|user| {
-            [
-                user.email.clone(),
-                user.display_name.clone(),
-                user.role.as_str().to_owned(),
-                state(user).to_owned(),
-                relative_time::relative(user.created_at, now),
-            ]
-        })
-        .collect();
-    out::table(["EMAIL", "NAME", "ROLE", "STATE", "CREATED"], &rows);
-    Ok(ExitStatus::Done)
+    let mut last = None;
+    for size in out::pages(limit) {
+        let users = users::list(&database.pool, search, last, size).await?;
+        for user in &users {
+            list.add(|| row(user, now), || data(user));
+        }
+        last = users.last().map(|user| user.id).or(last);
+        if (users.len() as i64) < size {
+            break;
+        }
+    }
+    list.end();
+    let is_missing = search.is_some() && last.is_none();
+    Ok(if is_missing { ExitStatus::NothingFound } else { ExitStatus::Done })
+}
+
+fn row(user: &User, now: OffsetDateTime) -> [String; 5] {
+    [
+        user.email.clone(),
+        user.display_name.clone(),
+        user.role.as_str().to_owned(),
+        state(user).to_owned(),
+        relative_time::relative(user.created_at, now),
+    ]
 }
 
 async fn show(
@@ -111,26 +111,40 @@ async fn show(
     account: &AccountArgument,
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
     let sessions = list::count_for_user(&database.pool, user.id).await?;
+    let last_sign_in = audit::last_sign_in(&database.pool, user.id).await?;
     if json {
         let mut data = data(&user);
         data["sessions"] = json!(sessions);
+        data["last_sign_in_at"] = json!(last_sign_in.map(relative_time::iso));
         out::json(&data)?;
         return Ok(ExitStatus::Done);
     }
-    let changed = user.password_changed_at.map_or_else(|| "never".to_owned(), relative_time::exact);
+    let exact = |time: Option<OffsetDateTime>, none: &str| {
+        time.map_or_else(|| none.to_owned(), relative_time::exact)
+    };
+    let password = match (&user.password_hash, user.password_changed_at) {
+        (None, None) => "none".to_owned(),
+        (None, Some(at)) => format!("none since {}", relative_time::exact(at)),
+        (Some(_), at) => format!("changed {}", exact(at, "never")),
+    };
     for (label, value) in [
         ("ID", user.id.to_string()),
         ("Email", user.email.clone()),
+        ("Verified", exact(user.email_verified_at, "no")),
         ("Name", user.display_name.clone()),
         ("Role", user.role.as_str().to_owned()),
         ("State", state(&user).to_owned()),
+        ("Deletion", exact(user.deletion_due_at, "not scheduled")),
         ("Created", relative_time::exact(user.created_at)),
-        ("Password", format!("changed {changed}")),
+        ("Password", password),
+        ("Signed in", exact(last_sign_in, "never, or not within the retention of the audit log")),
         ("Sessions", sessions.to_string()),
     ] {
-        out::line(&format!("{label:<10}{value}"));
+        out::line(&format!("{label:<11}{value}"));
     }
     Ok(ExitStatus::Done)
 }
@@ -140,9 +154,10 @@ async fn set_disabled(
     account: &AccountArgument,
     disabled: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
-    let changed =
-        users::set_disabled(&database.pool, user.id, disabled, Origin::operator()).await?;
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let changed = users::set_disabled(&database.pool, user.id, disabled, operator()).await?;
     await_invalidation(&database.pool, None).await;
     let result = match (disabled, changed) {
         (true, true) => "is disabled and was signed out everywhere",
@@ -160,7 +175,9 @@ async fn delete(
     account: &AccountArgument,
     yes: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
     let question = format!("This permanently deletes the account {}.", user.email);
     if !yes && !prompt::confirm(&question) {
         out::problem("Aborted. Use --yes to skip the confirmation.");
@@ -168,7 +185,7 @@ async fn delete(
     }
     let pool = &database.pool;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    let deleted = deletion::delete_now(pool, &sealer, user.id, Origin::operator()).await?;
+    let deleted = deletion::delete_now(pool, &sealer, user.id, operator()).await?;
     await_invalidation(pool, None).await;
     let result = if deleted { "was deleted" } else { "was already deleted" };
     out::line(&format!("{} {result}.", user.email));
@@ -180,18 +197,22 @@ async fn set_password(
     database: &Database,
     account: &AccountArgument,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
     let hash = prompt_new_password(config, &user.email, &user.display_name).await?;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    set_by_operator(&database.pool, sealer, user.id, hash, Origin::operator()).await?;
+    set_by_operator(&database.pool, sealer, user.id, hash, operator()).await?;
     await_invalidation(&database.pool, None).await;
     out::line(&format!("{} has a new password and was signed out everywhere.", user.email));
     Ok(ExitStatus::Done)
 }
 
 async fn unlock(database: &Database, account: &AccountArgument) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
-    let cleared = rate_limit::unlock(&database.pool, &user, Origin::operator()).await?;
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let cleared = rate_limit::unlock(&database.pool, &user, operator()).await?;
     let result = if cleared > 0 { "is unlocked" } else { "was not locked" };
     out::line(&format!("{} {result}.", user.email));
     Ok(if cleared > 0 { ExitStatus::Done } else { ExitStatus::NothingFound })
@@ -202,8 +223,10 @@ async fn set_role(
     account: &AccountArgument,
     role: Role,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(user) = find(database, account).await? else { return Ok(ExitStatus::NothingFound) };
-    let changed = users::set_role(&database.pool, user.id, role, Origin::operator()).await?;
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let changed = users::set_role(&database.pool, user.id, role, operator()).await?;
     await_invalidation(&database.pool, None).await;
     let role = role.as_str();
     out::line(&match changed {
@@ -247,6 +270,8 @@ fn data(user: &User) -> Value {
         "display_name": user.display_name,
         "role": user.role,
         "created_at": relative_time::iso(user.created_at),
+        "email_verified_at": user.email_verified_at.map(relative_time::iso),
+        "has_password": user.password_hash.is_some(),
         "password_changed_at": user.password_changed_at.map(relative_time::iso),
         "disabled_at": user.disabled_at.map(relative_time::iso),
         "deletion_due_at": user.deletion_due_at.map(relative_time::iso),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::config::postgres_url::location;
@@ -97,6 +98,11 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// The database's time: rows have times by this clock.
+pub async fn now(pool: &PgPool) -> sqlx::Result<OffsetDateTime> {
+    sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(on(pool)).await
 }
 
 /// Shown in the log and by `doctor` if the public URL is https and there is no `DATABASE_URL`.

@@ -52,6 +52,13 @@ pub enum Message {
         /// For `/reset-password/{token}`.
         token: String,
     },
+    /// To a user whose password an operator has deleted.
+    NewPasswordRequired {
+        /// The name of the user.
+        display_name: String,
+        /// For `/reset-password/{token}`.
+        token: String,
+    },
     /// To the new email, before it becomes the email of the account.
     ChangeEmail {
         /// The name of the user.
@@ -145,6 +152,7 @@ impl Message {
             Message::AlreadyRegistered { .. } => "already_registered",
             Message::VerifyEmail { .. } => "verify_email",
             Message::ResetPassword { .. } => "reset_password",
+            Message::NewPasswordRequired { .. } => "new_password_required",
             Message::ChangeEmail { .. } => "change_email",
             Message::EmailChanged { .. } => "email_changed",
             Message::AddressRemoved => "address_removed",
@@ -163,7 +171,9 @@ impl Message {
             Message::VerifyRegistration { token, code, .. }
             | Message::VerifyEmail { token, code, .. }
             | Message::ChangeEmail { token, code, .. } => vec![token, code],
-            Message::ResetPassword { token, .. } => vec![token],
+            Message::ResetPassword { token, .. } | Message::NewPasswordRequired { token, .. } => {
+                vec![token]
+            }
             Message::EmailChanged { undo_token, .. } => vec![undo_token],
             _ => Vec::new(),
         }

@@ -55,10 +55,12 @@ pub struct OutboxEntry {
     pub last_error: Option<String>,
 }
 
-/// Lists up to `limit` mails, newest first; only those in `state` if it is given.
+/// Lists up to `limit` mails, newest first; only those in `state` if it is given. `after` is the last mail of
+/// the previous page.
 pub async fn list(
     pool: &PgPool,
     state: Option<&str>,
+    after: Option<&OutboxEntry>,
     limit: i64,
 ) -> sqlx::Result<Vec<OutboxEntry>> {
     sqlx::query_as!(
@@ -66,11 +68,14 @@ pub async fn list(
         r#"
         SELECT id, kind, recipient, state, attempts, created_at, next_attempt_at, finished_at, last_error
           FROM mail_outbox
-         WHERE $1::text IS NULL OR state = $1
+         WHERE ($1::text IS NULL OR state = $1)
+           AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
          ORDER BY created_at DESC, id DESC
-         LIMIT $2
+         LIMIT $4
         "#,
         state,
+        after.map(|mail| mail.created_at),
+        after.map(|mail| mail.id),
         limit,
     )
     .fetch_all(db::on(pool))

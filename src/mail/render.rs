@@ -75,7 +75,8 @@ impl MailRenderer {
                 data["link"] = self.page_url(&["verify-email", token]).into();
                 data["code"] = code.as_str().into();
             }
-            Message::ResetPassword { display_name, token } => {
+            Message::ResetPassword { display_name, token }
+            | Message::NewPasswordRequired { display_name, token } => {
                 data["name"] = greeting_name(display_name);
                 data["link"] = self.page_url(&["reset-password", token]).into();
             }

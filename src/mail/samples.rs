@@ -25,6 +25,7 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             code: code.clone(),
         },
         Message::ResetPassword { display_name: display_name.clone(), token: token.clone() },
+        Message::NewPasswordRequired { display_name: display_name.clone(), token: token.clone() },
         Message::ChangeEmail { display_name: display_name.clone(), token: token.clone(), code },
         Message::EmailChanged {
             display_name: display_name.clone(),

@@ -3,6 +3,7 @@
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+use crate::crypto::secret::Digest;
 use crate::db;
 use crate::id::{SessionId, UserId};
 
@@ -31,10 +32,10 @@ pub struct LiveSession {
     pub now: OffsetDateTime,
 }
 
-/// Selects live sessions as [`LiveSession`], last seen first. One statement for one user and one for all users:
-/// a plan that serves both would read the whole table.
+/// Selects live sessions as [`LiveSession`], so that their columns are listed once. One statement for one user
+/// and one for all users: a plan that serves both would read the whole table.
 macro_rules! select_live {
-    ($condition:tt, $($arguments:expr),*) => {
+    ($condition:tt, $($arguments:tt)*) => {
         sqlx::query_as!(
             LiveSession,
             r#"
@@ -52,35 +53,66 @@ macro_rules! select_live {
               LEFT JOIN users u ON u.id = s.user_id
              WHERE s.expires_at > now()
                AND u.disabled_at IS NULL
-            "# + $condition + " ORDER BY s.last_seen_at DESC, s.id LIMIT $1",
-            $($arguments),*
+            "# + $condition,
+            $($arguments)*
         )
     };
 }
 
 /// Lists the live sessions of `user`, last seen first, at most 1,000.
 pub async fn for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<LiveSession>> {
-    live(pool, Some(user), 1000).await
+    live(pool, Some(user), None, 1000).await
 }
 
-/// Lists live sessions, last seen first: those of `user`, or of all users. The latter reads the whole table and
-/// is for operators.
+/// Lists live sessions, last seen first: those of `user`, or of all users. `after` is the last session of the
+/// previous page. The latter reads the whole table and is for operators.
 pub async fn live(
     pool: &PgPool,
     user: Option<UserId>,
+    after: Option<&LiveSession>,
     limit: i64,
 ) -> sqlx::Result<Vec<LiveSession>> {
+    let (seen, id) = after.map(|session| (session.last_seen_at, session.id)).unzip();
     match user {
         Some(user) => {
-            select_live!(" AND s.user_id = $2", limit, user as UserId).fetch_all(db::on(pool)).await
+            select_live!(
+                " AND s.user_id = $4
+                  AND ($2::timestamptz IS NULL OR s.last_seen_at < $2 OR s.last_seen_at = $2 AND s.id > $3)
+                ORDER BY s.last_seen_at DESC, s.id
+                LIMIT $1",
+                limit,
+                seen,
+                id as Option<SessionId>,
+                user as UserId,
+            )
+            .fetch_all(db::on(pool))
+            .await
         }
         None => {
             db::long_transaction(pool, move |connection| {
-                Box::pin(async move { select_live!("", limit).fetch_all(connection).await })
+                Box::pin(async move {
+                    select_live!(
+                        " AND ($2::timestamptz IS NULL OR s.last_seen_at < $2 OR s.last_seen_at = $2 AND s.id > $3)
+                        ORDER BY s.last_seen_at DESC, s.id
+                        LIMIT $1",
+                        limit,
+                        seen,
+                        id as Option<SessionId>,
+                    )
+                    .fetch_all(connection)
+                    .await
+                })
             })
             .await
         }
     }
+}
+
+/// Finds the live session of a cookie.
+pub async fn find(pool: &PgPool, cookie: &Digest) -> sqlx::Result<Option<LiveSession>> {
+    select_live!(" AND s.token_digest = $1", &cookie.as_bytes()[..])
+        .fetch_optional(db::on(pool))
+        .await
 }
 
 /// Counts the live sessions of `user`, in the database.

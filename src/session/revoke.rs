@@ -2,8 +2,10 @@
 //! one statement (`delete_sessions!`), so that the number of sessions of a user does not matter. There is no
 //! "revoked" flag: a session exists if and only if its row exists.
 
+use ipnet::IpNet;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 
 use super::requester::{self, Requester};
 use crate::audit::{
@@ -144,11 +146,57 @@ pub async fn any_session(
     Ok(ended.fetch_one(connection).await?.count() > 0)
 }
 
-/// Revokes all sessions of all users and returns how many: for operators. The audit log gets one event, with
-/// the number.
-pub async fn all_sessions(connection: &mut PgConnection, origin: &Origin) -> sqlx::Result<u64> {
-    let ended =
-        sqlx::query!("DELETE FROM sessions").execute(&mut *connection).await?.rows_affected();
+/// Selects sessions of all users, for [`matching`]. `None` selects all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Matching {
+    /// Only sessions of this user.
+    pub user: Option<UserId>,
+    /// Only sessions whose sign-in came from this network.
+    pub network: Option<IpNet>,
+    /// Only sessions that were created before.
+    pub created_before: Option<OffsetDateTime>,
+}
+
+/// Revokes the sessions that `which` selects, and returns how many: for operators.
+pub async fn matching(
+    connection: &mut PgConnection,
+    which: Matching,
+    origin: &Origin,
+) -> sqlx::Result<usize> {
+    if let Some(user) = which.user {
+        requester::lock_user(connection, user).await?;
+    }
+    let ended = delete_sessions!(
+        r#"
+        DELETE FROM sessions
+         WHERE ($7::uuid IS NULL OR user_id = $7)
+           AND ($8::text IS NULL OR ip_address <<= CAST($8 AS inet))
+           AND ($9::timestamptz IS NULL OR created_at < $9)
+        RETURNING id, user_id, user_agent, now() AS at
+        "#,
+        Cause::Revoked,
+        origin,
+        which.user as Option<UserId>,
+        which.network.map(|network| network.to_string()),
+        which.created_before,
+    );
+    Ok(ended.fetch_one(connection).await?.count())
+}
+
+/// Revokes all sessions of all users, or those created before a time, and returns how many: for operators. The
+/// audit log gets one event, with the number.
+pub async fn all_sessions(
+    connection: &mut PgConnection,
+    created_before: Option<OffsetDateTime>,
+    origin: &Origin,
+) -> sqlx::Result<u64> {
+    let ended = sqlx::query!(
+        "DELETE FROM sessions WHERE $1::timestamptz IS NULL OR created_at < $1",
+        created_before,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
     audit::record(
         connection,
         Event {

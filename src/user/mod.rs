@@ -10,6 +10,7 @@ pub mod import;
 pub mod password;
 pub mod purge;
 pub mod rate_limit;
+pub mod revoke_all;
 pub mod session_rules;
 pub mod sign_up;
 pub mod users;

@@ -151,9 +151,38 @@ pub async fn find(pool: &PgPool, id: UserId) -> sqlx::Result<Option<User>> {
     select_users!("WHERE id = $1", id as UserId,).fetch_optional(db::on(pool)).await
 }
 
-/// Lists accounts, newest first.
-pub async fn list(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<User>> {
-    select_users!("ORDER BY id DESC LIMIT $1", limit).fetch_all(db::on(pool)).await
+/// Lists accounts, newest first: those whose email or name contains `search`, or whose id starts with it, or
+/// all. `before` is the last account of the previous page. Reads every account, so pages must not use it.
+pub async fn list(
+    pool: &PgPool,
+    search: Option<&str>,
+    before: Option<UserId>,
+    limit: i64,
+) -> sqlx::Result<Vec<User>> {
+    let search = search.map(str::to_owned);
+    db::long_transaction(pool, move |connection| {
+        Box::pin(async move {
+            let lower = search.as_deref().map(str::to_lowercase);
+            select_users!(
+                "WHERE ($1::text IS NULL
+                        OR strpos(email_canonical, $2) > 0
+                        OR strpos(lower(email), $2) > 0
+                        OR strpos(lower(display_name), $2) > 0
+                        OR strpos(display_name, $1) > 0
+                        OR starts_with(id::text, $2))
+                   AND ($3::uuid IS NULL OR id < $3)
+                 ORDER BY id DESC
+                 LIMIT $4",
+                search,
+                lower,
+                before as Option<UserId>,
+                limit,
+            )
+            .fetch_all(connection)
+            .await
+        })
+    })
+    .await
 }
 
 /// Lists accounts in the order of their ids, starting after `after`.

@@ -135,6 +135,12 @@ impl SessionCookie {
         previous.iter().find_map(|key| self.open(sealed, key))
     }
 
+    /// The secret in the value of a session cookie, sealed with any of the keys.
+    pub fn secret_of(&self, sealed: &str) -> Option<Secret> {
+        let opened = self.keys.iter().find_map(|key| self.open(sealed, key))?;
+        Secret::parse(&opened)
+    }
+
     /// True if the request carries exactly the session cookie and only one key is configured; the header can
     /// then be passed through unchanged.
     fn is_only_cookie(&self, headers: &HeaderMap) -> bool {

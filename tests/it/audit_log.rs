@@ -141,7 +141,7 @@ fn an_operator_can_filter_the_audit_log_and_read_it_as_json_lines() {
     assert_eq!(run(&database, &["audit", "--event", "no_such"], "").code, 3);
     assert_eq!(run(&database, &["audit", "--user", "who@example.com"], "").code, 3);
     let wrong = run(&database, &["audit", "--since", "yesterday"], "");
-    assert!(wrong.code == 1 && wrong.error.contains("30m, 2h or 7d"), "{}", wrong.error);
+    assert!(wrong.code == 2 && wrong.error.contains("30m, 2h or 7d"), "{}", wrong.error);
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod many_sessions;
 mod migrations;
 mod notification_queue;
 mod notifications;
+mod operator_commands;
 mod private_cluster;
 mod purge;
 mod query_plans;

@@ -53,14 +53,14 @@ const GROWING: [&str; 8] = [
     "throttles",
 ];
 
-/// A statement that begins like others.
-const ALL_SESSIONS: &str = "DELETE FROM sessions";
+/// Compared as a whole.
+const ALL_SESSIONS: &str = "DELETE FROM sessions WHERE $1::timestamptz IS NULL OR created_at < $1";
 
 /// Statements that may read a whole table: a part of the text, and why.
-const ALLOWED: [(&str, &str); 12] = [
-    (ALL_SESSIONS, "session revoke --all deletes all of them"),
+const ALLOWED: [(&str, &str); 17] = [
+    (ALL_SESSIONS, "session revoke --all deletes all of them, or those of before a time"),
     (
-        "AND u.disabled_at IS NULL\n             ORDER BY s.last_seen_at",
+        "AND u.disabled_at IS NULL\n             AND ($2::timestamptz IS NULL OR",
         "session list: no index on last_seen_at, so that updates of it are HOT",
     ),
     ("FILTER (WHERE expires_at > now() AND remembered)", "session stats counts all of them"),
@@ -85,6 +85,17 @@ const ALLOWED: [(&str, &str); 12] = [
         "DELETE FROM recovery_requests WHERE (id) IN",
         "the same queue, what is left in it after a day",
     ),
+    (
+        "AND (password_changed_at IS NULL OR password_changed_at < $1)",
+        "require-new-password --all counts all",
+    ),
+    (
+        "DELETE FROM email_tokens WHERE created_at",
+        "session revoke --all --created-before, after a restore",
+    ),
+    ("DELETE FROM registrations WHERE created_at", "the same"),
+    ("DELETE FROM recovery_requests WHERE created_at", "the same"),
+    ("ip_address <<= CAST", "session revoke --network: an operator waits"),
 ];
 
 /// The checked statements of the program, with the number of their parameters.

@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 
-use super::columns::{Column, Fields, Record};
+use super::columns::{Column, Fields, Record, refusal};
 use super::lines::{Line, Lines, MAX_LENGTH};
 
 /// The maximum number of continuation lines of a value with line breaks.
@@ -25,8 +25,9 @@ pub(super) struct Csv<R> {
 }
 
 impl<R: BufRead> Csv<R> {
-    /// Reads the header line. `Err` says why it is invalid.
-    pub(super) fn new(mut lines: Lines<R>) -> io::Result<Result<Self, String>> {
+    /// Reads the header line. `Err` says why it is invalid. `ignored`: unknown columns that may be similar to
+    /// known ones.
+    pub(super) fn new(mut lines: Lines<R>, ignored: &[String]) -> io::Result<Result<Self, String>> {
         let first = lines.next()?.and_then(|line| line.text).unwrap_or_default();
         for delimiter in [b',', b';', b'\t'] {
             let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
@@ -38,6 +39,12 @@ impl<R: BufRead> Csv<R> {
             }
             if (1..known.len()).any(|at| known[..at].contains(&known[at])) {
                 return Ok(Err("two columns have the same name".to_owned()));
+            }
+            for (at, name) in names.iter().enumerate().filter(|(at, _)| columns[*at].is_none()) {
+                let is_ignored = ignored.iter().any(|ignored| ignored == name.trim());
+                if let Some(known) = Column::similar(name).filter(|_| !is_ignored) {
+                    return Ok(Err(refusal(&format!("column {}", at + 1), known)));
+                }
             }
             return Ok(Ok(Self { lines, ahead: VecDeque::new(), reader, delimiter, columns }));
         }
@@ -219,7 +226,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<Result<Option<String>, String>> {
-        let mut csv = Csv::new(Lines::new(text.as_bytes())).unwrap().unwrap();
+        let mut csv = Csv::new(Lines::new(text.as_bytes()), &[]).unwrap().unwrap();
         let mut found = Vec::new();
         while let Some(record) = csv.next().unwrap() {
             let name = record.fields.map(|one| one.get(Column::DisplayName).map(str::to_owned));

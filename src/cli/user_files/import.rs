@@ -17,9 +17,9 @@ use super::csv::Csv;
 use super::import_row::{self, Rules};
 use super::jsonl::Jsonl;
 use super::lines::Lines;
-use crate::audit::Origin;
 use crate::cli::arguments::{FileFormat, Import};
 use crate::cli::exit::ExitStatus;
+use crate::cli::operator::operator;
 use crate::cli::out;
 use crate::user::import::{ImportRow, emails_exist, insert_many};
 
@@ -72,7 +72,7 @@ impl SeenEmails {
 
 pub(in crate::cli) async fn run(pool: &PgPool, arguments: Import) -> anyhow::Result<ExitStatus> {
     let (input, total) = open(&arguments.file)?;
-    let mut reader = reader(input, arguments.format)?;
+    let mut reader = reader(input, &arguments)?;
     let mut rejects = Rejects::new(arguments.rejects.as_deref())?;
     let rules = Rules {
         allow_admins: arguments.allow_admins,
@@ -146,7 +146,7 @@ async fn store(
         existing.into_iter().zip(repeated).map(|(exists, repeated)| !exists && !repeated).collect()
     } else {
         let rows = batch.into_iter().map(|one| one.row).collect();
-        insert_many(pool, rows, Origin::operator()).await?
+        insert_many(pool, rows, operator()).await?
     };
     for ((line, is_repeated, has_password), created) in pending.into_iter().zip(created) {
         match (created, is_repeated) {
@@ -179,21 +179,22 @@ fn report(arguments: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<
     Ok(())
 }
 
-/// A reader for `format`, or for the format that the first bytes indicate.
-fn reader(mut input: Box<dyn BufRead>, format: Option<FileFormat>) -> anyhow::Result<RowReader> {
+/// A reader for the format of `arguments`, or for the format that the first bytes indicate.
+fn reader(mut input: Box<dyn BufRead>, arguments: &Import) -> anyhow::Result<RowReader> {
     let first = input.fill_buf().context("the file cannot be read")?;
     if first.starts_with(b"\xFF\xFE") || first.starts_with(b"\xFE\xFF") {
         bail!("the file is UTF-16; save it as UTF-8");
     }
     let text = first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(first).trim_ascii_start();
-    let format = format.unwrap_or(match text.first() {
+    let format = arguments.format.unwrap_or(match text.first() {
         Some(b'{') => FileFormat::Jsonl,
         _ => FileFormat::Csv,
     });
     match format {
-        FileFormat::Jsonl => Ok(RowReader::Jsonl(Jsonl::new(Lines::new(input)))),
+        FileFormat::Jsonl => Ok(RowReader::Jsonl(Jsonl::new(Lines::new(input), &arguments.ignore))),
         FileFormat::Csv => {
-            let csv = Csv::new(Lines::new(input)).context("the file cannot be read")?;
+            let csv = Csv::new(Lines::new(input), &arguments.ignore)
+                .context("the file cannot be read")?;
             let csv = csv.map_err(anyhow::Error::msg)?;
             let unknown = csv.unknown_columns();
             if !unknown.is_empty() {

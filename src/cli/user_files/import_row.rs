@@ -1,10 +1,9 @@
 //! Parses and validates the values of a line, by the same rules as the pages.
 
-use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::columns::{Column, Fields};
-
+use crate::cli::values::utc;
 use crate::role::Role;
 use crate::user::display_name::{DisplayName, DisplayNameProblem};
 use crate::user::email::address::EmailAddress;
@@ -92,21 +91,7 @@ fn time(
 ) -> Result<Option<OffsetDateTime>, &'static str> {
     const INVALID: &str = "a time is not in the format 2026-11-23T21:27:00Z";
     let Some(text) = fields.get(column) else { return Ok(None) };
-    let mut text = text.trim().replacen(' ', "T", 1);
-    if text.len() > 40 || !text.is_ascii() {
-        return Err(INVALID);
-    }
-    if !text.contains('T') {
-        text.push_str("T00:00:00");
-    }
-    let (day, clock) = text.split_once('T').ok_or(INVALID)?;
-    let clock = match clock.find(['+', '-', 'Z', 'z']) {
-        None => format!("{clock}Z"),
-        // PostgreSQL writes +00.
-        Some(zone) if clock.len() - zone == 3 => format!("{clock}:00"),
-        Some(_) => clock.to_owned(),
-    };
-    let then = OffsetDateTime::parse(&format!("{day}T{clock}"), &Rfc3339).map_err(|_| INVALID)?;
+    let then = utc(text).ok_or(INVALID)?;
     if then < OffsetDateTime::UNIX_EPOCH {
         return Err("a time is before 1970");
     }

@@ -4,22 +4,26 @@ use std::io::{self, BufRead};
 
 use serde_json::{Map, Value};
 
-use super::columns::{Column, Fields, Record};
+use super::columns::{Column, Fields, Record, refusal};
 use super::lines::Lines;
 
-pub(super) struct Jsonl<R>(Lines<R>);
+pub(super) struct Jsonl<R> {
+    lines: Lines<R>,
+    /// Unknown keys that may be similar to known ones.
+    ignored: Vec<String>,
+}
 
 impl<R: BufRead> Jsonl<R> {
-    pub(super) fn new(lines: Lines<R>) -> Self {
-        Self(lines)
+    pub(super) fn new(lines: Lines<R>, ignored: &[String]) -> Self {
+        Self { lines, ignored: ignored.to_vec() }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
-        while let Some(line) = self.0.next()? {
+        while let Some(line) = self.lines.next()? {
             let fields = match line.text {
                 None => Err("the line is longer than 64 KiB".to_owned()),
                 Some(text) if text.trim_ascii().is_empty() => continue,
-                Some(text) => read(&text),
+                Some(text) => read(&text, &self.ignored),
             };
             return Ok(Some(Record { line: line.number, fields }));
         }
@@ -27,14 +31,20 @@ impl<R: BufRead> Jsonl<R> {
     }
 }
 
-fn read(text: &[u8]) -> Result<Fields, String> {
+fn read(text: &[u8], ignored: &[String]) -> Result<Fields, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the line is not UTF-8".to_owned())?;
     // The parser's own error would quote the input.
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|_| "the line is not a JSON object".to_owned())?;
     let mut fields = Fields::default();
     for (key, value) in object {
-        let Some(column) = Column::named(&key) else { continue };
+        let Some(column) = Column::named(&key) else {
+            let is_ignored = ignored.contains(&key);
+            match Column::similar(&key).filter(|_| !is_ignored) {
+                Some(known) => return Err(refusal("a key", known)),
+                None => continue,
+            }
+        };
         let value = match value {
             Value::Null => continue,
             Value::String(text) => text,

@@ -83,6 +83,7 @@ fn describe_refusal(reason: RefusalReason) -> &'static str {
         RefusalReason::RateLimited => "too many attempts; new ones are delayed",
         RefusalReason::UnknownAccount => "no account with this email",
         RefusalReason::EmailChangeUndone => "email change undone",
+        RefusalReason::NewPasswordRequired => "a new password is required",
     }
 }
 

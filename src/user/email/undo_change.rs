@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::token::Purpose;
-use crate::audit::{EventKind, Origin};
+use crate::audit::{EventKind, Origin, RefusalReason};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
@@ -96,7 +96,8 @@ async fn undo_in(
     if !email::change::set_email(connection, user, &old.email, &old.email_canonical).await? {
         return Ok(UndoOutcome::EmailTaken);
     }
-    password::change::invalidate(connection, user, origin).await?;
+    password::change::invalidate(connection, user, RefusalReason::EmailChangeUndone, origin)
+        .await?;
     let applied =
         session_rules::apply(connection, AccountEvent::EmailChangeUndone, user, None, origin)
             .await?;

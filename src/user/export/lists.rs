@@ -175,7 +175,7 @@ async fn events(
                    'ip_address', host(ip_address),
                    'browser', user_agent,
                    'request', request_id,
-                   'details', details) AS "data!"
+                   'details', details - 'operator') AS "data!"
           FROM audit_events
          WHERE user_id = $1
            AND (occurred_at, id) > (COALESCE($2::timestamptz, '-infinity'), $3::text::bigint)

@@ -170,12 +170,13 @@ async fn apply(
     Ok(Some((applied, owner.at)))
 }
 
-/// Deletes the password: sign-in is refused until a new one is set. Also updates `password_changed_at`, so
+/// Deletes the password, for the reason `why`: sign-in is refused until a new one is set. Also updates `password_changed_at`, so
 /// that sign-ins in progress are refused and known devices are no longer valid. The caller revokes the
 /// sessions.
 pub(in crate::user) async fn invalidate(
     connection: &mut PgConnection,
     user: UserId,
+    why: RefusalReason,
     origin: &Origin,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -191,7 +192,7 @@ pub(in crate::user) async fn invalidate(
             user: Some(user),
             session: None,
             origin,
-            details: json!({ "why": RefusalReason::EmailChangeUndone.as_str() }),
+            details: json!({ "why": why.as_str() }),
         },
     )
     .await

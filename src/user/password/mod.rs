@@ -6,4 +6,5 @@ mod foreign_hash;
 pub mod hasher;
 mod phc;
 pub mod policy;
+pub mod require_new;
 pub mod verify;

@@ -187,6 +187,7 @@ async fn process_reset_request(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bo
                 ip_address: request.ip_address.and_then(|ip| ip.parse().ok()),
                 user_agent: request.user_agent,
                 request_id: request.request_id,
+                operator: None,
             };
             if let Some(owner) = lock_owner_of_email(connection, &request.email_canonical).await? {
                 send_reset_link(connection, &sealer, owner, &origin).await?;

@@ -1,0 +1,192 @@
+//! `frontdesk user`: its arguments and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::cli::values::{self, AccountName, PointInTime};
+use crate::user::display_name::DisplayName;
+use crate::user::email::address::EmailAddress;
+use crate::user::password;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum User {
+    /// Create an account; prompts for the password or reads it from standard input
+    Create {
+        /// Email to sign in with
+        #[arg(value_parser = values::email)]
+        email: EmailAddress,
+        /// Display name
+        #[arg(long, value_parser = values::display_name)]
+        name: DisplayName,
+        /// Make the account an admin
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List accounts, newest first
+    List {
+        /// Only accounts whose email or name contains this, or whose ID starts with it
+        #[arg(long, value_name = "TEXT", value_parser = values::search)]
+        search: Option<String>,
+        /// Maximum number to list
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one account
+    Show {
+        #[command(flatten)]
+        account: AccountArgument,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Disable an account: refuse sign-in and revoke its sessions
+    Disable {
+        #[command(flatten)]
+        account: AccountArgument,
+    },
+    /// Enable a disabled account
+    Enable {
+        #[command(flatten)]
+        account: AccountArgument,
+    },
+    /// Delete an account immediately, without the grace period
+    Delete {
+        #[command(flatten)]
+        account: AccountArgument,
+        /// Skip the confirmation
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Set a new password and revoke all sessions; prompts for it or reads it from standard input
+    SetPassword {
+        #[command(flatten)]
+        account: AccountArgument,
+    },
+    /// Remove the password, revoke all sessions and mail a link to choose a new password
+    RequireNewPassword {
+        /// Email or ID
+        #[arg(value_name = "EMAIL|ID", value_parser = values::account,
+              required_unless_present = "all", conflicts_with = "all")]
+        account: Option<AccountName>,
+        /// All accounts that have a password
+        #[arg(long)]
+        all: bool,
+        /// With --all: only passwords that were chosen before this time [default: now]
+        #[arg(long, value_name = "TIME", value_parser = values::time, conflicts_with = "account")]
+        changed_before: Option<PointInTime>,
+        /// Skip the confirmation
+        #[arg(long)]
+        yes: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Clear the failed sign-in attempts of an account
+    Unlock {
+        #[command(flatten)]
+        account: AccountArgument,
+    },
+    /// Make a user an admin and revoke their sessions
+    Promote {
+        #[command(flatten)]
+        account: AccountArgument,
+        /// Remove the admin role instead
+        #[arg(long)]
+        demote: bool,
+    },
+    /// Import users from another system, keeping their passwords; safe to rerun
+    #[command(after_help = IMPORT)]
+    Import(Import),
+    /// Export all users in a format that `user import` reads
+    Export(Export),
+}
+
+const IMPORT: &str = "CSV columns or JSON keys; only email is required:
+  email            Existing accounts are left unchanged and counted
+  display_name     Default: the part of the email before the @
+  password_hash    From Django, Devise, Laravel, Node or Werkzeug, or a PHC string;
+                   replaced by an argon2id hash at the next sign-in
+  hash_format      better-auth or node-scrypt, for hashes that don't identify themselves
+  role             user (default) or admin
+  email_verified, disabled                           true, false, or a time
+  created_at, password_changed_at, deletion_due_at   A time such as 2026-11-23T21:27:00Z
+
+Exit codes:
+  0  All lines were accepted
+  1  Some lines were rejected (each is reported on standard error), or the import failed
+  3  Nothing to do";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Import {
+    /// CSV or JSON Lines file; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: PathBuf,
+    /// File format [default: detected from the first character]
+    #[arg(long, value_enum)]
+    pub(in crate::cli) format: Option<FileFormat>,
+    /// Check every line and report the result without writing anything
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Format of password hashes that don't identify themselves
+    #[arg(long, value_enum)]
+    pub(in crate::cli) hash_format: Option<HashFormat>,
+    /// Accept the role admin from the file
+    #[arg(long)]
+    pub(in crate::cli) allow_admins: bool,
+    /// Ignore this column, although its name looks like one that is read; can be repeated
+    #[arg(long, value_name = "COLUMN")]
+    pub(in crate::cli) ignore: Vec<String>,
+    /// Write the number of each rejected line and the reason to this new file
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) rejects: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Export {
+    /// New file, readable only by its owner [default: standard output]
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: Option<PathBuf>,
+    /// File format [default: detected from the file extension, otherwise CSV]
+    #[arg(long, value_enum)]
+    pub(in crate::cli) format: Option<FileFormat>,
+    /// Include password hashes; anyone who has the file can attack them offline
+    #[arg(long)]
+    pub(in crate::cli) with_hashes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum FileFormat {
+    Csv,
+    Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum HashFormat {
+    /// salt:key in hex, as created by Better Auth (scrypt, N=16384, r=16, p=1)
+    BetterAuth,
+    /// salt:key in hex, as created by Node's crypto.scrypt with its defaults (N=16384, r=8, p=1)
+    NodeScrypt,
+}
+
+impl From<HashFormat> for password::hasher::HashFormat {
+    fn from(format: HashFormat) -> Self {
+        match format {
+            HashFormat::BetterAuth => Self::BetterAuth,
+            HashFormat::NodeScrypt => Self::NodeScrypt,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct AccountArgument {
+    /// Email or ID
+    #[arg(value_name = "EMAIL|ID", value_parser = values::account)]
+    pub(in crate::cli) account: AccountName,
+}

@@ -1,0 +1,102 @@
+//! `frontdesk user require-new-password`: for one account, or for all in batches.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::exit::ExitStatus;
+use super::operator::operator;
+use super::values::{AccountName, PointInTime};
+use super::{account, out, prompt};
+use crate::config::Config;
+use crate::crypto::seal::Sealer;
+use crate::db::{self, Database};
+use crate::id::UserId;
+use crate::session::await_invalidation;
+use crate::user::password::require_new::{self, Required};
+use crate::web::relative_time;
+
+pub(super) async fn of_one(
+    config: &Config,
+    database: &Database,
+    account: &AccountName,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = account::find(database, account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let sealer = Sealer::new(config.secret_keys()?.as_slice());
+    let done = require_new::of_user(&database.pool, &sealer, user.id, operator()).await?;
+    await_invalidation(&database.pool, None).await;
+    if json {
+        return report(done);
+    }
+    out::line(&match done.mails {
+        0 => format!(
+            "{} has no password any longer. The account is disabled, so no mail was sent.",
+            user.email
+        ),
+        _ => format!(
+            "{} was signed out everywhere, has no password any longer, and gets a link to choose a new one.",
+            user.email
+        ),
+    });
+    Ok(ExitStatus::Done)
+}
+
+pub(super) async fn of_all(
+    config: &Config,
+    database: &Database,
+    changed_before: Option<PointInTime>,
+    yes: bool,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let pool = &database.pool;
+    let before = match changed_before {
+        Some(PointInTime::At(time)) => time,
+        Some(PointInTime::Now) | None => db::now(pool).await?,
+    };
+    let total = require_new::count(pool, before).await?;
+    let question = format!("This signs out {total} user(s) and deletes their passwords.");
+    if !yes && !prompt::confirm(&question) {
+        out::problem("Aborted. Use --yes to skip the confirmation.");
+        return Ok(ExitStatus::InvalidUsage);
+    }
+    let sealer = Sealer::new(config.secret_keys()?.as_slice());
+    let progress = out::Progress::new(total.unsigned_abs());
+    let (mut after, mut done) = (UserId::from(Uuid::nil()), Required::default());
+    loop {
+        let batch = require_new::of_next_batch(pool, &sealer, after, before, operator()).await;
+        let batch = batch.inspect_err(|_| {
+            // A time of a day later would include those who have chosen a new password since.
+            out::problem(&format!(
+                "Stopped after {} account(s). To continue: frontdesk user require-new-password --all --changed-before {}",
+                done.accounts,
+                relative_time::iso(before)
+            ));
+        })?;
+        let Some((last, batch)) = batch else { break };
+        after = last;
+        done.add(batch);
+        progress.show(done.accounts);
+    }
+    progress.end();
+    await_invalidation(pool, None).await;
+    if json {
+        return report(done);
+    }
+    out::line(&format!(
+        "{} account(s) need a new password: {} session(s) revoked, {} mail(s) queued.",
+        done.accounts, done.sessions, done.mails
+    ));
+    Ok(status(done))
+}
+
+fn report(done: Required) -> anyhow::Result<ExitStatus> {
+    let Required { accounts, mails, sessions } = done;
+    out::json(&json!({ "accounts": accounts, "mails": mails, "sessions": sessions }))?;
+    Ok(status(done))
+}
+
+fn status(done: Required) -> ExitStatus {
+    if done.accounts == 0 { ExitStatus::NothingFound } else { ExitStatus::Done }
+}

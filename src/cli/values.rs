@@ -1,0 +1,118 @@
+//! Values of arguments. A value that cannot be read ends the command with exit code 2, like every other wrong
+//! use.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::config;
+use crate::id::UserId;
+use crate::user::display_name::DisplayName;
+use crate::user::email::address::EmailAddress;
+
+/// How a command names an account.
+#[derive(Clone, Debug)]
+pub(super) enum AccountName {
+    Id(UserId),
+    Email(EmailAddress),
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccountName::Id(id) => id.fmt(out),
+            AccountName::Email(email) => out.write_str(email.as_typed()),
+        }
+    }
+}
+
+/// A time as an argument.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PointInTime {
+    /// The time at which the command starts, by the database's clock.
+    Now,
+    At(OffsetDateTime),
+}
+
+pub(super) fn account(text: &str) -> Result<AccountName, &'static str> {
+    if let Ok(id) = text.trim().parse() {
+        return Ok(AccountName::Id(id));
+    }
+    EmailAddress::parse(text)
+        .map(AccountName::Email)
+        .map_err(|_| "neither an email like name@example.com nor an account ID")
+}
+
+pub(super) fn email(text: &str) -> Result<EmailAddress, &'static str> {
+    EmailAddress::parse(text).map_err(|_| "not an email like name@example.com")
+}
+
+pub(super) fn display_name(text: &str) -> Result<DisplayName, String> {
+    DisplayName::parse(text).map_err(|problem| problem.to_string())
+}
+
+pub(super) fn search(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if text.is_empty() { Err("nothing to search for") } else { Ok(text.to_owned()) }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    config::duration(text).ok_or("not a duration such as 30m, 2h or 7d")
+}
+
+pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = text.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical()));
+    address
+        .or_else(|_| text.parse::<IpNet>())
+        .map(|network| network.trunc())
+        .map_err(|_| "neither an IP address nor a network such as 203.0.113.0/24 or 2001:db8::/32")
+}
+
+pub(super) fn time(text: &str) -> Result<PointInTime, &'static str> {
+    if text == "now" {
+        return Ok(PointInTime::Now);
+    }
+    utc(text).map(PointInTime::At).ok_or("neither a time such as 2026-11-23T21:27:00Z nor now")
+}
+
+/// A time as many programs write it. Without a time zone it is UTC; without a time of day, midnight.
+pub(super) fn utc(text: &str) -> Option<OffsetDateTime> {
+    let mut text = text.trim().replacen(' ', "T", 1);
+    if text.len() > 40 || !text.is_ascii() {
+        return None;
+    }
+    if !text.contains('T') {
+        text.push_str("T00:00:00");
+    }
+    let (day, clock) = text.split_once('T')?;
+    let clock = match clock.find(['+', '-', 'Z', 'z']) {
+        None => format!("{clock}Z"),
+        // PostgreSQL writes +00.
+        Some(zone) if clock.len() - zone == 3 => format!("{clock}:00"),
+        Some(_) => clock.to_owned(),
+    };
+    OffsetDateTime::parse(&format!("{day}T{clock}"), &Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_or_a_range() {
+        for (text, read) in [
+            ("203.0.113.7", "203.0.113.7/32"),
+            ("203.0.113.7/24", "203.0.113.0/24"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), read);
+        }
+        for text in ["", "203.0.113", "203.0.113.0/33", "example.com", "203.0.113.0/"] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+}
