@@ -51,6 +51,7 @@ mod rate_limit;
 mod reauthentication;
 mod recovery;
 mod registration_cookie;
+mod restore;
 mod revocation;
 mod revocation_triggers;
 mod servers;
