@@ -281,6 +281,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_kind_of_job_is_restarted_after_a_panic() {
+        let jobs = Jobs::default();
+        let mut runner = JobRunner::new(jobs.clone());
+        // Each panics once: while it is started, in its first round, or after an await in it.
+        let rounds: [Arc<AtomicU64>; 5] = std::array::from_fn(|_| Arc::default());
+        let panics_first = |number: usize| {
+            let count = Arc::clone(&rounds[number]);
+            move || assert!(count.fetch_add(1, Ordering::Relaxed) > 0, "the first one panics")
+        };
+        let interval = Duration::from_millis(1);
+        let start = panics_first(0);
+        runner.run("started", move |token| {
+            start();
+            async move { token.cancelled().await }
+        });
+        let job = Arc::new(panics_first(1));
+        runner.run("job", move |token| {
+            let job = Arc::clone(&job);
+            async move {
+                tokio::task::yield_now().await;
+                job();
+                token.cancelled().await;
+            }
+        });
+        let round = Arc::new(panics_first(2));
+        runner.run_every("every", interval, move || {
+            let round = Arc::clone(&round);
+            async move { round() }
+        });
+        let round = Arc::new(panics_first(3));
+        runner.run_every_interruptible("interruptible", interval, move || {
+            let round = Arc::clone(&round);
+            async move { round() }
+        });
+        let round = Arc::new(panics_first(4));
+        runner.run_every_or_notified("notified", interval, Arc::default(), move || {
+            let round = Arc::clone(&round);
+            async move { round() }
+        });
+        wait_until(|| jobs.all().values().all(|job| job.is_running && job.restarts == 1)).await;
+        wait_until(|| rounds.iter().all(|count| count.load(Ordering::Relaxed) > 1)).await;
+        runner.stop().await;
+    }
+
+    #[tokio::test]
     async fn a_job_that_returns_before_it_is_canceled_is_restarted() {
         let jobs = Jobs::default();
         let mut runner = JobRunner::new(jobs.clone());

@@ -50,6 +50,29 @@ const OWNERS: [(&str, &str); 12] = [
     ("breaking_migrations", "migrations/"),
 ];
 
+/// Every file that starts a task or a thread, and what a panic in it does. Nothing may be missing for good
+/// afterwards: neither a job nor a thread of a pool.
+const SPAWNS: [(&str, &str); 15] = [
+    ("src/background.rs", "the job is restarted"),
+    ("src/cli/prompt.rs", "it only waits for a signal"),
+    ("src/db/private_cluster/server.rs", "it is a process, which is restarted"),
+    ("src/db/private_cluster/wrapper.rs", "it is a process; its caller gets an error"),
+    ("src/db/transaction.rs", "the caller gets WorkerCrashed"),
+    ("src/log/", "the caller of a task gets an error; the writer only copies bytes"),
+    ("src/mail/delivery.rs", "it is logged, and the mail is retried when its lease expires"),
+    ("src/mail/smtp.rs", "it only sends QUIT"),
+    ("src/mail/transport.rs", "the caller gets an error"),
+    ("src/server/", "the server stops with an error"),
+    (
+        "src/session/cache/barrier.rs",
+        "a guard ends the round, and the next sign-out starts another",
+    ),
+    ("src/session/cache/invalidation.rs", "it only closes a pool"),
+    ("src/session/cache/lookup.rs", "a guard ends the round, and the next lookup starts another"),
+    ("src/user/password/hasher.rs", "the job fails, and the thread continues"),
+    ("src/user/rate_limit/mod.rs", "the attempt counts fully after a minute"),
+];
+
 /// One file below `src/`.
 struct Source {
     path: PathBuf,
@@ -361,6 +384,20 @@ fn pages_write_through_the_domain_or_on_behalf_of_a_session() {
             );
         }
     }
+}
+
+#[test]
+fn every_file_that_starts_a_task_or_a_thread_says_what_a_panic_does() {
+    let starts = ["spawn(", "spawn_blocking(", "spawn_local("];
+    let mut missing = Vec::new();
+    for source in sources() {
+        let path = source.path.display().to_string();
+        let spawns = starts.iter().any(|start| source.code.contains(start));
+        if spawns && !SPAWNS.iter().any(|(file, _)| path.starts_with(file)) {
+            missing.push(path);
+        }
+    }
+    assert!(missing.is_empty(), "add what a panic does to SPAWNS: {missing:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Rate limits on password guessing: their effect on attackers and on other users.
 
 mod beyond_sign_in;
+mod busy;
 mod in_flight;
 mod known_devices;
 
