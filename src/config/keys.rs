@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -65,6 +65,18 @@ impl SecretKeys {
     /// Fails if the file is readable by other users, cannot be read or created, or contains a weak key.
     pub fn load_or_create(data_dir: &Path) -> anyhow::Result<Self> {
         let path = data_dir.join(FILE_NAME);
+        // A symbolic link, as of a mounted secret, must not belong to another user either.
+        let owners = [fs::symlink_metadata(&path), fs::metadata(&path)];
+        let current_user = rustix::process::geteuid().as_raw();
+        let is_own = |owner: u32| owner == current_user || owner == 0;
+        if let Some(owner) =
+            owners.iter().flatten().map(MetadataExt::uid).find(|owner| !is_own(*owner))
+        {
+            bail!(
+                "{0} belongs to another user (with the ID {owner}), who may know or choose the keys. If the keys are yours, run: chown {current_user} {0}",
+                path.display()
+            );
+        }
         match fs::metadata(&path) {
             Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
                 bail!(
@@ -93,7 +105,7 @@ impl SecretKeys {
 /// processes that start at the same time use the same key, the one that was linked first. Synced, because
 /// losing the key signs all users out.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
-    fs::create_dir_all(data_dir)?;
+    durable::create_folder(data_dir, 0o700)?;
     let temporary = data_dir.join(format!("{FILE_NAME}.{}", uuid::Uuid::new_v4()));
     let key = format!("{}{}\n", Secret::generate().reveal(), Secret::generate().reveal());
     durable::create(&temporary, 0o600, key.as_bytes())?;

@@ -115,6 +115,11 @@ impl Default for Timeouts {
     }
 }
 
+/// The search path for programs, which child processes need.
+pub fn search_path() -> Option<std::ffi::OsString> {
+    std::env::var_os("PATH")
+}
+
 /// The location of the database.
 #[derive(Clone, Debug)]
 pub enum DatabaseLocation {

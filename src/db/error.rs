@@ -7,6 +7,35 @@ pub(super) fn timed_out() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL did not respond in time").into()
 }
 
+/// The connection failed after the commit was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL did not confirm the commit in time; it may have taken effect")]
+struct CommitUnknown;
+
+/// The error of a commit without an answer.
+pub(super) fn commit_unknown() -> sqlx::Error {
+    io::Error::other(CommitUnknown).into()
+}
+
+/// The error of a transaction that was not begun, because commits stall.
+pub(super) fn commits_stall() -> sqlx::Error {
+    io::Error::other(
+        "commits wait for a standby that does not answer; the transaction was not begun",
+    )
+    .into()
+}
+
+/// Whether PostgreSQL closed the connection (57P01 to 57P03). A commit that waited for a standby has then taken
+/// effect on the primary.
+pub(super) fn is_shutdown(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| code.starts_with("57P"))
+}
+
+/// Whether a deadline has passed.
+pub(super) fn is_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
 /// Whether a prepared statement of the connection is out of date after a schema change ("cached plan must not
 /// change result type"). Every later use of the statement on this connection fails too.
 pub fn is_cached_plan_error(error: &sqlx::Error) -> bool {
@@ -28,9 +57,10 @@ pub fn is_notification_queue_full(error: &sqlx::Error) -> bool {
 /// demoted primary, a standby), or its prepared statements are out of date. sqlx would reuse it in the last
 /// two cases.
 pub(super) fn is_connection_unusable(error: &sqlx::Error) -> bool {
-    let is_timeout =
-        matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
-    is_timeout || has_code(error, "25006") || is_in_recovery(error) || is_cached_plan_error(error)
+    is_timeout(error)
+        || has_code(error, "25006")
+        || is_in_recovery(error)
+        || is_cached_plan_error(error)
 }
 
 /// Whether a statement or a transaction can be run again without a change: it lost a conflict with a

@@ -16,10 +16,12 @@ use tokio::time::timeout;
 use crate::config::postgres_url::location;
 use crate::config::{Config, DatabaseLocation};
 
+mod breaker;
 mod error;
 mod explain;
 mod migration_lock;
 pub mod migrations;
+mod outage;
 mod pool;
 pub mod private_cluster;
 mod statement;
@@ -34,6 +36,7 @@ pub use pool::{
     ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary, require_writes,
 };
 pub use statement::on;
+
 pub use transaction::{
     Failure, Work, allow_long_statement, long_transaction, transaction, transaction_within,
     with_connection, with_deadline,
@@ -173,4 +176,22 @@ async fn check_server(options: &PgConnectOptions) -> anyhow::Result<()> {
 /// application.
 pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
     options.options([("search_path", schema)])
+}
+
+/// Logs that `what` failed: as part of an outage if the database is unavailable, otherwise as a warning.
+pub fn log_failure(what: &str, error: &anyhow::Error) {
+    let is_outage = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<sqlx::Error>().is_some_and(is_unavailable)
+    };
+    let cause = explain(error);
+    if error.chain().any(is_outage) || outage::is_on() {
+        outage::report(what, &cause);
+    } else {
+        tracing::warn!(error = cause, "{what}");
+    }
+}
+
+/// Notes that a statement succeeded, which may end an outage.
+pub fn note_success() {
+    outage::succeeded();
 }

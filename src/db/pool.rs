@@ -43,9 +43,16 @@ const PINNED: [(&str, &str); 10] = [
 /// Also pinned, but not as a startup option: PostgreSQL 17 introduced it.
 const PINNED_SINCE_17: (&str, &str) = ("transaction_timeout", "0");
 
+/// Slower statements are logged at the level DEBUG: during an outage they would be most of the log. PostgreSQL logs
+/// them with `log_min_duration_statement`.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// The options of every connection.
 pub(super) fn pinned(options: PgConnectOptions) -> PgConnectOptions {
-    options.options(PINNED)
+    options
+        .options(PINNED)
+        .options([("statement_timeout", STATEMENT_TIMEOUT)])
+        .log_slow_statements(tracing::log::LevelFilter::Debug, SLOW)
 }
 
 /// Why a PostgreSQL server that accepts connections cannot be used.

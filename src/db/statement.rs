@@ -10,6 +10,7 @@ use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo}
 use sqlx::{Either, Execute, Executor, PgPool, Postgres, SqlStr};
 
 use super::error::{is_connection_unusable, is_retryable};
+use super::outage;
 
 /// An executor like the pool, for a single statement. Every statement that is not part of a transaction uses
 /// it, which `tests/arrows.rs` checks.
@@ -79,6 +80,9 @@ async fn run<'q, T>(
         // Later statements of this connection are prepared again.
         sqlx::Connection::clear_cached_statements(&mut *connection).await?;
         result = once(&mut connection, second).await;
+    }
+    if result.is_ok() {
+        outage::succeeded();
     }
     if result.as_ref().is_err_and(is_connection_unusable) {
         connection.close_on_drop();

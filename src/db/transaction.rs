@@ -5,14 +5,20 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
-use super::error::{is_connection_unusable, is_notification_queue_full, is_retryable, timed_out};
+use super::error::{
+    commit_unknown, commits_stall, is_connection_unusable, is_notification_queue_full,
+    is_retryable, is_shutdown, is_timeout, timed_out,
+};
 use super::pool::close_idle;
+use super::{breaker, outage};
 use crate::log;
 
 /// Deadline of work that a page waits for: a few statements of at most 2.5 s each.
@@ -191,8 +197,13 @@ where
     T: Send + 'static,
     E: Failure,
 {
+    if !breaker::admits(pool).await {
+        return Err(E::from(commits_stall()));
+    }
     let connection = pool.acquire().await?;
-    let (value, _) = with_connection::<T, E, _>(pool, connection, deadline, |connection| {
+    let is_committing = Arc::new(AtomicBool::new(false));
+    let commits = Arc::clone(&is_committing);
+    let done = with_connection::<T, E, _>(pool, connection, deadline, |connection| {
         Box::pin(async move {
             let mut transaction = connection.begin_with(BEGIN).await?;
             if notifications == Notifications::Counted {
@@ -206,10 +217,28 @@ where
                 transaction.execute(count).await?;
             }
             let value = work(&mut transaction).await?;
+            commits.store(true, Ordering::Relaxed);
             transaction.commit().await?;
             Ok(value)
         })
     })
-    .await?;
-    Ok(value)
+    .await;
+    let error = match done {
+        Ok((value, _)) => {
+            outage::succeeded();
+            return Ok(value);
+        }
+        Err(error) => error,
+    };
+    match error.database_error() {
+        Some(cause) => {
+            if is_timeout(cause) {
+                breaker::stalled();
+            }
+            let was_answered = matches!(cause, sqlx::Error::Database(_)) && !is_shutdown(cause);
+            let is_unknown = is_committing.load(Ordering::Relaxed) && !was_answered;
+            Err(if is_unknown { E::from(commit_unknown()) } else { error })
+        }
+        None => Err(error),
+    }
 }

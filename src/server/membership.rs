@@ -43,7 +43,10 @@ async fn run_once(app: &App, reported: &Mutex<Report>) {
             // While the database is unavailable, other parts log that.
             if !report.is_failing && !db::is_unavailable(&error) {
                 report.is_failing = true;
-                tracing::warn!(%error, "the table servers cannot be written; run `frontdesk migrate roles` after a migration");
+                db::log_failure(
+                    "the table servers cannot be written; run `frontdesk migrate roles` after a migration",
+                    &error.into(),
+                );
             }
             return;
         }

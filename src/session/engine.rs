@@ -11,6 +11,7 @@ use super::cache::invalidation::InvalidationListener;
 use super::purge::{self, Pace};
 use super::{PgSessionStore, last_seen};
 use crate::background::{JobRunner, Jobs};
+use crate::db;
 
 /// The running background jobs of a [`PgSessionStore`].
 pub struct Engine {
@@ -34,7 +35,10 @@ impl Engine {
             let store = flushed.clone();
             async move {
                 if let Err(error) = store.last_seen().flush().await {
-                    tracing::warn!(%error, "last activity could not be written; it stays in memory");
+                    db::log_failure(
+                        "last activity could not be written; it stays in memory",
+                        &error.into(),
+                    );
                 }
             }
         });

@@ -276,9 +276,7 @@ impl SessionStore for PgSessionStore {
             .lookup
             .find(digest.clone())
             .await
-            .inspect_err(|error| {
-                tracing::warn!(error = format!("{error:#}"), "a session could not be loaded")
-            })
+            .inspect_err(|error| db::log_failure("a session could not be loaded", error))
             .map_err(LoadError::Other)?;
         let Some(row) = row else {
             self.ended.record(&digest, MonotonicInstant::now());
@@ -319,9 +317,7 @@ impl SessionStore for PgSessionStore {
         });
         let (secret, ended_by_limit) = saved
             .await
-            .inspect_err(|error| {
-                tracing::warn!(error = format!("{error:#}"), "a session could not be created")
-            })
+            .inspect_err(|error| db::log_failure("a session could not be created", error))
             .map_err(SaveError::Other)?;
         if let Some(user) = user.filter(|_| ended_by_limit > 0) {
             self.invalidate_user(user).await;

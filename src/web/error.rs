@@ -123,7 +123,7 @@ impl ResponseError for HttpError {
             }
             HttpError::Unavailable { retry_after, cause } => {
                 if let Some(cause) = cause {
-                    tracing::warn!(error = db::explain(cause), "answered 503");
+                    db::log_failure("answered 503", cause);
                 }
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));
             }

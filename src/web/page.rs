@@ -203,7 +203,7 @@ fn text(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>)
         ),
         503 => (
             "We'll be right back",
-            "You haven't been signed out. Your last change may not have been saved – go back, check, and try again.",
+            "You haven't been signed out. Your last change may not have been saved, or it may have been: go back and check before you try again.",
         ),
         _ => (
             "Something went wrong on our end",

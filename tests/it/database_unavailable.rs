@@ -7,8 +7,8 @@ fn name_of(database: &Database) -> String {
     database.db_texts("SELECT current_database()::text").remove(0)
 }
 
-/// One page of each kind, signed in and signed out.
-fn every_page(server: &Server, browser: &Browser) -> Vec<(String, crate::support::Response)> {
+/// One page of each kind, signed in and signed out. Needs the account ada@example.com.
+pub fn every_page(server: &Server, browser: &Browser) -> Vec<(String, crate::support::Response)> {
     let mut pages = Vec::new();
     let mut signed_in = browser.clone();
     for path in [

@@ -61,6 +61,8 @@ mod session_rules;
 mod session_store;
 mod sign_in_pages;
 mod sign_in_races;
+mod stalled_commits;
 mod standby;
 mod stopping;
+mod upgrade;
 mod verification;

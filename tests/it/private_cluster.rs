@@ -9,6 +9,7 @@ use crate::support::folder::new_folder;
 use crate::support::smtp::until;
 use crate::support::{Browser, Server, registered};
 
+mod children;
 mod creation;
 mod former;
 mod supervision;

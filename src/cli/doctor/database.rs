@@ -58,6 +58,7 @@ async fn server(config: &Config, pool: &PgPool, findings: &mut Findings) -> anyh
     clocks(pool, findings).await?;
     connections(config, pool, findings).await?;
     durability(pool, findings).await?;
+    replication(pool, findings).await?;
     if matches!(config.database, DatabaseLocation::Url(_)) {
         encryption(pool, findings).await?;
     }
@@ -141,6 +142,35 @@ async fn encryption(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()
         Some(false) => findings.add(Verdict::Problem, "tls", "The connection to PostgreSQL crosses a network unencrypted. Add sslmode=verify-full to DATABASE_URL."),
         Some(true) => findings.add(Verdict::Ok, "tls", "The connection to PostgreSQL is encrypted."),
         None => findings.add(Verdict::Ok, "tls", "Not needed: the database is on this machine."),
+    }
+    Ok(())
+}
+
+/// Whether a failover can lose what was answered. Says nothing without standbys.
+async fn replication(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let (standbys, synchronous): (i64, String) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM pg_stat_replication WHERE application_name <> 'pg_basebackup'),
+                current_setting('synchronous_standby_names')",
+    )
+    .fetch_one(db::on(pool))
+    .await?;
+    match (standbys, synchronous.is_empty()) {
+        (0, true) => {}
+        (0, false) => findings.add(
+            Verdict::Warning,
+            "standbys",
+            "synchronous_standby_names is set, but no standby is connected, so commits may wait forever.",
+        ),
+        (_, false) => findings.add(
+            Verdict::Ok,
+            "standbys",
+            format!("{standbys} connected; commits wait for {synchronous}."),
+        ),
+        (_, true) => findings.add(
+            Verdict::Warning,
+            "standbys",
+            format!("{standbys} connected, none of them synchronous: a failover can undo sign-outs and changed passwords that were already answered. Set synchronous_standby_names (Patroni: synchronous_mode)."),
+        ),
     }
     Ok(())
 }

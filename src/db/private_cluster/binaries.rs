@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use super::child;
 
 /// The oldest supported major version.
 const MIN_VERSION: u32 = 15;
@@ -53,7 +54,7 @@ fn all() -> Vec<Binaries> {
     }
     // Only `config` reads the environment, so the search path is left to the system: `pg_config` is run from
     // it.
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+    if let Ok(output) = child::command("pg_config").arg("--bindir").output() {
         folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     folders.push(PathBuf::from("/usr/bin"));
@@ -70,7 +71,7 @@ fn read(folder: &Path) -> Option<Binaries> {
         return None;
     }
     // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
-    let output = Command::new(&postgres).arg("--version").output().ok()?;
+    let output = child::command(&postgres).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let number = text.split_once("(PostgreSQL) ")?.1;
     let major: u32 =

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
@@ -44,11 +44,10 @@ impl DataFolder {
     /// Creates the folders: below `data_dir`, or below `/var/lib/frontdesk` if the owner has no access to
     /// `data_dir`.
     pub(super) fn prepare(data_dir: &Path) -> Result<Self, ClusterError> {
-        fs::create_dir_all(data_dir)
-            .map_err(|error| io_error("the data folder cannot be created", data_dir, error))?;
+        let owner = Owner::find()?;
+        owner.create_data_folder(data_dir)?;
         let mut path = fs::canonicalize(data_dir)
             .map_err(|error| io_error("the data folder cannot be read", data_dir, error))?;
-        let owner = Owner::find()?;
         if !owner.can_enter(&path) {
             let other = elsewhere(&path);
             tracing::info!(
@@ -56,8 +55,7 @@ impl DataFolder {
                 "the private database is in this folder, because its user cannot enter {}",
                 path.display()
             );
-            fs::create_dir_all(&other)
-                .map_err(|error| io_error("the data folder cannot be created", &other, error))?;
+            owner.create_data_folder(&other)?;
             path = other;
         }
         let cluster = path.join("database");
@@ -74,8 +72,13 @@ impl DataFolder {
     pub(super) fn lock(&self) -> Result<Option<File>, ClusterError> {
         let path = self.lock_file();
         let failed = |error| io_error("the data folder cannot be locked", &path, error);
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),

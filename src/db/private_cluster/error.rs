@@ -48,6 +48,9 @@ pub enum ClusterError {
     /// The path of the data folder no longer refers to the folder that this process has locked.
     #[error("the data folder {0} was moved or replaced while it was in use. Move it back.")]
     FolderMoved(PathBuf),
+    /// Other users could replace the keys.
+    #[error("other users can write to the data folder {0}. Run: chmod o-w {0}")]
+    WritableByOthers(PathBuf),
     /// The server did not start.
     #[error("the private PostgreSQL did not start. {log}")]
     DidNotStart {

@@ -13,6 +13,7 @@
 //!   Frontdesk exits.
 //! - `data_folder.rs`: the folders and the lock. The process that holds the lock owns the server; other
 //!   processes of Frontdesk connect to it over its socket.
+//! - `child.rs`: every child process, with a clean environment.
 //! - `owner.rs`: the user that owns the data and runs the server.
 //! - `leftover_server.rs`: before a start, stops a server that an earlier process left running. Only a
 //!   PostgreSQL whose working directory is the data folder is waited for or signaled; a stale or copied
@@ -22,6 +23,7 @@
 //! - `supervision.rs`: restarts a server that ended unexpectedly.
 
 mod binaries;
+mod child;
 mod create;
 mod data_folder;
 mod error;

@@ -6,7 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::Path;
 use std::process::Command;
 
+use super::child;
 use super::error::{ClusterError, io_error};
+use crate::durable;
 
 /// The user that owns the data and runs the server.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +46,7 @@ impl Owner {
     /// owner may have no access to the current one).
     pub(super) fn command(self, program: &Path) -> Command {
         use std::os::unix::process::CommandExt as _;
-        let mut command = Command::new(program);
+        let mut command = child::command(program);
         command.process_group(0).current_dir("/");
         if let Self::Unprivileged { uid, gid } = self {
             command.uid(uid).gid(gid);
@@ -68,6 +70,31 @@ impl Owner {
                 mode >> shift & 1 == 1
             })
         })
+    }
+
+    /// Creates the data folder and its missing parents. Only this user may write to them or list them, whatever
+    /// the umask is: a user who can write to the data folder can replace the keys. The owner may pass through. A
+    /// folder that exists keeps its mode, but other users must not be able to write to it.
+    pub(super) fn create_data_folder(self, path: &Path) -> Result<(), ClusterError> {
+        let failed = |error| io_error("the data folder cannot be created", path, error);
+        let mode = match self {
+            Self::CurrentUser => 0o700,
+            Self::Unprivileged { .. } => 0o711,
+        };
+        let missing: Vec<&Path> = path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .collect();
+        durable::create_folder(path, mode).map_err(failed)?;
+        for folder in missing {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).map_err(failed)?;
+        }
+        let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+        // A folder with the sticky bit protects the files of each user, as in /tmp.
+        if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+            return Err(ClusterError::WritableByOthers(path.to_owned()));
+        }
+        Ok(())
     }
 
     /// Creates a folder that only the owner may enter, or restricts one that exists. Fails if the folder

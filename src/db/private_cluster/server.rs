@@ -1,6 +1,7 @@
 //! Starts and stops the server of a process that holds the lock of the data folder.
 
 use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -138,6 +139,7 @@ fn open_log(path: &Path) -> Result<(File, u64), ClusterError> {
         .append(!is_long)
         .write(true)
         .truncate(is_long)
+        .mode(0o600)
         .open(path)
         .map_err(|error| io_error("the log of PostgreSQL cannot be written", path, error))?;
     Ok((log, if is_long { 0 } else { length }))

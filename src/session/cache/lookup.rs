@@ -163,7 +163,7 @@ impl Lookup {
             .await
             .context("PostgreSQL did not respond in time")?
             .context("the look-up was stopped")?;
-        result.map_err(|error| anyhow!("{error:#}"))
+        result.map_err(|error| anyhow!("{}", db::explain(&error)))
     }
 
     /// Runs statements until the queue is empty.
@@ -189,6 +189,7 @@ impl Lookup {
                 batch.iter().map(|(digest, _)| digest.as_bytes().to_vec()).collect();
             match self.select_with_retry(&mut kept, &digests).await {
                 Ok(rows) => {
+                    db::note_success();
                     let rows: HashMap<Vec<u8>, Arc<LookupRow>> = rows
                         .into_iter()
                         .map(|mut row| (std::mem::take(&mut row.token_digest), Arc::new(row)))
@@ -200,6 +201,7 @@ impl Lookup {
                 }
                 Err(error) => {
                     let error = Arc::new(anyhow::Error::from(error));
+                    db::log_failure("sessions could not be loaded", &error);
                     for (_, sender) in batch {
                         sender.send(Err(Arc::clone(&error))).ok();
                     }

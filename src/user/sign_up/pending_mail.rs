@@ -26,7 +26,7 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Sends all mail that is pending. After an error, the rest is retried in the next round.
 pub async fn run_once(pool: &PgPool, sealer: &Sealer) {
     if let Err(error) = send_all(pool, sealer).await {
-        tracing::warn!(%error, "registration and password-reset mail is delayed");
+        db::log_failure("registration and password-reset mail is delayed", &error.into());
     }
 }
 
