@@ -37,7 +37,6 @@ fn flood(
 fn check(database: &Database, action: &str, statuses: &[u16], counted: &[u16]) {
     let busy = statuses.iter().filter(|status| **status == 503).count();
     let expected = statuses.iter().filter(|status| counted.contains(status)).count();
-    println!("{action}: {busy} of {} were refused", statuses.len());
     assert!(busy > 0, "{action}: {statuses:?}");
     let tries = format!(
         "SELECT coalesce(sum(tries), 0)::bigint FROM throttles WHERE action = '{action}_address'"
