@@ -57,21 +57,26 @@ $$;
 CREATE FUNCTION audit_changed_user() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS
 $$
+DECLARE
+    -- Through jsonb, because a session keeps the types of the columns with which it has executed the function before.
+    before  jsonb := to_jsonb(OLD);
+    after   jsonb := COALESCE(to_jsonb(NEW), '{}');
+    account uuid := before ->> 'id';
 BEGIN
     INSERT INTO audit_events (event, user_id, actor, details)
-    SELECT change.event, OLD.id, 'database', change.details || jsonb_build_object('database_role', session_user)
+    SELECT change.event, account, 'database', change.details || jsonb_build_object('database_role', session_user)
       FROM (VALUES
            ('account_deleted', TG_OP = 'DELETE', '{}'::jsonb),
-           ('account_disabled', OLD.disabled_at IS NULL AND NEW.disabled_at IS NOT NULL, '{}'),
-           ('account_enabled', TG_OP = 'UPDATE' AND OLD.disabled_at IS NOT NULL AND NEW.disabled_at IS NULL, '{}'),
-           ('role_changed', OLD.role <> NEW.role, jsonb_build_object('role', NEW.role)),
-           ('email_changed', (OLD.email, OLD.email_canonical) <> (NEW.email, NEW.email_canonical), '{}'),
-           ('password_changed', OLD.password_hash IS DISTINCT FROM NEW.password_hash AND NEW.password_hash IS NOT NULL, '{}'),
-           ('password_invalidated', TG_OP = 'UPDATE' AND OLD.password_hash IS NOT NULL AND NEW.password_hash IS NULL, '{}'))
+           ('account_disabled', TG_OP = 'UPDATE' AND before ->> 'disabled_at' IS NULL AND after ->> 'disabled_at' IS NOT NULL, '{}'),
+           ('account_enabled', TG_OP = 'UPDATE' AND before ->> 'disabled_at' IS NOT NULL AND after ->> 'disabled_at' IS NULL, '{}'),
+           ('role_changed', before -> 'role' <> after -> 'role', jsonb_build_object('role', after -> 'role')),
+           ('email_changed', (before -> 'email', before -> 'email_canonical') <> (after -> 'email', after -> 'email_canonical'), '{}'),
+           ('password_changed', before -> 'password_hash' <> after -> 'password_hash' AND after ->> 'password_hash' IS NOT NULL, '{}'),
+           ('password_invalidated', TG_OP = 'UPDATE' AND before ->> 'password_hash' IS NOT NULL AND after ->> 'password_hash' IS NULL, '{}'))
            AS change (event, happened, details)
      WHERE change.happened;
-    IF TG_OP = 'UPDATE' AND (OLD.disabled_at IS NOT NULL OR NEW.disabled_at IS NOT NULL) THEN
-        DELETE FROM sessions WHERE user_id = NEW.id;
+    IF TG_OP = 'UPDATE' AND COALESCE(before ->> 'disabled_at', after ->> 'disabled_at') IS NOT NULL THEN
+        DELETE FROM sessions WHERE user_id = account;
     END IF;
     RETURN NULL;
 END
@@ -106,12 +111,10 @@ CREATE TRIGGER sessions_truncated_in_database AFTER TRUNCATE ON sessions
     FOR EACH STATEMENT
     WHEN (current_setting('frontdesk.actor', true) IS DISTINCT FROM 'frontdesk')
     EXECUTE FUNCTION audit_truncated_table();
-CREATE TRIGGER users_changed_in_database AFTER UPDATE OF disabled_at, role, email, email_canonical, password_hash ON users
+-- It names no column, because PostgreSQL refuses to change the type of a column that a trigger names.
+CREATE TRIGGER users_changed_in_database AFTER UPDATE ON users
     FOR EACH ROW
-    WHEN ((OLD.disabled_at IS NULL, OLD.role, OLD.email, OLD.email_canonical, OLD.password_hash)
-              IS DISTINCT FROM
-              (NEW.disabled_at IS NULL, NEW.role, NEW.email, NEW.email_canonical, NEW.password_hash)
-          AND current_setting('frontdesk.actor', true) IS DISTINCT FROM 'frontdesk')
+    WHEN (current_setting('frontdesk.actor', true) IS DISTINCT FROM 'frontdesk')
     EXECUTE FUNCTION audit_changed_user();
 CREATE TRIGGER users_deleted_in_database AFTER DELETE ON users
     FOR EACH ROW

@@ -94,14 +94,22 @@ BEGIN
 END
 $$;
 
+-- Users change rarely, so the function compares, and not a condition of the trigger: PostgreSQL refuses to change the
+-- type of a column that such a condition names. Through jsonb, because a session keeps the types with which it has
+-- executed the function before.
 CREATE FUNCTION users_note_change() RETURNS trigger
 LANGUAGE plpgsql AS
 $$
 DECLARE
+    before  jsonb := to_jsonb(OLD);
+    after   jsonb := to_jsonb(NEW);
     changed text := COALESCE(current_setting('frontdesk.changed_users', true), '');
-    stripe  text := right(OLD.id::text, 4) || ',';
+    stripe  text := right(before ->> 'id', 4) || ',';
 BEGIN
-    IF length(changed) <= 500 AND position(stripe IN changed) = 0 THEN
+    IF (before -> 'id', before -> 'email', before -> 'display_name', before -> 'role', before -> 'disabled_at')
+       IS DISTINCT FROM
+       (after -> 'id', after -> 'email', after -> 'display_name', after -> 'role', after -> 'disabled_at')
+       AND length(changed) <= 500 AND position(stripe IN changed) = 0 THEN
         PERFORM set_config('frontdesk.changed_users', changed || stripe, true);
     END IF;
     RETURN NULL;
@@ -145,7 +153,8 @@ $$;
 
 DROP TRIGGER sessions_updated ON sessions;
 DROP TRIGGER users_updated ON users;
--- Every column that src/session/cache/lookup.rs reads, except last_seen_at; a test compares them.
+-- Every column that src/session/cache/lookup.rs reads, except last_seen_at, and so does users_note_change(). A test
+-- compares them.
 CREATE TRIGGER sessions_changed AFTER UPDATE ON sessions
     FOR EACH ROW
     WHEN (NEW.expires_at < OLD.expires_at
@@ -158,10 +167,7 @@ CREATE TRIGGER sessions_changed AFTER UPDATE ON sessions
 CREATE TRIGGER sessions_updated AFTER UPDATE ON sessions
     FOR EACH STATEMENT EXECUTE FUNCTION sessions_announce();
 CREATE TRIGGER users_changed AFTER UPDATE ON users
-    FOR EACH ROW
-    WHEN ((OLD.id, OLD.email, OLD.display_name, OLD.role, OLD.disabled_at)
-          IS DISTINCT FROM (NEW.id, NEW.email, NEW.display_name, NEW.role, NEW.disabled_at))
-    EXECUTE FUNCTION users_note_change();
+    FOR EACH ROW EXECUTE FUNCTION users_note_change();
 CREATE TRIGGER users_updated AFTER UPDATE ON users
     FOR EACH STATEMENT EXECUTE FUNCTION users_announce();
 
