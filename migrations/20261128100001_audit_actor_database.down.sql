@@ -1,7 +1,7 @@
 SET LOCAL lock_timeout = '3s';
 SET LOCAL statement_timeout = '60s';
 
--- The version before knows no other actor for what was not done on its pages or by its commands.
+-- The previous version knows no other actor for what was not done on its pages or by its commands.
 UPDATE audit_events SET actor = 'system' WHERE actor = 'database';
 
 ALTER TABLE audit_events DROP CONSTRAINT audit_events_actor_known;

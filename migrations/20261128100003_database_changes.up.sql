@@ -4,7 +4,7 @@ SET LOCAL statement_timeout = '60s';
 -- Records the changes of sessions and accounts that Frontdesk did not make, for example those made in psql:
 -- actor database, the role that logged in as details.database_role. Frontdesk sets frontdesk.actor in each of its
 -- transactions and records its own changes; the WHEN clause of the triggers then skips them, before a function is
--- called. The version before does not set it: while it runs beside this one, its changes are recorded twice, and a
+-- called. The previous version does not set it: while it runs beside this one, its changes are recorded twice, and a
 -- sign-out by it has a second event with the actor database.
 --
 -- SECURITY DEFINER: the roles that may change users or sessions need no privilege on audit_events. The functions are

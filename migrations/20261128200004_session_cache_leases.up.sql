@@ -1,7 +1,7 @@
 SET LOCAL lock_timeout = '3s';
 SET LOCAL statement_timeout = '60s';
 
--- A server writes trusted_until for 15 seconds and renews it after 10. The version before shortens every value that is
+-- A server writes trusted_until for 15 seconds and renews it after 10. The previous version shortens every value that is
 -- more than 3 seconds ahead, which it takes for an error. Here such an update leaves 15 seconds.
 CREATE FUNCTION session_caches_keep_lease() RETURNS trigger
 LANGUAGE plpgsql AS

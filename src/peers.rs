@@ -4,7 +4,7 @@
 //!
 //! Cookies, links in waiting mail and forms are sealed with the first key of a server and opened with any of
 //! its keys. So while several servers run, the first key of each must be on all others. The key rotation in
-//! `docs/RUNBOOK.md` keeps this at each of its steps; [`differences`] names the step that is missing.
+//! `docs/RUNBOOK.md` keeps this in each of its phases; [`differences`] names the phase that is missing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -147,7 +147,7 @@ impl Party {
 /// A setting that is not the same on all servers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Users notice it now. Otherwise it is normal for the time of a step of the key rotation.
+    /// Users notice it now. Otherwise it is normal during a phase of the key rotation.
     pub affects_users: bool,
     /// What differs between which servers, and what to do.
     pub message: String,
@@ -174,12 +174,12 @@ fn differences_of_keys(parties: &[Party]) -> Vec<Difference> {
         let message = if affects_users {
             let with = names(parties, |party| party.sealing_key() == key);
             format!(
-                "Step 1 of the key rotation is missing on {without}: it does not have the key {key}, with which {with} encrypts. Sessions, mail and forms of one are unreadable for the other. Add that key at the end of FRONTDESK_SECRET_KEYS on {without} and restart it."
+                "Phase 1 of the key rotation is missing on {without}: the key {key}, the first key of {with}, is not set there. Sessions, mail and forms of one are unreadable for the other. Add that key at the end of FRONTDESK_SECRET_KEYS on {without} and restart it."
             )
         } else {
             let with = names(parties, |party| party.has(key));
             format!(
-                "The key {key} is on {with}, but not on {without}. To rotate to it, complete step 1: add it at the end of FRONTDESK_SECRET_KEYS on {without} and restart it. To drop it, complete step 3 on {with}."
+                "The key {key} is on {with}, but not on {without}. To rotate to it, complete phase 1: add it at the end of FRONTDESK_SECRET_KEYS on {without} and restart it. To drop it, complete step 3 on {with}."
             )
         };
         found.push(Difference { affects_users, message });
@@ -192,7 +192,7 @@ fn differences_of_keys(parties: &[Party]) -> Vec<Difference> {
             })
             .collect();
         let message = format!(
-            "Servers encrypt with different keys: {}. Step 2 of the key rotation is not complete: move the new key to the front of FRONTDESK_SECRET_KEYS on every server and restart it.",
+            "Servers encrypt with different keys: {}. Phase 2 of the key rotation is not complete: move the new key to the front of FRONTDESK_SECRET_KEYS on every server and restart it.",
             keys.join(", ")
         );
         found.push(Difference { affects_users: false, message });
@@ -238,9 +238,9 @@ mod tests {
     #[test]
     fn no_step_of_a_key_rotation_affects_users_and_each_incomplete_step_is_named() {
         for (keys, word) in [
-            ([&["old"][..], &["old", "new"]], "complete step 1"),
-            ([&["old", "new"], &["new", "old"]], "Step 2"),
-            ([&["new", "old"], &["new"]], "step 3"),
+            ([&["old"][..], &["old", "new"]], "complete phase 1"),
+            ([&["old", "new"], &["new", "old"]], "Phase 2"),
+            ([&["new", "old"], &["new"]], "phase 3"),
         ] {
             let found = found(keys);
             assert_eq!(found.len(), 1, "{found:?}");
@@ -258,9 +258,6 @@ mod tests {
         }
         let apart = found([&["old"], &["new"]]);
         assert!(apart.len() == 2 && apart.iter().all(|one| one.affects_users), "{apart:?}");
-        assert!(
-            apart[0].message.contains("missing on a: it does not have the key new"),
-            "{apart:?}"
-        );
+        assert!(apart[0].message.contains("missing on a: the key new"), "{apart:?}");
     }
 }

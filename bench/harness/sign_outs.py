@@ -23,7 +23,7 @@ def sign_out(running, work, answers, problems):
     while (turn := work.get()) is not None:
         number, cookie, due = turn
         time.sleep(max(0, due - time.perf_counter()))
-        # A new connection, because a server closes one that is not used for a while.
+        # A new connection for each sign-out, as for different users.
         connection = Connection(running[number % len(running)].port)
         began = time.perf_counter()
         status = connection.status("POST", "/logout", cookie)

@@ -38,8 +38,7 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
                 "Revert {what} in {}? The data in its tables and columns is deleted.",
                 database.description()
             );
-            if !yes && !prompt::confirm(&question) {
-                out::problem("Aborted. Use --yes to skip the confirmation.");
+            if !prompt::is_confirmed(yes, &question) {
                 return Ok(ExitStatus::InvalidUsage);
             }
             for version in migrations::revert(pool, all).await? {

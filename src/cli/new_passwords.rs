@@ -9,7 +9,7 @@ use super::values::{AccountName, PointInTime};
 use super::{account, out, prompt};
 use crate::config::Config;
 use crate::crypto::seal::Sealer;
-use crate::db::{self, Database};
+use crate::db::Database;
 use crate::id::UserId;
 use crate::session::await_invalidation;
 use crate::user::password::require_new::{self, Required};
@@ -32,11 +32,11 @@ pub(super) async fn of_one(
     }
     out::line(&match done.mails {
         0 => format!(
-            "{} has no password any longer. The account is disabled, so no mail was sent.",
+            "{} no longer has a password. The account is disabled, so no mail was sent.",
             user.email
         ),
         _ => format!(
-            "{} was signed out everywhere, has no password any longer, and gets a link to choose a new one.",
+            "{} was signed out everywhere, no longer has a password, and gets a link to choose a new one.",
             user.email
         ),
     });
@@ -51,14 +51,10 @@ pub(super) async fn of_all(
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
     let pool = &database.pool;
-    let before = match changed_before {
-        Some(PointInTime::At(time)) => time,
-        Some(PointInTime::Now) | None => db::now(pool).await?,
-    };
+    let before = changed_before.unwrap_or(PointInTime::Now).resolve(database).await?;
     let total = require_new::count(pool, before).await?;
     let question = format!("This signs out {total} user(s) and deletes their passwords.");
-    if !yes && !prompt::confirm(&question) {
-        out::problem("Aborted. Use --yes to skip the confirmation.");
+    if !prompt::is_confirmed(yes, &question) {
         return Ok(ExitStatus::InvalidUsage);
     }
     let sealer = Sealer::new(config.secret_keys()?.as_slice());

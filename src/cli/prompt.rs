@@ -39,8 +39,17 @@ pub(super) fn secret_line(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     Ok(text)
 }
 
+/// Whether `yes` was given or the user confirms. Otherwise prints how to skip the question.
+pub(super) fn is_confirmed(yes: bool, question: &str) -> bool {
+    let is_confirmed = yes || confirm(question);
+    if !is_confirmed {
+        out::problem("Aborted. Use --yes to skip the confirmation.");
+    }
+    is_confirmed
+}
+
 /// Asks for confirmation at the terminal and returns whether the user typed yes; `false` without a terminal.
-pub(super) fn confirm(question: &str) -> bool {
+fn confirm(question: &str) -> bool {
     if !stdin().is_terminal() {
         return false;
     }

@@ -11,7 +11,7 @@ use super::{account, out, prompt};
 use crate::db::{self, Database};
 use crate::id::SessionId;
 use crate::session::await_invalidation;
-use crate::session::revoke::{self, Matching};
+use crate::session::revoke::{self, SessionFilter};
 use crate::user::revoke_all::{self, Revoked};
 
 pub(super) async fn one(
@@ -47,15 +47,14 @@ pub(super) async fn matching(
             found => found,
         },
     };
-    if user.is_none() && !yes && !prompt::confirm("This signs out users of the whole site.") {
-        out::problem("Aborted. Use --yes to skip the confirmation.");
+    if user.is_none() && !prompt::is_confirmed(yes, "This signs out users of the whole site.") {
         return Ok(ExitStatus::InvalidUsage);
     }
     let created_before = at(database, created_before).await?;
-    let which = Matching { user: user.as_ref().map(|user| user.id), network, created_before };
+    let which = SessionFilter { user: user.as_ref().map(|user| user.id), network, created_before };
     let origin = operator();
     let revoked = db::long_transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
-        Box::pin(async move { revoke::matching(connection, which, &origin).await })
+        Box::pin(async move { revoke::by_filter(connection, which, &origin).await })
     })
     .await?;
     await_invalidation(&database.pool, None).await;
@@ -74,8 +73,7 @@ pub(super) async fn all(
         None => "This signs out every user on every device.",
         Some(_) => "This signs out users of the whole site and revokes mailed links.",
     };
-    if !yes && !prompt::confirm(question) {
-        out::problem("Aborted. Use --yes to skip the confirmation.");
+    if !prompt::is_confirmed(yes, question) {
         return Ok(ExitStatus::InvalidUsage);
     }
     let origin = operator();
@@ -98,8 +96,7 @@ async fn at(
 ) -> anyhow::Result<Option<OffsetDateTime>> {
     Ok(match time {
         None => None,
-        Some(PointInTime::At(time)) => Some(time),
-        Some(PointInTime::Now) => Some(db::now(&database.pool).await?),
+        Some(time) => Some(time.resolve(database).await?),
     })
 }
 

@@ -179,8 +179,7 @@ async fn delete(
         return Ok(ExitStatus::NothingFound);
     };
     let question = format!("This permanently deletes the account {}.", user.email);
-    if !yes && !prompt::confirm(&question) {
-        out::problem("Aborted. Use --yes to skip the confirmation.");
+    if !prompt::is_confirmed(yes, &question) {
         return Ok(ExitStatus::InvalidUsage);
     }
     let pool = &database.pool;

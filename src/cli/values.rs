@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::config;
+use crate::db::{self, Database};
 use crate::id::UserId;
 use crate::user::display_name::DisplayName;
 use crate::user::email::address::EmailAddress;
@@ -36,6 +37,16 @@ pub(super) enum PointInTime {
     /// The time at which the command starts, by the database's clock.
     Now,
     At(OffsetDateTime),
+}
+
+impl PointInTime {
+    /// The time that is meant.
+    pub(super) async fn resolve(self, database: &Database) -> anyhow::Result<OffsetDateTime> {
+        Ok(match self {
+            PointInTime::Now => db::now(&database.pool).await?,
+            PointInTime::At(time) => time,
+        })
+    }
 }
 
 pub(super) fn account(text: &str) -> Result<AccountName, &'static str> {

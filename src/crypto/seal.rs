@@ -53,8 +53,8 @@ impl Sealer {
         }
     }
 
-    /// The identifiers of the keys, 16 hexadecimal digits each, in the order of the keys. They are derived
-    /// like the keys for encryption, so they may be stored and logged.
+    /// The identifiers of the keys, 16 hexadecimal digits each, in the order of the keys. HKDF
+    /// derives them, and they reveal nothing about the keys, so they may be stored and logged.
     pub fn key_ids(&self) -> &[String] {
         &self.key_ids
     }

@@ -36,7 +36,7 @@ fn breaker() -> MutexGuard<'static, Breaker> {
 }
 
 /// The deadline of a transaction has passed.
-pub(super) fn stalled() {
+pub(super) fn note_stall() {
     breaker().has_stalled = true;
     outage::set_commits_stall(true);
 }

@@ -155,7 +155,7 @@ pub async fn connect(config: &Config, private: PrivateCluster) -> anyhow::Result
     }
 }
 
-/// Connects once, and checks what no later step could explain.
+/// Connects once, and checks that the encoding of the database is UTF8.
 async fn check_server(options: &PgConnectOptions) -> anyhow::Result<()> {
     let mut connection = connect_to_primary(options)
         .await
@@ -178,13 +178,14 @@ pub fn in_schema(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
     options.options([("search_path", schema)])
 }
 
-/// Logs that `what` failed: as part of an outage if the database is unavailable, otherwise as a warning.
+/// Logs that `what` failed: as part of an outage if the database is unavailable or an outage is being logged,
+/// otherwise as a warning.
 pub fn log_failure(what: &str, error: &anyhow::Error) {
     let is_outage = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<sqlx::Error>().is_some_and(is_unavailable)
     };
     let cause = explain(error);
-    if error.chain().any(is_outage) || outage::is_on() {
+    if error.chain().any(is_outage) || outage::is_ongoing() {
         outage::report(what, &cause);
     } else {
         tracing::warn!(error = cause, "{what}");

@@ -11,7 +11,8 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// Whether [`OUTAGE`] is set, to be read without a lock.
 static IS_AWAY: AtomicBool = AtomicBool::new(false);
-/// Whether commits stall. Statements that only read succeed meanwhile, and do not end the outage.
+/// Whether commits may stall: the deadline of a transaction has passed, and no check has shown otherwise since.
+/// Statements that only read succeed meanwhile, and do not end the outage.
 static COMMITS_STALL: AtomicBool = AtomicBool::new(false);
 static OUTAGE: Mutex<Option<Outage>> = Mutex::new(None);
 
@@ -45,7 +46,7 @@ pub(super) fn report(what: &str, cause: &str) {
 }
 
 /// Whether an outage is being logged.
-pub(super) fn is_on() -> bool {
+pub(super) fn is_ongoing() -> bool {
     IS_AWAY.load(Ordering::Acquire)
 }
 
@@ -56,7 +57,7 @@ pub(super) fn set_commits_stall(stall: bool) {
 
 /// A statement succeeded.
 pub(super) fn succeeded() {
-    if !is_on() || COMMITS_STALL.load(Ordering::Acquire) {
+    if !is_ongoing() || COMMITS_STALL.load(Ordering::Acquire) {
         return;
     }
     let mut outage = outage();

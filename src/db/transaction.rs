@@ -213,8 +213,8 @@ where
                 transaction.execute(set).await?;
                 // Locked before all other rows to avoid deadlocks: the triggers lock this row in every
                 // transaction that changes sessions or users.
-                let count = "SELECT FROM session_cache_resets FOR NO KEY UPDATE";
-                transaction.execute(count).await?;
+                let lock = "SELECT FROM session_cache_resets FOR NO KEY UPDATE";
+                transaction.execute(lock).await?;
             }
             let value = work(&mut transaction).await?;
             commits.store(true, Ordering::Relaxed);
@@ -233,7 +233,7 @@ where
     match error.database_error() {
         Some(cause) => {
             if is_timeout(cause) {
-                breaker::stalled();
+                breaker::note_stall();
             }
             let was_answered = matches!(cause, sqlx::Error::Database(_)) && !is_shutdown(cause);
             let is_unknown = is_committing.load(Ordering::Relaxed) && !was_answered;

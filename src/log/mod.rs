@@ -9,8 +9,9 @@
 //!   within 20 ms share one write, which reduces the cost of a line under load.
 //! - **Every line of a request has its id**, and the client's IP address if `FRONTDESK_LOG_CLIENT_IP` is on.
 //!   They are kept in a task-local variable ([`in_request`]), because a span costs more than the line.
-//! - **Clients cannot fill the log.** What any client can cause with every request is logged below `INFO`,
-//!   except the line that each request has. See `QUIET_LIBRARIES`.
+//! - **Clients cannot fill the log.** What any client can cause with every request is logged below `INFO`
+//!   or limited to ten lines a minute ([`WarningLimit`]), except the line that each request has. See
+//!   `QUIET_LIBRARIES`.
 //! - **A panic is a log line** with its message and location. The buffer is flushed after a panic and at
 //!   exit, for a bounded time.
 //!

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// 10 KiB, TLS handshake included.
 const MAX_RECEIVED: usize = 256 * 1024;
 
-/// See the head of this file.
+/// A stream that fails once [`MAX_RECEIVED`] bytes were read from it.
 #[derive(Debug)]
 pub(super) struct BoundedStream<S> {
     inner: S,

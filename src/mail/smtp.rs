@@ -191,8 +191,8 @@ impl Smtp {
         let tcp = self.connect_tcp().await?;
         let peer = tcp.peer_addr().map_err(|error| local(Stage::Connection, error))?;
         let mut connection = if self.implicit_tls {
-            // lettre reads a line of any length, so it gets a stream that ends. It does not know that this
-            // stream is encrypted already.
+            // lettre reads a line of any length, so it gets a stream with a limit. It does not know that this
+            // stream is already encrypted, so that is checked here.
             let mut tls = AsyncNetworkStream::use_existing_tokio1(Box::new(tcp));
             let upgrading = tls.upgrade_tls(self.tls.clone());
             step(Stage::Encryption, COMMAND_TIMEOUT, upgrading).await?;

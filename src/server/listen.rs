@@ -253,6 +253,7 @@ where
         .on_connect_ext(|connection: &Connection<T>, extensions| connection.add_to(extensions))
         .h1(map_config(site, |()| AppConfig::default()));
     fn_service(move |io: T| {
+        io.prepare();
         let peer = io.peer();
         let connection = Connection::new(io, &open);
         async move { Ok((connection, peer)) }

@@ -29,7 +29,7 @@ use crate::session::Engine;
 use crate::user::sign_up::pending_mail;
 use crate::web::connection::OpenConnections;
 use listen::{Listeners, ServerOptions};
-use stop::{RunningServer, Stop, StopSignals};
+use stop::{RunningSite, Stop, StopSignals};
 
 /// How long requests in flight may run after the site has stopped accepting connections.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
@@ -132,7 +132,7 @@ impl Background {
 async fn start(
     config: &Config,
     database: &Database,
-) -> anyhow::Result<(RunningServer, Arc<OpenConnections>, Background)> {
+) -> anyhow::Result<(RunningSite, Arc<OpenConnections>, Background)> {
     let listeners = Listeners::open(config)?;
     let pages = site::PageData::new(config)?;
     if config.migrate {
@@ -160,7 +160,7 @@ async fn start(
     membership::start(&mut runner, app.clone().into_inner()).await;
     let metrics = metrics::start(app.clone())?;
     let handle = server.handle();
-    let server = RunningServer { handle, task: tokio::spawn(server), listeners };
+    let server = RunningSite { handle, task: tokio::spawn(server), listeners };
     Ok((server, open, Background { app, engine, delivery, runner, metrics }))
 }
 

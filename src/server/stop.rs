@@ -12,10 +12,11 @@ use super::listen::Listeners;
 use super::systemd;
 use crate::web::connection::OpenConnections;
 
-/// A connection without a request for this long is closed after the drain. A shorter rest may mean that a
-/// request is on its way: a proxy that is told to close a connection opens another for its next request.
-const REST: Duration = Duration::from_secs(1);
-/// How long the connections without a request are waited for.
+/// A connection without a request for this long is closed after the drain. A connection that
+/// was idle for less may be waiting for a request: a proxy that is told to close a connection opens another for
+/// its next request.
+const MIN_IDLE: Duration = Duration::from_secs(1);
+/// How long the stop waits for connections without a request to close.
 const IDLE_DEADLINE: Duration = Duration::from_secs(2);
 const IDLE_POLL: Duration = Duration::from_millis(10);
 
@@ -55,7 +56,7 @@ impl StopSignals {
 }
 
 /// The running HTTP server.
-pub(super) struct RunningServer {
+pub(super) struct RunningSite {
     pub(super) handle: ServerHandle,
     pub(super) task: JoinHandle<io::Result<()>>,
     pub(super) listeners: Listeners,
@@ -81,14 +82,14 @@ pub(super) async fn drain(open: &OpenConnections, pause: Duration, signals: &mut
 
 /// Refuses new connections, closes those without a request, and finishes requests in flight.
 pub(super) async fn stop_accepting(
-    server: RunningServer,
+    server: RunningSite,
     open: &OpenConnections,
     drained_for: Duration,
 ) {
     tracing::info!("stopping: finishing requests in flight");
     server.listeners.close().await;
     let deadline = Instant::now() + IDLE_DEADLINE;
-    while open.close_idle(REST.min(drained_for)) > 0 && Instant::now() < deadline {
+    while open.close_idle(MIN_IDLE.min(drained_for)) > 0 && Instant::now() < deadline {
         sleep(IDLE_POLL).await;
     }
     server.handle.stop(true).await;

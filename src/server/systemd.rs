@@ -31,12 +31,12 @@ pub(super) fn sockets() -> anyhow::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-/// The site is served.
+/// Tells systemd that the site is served.
 pub(super) fn notify_ready() {
     notify(NotifyState::Ready);
 }
 
-/// The server has begun to stop.
+/// Tells systemd that the server has begun to stop.
 pub(super) fn notify_stopping() {
     notify(NotifyState::Stopping);
 }

@@ -92,7 +92,8 @@ pub(super) async fn insert(
 }
 
 /// Makes the sign-ins of one user wait for each other until the commit, so that each counts the sessions of
-/// those before it. The first lock of the transaction, and no other code takes it: it cannot deadlock.
+/// those before it. No other code takes this lock, and only the row of `session_cache_resets` may be locked
+/// before it, while the notification queue is full. So it cannot deadlock.
 async fn await_other_sign_ins(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
     sqlx::query_scalar!(
         "SELECT pg_advisory_xact_lock($1, hashtext($2))",

@@ -14,9 +14,9 @@ const CAPACITY: usize = 4096;
 
 /// When this server first found that a session had ended.
 #[derive(Debug, Default)]
-pub(super) struct EndedSessions(Mutex<HashMap<Digest, MonotonicInstant>>);
+pub(super) struct EndedSessionCache(Mutex<HashMap<Digest, MonotonicInstant>>);
 
-impl EndedSessions {
+impl EndedSessionCache {
     /// The database had no live session for `digest` at `now`, which is after the response.
     pub(super) fn record(&self, digest: &Digest, now: MonotonicInstant) {
         let mut ended = self.lock();
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn an_end_is_final_one_lease_after_it_was_first_found() {
-        let (ended, digest) = (EndedSessions::default(), Secret::generate().digest());
+        let (ended, digest) = (EndedSessionCache::default(), Secret::generate().digest());
         let start = MonotonicInstant(1_000_000);
         let later = start + LEASE + MARGIN;
         assert!(!ended.is_final(&digest, later));

@@ -64,8 +64,8 @@ pub async fn for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<LiveSessi
     live(pool, Some(user), None, 1000).await
 }
 
-/// Lists live sessions, last seen first: those of `user`, or of all users. `after` is the last session of the
-/// previous page. The latter reads the whole table and is for operators.
+/// Lists live sessions, last seen first: those of `user`, or of all users, which reads the whole table and is
+/// for operators. `after` is the last session of the previous page.
 pub async fn live(
     pool: &PgPool,
     user: Option<UserId>,

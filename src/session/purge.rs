@@ -1,8 +1,8 @@
 //! Deletes expired sessions in small batches, found by an index for this purpose. `purge_after` is rounded down
 //! to the hour. An hour is purged when it is over and all its rows have expired, because a batch in the current
-//! hour would read its live rows. Only one server per
-//! database purges at a time, no live session is deleted, and no other transaction waits for long. The end of
-//! each session is recorded in the audit log in the same transaction.
+//! hour would read its live rows. Only one server per database purges at a time, no live session is deleted, and
+//! no other transaction waits for long. The end of each session is recorded in the audit log in the same
+//! transaction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

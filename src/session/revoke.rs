@@ -146,9 +146,9 @@ pub async fn any_session(
     Ok(ended.fetch_one(connection).await?.count() > 0)
 }
 
-/// Selects sessions of all users, for [`matching`]. `None` selects all.
+/// Selects sessions of all users, for [`by_filter`]. `None` selects all.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Matching {
+pub struct SessionFilter {
     /// Only sessions of this user.
     pub user: Option<UserId>,
     /// Only sessions whose sign-in came from this network.
@@ -158,9 +158,9 @@ pub struct Matching {
 }
 
 /// Revokes the sessions that `which` selects, and returns how many: for operators.
-pub async fn matching(
+pub async fn by_filter(
     connection: &mut PgConnection,
-    which: Matching,
+    which: SessionFilter,
     origin: &Origin,
 ) -> sqlx::Result<usize> {
     if let Some(user) = which.user {

@@ -20,7 +20,7 @@ use super::cache::invalidation::{CacheState, InvalidationListener, ListenerStatu
 use super::cache::lookup::{Lookup, LookupRow};
 use super::cache::{LoadedSession, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
 use super::create::{self, InsertedSession, Policy};
-use super::ended::EndedSessions;
+use super::ended::EndedSessionCache;
 use super::last_seen::{LastSeen, SessionActivity};
 use super::purge::Counters;
 use super::revoke;
@@ -68,7 +68,7 @@ pub struct PgSessionStore {
     cache: Arc<SessionCache>,
     lookup: Lookup,
     barrier: Barrier,
-    ended: Arc<EndedSessions>,
+    ended: Arc<EndedSessionCache>,
     status: Arc<ListenerStatus>,
     purge_counters: Arc<Counters>,
     /// The id of this server in `servers` and, unless the cache is turned off, in `session_caches`.
@@ -272,12 +272,7 @@ impl SessionStore for PgSessionStore {
             self.last_seen.record_cache_hit(&digest, &entry.value.activity, loaded_at);
             return Ok(Some(entry.value.session.to_map()));
         }
-        let (row, stamp) = self
-            .lookup
-            .find(digest.clone())
-            .await
-            .inspect_err(|error| db::log_failure("a session could not be loaded", error))
-            .map_err(LoadError::Other)?;
+        let (row, stamp) = self.lookup.find(digest.clone()).await.map_err(LoadError::Other)?;
         let Some(row) = row else {
             self.ended.record(&digest, MonotonicInstant::now());
             return Ok(None);

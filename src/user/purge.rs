@@ -23,7 +23,7 @@ macro_rules! purge {
 }
 
 purge! {
-    /// Rate-limit counters that have expired. One that lasts longer than any limit asks for is from before
+    /// Rate-limit counters that have expired. A `forget_at` further ahead than any limit allows was stored before
     /// PostgreSQL's clock was set back.
     rate_limit_counters: "throttles", "action, subject",
         "(forget_at <= now() OR forget_at > now() + interval '2 days')", "forget_at"

@@ -40,7 +40,7 @@ fn simultaneous_sign_outs_share_questions_and_each_waits_at_most_one_lease() {
         assert!(!with_cookie(&cluster.servers[1], cookie).is_signed_in());
     }
     assert!(asked < 15, "{asked}");
-    // Far less than two leases, even if the machine is busy.
+    // Less than two leases, even if the machine is busy.
     assert!(longest < Duration::from_secs(5), "{longest:?}");
 }
 
@@ -90,7 +90,7 @@ fn a_killed_server_delays_sign_outs_for_one_lease_although_its_row_lasts_longer(
 }
 
 #[test]
-fn the_version_before_cannot_shorten_the_lease_of_a_server() {
+fn the_previous_version_cannot_shorten_the_lease_of_a_server() {
     let database = Database::new();
     let _server = Server::start(&database, &[]).until_live();
     let execute = |sql: &'static str| {
@@ -104,7 +104,7 @@ fn the_version_before_cannot_shorten_the_lease_of_a_server() {
     let left =
         "SELECT EXTRACT(epoch FROM trusted_until - clock_timestamp())::bigint FROM session_caches";
     assert!(database.db_count(left) > 4);
-    // A value that no server writes is corrected, also by the version before.
+    // A value that no server writes is corrected, also by the previous version.
     execute("INSERT INTO session_caches VALUES (gen_random_uuid(), 'infinity')");
     execute("UPDATE session_caches SET trusted_until = clock_timestamp() + interval '3 seconds'");
     let longest = "SELECT max(EXTRACT(epoch FROM trusted_until - clock_timestamp()))::bigint FROM session_caches";

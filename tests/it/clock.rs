@@ -1,4 +1,4 @@
-//! PostgreSQL's clock is set back: times that were stored before are too far ahead. Nobody waits because of that.
+//! PostgreSQL's clock is set back: times that were stored before are too far ahead. No attempt and no mail waits because of that.
 //! The tests move the stored times ahead instead of the clock back.
 
 use crate::command_line::run;

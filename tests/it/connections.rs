@@ -166,7 +166,7 @@ fn a_chunked_form_with_empty_lines_is_read_to_its_end() {
 }
 
 #[test]
-fn every_head_has_a_deadline_and_an_idle_connection_has_none_of_five_seconds() {
+fn every_head_has_a_deadline_and_an_idle_connection_stays_open_longer() {
     let (server, _database) = site();
     let get = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let short = Duration::from_millis(500);

@@ -66,7 +66,7 @@ fn db_disconnect(database: &Database, login: &str) {
 }
 
 #[test]
-fn while_access_is_refused_or_objects_are_missing_every_form_answers_503_and_readyz_says_why() {
+fn while_access_is_refused_or_objects_are_missing_forms_answer_503_and_readyz_says_why() {
     let (server, database) = with_own_login("locked_out");
     let browser = registered(&server, "ada@example.com");
     let name = name_of(&database);
@@ -102,7 +102,7 @@ fn while_access_is_refused_or_objects_are_missing_every_form_answers_503_and_rea
             "",
         ),
         (
-            "connections",
+            "search path",
             format!("ALTER ROLE locked_out IN DATABASE {name} SET search_path = nowhere"),
             format!("ALTER ROLE locked_out IN DATABASE {name} RESET search_path"),
             "the schema",
@@ -137,7 +137,7 @@ fn while_access_is_refused_or_objects_are_missing_every_form_answers_503_and_rea
 }
 
 #[test]
-fn columns_change_their_type_under_load_and_every_page_goes_on() {
+fn columns_change_their_type_under_load_and_every_page_keeps_working() {
     let database = Database::new();
     let server = Server::start(&database, &[]);
     let cacheless = Server::start(&database, &[("FRONTDESK_SESSION_CACHE", "off")]);

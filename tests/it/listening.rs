@@ -96,7 +96,7 @@ fn a_socket_of_systemd_is_used_instead_of_the_setting() {
 #[test]
 fn a_server_that_waits_for_the_migration_lock_says_so_and_can_be_stopped() {
     let database = Database::empty();
-    // The lock of src/db/migrations.rs.
+    // The lock of src/db/migration_lock.rs.
     let _held = database.db_begin("SELECT pg_advisory_lock(7382085259403488617)");
     let addr = free_addr();
     let folder = new_folder("waiting");

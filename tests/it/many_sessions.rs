@@ -89,7 +89,7 @@ fn every_way_to_end_many_sessions_takes_one_statement_and_records_each() {
 }
 
 #[test]
-fn a_sign_in_beyond_the_limit_ends_the_session_seen_longest_ago_and_tells() {
+fn a_sign_in_beyond_the_limit_ends_the_session_seen_longest_ago_and_says_so() {
     let (server, database) = limited_site("4");
     registered(&server, EMAIL);
     database.db_execute("DELETE FROM sessions");

@@ -80,11 +80,11 @@ fn a_server_without_the_key_of_another_is_named_by_doctor_readyz_and_log() {
     for server in [&old, &new] {
         let response = server.browser().get("/readyz");
         assert_eq!(response.status, 200);
-        let missing = format!("Step 1 of the key rotation is missing on {}", id[0]);
+        let missing = format!("Phase 1 of the key rotation is missing on {}", id[0]);
         assert!(response.body.contains(&missing), "{}", response.body);
         assert!(response.body.contains(&key_id(NEW_KEY)), "{}", response.body);
     }
-    let process = format!("(process {}): it does not have the key", old.child.id());
+    let process = format!("(process {}): the key ", old.child.id());
     let found = doctor(&database, &format!("{NEW_KEY},{KEY}"));
     assert!(found.contains(&process) && found.starts_with("warning"), "{found}");
     until(|| [&old, &new].iter().all(|server| server.log().contains(&process)));
@@ -114,7 +114,7 @@ fn a_mail_is_left_to_a_server_that_has_its_key() {
     let settings = |keys| [("FRONTDESK_SECRET_KEYS", keys), ("FRONTDESK_MAIL_DIR", mail_dir)];
     let without = Server::start(&database, &settings(NEW_KEY));
     database.db_enqueue("ada@example.com", &reset("Ada"));
-    // As the version before inserts it.
+    // As the previous version inserts it.
     database.db_enqueue("bob@example.com", &reset("Bob"));
     database.db_execute(
         "UPDATE mail_outbox SET sealed_with = NULL WHERE recipient = 'bob@example.com'",

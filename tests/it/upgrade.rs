@@ -35,7 +35,7 @@ fn assert_serves(server: &Server, browser: &Browser) {
 }
 
 #[test]
-fn the_previous_release_goes_on_while_the_schema_is_migrated_beneath_it() {
+fn the_previous_release_keeps_serving_while_the_schema_is_migrated() {
     let database = Database::empty();
     let old = start(&previous(), &database);
     let ada = registered(&old, "ada@example.com");
@@ -66,7 +66,7 @@ fn the_previous_release_goes_on_while_the_schema_is_migrated_beneath_it() {
 }
 
 #[test]
-fn the_previous_release_starts_on_todays_schema() {
+fn the_previous_release_works_on_todays_tables() {
     let database = Database::new();
     let known = Command::new(previous())
         .args(["migrate", "info", "--json"])
@@ -75,7 +75,7 @@ fn the_previous_release_starts_on_todays_schema() {
         .output()
         .unwrap();
     let text = String::from_utf8(known.stdout).unwrap();
-    // It may report a problem with the schema behind the list.
+    // It may report a problem with the schema after the list.
     let mut steps = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
     let steps = steps.next().unwrap().unwrap();
     let known: Vec<String> =

@@ -32,7 +32,7 @@ pub(in crate::cli) enum Session {
         /// Only sessions whose sign-in came from this IP address or network
         #[arg(long, value_name = "CIDR", value_parser = values::network, conflicts_with = "all")]
         network: Option<IpNet>,
-        /// Only sessions created before this time, or `now`; with --all also the mailed links of before
+        /// Only sessions created before this time, or `now`; with --all also mailed links created before it
         #[arg(long, value_name = "TIME", value_parser = values::time)]
         created_before: Option<PointInTime>,
         /// Sessions of all accounts

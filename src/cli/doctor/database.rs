@@ -80,8 +80,7 @@ async fn version(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
 }
 
 async fn clocks(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
-    let database_time: OffsetDateTime =
-        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(db::on(pool)).await?;
+    let database_time = db::now(pool).await?;
     let difference = (OffsetDateTime::now_utc() - database_time).as_seconds_f64().abs();
     if difference > MAX_CLOCK_DIFFERENCE {
         findings.add(Verdict::Warning, "clocks", format!("The clocks of this machine and of the database are {difference:.1} s apart. Sessions are not affected, but times on pages are wrong. Synchronize both with NTP."));

@@ -34,7 +34,7 @@
 //! 2. If B committed before C, the row of S was there when the round read the rows, with `trusted_until` in
 //!    the future: the statement of B either found more than a lease and two seconds left in the row, or wrote
 //!    15 seconds in the same transaction, and B is live for one lease from before that statement. Nothing
-//!    shortens a row of less than 15 seconds: a trigger keeps it, also for servers of the version before,
+//!    shortens a row of less than 15 seconds: a trigger keeps it, also for servers of the previous version,
 //!    which would cut it to three seconds. So the round waits for S.
 //! 3. S confirms n only after it has received its own notification, which it sent after it had read from the
 //!    sequence that n was drawn. The round drew n after C, so C committed before that notification, and S has
@@ -65,7 +65,7 @@
 //! wait longer, never shorter. A number that was drawn just before the crash may be drawn again. An answer to
 //! it is kept only if the draw is, because both are in the same log, in this order.
 //!
-//! A server of the version before renews its row each second for three seconds ahead, and sends and answers
+//! A server of the previous version renews its row each second for three seconds ahead, and sends and answers
 //! the same messages. All of the points hold for it in both roles, except that as the revoking server it waits
 //! for a whole lease, as in 4, for up to 15 seconds after a server of this version died.
 //!

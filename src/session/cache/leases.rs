@@ -103,7 +103,8 @@ pub(in crate::session) async fn send_heartbeat(
     Ok(Heartbeat { last_drawn: sent.asked, resets: sent.resets })
 }
 
-/// Returns the last number drawn, and sends a notification that only the server `own` recognizes.
+/// Returns the last number drawn, and sends a notification to this server. Others count it as a heartbeat of
+/// this server.
 pub(in crate::session) async fn send_probe(
     listener: &mut PgListener,
     channel: &str,

@@ -191,7 +191,7 @@ where
         + Send
         + 'static,
 {
-    // Closed never; a permit that could not be had would only mean more pages at a time.
+    // The semaphore is never closed. Without a permit, more pages would be read at the same time, nothing else.
     let _permit = reading.acquire().await.ok();
     let requester = requester.clone();
     let read = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {

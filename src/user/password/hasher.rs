@@ -376,7 +376,7 @@ mod tests {
         for job in jobs.collect::<Vec<_>>() {
             assert!(matches!(job.await.unwrap(), Ok(Verdict::NoMatch)));
         }
-        // Each thread holds one reference, and the test none.
+        // Each thread holds two references (its closure and its worker), and the hasher one.
         assert_eq!(Arc::strong_count(&hasher.runs) - 1, 2 * 2, "both threads work");
     }
 

@@ -1,7 +1,7 @@
 //! Rows of `throttles`: counts and refunds attempts, and deletes counters. Independent of actions and limits.
 //!
-//! A counter is in a wait if all of these hold. The conditions other than the second are false only if
-//! PostgreSQL's clock was set back; nobody waits because of that.
+//! A counter is in a wait if all of these hold. The first, the third and the upper bound in the second exclude
+//! times that were stored before PostgreSQL's clock was set back.
 //!
 //! * It has attempts: a counter at zero never waits.
 //! * `free_at` is in the future, and no further ahead than the longest wait of its limit.

@@ -8,7 +8,7 @@
 //!
 //! # Attempts in flight
 //!
-//! If an attempt counted fully from its start, a class that signs in at the same moment from one IP address
+//! If an attempt counted fully from its start, many users who sign in at the same moment from one IP address
 //! would reach the limit with correct passwords. So on a shared counter ([`Limit::shared`]) an attempt whose
 //! outcome is unknown counts a quarter. When it fails, it counts fully, and the wait that is due then starts.
 //!

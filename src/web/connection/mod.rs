@@ -7,7 +7,7 @@
 //!   and was closed). So bytes after a request are withheld until its response is written.
 //! - **Between two requests, bytes and time are limited.** The dispatcher limits the head of the first request
 //!   only, and reads the rest of an unread chunked body without a limit.
-//! - **A response that the client does not read is given up.** The dispatcher waits for ever.
+//! - **A response that the client does not read is given up.** The dispatcher waits forever.
 //! - **An idle connection can be closed**, when descriptors run out and at shutdown. See [`OpenConnections`].
 //!
 //! No HTTP is parsed here. [`Exchange`], which the outermost middleware holds during a request, passes on
@@ -56,6 +56,9 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
     /// The address of the peer. A program that connects to a unix socket runs on this machine, like one that
     /// connects to 127.0.0.1.
     fn peer(&self) -> Option<SocketAddr>;
+
+    /// Sets the options of an accepted stream.
+    fn prepare(&self) {}
 }
 
 impl Transport for TcpStream {
@@ -64,9 +67,12 @@ impl Transport for TcpStream {
     }
 
     fn peer(&self) -> Option<SocketAddr> {
-        // Without this, small responses may be delayed (Nagle's algorithm).
-        self.set_nodelay(true).ok();
         self.peer_addr().ok()
+    }
+
+    fn prepare(&self) {
+        // Otherwise small responses may be delayed (Nagle's algorithm).
+        self.set_nodelay(true).ok();
     }
 }
 
@@ -86,7 +92,7 @@ pub struct Connection<T> {
     state: Rc<State>,
     open: Arc<OpenConnections>,
     slot: Arc<Slot>,
-    /// Bytes that were read behind an empty line. Those before `withheld_from` were passed on later.
+    /// Bytes that were read after an empty line. Those before `withheld_from` were passed on later.
     withheld: Vec<u8>,
     withheld_from: usize,
     /// The last two bytes that were passed on, to find an empty line that spans two reads.
@@ -252,7 +258,7 @@ impl<T: Transport> Connection<T> {
     }
 }
 
-/// The position behind the first empty line of `bytes`, which follow `tail`.
+/// The position after the first empty line of `bytes`, which follow `tail`.
 fn end_of_empty_line(tail: [u8; 2], bytes: &[u8]) -> Option<usize> {
     let at = |index: usize| match index.checked_sub(2) {
         Some(index) => bytes[index],

@@ -45,7 +45,7 @@ fn check(database: &Database, action: &str, statuses: &[u16], counted: &[u16]) {
 }
 
 #[test]
-fn an_attempt_that_meets_a_full_queue_of_hashes_is_given_back_on_every_path() {
+fn an_attempt_that_meets_a_full_queue_of_hashes_is_given_back_at_sign_in_registration_and_reset() {
     let (server, database) = behind_a_proxy();
     registered(&server, ADA);
     let email = |number: u32| ("email", format!("user{number}@example.com"));

@@ -105,6 +105,7 @@ fn an_attempt_whose_client_disconnects_counts_fully() {
             server.browser().send_partial("/login", "application/x-www-form-urlencoded", &body);
         request.abandon();
     }
-    until(|| database.db_count("SELECT coalesce(sum(in_flight), 0)::bigint FROM throttles") == 0);
-    assert!(server.browser().login(ADA, PASSWORD).status == 303);
+    until(|| counters(&database).contains(&"sign_in_address 4".to_owned()));
+    until(|| database.db_count("SELECT sum(in_flight)::bigint FROM throttles") == 0);
+    assert!(counters(&database).contains(&"sign_in_address 4".to_owned()), "refunded");
 }
