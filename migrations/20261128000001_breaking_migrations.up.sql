@@ -9,7 +9,7 @@ CREATE TABLE breaking_migrations (
 );
 
 COMMENT ON TABLE breaking_migrations IS
-    'Migrations that programs cannot work with unless they know them. A program refuses to start if a row names a migration that it does not know. Migrations that are not listed are compatible with earlier programs';
-COMMENT ON COLUMN breaking_migrations.version IS 'The number of the migration, as in _sqlx_migrations';
-COMMENT ON COLUMN breaking_migrations.reason IS 'What no longer works in a program that does not know it; completes a sentence, without a period';
-COMMENT ON INDEX breaking_migrations_pkey IS 'At most one row per migration';
+    'Migrations that programs cannot work with unless they know them. A program refuses to start if a row names a migration that it does not know. Migrations that are not listed are compatible with earlier programs.';
+COMMENT ON COLUMN breaking_migrations.version IS 'The number of the migration, as in _sqlx_migrations.';
+COMMENT ON COLUMN breaking_migrations.reason IS 'What no longer works in a program that does not know it; completes a sentence, without a period.';
+COMMENT ON INDEX breaking_migrations_pkey IS 'At most one row per migration.';

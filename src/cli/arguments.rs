@@ -84,6 +84,9 @@ pub(super) enum Migrate {
         /// Revert all migrations
         #[arg(long)]
         all: bool,
+        /// Revert every migration that is newer than this one, by its number
+        #[arg(long, value_name = "VERSION", conflicts_with = "all")]
+        to: Option<i64>,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,

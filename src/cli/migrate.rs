@@ -28,12 +28,26 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             });
             Ok(ExitStatus::Done)
         }
-        Migrate::Revert { all, yes } => {
-            if migrations::revertible(pool).await?.is_empty() {
+        Migrate::Revert { all, to, yes } => {
+            let applied = migrations::revertible(pool).await?;
+            let target = match (all, to) {
+                (true, _) => 0,
+                (false, Some(version)) if version == 0 || applied.contains(&version) => version,
+                (false, Some(version)) => {
+                    out::problem(&format!("Migration {version} is not applied."));
+                    return Ok(ExitStatus::InvalidUsage);
+                }
+                (false, None) => applied.iter().rev().nth(1).copied().unwrap_or(0),
+            };
+            let count = applied.iter().filter(|version| **version > target).count();
+            if count == 0 {
                 out::line("There is nothing to revert.");
                 return Ok(ExitStatus::NothingFound);
             }
-            let what = if all { "every migration" } else { "the latest migration" };
+            let what = match count {
+                1 => "the latest migration".to_owned(),
+                count => format!("the {count} latest migrations"),
+            };
             let question = format!(
                 "Revert {what} in {}? The data in its tables and columns is deleted.",
                 database.description()
@@ -41,7 +55,7 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             if !prompt::is_confirmed(yes, &question) {
                 return Ok(ExitStatus::InvalidUsage);
             }
-            for version in migrations::revert(pool, all).await? {
+            for version in migrations::revert(pool, target).await? {
                 out::line(&format!("Reverted {version}."));
             }
             Ok(ExitStatus::Done)

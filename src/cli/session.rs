@@ -172,7 +172,7 @@ async fn stats(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
     for (label, value) in [
         (
             "Signed in",
-            format!("{}, {} of them with “remember me”", stats.signed_in, stats.remembered),
+            format!("{}, {} of them with “keep me signed in”", stats.signed_in, stats.remembered),
         ),
         ("Anonymous", stats.anonymous.to_string()),
         ("Expired", format!("{}, the oldest {:.0} s ago", stats.expired, stats.purge_lag_seconds)),

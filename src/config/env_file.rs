@@ -1,6 +1,6 @@
 //! Reads `.env`. Every value is taken as it is written: there is no substitution and there are no escapes,
-//! because both change a password without notice. What other readers of such files (a shell, Docker, systemd)
-//! would read differently is refused. A message names the line and never its text, which may be a secret.
+//! because both change a password without notice. Most of what other readers of such files (a shell, Docker,
+//! systemd) would read differently is refused. A message names the line and never its text, which may be a secret.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -81,6 +81,14 @@ pub enum SchemaProblem {
         /// What no longer works.
         reason: String,
     },
+    /// The newest migration is not one of this program, which therefore cannot revert it.
+    #[error(
+        "Migration {version} is newer than this version of Frontdesk. Only a version that knows it can revert it: use its `frontdesk migrate revert`."
+    )]
+    NotRevertible {
+        /// The unknown migration.
+        version: i64,
+    },
     /// The record of migrations is that of another application.
     #[error(
         "The table _sqlx_migrations in the schema {schema} belongs to another application (it has migration {version}, and none of Frontdesk's). Give Frontdesk a database of its own, or a schema: CREATE SCHEMA frontdesk; and add ?options=-c%20search_path%3Dfrontdesk to DATABASE_URL."
@@ -169,10 +177,7 @@ pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<Vec<String>> {
 /// The versions of the applied migrations, in order. An error if this program cannot revert the newest one.
 pub async fn revertible(pool: &PgPool) -> anyhow::Result<Vec<i64>> {
     match check(pool).await? {
-        Ok(Schema::Newer { version }) => {
-            let reason = "only a version that knows it can revert it".to_owned();
-            Err(SchemaProblem::Newer { version, reason }.into())
-        }
+        Ok(Schema::Newer { version }) => Err(SchemaProblem::NotRevertible { version }.into()),
         Err(problem @ (SchemaProblem::Newer { .. } | SchemaProblem::Foreign { .. })) => {
             Err(problem.into())
         }
@@ -180,15 +185,10 @@ pub async fn revertible(pool: &PgPool) -> anyhow::Result<Vec<i64>> {
     }
 }
 
-/// Reverts the newest migration, or all of them, and returns their versions. The data in dropped tables is
-/// lost.
-pub async fn revert(pool: &PgPool, all: bool) -> anyhow::Result<Vec<i64>> {
+/// Reverts every migration that is newer than `target`, and returns their versions. The data in dropped tables
+/// and columns is lost.
+pub async fn revert(pool: &PgPool, target: i64) -> anyhow::Result<Vec<i64>> {
     let before = revertible(pool).await?;
-    let target = match (all, before.as_slice()) {
-        (_, []) => return Ok(Vec::new()),
-        (false, [.., previous, _]) => *previous,
-        _ => 0,
-    };
     let mut connection = without_timeout(pool).await?;
     let result = MIGRATOR.undo(&mut connection, target).await;
     connection.close().await.ok();
@@ -329,10 +329,10 @@ async fn describe_failure(connection: &mut PgConnection, error: &MigrateError) -
             "the search path names no schema that exists. Create it: CREATE SCHEMA name;".to_owned()
         }
         (Some("42501"), Ok((Some(schema), user, false))) => format!(
-            "{user} may not create tables in the schema {schema}. Run as its owner or a superuser: GRANT USAGE, CREATE ON SCHEMA {schema} TO {user};"
+            "the login {user} may not create tables in the schema {schema} (run as its owner or a superuser: GRANT USAGE, CREATE ON SCHEMA {schema} TO {user};)"
         ),
         (Some("42501"), Ok((_, user, true))) => format!(
-            "a migration was rolled back, because {user} does not own the tables. Run `frontdesk migrate run` as their owner, and set FRONTDESK_MIGRATE=off for {user}"
+            "a migration was rolled back, because the login {user} does not own the tables. Run `frontdesk migrate run` as their owner, and set FRONTDESK_MIGRATE=off for {user}"
         ),
         _ => "a migration failed and was rolled back".to_owned(),
     }

@@ -95,9 +95,19 @@ fn a_socket_of_systemd_is_used_instead_of_the_setting() {
 
 #[test]
 fn a_server_that_waits_for_the_migration_lock_says_so_and_can_be_stopped() {
-    let database = Database::empty();
     // The lock of src/db/migration_lock.rs.
-    let _held = database.db_begin("SELECT pg_advisory_lock(7382085259403488617)");
+    assert_waits_for(&Database::empty(), 7_382_085_259_403_488_617);
+}
+
+#[test]
+fn a_server_that_starts_while_sqlx_migrates_says_so_and_can_be_stopped() {
+    let database = Database::empty();
+    let name = database.db_texts("SELECT current_database()::text").remove(0);
+    assert_waits_for(&database, 0x3d32_ad9e * i64::from(crc32fast::hash(name.as_bytes())));
+}
+
+fn assert_waits_for(database: &Database, lock: i64) {
+    let _held = database.db_begin(&format!("SELECT pg_advisory_lock({lock})"));
     let addr = free_addr();
     let folder = new_folder("waiting");
     fs::create_dir_all(&folder).unwrap();
@@ -116,9 +126,7 @@ fn a_server_that_waits_for_the_migration_lock_says_so_and_can_be_stopped() {
             .spawn()
             .unwrap(),
     );
-    until(|| {
-        raw(&addr, READY).is_ok_and(|response| response.body.contains("migration lock, held by"))
-    });
+    until(|| raw(&addr, READY).is_ok_and(|response| response.body.contains("it is held by")));
     let mut browser = Browser::new(&addr);
     let ready = browser.get("/readyz");
     assert_eq!(ready.status, 503);
@@ -130,7 +138,8 @@ fn a_server_that_waits_for_the_migration_lock_says_so_and_can_be_stopped() {
     assert!(page.header("content-security-policy").is_some(), "{page:?}");
     until(|| {
         let text = fs::read_to_string(&log).unwrap();
-        text.contains("waiting for the migration lock, held by PostgreSQL process")
+        text.contains("waiting for the migration lock for")
+            && text.contains("it is held by PostgreSQL process")
     });
     let pid = child.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

@@ -36,15 +36,14 @@ fn running_reverting_and_running_all_migrations_gives_an_identical_schema() {
     let run = || database.runtime.block_on(migrations::run(&database.pool)).unwrap();
     run();
     let first = dump(&database);
-    let reverted = database.runtime.block_on(migrations::revert(&database.pool, true)).unwrap();
+    let reverted = database.runtime.block_on(migrations::revert(&database.pool, 0)).unwrap();
     assert_eq!(reverted.len(), migration_count());
     assert!(!dump(&database).contains("CREATE TABLE"));
     run();
     assert_eq!(dump(&database), first);
-    assert_eq!(
-        database.runtime.block_on(migrations::revert(&database.pool, false)).unwrap().len(),
-        1
-    );
+    let previous = reverted[1];
+    let reverted = database.runtime.block_on(migrations::revert(&database.pool, previous)).unwrap();
+    assert_eq!(reverted.len(), 1);
 }
 
 #[test]

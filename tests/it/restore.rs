@@ -76,7 +76,7 @@ fn the_restore_of_the_runbook_revives_no_session_and_no_link() {
     database.db_execute("UPDATE users SET deletion_due_at = NULL");
     server.stop();
 
-    run_chapter("Restore", &database, backup, |number| number != 6);
+    run_chapter("Restore", &database, backup, |number| number != 8);
     let server = Server::start(
         &database,
         &[("FRONTDESK_REGISTRATION", "verified"), ("FRONTDESK_PURGE_INTERVAL", "1s")],
@@ -92,7 +92,7 @@ fn the_restore_of_the_runbook_revives_no_session_and_no_link() {
     let due = "SELECT count(*) FROM users WHERE deletion_due_at > now() + interval '6 days'";
     assert_eq!(database.db_count(due), 1);
 
-    run_chapter("Restore", &database, backup, |number| number == 6);
+    run_chapter("Restore", &database, backup, |number| number == 8);
     assert_eq!(server.browser().login(ADA, PASSWORD).status, 422);
     let is_for_ada = |mail: &Mail| mail.kind == "new_password_required" && mail.recipient == ADA;
     let mail = db_mails(&database).into_iter().find(is_for_ada).unwrap();
