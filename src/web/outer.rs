@@ -87,7 +87,7 @@ async fn answer(
                     .map_body(|head, body| with_page(tera, &context, id, &method, head, body));
             }
             add_headers(response.headers_mut(), id, hsts);
-            exchange.end(response.response_mut().head_mut());
+            response = response.map_body(|head, body| exchange.end(head, body));
             let pattern = response.request().match_pattern();
             log_request(&method, pattern.as_deref(), status, started_at);
             Ok(response)
@@ -107,7 +107,7 @@ async fn answer(
             response =
                 response.map_body(|head, body| with_page(tera, &context, id, &method, head, body));
             add_headers(response.headers_mut(), id, hsts);
-            exchange.end(response.head_mut());
+            response = response.map_body(|head, body| exchange.end(head, body));
             log_request(&method, None, status, started_at);
             Err(InternalError::from_response(error, response).into())
         }

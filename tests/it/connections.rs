@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::breakpoint::until;
 use crate::support::port::free_addr;
 use crate::support::server::KEY;
-use crate::support::{Database, Server, raw, site};
+use crate::support::{Database, Server, raw, registered, site};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
@@ -100,6 +100,52 @@ fn a_chunked_body_without_end_is_bounded_whatever_was_answered() {
             }
         }
     });
+}
+
+/// The head and the body of the first chunked response, and what follows it.
+fn split_chunked(responses: &str) -> (&str, String, &str) {
+    let (head, mut rest) = responses.split_once("\r\n\r\n").unwrap();
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").expect("the body is not complete");
+        let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("no size: {size}"));
+        body += &after[..size];
+        rest = &after[size + 2..];
+        if size == 0 {
+            return (head, body, rest);
+        }
+    }
+}
+
+#[test]
+fn a_pipelined_request_does_not_change_a_streamed_response_before_it() {
+    let (server, database) = site();
+    let ada = registered(&server, "ada@example.com");
+    // More than 128 KiB, which is sent in parts.
+    database.db_execute(
+        "INSERT INTO audit_events (event, user_id, actor, details)
+         SELECT 'signed_in', id, 'user', jsonb_build_object('text', repeat('x', 1000))
+           FROM users, generate_series(1, 1000)",
+    );
+    let export = format!(
+        "POST /account/export HTTP/1.1\r\nHost: a\r\n{FORM}Cookie: session={}\r\nContent-Length: 0\r\n\r\n",
+        ada.session().unwrap()
+    );
+    let form = "email=ada%40example.com&password=wrong+password";
+    let form = format!(
+        "POST /login HTTP/1.1\r\nHost: a\r\n{FORM}Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let last = "HEAD /login HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut stream = connect(&server.addr);
+    stream.write_all(format!("{export}{form}{last}").as_bytes()).unwrap();
+    let responses = read_all(&mut stream, None);
+    let (head, body, rest) = split_chunked(&responses);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(body.len() > 1_000_000 && body.ends_with('}'), "{} bytes", body.len());
+    assert!(rest.starts_with("HTTP/1.1 422"), "{rest}");
+    let (first, second) = rest.split_once("</html>").expect("the response to the form has a body");
+    assert!(first.contains("<html") && second.trim_start().starts_with("HTTP/1.1 200"), "{second}");
 }
 
 #[test]

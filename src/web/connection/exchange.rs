@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use actix_http::ConnectionType;
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse};
 use actix_web::error::{InternalError, PayloadError};
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
@@ -25,8 +25,10 @@ pub(super) enum Phase {
     Between,
     /// A handler runs.
     Handling,
-    /// The response is there and not yet written.
+    /// The response is there. Its body is not complete.
     Answered,
+    /// The dispatcher has all of the response. It is not yet written.
+    Complete,
 }
 
 /// The state of a connection, shared with its requests.
@@ -124,9 +126,10 @@ impl State {
         }
     }
 
-    /// Returns whether bytes of the next request are waiting.
+    /// Must be called when all bytes that the dispatcher has are written. Returns whether the dispatcher must
+    /// read again: bytes of the next request are waiting, or the connection is to be closed.
     pub(super) fn set_written(&self) -> bool {
-        if self.phase.get() != Phase::Answered {
+        if self.phase.get() != Phase::Complete {
             return false;
         }
         self.phase.set(Phase::Between);
@@ -184,16 +187,31 @@ impl Exchange {
         Self { state: Some(state), body_is_read }
     }
 
-    /// Must be called when the response is there. The connection will be closed if a part of the body was not
-    /// read, if the server is stopping, and if there are too many connections.
-    pub fn end(self, response: &mut ResponseHead) {
-        let Some(state) = self.state else { return };
+    /// Must be called when the response is there. Returns its body, for [`ServiceResponse::map_body`]. The
+    /// connection will be closed if a part of the request's body was not read, if the server is stopping, and
+    /// if there are too many connections.
+    pub fn end(self, response: &mut ResponseHead, body: BoxBody) -> BoxBody {
+        let Some(state) = self.state else { return body };
         let is_unread = self.body_is_read.is_some_and(|is_read| !is_read.get());
         if is_unread || state.open.is_draining() || state.open.is_crowded() {
             response.set_connection_type(ConnectionType::Close);
             state.is_last.set(true);
         }
-        state.phase.set(Phase::Answered);
+        if body.size() == BodySize::None {
+            state.phase.set(Phase::Complete);
+            return body;
+        }
+        match body.try_into_bytes() {
+            // The dispatcher takes a body in memory as a whole.
+            Ok(bytes) => {
+                state.phase.set(Phase::Complete);
+                BoxBody::new(bytes)
+            }
+            Err(body) => {
+                state.phase.set(Phase::Answered);
+                BoxBody::new(StreamedBody { body, state })
+            }
+        }
     }
 }
 
@@ -204,13 +222,11 @@ pub async fn track(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let exchange = Exchange::begin(&mut request);
     match next.call(request).await {
-        Ok(mut response) => {
-            exchange.end(response.response_mut().head_mut());
-            Ok(response.map_into_boxed_body())
+        Ok(response) => {
+            Ok(response.map_into_boxed_body().map_body(|head, body| exchange.end(head, body)))
         }
         Err(error) => {
-            let mut response = error.error_response();
-            exchange.end(response.head_mut());
+            let response = error.error_response().map_body(|head, body| exchange.end(head, body));
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -237,5 +253,33 @@ impl Stream for TrackedBody {
             this.is_read.set(true);
         }
         Poll::Ready(next)
+    }
+}
+
+/// The body of a response that is not in memory. The dispatcher drops it at its end. Before that, it also
+/// flushes after each part.
+struct StreamedBody {
+    body: BoxBody,
+    state: Rc<State>,
+}
+
+impl MessageBody for StreamedBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(context)
+    }
+}
+
+impl Drop for StreamedBody {
+    fn drop(&mut self) {
+        self.state.phase.set(Phase::Complete);
     }
 }

@@ -294,7 +294,7 @@ impl<T: Transport> AsyncRead for Connection<T> {
         }
         match this.state.phase() {
             Phase::Between => this.poll_between(context, buffer),
-            Phase::Answered => this.withhold(context),
+            Phase::Answered | Phase::Complete => this.withhold(context),
             Phase::Handling if this.state.allowance() == 0 => this.withhold(context),
             Phase::Handling => {
                 let (limit, is_chunked) = (this.state.allowance(), this.state.is_chunked());
@@ -326,7 +326,7 @@ impl<T: Transport> AsyncWrite for Connection<T> {
         }
     }
 
-    /// actix-http calls this when all bytes of a response, or of a part of a large one, are written.
+    /// actix-http calls this when all bytes of a response, or of a part of a streamed one, are written.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.state.set_written() {
