@@ -39,15 +39,18 @@ fn read_all(stream: &mut TcpStream, limit: Option<Duration>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+fn chunked_head(start: &str) -> String {
+    let site = if start.ends_with("cross-site") { "cross-site" } else { "same-origin" };
+    format!(
+        "{start} HTTP/1.1\r\nHost: a\r\n{FORM}Sec-Fetch-Site: {site}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+}
+
 /// Sends a head and then chunks until the server closes. Returns the status, the bytes of the body that were
 /// sent, and how long it took.
 fn endless_body(addr: &str, head: &str, pause: Duration) -> (String, usize, Duration) {
     let mut stream = connect(addr);
-    let site = if head.ends_with("cross-site") { "cross-site" } else { "same-origin" };
-    let head = format!(
-        "{head} HTTP/1.1\r\nHost: a\r\n{FORM}Sec-Fetch-Site: {site}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(chunked_head(head).as_bytes()).unwrap();
     let mut reader = stream.try_clone().unwrap();
     let reader = std::thread::spawn(move || read_all(&mut reader, None));
     let began = Instant::now();
@@ -66,6 +69,16 @@ fn endless_body(addr: &str, head: &str, pause: Duration) -> (String, usize, Dura
     let response = reader.join().unwrap();
     let status = response.split(' ').nth(1).unwrap_or_default().to_owned();
     (status, sent, began.elapsed())
+}
+
+/// Sends a head and the beginning of a chunk, then nothing. Returns the status, and when the server closes.
+fn silent_body(addr: &str, head: &str) -> (String, Duration) {
+    let mut stream = connect(addr);
+    stream.write_all(chunked_head(head).as_bytes()).unwrap();
+    stream.write_all(b"5\r\nhel").unwrap();
+    let began = Instant::now();
+    let response = read_all(&mut stream, None);
+    (response.split(' ').nth(1).unwrap_or_default().to_owned(), began.elapsed())
 }
 
 #[test]
@@ -89,6 +102,11 @@ fn a_chunked_body_without_end_is_bounded_whatever_was_answered() {
     ];
     std::thread::scope(|scope| {
         for (addr, head, expected) in cases {
+            scope.spawn(move || {
+                let (status, took) = silent_body(addr, head);
+                assert!(expected.contains(&status.as_str()), "{head}, silent: {status}");
+                assert!(took < Duration::from_secs(30), "{head}, silent: {took:?}");
+            });
             for pause in [Duration::ZERO, Duration::from_millis(100)] {
                 scope.spawn(move || {
                     let (status, sent, took) = endless_body(addr, head, pause);

@@ -134,7 +134,8 @@ impl State {
         }
         self.phase.set(Phase::Between);
         self.slot.set_idle();
-        self.is_withholding.take() || self.slot.is_closing()
+        // The rest of a body that was not read has a deadline, which the next read arms.
+        self.is_withholding.take() || self.slot.is_closing() || self.is_last.get()
     }
 }
 

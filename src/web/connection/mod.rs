@@ -116,6 +116,12 @@ struct Between {
     empty_lines: usize,
 }
 
+impl Between {
+    fn begin(requests: u64) -> Self {
+        Self { requests, since: Instant::now(), bytes: 0, empty_lines: 0 }
+    }
+}
+
 impl<T: Transport> Connection<T> {
     /// Wraps a stream that was accepted.
     pub fn new(io: T, open: &Arc<OpenConnections>) -> Self {
@@ -187,6 +193,11 @@ impl<T: Transport> Connection<T> {
     ) -> Poll<io::Result<()>> {
         // An empty buffer is the end of the stream.
         const END: Poll<io::Result<()>> = Poll::Ready(Ok(()));
+        let requests = self.state.requests();
+        // Also if the client sends nothing of the rest of an unread body.
+        if self.state.is_last() && self.between.as_ref().is_none_or(|it| it.requests != requests) {
+            self.between = Some(Between::begin(requests));
+        }
         if self.poll_limits(context).is_ready() {
             return END;
         }
@@ -195,10 +206,9 @@ impl<T: Transport> Connection<T> {
             Poll::Ready(Ok(0)) => END,
             Poll::Ready(Ok(count)) => {
                 let slot = &self.slot;
-                let requests = self.state.requests();
                 let between = self.between.get_or_insert_with(|| {
                     slot.set_idle();
-                    Between { requests, since: Instant::now(), bytes: 0, empty_lines: 0 }
+                    Between::begin(requests)
                 });
                 between.bytes += count;
                 between.empty_lines += usize::from(self.is_paused);
