@@ -18,7 +18,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server, Service, ServiceFactory, fn_service};
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, poll};
-use socket2::{SockFilter, SockRef};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::systemd;
@@ -30,6 +30,9 @@ const DISCONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// How long [`Listeners::close`] waits for connections that the kernel has accepted.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 const CLOSE_POLL: Duration = Duration::from_millis(20);
+
+/// How many connections may wait to be accepted, as in the standard library.
+const BACKLOG: i32 = 128;
 
 /// The sockets of a site.
 pub(super) struct Listeners(Vec<Listener>);
@@ -52,7 +55,9 @@ impl Listeners {
     pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
         let inherited = systemd::sockets()?;
         if inherited.is_empty() {
-            return config.bind.iter().map(Listener::bind).collect::<anyhow::Result<_>>().map(Self);
+            let all = &config.bind;
+            let listeners = all.iter().map(|address| Listener::bind(address, all));
+            return listeners.collect::<anyhow::Result<_>>().map(Self);
         }
         tracing::info!("listening on {} socket(s) of systemd", inherited.len());
         let sockets = inherited.into_iter().map(|socket| match socket {
@@ -134,10 +139,15 @@ impl Listeners {
 }
 
 impl Listener {
-    fn bind(address: &BindAddress) -> anyhow::Result<Self> {
+    /// `all`: the addresses that the site listens on.
+    fn bind(address: &BindAddress, all: &[BindAddress]) -> anyhow::Result<Self> {
         let opened = match address {
             BindAddress::Tcp(address) => {
-                TcpListener::bind(address).map(|socket| Listener::Tcp { socket, is_own: true })
+                let has_ipv4 = all.iter().any(|other| match other {
+                    BindAddress::Tcp(other) => other.is_ipv4() && other.port() == address.port(),
+                    BindAddress::Unix(_) => false,
+                });
+                bind_tcp(*address, has_ipv4).map(|socket| Listener::Tcp { socket, is_own: true })
             }
             BindAddress::Unix(path) => bind_unix(path),
         };
@@ -181,6 +191,19 @@ const DROP_SYN: [SockFilter; 4] = [
     // Pass the packet.
     SockFilter::new(0x06, 0, 0, u32::MAX),
 ];
+
+/// Like [`TcpListener::bind`]. `has_ipv4`: another socket listens on the same port of an IPv4 address. An IPv6
+/// socket would otherwise take the port for IPv4, too (`[::]` accepts both).
+fn bind_tcp(address: SocketAddr, has_ipv4: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && has_ipv4 {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
 
 /// Every user of this machine may connect, as to a port. The folder of the socket can restrict that.
 fn bind_unix(path: &Path) -> io::Result<Listener> {
