@@ -34,8 +34,8 @@ pub async fn refuse(
     next.call(request).await
 }
 
-/// Debug formatting escapes control characters, so that a header cannot forge a log line. `suppressed`: the
-/// number of refusals that were not logged.
+/// The values are logged as strings, which both log formats quote and escape, so that a header cannot forge a
+/// log line. `suppressed`: the number of refusals that were not logged.
 fn log_refusal(headers: &HeaderMap, own: &str, suppressed: u64) {
     const MAX_LOGGED: usize = 100;
     let sent = |name: HeaderName| {
@@ -48,8 +48,8 @@ fn log_refusal(headers: &HeaderMap, own: &str, suppressed: u64) {
     };
     let (origin, site) = (sent(ORIGIN), sent(HeaderName::from_static("sec-fetch-site")));
     tracing::warn!(
-        ?origin,
-        sec_fetch_site = ?site,
+        origin,
+        sec_fetch_site = site,
         expected = own,
         suppressed,
         "refused a cross-site request; if the origin is your site, correct FRONTDESK_PUBLIC_URL"

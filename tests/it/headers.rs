@@ -166,6 +166,19 @@ fn a_refused_origin_is_logged_with_the_expected_one() {
 }
 
 #[test]
+fn a_refused_origin_is_quoted_once_in_a_json_log() {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_LOG", "json")]);
+    let headers = [("Origin", "http://evil.example\"quoted")];
+    assert_eq!(server.browser().send("POST", "/login", &headers, "").status, 403);
+    let log = server.stop();
+    let line = log.lines().find(|line| line.contains("refused a cross-site request")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["fields"]["origin"], "http://evil.example\"quoted");
+    assert_eq!(line["fields"]["sec_fetch_site"], "");
+}
+
+#[test]
 fn doctor_says_which_hosts_hsts_affects() {
     let database = Database::new();
     for (host, scope, verdict, text) in [
