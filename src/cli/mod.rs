@@ -30,8 +30,10 @@ use exit::ExitStatus;
 use out::sentence;
 
 /// The log filter of the server unless `RUST_LOG` is set. `sqlx_core::pool` is off because it logs every
-/// refused connection; `db` logs only the first. Spans are recorded from the level `info`.
+/// refused or broken connection; `db` logs only the first. Spans are recorded from the level `info`.
 const SERVER_LOG_FILTER: &str = "info,actix_server=warn,sqlx=warn,sqlx_core::pool=off";
+/// The log filter of the other commands. They report errors of the database themselves.
+const COMMAND_LOG_FILTER: &str = "warn,sqlx_core::pool=off";
 
 /// The commands with their arguments and help, for a test that compares every help text.
 pub fn command() -> clap::Command {
@@ -54,7 +56,7 @@ pub fn main() -> ExitCode {
         }
     };
     let serves = matches!(command, Command::Serve);
-    let filter = if serves { SERVER_LOG_FILTER } else { "warn" };
+    let filter = if serves { SERVER_LOG_FILTER } else { COMMAND_LOG_FILTER };
     if let Err(error) = log::start(config.log, filter) {
         out::problem(&format!("Logging cannot be started: {error}."));
         return ExitStatus::Failed.into();

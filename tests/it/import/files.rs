@@ -1,7 +1,7 @@
 //! Import and export files: rejected lines, invalid files, and an export that is imported again.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{file, fixture, import, run, start, user_count};
@@ -179,4 +179,27 @@ fn an_export_imports_back_unchanged() {
     );
     assert_eq!(other.db_texts(all), database.db_texts(all));
     assert_eq!(run(&Database::new(), &["user", "export"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_command_that_loses_its_connections_logs_no_warning_of_a_library() {
+    let database = Database::new();
+    let mut child = start(&database, &["user", "import", "-"]);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"email,shoe_size\n").unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut error = String::new();
+    // It has connected and read the first line.
+    errors.read_line(&mut error).unwrap();
+    assert!(error.contains("Ignored unknown column"), "{error}");
+    let terminated = database.db_execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'frontdesk'",
+    );
+    assert!(terminated > 0);
+    input.write_all(b"a@example.com,44\n").unwrap();
+    drop(input);
+    errors.read_to_string(&mut error).unwrap();
+    child.wait().unwrap();
+    assert!(!error.contains("WARN"), "{error}");
 }
