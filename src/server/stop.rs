@@ -1,5 +1,6 @@
 //! The signals that stop the server, and the steps in which it stops accepting requests.
 
+use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ const IDLE_POLL: Duration = Duration::from_millis(10);
 /// SIGTERM, SIGHUP and SIGINT.
 pub(super) struct StopSignals {
     terminate: Signal,
-    hangup: Signal,
+    /// `None`: SIGHUP is ignored, because the process was started with `nohup`.
+    hangup: Option<Signal>,
     interrupt: Signal,
 }
 
@@ -40,7 +42,7 @@ impl StopSignals {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
@@ -49,10 +51,27 @@ impl StopSignals {
     pub(super) async fn received(&mut self) -> Stop {
         tokio::select! {
             _ = self.terminate.recv() => Stop::Drain,
-            _ = self.hangup.recv() => Stop::Drain,
+            _ = next(&mut self.hangup) => Stop::Drain,
             _ = self.interrupt.recv() => Stop::Immediately,
         }
     }
+}
+
+/// Never returns without a signal to wait for.
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored. A handler would replace that.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The lowest bit is signal 1, SIGHUP.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// The running HTTP server.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::breakpoint::until;
 use crate::support::folder::new_folder;
-use crate::support::port::free_addr;
+use crate::support::port::{free_addr, free_port};
 use crate::support::server::KEY;
 use crate::support::{Browser, Database, PASSWORD, Server, raw};
 
@@ -69,6 +69,61 @@ fn a_server_listens_on_several_addresses_and_on_a_unix_socket() {
     assert!(error.to_lowercase().contains("cannot listen on unix:"), "{error}");
     server.stop();
     assert!(!path.exists());
+}
+
+#[test]
+fn a_server_listens_on_all_ipv4_and_all_ipv6_addresses_with_one_port() {
+    let database = Database::new();
+    let port = free_port();
+    for bind in [format!("127.0.0.1:{port},[::]:{port}"), format!("[::]:{port},127.0.0.1:{port}")] {
+        let server = Server::start(&database, &[("FRONTDESK_BIND", &bind)]);
+        for addr in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            assert_eq!(raw(&addr, READY).unwrap().status, 200, "{bind}: {addr}");
+        }
+        server.stop();
+    }
+    // Alone, it accepts both.
+    let server = Server::start(&database, &[("FRONTDESK_BIND", &format!("[::]:{port}"))]);
+    assert_eq!(raw(&format!("127.0.0.1:{port}"), READY).unwrap().status, 200);
+    server.stop();
+}
+
+/// Whether the process ignores SIGHUP.
+fn ignores_hangup(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1
+}
+
+#[test]
+fn a_server_started_with_nohup_ignores_the_hangup() {
+    let database = Database::new();
+    let addr = free_addr();
+    let child = Command::new("nohup")
+        .arg(env!("CARGO_BIN_EXE_frontdesk"))
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs([
+            ("DATABASE_URL", database.server_url.as_str()),
+            ("FRONTDESK_SECRET_KEYS", KEY),
+            ("FRONTDESK_BIND", &addr),
+            ("FRONTDESK_DRAIN", "0s"),
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut child = Running(child);
+    until(|| raw(&addr, READY).is_ok_and(|response| response.status == 200));
+    let pid = child.0.id();
+    assert!(ignores_hangup(pid));
+    let kill = |name: &str| Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+    assert!(kill("-HUP").success());
+    assert_eq!(raw(&addr, READY).unwrap().status, 200);
+    assert!(kill("-TERM").success());
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
 }
 
 #[test]
