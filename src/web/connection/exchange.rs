@@ -102,6 +102,9 @@ impl State {
             (true, true) => self.allowance.set(0),
             (true, false) => {}
         }
+        if self.allowance.get() == 0 {
+            self.slot.end_body_wait();
+        }
     }
 
     fn begin(&self, body: Body) {
@@ -193,6 +196,7 @@ impl Exchange {
     /// if there are too many connections.
     pub fn end(self, response: &mut ResponseHead, body: BoxBody) -> BoxBody {
         let Some(state) = self.state else { return body };
+        state.slot.end_body_wait();
         let is_unread = self.body_is_read.is_some_and(|is_read| !is_read.get());
         if is_unread || state.open.is_draining() || state.open.is_crowded() {
             response.set_connection_type(ConnectionType::Close);

@@ -308,8 +308,13 @@ impl<T: Transport> AsyncRead for Connection<T> {
             Phase::Handling if this.state.allowance() == 0 => this.withhold(context),
             Phase::Handling => {
                 let (limit, is_chunked) = (this.state.allowance(), this.state.is_chunked());
-                let count = ready!(this.poll_next(context, buffer, limit, is_chunked))?;
-                this.state.consume(count, this.is_paused);
+                let Poll::Ready(count) = this.poll_next(context, buffer, limit, is_chunked) else {
+                    this.slot.begin_body_wait(context.waker());
+                    // The end of the stream, which the handler answers with 400.
+                    let is_aborted = this.slot.is_body_aborted();
+                    return if is_aborted { Poll::Ready(Ok(())) } else { Poll::Pending };
+                };
+                this.state.consume(count?, this.is_paused);
                 Poll::Ready(Ok(()))
             }
         }

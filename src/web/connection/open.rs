@@ -1,6 +1,7 @@
 //! The open connections of a site. Their number is limited, so that descriptors do not run out. Near the limit,
-//! the connection that was idle longest is closed for each new one, and every response closes its connection,
-//! so that idle connections cannot keep other clients out.
+//! the connection that has waited longest for its client (for a request, or for the rest of a body) is closed
+//! for each new one, and every response closes its connection. So clients that send nothing cannot keep others
+//! out.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -12,8 +13,8 @@ use futures_util::task::AtomicWaker;
 
 /// An idle connection takes some 20 KiB of memory.
 const MAX_CONNECTIONS: u64 = 20_000;
-/// `idle_since` of a connection with a request.
-const BUSY: u64 = u64::MAX;
+/// The connection does not wait.
+const NOT_WAITING: u64 = u64::MAX;
 
 /// All connections of a site.
 pub struct OpenConnections {
@@ -29,9 +30,14 @@ pub struct OpenConnections {
 pub(super) struct Slot {
     id: u64,
     began: Instant,
-    /// Milliseconds after `began`, or [`BUSY`].
+    /// When it began to wait for a request: milliseconds after `began`, or [`NOT_WAITING`].
     idle_since: AtomicU64,
+    /// When it began to wait for the body of its request. Not later for each part that arrives: otherwise a
+    /// client that sends a byte now and then would never have waited long.
+    body_wait_since: AtomicU64,
     is_closing: AtomicBool,
+    /// The rest of the body is given up.
+    is_body_aborted: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -99,17 +105,19 @@ impl OpenConnections {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             began: self.began,
             idle_since: AtomicU64::new(0),
+            body_wait_since: AtomicU64::new(NOT_WAITING),
             is_closing: AtomicBool::new(false),
+            is_body_aborted: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
         slot.set_idle();
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_crowded() {
-            let idle = slots.values().filter(|slot| !slot.is_closing());
-            let idle = idle.filter_map(|slot| Some((slot.idle_for()?, slot)));
-            if let Some((_, oldest)) = idle.max_by_key(|(idle, _)| *idle) {
-                tracing::debug!("closed an idle connection to make room for another");
-                oldest.close();
+            let waiting = slots.values().filter(|slot| !slot.is_closing());
+            let waiting = waiting.filter_map(|slot| Some((slot.waits_since()?, slot)));
+            if let Some((_, longest)) = waiting.min_by_key(|(since, _)| *since) {
+                tracing::debug!("closed a waiting connection to make room for another");
+                longest.abort();
             }
         }
         slots.insert(slot.id, Arc::clone(&slot));
@@ -126,12 +134,28 @@ impl OpenConnections {
 
 impl Slot {
     pub(super) fn set_busy(&self) {
-        self.idle_since.store(BUSY, Ordering::Relaxed);
+        self.idle_since.store(NOT_WAITING, Ordering::Relaxed);
     }
 
     pub(super) fn set_idle(&self) {
-        let since = self.began.elapsed().as_millis() as u64;
-        self.idle_since.store(since, Ordering::Relaxed);
+        self.idle_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The waker is called when the body is to be given up.
+    pub(super) fn begin_body_wait(&self, waker: &Waker) {
+        self.register(waker);
+        if self.body_wait_since.load(Ordering::Relaxed) == NOT_WAITING {
+            self.body_wait_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Must be called when no more of the body is read.
+    pub(super) fn end_body_wait(&self) {
+        self.body_wait_since.store(NOT_WAITING, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_body_aborted(&self) -> bool {
+        self.is_body_aborted.load(Ordering::Acquire)
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -146,9 +170,28 @@ impl Slot {
     /// `None`: it has a request.
     fn idle_for(&self) -> Option<Duration> {
         match self.idle_since.load(Ordering::Relaxed) {
-            BUSY => None,
+            NOT_WAITING => None,
             since => Some(self.began.elapsed().saturating_sub(Duration::from_millis(since))),
         }
+    }
+
+    /// `None`: it does not wait for its client.
+    fn waits_since(&self) -> Option<u64> {
+        let idle = self.idle_since.load(Ordering::Relaxed);
+        let since = idle.min(self.body_wait_since.load(Ordering::Relaxed));
+        (since != NOT_WAITING).then_some(since)
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// Closes it, also while it waits for a body.
+    fn abort(&self) {
+        if self.body_wait_since.load(Ordering::Relaxed) != NOT_WAITING {
+            self.is_body_aborted.store(true, Ordering::Release);
+        }
+        self.close();
     }
 
     fn close(&self) {
