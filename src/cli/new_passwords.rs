@@ -1,6 +1,7 @@
 //! `frontdesk user require-new-password`: for one account, or for all in batches.
 
 use serde_json::json;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::exit::ExitStatus;
@@ -13,7 +14,6 @@ use crate::db::Database;
 use crate::id::UserId;
 use crate::session::await_invalidation;
 use crate::user::password::require_new::{self, Required};
-use crate::web::relative_time;
 
 pub(super) async fn of_one(
     config: &Config,
@@ -63,11 +63,11 @@ pub(super) async fn of_all(
     loop {
         let batch = require_new::of_next_batch(pool, &sealer, after, before, operator()).await;
         let batch = batch.inspect_err(|_| {
-            // A time of a day later would include those who have chosen a new password since.
+            // With all its digits: a later time would include those who have chosen a new password since.
             out::problem(&format!(
                 "Stopped after {} account(s). To continue: frontdesk user require-new-password --all --changed-before {}",
                 done.accounts,
-                relative_time::iso(before)
+                before.format(&Rfc3339).unwrap_or_default()
             ));
         })?;
         let Some((last, batch)) = batch else { break };

@@ -47,9 +47,14 @@ impl PostgresUrl {
             .strip_prefix("postgres://")
             .or_else(|| text.strip_prefix("postgresql://"))
             .ok_or(FORM)?;
+        // libpq looks for "@" first, so that a password may contain "?".
+        let end_of_authority = rest.find('/').unwrap_or(rest.len());
+        let (user_info, rest) = match rest[..end_of_authority].rfind('@') {
+            Some(at) => (&rest[..at], &rest[at + 1..]),
+            None => ("", rest),
+        };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user_info, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (host_and_port, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
         let (host, port) = split_host(host_and_port)?;
         let mut parameters = Vec::new();
@@ -176,6 +181,7 @@ mod tests {
             ("postgres://ada@db.example", "ada ada on db.example"),
             ("postgres://ada@db.example?dbname=desk", "ada desk on db.example"),
             ("postgres://ada:p#ss@w+rd@db.example/desk", "ada desk on db.example"),
+            ("postgres://ada:p?ss@db.example/desk", "ada desk on db.example"),
         ] {
             assert_eq!(read(text), expected, "{text}");
         }

@@ -81,10 +81,10 @@ pub(super) fn code_of(error: &sqlx::Error) -> Option<String> {
     }
 }
 
-/// Whether a schema, table, column, function, type or prepared statement does not exist. This is so while a
+/// Whether a schema, table, column, function, type, unique index (42P10) or prepared statement does not exist. This is so while a
 /// database is being restored or migrated.
 pub(super) fn is_missing_object(code: &str) -> bool {
-    matches!(code, "3F000" | "42P01" | "42703" | "42883" | "42704" | "26000")
+    matches!(code, "3F000" | "42P01" | "42P10" | "42703" | "42883" | "42704" | "26000")
 }
 
 /// Whether the database is unavailable, as opposed to a statement being wrong. The response is then 503 with

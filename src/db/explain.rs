@@ -117,6 +117,7 @@ pub fn connect_cause(error: &ConnectError) -> String {
     match error {
         ConnectError::NotPrimary(reason) => format!("PostgreSQL {reason}"),
         ConnectError::MissingPrivilege(_) => "a privilege is missing".to_owned(),
+        ConnectError::MissingTable(_) => "the schema is incomplete".to_owned(),
         ConnectError::Failed(error) => cause(error).map_or_else(
             || match error {
                 sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
@@ -175,7 +176,9 @@ pub(super) fn unreachable(
                 "the PostgreSQL of {setting} ({place}) {reason}. Turn that setting off for the server, the database and the role."
             );
         }
-        ConnectError::MissingPrivilege(_) => return anyhow::anyhow!("{error}"),
+        ConnectError::MissingPrivilege(_) | ConnectError::MissingTable(_) => {
+            return anyhow::anyhow!("{error}");
+        }
         ConnectError::Failed(error) => error,
     };
     let advice = match code_of(error).as_deref() {
@@ -184,13 +187,13 @@ pub(super) fn unreachable(
             "Let {user} in: check that the role exists, may log in, and has a line in pg_hba.conf."
         ),
         Some("3D000") => {
-            format!("Create it: CREATE DATABASE \"{database}\" ENCODING 'UTF8' TEMPLATE template0;")
+            format!("Create it: CREATE DATABASE \"{database}\" ENCODING 'UTF8' TEMPLATE template0")
         }
         Some("42501") => {
-            format!("Grant it: GRANT CONNECT ON DATABASE \"{database}\" TO \"{user}\";")
+            format!("Grant it: GRANT CONNECT ON DATABASE \"{database}\" TO \"{user}\"")
         }
         Some("55000") => {
-            format!("Allow connections: ALTER DATABASE \"{database}\" ALLOW_CONNECTIONS true;")
+            format!("Allow connections: ALTER DATABASE \"{database}\" ALLOW_CONNECTIONS true")
         }
         Some("53300") => "Raise max_connections or close other connections.".to_owned(),
         Some(_) => String::new(),

@@ -76,7 +76,10 @@ impl Database {
     pub fn listen_options(&self, config: &Config) -> anyhow::Result<PgConnectOptions> {
         let options = match &config.listen_url {
             None => self.options.clone(),
-            Some(url) => pool::pinned(url.options().clone()),
+            Some(url) => {
+                warn_of_ignored("FRONTDESK_LISTEN_URL", url);
+                pool::pinned(url.options().clone())
+            }
         };
         Ok(options
             .application_name("frontdesk feed")
@@ -124,11 +127,7 @@ pub enum PrivateCluster {
 pub async fn connect(config: &Config, private: PrivateCluster) -> anyhow::Result<Database> {
     let (options, cluster) = match &config.database {
         DatabaseLocation::Url(url) => {
-            for name in url.ignored() {
-                tracing::warn!(
-                    "DATABASE_URL: the parameter {name} is not supported and has no effect"
-                );
-            }
+            warn_of_ignored("DATABASE_URL", url);
             (url.options().clone(), None)
         }
         DatabaseLocation::Private => {
@@ -152,6 +151,12 @@ pub async fn connect(config: &Config, private: PrivateCluster) -> anyhow::Result
             database.close().await.ok();
             Err(error)
         }
+    }
+}
+
+fn warn_of_ignored(setting: &str, url: &crate::config::PostgresUrl) {
+    for name in url.ignored() {
+        tracing::warn!("{setting}: the parameter {name} is not supported and has no effect");
     }
 }
 

@@ -77,6 +77,9 @@ pub enum ConnectError {
         "the login lacks the privilege {0}. Grant the privileges with `frontdesk migrate roles`"
     )]
     MissingPrivilege(String),
+    /// A table or its primary key is missing.
+    #[error("the table {0} or its primary key does not exist. Is the database being restored?")]
+    MissingTable(String),
     /// Any other error.
     #[error(transparent)]
     Failed(#[from] sqlx::Error),
@@ -125,7 +128,8 @@ pub async fn require_primary(connection: impl PgExecutor<'_>) -> Result<(), Conn
 /// sign-in needs. A changed default of the database or the role applies to new connections only, so a
 /// connection of the pool may still accept writes while all others are refused.
 pub async fn require_writes(connection: impl PgExecutor<'_>) -> Result<(), ConnectError> {
-    let (is_in_recovery, read_only, missing): (bool, bool, Option<String>) = sqlx::query_as(
+    type Found = (bool, bool, Option<String>, Option<String>);
+    let (is_in_recovery, read_only, missing_privilege, missing_table): Found = sqlx::query_as(
         "SELECT pg_is_in_recovery(),
                 current_setting('transaction_read_only')::boolean
                 OR coalesce((SELECT split_part(setting, '=', 2)::boolean
@@ -143,15 +147,21 @@ pub async fn require_writes(connection: impl PgExecutor<'_>) -> Result<(), Conne
                                 ('throttles', 'INSERT'), ('throttles', 'UPDATE'),
                                 ('audit_events', 'INSERT')) AS needed (name, privilege)
                   WHERE NOT has_table_privilege(to_regclass(name), privilege)
+                  LIMIT 1),
+                (SELECT name
+                   FROM unnest(ARRAY['users', 'sessions', 'throttles', 'audit_events']) AS name
+                  WHERE NOT EXISTS (SELECT FROM pg_index
+                                     WHERE indrelid = to_regclass(name) AND indisprimary AND indisvalid)
                   LIMIT 1)",
     )
     .fetch_one(connection)
     .await?;
-    match (is_in_recovery, read_only, missing) {
-        (true, _, _) => Err(NotPrimary::Standby.into()),
-        (false, true, _) => Err(NotPrimary::ReadOnly.into()),
-        (false, false, Some(missing)) => Err(ConnectError::MissingPrivilege(missing)),
-        (false, false, None) => Ok(()),
+    match (is_in_recovery, read_only, missing_table, missing_privilege) {
+        (true, _, _, _) => Err(NotPrimary::Standby.into()),
+        (false, true, _, _) => Err(NotPrimary::ReadOnly.into()),
+        (false, false, Some(table), _) => Err(ConnectError::MissingTable(table)),
+        (false, false, None, Some(privilege)) => Err(ConnectError::MissingPrivilege(privilege)),
+        (false, false, None, None) => Ok(()),
     }
 }
 
@@ -211,7 +221,7 @@ async fn accept_or_refuse(
             }
             Err(sqlx::Error::Configuration(reason.into()))
         }
-        Ok(Err(error @ ConnectError::MissingPrivilege(_))) => {
+        Ok(Err(error @ (ConnectError::MissingPrivilege(_) | ConnectError::MissingTable(_)))) => {
             Err(sqlx::Error::Configuration(error.into()))
         }
         Ok(Err(ConnectError::Failed(error))) => Err(error),

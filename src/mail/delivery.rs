@@ -152,17 +152,12 @@ impl LaneInFlight {
 async fn run(mailer: Arc<Mailer>, stop: CancellationToken) {
     let mut new = LaneInFlight::new(Lane::New, NEW_IN_FLIGHT, MAX_NEW_IN_FLIGHT);
     let mut retries = LaneInFlight::new(Lane::Retry, RETRIES_IN_FLIGHT, RETRIES_IN_FLIGHT);
-    let mut is_unavailable = false;
     let mut corrected_at: Option<Instant> = None;
     loop {
-        match start_due(&mailer, &mut new, &mut retries, &mut corrected_at).await {
-            Ok(()) => is_unavailable = false,
-            Err(error) => {
-                if !is_unavailable {
-                    tracing::warn!(%error, "the outbox cannot be read; mail is delayed");
-                }
-                is_unavailable = true;
-            }
+        let started = start_due(&mailer, &mut new, &mut retries, &mut corrected_at).await;
+        let is_unavailable = started.is_err();
+        if let Err(error) = started {
+            db::log_failure("the outbox cannot be read; mail is delayed", &error.into());
         }
         let wait = if is_unavailable { POLL_INTERVAL_AFTER_ERROR } else { POLL_INTERVAL };
         tokio::select! {
@@ -252,7 +247,8 @@ async fn send_with_lease(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendE
             sent = &mut sending => return sent,
             _ = renewal.tick() => {
                 if let Err(error) = db::with_deadline(outbox::renew_lease(&mailer.pool, mail)).await {
-                    tracing::warn!(%error, mail = %mail.id, "the lease of a mail could not be renewed");
+                    let what = format!("the lease of the mail {} could not be renewed", mail.id);
+                    db::log_failure(&what, &error.into());
                 }
             }
         }
@@ -335,10 +331,15 @@ fn redacted(reply: &str, secrets: &[&str]) -> String {
 async fn record<F: Future<Output = sqlx::Result<()>>>(mut update: impl FnMut() -> F) {
     while let Err(error) = db::with_deadline(update()).await {
         if !db::is_unavailable(&error) {
-            tracing::error!(%error, "the delivery status of a mail cannot be written; it may be sent twice");
+            let error = db::explain(&error.into());
+            tracing::error!(
+                error,
+                "the delivery status of a mail cannot be written; it may be sent twice"
+            );
             return;
         }
-        tracing::warn!(%error, "the delivery status of a mail could not be written; retrying");
+        let what = "the delivery status of a mail could not be written; retrying";
+        db::log_failure(what, &error.into());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -71,7 +71,8 @@ async fn run_once(app: &App) {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "deleted {name}"),
             Err(error) => {
-                tracing::warn!(%error, "{name} could not be deleted; trying again later")
+                let what = format!("{name} could not be deleted; trying again later");
+                db::log_failure(&what, &error.into());
             }
         }
     }
@@ -79,7 +80,8 @@ async fn run_once(app: &App) {
         Ok(0) => {}
         Ok(accounts) => tracing::info!(accounts, "deleted accounts whose grace period was over"),
         Err(error) => {
-            tracing::warn!(%error, "accounts that are due could not be deleted; trying again later")
+            let what = "accounts that are due could not be deleted; trying again later";
+            db::log_failure(what, &error.into());
         }
     }
 }

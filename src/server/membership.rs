@@ -23,7 +23,7 @@ pub async fn start(runner: &mut JobRunner, app: Arc<App>) {
 /// Deletes the row of this server.
 pub async fn stop(app: &App, pool: &PgPool) {
     if let Err(error) = db::with_deadline(app.server.remove(pool)).await {
-        tracing::warn!(%error, "this server could not be removed from the table servers");
+        db::log_failure("this server could not be removed from the table servers", &error.into());
     }
 }
 

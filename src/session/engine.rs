@@ -70,12 +70,14 @@ impl Engine {
     pub async fn stop(self, pool: &PgPool) {
         self.runner.stop().await;
         if let Err(error) = self.store.last_seen().flush_all(pool).await {
-            tracing::warn!(%error, "the last activity of some sessions could not be written");
+            let what = "the last activity of some sessions could not be written";
+            db::log_failure(what, &error.into());
         }
         if let Some((listener, listener_runner)) = self.listener {
             listener_runner.stop().await;
             if let Err(error) = listener.deregister(pool).await {
-                tracing::warn!(%error, "this server could not be removed from session_caches");
+                let what = "this server could not be removed from session_caches";
+                db::log_failure(what, &error.into());
             }
         }
     }
@@ -96,7 +98,8 @@ impl PgSessionStore {
             tracing::info!(rows, milliseconds, "expired sessions were deleted");
         }
         if let Err(error) = run {
-            tracing::warn!(%error, "expired sessions could not be deleted; trying again later");
+            let what = "expired sessions could not be deleted; trying again later";
+            db::log_failure(what, &error.into());
         }
     }
 }

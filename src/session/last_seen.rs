@@ -93,7 +93,9 @@ impl LastSeen {
             activity.is_pending.store(false, Ordering::SeqCst);
             let batch = vec![(digest.clone(), update.clone())];
             if let Err(error) = self.write(&self.pool, batch, false).await {
-                tracing::warn!(%error, "the last activity of a session could not be written; it stays in memory");
+                let what =
+                    "the last activity of a session could not be written; it stays in memory";
+                db::log_failure(what, &error.into());
                 self.enqueue(digest, update);
             }
         } else {

@@ -70,7 +70,7 @@ fn while_access_is_refused_or_objects_are_missing_forms_answer_503_and_readyz_sa
     let (server, database) = with_own_login("locked_out");
     let browser = registered(&server, "ada@example.com");
     let name = name_of(&database);
-    let cases: [(&str, String, String, &str); 6] = [
+    let cases: [(&str, String, String, &str); 7] = [
         (
             "login",
             "ALTER ROLE locked_out NOLOGIN".into(),
@@ -93,7 +93,15 @@ fn while_access_is_refused_or_objects_are_missing_forms_answer_503_and_readyz_sa
             "table",
             "ALTER TABLE users RENAME TO users_away".into(),
             "ALTER TABLE users_away RENAME TO users".into(),
-            "",
+            "the schema is incomplete",
+        ),
+        (
+            // pg_restore creates primary keys last.
+            "primary key",
+            "ALTER TABLE throttles DROP CONSTRAINT throttles_pkey".into(),
+            "ALTER TABLE throttles ADD CONSTRAINT throttles_pkey PRIMARY KEY (action, subject)"
+                .into(),
+            "the schema is incomplete",
         ),
         (
             "column",

@@ -302,10 +302,10 @@ fn every_page_in_every_state_is_valid_html() {
     );
 }
 
-/// Rate limits every action for 40 minutes.
+/// Rate limits every action for ten minutes, which no limit exceeds.
 fn db_rate_limit_all(database: &Database) {
     database
-        .db_execute("UPDATE throttles SET tries = 1000, free_at = now() + interval '40 minutes'");
+        .db_execute("UPDATE throttles SET tries = 1000, free_at = now() + interval '10 minutes'");
 }
 
 /// Drops the database, so that every query fails.

@@ -71,7 +71,7 @@ pub(super) async fn round_trip(config: &Config, database: &db::Database, finding
         Ok(Err(error)) => findings.add(
             Verdict::Warning,
             "cache",
-            format!("LISTEN failed ({error:#}), so every signed-in page queries the database. Set FRONTDESK_LISTEN_URL to a direct PostgreSQL URL, or set FRONTDESK_SESSION_CACHE=off."),
+            format!("LISTEN failed ({}), so every signed-in page queries the database. Set FRONTDESK_LISTEN_URL to a direct PostgreSQL URL, or set FRONTDESK_SESSION_CACHE=off.", db::explain(&error)),
         ),
         Err(_) => findings.add(
             Verdict::Warning,

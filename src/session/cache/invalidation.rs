@@ -187,6 +187,8 @@ impl InvalidationListener {
         let mut pause = INITIAL_PAUSE;
         loop {
             let Disconnection { error, was_opened } = self.connect_and_listen().await;
+            // Heartbeats of other servers are missed from now on.
+            self.status.peer_heartbeats.clear();
             let was_connected = self.status.connected.swap(false, Ordering::Relaxed);
             let was_live = self.cache.live_until() > 0;
             // The cache would become stale at the end of the lease anyway; this makes it stale immediately.
@@ -198,11 +200,11 @@ impl InvalidationListener {
             if !is_reported {
                 is_reported = true;
                 tracing::warn!(
-                    error = format!("{error:#}"),
+                    error = db::explain(&error),
                     "sessions are not served from the cache because the notification connection is down; every request queries the database until it is restored"
                 );
             } else {
-                tracing::debug!(error = format!("{error:#}"), "another attempt to listen failed");
+                tracing::debug!(error = db::explain(&error), "another attempt to listen failed");
             }
             if was_connected {
                 // The cause, such as a restart of PostgreSQL, may have closed idle connections of the pool

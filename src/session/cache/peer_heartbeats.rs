@@ -39,7 +39,11 @@ impl PeerHeartbeats {
     /// Everything that was committed before `number` was drawn has been received at `now`.
     pub(in crate::session) fn record_processed(&self, number: i64, now: MonotonicInstant) {
         let mut received = self.lock();
-        received.processed = received.processed.max(number);
+        if number < received.processed {
+            // The sequence went back, for example after a restore, so the numbers of before prove nothing.
+            *received = Received::default();
+        }
+        received.processed = number;
         received.last.retain(|_, last| now < *last + FORGET_AFTER);
     }
 
@@ -78,8 +82,15 @@ mod tests {
         assert!(!heartbeats.has_expired(server, 8, later), "a heartbeat may not be received yet");
         heartbeats.record(server, later);
         assert!(!heartbeats.has_expired(server, 7, later), "heard again");
+        heartbeats.record_processed(6, later);
+        assert!(
+            !heartbeats.has_expired(server, 6, later + LEASE + MARGIN),
+            "the sequence went back"
+        );
+        heartbeats.record(server, later);
+        assert!(heartbeats.has_expired(server, 6, later + LEASE + MARGIN));
         heartbeats.clear();
-        assert!(!heartbeats.has_expired(server, 7, later + LEASE + MARGIN), "a new connection");
+        assert!(!heartbeats.has_expired(server, 6, later + LEASE + MARGIN), "a new connection");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use super::hasher::{Hasher, HasherError, Verdict};
 use super::policy::Password;
 use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
+use crate::db;
 use crate::id::UserId;
 use crate::user::email::address::EmailAddress;
 use crate::user::password;
@@ -60,7 +61,8 @@ pub async fn authenticate(
             if let (Some(new), Some(old)) = (rehash, user.password_hash.as_deref())
                 && let Err(error) = password::change::rehash(pool, user.id, old, &new).await
             {
-                tracing::warn!(%error, "a password could not be rehashed; the next sign-in will try again");
+                let what = "a password could not be rehashed; the next sign-in will try again";
+                db::log_failure(what, &error.into());
             }
             return Ok(Authentication::Accepted(user));
         }

@@ -51,7 +51,7 @@ pub(super) fn check_account_deletion(
     db_rate_limit_all(database);
     window.fill("password", "not the password");
     window.click("form[action='/account/confirm'] button");
-    assert!(window.text("[role=alert][autofocus]").contains("Too many attempts. Wait 40 minutes"));
+    assert!(window.text("[role=alert][autofocus]").contains("Too many attempts. Wait 10 minutes"));
     checker.check(window, "confirm-throttled");
     database.db_execute("DELETE FROM throttles");
     // A real browser follows the 307 and sends the original request.
