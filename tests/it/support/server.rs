@@ -80,8 +80,11 @@ impl Server {
 
     /// `None`: it did not start.
     fn spawn(program: &Path, settings: &[Setting<'_>], stderr: Stdio) -> Option<Self> {
-        let mut command = Command::new(program);
+        // If the tests run under `nohup`, the server would inherit that SIGHUP is ignored.
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=HUP")
+            .arg(program)
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
