@@ -49,7 +49,8 @@ fn parse_line(line: &[u8]) -> Result<Option<(&str, &str)>, &'static str> {
     if line.chars().any(|character| character.is_control() && character != '\t') {
         return Err("contains a control character");
     }
-    let line = line.strip_prefix("export ").unwrap_or(line);
+    let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
+    let line = exported.unwrap_or(line);
     let (name, value) = line.split_once('=').ok_or("is not NAME=value")?;
     let name = name.trim();
     let is_name = |text: &str| {
@@ -125,11 +126,14 @@ mod tests {
 
     #[test]
     fn the_form_of_the_file_does_not_change_a_value() {
-        let text = "\u{feff}ONE=1\r\n\r\n# comment\r\n  export TWO = 'a b'\r\nTHREE=\"c\"";
+        let text = "\u{feff}ONE=1\r\n\r\n# comment\r\n  export TWO = 'a b'\r\nTHREE=\"c\"\nexport\tFOUR=d\nexportFIVE=e";
         let settings = parse(text.as_bytes()).unwrap();
         let pairs: Vec<_> =
             settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("ONE", "1"), ("THREE", "c"), ("TWO", "a b")]);
+        assert_eq!(
+            pairs,
+            [("FOUR", "d"), ("ONE", "1"), ("THREE", "c"), ("TWO", "a b"), ("exportFIVE", "e")]
+        );
     }
 
     #[test]

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigErrors;
-use super::parse::SettingsReader;
+use super::parse::{SettingsReader, is_ours};
 use super::{
     Config, DatabaseLocation, Hsts, Keys, LogFormat, Mail, MailTransport, PostgresUrl, PublicUrl,
     Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies, public_url,
 };
 
-/// Every setting. Other names that begin with `FRONTDESK_` are refused.
+/// Every setting. Other names that begin with `FRONTDESK_` in upper or lower case are refused.
 pub const NAMES: &[&str] = &[
     "DATABASE_URL",
     "FRONTDESK_BIND",
@@ -75,7 +75,7 @@ impl Config {
                     settings.insert(name, value);
                 }
                 // Ignoring it would silently use the default.
-                Err(_) if name.starts_with("FRONTDESK_") || NAMES.contains(&name.as_str()) => {
+                Err(_) if is_ours(&name, NAMES) => {
                     problems.push(format!("{name} is not UTF-8 text."));
                 }
                 Err(_) => {}

@@ -26,6 +26,7 @@ pub use mail::{Mail, MailTransport};
 pub use operator::operator_name;
 pub use parse::duration;
 pub use postgres_url::PostgresUrl;
+pub use proxies::canonical_network;
 pub use public_url::PublicUrl;
 
 /// All settings. Its `Debug` output contains no secret: each secret field has a type that redacts itself.

@@ -11,6 +11,12 @@ use super::error::ConfigErrors;
 use super::kubernetes;
 use crate::crypto::secret::SecretText;
 
+/// Whether a name is meant as a setting of Frontdesk, in whatever case it is written.
+pub(super) fn is_ours(name: &str, known: &[&str]) -> bool {
+    let upper = name.to_ascii_uppercase();
+    upper.starts_with("FRONTDESK_") || known.contains(&upper.as_str())
+}
+
 /// Names and values, and the problems found so far.
 pub(super) struct SettingsReader<'a> {
     settings: &'a BTreeMap<String, String>,
@@ -30,13 +36,13 @@ impl<'a> SettingsReader<'a> {
         self.problems.push(format!("{name} {text}."));
     }
 
-    /// A misspelled setting would otherwise be ignored without notice.
+    /// A misspelled setting, or one in lower case, would otherwise be ignored without notice.
     pub(super) fn refuse_unknown(&mut self, known: &[&str]) {
-        for (name, value) in self.settings.iter().filter(|(name, _)| name.starts_with("FRONTDESK_"))
-        {
+        for (name, value) in self.settings.iter().filter(|(name, _)| is_ours(name, known)) {
             if !known.contains(&name.as_str()) && !kubernetes::is_service_variable(name, value) {
-                let nearest = known.iter().min_by_key(|known| levenshtein(name, known));
-                let hint = nearest.filter(|known| levenshtein(name, known) <= 4).map_or_else(
+                let upper = name.to_ascii_uppercase();
+                let nearest = known.iter().min_by_key(|known| levenshtein(&upper, known));
+                let hint = nearest.filter(|known| levenshtein(&upper, known) <= 4).map_or_else(
                     || "See .env.example".to_owned(),
                     |known| format!("Did you mean {known}?"),
                 );

@@ -19,7 +19,7 @@ pub(super) fn trusted_proxies(read: &mut SettingsReader<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let network = part.parse().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
-        match network.map(to_canonical) {
+        match network.map(canonical_network) {
             Ok(network) if covers_too_much(&network) => read.problem(
                 name,
                 &format!("contains “{part}”, which covers so much of the internet that any client could choose its IP address. Name the IP addresses or networks of your proxies"),
@@ -34,9 +34,9 @@ pub(super) fn trusted_proxies(read: &mut SettingsReader<'_>) -> Vec<IpNet> {
     networks
 }
 
-/// Clients are compared by their canonical address, in which an IPv4-mapped IPv6 address is IPv4. So networks
-/// of mapped addresses are converted too.
-fn to_canonical(network: IpNet) -> IpNet {
+/// Clients are compared and stored with their canonical address, in which an IPv4-mapped IPv6 address is IPv4.
+/// So networks of mapped addresses are converted too.
+pub fn canonical_network(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let ipv4 = mapped.network().to_ipv4_mapped();
     match (ipv4, mapped.prefix_len().checked_sub(MAPPED_PREFIX)) {

@@ -237,6 +237,19 @@ fn variables_of_a_kubernetes_service_are_ignored_and_misspelled_settings_are_not
 }
 
 #[test]
+fn a_setting_in_lower_case_is_refused() {
+    for (name, meant) in [
+        ("frontdesk_drain", "FRONTDESK_DRAIN"),
+        ("Frontdesk_Drain", "FRONTDESK_DRAIN"),
+        ("frontdesk_drian", "FRONTDESK_DRAIN"),
+        ("database_url", "DATABASE_URL"),
+    ] {
+        let problem = problem(&[(name, "0s")]);
+        assert!(problem.contains(&format!("{name} is not a known setting. Did you mean {meant}?")));
+    }
+}
+
+#[test]
 fn the_drain_and_keep_alive_may_be_zero() {
     let zero = config(&[("FRONTDESK_DRAIN", "0s"), ("FRONTDESK_KEEP_ALIVE", "0s")]).unwrap();
     assert_eq!((zero.drain, zero.keep_alive), (Duration::ZERO, Duration::ZERO));
