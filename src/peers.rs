@@ -179,7 +179,7 @@ fn differences_of_keys(parties: &[Party]) -> Vec<Difference> {
         } else {
             let with = names(parties, |party| party.has(key));
             format!(
-                "The key {key} is on {with}, but not on {without}. To rotate to it, complete phase 1: add it at the end of FRONTDESK_SECRET_KEYS on {without} and restart it. To drop it, complete step 3 on {with}."
+                "The key {key} is on {with}, but not on {without}. To rotate to it, complete phase 1: add it at the end of FRONTDESK_SECRET_KEYS on {without} and restart it. To drop it, complete phase 3 on {with}."
             )
         };
         found.push(Difference { affects_users, message });

@@ -15,7 +15,7 @@ pub(super) use user::{AccountArgument, Export, FileFormat, Import, User};
 const EXIT_CODES: &str = "Exit codes:
   0  Success
   1  Failure; the reason is on standard error
-  2  Invalid arguments or invalid configuration
+  2  Invalid arguments or input (such as a refused password), or invalid configuration
   3  No such account, session or mail, or nothing to do
   4  `doctor` found a problem
 
@@ -110,8 +110,8 @@ pub(super) struct Audit {
     /// Only events of this account (email or ID; the ID of a deleted account works too)
     #[arg(long, value_name = "EMAIL|ID", value_parser = values::account)]
     pub(super) user: Option<AccountName>,
-    /// Only events with this name, such as signed_in or session_ended
-    #[arg(long, value_name = "NAME")]
+    /// Only events with this name
+    #[arg(long, value_name = "NAME", value_parser = values::event_names())]
     pub(super) event: Option<String>,
     /// Only events newer than this, such as 30m, 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = values::duration)]

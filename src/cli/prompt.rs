@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _, stdin};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
@@ -11,32 +11,44 @@ use super::out;
 
 /// The exit code that shells report for a process terminated by SIGINT (128 + 2).
 const INTERRUPTED: i32 = 130;
+/// The maximum number of bytes that are read from standard input: more than a password or a `Cookie` header
+/// has.
+const MAX_INPUT: u64 = 65_536;
 
-/// A new password: prompted for twice at a terminal, otherwise the first line of standard input.
-pub(super) fn new_password() -> anyhow::Result<Zeroizing<String>> {
+/// A new password: prompted for twice at a terminal, otherwise the first line of standard input. `None` if that
+/// is empty or not UTF-8, or if the two do not match; then the reason is printed.
+pub(super) fn new_password() -> anyhow::Result<Option<Zeroizing<String>>> {
     if !stdin().is_terminal() {
-        return first_line();
+        let typed = first_line(false)?;
+        match typed.as_deref().map(String::as_str) {
+            None => out::problem("The password is not UTF-8 text."),
+            Some("") => out::problem("There is no password in the first line of standard input."),
+            Some(_) => return Ok(typed),
+        }
+        return Ok(None);
     }
     // On Ctrl-C, rpassword raises SIGINT before it restores the terminal. The default action of SIGINT would
     // leave the terminal without echo.
     let interrupt = signal(SignalKind::interrupt())?;
     let first = prompt_hidden("New password: ")?;
     if *first != *prompt_hidden("Repeat password: ")? {
-        bail!("the passwords do not match. Nothing was changed");
+        out::problem("The passwords do not match. Nothing was changed.");
+        return Ok(None);
     }
     exit_at(interrupt);
-    Ok(first)
+    Ok(Some(first))
 }
 
-/// A secret: prompted for without echo at a terminal, otherwise the first line of standard input.
-pub(super) fn secret_line(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+/// A secret: prompted for without echo at a terminal, otherwise the first line of standard input that is not
+/// blank. `None` if it is not UTF-8.
+pub(super) fn secret_line(prompt: &str) -> anyhow::Result<Option<Zeroizing<String>>> {
     if !stdin().is_terminal() {
-        return first_line();
+        return first_line(true);
     }
     let interrupt = signal(SignalKind::interrupt())?;
     let text = prompt_hidden(prompt)?;
     exit_at(interrupt);
-    Ok(text)
+    Ok(Some(text))
 }
 
 /// Whether `yes` was given or the user confirms. Otherwise prints how to skip the question.
@@ -58,12 +70,21 @@ fn confirm(question: &str) -> bool {
     stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
 }
 
-fn first_line() -> anyhow::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    stdin().lock().take(8192).read_line(&mut text).context("standard input cannot be read")?;
-    let end = text.trim_end_matches(['\r', '\n']).len();
-    text.truncate(end);
-    Ok(text)
+/// The first line of standard input, or the first that is not blank; an empty one at its end. `None` if it is
+/// not UTF-8.
+fn first_line(skips_blank: bool) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let mut input = stdin().lock().take(MAX_INPUT);
+    // With room for all of it from the start, because a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_INPUT as usize));
+    loop {
+        bytes.clear();
+        let read = input.read_until(b'\n', &mut bytes).context("standard input cannot be read")?;
+        if read == 0 || !skips_blank || !bytes.trim_ascii().is_empty() {
+            break;
+        }
+    }
+    let line = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']));
+    Ok(line.ok().map(|line| Zeroizing::new(line.to_owned())))
 }
 
 fn prompt_hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {

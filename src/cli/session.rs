@@ -5,16 +5,13 @@ use serde_json::{Value, json};
 
 use super::arguments::Session as Action;
 use super::exit::ExitStatus;
-use super::operator::operator;
-use super::revoke::report;
 use super::values::AccountName;
 use super::{account, out, prompt};
 use crate::config::Config;
 use crate::crypto::secret::Secret;
-use crate::db::{self, Database};
+use crate::db::Database;
 use crate::session::list::{self, LiveSession};
-use crate::session::revoke::{self, Cause};
-use crate::session::{await_invalidation, purge, stats, user_agent};
+use crate::session::{purge, stats, user_agent};
 use crate::web::cookie_guard::SessionCookie;
 use crate::web::relative_time;
 
@@ -31,7 +28,7 @@ pub(super) async fn run(
         }
         Action::Revoke {
             user: Some(account), network: None, created_before: None, json, ..
-        } => revoke_user(database, &account, json).await,
+        } => super::revoke::of_user(database, &account, json).await,
         Action::Revoke { user, network, created_before, yes, json, .. } => {
             super::revoke::matching(database, user, network, created_before, yes, json).await
         }
@@ -98,27 +95,14 @@ fn row(entry: &LiveSession) -> [String; 6] {
     ]
 }
 
-async fn revoke_user(
-    database: &Database,
-    account: &AccountName,
-    json: bool,
-) -> anyhow::Result<ExitStatus> {
-    let Some(user) = account::find(database, account).await? else {
-        return Ok(ExitStatus::NothingFound);
-    };
-    let (id, origin) = (user.id, operator());
-    let revoked = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
-        Box::pin(async move { revoke::all_of_user(connection, id, Cause::Revoked, &origin).await })
-    })
-    .await?;
-    await_invalidation(&database.pool, None).await;
-    report(json, revoked as u64, &format!("Revoked {revoked} session(s) of {}.", user.email))
-}
-
 /// Reads a cookie from standard input. Nothing that was read is printed, because it may be a credential.
 async fn whose(config: &Config, database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
     let typed = prompt::secret_line("Value of the session cookie: ")?;
-    let Some(secret) = secret_of(config, &typed)? else {
+    let secret = match &typed {
+        None => None,
+        Some(typed) => secret_of(config, typed)?,
+    };
+    let Some(secret) = secret else {
         out::problem(
             "This is not the value of a session cookie that was sealed with one of FRONTDESK_SECRET_KEYS.",
         );
@@ -140,20 +124,21 @@ async fn whose(config: &Config, database: &Database, json: bool) -> anyhow::Resu
     Ok(ExitStatus::Done)
 }
 
-/// The secret in a cookie that was copied from a browser: the value, `name=value`, or a Cookie header.
+/// The secret in a cookie that was copied from a browser or a log: the value, `name=value`, or a `Cookie` or
+/// `Set-Cookie` header, with or without quotes. None of the separators occurs in the value of a cookie.
 fn secret_of(config: &Config, typed: &str) -> anyhow::Result<Option<Secret>> {
     let keys = config.secret_keys()?;
     let keys: Vec<Key> =
         keys.as_slice().iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
-    let typed = typed.trim();
-    let typed = typed.strip_prefix("Cookie:").unwrap_or(typed);
     // The name is part of what is sealed, and this command may run without the public URL of the server.
     let cookies = [true, false].map(|secure| SessionCookie::new(secure, keys.clone()));
-    Ok(typed.split(';').find_map(|pair| {
-        let pair = pair.trim();
+    let is_separator =
+        |letter: char| !letter.is_ascii_graphic() || matches!(letter, ';' | ',' | ':' | '"' | '\'');
+    Ok(typed.split(is_separator).filter(|part| !part.is_empty()).find_map(|part| {
         cookies.iter().find_map(|cookie| {
-            let value = pair.strip_prefix(cookie.name()).and_then(|rest| rest.strip_prefix('='));
-            cookie.secret_of(value.unwrap_or(pair))
+            let named = part.split_once('=');
+            let named = named.filter(|(name, _)| name.eq_ignore_ascii_case(cookie.name()));
+            cookie.secret_of(named.map_or(part, |(_, value)| value))
         })
     }))
 }

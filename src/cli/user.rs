@@ -62,7 +62,9 @@ async fn create(
     role: Role,
 ) -> anyhow::Result<ExitStatus> {
     let email = address.as_typed().to_owned();
-    let hash = prompt_new_password(config, &email, display_name.as_str()).await?;
+    let Some(hash) = prompt_new_password(config, &email, display_name.as_str()).await? else {
+        return Ok(ExitStatus::InvalidUsage);
+    };
     let inserted =
         users::insert(&database.pool, address, display_name, role, hash, operator()).await?;
     match inserted {
@@ -199,7 +201,9 @@ async fn set_password(
     let Some(user) = account::find(database, &account.account).await? else {
         return Ok(ExitStatus::NothingFound);
     };
-    let hash = prompt_new_password(config, &user.email, &user.display_name).await?;
+    let Some(hash) = prompt_new_password(config, &user.email, &user.display_name).await? else {
+        return Ok(ExitStatus::InvalidUsage);
+    };
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
     set_by_operator(&database.pool, sealer, user.id, hash, operator()).await?;
     await_invalidation(&database.pool, None).await;
@@ -235,18 +239,25 @@ async fn set_role(
     Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
 }
 
-/// Prompts for a new password, checks it, and hashes it.
+/// Prompts for a new password, checks it, and hashes it. `None` if it is missing or refused; then the reason is
+/// printed.
 async fn prompt_new_password(
     config: &Config,
     email: &str,
     name: &str,
-) -> anyhow::Result<PasswordHash> {
-    let typed = prompt::new_password()?;
+) -> anyhow::Result<Option<PasswordHash>> {
+    let Some(typed) = prompt::new_password()? else { return Ok(None) };
     let policy = PasswordPolicy { min_length: config.password_min_length };
     let context = PasswordContext { email, display_name: name, host: config.public_url.host() };
-    let password = policy.check(&typed, &context)?;
+    let password = match policy.check(&typed, &context) {
+        Ok(password) => password,
+        Err(problem) => {
+            out::problem(&problem.to_string());
+            return Ok(None);
+        }
+    };
     let hasher = Hasher::with_limits(hash_parameters(config)?, 1, 1);
-    Ok(hasher.hash(&password).await?)
+    Ok(Some(hasher.hash(&password).await?))
 }
 
 fn state(user: &User) -> &'static str {

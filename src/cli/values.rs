@@ -5,10 +5,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use ipnet::IpNet;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::audit::EventKind;
 use crate::config;
 use crate::db::{self, Database};
 use crate::id::UserId;
@@ -71,15 +73,20 @@ pub(super) fn search(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("nothing to search for") } else { Ok(text.to_owned()) }
 }
 
+/// The names of audit events.
+pub(super) fn event_names() -> PossibleValuesParser {
+    EventKind::ALL.iter().map(|kind| kind.as_str()).into()
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     config::duration(text).ok_or("not a duration such as 30m, 2h or 7d")
 }
 
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
-    let address = text.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical()));
+    let address = text.parse::<IpAddr>().map(IpNet::from);
     address
         .or_else(|_| text.parse::<IpNet>())
-        .map(|network| network.trunc())
+        .map(|network| config::canonical_network(network).trunc())
         .map_err(|_| "neither an IP address nor a network such as 203.0.113.0/24 or 2001:db8::/32")
 }
 
@@ -90,23 +97,23 @@ pub(super) fn time(text: &str) -> Result<PointInTime, &'static str> {
     utc(text).map(PointInTime::At).ok_or("neither a time such as 2026-11-23T21:27:00Z nor now")
 }
 
-/// A time as many programs write it. Without a time zone it is UTC; without a time of day, midnight.
+/// A time as many programs write it. Without a time zone it is UTC; without a time of day, midnight; without
+/// seconds, the start of the minute.
 pub(super) fn utc(text: &str) -> Option<OffsetDateTime> {
-    let mut text = text.trim().replacen(' ', "T", 1);
+    let text = text.trim();
     if text.len() > 40 || !text.is_ascii() {
         return None;
     }
-    if !text.contains('T') {
-        text.push_str("T00:00:00");
-    }
-    let (day, clock) = text.split_once('T')?;
-    let clock = match clock.find(['+', '-', 'Z', 'z']) {
-        None => format!("{clock}Z"),
+    let (day, clock) = text.split_once([' ', 'T', 't']).unwrap_or((text, "00:00"));
+    let (clock, zone) = clock.split_at(clock.find(['+', '-', 'Z', 'z']).unwrap_or(clock.len()));
+    let seconds = if clock.len() == "07:00".len() { ":00" } else { "" };
+    let zone = match zone.len() {
+        0 => "Z".to_owned(),
         // PostgreSQL writes +00.
-        Some(zone) if clock.len() - zone == 3 => format!("{clock}:00"),
-        Some(_) => clock.to_owned(),
+        3 => format!("{zone}:00"),
+        _ => zone.to_ascii_uppercase(),
     };
-    OffsetDateTime::parse(&format!("{day}T{clock}"), &Rfc3339).ok()
+    OffsetDateTime::parse(&format!("{day}T{clock}{seconds}{zone}"), &Rfc3339).ok()
 }
 
 #[cfg(test)]
@@ -119,6 +126,10 @@ mod tests {
             ("203.0.113.7", "203.0.113.7/32"),
             ("203.0.113.7/24", "203.0.113.0/24"),
             ("2001:db8::1/32", "2001:db8::/32"),
+            ("::ffff:203.0.113.7", "203.0.113.7/32"),
+            ("::ffff:203.0.113.7/128", "203.0.113.7/32"),
+            ("::ffff:127.0.0.0/104", "127.0.0.0/8"),
+            ("::FFFF:7f00:1/104", "127.0.0.0/8"),
         ] {
             assert_eq!(network(text).unwrap().to_string(), read);
         }

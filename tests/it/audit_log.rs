@@ -138,7 +138,9 @@ fn an_operator_can_filter_the_audit_log_and_read_it_as_json_lines() {
     assert_eq!(one["ip_address"], "127.0.0.1");
     let text = run(&database, &["audit", "--user", "ada@example.com"], "");
     assert!(text.out.lines().count() == 3 && text.out.contains("Firefox on Linux"), "{}", text.out);
-    assert_eq!(run(&database, &["audit", "--event", "no_such"], "").code, 3);
+    assert_eq!(run(&database, &["audit", "--event", "account_deleted"], "").code, 3);
+    let wrong = run(&database, &["audit", "--event", "sign_in_refusd"], "");
+    assert!(wrong.code == 2 && wrong.error.contains("'sign_in_refused'"), "{}", wrong.error);
     assert_eq!(run(&database, &["audit", "--user", "who@example.com"], "").code, 3);
     let wrong = run(&database, &["audit", "--since", "yesterday"], "");
     assert!(wrong.code == 2 && wrong.error.contains("30m, 2h or 7d"), "{}", wrong.error);

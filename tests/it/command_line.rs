@@ -17,12 +17,12 @@ pub struct Output {
     pub error: String,
 }
 
-pub fn run(database: &Database, arguments: &[&str], input: &str) -> Output {
+pub fn run(database: &Database, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     run_with_url(&database.url, arguments, input)
 }
 
 /// Like [`run`], with any DATABASE_URL.
-pub fn run_with_url(url: &str, arguments: &[&str], input: &str) -> Output {
+pub fn run_with_url(url: &str, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .args(arguments)
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
@@ -33,7 +33,7 @@ pub fn run_with_url(url: &str, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    child.stdin.take().unwrap().write_all(input.as_ref()).ok();
     let output = child.wait_with_output().unwrap();
     Output {
         code: output.status.code().unwrap(),
@@ -51,8 +51,12 @@ fn json(output: &Output) -> Value {
 fn user_commands_create_disable_enable_and_change_an_account() {
     let (server, database) = site();
     let create = ["user", "create", "ada@example.com", "--name", "Ada", "--admin"];
-    assert_eq!(run(&database, &create, "short\n").code, 1);
+    assert_eq!(run(&database, &create, "short\n").code, 2);
     assert!(run(&database, &create, "password\n").error.contains("most common passwords"));
+    for input in [&b""[..], b"\n", b"\xff\xfe"] {
+        let output = run(&database, &create, input);
+        assert!(output.code == 2 && output.error.contains("password"), "{}", output.error);
+    }
     let created = run(&database, &create, &format!("{PASSWORD}\n"));
     assert_eq!(created.code, 0, "{}", created.error);
     assert_eq!(run(&database, &create, &format!("{PASSWORD}\n")).code, 1, "taken");
@@ -71,6 +75,10 @@ fn user_commands_create_disable_enable_and_change_an_account() {
     assert_eq!(run(&database, &["user", "enable", &id], "").code, 0);
     assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
 
+    for refused in ["", "\n", "short", "password", "ada@example.com"] {
+        assert_eq!(run(&database, &["user", "set-password", &id], refused).code, 2, "{refused:?}");
+    }
+    assert!(browser.is_signed_in());
     assert_eq!(run(&database, &["user", "set-password", &id], OTHER_PASSWORD).code, 0);
     assert!(!browser.is_signed_in());
     let mail = db_mail(&database, "password_changed", 1);

@@ -118,6 +118,7 @@ const IMPORT: &str = "CSV columns or JSON keys; only email is required:
 Exit codes:
   0  All lines were accepted
   1  Some lines were rejected (each is reported on standard error), or the import failed
+  2  Invalid arguments, or the columns of the CSV file are refused; nothing was imported
   3  Nothing to do";
 
 #[derive(Debug, Args)]

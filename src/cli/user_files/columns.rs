@@ -52,71 +52,121 @@ impl Column {
     }
 }
 
-/// Words in the names of columns of other systems, lower case without separators, and the column that is
-/// probably meant. `true`: the word may also be part of a longer name.
-const SIMILAR: [(&str, bool, Column); 41] = {
-    use Column::{CreatedAt, DeletionDueAt, Disabled, Email, EmailVerified};
-    use Column::{PasswordHash, Role};
-    [
-        ("mail", false, Email),
-        ("emailaddress", true, Email),
-        ("useremail", true, Email),
-        ("password", true, PasswordHash),
-        ("passwd", true, PasswordHash),
-        ("passwort", true, PasswordHash),
-        ("passhash", true, PasswordHash),
-        ("userpass", true, PasswordHash),
-        ("pass", false, PasswordHash),
-        ("pwd", true, PasswordHash),
-        ("hash", true, PasswordHash),
-        ("digest", true, PasswordHash),
-        ("secretdata", true, PasswordHash),
-        ("credential", true, PasswordHash),
-        ("active", true, Disabled),
-        ("enabled", true, Disabled),
-        ("disabled", true, Disabled),
-        ("banned", true, Disabled),
-        ("blocked", true, Disabled),
-        ("locked", true, Disabled),
-        ("suspended", true, Disabled),
-        ("deactivated", true, Disabled),
-        ("status", false, Disabled),
-        ("userstatus", false, Disabled),
-        ("state", false, Disabled),
-        ("deleted", true, DeletionDueAt),
-        ("deletion", true, DeletionDueAt),
-        ("admin", true, Role),
-        ("staff", true, Role),
-        ("superuser", true, Role),
-        ("roles", true, Role),
-        ("userrole", true, Role),
-        ("usertype", false, Role),
-        ("verified", true, EmailVerified),
-        ("confirmed", true, EmailVerified),
-        ("verification", true, EmailVerified),
-        ("created", true, CreatedAt),
-        ("datejoined", true, CreatedAt),
-        ("joined", true, CreatedAt),
-        ("registered", true, CreatedAt),
-        ("signup", true, CreatedAt),
-    ]
-};
+/// How columns of other systems that mean one of Frontdesk are named, in lower case.
+struct Similar {
+    column: Column,
+    /// Found anywhere in a name, after its separators are removed.
+    parts: &'static [&'static str],
+    /// Found only as a whole word of a name, because longer words contain them by chance.
+    words: &'static [&'static str],
+}
+
+/// A false alarm costs the operator one `--ignore`. A missing entry costs users their password, or lets
+/// disabled users sign in. So the entries for passwords and states are broad.
+const SIMILAR: [Similar; 7] = [
+    Similar { column: Column::Email, parts: &["emailaddress", "useremail"], words: &[] },
+    Similar {
+        column: Column::PasswordHash,
+        parts: &[
+            "pass",
+            "pwd",
+            "pswd",
+            "crypt",
+            "hash",
+            "digest",
+            "argon2",
+            "pbkdf2",
+            "credential",
+            "secretdata",
+            "kennwort",
+            "contrase",
+            "senha",
+            "wachtwoord",
+        ],
+        words: &["pw", "psw", "salt", "secret", "md5", "sha1", "sha256", "sha512"],
+    },
+    Similar {
+        column: Column::Disabled,
+        parts: &[
+            "activ",
+            "aktiv",
+            "actif",
+            "status",
+            "enabl",
+            "disabl",
+            "banned",
+            "block",
+            "bloqu",
+            "lock",
+            "gesperrt",
+            "suspend",
+            "frozen",
+            "freez",
+            "approv",
+            "archiv",
+            "expir",
+            "revok",
+            "terminat",
+            "closed",
+            "loginallowed",
+            "signinallowed",
+            "allowlogin",
+            "canlogin",
+            "cansignin",
+            "logindenied",
+        ],
+        words: &["ban", "bans", "isban", "state", "userstate", "accountstate"],
+    },
+    Similar {
+        column: Column::DeletionDueAt,
+        parts: &["deleted", "deletion", "removed", "trashed"],
+        words: &[],
+    },
+    Similar {
+        column: Column::Role,
+        parts: &[
+            "admin",
+            "staff",
+            "superuser",
+            "moderator",
+            "roles",
+            "userrole",
+            "usertype",
+            "usergroup",
+            "userlevel",
+            "accesslevel",
+            "permission",
+            "privileg",
+        ],
+        words: &["role"],
+    },
+    Similar {
+        column: Column::EmailVerified,
+        parts: &["verified", "confirmed", "verification", "confirmation"],
+        words: &[],
+    },
+    Similar {
+        column: Column::CreatedAt,
+        parts: &["created", "joined", "registered", "signup"],
+        words: &[],
+    },
+];
 /// How similar an unknown name is to a known one if it is probably a spelling mistake (`strsim`, 0 to 1).
 const MISSPELLED: f64 = 0.8;
 
 impl Column {
     /// The column that an unknown `name` probably means: it must not be dropped silently, because users would
-    /// lose their password, or disabled users could sign in. Longer words are tried first.
+    /// lose their password, or disabled users could sign in. The longest entry that matches decides.
     pub(super) fn similar(name: &str) -> Option<&'static str> {
-        let name: String = name
-            .chars()
-            .filter(|letter| letter.is_alphanumeric())
-            .flat_map(char::to_lowercase)
-            .collect();
-        let alike = SIMILAR
-            .iter()
-            .filter(|(word, is_part, _)| name == *word || *is_part && name.contains(word));
-        let column = alike.max_by_key(|(word, ..)| word.len()).map(|(_, _, column)| *column);
+        let words = words(name);
+        let name = words.concat();
+        let length = |similar: &Similar| {
+            let parts = similar.parts.iter().filter(|part| name.contains(**part));
+            let whole = similar.words.iter().filter(|word| words.iter().any(|one| one == *word));
+            parts.chain(whole).map(|text| text.len()).max()
+        };
+        let alike = SIMILAR.iter().filter_map(|similar| Some((length(similar)?, similar.column)));
+        let column = alike.max_by_key(|(length, _)| *length).map(|(_, column)| column);
         let known = |column: Column| COLUMNS.iter().find(|(known, _)| *known == column);
         column.and_then(known).map(|(_, name)| *name).or_else(|| {
             COLUMNS.iter().map(|(_, known)| *known).find(|known| {
@@ -124,6 +174,22 @@ impl Column {
             })
         })
     }
+}
+
+/// The words of `accountStatus`, `account_status` or `Account status`, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lowercase = false;
+    for letter in name.chars() {
+        if !letter.is_alphanumeric() || letter.is_uppercase() && was_lowercase {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| letter.is_alphanumeric()) {
+            word.extend(letter.to_lowercase());
+        }
+        was_lowercase = letter.is_lowercase();
+    }
+    words
 }
 
 /// Why a file with a column that is [`Column::similar`] to a known one is refused.
@@ -147,6 +213,34 @@ mod tests {
     #[test]
     fn columns_of_other_systems_are_recognized() {
         for (name, known) in [
+            ("crypted_pass", "password_hash"),
+            ("enc_pass", "password_hash"),
+            ("PW", "password_hash"),
+            ("encrypted_pw", "password_hash"),
+            ("userPw", "password_hash"),
+            ("bcrypt", "password_hash"),
+            ("secret", "password_hash"),
+            ("salt", "password_hash"),
+            ("mot_de_passe", "password_hash"),
+            ("Kennwort", "password_hash"),
+            ("contraseña", "password_hash"),
+            ("activated", "disabled"),
+            ("activation_state", "disabled"),
+            ("accountState", "disabled"),
+            ("account_status", "disabled"),
+            ("enable", "disabled"),
+            ("lock", "disabled"),
+            ("block", "disabled"),
+            ("is_ban", "disabled"),
+            ("isban", "disabled"),
+            ("deactivation_date", "disabled"),
+            ("approved", "disabled"),
+            ("frozen", "disabled"),
+            ("archived", "disabled"),
+            ("login_allowed", "disabled"),
+            ("user_group", "role"),
+            ("user_role", "role"),
+            ("mail", "email"),
             ("password", "password_hash"),
             ("Encrypted Password", "password_hash"),
             ("user_pass", "password_hash"),
@@ -176,6 +270,14 @@ mod tests {
             "notes",
             "birthday",
             "nickname",
+            "username",
+            "locale",
+            "banner_url",
+            "salutation",
+            "estate",
+            "company",
+            "timezone",
+            "updated_at",
             "",
         ] {
             assert_eq!(Column::similar(name), None, "{name}");

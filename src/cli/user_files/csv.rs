@@ -214,6 +214,11 @@ pub(super) fn encode(column: Column, value: &str) -> String {
         Column::Email | Column::DisplayName => escape_formula(value),
         _ => value.to_owned(),
     };
+    quote(value)
+}
+
+/// Puts a value in quotation marks if it needs them.
+pub(super) fn quote(value: String) -> String {
     if value.contains(['"', ',', ';', '\t', '\r', '\n']) || value.trim() != value {
         format!("\"{}\"", value.replace('"', "\"\""))
     } else {

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::columns::Record;
-use super::csv::Csv;
+use super::csv::{Csv, quote};
 use super::import_row::{self, Rules};
 use super::jsonl::Jsonl;
 use super::lines::Lines;
@@ -72,7 +72,13 @@ impl SeenEmails {
 
 pub(in crate::cli) async fn run(pool: &PgPool, arguments: Import) -> anyhow::Result<ExitStatus> {
     let (input, total) = open(&arguments.file)?;
-    let mut reader = reader(input, &arguments)?;
+    let mut reader = match reader(input, &arguments)? {
+        Ok(reader) => reader,
+        Err(reason) => {
+            out::problem(&out::sentence(&anyhow::Error::msg(reason)));
+            return Ok(ExitStatus::InvalidUsage);
+        }
+    };
     let mut rejects = Rejects::new(arguments.rejects.as_deref())?;
     let rules = Rules {
         allow_admins: arguments.allow_admins,
@@ -179,8 +185,12 @@ fn report(arguments: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<
     Ok(())
 }
 
-/// A reader for the format of `arguments`, or for the format that the first bytes indicate.
-fn reader(mut input: Box<dyn BufRead>, arguments: &Import) -> anyhow::Result<RowReader> {
+/// A reader for the format of `arguments`, or for the format that the first bytes indicate. The inner `Err`
+/// says why the columns of the file are refused.
+fn reader(
+    mut input: Box<dyn BufRead>,
+    arguments: &Import,
+) -> anyhow::Result<Result<RowReader, String>> {
     let first = input.fill_buf().context("the file cannot be read")?;
     if first.starts_with(b"\xFF\xFE") || first.starts_with(b"\xFE\xFF") {
         bail!("the file is UTF-16; save it as UTF-8");
@@ -191,16 +201,21 @@ fn reader(mut input: Box<dyn BufRead>, arguments: &Import) -> anyhow::Result<Row
         _ => FileFormat::Csv,
     });
     match format {
-        FileFormat::Jsonl => Ok(RowReader::Jsonl(Jsonl::new(Lines::new(input), &arguments.ignore))),
+        FileFormat::Jsonl => {
+            Ok(Ok(RowReader::Jsonl(Jsonl::new(Lines::new(input), &arguments.ignore))))
+        }
         FileFormat::Csv => {
             let csv = Csv::new(Lines::new(input), &arguments.ignore)
                 .context("the file cannot be read")?;
-            let csv = csv.map_err(anyhow::Error::msg)?;
+            let csv = match csv {
+                Ok(csv) => csv,
+                Err(reason) => return Ok(Err(reason)),
+            };
             let unknown = csv.unknown_columns();
             if !unknown.is_empty() {
                 out::problem(&format!("Ignored unknown column(s): {}.", unknown.join(", ")));
             }
-            Ok(RowReader::Csv(Box::new(csv)))
+            Ok(Ok(RowReader::Csv(Box::new(csv))))
         }
     }
 }
@@ -251,7 +266,7 @@ impl Rejects {
     fn add(&mut self, line: u64, reason: &str) -> anyhow::Result<()> {
         self.count += 1;
         if let Some(file) = &mut self.file {
-            writeln!(file, "{line},{reason}")?;
+            writeln!(file, "{line},{}", quote(reason.to_owned()))?;
         }
         if self.file.is_none() || self.count <= MAX_PRINTED {
             out::problem(&format!("Line {line}: {reason}."));

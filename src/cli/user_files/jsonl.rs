@@ -31,6 +31,17 @@ impl<R: BufRead> Jsonl<R> {
     }
 }
 
+const OBJECT: &str = "a key is unknown and has an object as its value. Write what it contains to known keys, remove it, or name it with --ignore";
+
+/// Whether an unknown key has nested keys. They could mean known columns, so they are not dropped silently.
+fn has_object(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => !object.is_empty(),
+        Value::Array(values) => values.iter().any(has_object),
+        _ => false,
+    }
+}
+
 fn read(text: &[u8], ignored: &[String]) -> Result<Fields, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the line is not UTF-8".to_owned())?;
     // The parser's own error would quote the input.
@@ -39,9 +50,12 @@ fn read(text: &[u8], ignored: &[String]) -> Result<Fields, String> {
     let mut fields = Fields::default();
     for (key, value) in object {
         let Some(column) = Column::named(&key) else {
-            let is_ignored = ignored.contains(&key);
-            match Column::similar(&key).filter(|_| !is_ignored) {
+            if ignored.contains(&key) {
+                continue;
+            }
+            match Column::similar(&key) {
                 Some(known) => return Err(refusal("a key", known)),
+                None if has_object(&value) => return Err(OBJECT.to_owned()),
                 None => continue,
             }
         };
