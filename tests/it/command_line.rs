@@ -57,9 +57,9 @@ fn user_commands_create_disable_enable_and_change_an_account() {
         let output = run(&database, &create, input);
         assert!(output.code == 2 && output.error.contains("password"), "{}", output.error);
     }
-    let created = run(&database, &create, &format!("{PASSWORD}\n"));
+    let created = run(&database, &create, format!("{PASSWORD}\n"));
     assert_eq!(created.code, 0, "{}", created.error);
-    assert_eq!(run(&database, &create, &format!("{PASSWORD}\n")).code, 1, "taken");
+    assert_eq!(run(&database, &create, format!("{PASSWORD}\n")).code, 1, "taken");
     let mut browser = server.browser();
     assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
 

@@ -52,7 +52,7 @@ impl Column {
     }
 }
 
-/// How columns of other systems that mean one of Frontdesk are named, in lower case.
+/// How other systems name columns that mean the same as a known one, in lower case.
 struct Similar {
     column: Column,
     /// Found anywhere in a name, after its separators are removed.

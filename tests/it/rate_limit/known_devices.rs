@@ -96,7 +96,7 @@ fn the_owner_is_notified_of_sign_ins_on_new_devices_only() {
 fn the_first_sign_in_to_an_account_created_by_an_operator_is_not_notified() {
     let (server, database) = site();
     let create = ["user", "create", ADA, "--name", "Ada"];
-    assert_eq!(run(&database, &create, &format!("{PASSWORD}\n")).code, 0);
+    assert_eq!(run(&database, &create, format!("{PASSWORD}\n")).code, 0);
     assert_eq!(server.browser().login(ADA, PASSWORD).status, 303);
     assert_eq!(database.db_count("SELECT count(*) FROM mail_outbox"), 0);
     assert_eq!(server.browser().login(ADA, PASSWORD).status, 303);
