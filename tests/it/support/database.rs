@@ -41,6 +41,8 @@ fn cluster() -> &'static Cluster {
                 ("max_connections", "300"),
                 ("shared_preload_libraries", "pg_stat_statements"),
                 ("pg_stat_statements.track", "all"),
+                // More than all statements of the suite: the least used ones would be dropped, with their counts.
+                ("pg_stat_statements.max", "100000"),
                 ("log_min_messages", "warning"),
             ];
             let cluster =
