@@ -76,8 +76,10 @@ pub fn cause(error: &sqlx::Error) -> Option<&'static str> {
                 io::ErrorKind::NotFound => Some("the socket does not exist"),
                 io::ErrorKind::PermissionDenied => Some("the socket may not be used by this user"),
                 io::ErrorKind::TimedOut => Some("PostgreSQL did not respond in time"),
+                io::ErrorKind::ConnectionReset => {
+                    Some("the connection was closed before PostgreSQL answered (reset by peer)")
+                }
                 io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe => {
                     Some("the connection was closed before PostgreSQL answered")
