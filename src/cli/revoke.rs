@@ -11,7 +11,7 @@ use super::{account, out, prompt};
 use crate::db::{self, Database};
 use crate::id::SessionId;
 use crate::session::await_invalidation;
-use crate::session::revoke::{self, Cause, SessionFilter};
+use crate::session::revoke::{self, SessionFilter};
 use crate::user::revoke_all::{self, Revoked};
 
 pub(super) async fn one(
@@ -30,23 +30,6 @@ pub(super) async fn one(
     }
     await_invalidation(&database.pool, None).await;
     report(json, 1, &format!("Revoked session {session}."))
-}
-
-pub(super) async fn of_user(
-    database: &Database,
-    account: &AccountName,
-    json: bool,
-) -> anyhow::Result<ExitStatus> {
-    let Some(user) = account::find(database, account).await? else {
-        return Ok(ExitStatus::NothingFound);
-    };
-    let (id, origin) = (user.id, operator());
-    let revoked = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
-        Box::pin(async move { revoke::all_of_user(connection, id, Cause::Revoked, &origin).await })
-    })
-    .await?;
-    await_invalidation(&database.pool, None).await;
-    report(json, revoked as u64, &format!("Revoked {revoked} session(s) of {}.", user.email))
 }
 
 pub(super) async fn matching(
@@ -118,7 +101,7 @@ async fn at(
 }
 
 /// Prints the number of revoked sessions, as JSON or with `text`.
-fn report(json: bool, sessions: u64, text: &str) -> anyhow::Result<ExitStatus> {
+pub(super) fn report(json: bool, sessions: u64, text: &str) -> anyhow::Result<ExitStatus> {
     if json {
         out::json(&json!({ "sessions": sessions }))?;
     } else {

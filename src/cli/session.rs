@@ -5,13 +5,15 @@ use serde_json::{Value, json};
 
 use super::arguments::Session as Action;
 use super::exit::ExitStatus;
+use super::operator::operator;
 use super::values::AccountName;
 use super::{account, out, prompt};
 use crate::config::Config;
 use crate::crypto::secret::Secret;
-use crate::db::Database;
+use crate::db::{self, Database};
 use crate::session::list::{self, LiveSession};
-use crate::session::{purge, stats, user_agent};
+use crate::session::revoke::{self, Cause};
+use crate::session::{await_invalidation, purge, stats, user_agent};
 use crate::web::cookie_guard::SessionCookie;
 use crate::web::relative_time;
 
@@ -28,7 +30,7 @@ pub(super) async fn run(
         }
         Action::Revoke {
             user: Some(account), network: None, created_before: None, json, ..
-        } => super::revoke::of_user(database, &account, json).await,
+        } => revoke_user(database, &account, json).await,
         Action::Revoke { user, network, created_before, yes, json, .. } => {
             super::revoke::matching(database, user, network, created_before, yes, json).await
         }
@@ -203,4 +205,26 @@ async fn purge(database: &Database, json: bool) -> anyhow::Result<ExitStatus> {
         out::line(&format!("Deleted {} expired session(s) in {seconds:.1} s.", purged.rows));
     }
     Ok(ExitStatus::Done)
+}
+
+/// Revokes all sessions of an account.
+async fn revoke_user(
+    database: &Database,
+    account: &AccountName,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = account::find(database, account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let (id, origin) = (user.id, operator());
+    let revoked = db::transaction::<_, sqlx::Error, _>(&database.pool, move |connection| {
+        Box::pin(async move { revoke::all_of_user(connection, id, Cause::Revoked, &origin).await })
+    })
+    .await?;
+    await_invalidation(&database.pool, None).await;
+    super::revoke::report(
+        json,
+        revoked as u64,
+        &format!("Revoked {revoked} session(s) of {}.", user.email),
+    )
 }
