@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::cookie::Key;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
@@ -99,6 +100,11 @@ impl App {
     ) -> PasswordContext<'a> {
         PasswordContext { email, display_name, host: self.config.public_url.host() }
     }
+}
+
+/// The keys that seal and open cookies.
+pub fn cookie_keys(secrets: &SecretKeys) -> Vec<Key> {
+    secrets.as_slice().iter().map(|secret| Key::derive_from(secret.reveal().as_bytes())).collect()
 }
 
 /// The configured parameters for password hashes.

@@ -91,18 +91,18 @@ pub struct RunningServer {
 
 impl RunningServer {
     /// For operators, with host and process.
-    pub fn party(&self) -> Party {
+    pub fn settings(&self) -> ServerSettings {
         let name = format!("{} (process {})", self.host, self.process_id);
         self.named(name)
     }
 
     /// For responses that may be public: its id only.
-    pub fn anonymous_party(&self) -> Party {
+    pub fn anonymous_settings(&self) -> ServerSettings {
         self.named(self.id.to_string())
     }
 
-    fn named(&self, name: String) -> Party {
-        Party { name, public_url: self.public_url.clone(), key_ids: self.key_ids.clone() }
+    fn named(&self, name: String) -> ServerSettings {
+        ServerSettings { name, public_url: self.public_url.clone(), key_ids: self.key_ids.clone() }
     }
 }
 
@@ -125,8 +125,8 @@ pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<RunningServer>> {
 
 /// One side of a comparison: a running server, or the settings of a command.
 #[derive(Clone, Debug)]
-pub struct Party {
-    /// How messages call it.
+pub struct ServerSettings {
+    /// The name in messages.
     pub name: String,
     /// `FRONTDESK_PUBLIC_URL`.
     pub public_url: String,
@@ -134,7 +134,7 @@ pub struct Party {
     pub key_ids: Vec<String>,
 }
 
-impl Party {
+impl ServerSettings {
     fn sealing_key(&self) -> &str {
         self.key_ids.first().map_or("", String::as_str)
     }
@@ -154,30 +154,30 @@ pub struct Difference {
 }
 
 /// Compares the settings that all servers must share.
-pub fn differences(parties: &[Party]) -> Vec<Difference> {
-    let mut found = differences_of_keys(parties);
-    found.extend(differences_of_public_urls(parties));
+pub fn differences(settings: &[ServerSettings]) -> Vec<Difference> {
+    let mut found = differences_of_keys(settings);
+    found.extend(differences_of_public_urls(settings));
     found
 }
 
-fn differences_of_keys(parties: &[Party]) -> Vec<Difference> {
-    let sealing: BTreeSet<&str> = parties.iter().map(Party::sealing_key).collect();
+fn differences_of_keys(settings: &[ServerSettings]) -> Vec<Difference> {
+    let sealing: BTreeSet<&str> = settings.iter().map(ServerSettings::sealing_key).collect();
     let all: BTreeSet<&str> =
-        parties.iter().flat_map(|party| &party.key_ids).map(String::as_str).collect();
+        settings.iter().flat_map(|one| &one.key_ids).map(String::as_str).collect();
     let mut found = Vec::new();
     for key in all {
-        let without = names(parties, |party| !party.has(key));
+        let without = names(settings, |one| !one.has(key));
         if without.is_empty() {
             continue;
         }
         let affects_users = sealing.contains(key);
         let message = if affects_users {
-            let with = names(parties, |party| party.sealing_key() == key);
+            let with = names(settings, |one| one.sealing_key() == key);
             format!(
                 "Phase 1 of the key rotation is missing on {without}: the key {key}, the first key of {with}, is not set there. Sessions, mail and forms of one are unreadable for the other. Add that key at the end of FRONTDESK_SECRET_KEYS on {without} and restart it."
             )
         } else {
-            let with = names(parties, |party| party.has(key));
+            let with = names(settings, |one| one.has(key));
             format!(
                 "The key {key} is on {with}, but not on {without}. To rotate to it, complete phase 1: add it at the end of FRONTDESK_SECRET_KEYS on {without} and restart it. To drop it, complete phase 3 on {with}."
             )
@@ -187,9 +187,7 @@ fn differences_of_keys(parties: &[Party]) -> Vec<Difference> {
     if found.is_empty() && sealing.len() > 1 {
         let keys: Vec<String> = sealing
             .iter()
-            .map(|key| {
-                format!("{} with {key}", names(parties, |party| party.sealing_key() == *key))
-            })
+            .map(|key| format!("{} with {key}", names(settings, |one| one.sealing_key() == *key)))
             .collect();
         let message = format!(
             "Servers encrypt with different keys: {}. Phase 2 of the key rotation is not complete: move the new key to the front of FRONTDESK_SECRET_KEYS on every server and restart it.",
@@ -200,14 +198,14 @@ fn differences_of_keys(parties: &[Party]) -> Vec<Difference> {
     found
 }
 
-fn differences_of_public_urls(parties: &[Party]) -> Option<Difference> {
-    let urls: BTreeSet<&str> = parties.iter().map(|party| party.public_url.as_str()).collect();
+fn differences_of_public_urls(settings: &[ServerSettings]) -> Option<Difference> {
+    let urls: BTreeSet<&str> = settings.iter().map(|one| one.public_url.as_str()).collect();
     if urls.len() < 2 {
         return None;
     }
     let sites: Vec<String> = urls
         .iter()
-        .map(|url| format!("{url} on {}", names(parties, |party| party.public_url == *url)))
+        .map(|url| format!("{url} on {}", names(settings, |one| one.public_url == *url)))
         .collect();
     let message = format!(
         "Servers with different public URLs use the same schema: {}. They share accounts and sessions, and send each other's mail with their own URL and name. Set the same FRONTDESK_PUBLIC_URL, or give each site its own database or schema.",
@@ -216,9 +214,9 @@ fn differences_of_public_urls(parties: &[Party]) -> Option<Difference> {
     Some(Difference { affects_users: true, message })
 }
 
-fn names(parties: &[Party], is_meant: impl Fn(&Party) -> bool) -> String {
+fn names(settings: &[ServerSettings], is_meant: impl Fn(&ServerSettings) -> bool) -> String {
     let names: Vec<&str> =
-        parties.iter().filter(|party| is_meant(party)).map(|party| party.name.as_str()).collect();
+        settings.iter().filter(|one| is_meant(one)).map(|one| one.name.as_str()).collect();
     names.join(" and ")
 }
 
@@ -227,12 +225,12 @@ mod tests {
     use super::*;
 
     fn found(keys: [&[&str]; 2]) -> Vec<Difference> {
-        let parties = ["a", "b"].into_iter().zip(keys).map(|(name, keys)| Party {
+        let settings = ["a", "b"].into_iter().zip(keys).map(|(name, keys)| ServerSettings {
             name: name.to_owned(),
             public_url: "https://desk.example.com".to_owned(),
             key_ids: keys.iter().map(ToString::to_string).collect(),
         });
-        differences(&parties.collect::<Vec<_>>())
+        differences(&settings.collect::<Vec<_>>())
     }
 
     #[test]

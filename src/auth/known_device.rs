@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::crypto::seal::Sealer;
 use crate::id::UserId;
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 use crate::user::rate_limit::KnownDevice;
 use crate::user::{User, users};
 use crate::web::cookie_guard::{self, own_cookie};

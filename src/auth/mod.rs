@@ -53,8 +53,8 @@ use actix_web::{Error, HttpRequest};
 use tracing::Level;
 
 use crate::app::App;
+use crate::mail::address::EmailAddress;
 use crate::session::{Lock, Requester, SessionEnded, SessionInfo};
-use crate::user::email::address::EmailAddress;
 use crate::user::password;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};

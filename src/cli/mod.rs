@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::config::{Config, Keys};
+use crate::config::{Config, KeyRequirement};
 use crate::log;
 use arguments::{Arguments, Command, Migrate};
 use connection::{close_after, connect, open};
@@ -47,7 +47,11 @@ pub fn main() -> ExitCode {
     if let Command::Migrate { action: Migrate::Roles { print: true } } = command {
         return migrate::print_roles().into();
     }
-    let keys = if matches!(command, Command::Migrate { .. }) { Keys::Unused } else { Keys::Used };
+    let keys = if matches!(command, Command::Migrate { .. }) {
+        KeyRequirement::Optional
+    } else {
+        KeyRequirement::Required
+    };
     let config = match Config::from_env(keys) {
         Ok(config) => config,
         Err(errors) => {

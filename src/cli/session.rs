@@ -1,6 +1,5 @@
 //! `frontdesk session`: lists, revokes, counts and purges sessions. Works with or without a running server.
 
-use actix_web::cookie::Key;
 use serde_json::{Value, json};
 
 use super::arguments::Session as Action;
@@ -8,6 +7,7 @@ use super::exit::ExitStatus;
 use super::operator::operator;
 use super::values::AccountName;
 use super::{account, out, prompt};
+use crate::app::cookie_keys;
 use crate::config::Config;
 use crate::crypto::secret::Secret;
 use crate::db::{self, Database};
@@ -129,9 +129,7 @@ async fn whose(config: &Config, database: &Database, json: bool) -> anyhow::Resu
 /// The secret in a cookie that was copied from a browser or a log: the value, `name=value`, or a `Cookie` or
 /// `Set-Cookie` header, with or without quotes. None of the separators occurs in the value of a cookie.
 fn secret_of(config: &Config, typed: &str) -> anyhow::Result<Option<Secret>> {
-    let keys = config.secret_keys()?;
-    let keys: Vec<Key> =
-        keys.as_slice().iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
+    let keys = cookie_keys(&config.secret_keys()?);
     // The name is part of what is sealed, and this command may run without the public URL of the server.
     let cookies = [true, false].map(|secure| SessionCookie::new(secure, keys.clone()));
     let is_separator =

@@ -14,8 +14,8 @@ use crate::audit::EventKind;
 use crate::config;
 use crate::db::{self, Database};
 use crate::id::UserId;
+use crate::mail::address::EmailAddress;
 use crate::user::display_name::DisplayName;
-use crate::user::email::address::EmailAddress;
 
 /// How a command names an account.
 #[derive(Clone, Debug)]

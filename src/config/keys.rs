@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
@@ -58,13 +58,18 @@ impl SecretKeys {
         Ok(Self(keys.into_iter().map(SecretText::new).collect()))
     }
 
+    /// The file of the keys in the data folder.
+    pub fn file(data_dir: &Path) -> PathBuf {
+        data_dir.join(FILE_NAME)
+    }
+
     /// Reads the keys of the data folder. Generates a key if there is none.
     ///
     /// # Errors
     ///
     /// Fails if the file is readable by other users, cannot be read or created, or contains a weak key.
     pub fn load_or_create(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = data_dir.join(FILE_NAME);
+        let path = Self::file(data_dir);
         // A symbolic link, as of a mounted secret, must not belong to another user either.
         let owners = [fs::symlink_metadata(&path), fs::metadata(&path)];
         let current_user = rustix::process::geteuid().as_raw();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::error::ConfigErrors;
 use super::parse::{SettingsReader, is_ours};
 use super::{
-    Config, DatabaseLocation, Hsts, Keys, LogFormat, Mail, MailTransport, PostgresUrl, PublicUrl,
-    Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies, public_url,
+    Config, DatabaseLocation, Hsts, KeyRequirement, LogFormat, Mail, MailTransport, PostgresUrl,
+    PublicUrl, Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies, public_url,
 };
 
 /// Every setting. Other names that begin with `FRONTDESK_` in upper or lower case are refused.
@@ -65,7 +65,7 @@ const OFF_OR_ON: [(&str, bool); 2] = [("off", false), ("on", true)];
 
 impl Config {
     /// Reads the environment. Variables that are not in it are taken from `.env` in the working directory.
-    pub fn from_env(keys: Keys) -> Result<Self, ConfigErrors> {
+    pub fn from_env(keys: KeyRequirement) -> Result<Self, ConfigErrors> {
         let mut settings = env_file::read(Path::new(".env"))?;
         let mut problems = Vec::new();
         for (name, value) in std::env::vars_os() {
@@ -89,10 +89,13 @@ impl Config {
 
     /// Reads settings from names and values.
     pub fn from_map(settings: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
-        Self::read(settings, Keys::Used)
+        Self::read(settings, KeyRequirement::Required)
     }
 
-    fn read(settings: &BTreeMap<String, String>, keys: Keys) -> Result<Self, ConfigErrors> {
+    fn read(
+        settings: &BTreeMap<String, String>,
+        keys: KeyRequirement,
+    ) -> Result<Self, ConfigErrors> {
         let mut read = SettingsReader::new(settings);
         read.refuse_unknown(NAMES);
         let (database, secret_keys) = database_and_keys(&mut read, keys);
@@ -149,7 +152,7 @@ impl Config {
 
 fn database_and_keys(
     read: &mut SettingsReader<'_>,
-    use_of_keys: Keys,
+    requirement: KeyRequirement,
 ) -> (DatabaseLocation, Option<SecretKeys>) {
     let database = match postgres_url(read, "DATABASE_URL") {
         None => DatabaseLocation::Private,
@@ -160,7 +163,7 @@ fn database_and_keys(
             .map_err(|weak| read.problem("FRONTDESK_SECRET_KEYS", &weak.to_string()))
             .ok()
     });
-    if use_of_keys == Keys::Used
+    if requirement == KeyRequirement::Required
         && matches!(database, DatabaseLocation::Url(_))
         && !read.is_set("FRONTDESK_SECRET_KEYS")
     {

@@ -161,13 +161,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whether a command uses the cookie keys.
+/// Whether `FRONTDESK_SECRET_KEYS` must be set with `DATABASE_URL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
-    /// They must be set with `DATABASE_URL`.
-    Used,
-    /// They may be missing.
-    Unused,
+pub enum KeyRequirement {
+    /// It must be set.
+    Required,
+    /// The command does not use the keys.
+    Optional,
 }
 
 impl Config {

@@ -65,9 +65,9 @@ async fn compare_servers(pool: &PgPool, is_available: bool) -> String {
     }
     let servers = tokio::time::timeout(REASON_DEADLINE, peers::list(pool)).await;
     let Ok(Ok(servers)) = servers else { return "unknown".to_owned() };
-    let parties: Vec<_> = servers.iter().map(RunningServer::anonymous_party).collect();
+    let settings: Vec<_> = servers.iter().map(RunningServer::anonymous_settings).collect();
     let messages: Vec<String> =
-        peers::differences(&parties).into_iter().map(|difference| difference.message).collect();
+        peers::differences(&settings).into_iter().map(|difference| difference.message).collect();
     if messages.is_empty() { "ok".to_owned() } else { messages.join(" ") }
 }
 

@@ -52,8 +52,8 @@ async fn run_once(app: &App, reported: &Mutex<Report>) {
         }
     };
     report.is_failing = false;
-    let parties: Vec<_> = servers.iter().map(RunningServer::party).collect();
-    let differences = peers::differences(&parties);
+    let settings: Vec<_> = servers.iter().map(RunningServer::settings).collect();
+    let differences = peers::differences(&settings);
     if differences == report.differences {
         return;
     }

@@ -3,7 +3,7 @@
 use actix_identity::IdentityMiddleware;
 use actix_session::SessionMiddleware;
 use actix_session::config::CookieContentSecurity;
-use actix_web::cookie::{Key, SameSite};
+use actix_web::cookie::SameSite;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App as Site, web};
@@ -13,7 +13,7 @@ use tera::Tera;
 
 use super::listen::{Listeners, ServerOptions};
 use super::routes;
-use crate::app::App;
+use crate::app::{App, cookie_keys};
 use crate::config::{Config, SecretKeys};
 use crate::templates;
 use crate::web::assets::Assets;
@@ -50,8 +50,7 @@ pub(super) fn serve(
     listeners: &Listeners,
     options: &ServerOptions,
 ) -> anyhow::Result<Server> {
-    let keys: Vec<Key> =
-        secrets.as_slice().iter().map(|key| Key::derive_from(key.reveal().as_bytes())).collect();
+    let keys = cookie_keys(secrets);
     let PageData { assets, tera, outer } = pages;
     let open: web::Data<OpenConnections> = web::Data::from(options.open.clone());
     let public_url = &app.config.public_url;

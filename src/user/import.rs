@@ -9,11 +9,11 @@ use time::OffsetDateTime;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::display_name::DisplayName;
-use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
 use crate::audit::{self, EventKind, Origin};
 use crate::db;
 use crate::id::UserId;
+use crate::mail::address::EmailAddress;
 use crate::role::Role;
 
 /// Whether a property is set, and since when.

@@ -6,12 +6,12 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::display_name::DisplayName;
-use super::email::address::EmailAddress;
 use super::password::hasher::PasswordHash;
 use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::db;
 use crate::id::UserId;
+use crate::mail::address::EmailAddress;
 use crate::role::Role;
 use crate::session::{Lock, Requester, SessionEnded};
 

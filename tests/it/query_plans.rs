@@ -58,7 +58,7 @@ const ALL_SESSIONS: &str = "DELETE FROM sessions WHERE $1::timestamptz IS NULL O
 
 /// Statements that may read a whole table: a part of the text, and why.
 const ALLOWED: [(&str, &str); 17] = [
-    (ALL_SESSIONS, "session revoke --all deletes all of them, or those of before a time"),
+    (ALL_SESSIONS, "session revoke --all deletes all of them, or those created before a time"),
     (
         "AND u.disabled_at IS NULL\n             AND ($2::timestamptz IS NULL OR",
         "session list: no index on last_seen_at, so that updates of it are HOT",

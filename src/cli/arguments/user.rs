@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::values::{self, AccountName, PointInTime};
+use crate::mail::address::EmailAddress;
 use crate::user::display_name::DisplayName;
-use crate::user::email::address::EmailAddress;
 use crate::user::password;
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use crate::config::{Config, SecretKeys};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::mail::outbox;
-use crate::peers::{self, Party, RunningServer};
+use crate::peers::{self, RunningServer, ServerSettings};
 
 /// Compares the running servers with each other and with the settings of this command: a server that is
 /// started now would have these settings.
@@ -22,16 +22,16 @@ pub(super) async fn check(
         return Ok(());
     }
     let running = peers::list(pool).await?;
-    let mut parties: Vec<Party> = running.iter().map(RunningServer::party).collect();
-    parties.extend(own_settings(config));
-    let differences = peers::differences(&parties);
+    let mut settings: Vec<ServerSettings> = running.iter().map(RunningServer::settings).collect();
+    settings.extend(own_settings(config));
+    let differences = peers::differences(&settings);
     if differences.is_empty() {
         findings.add(Verdict::Ok, "servers", describe(&running));
     }
     for difference in differences {
         findings.add(Verdict::Warning, "servers", difference.message);
     }
-    let keys: Vec<String> = parties.into_iter().flat_map(|party| party.key_ids).collect();
+    let keys: Vec<String> = settings.into_iter().flat_map(|one| one.key_ids).collect();
     for (key, count) in outbox::count_unreadable(pool, &keys).await? {
         findings.add(
             Verdict::Warning,
@@ -43,13 +43,13 @@ pub(super) async fn check(
 }
 
 /// `None` if there are no keys yet, or they cannot be read, which another check reports.
-fn own_settings(config: &Config) -> Option<Party> {
+fn own_settings(config: &Config) -> Option<ServerSettings> {
     let stored = || {
-        let exists = config.data_dir.join("secret-keys").exists();
+        let exists = SecretKeys::file(&config.data_dir).exists();
         exists.then(|| SecretKeys::load_or_create(&config.data_dir).ok()).flatten()
     };
     let keys = config.secret_keys.clone().or_else(stored)?;
-    Some(Party {
+    Some(ServerSettings {
         name: "the settings of this command".to_owned(),
         public_url: config.public_url.origin().to_string(),
         key_ids: Sealer::new(keys.as_slice()).key_ids().to_vec(),

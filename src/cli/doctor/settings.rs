@@ -78,7 +78,7 @@ fn keys(config: &Config, findings: &mut Findings) {
         let message = format!("{count} key(s) set. The first one encrypts; all of them decrypt.");
         return findings.add(Verdict::Ok, "keys", message);
     }
-    let path = config.data_dir.join("secret-keys");
+    let path = SecretKeys::file(&config.data_dir);
     let Ok(metadata) = fs::metadata(&path) else {
         let message = "Will be created in the data folder at the first start.";
         return findings.add(Verdict::Ok, "keys", message);

@@ -4,9 +4,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::columns::{Column, Fields};
 use crate::cli::values::utc;
+use crate::mail::address::EmailAddress;
 use crate::role::Role;
 use crate::user::display_name::{DisplayName, DisplayNameProblem};
-use crate::user::email::address::EmailAddress;
 use crate::user::import::{ImportRow, Since};
 use crate::user::password::hasher::{HashFormat, PasswordHash};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
 use crate::user::email::verification::{ConfirmationOutcome, SendOutcome};

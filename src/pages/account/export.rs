@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::{CurrentUser, RecentlyAuthenticated};
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 use crate::user::export::{self, ExportError};
 use crate::user::rate_limit::{Action, Attempt};
 use crate::web::error::HttpError;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::auth::{self, known_device};
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::sign_up::recovery;
 use crate::web::error::HttpError;

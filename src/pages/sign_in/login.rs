@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::app::{self, App};
 use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, known_device};
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::{Authentication, authenticate};

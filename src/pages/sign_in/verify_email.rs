@@ -11,7 +11,7 @@ use super::{login, registration_cookie};
 use crate::app::App;
 use crate::auth::{self, CurrentUser, FirstFactor, OptionalUser, SignInOutcome, known_device};
 use crate::crypto::secret::Secret;
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 use crate::user::email::token::{PendingLink, Purpose};
 use crate::user::email::verification::{Authorization, ConfirmationOutcome};
 use crate::user::password::hasher::Verdict;

@@ -40,7 +40,7 @@ impl PeerHeartbeats {
     pub(in crate::session) fn record_processed(&self, number: i64, now: MonotonicInstant) {
         let mut received = self.lock();
         if number < received.processed {
-            // The sequence went back, for example after a restore, so the numbers of before prove nothing.
+            // The sequence went back, for example after a restore, so earlier numbers prove nothing.
             *received = Received::default();
         }
         received.processed = number;

@@ -5,12 +5,12 @@
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::address::EmailAddress;
 use super::token::{ConsumedLink, LockedUser, Purpose};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
+use crate::mail::address::EmailAddress;
 use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email;

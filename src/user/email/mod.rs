@@ -1,9 +1,7 @@
-//! Emails of accounts: syntax, mailed links and codes, verification, and change.
+//! Emails of accounts: mailed links and codes, verification, and change.
 
 pub mod change;
 pub mod code;
 pub mod token;
 pub mod undo_change;
 pub mod verification;
-
-pub use crate::mail::address;

@@ -9,12 +9,12 @@
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-use super::address::EmailAddress;
 use super::code::{CODE_LIFETIME_SECONDS, Code, MAX_CODE_ATTEMPTS};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::UserId;
+use crate::mail::address::EmailAddress;
 
 /// What a link does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

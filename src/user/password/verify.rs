@@ -10,7 +10,7 @@ use super::policy::Password;
 use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::db;
 use crate::id::UserId;
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 use crate::user::password;
 use crate::user::rate_limit::Permit;
 use crate::user::users::{self, User};

@@ -36,11 +36,11 @@ use std::time::Duration;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::email::address::EmailAddress;
 use super::users::{self, User};
 use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::db;
 use crate::id::UserId;
+use crate::mail::address::EmailAddress;
 use crate::session::{Lock, Requester, SessionEnded};
 pub use action::Action;
 use counters::{By, CountError, CountOutcome, Counted, Key};

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::audit::Origin;
 use crate::db;
-use crate::user::email::address::EmailAddress;
+use crate::mail::address::EmailAddress;
 
 /// Inserts a request for a password-reset link for the account of `email`, whether it exists or not.
 pub async fn request(pool: &PgPool, email: &EmailAddress, origin: &Origin) -> sqlx::Result<()> {
