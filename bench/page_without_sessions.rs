@@ -1,10 +1,15 @@
-//! The profile page of the real program, with its outermost middleware, templates and headers, but without
-//! sessions: the baseline for the cost of a signed-in page. Listens on 127.0.0.1 and the port in PORT.
+//! The profile page of the real program, with its HTTP server, outermost middleware, templates and headers, but
+//! without sessions: the baseline for the cost of a signed-in page. Listens on 127.0.0.1 and the port in PORT.
+
+use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, web};
+use frontdesk::server::listen::{Listeners, ServerOptions};
 use frontdesk::templates;
 use frontdesk::web::assets::Assets;
+use frontdesk::web::connection::OpenConnections;
 use frontdesk::web::error::HttpError;
 use frontdesk::web::flash::Flash;
 use frontdesk::web::form::FormView;
@@ -42,18 +47,24 @@ async fn main() -> anyhow::Result<()> {
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));
     let outer = web::Data::new(Outer::default());
-    HttpServer::new(move || {
+    let options = ServerOptions {
+        workers,
+        keep_alive: Duration::from_secs(75),
+        stop_deadline: Duration::from_secs(1),
+        open: OpenConnections::within_descriptor_limit(64),
+    };
+    let open: web::Data<OpenConnections> = web::Data::from(options.open.clone());
+    let listeners = Listeners::of(TcpListener::bind(("127.0.0.1", port))?);
+    let server = listeners.serve(&options, move || {
         App::new()
             .app_data(tera.clone())
             .app_data(flash.clone())
             .app_data(outer.clone())
+            .app_data(open.clone())
             .wrap(from_fn(outer::wrap))
             .route("/account/profile", web::get().to(show))
             .route("/login", web::get().to(HttpResponse::Ok))
-    })
-    .workers(workers)
-    .bind(("127.0.0.1", port))?
-    .run()
-    .await?;
+    })?;
+    server.await?;
     Ok(())
 }

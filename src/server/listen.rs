@@ -35,7 +35,7 @@ const CLOSE_POLL: Duration = Duration::from_millis(20);
 const BACKLOG: i32 = 128;
 
 /// The sockets of a site.
-pub(super) struct Listeners(Vec<Listener>);
+pub struct Listeners(Vec<Listener>);
 
 enum Listener {
     /// `is_own`: this process has opened it.
@@ -68,7 +68,7 @@ impl Listeners {
     }
 
     /// One TCP socket that is already open.
-    pub(super) fn of(socket: TcpListener) -> Self {
+    pub fn of(socket: TcpListener) -> Self {
         Self(vec![Listener::Tcp { socket, is_own: true }])
     }
 
@@ -81,7 +81,7 @@ impl Listeners {
     }
 
     /// An HTTP server on these sockets, not yet polled. They stay open when it stops.
-    pub(super) fn serve<F, I, S, B>(&self, options: &ServerOptions, site: F) -> io::Result<Server>
+    pub fn serve<F, I, S, B>(&self, options: &ServerOptions, site: F) -> io::Result<Server>
     where
         F: Fn() -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
@@ -236,13 +236,15 @@ impl Drop for SocketFile {
 
 /// How [`Listeners::serve`] serves.
 #[derive(Clone)]
-pub(super) struct ServerOptions {
-    pub(super) workers: usize,
+pub struct ServerOptions {
+    /// The number of worker threads.
+    pub workers: usize,
     /// How long an idle connection stays open.
-    pub(super) keep_alive: Duration,
+    pub keep_alive: Duration,
     /// How long requests in flight may run after the stop, in whole seconds.
-    pub(super) stop_deadline: Duration,
-    pub(super) open: Arc<OpenConnections>,
+    pub stop_deadline: Duration,
+    /// The connections that are open. Their number is limited by its capacity.
+    pub open: Arc<OpenConnections>,
 }
 
 /// The service of one worker for the connections of one socket.

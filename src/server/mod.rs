@@ -1,7 +1,7 @@
 //! The server: starts and stops the site and the background jobs in order.
 
 pub mod jobs;
-mod listen;
+pub mod listen;
 mod membership;
 pub mod metrics;
 pub mod routes;
