@@ -12,7 +12,7 @@ use crate::support::browser::encode;
 use crate::support::folder::new_folder;
 use crate::support::mail::db_mail;
 use crate::support::server::KEY;
-use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 use crate::{exclusive, wait_until};
 
 #[test]
