@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use frontdesk::db::migrations;
 use frontdesk::db::private_cluster::Cluster as PostgreSql;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::support::folder::new_folder;
 use crate::support::port::free_port;
@@ -118,6 +119,18 @@ fn sessions_work_through_pgbouncer_with_and_without_a_listen_connection() {
         without_notifications.log().contains("sessions are not served from the cache")
     });
     assert!(!without_notifications.browser().get("/readyz").body.contains("trusted"));
+    // The connections of PgBouncer are shared: what marks Frontdesk's transactions must end with them.
+    let by_database = "SELECT count(*) FROM audit_events WHERE actor = 'database'";
+    assert_eq!(database.db_count(by_database), 0);
+    database.db_create_sessions("ada@example.com", 9);
+    database.runtime.block_on(async {
+        let mut other = PgConnection::connect(&url).await.unwrap();
+        let delete = "DELETE FROM sessions WHERE id = (SELECT id FROM sessions LIMIT 1)";
+        for _ in 0..10 {
+            sqlx::raw_sql(delete).execute(&mut other).await.unwrap();
+        }
+    });
+    assert_eq!(database.db_count(by_database), 10);
 }
 
 #[test]
