@@ -283,6 +283,26 @@ fn layer(module: &str) -> usize {
 }
 
 #[test]
+fn links_are_made_from_the_address_of_a_request_in_one_place() {
+    const OWNER: &str = "src/web/return_to.rs";
+    for Source { path, code, .. } in sources() {
+        let reads = code.contains("path_and_query") || code.contains(".full_url()");
+        assert!(
+            !reads || path == Path::new(OWNER),
+            "{}: the path of a request can be the URL of another site; use {OWNER}",
+            path.display()
+        );
+    }
+    for path in files("templates", &[".html"]) {
+        let text = fs::read_to_string(&path).expect("a template");
+        for attribute in ["href", "action", "formaction", "src"] {
+            let link = format!("{attribute}=\"{{{{ path");
+            assert!(!text.contains(&link), "{}: a link from the path", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_import_points_to_a_lower_layer() {
     let sources = sources();
     let mut wrong = Vec::new();

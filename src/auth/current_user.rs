@@ -18,6 +18,7 @@ use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 use crate::web::page::Viewer;
 use crate::web::resumed_form::SessionBinding;
+use crate::web::return_to;
 
 /// A signed-in user. Clients without a session are redirected to /login, and back to the page after signing
 /// in.
@@ -108,7 +109,7 @@ impl FromRequest for CurrentUser {
         let found = request.extensions().get::<CurrentUser>().cloned();
         ready(found.ok_or_else(|| HttpError::SignInFirst {
             next: if request.method().is_safe() {
-                request.uri().path_and_query().map(ToString::to_string).unwrap_or_default()
+                return_to::own_address(request.uri())
             } else {
                 String::new()
             },

@@ -115,6 +115,7 @@ pub async fn sign_in(
     let (user, password_changed_at) = (factor.user.id, factor.user.password_changed_at);
     let created = first_factor::create_session(request, app, factor, remembered).await?;
     let Some(created) = created else { return Ok(SignInOutcome::AccountChanged) };
+    let ends_session = created.replaced.is_some();
     if let Some(replaced) = created.replaced {
         app.sessions.invalidate_replaced(replaced).await;
     }
@@ -123,7 +124,7 @@ pub async fn sign_in(
     }
     known_device::mark_known(request, app, user, password_changed_at);
     let max_age = remembered.then_some(app.config.session.remembered_absolute);
-    session_cookie::replace(request, &created.secret, max_age);
+    session_cookie::replace(request, &created.secret, max_age, ends_session);
     Ok(SignInOutcome::SignedIn { ended_by_limit: created.ended_by_limit })
 }
 

@@ -18,10 +18,17 @@ pub(super) fn keep_max_age(request: &HttpRequest, session: &SessionInfo) {
 }
 
 /// Sets the cookie of a new session. `max_age: None`: a cookie that lasts until the browser is closed.
-pub(super) fn replace(request: &HttpRequest, secret: &Secret, max_age: Option<Duration>) {
+/// `ends_session`: the new session replaces one that this browser had.
+pub(super) fn replace(
+    request: &HttpRequest,
+    secret: &Secret,
+    max_age: Option<Duration>,
+    ends_session: bool,
+) {
     override_cookie(request, |cookie| {
         cookie.change = CookieChange::Replace(secret.reveal());
         cookie.max_age = max_age;
+        cookie.ends_session = ends_session;
     });
 }
 

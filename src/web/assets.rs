@@ -2,16 +2,18 @@
 //! fingerprint, so that browsers cache them for a year. Served without a session lookup.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
 
-use actix_web::http::header::{
-    self, AcceptEncoding, ContentEncoding, Encoding, Header as _, HeaderValue,
-};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rust_embed::RustEmbed;
 use sha2::{Digest as _, Sha256};
 
+use super::content_coding::{ContentCoding, brotli, gzip};
 use super::error::HttpError;
+
+/// They are compressed once, at start.
+const GZIP_LEVEL: u32 = 9;
+const BROTLI_QUALITY: u32 = 9;
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
@@ -47,7 +49,8 @@ impl Assets {
             let name = format!("{}-{fingerprint}.{ending}", stem.replace('/', "-"));
             urls.insert(path.to_string(), format!("/static/{name}"));
             let plain = web::Bytes::copy_from_slice(&file.data);
-            let asset = Asset { media_type, gzip: gzip(&plain)?, brotli: brotli(&plain)?, plain };
+            let (gzip, brotli) = (gzip(&plain, GZIP_LEVEL)?, brotli(&plain, BROTLI_QUALITY)?);
+            let asset = Asset { media_type, gzip, brotli, plain };
             by_url.insert(name, asset);
         }
         Ok(Self { by_url, urls })
@@ -66,30 +69,29 @@ pub async fn serve(
     name: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
     let asset = assets.by_url.get(name.as_str()).ok_or(HttpError::NotFound)?;
-    let encoding = negotiated(&request);
-    let body = match &encoding {
-        Encoding::Known(ContentEncoding::Brotli) => &asset.brotli,
-        Encoding::Known(ContentEncoding::Gzip) => &asset.gzip,
-        _ => &asset.plain,
+    let coding = ContentCoding::preferred(request.headers());
+    let body = match coding {
+        ContentCoding::Brotli => &asset.brotli,
+        ContentCoding::Gzip => &asset.gzip,
+        ContentCoding::Identity => &asset.plain,
     };
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type)))
         .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((header::VARY, "Accept-Encoding"));
-    if encoding != Encoding::identity() {
-        response.insert_header((header::CONTENT_ENCODING, encoding.to_string()));
+    if let Some(name) = coding.header() {
+        response.insert_header((header::CONTENT_ENCODING, name));
     }
     Ok(response.body(body.clone()))
 }
 
-/// The encoding that the client prefers. If it accepts none, the file is sent unencoded (RFC 9110, 12.5.3).
-fn negotiated(request: &HttpRequest) -> Encoding {
-    let supported = [Encoding::brotli(), Encoding::gzip(), Encoding::identity()];
-    AcceptEncoding::parse(request)
-        .ok()
-        .and_then(|accepted| accepted.negotiate(supported.iter()))
-        .unwrap_or_else(Encoding::identity)
+/// `GET /favicon.ico`, which browsers request for an answer that is not a page, and old ones for every page.
+/// Pages name `favicon.svg`.
+pub async fn icon(assets: web::Data<Assets>) -> Result<HttpResponse, HttpError> {
+    let name = assets.urls.get("favicon.ico").and_then(|url| url.strip_prefix("/static/"));
+    let asset = name.and_then(|name| assets.by_url.get(name)).ok_or(HttpError::NotFound)?;
+    Ok(HttpResponse::Ok().content_type(asset.media_type).body(asset.plain.clone()))
 }
 
 fn media_type(path: &str) -> Option<&'static str> {
@@ -99,47 +101,5 @@ fn media_type(path: &str) -> Option<&'static str> {
         "png" => Some("image/png"),
         "ico" => Some("image/x-icon"),
         _ => None,
-    }
-}
-
-fn gzip(plain: &[u8]) -> std::io::Result<web::Bytes> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(plain)?;
-    Ok(encoder.finish()?.into())
-}
-
-fn brotli(plain: &[u8]) -> std::io::Result<web::Bytes> {
-    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 9, 22);
-    encoder.write_all(plain)?;
-    encoder.flush()?;
-    Ok(encoder.into_inner().into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use actix_web::test::TestRequest;
-
-    #[test]
-    fn the_encoding_follows_the_weights_and_brotli_wins_a_tie() {
-        for (accepted, encoding) in [
-            ("gzip, deflate, br, zstd", "br"),
-            ("gzip, br", "br"),
-            ("GZIP", "gzip"),
-            ("br;q=0, gzip", "gzip"),
-            ("br;q=0.0, gzip", "gzip"),
-            ("br;q=0.5, gzip;q=0.8", "gzip"),
-            ("identity, gzip;q=0.5", "identity"),
-            ("deflate", "identity"),
-            ("*", "identity"),
-            ("*;q=0", "identity"),
-            ("br;q=2", "identity"),
-            ("", "identity"),
-        ] {
-            let request = TestRequest::default().insert_header(("Accept-Encoding", accepted));
-            let negotiated = negotiated(&request.to_http_request()).to_string();
-            assert_eq!(negotiated, encoding, "{accepted:?}");
-        }
-        assert_eq!(negotiated(&TestRequest::default().to_http_request()), Encoding::identity());
     }
 }

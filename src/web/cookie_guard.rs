@@ -9,7 +9,7 @@
 //! that need one call [`other_cookie`].
 //!
 //! Responses: if a handler created or renewed a session, its secret is sealed into the cookie. The cookie of
-//! a remembered session gets a Max-Age. A cookie that was sealed with a previous key is sealed again. The
+//! a remembered session gets a Max-Age. A response that removes the cookie also clears the browser's cache. A cookie that was sealed with a previous key is sealed again. The
 //! cookie that the session middleware sets is dropped, so that a request that only wrote to its session
 //! cannot overwrite the newer cookie of a sign-in in another tab.
 
@@ -18,17 +18,19 @@ use std::borrow::Cow;
 use actix_web::body::MessageBody;
 use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use actix_web::http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
-use memchr::memchr;
 use percent_encoding::percent_decode;
 
+use super::cookie_header::{CookieMatch, find};
 use super::error::HttpError;
 use crate::crypto::secret::Secret;
 
-/// In bytes. A sealed session cookie has about 130.
-const MAX_VALUE_LENGTH: usize = 512;
+/// In the response that signs this browser out, in whatever way: the back button must not show pages of the
+/// account (ASVS 5.0 V14.3.1).
+static CLEAR_CACHE: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
 
 /// Name, attributes and keys of the session cookie. Application data of the site.
 #[derive(Clone)]
@@ -46,6 +48,8 @@ struct SentCookies(Vec<HeaderValue>);
 pub struct CookieOverride {
     /// How long the browser keeps the cookie. `None`: until the browser is closed.
     pub max_age: Option<std::time::Duration>,
+    /// Another session of this browser ended, for example because someone else signed in.
+    pub ends_session: bool,
     /// The change.
     pub change: CookieChange,
 }
@@ -148,7 +152,16 @@ impl SessionCookie {
         let (Some(line), None) = (lines.next(), lines.next()) else { return false };
         let has_one_pair = !line.as_bytes().contains(&b';') && !line.as_bytes().starts_with(b" ");
         let has_one_key = self.keys.len() == 1;
-        has_one_pair && has_one_key && matches!(find([line], &self.name), CookieMatch::One(_))
+        has_one_pair && has_one_key && matches!(self.find([line]), CookieMatch::One(_))
+    }
+
+    /// Looks for the session cookie in Cookie headers. Other encodings of its value than the one that was set
+    /// are suspicious.
+    fn find<'a>(&self, headers: impl IntoIterator<Item = &'a HeaderValue>) -> CookieMatch<'a> {
+        match find(headers, &self.name) {
+            CookieMatch::One(value) if !is_base64_as_encoded(value) => CookieMatch::Suspicious,
+            found => found,
+        }
     }
 
     fn removal(&self) -> Cookie<'static> {
@@ -174,7 +187,7 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
 pub fn has_cookie(request: &HttpRequest) -> bool {
     let settings = request.app_data::<web::Data<SessionCookie>>();
     settings.is_some_and(|settings| {
-        matches!(find(request.headers().get_all(COOKIE), &settings.name), CookieMatch::One(_))
+        matches!(settings.find(request.headers().get_all(COOKIE)), CookieMatch::One(_))
     })
 }
 
@@ -197,7 +210,7 @@ pub fn secret(request: &HttpRequest) -> Option<Secret> {
 
 fn opened(request: &HttpRequest) -> Option<String> {
     let settings = request.app_data::<web::Data<SessionCookie>>()?;
-    match find(request.headers().get_all(COOKIE), &settings.name) {
+    match settings.find(request.headers().get_all(COOKIE)) {
         CookieMatch::One(sealed) => settings.open(sealed, settings.keys.first()?),
         CookieMatch::None | CookieMatch::Suspicious => None,
     }
@@ -228,7 +241,7 @@ impl SessionCookie {
         }
         let sent: Vec<HeaderValue> = headers.remove(COOKIE).collect();
         let mut opened_with_previous = None;
-        match find(&sent, &self.name) {
+        match self.find(&sent) {
             CookieMatch::One(sealed) => {
                 opened_with_previous = self.open_with_previous(sealed);
                 let resealed =
@@ -252,8 +265,12 @@ impl SessionCookie {
 
     /// Writes the session cookie of a response as its [`CookieOverride`] says.
     fn write<B>(&self, response: &mut ServiceResponse<B>, opened_with_previous: Option<String>) {
-        let CookieOverride { max_age, change } =
+        let CookieOverride { max_age, ends_session, change } =
             response.request().extensions_mut().remove().unwrap_or_default();
+        if ends_session || matches!(change, CookieChange::Clear) {
+            let (name, value) = CLEAR_CACHE.clone();
+            response.headers_mut().insert(name, value);
+        }
         let other_cookies = take_other_cookies(response.headers_mut(), &self.name);
         let session_cookie = match change {
             CookieChange::Replace(value) => self.seal(value, max_age),
@@ -281,107 +298,50 @@ fn take_other_cookies(headers: &mut HeaderMap, name: &str) -> Vec<HeaderValue> {
     headers.remove(SET_COOKIE).filter(is_other).collect()
 }
 
-/// A search for a cookie in the raw Cookie headers.
-#[derive(Debug, PartialEq, Eq)]
-enum CookieMatch<'a> {
-    None,
-    One(&'a str),
-    /// A repeated, misspelled or malformed cookie.
-    Suspicious,
-}
-
-/// Looks for the only byte-exact pair of `name` in Cookie headers.
-fn find<'a>(headers: impl IntoIterator<Item = &'a HeaderValue>, name: &str) -> CookieMatch<'a> {
-    let mut found = CookieMatch::None;
-    for pair in headers.into_iter().flat_map(|line| pairs(line.as_bytes())) {
-        // One space follows the semicolon (RFC 6265, 4.2.1); nothing else is trimmed.
-        let pair = pair.strip_prefix(b" ").unwrap_or(pair);
-        let (raw, value) = match pair.iter().position(|byte| *byte == b'=') {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, &[][..]),
+/// Whether the value of a session cookie is encoded as the server encodes it: Base64, of which `/` and `=` are
+/// percent-encoded. The server would also decode a value in which other letters are percent-encoded.
+fn is_base64_as_encoded(value: &str) -> bool {
+    value.split('%').enumerate().all(|(number, part)| {
+        let rest = match number {
+            0 => Some(part),
+            _ => part.strip_prefix("2F").or_else(|| part.strip_prefix("3D")),
         };
-        if raw == name.as_bytes() {
-            let value = std::str::from_utf8(value).ok();
-            match (&found, value) {
-                (CookieMatch::None, Some(value))
-                    if value.len() <= MAX_VALUE_LENGTH
-                        && value.bytes().all(|byte| byte.is_ascii_graphic()) =>
-                {
-                    found = CookieMatch::One(value);
-                }
-                _ => return CookieMatch::Suspicious,
-            }
-        } else if could_be_read_as(raw, name) {
-            return CookieMatch::Suspicious;
-        }
-    }
-    found
-}
-
-/// The parts of a Cookie header between semicolons.
-fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let line = rest?;
-        let end = memchr(b';', line);
-        rest = end.map(|end| &line[end + 1..]);
-        Some(&line[..end.unwrap_or(line.len())])
+        rest.is_some_and(|rest| {
+            rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
+        })
     })
-}
-
-/// Whether a lenient parser could read `raw` as `name`.
-fn could_be_read_as(raw: &[u8], name: &str) -> bool {
-    let is_plain = raw.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'%');
-    if is_plain {
-        return raw.eq_ignore_ascii_case(name.as_bytes());
-    }
-    let mut text = String::from_utf8_lossy(raw).into_owned();
-    for _ in 0..2 {
-        text = percent_decode(text.as_bytes()).decode_utf8_lossy().into_owned();
-    }
-    text.trim_matches(|character: char| character.is_whitespace() || character.is_control())
-        .eq_ignore_ascii_case(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(lines: &[&[u8]]) -> Vec<HeaderValue> {
-        lines.iter().map(|line| HeaderValue::from_bytes(line).unwrap()).collect()
-    }
-
     #[test]
-    fn one_byte_exact_pair_passes() {
-        let map = headers(&[b"a=b; __Host-session=abc%2Fd; c=d"]);
-        assert_eq!(find(&map, "__Host-session"), CookieMatch::One("abc%2Fd"));
-    }
-
-    #[test]
-    fn repeated_misspelled_and_malformed_cookies_are_suspicious() {
-        let long = format!("__Host-session={}", "a".repeat(600));
-        for lines in [
-            &[&b"__Host-session=a; __Host-session=a"[..]][..],
-            &[b"__Host-session=a", b"__Host-session=b"],
-            &[b"%5F%5FHost-session=a"],
-            &[b"__Host-session=a; %5F%5FHost-session=b"],
-            &[b"%255F%255FHost-session=a"],
-            &[b"\xe2\x80\x80__Host-session=a"],
-            &[b"__Host-session\xc2\xa0=a"],
-            &[b"  __Host-session=a"],
-            &[b"__host-session=a"],
-            &[b"__Host-session=a b"],
-            &[b"__Host-session=\xff"],
-            &[b"__Host-session=\"a\" "],
-            &[long.as_bytes()],
+    fn a_session_cookie_counts_only_in_the_encoding_in_which_it_was_set() {
+        let cookie = SessionCookie::new(true, vec![Key::from(&[1; 64])]);
+        let sealed = (0..100)
+            .filter_map(|_| cookie.seal("secret".to_owned(), None))
+            .map(|cookie| cookie.encoded().stripped().to_string())
+            .find(|pair| pair.contains('+') && pair.contains("%2F") && pair.contains("%3D"))
+            .unwrap();
+        let matches = |pair: &str| {
+            matches!(cookie.find(&[HeaderValue::try_from(pair).unwrap()]), CookieMatch::One(_))
+        };
+        assert!(matches(&sealed));
+        let (name, value) = sealed.split_once('=').unwrap();
+        let first = &value[..1];
+        for other in [
+            value.replace('+', "%2B"),
+            value.replace("%2F", "/"),
+            value.replace("%3D", "="),
+            value.replace("%2F", "%2f"),
+            value.replacen(first, &format!("%{:02X}", first.as_bytes()[0]), 1),
+            format!("{value}%"),
+            format!("\"{value}\""),
+            format!("%22{value}%22"),
         ] {
-            assert_eq!(
-                find(&headers(lines), "__Host-session"),
-                CookieMatch::Suspicious,
-                "{lines:?}"
-            );
+            assert!(!matches(&format!("{name}={other}")), "{other}");
         }
-        assert_eq!(find(&headers(&[b"a=b; session2=c"]), "session"), CookieMatch::None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 pub mod assets;
 pub mod client;
 pub mod connection;
+pub mod content_coding;
 pub mod cookie_guard;
+mod cookie_header;
 pub mod cross_site;
 pub mod error;
 pub mod flash;

@@ -9,7 +9,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _, web};
 use futures_util::FutureExt as _;
@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::client::{self, RequestId};
 use super::connection::Exchange;
 use super::error::HttpError;
-use super::headers;
 use super::page::{self, PageContext, Viewer};
+use super::{content_coding, headers, return_to};
 use crate::config::Hsts;
 use crate::log::{self, LoggedRequest};
 
@@ -63,7 +63,7 @@ async fn answer(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started_at = Instant::now();
     let tera = request.app_data::<web::Data<Tera>>().cloned();
-    let path = request.path().to_owned();
+    let uri = request.uri().clone();
     let method = request.method().clone();
 
     let deadline = if method.is_safe() { PAGE_DEADLINE } else { FORM_DEADLINE };
@@ -82,13 +82,14 @@ async fn answer(
             let status = response.status();
             if needs_page(status, response.headers()) {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
-                let context = PageContext { path: &path, viewer: viewer.as_ref(), notice: None };
-                response = response
-                    .map_body(|head, body| with_page(tera, &context, id, &method, head, body));
+                let page =
+                    ErrorPage { tera, uri: &uri, viewer: viewer.as_ref(), id, method: &method };
+                response = response.map_body(|head, body| page.replace(head, body));
             }
+            let pattern = response.request().match_pattern();
+            response = content_coding::compress_page(response, pattern.as_deref());
             add_headers(response.headers_mut(), id, hsts);
             response = response.map_body(|head, body| exchange.end(head, body));
-            let pattern = response.request().match_pattern();
             log_request(&method, pattern.as_deref(), status, started_at);
             Ok(response)
         }
@@ -103,9 +104,8 @@ async fn answer(
                 None => error.error_response(),
             };
             let status = response.status();
-            let context = PageContext { path: &path, viewer: None, notice: None };
-            response =
-                response.map_body(|head, body| with_page(tera, &context, id, &method, head, body));
+            let page = ErrorPage { tera, uri: &uri, viewer: None, id, method: &method };
+            response = response.map_body(|head, body| page.replace(head, body));
             add_headers(response.headers_mut(), id, hsts);
             response = response.map_body(|head, body| exchange.end(head, body));
             log_request(&method, None, status, started_at);
@@ -127,28 +127,34 @@ fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
         })
 }
 
-/// Replaces the body by an error page if the response is an error without one.
-fn with_page(
-    tera: Option<&Tera>,
-    context: &PageContext<'_>,
-    request: Uuid,
-    method: &Method,
-    head: &mut ResponseHead,
-    body: BoxBody,
-) -> BoxBody {
-    if !needs_page(head.status, &head.headers) {
-        return body;
+/// What an error page needs to know of its request.
+struct ErrorPage<'a> {
+    tera: Option<&'a Tera>,
+    uri: &'a Uri,
+    viewer: Option<&'a Viewer>,
+    id: Uuid,
+    method: &'a Method,
+}
+
+impl ErrorPage<'_> {
+    /// The error page, if the response is an error without a page; otherwise `body`.
+    fn replace(&self, head: &mut ResponseHead, body: BoxBody) -> BoxBody {
+        if !needs_page(head.status, &head.headers) {
+            return body;
+        }
+        let context = PageContext { path: self.uri.path(), viewer: self.viewer, notice: None };
+        let address = return_to::own_address(self.uri);
+        let page = self.tera.and_then(|tera| {
+            page::error_page(tera, &context, &address, self.id, self.method, head)
+        });
+        let Some(page) = page else { return body };
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        head.headers.insert(header::CONTENT_TYPE, html);
+        if page::should_reload(head.status, self.method) {
+            head.headers.insert(header::REFRESH, HeaderValue::from_static("5"));
+        }
+        page
     }
-    let Some(page) = tera.and_then(|tera| page::error_page(tera, context, request, method, head))
-    else {
-        return body;
-    };
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    head.headers.insert(header::CONTENT_TYPE, html);
-    if page::should_reload(head.status, method) {
-        head.headers.insert(header::REFRESH, HeaderValue::from_static("5"));
-    }
-    page
 }
 
 fn add_headers(headers: &mut header::HeaderMap, id: Uuid, hsts: Option<Hsts>) {

@@ -146,11 +146,13 @@ pub(super) fn render(
     })
 }
 
-/// The body of an error page, for [`super::outer`]. Below `/account` it has the layout of the account pages
+/// The body of an error page, for [`super::outer`]. `own_address`: path and query of the request, for the link
+/// "Try again". Below `/account` it has the layout of the account pages
 /// if the user is known.
 pub(super) fn error_page(
     tera: &Tera,
     common: &PageContext<'_>,
+    own_address: &str,
     request: Uuid,
     method: &Method,
     head: &ResponseHead,
@@ -161,7 +163,7 @@ pub(super) fn error_page(
         "status": head.status.as_u16(),
         "title": title,
         "message": message,
-        "retry": should_reload(head.status, method),
+        "retry": should_reload(head.status, method).then_some(own_address),
     });
     let is_account = common.path == "/account" || common.path.starts_with("/account/");
     let template = match common.viewer {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::error::HttpError;
 use super::form::{self, Form};
+use super::return_to;
 use crate::crypto::seal::Sealer;
 
 /// The hidden field with the sealed form. No other field may have this name.
@@ -68,7 +69,7 @@ impl SessionBinding {
 
 /// Path and query of a request.
 pub fn target(request: &HttpRequest) -> String {
-    request.uri().path_and_query().map(ToString::to_string).unwrap_or_default()
+    return_to::own_address(request.uri())
 }
 
 /// The sealed form in `form`, or `form` itself if it has none.

@@ -1,42 +1,73 @@
-//! `next`: the page to return to after signing in. Prevents open redirects: only pages of the site's own
-//! origin pass.
+//! Links and redirects to an address that came with a request: its own path and query, or `next`, the page to
+//! return to after signing in. Prevents open redirects: only pages of the site's own origin pass. No other
+//! module makes a link from the address of a request.
 
+use std::sync::LazyLock;
+
+use actix_web::http::Uri;
 use url::Url;
 
-/// In bytes.
+/// In bytes. The limit of `next`.
 const MAX_LENGTH: usize = 2048;
 /// Pages that would sign the user out again or redirect in a loop.
-const EXCLUDED: [&str; 5] = ["/logout", "/login", "/register", "/forgot-password", "/verify-email"];
+const EXCLUDED: [&str; 7] = [
+    "/logout",
+    "/login",
+    "/register",
+    "/forgot-password",
+    "/verify-email",
+    "/reset-password",
+    "/undo-email-change",
+];
 /// Links from mails, which can be used only once.
 const EXCLUDED_PREFIXES: [&str; 3] = ["/verify-email/", "/reset-password/", "/undo-email-change/"];
 
+/// Path and query of the request to `uri`, normalized, for a link to the same page. `/` if a browser could read
+/// them as the address of another site: the path `//evil.example/login` is a URL with another host.
+pub fn own_address(uri: &Uri) -> String {
+    static SITE: LazyLock<Url> =
+        LazyLock::new(|| "https://site.invalid".parse().expect("a valid URL"));
+    let address = uri.path_and_query().and_then(|address| local(address.as_str(), &SITE));
+    address.map_or_else(|| "/".to_owned(), |url| path_and_query(&url))
+}
+
 /// Path and query of `next`, normalized; `None` if it is not a page of the origin `own` to return to.
 pub fn checked(next: &str, own: &Url) -> Option<String> {
-    let plain = next.starts_with('/')
-        && !next.starts_with("//")
-        && next.len() <= MAX_LENGTH
-        && !next.chars().any(|character| character == '\\' || character.is_control());
-    if !plain {
+    if next.len() > MAX_LENGTH {
         return None;
     }
-    let url = own.join(next).ok()?;
+    let url = local(next, own)?;
+    let path = url.path();
+    if EXCLUDED.contains(&path) || EXCLUDED_PREFIXES.iter().any(|folder| path.starts_with(folder)) {
+        return None;
+    }
+    Some(path_and_query(&url))
+}
+
+/// The URL of `address` on the site `own`, if `address` is a path that no browser and no lenient parser reads
+/// as the address of another site.
+fn local(address: &str, own: &Url) -> Option<Url> {
+    let is_plain = address.starts_with('/')
+        && !address.starts_with("//")
+        && !address.chars().any(|character| character == '\\' || character.is_control());
+    if !is_plain {
+        return None;
+    }
+    let url = own.join(address).ok()?;
     if url.origin() != own.origin() || !url.username().is_empty() || url.password().is_some() {
         return None;
     }
-    let path = url.path();
-    // A lenient parser could read such a path as a URL with another host.
-    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    if decoded.starts_with("//")
-        || decoded.chars().any(|character| character == '\\' || character.is_control())
-        || EXCLUDED.contains(&path)
-        || EXCLUDED_PREFIXES.iter().any(|folder| path.starts_with(folder))
-    {
-        return None;
+    let decoded = percent_encoding::percent_decode_str(url.path()).decode_utf8_lossy();
+    let is_misleading = decoded.starts_with("//")
+        || decoded.chars().any(|character| character == '\\' || character.is_control());
+    (!is_misleading).then_some(url)
+}
+
+fn path_and_query(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
     }
-    Some(match url.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -93,11 +124,46 @@ mod tests {
             "/register",
             "/forgot-password?sent",
             "/verify-email/x",
+            "/reset-password",
+            "/undo-email-change?x",
             "/reset-password/x",
             "/account/../undo-email-change/x",
         ] {
             assert_eq!(check(next), None, "{next:?}");
         }
         assert_eq!(check(&format!("/{}", "a".repeat(3000))), None);
+    }
+
+    #[test]
+    fn the_own_address_of_a_request_keeps_the_query_and_never_leads_to_another_site() {
+        for (requested, address) in [
+            (
+                "/login?next=/account&x=%2F%2Fevil.example",
+                "/login?next=/account&x=%2F%2Fevil.example",
+            ),
+            ("/account/sessions?", "/account/sessions?"),
+            ("/", "/"),
+            ("/reset-password/x", "/reset-password/x"),
+            ("https://evil.example/login?next=/", "/login?next=/"),
+            ("/a/../login", "/login"),
+            ("//evil.example/login", "/"),
+            ("///evil.example/login?next=/account", "/"),
+            ("/.//evil.example", "/"),
+            ("/a/..//evil.example", "/"),
+            ("/%2e%2e//evil.example", "/"),
+            ("/%2Fevil.example", "/"),
+            ("/%5Cevil.example", "/"),
+            ("/%09/evil.example", "/"),
+            ("*", "/"),
+        ] {
+            let uri: Uri = requested.parse().unwrap();
+            assert_eq!(own_address(&uri), address, "{requested}");
+        }
+        // A backslash is accepted in the target of a request.
+        if let Ok(uri) = "/\\evil.example".parse::<Uri>() {
+            assert_eq!(own_address(&uri), "/");
+        }
+        let long = format!("/login?{}", "x".repeat(5000));
+        assert_eq!(own_address(&long.parse().unwrap()), long);
     }
 }

@@ -29,6 +29,16 @@ fn malformed_cookies_are_treated_as_signed_out() {
         "session=' OR 1=1 --".to_owned(),
         "session=\"\"; ;;; ==".to_owned(),
         format!("session={}", &sealed[..sealed.len() - 4]),
+        // The same value in another form: quoted, padded, or with other letters percent-encoded.
+        format!("session=\"{sealed}\""),
+        format!("session=\"{sealed}"),
+        format!("session={sealed}\""),
+        format!("session= {sealed}"),
+        format!("session={sealed} ; x=y"),
+        format!("session=%22{sealed}%22"),
+        format!("session=%{:02X}{}", sealed.as_bytes()[0], &sealed[1..]),
+        format!("session={sealed}%20"),
+        format!("session={sealed}="),
     ] {
         let request = format!(
             "GET /account HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"

@@ -61,6 +61,7 @@ mod session_rules;
 mod session_store;
 mod sign_in_pages;
 mod sign_in_races;
+mod signing_out;
 mod stalled_commits;
 mod standby;
 mod stopping;

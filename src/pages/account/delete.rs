@@ -2,7 +2,6 @@
 //! when. The button requires a recent authentication and revokes all sessions. During the grace period, a
 //! sign-in redirects to this page, where a button cancels the deletion.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -70,12 +69,7 @@ pub async fn submit(
         "You're signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
         relative_time::exact(due_at)
     ));
-    let mut response = page.redirect_with("/", &notice);
-    // The back button must not show pages of the account (ASVS 5.0 V14.3.1).
-    response
-        .headers_mut()
-        .insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
-    Ok(response)
+    Ok(page.redirect_with("/", &notice))
 }
 
 /// `POST /account/delete/cancel`.
