@@ -11,6 +11,7 @@ use super::parse::{SettingsReader, is_ours};
 use super::{
     Config, DatabaseLocation, Hsts, KeyRequirement, LogFormat, Mail, MailTransport, PostgresUrl,
     PublicUrl, Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies, public_url,
+    security_contact,
 };
 
 /// Every setting. Other names that begin with `FRONTDESK_` in upper or lower case are refused.
@@ -20,6 +21,8 @@ pub const NAMES: &[&str] = &[
     "FRONTDESK_KEEP_ALIVE",
     "FRONTDESK_DRAIN",
     "FRONTDESK_HSTS",
+    "FRONTDESK_SECURITY_CONTACT",
+    "FRONTDESK_DATABASE_TLS",
     "FRONTDESK_PUBLIC_URL",
     "FRONTDESK_SECRET_KEYS",
     "FRONTDESK_DATA_DIR",
@@ -113,6 +116,7 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let config = Config {
             database,
+            database_tls: read.choice("FRONTDESK_DATABASE_TLS", &ON_OR_OFF),
             bind: bind::bind(&mut read),
             metrics_bind: metrics_bind(&mut read),
             keep_alive: read.duration_or_zero("FRONTDESK_KEEP_ALIVE", "75s"),
@@ -122,6 +126,7 @@ impl Config {
                 &[("subdomains", Hsts::Subdomains), ("host", Hsts::Host), ("off", Hsts::Off)],
             ),
             public_url,
+            security_contacts: security_contact::security_contacts(&mut read),
             secret_keys,
             data_dir: PathBuf::from(read.text("FRONTDESK_DATA_DIR").unwrap_or(".frontdesk")),
             migrate: read.choice("FRONTDESK_MIGRATE", &ON_OR_OFF),

@@ -13,6 +13,7 @@ mod parse;
 pub mod postgres_url;
 mod proxies;
 mod public_url;
+mod security_contact;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,9 @@ pub use public_url::PublicUrl;
 pub struct Config {
     /// The location of the database.
     pub database: DatabaseLocation,
+    /// Whether connections to PostgreSQL over a network are expected to be verified (TLS). `false`: an operator
+    /// has said that they are not.
+    pub database_tls: bool,
     /// Where the site listens, unless systemd passes sockets.
     pub bind: Vec<BindAddress>,
     /// How long an idle connection stays open; zero: a connection is closed after its first response.
@@ -46,6 +50,8 @@ pub struct Config {
     pub metrics_bind: Option<SocketAddr>,
     /// The URL by which browsers reach the site.
     pub public_url: PublicUrl,
+    /// Where to report security problems, as URIs for `security.txt`; empty: that file does not exist.
+    pub security_contacts: Vec<String>,
     /// The keys that seal cookies. `None` only with a private database: they are then generated once and kept
     /// in the data folder.
     pub secret_keys: Option<SecretKeys>,
@@ -177,6 +183,23 @@ impl Config {
             Some(keys) => Ok(keys.clone()),
             None => SecretKeys::load_or_create(&self.data_dir),
         }
+    }
+
+    /// The settings whose connections cross a network without verified TLS, each with its host. Empty if that
+    /// is meant.
+    pub fn unverified_databases(&self) -> Vec<(&'static str, &str)> {
+        if !self.database_tls {
+            return Vec::new();
+        }
+        let database = match &self.database {
+            DatabaseLocation::Url(url) => url.unverified_host(),
+            DatabaseLocation::Private => None,
+        };
+        let listen = self.listen_url.as_ref().and_then(PostgresUrl::unverified_host);
+        [("DATABASE_URL", database), ("FRONTDESK_LISTEN_URL", listen)]
+            .into_iter()
+            .filter_map(|(setting, host)| Some((setting, host?)))
+            .collect()
     }
 }
 

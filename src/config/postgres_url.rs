@@ -3,9 +3,10 @@
 //! sqlx receives every part as a parameter.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// The parameters that sqlx supports, apart from `options[…]`.
 const SUPPORTED: [&str; 18] = [
@@ -101,9 +102,31 @@ impl PostgresUrl {
         &self.options
     }
 
+    /// The host, if connections to it cross a network and their TLS is not verified: sslmode is below
+    /// verify-full, and the host is neither a socket nor a loopback address (ASVS 5.0 V12.3.1).
+    pub fn unverified_host(&self) -> Option<&str> {
+        let host = self.options.get_host();
+        let is_verified = matches!(self.options.get_ssl_mode(), PgSslMode::VerifyFull);
+        let is_local =
+            self.options.get_socket().is_some() || host.starts_with('/') || is_loopback(host);
+        (!is_verified && !is_local).then_some(host)
+    }
+
     /// The names of parameters that are not supported and have no effect.
     pub fn ignored(&self) -> &[String] {
         &self.ignored
+    }
+}
+
+/// Whether `host` is this machine: an IP address, or `localhost` and names below it (RFC 6761).
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_loopback(),
+        Err(_) => {
+            let name = host.trim_end_matches('.').to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost")
+        }
     }
 }
 
@@ -210,5 +233,32 @@ mod tests {
         let url = url.unwrap();
         assert_eq!(url.ignored(), ["sslpassword", "gssencmode"]);
         assert!(!format!("{url:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_host_on_the_network_needs_verify_full() {
+        let unverified =
+            |text: &str| PostgresUrl::parse(text).unwrap().unverified_host().map(ToOwned::to_owned);
+        for mode in ["disable", "allow", "prefer", "require", "verify-ca"] {
+            for host in ["db.example", "192.0.2.1", "[2001:db8::1]", "localhost.example"] {
+                let text = format!("postgres://ada@{host}/desk?sslmode={mode}");
+                assert!(unverified(&text).is_some(), "{text}");
+            }
+            for host in
+                ["localhost", "LOCALHOST.", "db.localhost", "127.0.0.1", "127.9.9.9", "[::1]"]
+            {
+                let text = format!("postgres://ada@{host}/desk?sslmode={mode}");
+                assert_eq!(unverified(&text), None, "{text}");
+            }
+            let socket = format!("postgres://ada@/desk?host=/run/pg&sslmode={mode}");
+            assert_eq!(unverified(&socket), None);
+            let socket = format!("postgres://ada@%2Frun%2Fpg/desk?sslmode={mode}");
+            assert_eq!(unverified(&socket), None);
+            let by_address = format!("postgres://ada@/desk?hostaddr=192.0.2.1&sslmode={mode}");
+            assert!(unverified(&by_address).is_some());
+        }
+        assert!(unverified("postgres://ada@db.example/desk").is_some(), "the default is prefer");
+        assert_eq!(unverified("postgres://ada@db.example/desk?sslmode=verify-full"), None);
+        assert_eq!(unverified("postgres://ada@db.example/desk?ssl-mode=verify-full"), None);
     }
 }

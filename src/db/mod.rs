@@ -114,6 +114,13 @@ pub async fn now(pool: &PgPool) -> sqlx::Result<OffsetDateTime> {
 /// Shown in the log and by `doctor` if the public URL is https and there is no `DATABASE_URL`.
 pub const PRIVATE_IN_PRODUCTION: &str = "The public URL is https, but the database is the private one in the data folder, which only this server can use and only a copy of the folder backs up. Set DATABASE_URL for a site with users.";
 
+/// Shown in the log and by `doctor` for each of [`Config::unverified_databases`].
+pub fn unverified(setting: &str, host: &str) -> String {
+    format!(
+        "{setting}: connections to PostgreSQL on {host} cross a network, and without sslmode=verify-full it is not verified that they are encrypted and reach that server. Add sslmode=verify-full (and sslrootcert=FILE for your own CA), or set FRONTDESK_DATABASE_TLS=off if the network is protected otherwise."
+    )
+}
+
 /// How the private cluster is used if `DATABASE_URL` is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrivateCluster {

@@ -5,3 +5,4 @@ pub mod dev_mailbox;
 pub mod health;
 pub mod home;
 pub mod sign_in;
+pub mod well_known;

@@ -45,6 +45,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     // Installed first, so that a signal during startup also causes an orderly shutdown.
     let mut signals = StopSignals::new()?;
+    // Before the first connection, which sends the password.
+    for (setting, host) in config.unverified_databases() {
+        tracing::warn!("{}", db::unverified(setting, host));
+    }
     let database = tokio::select! {
         database = db::connect(&config, PrivateCluster::Own) => database?,
         _ = signals.received() => return Ok(()),

@@ -18,7 +18,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 
 use crate::auth;
-use crate::pages::{account, dev_mailbox, health, home, sign_in};
+use crate::pages::{account, dev_mailbox, health, home, sign_in, well_known};
 use crate::session::PgSessionStore;
 use crate::web::outer::method_not_allowed;
 use crate::web::{assets, cookie_guard, cross_site};
@@ -32,8 +32,15 @@ pub fn configure(
     config
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))
+        .service(read_only("/robots.txt").route(get().to(well_known::robots)))
+        .service(read_only("/favicon.ico").route(get().to(assets::icon)))
         // Scopes, so that requests for pages are not matched against the patterns inside.
         .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
+        .service(
+            web::scope("/.well-known")
+                .service(read_only("/change-password").route(get().to(well_known::change_password)))
+                .service(read_only("/security.txt").route(get().to(well_known::security_txt))),
+        )
         // Only in development; otherwise 404.
         .service(
             web::scope("/dev/mailbox")

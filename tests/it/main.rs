@@ -65,5 +65,7 @@ mod signing_out;
 mod stalled_commits;
 mod standby;
 mod stopping;
+mod transport;
 mod upgrade;
 mod verification;
+mod well_known;

@@ -6,11 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::findings::{Findings, Verdict};
 use crate::cli::out::sentence;
 use crate::config::{Config, Hsts, SecretKeys};
+use crate::db;
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     findings.add(Verdict::Ok, "settings", "All settings are known and valid.");
     cookies(config, findings);
     hsts(config, findings);
+    database_tls(config, findings);
     keys(config, findings);
 }
 
@@ -69,6 +71,21 @@ fn hsts(config: &Config, findings: &mut Findings) {
             "hsts",
             "Strict-Transport-Security is not sent, so the first request of a visit can be intercepted over http, unless your proxy sends it.",
         ),
+    }
+}
+
+/// Says nothing if the settings require verified TLS, or the database is on this machine: `database.rs` then
+/// reports the connection itself.
+fn database_tls(config: &Config, findings: &mut Findings) {
+    for (setting, host) in config.unverified_databases() {
+        findings.add(Verdict::Problem, "tls", db::unverified(setting, host));
+    }
+    if !config.database_tls {
+        findings.add(
+            Verdict::Ok,
+            "tls",
+            "FRONTDESK_DATABASE_TLS=off: connections to PostgreSQL over a network may be unencrypted or unverified.",
+        );
     }
 }
 
