@@ -78,6 +78,22 @@ pub fn configure(
                         .route(get().to(sign_in::forgot_password::show))
                         .route(web::post().to(sign_in::forgot_password::submit)),
                 )
+                // The links in mails: the page without the token. Where the link leads is at the end.
+                .service(
+                    form("/verify-email/link")
+                        .route(get().to(sign_in::verify_email::show))
+                        .route(web::post().to(sign_in::verify_email::submit)),
+                )
+                .service(
+                    form("/reset-password")
+                        .route(get().to(sign_in::reset_password::show))
+                        .route(web::post().to(sign_in::reset_password::submit)),
+                )
+                .service(
+                    form("/undo-email-change")
+                        .route(get().to(sign_in::undo_email_change::show))
+                        .route(web::post().to(sign_in::undo_email_change::submit)),
+                )
                 .service(button("/logout").route(web::post().to(sign_in::logout::submit)))
                 // ── signed in
                 .service(read_only("/account").route(get().to(account::overview::show)))
@@ -131,19 +147,20 @@ pub fn configure(
                     button("/account/sessions/{id}/revoke")
                         .route(web::post().to(account::sessions::revoke)),
                 )
+                // GET moves the token out of the address. The previous version renders forms that are sent here.
                 .service(
                     form("/verify-email/{token}")
-                        .route(get().to(sign_in::verify_email::show))
+                        .route(get().to(sign_in::verify_email::open))
                         .route(web::post().to(sign_in::verify_email::submit)),
                 )
                 .service(
                     form("/reset-password/{token}")
-                        .route(get().to(sign_in::reset_password::show))
+                        .route(get().to(sign_in::reset_password::open))
                         .route(web::post().to(sign_in::reset_password::submit)),
                 )
                 .service(
                     form("/undo-email-change/{token}")
-                        .route(get().to(sign_in::undo_email_change::show))
+                        .route(get().to(sign_in::undo_email_change::open))
                         .route(web::post().to(sign_in::undo_email_change::submit)),
                 )
                 .default_service(web::to(|| async { HttpResponse::NotFound().finish() })),

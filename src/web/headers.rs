@@ -1,6 +1,5 @@
 //! The headers of every response, including errors.
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Hsts;
@@ -25,6 +24,8 @@ static FIXED: [(HeaderName, HeaderValue); 9] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    // No address of this site, which may contain the token of a mailed link, is sent to another site (ASVS 5.0
+    // V3.4.5). `no-referrer` would make browsers send `Origin: null` with forms.
     (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (
@@ -38,14 +39,6 @@ static FIXED: [(HeaderName, HeaderValue); 9] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS_POLICY)),
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
 ];
-
-/// For a page whose URL contains a secret: the browser does not send the URL to any other page (ASVS 5.0
-/// V3.4.5).
-pub fn without_referrer(mut response: HttpResponse) -> HttpResponse {
-    let none = HeaderValue::from_static("no-referrer");
-    response.headers_mut().insert(header::REFERRER_POLICY, none);
-    response
-}
 
 /// Adds the headers, except those that the handler has set. `hsts` is `None` unless the public URL is https.
 pub fn apply(headers: &mut HeaderMap, hsts: Option<Hsts>) {

@@ -39,6 +39,7 @@ mod log;
 mod log_lines;
 mod mail;
 mod mail_failures;
+mod mailed_links;
 mod many_sessions;
 mod migrations;
 mod notification_queue;

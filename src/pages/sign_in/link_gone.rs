@@ -6,7 +6,6 @@ use actix_web::http::StatusCode;
 use serde::Serialize;
 
 use crate::web::error::HttpError;
-use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
 /// The alternative that the page offers.
@@ -24,5 +23,5 @@ pub(super) fn show(page: &Page, alternative: Alternative) -> Result<HttpResponse
         alternative: Alternative,
     }
     let data = Data { alternative };
-    page.show_with(StatusCode::GONE, "sign_in/link_gone.html", &data).map(without_referrer)
+    page.show_with(StatusCode::GONE, "sign_in/link_gone.html", &data)
 }

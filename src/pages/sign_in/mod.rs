@@ -3,6 +3,7 @@
 pub mod forgot_password;
 pub mod login;
 pub mod logout;
+pub mod mailed_link;
 pub mod register;
 pub mod registration_cookie;
 pub mod reset_password;

@@ -1,5 +1,5 @@
-//! `GET`, `POST /reset-password/{token}`: sets a new password by a link from a mail. GET changes nothing,
-//! because mail scanners follow links. A reset revokes every session and does not sign in: access to the
+//! `GET /reset-password/{token}`, `GET`, `POST /reset-password`: sets a new password by a link from a mail. GET
+//! changes nothing, because mail scanners follow links. A reset revokes every session and does not sign in: access to the
 //! mailbox alone must not be enough (ASVS 5.0 V6.3.6), and a second factor is requested at the next sign-in.
 //! The browser becomes a known device, so that attempts from elsewhere do not delay that sign-in.
 
@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use super::link_gone::{self, Alternative};
+use super::mailed_link::{self, RESET_PASSWORD};
 use crate::app::App;
 use crate::auth::{self, OptionalUser, known_device};
 use crate::crypto::secret::Secret;
@@ -17,7 +18,6 @@ use crate::user::{User, email, password, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
-use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
 const ALTERNATIVE: Alternative = Alternative {
@@ -31,42 +31,51 @@ const TEMPLATE: &str = "sign_in/reset_password.html";
 #[derive(Serialize)]
 struct Data {
     form: FormView,
+    /// The sealed token.
+    link: String,
     email: String,
     password_min: usize,
 }
 
-/// `GET /reset-password/{token}`.
-#[tracing::instrument(name = "reset_password_form", level = "debug", skip_all)]
-pub async fn show(
-    app: web::Data<App>,
-    page: Page,
-    path: web::Path<String>,
-) -> Result<HttpResponse, HttpError> {
-    let Some((_, user)) = find(&app, &path).await? else {
-        return link_gone::show(&page, ALTERNATIVE);
-    };
-    let data = data(&app, &user, FormView::default());
-    page.show(TEMPLATE, &data).map(without_referrer)
+/// `GET /reset-password/{token}`: 303 to the page without the token.
+#[tracing::instrument(name = "open_reset_link", level = "debug", skip_all)]
+pub async fn open(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
+    let token = mailed_link::token_in_path(page.request());
+    match find(&app, token).await? {
+        Some((token, _)) => Ok(RESET_PASSWORD.redirect(&page, &app, &token, None)),
+        None => link_gone::show(&page, ALTERNATIVE),
+    }
 }
 
-/// `POST /reset-password/{token}`.
+/// `GET /reset-password`.
+#[tracing::instrument(name = "reset_password_form", level = "debug", skip_all)]
+pub async fn show(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
+    let Some(token) = RESET_PASSWORD.token(page.request(), &app) else {
+        return mailed_link::show_unopened(&page);
+    };
+    let Some((token, user)) = find(&app, Some(token)).await? else {
+        return link_gone::show(&page, ALTERNATIVE);
+    };
+    page.show(TEMPLATE, &data(&app, &token, &user, FormView::default()))
+}
+
+/// `POST /reset-password`.
 #[tracing::instrument(name = "reset_password", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     visitor: OptionalUser,
-    path: web::Path<String>,
-    sent: Form,
+    mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let origin = auth::origin(page.request());
     let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
-    let Some((token, user)) = find(&app, &path).await? else {
+    let token = RESET_PASSWORD.submitted_token(page.request(), &app, &mut sent);
+    let Some((token, user)) = find(&app, token).await? else {
         return link_gone::show(&page, ALTERNATIVE);
     };
     let mut form = FormView::default();
     let Some(new) = parse(&app, &user, &mut form, sent) else {
-        let data = data(&app, &user, form);
-        return page.show_refused(TEMPLATE, &data).map(without_referrer);
+        return page.show_refused(TEMPLATE, &data(&app, &token, &user, form));
     };
     let hash = permit.refund_on_error(app.hasher.hash(&new)).await?;
     let (pool, sealer) = (&app.pool, app.sealer.clone());
@@ -82,7 +91,7 @@ pub async fn submit(
     let notice = Notice::good(
         "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.",
     );
-    Ok(without_referrer(page.redirect_with("/login", &notice)))
+    Ok(mailed_link::clear(page.redirect_with("/login", &notice), &app))
 }
 
 /// Parses the submitted password. `None`: the errors are in `form`.
@@ -97,8 +106,8 @@ fn parse(app: &App, user: &User, form: &mut FormView, mut sent: Form) -> Option<
 }
 
 /// Finds the user whose password the link with `token` resets. `None` if the link is not valid.
-async fn find(app: &App, token: &str) -> Result<Option<(Secret, User)>, HttpError> {
-    let Some(token) = Secret::parse(token) else { return Ok(None) };
+async fn find(app: &App, token: Option<Secret>) -> Result<Option<(Secret, User)>, HttpError> {
+    let Some(token) = token else { return Ok(None) };
     let pending = email::token::find(&app.pool, &token).await?;
     let Some(pending) = pending.filter(|pending| pending.purpose == Purpose::ResetPassword) else {
         return Ok(None);
@@ -106,6 +115,8 @@ async fn find(app: &App, token: &str) -> Result<Option<(Secret, User)>, HttpErro
     Ok(users::find(&app.pool, pending.user).await?.map(|user| (token, user)))
 }
 
-fn data(app: &App, user: &User, form: FormView) -> Data {
-    Data { form, email: user.email.clone(), password_min: app.config.password_min_length }
+fn data(app: &App, token: &Secret, user: &User, form: FormView) -> Data {
+    let link = RESET_PASSWORD.seal(app, token);
+    let password_min = app.config.password_min_length;
+    Data { form, link, email: user.email.clone(), password_min }
 }

@@ -1,5 +1,5 @@
-//! `GET`, `POST /undo-email-change/{token}`: for the owner of a former email, if someone else changed it. GET
-//! changes nothing, because mail scanners follow links. POST restores the email, invalidates the password,
+//! `GET /undo-email-change/{token}`, `GET`, `POST /undo-email-change`: for the owner of a former email, if someone
+//! else changed it. GET changes nothing, because mail scanners follow links. POST restores the email, invalidates the password,
 //! revokes every session and redirects to the password form. Opening the link or submitting the form again
 //! redirects there too, until a password is set.
 
@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use super::link_gone::{self, Alternative};
+use super::mailed_link::{self, RESET_PASSWORD, UNDO_EMAIL_CHANGE};
 use crate::app::App;
 use crate::auth::{self, OptionalUser};
 use crate::crypto::secret::Secret;
@@ -17,7 +18,6 @@ use crate::user::rate_limit::{Action, Attempt};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
-use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
 const ALTERNATIVE: Alternative = Alternative {
@@ -30,39 +30,52 @@ const TEMPLATE: &str = "sign_in/undo_email_change.html";
 
 #[derive(Serialize)]
 struct Data {
+    /// The sealed token.
+    link: String,
     email: String,
     is_taken: bool,
 }
 
-/// `GET /undo-email-change/{token}`.
-#[tracing::instrument(name = "undo_email_change_form", level = "debug", skip_all)]
-pub async fn show(
-    app: web::Data<App>,
-    page: Page,
-    path: web::Path<String>,
-) -> Result<HttpResponse, HttpError> {
-    let Some((token, link)) = find(&app, &path).await? else {
-        return link_gone::show(&page, ALTERNATIVE);
-    };
-    match link {
-        UndoLink::Used => Ok(page.redirect(&reset_path(&token))),
-        UndoLink::Unused { email } => page.show(TEMPLATE, &Data { email, is_taken: false }),
+/// `GET /undo-email-change/{token}`: 303 to the page without the token.
+#[tracing::instrument(name = "open_undo_link", level = "debug", skip_all)]
+pub async fn open(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
+    let token = mailed_link::token_in_path(page.request());
+    match find(&app, token).await? {
+        Some((token, UndoLink::Unused { .. })) => {
+            Ok(UNDO_EMAIL_CHANGE.redirect(&page, &app, &token, None))
+        }
+        Some((token, UndoLink::Used)) => Ok(redirect_to_reset(&page, &app, &token, None)),
+        None => link_gone::show(&page, ALTERNATIVE),
     }
-    .map(without_referrer)
 }
 
-/// `POST /undo-email-change/{token}`.
+/// `GET /undo-email-change`.
+#[tracing::instrument(name = "undo_email_change_form", level = "debug", skip_all)]
+pub async fn show(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
+    let Some(token) = UNDO_EMAIL_CHANGE.token(page.request(), &app) else {
+        return mailed_link::show_unopened(&page);
+    };
+    match find(&app, Some(token)).await? {
+        Some((token, UndoLink::Unused { email })) => {
+            page.show(TEMPLATE, &data(&app, &token, email, false))
+        }
+        Some((token, UndoLink::Used)) => Ok(redirect_to_reset(&page, &app, &token, None)),
+        None => link_gone::show(&page, ALTERNATIVE),
+    }
+}
+
+/// `POST /undo-email-change`.
 #[tracing::instrument(name = "undo_email_change", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     visitor: OptionalUser,
-    path: web::Path<String>,
-    _form: Form,
+    mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let origin = auth::origin(page.request());
     let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
-    let Some((token, link)) = find(&app, &path).await? else {
+    let token = UNDO_EMAIL_CHANGE.submitted_token(page.request(), &app, &mut sent);
+    let Some((token, link)) = find(&app, token).await? else {
         return link_gone::show(&page, ALTERNATIVE);
     };
     let UndoLink::Unused { email } = link else { return repeat(&app, &page, &token).await };
@@ -70,8 +83,7 @@ pub async fn submit(
     match permit.refund_on_error(undo).await? {
         UndoOutcome::Invalid => repeat(&app, &page, &token).await,
         UndoOutcome::EmailTaken => {
-            let data = Data { email, is_taken: true };
-            page.show_with(StatusCode::CONFLICT, TEMPLATE, &data).map(without_referrer)
+            page.show_with(StatusCode::CONFLICT, TEMPLATE, &data(&app, &token, email, true))
         }
         UndoOutcome::Done(user) => {
             permit.refund().await?;
@@ -82,7 +94,7 @@ pub async fn submit(
             let notice = Notice::good(format!(
                 "Your email is {email} again and all devices are signed out. Now choose a new password."
             ));
-            Ok(without_referrer(page.redirect_with(&reset_path(&token), &notice)))
+            Ok(redirect_to_reset(&page, &app, &token, Some(&notice)))
         }
     }
 }
@@ -97,16 +109,25 @@ async fn repeat(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, 
     let notice = Notice::good(
         "Your email is restored and all devices are signed out. Now choose a new password.",
     );
-    Ok(without_referrer(page.redirect_with(&reset_path(token), &notice)))
+    Ok(redirect_to_reset(page, app, token, Some(&notice)))
 }
 
-/// The path of the password form after the undo link `undo` was used.
-fn reset_path(undo: &Secret) -> String {
-    format!("/reset-password/{}", email::undo_change::reset_secret(undo).reveal())
+/// Redirects to the password form after the undo link `undo` was used.
+fn redirect_to_reset(
+    page: &Page,
+    app: &App,
+    undo: &Secret,
+    notice: Option<&Notice>,
+) -> HttpResponse {
+    RESET_PASSWORD.redirect(page, app, &email::undo_change::reset_secret(undo), notice)
 }
 
-async fn find(app: &App, token: &str) -> Result<Option<(Secret, UndoLink)>, HttpError> {
-    let Some(token) = Secret::parse(token) else { return Ok(None) };
+async fn find(app: &App, token: Option<Secret>) -> Result<Option<(Secret, UndoLink)>, HttpError> {
+    let Some(token) = token else { return Ok(None) };
     let link = email::undo_change::find(&app.pool, &token).await?;
     Ok(link.map(|link| (token, link)))
+}
+
+fn data(app: &App, token: &Secret, email: String, is_taken: bool) -> Data {
+    Data { link: UNDO_EMAIL_CHANGE.seal(app, token), email, is_taken }
 }

@@ -1,5 +1,5 @@
-//! `GET`, `POST /verify-email/{token}`: the link that verifies the email of a registration or of an account.
-//! GET changes nothing, because mail scanners follow links. The button requires the password, or a session of
+//! `GET /verify-email/{token}`, `GET`, `POST /verify-email/link`: the link that verifies the email of a
+//! registration or of an account. GET changes nothing, because mail scanners follow links. The button requires the password, or a session of
 //! the account: otherwise an attacker could register with a victim's email and have the victim activate the
 //! account (pre-hijacking).
 
@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use super::link_gone::{self, Alternative};
+use super::mailed_link::{self, VERIFY_EMAIL};
 use super::{login, registration_cookie};
 use crate::app::App;
 use crate::auth::{self, CurrentUser, FirstFactor, OptionalUser, SignInOutcome, known_device};
@@ -22,7 +23,6 @@ use crate::user::{Authentication, User, authenticate, email, users};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
-use crate::web::headers::without_referrer;
 use crate::web::page::Page;
 
 pub(super) const ALTERNATIVE: Alternative = Alternative {
@@ -36,6 +36,8 @@ const WRONG_PASSWORD: &str = "That password is incorrect.";
 #[derive(Serialize)]
 struct Data {
     form: FormView,
+    /// The sealed token.
+    link: String,
     email: String,
     /// The link completes a registration: there is no account yet.
     is_new: bool,
@@ -55,37 +57,53 @@ enum Link {
     },
 }
 
-/// `GET /verify-email/{token}`.
+/// `GET /verify-email/{token}`: 303 to the page without the token.
+#[tracing::instrument(name = "open_verification_link", level = "debug", skip_all)]
+pub async fn open(
+    app: web::Data<App>,
+    page: Page,
+    visitor: OptionalUser,
+) -> Result<HttpResponse, HttpError> {
+    let token = mailed_link::token_in_path(page.request());
+    match find(&app, &visitor, token).await? {
+        Some((token, _)) => Ok(VERIFY_EMAIL.redirect(&page, &app, &token, None)),
+        None => link_gone::show(&page, ALTERNATIVE),
+    }
+}
+
+/// `GET /verify-email/link`.
 #[tracing::instrument(name = "verify_email_form", level = "debug", skip_all)]
 pub async fn show(
     app: web::Data<App>,
     page: Page,
     visitor: OptionalUser,
-    path: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
-    let Some((_, link)) = find(&app, &visitor, &path).await? else {
+    let Some(token) = VERIFY_EMAIL.token(page.request(), &app) else {
+        return mailed_link::show_unopened(&page);
+    };
+    let Some((token, link)) = find(&app, &visitor, Some(token)).await? else {
         return link_gone::show(&page, ALTERNATIVE);
     };
-    page.show(TEMPLATE, &data(&link, FormView::default())).map(without_referrer)
+    page.show(TEMPLATE, &data(&app, &token, &link, FormView::default()))
 }
 
-/// `POST /verify-email/{token}`.
+/// `POST /verify-email/link`.
 #[tracing::instrument(name = "verify_email", level = "debug", skip_all)]
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
     visitor: OptionalUser,
-    path: web::Path<String>,
-    sent: Form,
+    mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
-    let found = find(&app, &visitor, &path).await?;
+    let token = VERIFY_EMAIL.submitted_token(page.request(), &app, &mut sent);
+    let found = find(&app, &visitor, token).await?;
     let permit = check(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
     let Some((token, link)) = found else {
         return link_gone::show(&page, ALTERNATIVE);
     };
     let mut form = FormView::default();
     let Some(credential) = parse(&link, &mut form, sent) else {
-        return page.show_refused(TEMPLATE, &data(&link, form)).map(without_referrer);
+        return page.show_refused(TEMPLATE, &data(&app, &token, &link, form));
     };
     let outcome = match &link {
         Link::Registration(pending) => {
@@ -106,11 +124,11 @@ pub async fn submit(
                 permit.record_failure(email.as_ref(), &origin).await?;
             }
             form.add_error("password", WRONG_PASSWORD);
-            page.show_refused(TEMPLATE, &data(&link, form)).map(without_referrer)
+            page.show_refused(TEMPLATE, &data(&app, &token, &link, form))
         }
         Outcome::Done(response) => {
             permit.refund().await?;
-            Ok(without_referrer(response))
+            Ok(mailed_link::clear(response, &app))
         }
     }
 }
@@ -281,9 +299,9 @@ async fn confirm(
 async fn find(
     app: &App,
     visitor: &OptionalUser,
-    token: &str,
+    token: Option<Secret>,
 ) -> Result<Option<(Secret, Link)>, HttpError> {
-    let Some(token) = Secret::parse(token) else { return Ok(None) };
+    let Some(token) = token else { return Ok(None) };
     if let Some(pending) = registration::find_by_token(&app.pool, &token).await? {
         return Ok(Some((token, Link::Registration(pending))));
     }
@@ -298,10 +316,12 @@ async fn find(
     Ok(Some((token, Link::Account { pending, email, own })))
 }
 
-fn data(link: &Link, form: FormView) -> Data {
+fn data(app: &App, token: &Secret, link: &Link, form: FormView) -> Data {
+    let sealed = VERIFY_EMAIL.seal(app, token);
     match link {
         Link::Registration(pending) => Data {
             form,
+            link: sealed,
             email: pending.email.clone(),
             is_new: true,
             is_change: false,
@@ -309,6 +329,7 @@ fn data(link: &Link, form: FormView) -> Data {
         },
         Link::Account { pending, own, .. } => Data {
             form,
+            link: sealed,
             email: pending.email.clone(),
             is_new: false,
             is_change: pending.purpose == Purpose::ChangeEmail,

@@ -29,6 +29,8 @@ pub(super) fn check_mailed_links(checker: &mut PageChecker, driver: &Driver) {
     checker.check(&window, "forgot-password-sent");
     window.open("/verify-email/nothing-of-ours");
     checker.check(&window, "link-gone");
+    window.open("/reset-password");
+    checker.check(&window, "link-unopened");
     window.open("/register");
     window.fill("email", &long);
     window.fill("display_name", "Ada");
@@ -123,8 +125,13 @@ pub(super) fn check_mailed_links(checker: &mut PageChecker, driver: &Driver) {
 pub(super) fn save_mailed_links(save: &mut impl FnMut(Response)) {
     let (server, database) = verified_site();
     let mut ada = server.browser();
-    for path in ["/forgot-password", "/forgot-password?sent", "/reset-password/x", "/verify-email"]
-    {
+    for path in [
+        "/forgot-password",
+        "/forgot-password?sent",
+        "/reset-password/x",
+        "/reset-password",
+        "/verify-email",
+    ] {
         save(ada.get(path));
     }
     save(ada.post("/forgot-password", &[("email", "\"><b>")]));
@@ -134,7 +141,7 @@ pub(super) fn save_mailed_links(save: &mut impl FnMut(Response)) {
     save(ada.post(&code_page, &[("code", "x")]));
     let mail = db_mail(&database, "verify_registration", 1);
     let link = format!("/verify-email/{}", mail.text("token"));
-    save(ada.get(&link));
+    save(ada.open(&link));
     save(ada.post(&link, &[("password", "")]));
     ada.post(&code_page, &[("code", mail.text("code"))]);
     save(ada.get("/account/email"));
@@ -146,19 +153,19 @@ pub(super) fn save_mailed_links(save: &mut impl FnMut(Response)) {
     save(ada.get("/account/email"));
     save(ada.post("/account/email/code", &[("change_code", "0000-0000")]));
     let link = format!("/verify-email/{}", db_mail(&database, "change_email", 1).text("token"));
-    save(ada.get(&link));
-    save(server.browser().get(&link));
+    save(ada.open(&link));
+    save(server.browser().open(&link));
     let link = format!("/verify-email/{}", db_mail(&database, "verify_email", 1).text("token"));
-    save(ada.get(&link));
+    save(ada.open(&link));
     ada.post(&link, &[]);
     ada.post("/forgot-password", &[("email", "ada@example.com")]);
     let link = format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
-    save(ada.get(&link));
+    save(ada.open(&link));
     save(ada.post(&link, &[("new_password", "x")]));
     let code = db_mail(&database, "change_email", 1).text("code").to_owned();
     ada.post("/account/email/code", &[("change_code", &code)]);
     let undo = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
-    save(ada.get(&format!("/undo-email-change/{undo}")));
+    save(ada.open(&format!("/undo-email-change/{undo}")));
     db_create_user(&database, "ada@example.com");
     save(ada.post(&format!("/undo-email-change/{undo}"), &[]));
     database.db_execute("DELETE FROM users WHERE display_name = 'Other'");

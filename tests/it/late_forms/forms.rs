@@ -145,6 +145,9 @@ pub(super) fn forms() -> Vec<Form> {
             at("/account/delete/cancel", &[])
         }),
         form("/logout", "sign-out", (303, "/"), |_| at("/logout", &[])),
+        form("/verify-email/link", "an unknown link", (410, ""), |_| {
+            at("/verify-email/link", &[("link", "not sealed by this site")])
+        }),
         form("/verify-email/{token}", "the own email", (303, "/account/email"), |account| {
             at(&account.verify.0, &[])
         }),
@@ -160,11 +163,13 @@ pub(super) fn forms() -> Vec<Form> {
 }
 
 /// Forms that act for no session.
-pub(super) const FORMS_WITHOUT_SESSION: [&str; 6] = [
+pub(super) const FORMS_WITHOUT_SESSION: [&str; 8] = [
     "/register",
     "/login",
     "/verify-email",
     "/forgot-password",
+    "/reset-password",
+    "/undo-email-change",
     "/reset-password/{token}",
     "/undo-email-change/{token}",
 ];

@@ -73,6 +73,18 @@ impl Browser {
         self.send("GET", path, &[], "")
     }
 
+    /// Opens a mailed link: the page that it leads to. A link that is not valid leads to no other page.
+    pub fn open(&mut self, link: &str) -> Response {
+        let response = self.get(link);
+        match response.status {
+            303 => {
+                let page = response.location().to_owned();
+                self.get(&page)
+            }
+            _ => response,
+        }
+    }
+
     pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let body = encode(fields);
         self.send(
