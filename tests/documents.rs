@@ -65,7 +65,9 @@ fn tests_that_documents_name_exist() {
     for line in text.lines().filter(|line| line.starts_with("| ")) {
         for name in line.split('`').skip(1).step_by(2) {
             let is_test = name.matches('_').count() > 2
-                && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+                && name
+                    .bytes()
+                    .all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit());
             if is_test {
                 checked += 1;
                 assert!(sources.contains(&format!("fn {name}(")), "no test {name}");
@@ -73,4 +75,83 @@ fn tests_that_documents_name_exist() {
         }
     }
     assert!(checked > 5, "only {checked} tests were found");
+}
+
+/// The rows of the table below `## Requirements` in docs/SECURITY.md: id and the cell with the tests.
+fn requirements(document: &str) -> Vec<(&str, &str)> {
+    let section = document.split("\n## Requirements\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("a first part");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    rows.skip(1)
+        .map(|row| {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            assert_eq!(cells.len(), 3, "a row has three cells: {row}");
+            (cells[0], cells[2])
+        })
+        .collect()
+}
+
+#[test]
+fn every_requirement_names_its_tests_or_is_known_to_have_none() {
+    /// All rows, so that none is removed unnoticed.
+    const ROWS: usize = 148;
+    const WITHOUT_TEST: [&str; 19] = [
+        // There is no second factor.
+        "V6.3.3",
+        "V6.4.3",
+        "V6.4.4",
+        "V6.5.1",
+        "V6.5.6",
+        "V6.5.8",
+        "V6.7.2",
+        "V7.5.3",
+        "N-4 (3.1.2.2)",
+        "N-5 (3.1.4)",
+        "N-6 (4.2)",
+        "N-8 (4.1.2)",
+        "N-14 (2.2.2)",
+        "CS-M1",
+        // There are no pages for administrators.
+        "V8.4.2",
+        // Decided otherwise, or done by the proxy.
+        "V3.4.7",
+        "V4.1.2",
+        "V1.2.10",
+        "CS-C1",
+    ];
+    let document = fs::read_to_string("docs/SECURITY.md").expect("a document");
+    let rows = requirements(&document);
+    assert_eq!(rows.len(), ROWS);
+    let ids: std::collections::BTreeSet<&str> = rows.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids.len(), ROWS, "an id is repeated");
+    for (id, tests) in rows {
+        let reason = tests.strip_prefix("none: ");
+        assert_eq!(
+            reason.is_some(),
+            WITHOUT_TEST.contains(&id),
+            "{id}: name a test, or say “none: ” with the reason and add the id to WITHOUT_TEST"
+        );
+        match reason {
+            Some(reason) => assert!(reason.len() > 20, "{id}: why has it no test?"),
+            // That they exist is tested above.
+            None => assert!(tests.starts_with('`') && tests.contains('_'), "{id}: {tests}"),
+        }
+    }
+}
+
+#[test]
+fn every_way_to_a_session_is_in_the_document() {
+    let document = fs::read_to_string("docs/SECURITY.md").expect("a document");
+    let section = document.split("\n## Ways in\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("a first part");
+    let mut checked = 0;
+    for path in files("src/pages", &[".rs"]) {
+        let text = fs::read_to_string(&path).expect("a source");
+        if text.contains("auth::sign_in(") || text.contains("return sign_in_new_account(") {
+            checked += 1;
+            let name = path.strip_prefix("src").expect("below src").display().to_string();
+            assert!(section.contains(&format!("`{name}`")), "{name} signs in and is not listed");
+        }
+    }
+    assert!(checked > 3, "only {checked} pages sign in");
 }

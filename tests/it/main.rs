@@ -52,6 +52,7 @@ mod rate_limit;
 mod reauthentication;
 mod recovery;
 mod registration_cookie;
+mod requirements;
 mod restore;
 mod revocation;
 mod revocation_triggers;

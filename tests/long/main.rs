@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "tests/it uses the rest")]
 mod support;
 
+mod lighthouse;
 mod notification_queue;
 mod revocation;
 mod standby;

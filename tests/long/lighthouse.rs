@@ -1,0 +1,45 @@
+//! Lighthouse gives 100 for performance, accessibility and best practices on every page, and for SEO on public
+//! ones. `.ci/long` installs it. It takes some seconds a page, and its load times need an idle machine.
+
+use std::process::Command;
+
+use crate::support::mail::db_mail;
+use crate::support::{registered, site};
+
+/// Pages that search engines may list.
+const PUBLIC: [&str; 4] = ["/", "/login", "/register", "/forgot-password"];
+/// Pages that need a session, or the cookie of a mailed link.
+const PRIVATE: [&str; 9] = [
+    "/account",
+    "/account/profile",
+    "/account/email",
+    "/account/sessions",
+    "/account/password",
+    "/account/activity",
+    "/account/export",
+    "/account/delete",
+    "/reset-password",
+];
+
+#[test]
+fn lighthouse_gives_every_page_100_in_every_category() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    for _ in 0..3 {
+        server.browser().login("ada@example.com", crate::support::PASSWORD);
+    }
+    ada.post("/forgot-password", &[("email", "ada@example.com")]);
+    let token = db_mail(&database, "reset_password", 1).text("token").to_owned();
+    assert_eq!(ada.open(&format!("/reset-password/{token}")).status, 200);
+    let cookies: Vec<String> =
+        ada.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let status = Command::new("node")
+        .arg("tests/lighthouse/check.mjs")
+        .args([format!("http://{}", server.addr), cookies.join("; ")])
+        .args(PRIVATE)
+        .arg("--")
+        .args(PUBLIC)
+        .status()
+        .expect("node is installed");
+    assert!(status.success(), "a score below 100, or Lighthouse is not installed: see above");
+}
