@@ -17,6 +17,7 @@ use frontdesk::web::outer;
 use frontdesk::web::outer::Outer;
 use frontdesk::web::page::Page;
 use frontdesk::web::page::Viewer;
+use uuid::Uuid;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,7 +30,12 @@ struct Data {
 
 async fn show(request: HttpRequest, page: Page) -> Result<HttpResponse, HttpError> {
     let email = "user0@example.com".to_owned();
-    let viewer = Viewer { display_name: "User 0".to_owned(), email: email.clone() };
+    let viewer = Viewer {
+        account: Uuid::nil(),
+        session: Uuid::nil(),
+        display_name: "User 0".to_owned(),
+        email: email.clone(),
+    };
     request.extensions_mut().insert(viewer);
     let form = FormView::with_values([("display_name", "User 0")]);
     page.show("account/profile.html", &Data { form, email })

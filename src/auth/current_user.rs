@@ -65,6 +65,8 @@ pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
             .insert(SessionBinding { session: user.session.id.uuid(), age: user.session.age() });
     }
     extensions.insert(Viewer {
+        account: user.account.id.uuid(),
+        session: user.session.id.uuid(),
         display_name: user.account.display_name.clone(),
         email: user.account.email.clone(),
     });

@@ -191,6 +191,11 @@ pub fn has_cookie(request: &HttpRequest) -> bool {
     })
 }
 
+/// Whether the request has a cookie, of whatever name.
+pub(super) fn has_any_cookie(request: &HttpRequest) -> bool {
+    request.headers().contains_key(COOKIE) || request.extensions().get::<SentCookies>().is_some()
+}
+
 /// The value of a cookie other than the session cookie, percent-decoded. `None` unless the client sent exactly
 /// one byte-exact pair of `name`.
 pub fn other_cookie(request: &HttpRequest, name: &str) -> Option<String> {
@@ -205,13 +210,9 @@ pub fn other_cookie(request: &HttpRequest, name: &str) -> Option<String> {
 
 /// The secret in the session cookie of the request. Call it only behind this middleware.
 pub fn secret(request: &HttpRequest) -> Option<Secret> {
-    Secret::parse(&opened(request)?)
-}
-
-fn opened(request: &HttpRequest) -> Option<String> {
     let settings = request.app_data::<web::Data<SessionCookie>>()?;
     match settings.find(request.headers().get_all(COOKIE)) {
-        CookieMatch::One(sealed) => settings.open(sealed, settings.keys.first()?),
+        CookieMatch::One(sealed) => Secret::parse(&settings.open(sealed, settings.keys.first()?)?),
         CookieMatch::None | CookieMatch::Suspicious => None,
     }
 }

@@ -41,6 +41,9 @@ pub enum HttpError {
     /// 408, and the connection is closed.
     #[error("the body did not arrive in time")]
     RequestTimeout,
+    /// 409: the form belongs to another account than the signed-in one. Nothing was changed.
+    #[error("another account is signed in")]
+    OtherAccount,
     /// 413.
     #[error("the body is too large")]
     PayloadTooLarge,
@@ -97,6 +100,7 @@ impl ResponseError for HttpError {
             HttpError::Forbidden => StatusCode::FORBIDDEN,
             HttpError::NotFound => StatusCode::NOT_FOUND,
             HttpError::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            HttpError::OtherAccount => StatusCode::CONFLICT,
             HttpError::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             HttpError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             HttpError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -139,7 +143,8 @@ impl ResponseError for HttpError {
     }
 }
 
-fn with_next(path: &str, next: &str) -> String {
+/// `path` with the page to return to.
+pub fn with_next(path: &str, next: &str) -> String {
     if next.is_empty() {
         return path.to_owned();
     }

@@ -2,18 +2,23 @@
 //! rejected.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{HttpMessage as _, HttpRequest, web};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::error::HttpError;
-use super::relative_time;
+use super::form_token::{self, Client, FormToken};
+use super::page::Viewer;
+use super::{cookie_guard, relative_time};
+use crate::crypto::seal::Sealer;
 
 /// In bytes. All forms of the site are smaller.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -25,6 +30,8 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Form {
     fields: BTreeMap<String, Vec<Option<String>>>,
+    /// The form was rendered with a cookie, and arrived without any.
+    lacks_cookies: bool,
 }
 
 /// An error of one field, as it is shown to the user.
@@ -136,6 +143,12 @@ impl Form {
         self.fields.contains_key(field)
     }
 
+    /// Whether the browser does not accept cookies: the page with the form set one, and the form arrived
+    /// without any. Always `false` for a form without a valid token.
+    pub fn lacks_cookies(&self) -> bool {
+        self.lacks_cookies
+    }
+
     /// Encodes the fields as a browser would, without passwords and unreadable values.
     pub(super) fn encode_without_passwords(&self) -> String {
         let kept = self.fields.iter().filter(|(name, _)| !name.contains("password"));
@@ -167,11 +180,80 @@ fn decode(text: &[u8]) -> Option<String> {
     (!decoded.contains('\0')).then(|| decoded.into_owned())
 }
 
-/// Reads and parses the body of a request.
+/// A form, and what identifies it.
+#[derive(Debug)]
+pub struct ReceivedForm {
+    /// The fields, without the token.
+    pub form: Form,
+    /// The token, if the form has a valid one.
+    pub token: Option<FormToken>,
+    /// The SHA-256 of the body.
+    pub digest: [u8; 32],
+}
+
+/// Reads the form of a request: the fields that [`receive`] has read already, or else the body.
 pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> LocalBoxFuture<'static, Result<Form, HttpError>> {
+    if let Some(ReadAlready(outcome)) = request.extensions_mut().remove() {
+        return Box::pin(ready(outcome));
+    }
+    let received = receive(request, payload);
+    Box::pin(async move { received.await.map(|received| received.form) })
+}
+
+/// The outcome of [`receive`], for the extractor of the handler.
+struct ReadAlready(Result<Form, HttpError>);
+
+/// Keeps a form that a middleware has received, for the extractor of the handler.
+pub fn keep_for_handler(request: &HttpRequest, outcome: Result<Form, HttpError>) {
+    request.extensions_mut().insert(ReadAlready(outcome));
+}
+
+/// Reads the form from the body of a request and opens its token. [`HttpError::OtherAccount`] if the form was
+/// rendered for another account than the signed-in one.
+pub fn receive(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> LocalBoxFuture<'static, Result<ReceivedForm, HttpError>> {
+    let (body, request) = (read_body(request, payload), request.clone());
+    Box::pin(async move {
+        let body = body.await?;
+        let mut form = Form::parse(&body);
+        let token = take_token(&request, &mut form);
+        if let Some(token) = &token {
+            form_token::mark_received(&request);
+            check_account(&request, token.client)?;
+            form.lacks_cookies = matches!(token.client, Client::Browser(_))
+                && !cookie_guard::has_any_cookie(&request);
+        }
+        Ok(ReceivedForm { form, token, digest: Sha256::digest(&body).into() })
+    })
+}
+
+fn take_token(request: &HttpRequest, form: &mut Form) -> Option<FormToken> {
+    let text = form.take_optional(form_token::FIELD)?;
+    FormToken::open(request.app_data::<web::Data<Sealer>>()?, &text)
+}
+
+/// Refuses a form that was rendered for another account than the signed-in one. Without a session, the handler
+/// decides: it asks for a sign-in, or acts for the owner of a mailed link.
+fn check_account(request: &HttpRequest, client: Client) -> Result<(), HttpError> {
+    let Client::Session { account, .. } = client else { return Ok(()) };
+    let signed_in = request.extensions().get::<Viewer>().map(|viewer| viewer.account);
+    let is_other = signed_in.is_some_and(|signed_in| signed_in != account);
+    if is_other && request.path() != form_token::SIGN_OUT {
+        return Err(HttpError::OtherAccount);
+    }
+    Ok(())
+}
+
+/// Reads the body of a request.
+fn read_body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> LocalBoxFuture<'static, Result<Vec<u8>, HttpError>> {
     let media_type = request
         .headers()
         .get(CONTENT_TYPE)
@@ -202,9 +284,9 @@ pub(super) fn read(
             .await
             .map_err(|_| HttpError::RequestTimeout)??;
         match media_type.as_deref() {
-            Some("application/x-www-form-urlencoded") => Ok(Form::parse(&body)),
+            Some("application/x-www-form-urlencoded") => Ok(body),
             // A form without fields that a script submitted.
-            None if body.is_empty() => Ok(Form::default()),
+            None if body.is_empty() => Ok(body),
             _ => Err(HttpError::UnsupportedMediaType),
         }
     })

@@ -142,7 +142,12 @@ impl ErrorPage<'_> {
         if !needs_page(head.status, &head.headers) {
             return body;
         }
-        let context = PageContext { path: self.uri.path(), viewer: self.viewer, notice: None };
+        let context = PageContext {
+            path: self.uri.path(),
+            viewer: self.viewer,
+            notice: None,
+            form_token: "",
+        };
         let address = return_to::own_address(self.uri);
         let page = self.tera.and_then(|tera| {
             page::error_page(tera, &context, &address, self.id, self.method, head)

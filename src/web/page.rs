@@ -13,14 +13,21 @@ use std::time::Duration;
 use tera::{Context, Tera};
 use uuid::Uuid;
 
-use super::cookie_guard;
 use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
-use super::relative_time;
+use super::form_token::{self, Client, FormToken};
+use super::{cookie_check, cookie_guard, relative_time};
+use crate::crypto::seal::Sealer;
 
 /// The signed-in user, for the header of the page.
 #[derive(Clone, Debug, Serialize)]
 pub struct Viewer {
+    /// The id of their account.
+    #[serde(skip)]
+    pub account: Uuid,
+    /// The public id of their session.
+    #[serde(skip)]
+    pub session: Uuid,
     /// Their name.
     pub display_name: String,
     /// Their email.
@@ -69,10 +76,15 @@ impl Page {
     ) -> Result<HttpResponse, HttpError> {
         let sealed_notice = cookie_guard::other_cookie(&self.request, self.flash.name());
         let notice = sealed_notice.as_deref().and_then(|sealed| self.flash.open(sealed));
+        let (form_token, browser_cookie) = self.form_token();
         let html = {
             let extensions = self.request.extensions();
-            let (path, viewer) = (self.request.path(), extensions.get::<Viewer>());
-            let common = PageContext { path, viewer, notice: notice.as_ref() };
+            let common = PageContext {
+                path: self.request.path(),
+                viewer: extensions.get::<Viewer>(),
+                notice: notice.as_ref(),
+                form_token: &form_token,
+            };
             render(&self.tera, template, &common, data)?
         };
         let mut response = HttpResponse::build(status);
@@ -80,7 +92,31 @@ impl Page {
         if sealed_notice.is_some() {
             response.cookie(self.flash.removal());
         }
+        if let Some(cookie) = browser_cookie {
+            response.cookie(cookie);
+        }
         Ok(response.body(html))
+    }
+
+    /// The hidden field for the forms of the page, and the cookie that it needs.
+    fn form_token(&self) -> (String, Option<Cookie<'static>>) {
+        let request = &self.request;
+        let Some(sealer) = request.app_data::<web::Data<Sealer>>() else {
+            return (String::new(), None);
+        };
+        if !form_token::is_wanted(request) {
+            return (String::new(), None);
+        }
+        let viewer = request
+            .extensions()
+            .get::<Viewer>()
+            .map(|viewer| Client::Session { account: viewer.account, session: viewer.session });
+        let (client, cookie) = match (viewer, cookie_check::offer(request)) {
+            (Some(session), _) => (session, None),
+            (None, Some((value, cookie))) => (Client::Browser(value), cookie),
+            (None, None) => (Client::Any, None),
+        };
+        (FormToken::new(client).seal(sealer), cookie)
     }
 
     /// 303 to a path of this site.
@@ -126,6 +162,8 @@ pub(super) struct PageContext<'a> {
     pub(super) path: &'a str,
     pub(super) viewer: Option<&'a Viewer>,
     pub(super) notice: Option<&'a Notice>,
+    /// The hidden field of the forms; empty on error pages, which only have the form that signs out.
+    pub(super) form_token: &'a str,
 }
 
 pub(super) fn render(
@@ -139,6 +177,7 @@ pub(super) fn render(
         context.insert("path", common.path);
         context.insert("viewer", &common.viewer);
         context.insert("notice", &common.notice);
+        context.insert("form_token", common.form_token);
         tera.render(template, &context)
     };
     render().map_err(|error| {
@@ -157,7 +196,7 @@ pub(super) fn error_page(
     method: &Method,
     head: &ResponseHead,
 ) -> Option<BoxBody> {
-    let (title, message) = text(head, method.is_safe());
+    let (title, message) = text(head, method.is_safe(), common.viewer);
     let data = serde_json::json!({
         "request_id": request,
         "status": head.status.as_u16(),
@@ -184,12 +223,24 @@ pub(super) fn should_reload(status: StatusCode, method: &Method) -> bool {
     status == StatusCode::SERVICE_UNAVAILABLE && method.is_safe()
 }
 
-fn text(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>) {
+fn text(
+    head: &ResponseHead,
+    is_safe: bool,
+    viewer: Option<&Viewer>,
+) -> (Cow<'static, str>, Cow<'static, str>) {
     let (title, message) = match head.status.as_u16() {
         400 => ("We couldn't understand that request", "Go back and try again."),
         403 => ("This request came from another site", "Open the page on this site and try again."),
         404 => ("Page not found", "The page may have moved, or the URL has a typo."),
         405 => ("This action isn't available here", "Use the buttons and forms on the page."),
+        409 => {
+            let title = viewer.map_or_else(
+                || "You are signed in to another account".to_owned(),
+                |viewer| format!("You are signed in as {}", viewer.email),
+            );
+            let message = "The page you used was opened with another account, so nothing was changed. To use that account, sign out and sign in with it.";
+            return (title.into(), message.into());
+        }
         408 => ("The request timed out", "Check your connection and try again."),
         413 => ("That's too much data", "Shorten it and try again."),
         415 => ("Unsupported format", "Use the form on the page."),
@@ -197,7 +248,7 @@ fn text(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>)
             let wait = error::retry_after(&head.headers)
                 .map_or_else(|| "a moment".to_owned(), relative_time::wait);
             let message = format!("Too many requests. Wait {wait}, then try again.");
-            return ("Please wait a moment", message.into());
+            return ("Please wait a moment".into(), message.into());
         }
         503 if is_safe => (
             "We'll be right back",
@@ -212,5 +263,5 @@ fn text(head: &ResponseHead, is_safe: bool) -> (&'static str, Cow<'static, str>)
             "It's not your fault, and we've logged it. Try again in a minute.",
         ),
     };
-    (title, message.into())
+    (title.into(), message.into())
 }

@@ -17,6 +17,11 @@ const AXE: &str = "const done = arguments[arguments.length - 1];
                         rules: { 'color-contrast-enhanced': { enabled: true } } })
        .then(found => done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join(' | '))));";
 
+/// Error pages only have the form that signs out, which needs none.
+const FORMS_WITHOUT_TOKEN: &str = "return [...document.forms]
+    .filter(form => form.method === 'post' && !form.elements.form_token && !form.action.endsWith('/logout'))
+    .map(form => form.action);";
+
 struct PageChecker {
     axe: String,
     folder: PathBuf,
@@ -46,6 +51,9 @@ impl PageChecker {
                 window.run("return document.documentElement.scrollWidth - window.innerWidth");
             if overflow.as_i64().is_none_or(|overflow| overflow > 0) {
                 self.findings.push(format!("{what} scrolls horizontally by {overflow}"));
+            }
+            for form in window.run(FORMS_WITHOUT_TOKEN).as_array().expect("a list") {
+                self.findings.push(format!("{what}: the form {form} has no form_token"));
             }
             window.run(&self.axe);
             for violation in window.run_async(AXE).as_array().expect("a list") {

@@ -1,7 +1,7 @@
 //! A form whose request starts before its session is revoked and whose body arrives after the revocation was
 //! answered: it is not processed, writes nothing, and its response shows nothing of the account.
 
-mod forms;
+pub mod forms;
 mod races;
 
 use std::collections::BTreeMap;
@@ -16,18 +16,18 @@ use crate::support::{
     Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
-struct Site {
-    server: Server,
-    database: Database,
+pub struct Site {
+    pub server: Server,
+    pub database: Database,
 }
 
 /// A user with two devices. `here` starts the form; its session is revoked.
-struct Account {
-    email: String,
-    here: Browser,
+pub struct Account {
+    pub email: String,
+    pub here: Browser,
     there: Browser,
     /// Path of a password reset link.
-    reset: String,
+    pub reset: String,
     /// Path and code for verifying the email of the account.
     verify: (String, String),
     /// Path and code for changing to another email.
@@ -41,7 +41,7 @@ struct Account {
 const GROUP_SIZE: usize = 7;
 
 impl Site {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let database = Database::new();
         // Without the cache each request loads its session with one statement, which can be counted.
         let settings = [("FRONTDESK_SESSION_CACHE", "off")];
@@ -49,7 +49,7 @@ impl Site {
         Self { server, database }
     }
 
-    fn account(&self, number: usize) -> Account {
+    pub fn account(&self, number: usize) -> Account {
         let (server, database) = (&self.server, &self.database);
         let email = format!("user{number}@example.com");
         db_clear_rate_limits(database);
@@ -81,7 +81,7 @@ impl Site {
     }
 
     /// Token and code of the mail of that kind to `recipient`.
-    fn mail(&self, kind: &str, recipient: &str) -> Option<(String, String)> {
+    pub fn mail(&self, kind: &str, recipient: &str) -> Option<(String, String)> {
         let mails = db_mails(&self.database);
         let mail = mails.iter().find(|mail| mail.kind == kind && mail.recipient == recipient)?;
         let code = mail.data["code"].as_str().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Site {
     }
 
     /// Brings the account into the state that `form` expects.
-    fn db_prepare(&self, form: &Form, account: &Account) {
+    pub fn db_prepare(&self, form: &Form, account: &Account) {
         let (database, [here, _]) = (&self.database, &account.ids);
         if !form.is_recently_authenticated {
             database.db_execute(&format!(
@@ -128,7 +128,7 @@ impl Site {
 
     /// Every row of every table, without the columns of the last-seen update and without the heartbeats of
     /// servers: background jobs may write these at any time.
-    fn db_rows(&self) -> BTreeMap<String, Vec<String>> {
+    pub fn db_rows(&self) -> BTreeMap<String, Vec<String>> {
         let tables = self.database.db_texts(
             "SELECT relname::text FROM pg_class
               WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
@@ -144,7 +144,7 @@ impl Site {
     }
 
     /// Waits until the background jobs of the server have no mail and no request left to process.
-    fn db_until_idle(&self) {
+    pub fn db_until_idle(&self) {
         let waiting = "SELECT (SELECT count(*) FROM mail_outbox WHERE state = 'waiting')
                             + (SELECT count(*) FROM recovery_requests)";
         until(|| self.database.db_count(waiting) == 0);

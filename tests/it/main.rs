@@ -30,6 +30,7 @@ mod enumeration;
 mod every_page;
 mod export;
 mod foreign_logins;
+mod form_tokens;
 mod headers;
 mod import;
 mod late_forms;

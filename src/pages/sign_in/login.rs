@@ -7,13 +7,14 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
+use super::cookies_blocked;
 use crate::app::{self, App};
 use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, known_device};
 use crate::mail::address::EmailAddress;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::{Authentication, authenticate};
-use crate::web::error::HttpError;
+use crate::web::error::{HttpError, with_next};
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
@@ -61,9 +62,13 @@ pub async fn show(
 pub async fn submit(
     app: web::Data<App>,
     page: Page,
-    sent: Form,
+    mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
+    if sent.lacks_cookies() {
+        let next = sent.take_optional("next").unwrap_or_default();
+        return cookies_blocked::show(&page, &with_next("/login", &next));
+    }
     let Some(input) = parse(&mut form, sent) else { return refuse(&page, &app, form) };
     let Input { email, password, remember_me } = input;
     let (request, email) = (page.request(), email.as_ref());

@@ -11,4 +11,5 @@ pub mod undo_email_change;
 pub mod verify_code;
 pub mod verify_email;
 
+mod cookies_blocked;
 mod link_gone;

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::{login, registration_cookie};
+use super::{cookies_blocked, login, registration_cookie};
 use crate::app::App;
 use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome};
 use crate::config::Registration;
@@ -58,6 +58,9 @@ pub async fn submit(
     if !app.registration_is_open() {
         let form = FormView::with_values([("email", ""), ("display_name", "")]);
         return page.show_with(StatusCode::FORBIDDEN, TEMPLATE, &data(&app, form));
+    }
+    if sent.lacks_cookies() {
+        return cookies_blocked::show(&page, "/register");
     }
     let mut form = FormView::default();
     let Some(input) = parse(&app, &mut form, sent) else {

@@ -10,21 +10,21 @@ type Sent = (String, Vec<(&'static str, String)>);
 type Send = fn(&Account) -> Sent;
 
 /// A form and the response that it gets while its session is valid.
-pub(super) struct Form {
+pub struct Form {
     /// As written in `src/server/routes.rs`.
-    pub(super) route: &'static str,
-    pub(super) what: &'static str,
-    pub(super) send: Send,
+    pub route: &'static str,
+    pub what: &'static str,
+    pub send: Send,
     /// Whether the session is recently authenticated.
-    pub(super) is_recently_authenticated: bool,
-    pub(super) content_type: &'static str,
+    pub is_recently_authenticated: bool,
+    pub content_type: &'static str,
     /// Status and location.
-    pub(super) expected: (u16, &'static str),
+    pub expected: (u16, &'static str),
 }
 
 impl Form {
     /// Whether a deletion of the account was requested before.
-    pub(super) fn is_deletion_due(&self) -> bool {
+    pub fn is_deletion_due(&self) -> bool {
         self.route != "/account/delete"
     }
 }
@@ -48,7 +48,7 @@ fn at(path: &str, fields: &[(&'static str, &str)]) -> Sent {
 }
 
 /// Every form that acts for a session, with each kind of response that it gives.
-pub(super) fn forms() -> Vec<Form> {
+pub fn forms() -> Vec<Form> {
     let mut forms = vec![
         form("/account/profile", "a new name", (303, "/account/profile"), |_| {
             at("/account/profile", &[("display_name", "Changed")])
@@ -163,7 +163,7 @@ pub(super) fn forms() -> Vec<Form> {
 }
 
 /// Forms that act for no session.
-pub(super) const FORMS_WITHOUT_SESSION: [&str; 8] = [
+pub const FORMS_WITHOUT_SESSION: [&str; 8] = [
     "/register",
     "/login",
     "/verify-email",

@@ -44,15 +44,20 @@ impl Driver {
 
     /// Opens a browser with a new profile and JavaScript disabled.
     pub fn window(&self, base: &str, width: u32) -> Window<'_> {
-        self.open(base, width, 2)
+        self.open(base, width, json!({ "profile.managed_default_content_settings.javascript": 2 }))
+    }
+
+    /// Opens a browser that accepts no cookies.
+    pub fn window_without_cookies(&self, base: &str) -> Window<'_> {
+        self.open(base, 1200, json!({ "profile.default_content_setting_values.cookies": 2 }))
     }
 
     /// Opens a browser with a new profile and JavaScript enabled, for axe-core.
     pub fn scripted_window(&self, base: &str) -> Window<'_> {
-        self.open(base, 1200, 1)
+        self.open(base, 1200, json!({}))
     }
 
-    fn open(&self, base: &str, width: u32, javascript: u8) -> Window<'_> {
+    fn open(&self, base: &str, width: u32, preferences: Value) -> Window<'_> {
         let mut arguments = vec![
             "--headless",
             "--no-sandbox",
@@ -72,7 +77,7 @@ impl Driver {
             "browserName": "chrome",
             "goog:chromeOptions": {
                 "args": arguments,
-                "prefs": { "profile.managed_default_content_settings.javascript": javascript },
+                "prefs": preferences,
             },
         }}});
         let created = self.call("POST", "/session", &capabilities);
@@ -116,6 +121,42 @@ impl Window<'_> {
 
     pub fn open(&self, path: &str) {
         self.call("POST", "/url", &json!({ "url": format!("{}{path}", self.base) }));
+    }
+
+    /// Opens another tab and returns the handle of the former one.
+    pub fn new_tab(&self) -> String {
+        let former = self.call("GET", "/window", &Value::Null);
+        let opened = self.call("POST", "/window/new", &json!({ "type": "tab" }));
+        self.switch_to(opened["handle"].as_str().expect("a handle"));
+        self.open("/account");
+        former.as_str().expect("a handle").to_owned()
+    }
+
+    /// Switches to the tab with this handle.
+    pub fn switch_to(&self, handle: &str) {
+        self.call("POST", "/window", &json!({ "handle": handle }));
+    }
+
+    /// `back`, `forward` or `refresh`.
+    pub fn go(&self, direction: &str) {
+        self.call("POST", &format!("/{direction}"), &json!({}));
+    }
+
+    /// Two clicks with the mouse, 30 ms apart, which do not wait for the page that the first one requests.
+    pub fn double_click(&self, css: &str) {
+        let element = json!({ ELEMENT: self.find(css) });
+        let (down, up) = (
+            json!({ "type": "pointerDown", "button": 0 }),
+            json!({ "type": "pointerUp", "button": 0 }),
+        );
+        let over =
+            json!({ "type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": element });
+        let pause = json!({ "type": "pause", "duration": 30 });
+        let actions = json!({ "actions": [{
+            "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" },
+            "actions": [over, down, up, pause, down, up],
+        }] });
+        self.call("POST", "/actions", &actions);
     }
 
     pub fn path(&self) -> String {

@@ -1,0 +1,45 @@
+//! Finds out before a sign-in whether the browser accepts cookies: the pages that lead to a session set a
+//! cookie with a random value, and their form repeats the value (`web/form_token.rs`). If the form arrives
+//! without any cookie, the sign-in would create a session that the browser never uses. The cookie lasts until
+//! the browser is closed, and its value is not stored on the server.
+
+use actix_web::cookie::Cookie;
+use actix_web::{HttpRequest, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use super::cookie_guard::{self, SessionCookie, own_cookie};
+
+/// The pages whose forms create a session, or the cookie of a registration.
+const PAGES: [&str; 2] = ["/login", "/register"];
+
+/// `__Host-browser`, or `browser` in development without TLS.
+pub fn cookie_name(https: bool) -> &'static str {
+    if https { "__Host-browser" } else { "browser" }
+}
+
+/// The value in the cookie of the request.
+pub fn read(request: &HttpRequest) -> Option<Uuid> {
+    let name = cookie_name(is_secure(request));
+    let bytes = URL_SAFE_NO_PAD.decode(cookie_guard::other_cookie(request, name)?).ok()?;
+    Uuid::from_slice(&bytes).ok()
+}
+
+/// For a page whose form needs a cookie: the value of this browser, and the cookie if the browser does not
+/// have it yet. `None` on other pages.
+pub(super) fn offer(request: &HttpRequest) -> Option<(Uuid, Option<Cookie<'static>>)> {
+    if !PAGES.contains(&request.path()) {
+        return None;
+    }
+    if let Some(value) = read(request) {
+        return Some((value, None));
+    }
+    let (value, secure) = (Uuid::new_v4(), is_secure(request));
+    let text = URL_SAFE_NO_PAD.encode(value.as_bytes());
+    Some((value, Some(own_cookie(cookie_name(secure), text, secure))))
+}
+
+fn is_secure(request: &HttpRequest) -> bool {
+    request.app_data::<web::Data<SessionCookie>>().is_some_and(|cookie| cookie.is_secure())
+}
