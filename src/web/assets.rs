@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use rust_embed::RustEmbed;
 use sha2::{Digest as _, Sha256};
 
-use super::content_coding::{ContentCoding, brotli, gzip};
+use super::content_coding::{ContentCoding, FOR_FILES, brotli, gzip};
 use super::error::HttpError;
 
 /// They are compressed once, at start.
@@ -69,7 +69,7 @@ pub async fn serve(
     name: web::Path<String>,
 ) -> Result<HttpResponse, HttpError> {
     let asset = assets.by_url.get(name.as_str()).ok_or(HttpError::NotFound)?;
-    let coding = ContentCoding::preferred(request.headers());
+    let coding = ContentCoding::preferred(request.headers(), &FOR_FILES);
     let body = match coding {
         ContentCoding::Brotli => &asset.brotli,
         ContentCoding::Gzip => &asset.gzip,

@@ -14,7 +14,7 @@ use actix_web::web::Bytes;
 
 /// In bytes. A shorter page fits in one packet anyway.
 const MIN_LENGTH: usize = 1024;
-/// From 0 to 11. A page is compressed for each request, so this is the level that takes about as long as gzip.
+/// Fast ones. Higher levels make a page hardly smaller.
 const PAGE_BROTLI_QUALITY: u32 = 3;
 const PAGE_GZIP_LEVEL: u32 = 3;
 
@@ -29,20 +29,24 @@ pub enum ContentCoding {
     Identity,
 }
 
-/// In the order in which they win a tie.
-const SUPPORTED: [ContentCoding; 3] =
+/// For files that are compressed once, in the order in which the codings win a tie.
+pub(super) const FOR_FILES: [ContentCoding; 3] =
     [ContentCoding::Brotli, ContentCoding::Gzip, ContentCoding::Identity];
+/// For pages, which are compressed for each request: of a page, gzip makes as much in a quarter of the time.
+const FOR_PAGES: [ContentCoding; 3] =
+    [ContentCoding::Gzip, ContentCoding::Brotli, ContentCoding::Identity];
 
 impl ContentCoding {
-    /// The coding that the client prefers (RFC 9110, 12.5.3). A coding with the weight 0, or with one that is
-    /// not a weight, is never chosen. `Identity` if the client accepts none, or does not say.
-    pub fn preferred(headers: &HeaderMap) -> Self {
+    /// The one of `supported` that the client prefers (RFC 9110, 12.5.3); the first one wins a tie. A coding
+    /// with the weight 0, or with one that is not a weight, is never chosen. `Identity` if the client accepts
+    /// none, or does not say.
+    pub fn preferred(headers: &HeaderMap, supported: &[Self]) -> Self {
         let accepted = Accepted::read(headers);
         let mut best = (ContentCoding::Identity, 0);
-        for coding in SUPPORTED {
-            let weight = accepted.weight(coding);
+        for coding in supported {
+            let weight = accepted.weight(*coding);
             if weight > best.1 {
-                best = (coding, weight);
+                best = (*coding, weight);
             }
         }
         best.0
@@ -130,7 +134,7 @@ pub(super) fn compress_page(
     if !has_fixed_path || !is_page_without_query(&response) {
         return response;
     }
-    let coding = ContentCoding::preferred(response.request().headers());
+    let coding = ContentCoding::preferred(response.request().headers(), &FOR_PAGES);
     response.map_body(|head, body| {
         let vary = HeaderValue::from_static("Accept-Encoding");
         head.headers.append(header::VARY, vary);
@@ -191,7 +195,7 @@ mod tests {
         for line in lines {
             headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(line));
         }
-        ContentCoding::preferred(&headers).name()
+        ContentCoding::preferred(&headers, &FOR_FILES).name()
     }
 
     #[test]
@@ -234,7 +238,11 @@ mod tests {
             for form in [format!("br;q={weight}"), format!("br ;\tq={weight} , deflate")] {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::ACCEPT_ENCODING, HeaderValue::try_from(&form).unwrap());
-                assert_eq!(ContentCoding::preferred(&headers).name(), "identity", "{form:?}");
+                assert_eq!(
+                    ContentCoding::preferred(&headers, &FOR_FILES).name(),
+                    "identity",
+                    "{form:?}"
+                );
             }
         }
         assert_eq!(preferred(&["br;q=0, br"]), "identity");

@@ -18,7 +18,9 @@ fn pages_that_repeat_nothing_of_their_request_are_compressed_as_the_client_accep
     let mut ada = registered(&server, "ada@example.com");
     let mut stranger = server.browser();
     for (accepted, coding) in [
-        ("gzip, deflate, br, zstd", Some("br")),
+        ("gzip, deflate, br, zstd", Some("gzip")),
+        ("br", Some("br")),
+        ("gzip;q=0.5, br", Some("br")),
         ("gzip", Some("gzip")),
         ("br;q=0.0, gzip;q=0.5", Some("gzip")),
         ("br;q=0.0", None),
