@@ -186,7 +186,7 @@ pub async fn reauthenticate(
         .email(email.as_ref())
         .ip(requester.origin.ip_address)
         .requester(&requester);
-    let permit = match attempt.check(&app.pool).await {
+    let permit = match attempt.check(&app.pool, &app.sealer).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
             return Ok(Reauthentication::RateLimited { retry_after });

@@ -47,8 +47,10 @@ pub(super) async fn run(
         Action::Enable { account } => set_disabled(database, &account, false).await,
         Action::Delete { account, yes } => delete(config, database, &account, yes).await,
         Action::SetPassword { account } => set_password(config, database, &account).await,
-        Action::Unlock { account } => unlock(database, &account).await,
-        Action::Promote { account, demote } => set_role(database, &account, role(!demote)).await,
+        Action::Unlock { account } => unlock(config, database, &account).await,
+        Action::Promote { account, demote } => {
+            set_role(config, database, &account, role(!demote)).await
+        }
         Action::Import(arguments) => user_files::import(&database.pool, arguments).await,
         Action::Export(arguments) => user_files::export(&database.pool, arguments).await,
     }
@@ -211,11 +213,16 @@ async fn set_password(
     Ok(ExitStatus::Done)
 }
 
-async fn unlock(database: &Database, account: &AccountArgument) -> anyhow::Result<ExitStatus> {
+async fn unlock(
+    config: &Config,
+    database: &Database,
+    account: &AccountArgument,
+) -> anyhow::Result<ExitStatus> {
     let Some(user) = account::find(database, &account.account).await? else {
         return Ok(ExitStatus::NothingFound);
     };
-    let cleared = rate_limit::unlock(&database.pool, &user, operator()).await?;
+    let sealer = Sealer::new(config.secret_keys()?.as_slice());
+    let cleared = rate_limit::unlock(&database.pool, &sealer, &user, operator()).await?;
     let result = if cleared > 0 { "is unlocked" } else { "was not locked" };
     out::line(&format!("{} {result}.", user.email));
     Ok(if cleared > 0 { ExitStatus::Done } else { ExitStatus::NothingFound })

@@ -12,6 +12,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
+use super::keyed_hash::KeyedHash;
 use super::secret::SecretText;
 
 /// Length of the nonce in bytes. Each is random (NIST SP 800-38D, 8.2.2), which limits a key to 2^32 sealed
@@ -76,6 +77,15 @@ impl Sealer {
     pub fn verify_digest(&self, digest: &[u8], purpose: &str, value: &[u8]) -> bool {
         let equal = |key| bool::from(keyed_digest(key, purpose, value).ct_eq(digest));
         self.digests.iter().fold(false, |found, key| found | equal(key))
+    }
+
+    /// A keyed hash for `purpose`. Servers with the same keys compute the same digests, whichever key is the
+    /// first: during a key rotation, servers whose first key differs still share what they find by such a
+    /// digest. The key is that with the smallest identifier, so a rotation may change all digests.
+    pub fn keyed_hash(&self, purpose: &str) -> KeyedHash {
+        let by_id = self.key_ids.iter().zip(&self.digests).min_by_key(|(id, _)| *id);
+        let (_, key) = by_id.expect("at least one key");
+        KeyedHash::new(&keyed_digest(key, "keyed hash", purpose.as_bytes()))
     }
 
     /// Seals `plain` for `purpose`, which should name the table and row, or the cookie, in which it is
@@ -152,5 +162,14 @@ mod tests {
         assert!(!both.verify_digest(&digest[..31], "registrations:1", b"7K3MQ2XH"));
         assert!(!sealer(NEW).verify_digest(&digest, "registrations:1", b"7K3MQ2XH"));
         assert_ne!(digest, sealer(OLD).digest("registrations:17", b"K3MQ2XH"));
+    }
+
+    #[test]
+    fn a_keyed_hash_depends_on_keys_and_purpose_and_not_on_the_order_of_the_keys() {
+        let hash = |keys: &str, purpose| sealer(keys).keyed_hash(purpose).digest(&[b"ada"]);
+        let both = hash(&format!("{OLD},{NEW}"), "throttles");
+        assert_eq!(both, hash(&format!("{NEW},{OLD}"), "throttles"));
+        assert_ne!(hash(OLD, "throttles"), hash(NEW, "throttles"));
+        assert_ne!(both, hash(&format!("{OLD},{NEW}"), "other"));
     }
 }

@@ -188,7 +188,7 @@ async fn check(
     let email = EmailAddress::parse(&user.account.email).ok();
     let requester = user.requester(page.request());
     let attempt = Attempt::of(action).email(email.as_ref()).ip(requester.origin.ip_address);
-    attempt.requester(&requester).check(&app.pool).await
+    attempt.requester(&requester).check(&app.pool, &app.sealer).await
 }
 
 /// Renders the page again with its errors (422).

@@ -56,7 +56,7 @@ pub async fn submit(
     let origin = auth::origin(page.request());
     let device = known_device::find_for(page.request(), &app, Some(&email)).await?;
     let attempt = Attempt::of(Action::Recover).email(Some(&email)).ip(origin.ip_address);
-    let permit = match attempt.known_device(device).check(&app.pool).await {
+    let permit = match attempt.known_device(device).check(&app.pool, &app.sealer).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
             form.set_rate_limited("Too many requests.", retry_after);

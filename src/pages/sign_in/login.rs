@@ -75,7 +75,7 @@ pub async fn submit(
     let origin = auth::origin(request);
     let device = known_device::find_for(request, &app, email).await?;
     let attempt = Attempt::of(Action::SignIn).email(email).ip(origin.ip_address);
-    let permit = match attempt.known_device(device).check(&app.pool).await {
+    let permit = match attempt.known_device(device).check(&app.pool, &app.sealer).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
             return show_rate_limited_form(&page, &app, form, retry_after);

@@ -68,7 +68,7 @@ pub async fn submit(
     };
     let origin = auth::origin(page.request());
     let attempt = Attempt::of(Action::Register).email(Some(&input.email)).ip(origin.ip_address);
-    let permit = match attempt.check(&app.pool).await {
+    let permit = match attempt.check(&app.pool, &app.sealer).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
             return show_rate_limited_form(&page, &app, form, retry_after);

@@ -68,7 +68,8 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let origin = auth::origin(page.request());
-    let permit = Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool).await?;
+    let permit =
+        Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool, &app.sealer).await?;
     let token = RESET_PASSWORD.submitted_token(page.request(), &app, &mut sent);
     let Some((token, user)) = find(&app, token).await? else {
         return link_gone::show(&page, ALTERNATIVE);

@@ -61,14 +61,14 @@ pub async fn submit(
     let (origin, counted) = (auth::origin(page.request()), pending.name());
     let attempt = |action| Attempt::of(action).account(Some(&counted)).ip(origin.ip_address);
     if sent.take_optional("again").is_some() {
-        let permit = attempt(Action::Resend).check(&app.pool).await?;
+        let permit = attempt(Action::Resend).check(&app.pool, &app.sealer).await?;
         return resend(&app, &page, &permit, &ticket).await;
     }
     let mut form = FormView::default();
     let Some(code) = parse(&mut form, sent) else {
         return page.show_refused(TEMPLATE, &Data { form, email: pending.email });
     };
-    let permit = attempt(Action::Verify).check(&app.pool).await?;
+    let permit = attempt(Action::Verify).check(&app.pool, &app.sealer).await?;
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let finish = registration::finish_by_code(pool, sealer, &ticket, code, origin.clone());
     match permit.refund_on_error(finish).await? {

@@ -178,7 +178,7 @@ async fn check(
         (_, Some(requester)) => Attempt::of(Action::Verify).requester(requester),
         (_, None) => Attempt::of(Action::Verify),
     };
-    Ok(attempt.ip(ip).check(&app.pool).await?)
+    Ok(attempt.ip(ip).check(&app.pool, &app.sealer).await?)
 }
 
 enum Outcome {

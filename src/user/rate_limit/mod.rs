@@ -38,14 +38,16 @@ use sqlx::{PgConnection, PgPool};
 
 use super::users::{self, User};
 use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
+use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::UserId;
 use crate::mail::address::EmailAddress;
 use crate::session::{Lock, Requester, SessionEnded};
 pub use action::Action;
 use counters::{By, CountError, CountOutcome, Counted, Key};
+pub(super) use keys::AccountSubject;
+use keys::Keys;
 pub use keys::KnownDevice;
-pub(super) use keys::account_prefix;
 pub use limits::{Limit, Limits};
 
 /// An attempt of an action, and its subjects. [`Attempt::check`] counts it.
@@ -149,10 +151,11 @@ impl<'a> Attempt<'a> {
 
     /// Counts the attempt if it is allowed. Must be called before the work, so that concurrent requests
     /// cannot exceed the limit.
-    pub async fn check(self, pool: &PgPool) -> Result<Permit, Refusal> {
+    pub async fn check(self, pool: &PgPool, sealer: &Sealer) -> Result<Permit, Refusal> {
         let mut seconds = f64::INFINITY;
-        let device = keys::device_key(self.action, self.known_device).map(|key| vec![key]);
-        let others = keys::keys(self.action, self.account, self.ip);
+        let keys = Keys::new(sealer);
+        let device = keys.of_device(self.action, self.known_device).map(|key| vec![key]);
+        let others = keys.of(self.action, self.account, self.ip);
         for keys in device.into_iter().chain([others]) {
             match self.count(pool, keys).await? {
                 CountOutcome::Counted(counted) => return Ok(self.permit(pool, counted)),
@@ -284,10 +287,11 @@ impl Drop for Permit {
 /// is not needed because the link in the previous one is still valid.
 pub(super) async fn permits_mail(
     connection: &mut PgConnection,
+    sealer: &Sealer,
     action: Action,
     account: &str,
 ) -> sqlx::Result<bool> {
-    let key = keys::mail_key(action, account);
+    let key = Keys::new(sealer).of_mail(action, account);
     match counters::count_in(connection, key.into_iter().collect()).await {
         Ok(CountOutcome::Counted(_)) => Ok(true),
         Ok(CountOutcome::Waiting { .. }) | Err(CountError::Race) => Ok(false),
@@ -308,23 +312,30 @@ pub fn refused(action: Action) -> u64 {
 /// Deletes every counter of an account and returns how many there were. Counters of IP addresses are kept.
 pub(super) async fn delete_counters(
     connection: &mut PgConnection,
+    sealer: &Sealer,
     user: UserId,
     account: &str,
 ) -> sqlx::Result<u64> {
+    let keys = Keys::new(sealer);
     let names = Action::ALL.iter().flat_map(|action| By::ALL.map(|by| keys::name(*action, by)));
-    let subjects = [keys::device_owner_subject(user), keys::account_subject(account)];
+    let subjects = [keys.device_owner_subject(user), keys.account_subject(account)];
     counters::delete(connection, &names.collect::<Vec<_>>(), &subjects).await
 }
 
 /// Deletes every counter of an account and returns how many there were: for operators.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %user.id))]
-pub async fn unlock(pool: &PgPool, user: &User, origin: Origin) -> sqlx::Result<u64> {
-    let id = user.id;
+pub async fn unlock(
+    pool: &PgPool,
+    sealer: &Sealer,
+    user: &User,
+    origin: Origin,
+) -> sqlx::Result<u64> {
+    let (sealer, id) = (sealer.clone(), user.id);
     let account = EmailAddress::parse(&user.email).ok();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let account = account.as_ref().map_or("", EmailAddress::canonical);
-            let deleted = delete_counters(connection, id, account).await?;
+            let deleted = delete_counters(connection, &sealer, id, account).await?;
             if deleted > 0 {
                 let event = Event {
                     kind: EventKind::AccountUnlocked,

@@ -18,7 +18,7 @@ use crate::mail::{Message, outbox};
 use crate::user::email;
 use crate::user::email::code::{CODE_LIFETIME_SECONDS, Code};
 use crate::user::email::token::{LockedUser, Purpose};
-use crate::user::rate_limit::{self, Action};
+use crate::user::rate_limit::{self, AccountSubject, Action};
 
 /// The polling interval, for work that other servers accepted or that a previous round left over.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -57,7 +57,9 @@ struct ExistingAccount {
 async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let Some(registration) = lock_unmailed(connection).await? else { return Ok(false) };
+            let Some(registration) = lock_unmailed(connection, &sealer).await? else {
+                return Ok(false);
+            };
             // Locked before the counter, in the order of a password reset, which deletes the counter.
             // Inserting the mail locks it too.
             let existing = sqlx::query_as!(
@@ -74,7 +76,7 @@ async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bo
             .await?;
             // Another server may have sent one to the email since the registration was selected.
             let email = &registration.email_canonical;
-            if rate_limit::permits_mail(connection, Action::Register, email).await? {
+            if rate_limit::permits_mail(connection, &sealer, Action::Register, email).await? {
                 enqueue_mail(connection, &sealer, registration, existing).await?;
             }
             Ok(true)
@@ -85,7 +87,9 @@ async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bo
 
 async fn lock_unmailed(
     connection: &mut PgConnection,
+    sealer: &Sealer,
 ) -> sqlx::Result<Option<UnmailedRegistration>> {
+    let subject = AccountSubject::new(sealer);
     sqlx::query_as!(
         UnmailedRegistration,
         r#"
@@ -96,15 +100,16 @@ async fn lock_unmailed(
                SELECT
                  FROM throttles t
                 WHERE t.action = 'register_mail'
-                  AND t.subject = sha256($1::bytea || convert_to(email_canonical, 'UTF8'))
+                  AND t.subject = sha256($1::bytea || sha256($2::bytea || convert_to(email_canonical, 'UTF8')))
                   AND t.tries > 0
                   AND t.tried_at <= clock_timestamp()
-                  AND t.free_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $2))
+                  AND t.free_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $3))
          ORDER BY created_at
          LIMIT 1
            FOR UPDATE SKIP LOCKED
         "#,
-        rate_limit::account_prefix(),
+        subject.outer,
+        subject.inner,
         rate_limit::longest_mail_wait(Action::Register),
     )
     .fetch_optional(connection)
@@ -223,7 +228,9 @@ async fn send_reset_link(
     let (user, purpose) = (owner.id, Purpose::ResetPassword);
     let about = (owner.email.as_str(), owner.email_canonical.as_str());
     let has_link = email::token::has_valid_link(connection, &owner, purpose).await?;
-    if !rate_limit::permits_mail(connection, Action::Recover, about.1).await? && has_link {
+    let is_permitted =
+        rate_limit::permits_mail(connection, sealer, Action::Recover, about.1).await?;
+    if !is_permitted && has_link {
         return Ok(());
     }
     let issued = email::token::issue(connection, sealer, user, purpose, about).await?;
