@@ -43,7 +43,7 @@ const OWNERS: [(&str, &str); 12] = [
     ("sessions", "src/session/"),
     ("session_caches", "src/session/cache/"),
     ("session_cache_resets", "src/session/"),
-    ("mail_outbox", "src/mail/outbox.rs"),
+    ("mail_outbox", "src/mail/outbox"),
     ("audit_events", "src/audit/"),
     ("servers", "src/peers.rs"),
     // Only migrations write to it.

@@ -12,6 +12,10 @@ mod mail {
     pub use frontdesk::mail::{Message, message};
 }
 
+mod role {
+    pub use frontdesk::role::Role;
+}
+
 #[path = "../src/mail/samples.rs"]
 mod samples;
 

@@ -13,6 +13,6 @@ pub use origin::{Actor, Origin};
 pub use read::{
     Filter, SignIn, StoredEvent, find_previous_sign_in, last_sign_in, list, list_for_user,
 };
-pub use retention::{anonymize, purge};
+pub use retention::{anonymize, anonymize_late, anonymize_without_user, purge};
 pub(crate) use write::delete_sessions;
 pub use write::{EndedSessions, Event, record, record_for_users, record_in_own_transaction};

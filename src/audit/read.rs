@@ -5,6 +5,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::event_kind::EventKind;
 use crate::db;
 use crate::id::{SessionId, UserId};
 
@@ -33,13 +34,14 @@ pub async fn find_previous_sign_in(
                user_agent
           FROM audit_events
          WHERE user_id = $1
-           AND event = 'signed_in'
+           AND event = $3
            AND session_id <> $2
          ORDER BY occurred_at DESC
          LIMIT 1
         "#,
         user as UserId,
         current as SessionId,
+        EventKind::SignedIn.as_str(),
     )
     .fetch_optional(db::on(pool))
     .await
@@ -174,11 +176,12 @@ pub async fn last_sign_in(pool: &PgPool, user: UserId) -> sqlx::Result<Option<Of
         SELECT occurred_at
           FROM audit_events
          WHERE user_id = $1
-           AND event = 'signed_in'
+           AND event = $2
          ORDER BY occurred_at DESC
          LIMIT 1
         "#,
         user as UserId,
+        EventKind::SignedIn.as_str(),
     )
     .fetch_optional(db::on(pool))
     .await

@@ -88,43 +88,60 @@ pub async fn record_for_users(
     Ok(())
 }
 
-/// What a statement of `delete_sessions!` ended.
+/// What a statement of `delete_sessions!` deleted.
 #[derive(Debug)]
 pub struct EndedSessions {
-    /// The number of deleted rows.
-    pub(crate) count: i64,
-    /// The `User-Agent` header with which the session was created, if it is one session.
+    /// The number of rows of live sessions.
+    pub(crate) live: i64,
+    /// The number of rows of sessions that had expired.
+    pub(crate) expired: i64,
+    /// The `User-Agent` header with which the session was created, if it is one live session.
     pub user_agent: Option<String>,
 }
 
 impl EndedSessions {
-    /// The number of sessions.
+    /// The number of sessions that ended. One that had expired was no longer a session.
     pub fn count(&self) -> usize {
-        usize::try_from(self.count).unwrap_or_default()
+        usize::try_from(self.live).unwrap_or_default()
     }
 }
 
 /// Deletes sessions and appends a `session_ended` event for each that had a user, in one statement: however
 /// many there are, the program receives one row ([`EndedSessions`]). `$delete` is a `DELETE FROM sessions` that
-/// returns `id`, `user_id`, `user_agent` and the time of the event as `at`; its parameters start at `$7`.
+/// returns `id`, `user_id`, `user_agent` and `expires_at`; its parameters start at `$8`.
+///
+/// A session that had expired is recorded as such, whatever deletes its row: with the time at which it expired, the
+/// actor `system`, and no origin. `Cause` must be in scope.
 macro_rules! delete_sessions {
     ($delete:tt, $cause:expr, $origin:expr, $($arguments:expr),* $(,)?) => {
         sqlx::query_as!(
             $crate::audit::EndedSessions,
-            "WITH ended AS (" + $delete + r#"),
+            "WITH deleted AS (" + $delete + r#"),
+                  ended AS MATERIALIZED (
+                  SELECT id, user_id, user_agent, LEAST(expires_at, now()) AS at, expires_at > now() AS is_live
+                    FROM deleted),
                   recorded AS (
                   INSERT INTO audit_events
                          (occurred_at, event, user_id, session_id, actor, ip_address, user_agent, request_id, details)
-                  SELECT at, $1, user_id, id, $2, CAST($3::text AS inet), $4, $5, $6
+                  SELECT at, $1, user_id, id,
+                         CASE WHEN is_live THEN $2 ELSE 'system' END,
+                         CASE WHEN is_live THEN CAST($3::text AS inet) END,
+                         CASE WHEN is_live THEN $4 END,
+                         CASE WHEN is_live THEN $5::uuid END,
+                         CASE WHEN is_live THEN $6::jsonb ELSE $7::jsonb END
                     FROM ended
                    WHERE user_id IS NOT NULL)
-             SELECT count(*) AS "count!", min(user_agent) AS user_agent FROM ended"#,
+             SELECT count(*) FILTER (WHERE is_live) AS "live!",
+                    count(*) FILTER (WHERE NOT is_live) AS "expired!",
+                    min(user_agent) FILTER (WHERE is_live) AS user_agent
+               FROM ended"#,
             $crate::audit::EventKind::SessionEnded.as_str(),
             $origin.actor.as_str(),
             $origin.ip_address.map(|ip| ip.to_string()),
             $origin.user_agent,
             $origin.request_id,
             $origin.with_operator(serde_json::json!({ "cause": $cause.as_str() })),
+            serde_json::json!({ "cause": Cause::Expired.as_str() }),
             $($arguments),*
         )
     };

@@ -24,15 +24,21 @@ pub struct FirstFactor {
     pub method: &'static str,
 }
 
+/// What the page after a sign-in has to tell the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// The number of other sessions of the user that ended because of `FRONTDESK_SESSIONS_PER_USER`.
+    pub ended_by_limit: usize,
+    /// The account is scheduled for deletion: every sign-in leads to the page where that can be canceled.
+    pub is_deletion_scheduled: bool,
+}
+
 /// The outcome of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum SignInOutcome {
     /// The session is committed and its cookie is set.
-    SignedIn {
-        /// The number of other sessions of the user that ended because of `FRONTDESK_SESSIONS_PER_USER`.
-        ended_by_limit: usize,
-    },
+    SignedIn(SignedIn),
     /// Password, email or role changed since the credential was verified, or the account was disabled or
     /// deleted. No session was inserted, and the browser's former session continues.
     AccountChanged,

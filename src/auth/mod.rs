@@ -63,7 +63,7 @@ use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
 pub use current_user::{CurrentUser, OptionalUser};
-pub use first_factor::{FirstFactor, SignInOutcome};
+pub use first_factor::{FirstFactor, SignInOutcome, SignedIn};
 pub use origin::origin;
 pub use reauthentication::{
     RECENT_FOR, Reauthentication, RecentlyAuthenticated, renew_session, show_confirmation,
@@ -125,7 +125,10 @@ pub async fn sign_in(
     known_device::mark_known(request, app, user, password_changed_at);
     let max_age = remembered.then_some(app.config.session.remembered_absolute);
     session_cookie::replace(request, &created.secret, max_age, ends_session);
-    Ok(SignInOutcome::SignedIn { ended_by_limit: created.ended_by_limit })
+    Ok(SignInOutcome::SignedIn(SignedIn {
+        ended_by_limit: created.ended_by_limit,
+        is_deletion_scheduled: created.is_deletion_scheduled,
+    }))
 }
 
 /// Revokes the session of this browser. When this returns, the row is deleted and no server accepts the

@@ -21,7 +21,7 @@ use crate::user::password::change::set_by_operator;
 use crate::user::password::hasher::{Hasher, PasswordHash};
 use crate::user::password::policy::{PasswordContext, PasswordPolicy};
 use crate::user::users::{self, InsertOutcome};
-use crate::user::{User, deletion, rate_limit};
+use crate::user::{User, erasure, rate_limit};
 use crate::web::relative_time;
 
 pub(super) async fn run(
@@ -43,8 +43,8 @@ pub(super) async fn run(
         Action::RequireNewPassword { changed_before, yes, json, .. } => {
             new_passwords::of_all(config, database, changed_before, yes, json).await
         }
-        Action::Disable { account } => set_disabled(database, &account, true).await,
-        Action::Enable { account } => set_disabled(database, &account, false).await,
+        Action::Disable { account } => set_disabled(config, database, &account, true).await,
+        Action::Enable { account } => set_disabled(config, database, &account, false).await,
         Action::Delete { account, yes } => delete(config, database, &account, yes).await,
         Action::SetPassword { account } => set_password(config, database, &account).await,
         Action::Unlock { account } => unlock(config, database, &account).await,
@@ -154,6 +154,7 @@ async fn show(
 }
 
 async fn set_disabled(
+    config: &Config,
     database: &Database,
     account: &AccountArgument,
     disabled: bool,
@@ -161,7 +162,8 @@ async fn set_disabled(
     let Some(user) = account::find(database, &account.account).await? else {
         return Ok(ExitStatus::NothingFound);
     };
-    let changed = users::set_disabled(&database.pool, user.id, disabled, operator()).await?;
+    let (pool, sealer) = (&database.pool, Sealer::new(config.secret_keys()?.as_slice()));
+    let changed = users::set_disabled(pool, &sealer, user.id, disabled, operator()).await?;
     await_invalidation(&database.pool, None).await;
     let result = match (disabled, changed) {
         (true, true) => "is disabled and was signed out everywhere",
@@ -188,7 +190,7 @@ async fn delete(
     }
     let pool = &database.pool;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    let deleted = deletion::delete_now(pool, &sealer, user.id, operator()).await?;
+    let deleted = erasure::delete_now(pool, &sealer, user.id, operator()).await?;
     await_invalidation(pool, None).await;
     let result = if deleted { "was deleted" } else { "was already deleted" };
     out::line(&format!("{} {result}.", user.email));
@@ -229,6 +231,7 @@ async fn unlock(
 }
 
 async fn set_role(
+    config: &Config,
     database: &Database,
     account: &AccountArgument,
     role: Role,
@@ -236,7 +239,8 @@ async fn set_role(
     let Some(user) = account::find(database, &account.account).await? else {
         return Ok(ExitStatus::NothingFound);
     };
-    let changed = users::set_role(&database.pool, user.id, role, operator()).await?;
+    let (pool, sealer) = (&database.pool, Sealer::new(config.secret_keys()?.as_slice()));
+    let changed = users::set_role(pool, &sealer, user.id, role, operator()).await?;
     await_invalidation(&database.pool, None).await;
     let role = role.as_str();
     out::line(&match changed {

@@ -48,6 +48,7 @@ BEGIN
         'GRANT SELECT ON active_sessions, breaking_migrations, _sqlx_migrations TO %1$I',
         'GRANT SELECT, USAGE ON SEQUENCE session_asks TO %1$I',
         'GRANT EXECUTE ON FUNCTION audit_events_forget(interval, integer), audit_events_anonymize(uuid),
+            audit_events_anonymize_late(), audit_events_anonymize_without_user(integer),
             notification_channel(text), announce_change(text, text) TO %1$I',
 
         'GRANT SELECT

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::role::Role;
+
 /// The time, browser and IP address of a change, for its security notice. A message sealed by an older
 /// version may lack any of them.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -137,6 +139,40 @@ pub enum Message {
         #[serde(flatten)]
         source: Source,
     },
+    /// An operator disabled the account.
+    AccountDisabled {
+        /// The name of the user.
+        display_name: String,
+        /// The time of the change.
+        #[serde(flatten)]
+        source: Source,
+    },
+    /// An operator enabled the account again.
+    AccountEnabled {
+        /// The name of the user.
+        display_name: String,
+        /// The time of the change.
+        #[serde(flatten)]
+        source: Source,
+    },
+    /// An operator changed the role.
+    RoleChanged {
+        /// The name of the user.
+        display_name: String,
+        /// The new role.
+        role: Role,
+        /// The time of the change.
+        #[serde(flatten)]
+        source: Source,
+    },
+    /// The data of the account was downloaded.
+    DataExported {
+        /// The name of the user.
+        display_name: String,
+        /// Time, browser and IP address of the request.
+        #[serde(flatten)]
+        source: Source,
+    },
     /// The account was deleted.
     AccountDeleted {
         /// The name of the user.
@@ -145,6 +181,9 @@ pub enum Message {
 }
 
 impl Message {
+    /// The kind of [`Message::AccountDeleted`].
+    pub(super) const ACCOUNT_DELETED: &'static str = "account_deleted";
+
     /// The value of `mail_outbox.kind`, and the name of the folder below `templates/mail`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -161,7 +200,11 @@ impl Message {
             Message::NewDevice { .. } => "new_device",
             Message::DeletionScheduled { .. } => "deletion_scheduled",
             Message::DeletionCanceled { .. } => "deletion_canceled",
-            Message::AccountDeleted { .. } => "account_deleted",
+            Message::AccountDisabled { .. } => "account_disabled",
+            Message::AccountEnabled { .. } => "account_enabled",
+            Message::RoleChanged { .. } => "role_changed",
+            Message::DataExported { .. } => "data_exported",
+            Message::AccountDeleted { .. } => Self::ACCOUNT_DELETED,
         }
     }
 

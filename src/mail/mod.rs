@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod message;
 pub mod mime;
 pub mod outbox;
+mod outbox_owner;
 mod outbox_read;
 pub mod render;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The rows of `mail_outbox`, which only this file writes. A server leases a mail by incrementing `attempts`;
+//! The rows of `mail_outbox`, which only this file and `outbox_owner.rs` write. A server leases a mail by incrementing `attempts`;
 //! the lease expires at `next_attempt_at`, and then any server may reclaim the mail. Only the holder of the
 //! current lease may reschedule the mail or mark it as failed.
 
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Message;
 use super::address::EmailAddress;
+pub use super::outbox_owner::{assign_to_user, delete_for_user};
 pub use super::outbox_read::{
     KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept,
 };
@@ -49,28 +50,6 @@ pub async fn enqueue(
         sealer.seal(&purpose(id), &plain),
         sealer.sealing_key_id(),
         EmailAddress::parse(recipient).ok().map(|email| email.canonical().to_owned()),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Deletes all mail about the account of `user` and all mail to its email, sent or not.
-pub async fn delete_for_user(
-    connection: &mut PgConnection,
-    user: UserId,
-    (email, email_canonical): (&str, &str),
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        r#"
-        DELETE FROM mail_outbox
-         WHERE user_id = $1
-            OR recipient_canonical = $2
-            OR (recipient_canonical IS NULL AND lower(recipient) = lower($3))
-        "#,
-        user as UserId,
-        email_canonical,
-        email,
     )
     .execute(connection)
     .await?;
@@ -222,16 +201,23 @@ pub async fn renew_lease(pool: &PgPool, mail: &LeasedMail) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Marks the mail as sent and deletes its message. Applies even if another server has reclaimed the mail.
+/// Marks the mail as sent and deletes its message. Applies even if another server has reclaimed the mail. A mail
+/// about a deleted account is deleted: its recipient is the last trace of the account.
 pub async fn mark_sent(pool: &PgPool, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
+        WITH deleted AS (
+             DELETE FROM mail_outbox
+              WHERE id = $1
+                AND kind = $2)
         UPDATE mail_outbox
            SET state = 'sent', sealed = NULL, finished_at = now(), last_error = NULL
          WHERE id = $1
+           AND kind <> $2
            AND state <> 'sent'
         "#,
         id,
+        Message::ACCOUNT_DELETED,
     )
     .execute(db::on(pool))
     .await?;
@@ -348,8 +334,13 @@ pub async fn retry_failed(pool: &PgPool) -> sqlx::Result<u64> {
         r#"
         UPDATE mail_outbox
            SET state = 'waiting', attempts = 0, next_attempt_at = now(), finished_at = NULL
-         WHERE state = 'failed'
-           AND sealed IS NOT NULL
+         WHERE id = ANY(ARRAY(
+               SELECT id
+                 FROM mail_outbox
+                WHERE state = 'failed'
+                  AND sealed IS NOT NULL
+                ORDER BY id
+                  FOR UPDATE))
         "#,
     )
     .execute(db::on(pool))

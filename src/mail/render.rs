@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{Message, Source};
 use crate::config::PublicUrl;
+use crate::role::Role;
 use crate::templates::MailTemplates;
 use crate::web::relative_time;
 
@@ -93,9 +94,17 @@ impl MailRenderer {
                 data["by_operator"] = (*by_operator).into();
             }
             Message::NewDevice { display_name, source }
-            | Message::DeletionCanceled { display_name, source } => {
+            | Message::DeletionCanceled { display_name, source }
+            | Message::AccountDisabled { display_name, source }
+            | Message::AccountEnabled { display_name, source }
+            | Message::DataExported { display_name, source } => {
                 insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
+            }
+            Message::RoleChanged { display_name, role, source } => {
+                insert_source(&mut data, source);
+                data["name"] = greeting_name(display_name);
+                data["is_admin"] = (*role == Role::Admin).into();
             }
             Message::DeletionScheduled { display_name, due_at, source } => {
                 insert_source(&mut data, source);
@@ -224,7 +233,8 @@ mod tests {
         for message in samples("Ada") {
             let mail = renderer.render(&message).unwrap();
             if message.secrets().is_empty() && !mail.text.contains("/login") {
-                let has_none = ["account_deleted", "address_removed"].contains(&message.kind());
+                let has_none = ["account_deleted", "account_disabled", "address_removed"];
+                let has_none = has_none.contains(&message.kind());
                 for part in [&mail.text, &mail.html] {
                     assert!(has_none || part.contains("/account/sessions"), "{part}");
                 }

@@ -5,6 +5,7 @@ use time::macros::datetime;
 
 use crate::mail::Message;
 use crate::mail::message::Source;
+use crate::role::Role;
 
 /// The messages, addressed to `name`.
 pub(super) fn samples(name: &str) -> Vec<Message> {
@@ -39,7 +40,7 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
         email_confirmed(name, true, true),
         password_changed(name, false, false, browser()),
         password_changed(name, true, false, browser()),
-        password_changed(name, false, true, Source { at: browser().at, ..Source::default() }),
+        password_changed(name, false, true, operator()),
         Message::NewDevice { display_name: display_name.clone(), source: browser() },
         Message::NewDevice {
             display_name: display_name.clone(),
@@ -57,6 +58,11 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             source: Source::default(),
         },
         Message::DeletionCanceled { display_name: display_name.clone(), source: browser() },
+        Message::AccountDisabled { display_name: display_name.clone(), source: operator() },
+        Message::AccountEnabled { display_name: display_name.clone(), source: operator() },
+        role_changed(name, Role::Admin),
+        role_changed(name, Role::User),
+        Message::DataExported { display_name: display_name.clone(), source: browser() },
         Message::AccountDeleted { display_name },
     ]
 }
@@ -67,6 +73,14 @@ fn browser() -> Source {
         device: Some("Firefox on Linux".to_owned()),
         ip_address: Some("203.0.113.7".to_owned()),
     }
+}
+
+fn operator() -> Source {
+    Source { at: browser().at, ..Source::default() }
+}
+
+fn role_changed(name: &str, role: Role) -> Message {
+    Message::RoleChanged { display_name: name.to_owned(), role, source: operator() }
 }
 
 fn email_confirmed(name: &str, restored: bool, deletion_canceled: bool) -> Message {

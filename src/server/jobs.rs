@@ -1,4 +1,4 @@
-//! The job that deletes expired data: audit events, rate-limit counters, links, registrations, finished mail,
+//! The job that deletes expired data: audit events and the personal data in them, rate-limit counters, links, registrations, finished mail,
 //! and accounts whose grace period is over. It deletes in bounded batches, on one server at a time. An error
 //! is logged and does not stop the other deletions. Expired sessions are deleted by a separate job,
 //! `session/purge.rs`.
@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use crate::app::App;
 use crate::background::JobRunner;
 use crate::mail::outbox;
-use crate::user::{deletion, purge};
+use crate::user::{erasure, purge};
 use crate::{audit, db};
 
 /// Rows per statement: few enough that no request waits long for a lock.
@@ -23,6 +23,8 @@ const LOCK: i64 = 0x6672_6f6e_7464_686b;
 #[derive(Clone, Copy, Debug)]
 enum Expiring {
     Events,
+    OriginsWithoutUser,
+    OriginsOfDeletedAccounts,
     RateLimitCounters,
     Links,
     Registrations,
@@ -31,8 +33,13 @@ enum Expiring {
 }
 
 impl Expiring {
-    const ALL: [(Expiring, &str); 6] = [
+    const ALL: [(Expiring, &str); 8] = [
         (Expiring::Events, "events past their retention"),
+        (Expiring::OriginsWithoutUser, "IP address and browser of events without a user"),
+        (
+            Expiring::OriginsOfDeletedAccounts,
+            "IP address and browser of events of deleted accounts",
+        ),
         (Expiring::RateLimitCounters, "expired rate-limit counters"),
         (Expiring::Links, "expired links"),
         (Expiring::Registrations, "registrations that were never verified"),
@@ -47,6 +54,11 @@ impl Expiring {
     ) -> sqlx::Result<u64> {
         match self {
             Expiring::Events => audit::purge(connection, retention, BATCH_SIZE).await,
+            Expiring::OriginsWithoutUser => {
+                audit::anonymize_without_user(connection, BATCH_SIZE).await
+            }
+            // All at once: a second batch would find the same deletions again.
+            Expiring::OriginsOfDeletedAccounts => audit::anonymize_late(connection).await,
             Expiring::RateLimitCounters => purge::rate_limit_counters(connection, BATCH_SIZE).await,
             Expiring::Links => purge::email_tokens(connection, BATCH_SIZE).await,
             Expiring::Registrations => purge::registrations(connection, BATCH_SIZE).await,
@@ -76,13 +88,9 @@ async fn run_once(app: &App) {
             }
         }
     }
-    match delete_accounts(app).await {
-        Ok(0) => {}
-        Ok(accounts) => tracing::info!(accounts, "deleted accounts whose grace period was over"),
-        Err(error) => {
-            let what = "accounts that are due could not be deleted; trying again later";
-            db::log_failure(what, &error.into());
-        }
+    if let Err(error) = delete_accounts(app).await {
+        let what = "accounts that are due could not be listed; trying again later";
+        db::log_failure(what, &error.into());
     }
 }
 
@@ -124,13 +132,35 @@ async fn batch(app: &App, data: Expiring) -> sqlx::Result<Option<u64>> {
     .await
 }
 
-/// Deletes each account in its own transaction. A row lock prevents two servers from deleting the same
-/// account.
-async fn delete_accounts(app: &App) -> sqlx::Result<u64> {
-    let mut deleted = 0;
-    while let Some(user) = deletion::delete_next_due(&app.pool, &app.sealer).await? {
-        app.sessions.invalidate_user(user).await;
-        deleted += 1;
+/// Deletes each account whose grace period is over in its own transaction. A row lock prevents two servers from
+/// deleting the same account. An account that cannot be deleted is logged and does not stop the others.
+async fn delete_accounts(app: &App) -> sqlx::Result<()> {
+    let (mut after, mut deleted) = (None, 0);
+    loop {
+        let due = erasure::list_due(&app.pool, after, BATCH_SIZE).await?;
+        for account in &due {
+            match erasure::delete_if_due(&app.pool, &app.sealer, account.id).await {
+                Ok(true) => {
+                    app.sessions.invalidate_user(account.id).await;
+                    deleted += 1;
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    let user = account.id;
+                    let what = format!(
+                        "the account {user} is due and could not be deleted; trying again later"
+                    );
+                    db::log_failure(&what, &error.into());
+                }
+            }
+        }
+        after = due.last().copied();
+        if (due.len() as i64) < BATCH_SIZE {
+            break;
+        }
     }
-    Ok(deleted)
+    if deleted > 0 {
+        tracing::info!(accounts = deleted, "deleted accounts whose grace period was over");
+    }
+    Ok(())
 }

@@ -37,6 +37,8 @@ pub(super) struct InsertedSession {
     pub(super) has_replaced: bool,
     /// The number of sessions of the user that ended because of the limit.
     pub(super) ended_by_limit: usize,
+    /// Whether the account of the user is scheduled for deletion.
+    pub(super) is_deletion_scheduled: bool,
 }
 
 /// Inserts a session in the caller's transaction, and revokes the browser's former session, whose cookie has
@@ -50,12 +52,14 @@ pub(super) async fn insert(
 ) -> sqlx::Result<Option<InsertedSession>> {
     let SessionToInsert { user, new_session, state } = session;
     let limit = i64::from(policy.sessions_per_user);
+    let mut is_deletion_scheduled = false;
     if let Some(user) = user {
         if limit > 0 {
             await_other_sign_ins(connection, user).await?;
         }
-        if !is_account_unchanged(connection, user, &new_session).await? {
-            return Ok(None);
+        match lock_unchanged_account(connection, user, &new_session).await? {
+            Some(LockedAccount { is_scheduled }) => is_deletion_scheduled = is_scheduled,
+            None => return Ok(None),
         }
         if let Some(sealer) = policy.sealer.as_ref().filter(|_| new_session.on_new_device) {
             new_device::notify(connection, sealer, user, &new_session.origin).await?;
@@ -88,7 +92,7 @@ pub(super) async fn insert(
             ended_by_limit = revoke::beyond_limit(connection, user, limit, id, origin).await?;
         }
     }
-    Ok(Some(InsertedSession { secret, has_replaced, ended_by_limit }))
+    Ok(Some(InsertedSession { secret, has_replaced, ended_by_limit, is_deletion_scheduled }))
 }
 
 /// Makes the sign-ins of one user wait for each other until the commit, so that each counts the sessions of
@@ -148,20 +152,27 @@ async fn insert_row(
     .await
 }
 
-/// Whether the account was not changed since its password was verified. The row of the user stays locked
+/// An account that was not changed since its password was verified.
+struct LockedAccount {
+    /// Whether its deletion is scheduled.
+    is_scheduled: bool,
+}
+
+/// Locks the account, unless it was changed since its password was verified. The row of the user stays locked
 /// until the commit: a later password change finds the session and revokes it; an earlier one is found here,
 /// and no session is inserted (`SignInInProgress` in user/session_rules.rs). Without `verified_account`, only
 /// the date of the password is compared, and only if `new_session` has one. With it, email, role and date
 /// must all be equal, and no date equals only no date.
-async fn is_account_unchanged(
+async fn lock_unchanged_account(
     connection: &mut PgConnection,
     user: UserId,
     new_session: &NewSession,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<LockedAccount>> {
     let (email, role) = new_session.verified_account.clone().unzip();
-    let found = sqlx::query_scalar!(
+    sqlx::query_as!(
+        LockedAccount,
         r#"
-        SELECT true AS "found!"
+        SELECT deletion_due_at IS NOT NULL AS "is_scheduled!"
           FROM users
          WHERE id = $1
            AND disabled_at IS NULL
@@ -176,6 +187,5 @@ async fn is_account_unchanged(
         role as Option<Role>,
     )
     .fetch_optional(connection)
-    .await?;
-    Ok(found.is_some())
+    .await
 }

@@ -4,7 +4,7 @@
 use sqlx::PgConnection;
 
 use super::{notice, user_agent};
-use crate::audit::Origin;
+use crate::audit::{EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::id::UserId;
 use crate::mail::{Message, Source, outbox};
@@ -22,10 +22,11 @@ pub(super) async fn notify(
         SELECT email, display_name, now() AS "now!"
           FROM users
          WHERE id = $1
-           AND (EXISTS (SELECT FROM audit_events WHERE user_id = $1 AND event = 'signed_in')
+           AND (EXISTS (SELECT FROM audit_events WHERE user_id = $1 AND event = $2)
                 OR EXISTS (SELECT FROM sessions WHERE user_id = $1))
         "#,
         user as UserId,
+        EventKind::SignedIn.as_str(),
     )
     .fetch_optional(&mut *connection)
     .await?;

@@ -137,7 +137,6 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
             }
             // SKIP LOCKED skips a row that another transaction is extending, and the outer predicate checks
             // the row again: without both, a session that was extended meanwhile would be deleted.
-            // The time of the event is when the session expired, not when its row is deleted.
             let expired = delete_sessions!(
                 r#"
                 DELETE FROM sessions
@@ -147,16 +146,16 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
                         WHERE purge_after <= now() - interval '1 hour'
                           AND expires_at <= now()
                         ORDER BY purge_after
-                        LIMIT $7
+                        LIMIT $8
                           FOR UPDATE SKIP LOCKED)
                    AND expires_at <= now()
-                RETURNING id, user_id, user_agent, expires_at AS at
+                RETURNING id, user_id, user_agent, expires_at
                 "#,
                 Cause::Expired,
                 Origin::system(),
                 rows,
             );
-            Ok(Some(expired.fetch_one(connection).await?.count() as u64))
+            Ok(Some(expired.fetch_one(connection).await?.expired.unsigned_abs()))
         })
     })
     .await

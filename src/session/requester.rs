@@ -15,19 +15,29 @@
 //! request.
 //!
 //! 0. Only while the notification queue is full: the row of `session_cache_resets`.
-//! 1. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every
+//! 1. `registrations`, then `recovery_requests`, each in the order of their ids. The job that sends their mail
+//!    locks a request before it knows the account, so the deletion of an account locks the requests for its
+//!    email first too.
+//! 2. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every
 //!    sign-in (`FOR SHARE`). It does not block the foreign-key check of a mail to this user that another
-//!    user's request inserts.
-//! 2. `sessions` and `email_tokens` of that user. A transaction that locks more than one of these rows holds
-//!    the row of the user. A sign-in also deletes the session that the browser had, which may be another
+//!    user's request inserts; only the deletion of the account (`FOR UPDATE`) does.
+//! 3. Tables of second factors, once they exist: `pending_sign_ins`, then `totp_secrets`, `passkeys` and
+//!    `recovery_codes`, then `used_nonces`, then `second_factor_failures`.
+//! 4. `sessions` of that user. A sign-in also deletes the session that the browser had, which may be another
 //!    user's; it locks nothing else of that user.
-//! 3. `throttles`, in the order of their key.
-//! 4. Rows that the transaction inserts: `audit_events`, `mail_outbox`.
+//! 5. `email_tokens` of that user.
+//! 6. `throttles`, in the order of their key.
+//! 7. `audit_events`, which are inserted.
+//! 8. `mail_outbox`: inserted, or locked in the order of their ids.
 //!
-//! The last-seen update and the purges skip locked rows and never wait. Two statements cannot follow the
-//! order: `DELETE FROM sessions` of several rows in psql, and `frontdesk session revoke --all`, which would
-//! have to lock every user. If one of them runs concurrently with a request that revokes sessions, PostgreSQL
-//! detects a deadlock and cancels one of the two transactions; the other one completes.
+//! A transaction that locks more than one row of a user in 3 to 6 holds the row of the user. No other transaction
+//! then waits for the rest, so within these a link may be used before the sessions end.
+//!
+//! The last-seen update and the purges skip locked rows and never wait. Statements about many users cannot follow
+//! the order: `DELETE FROM sessions` of several rows in psql, `frontdesk session revoke` for a network or for all,
+//! which would have to lock every user, and imports of the same emails at the same time. If one of them runs
+//! concurrently with a request that revokes sessions, PostgreSQL detects a deadlock and cancels one of the two
+//! transactions; the other one completes. [`db::transaction`] runs a canceled one once more.
 
 use sqlx::{PgConnection, PgExecutor, PgPool};
 

@@ -65,9 +65,9 @@ pub async fn own_session(
     let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE id = $7
-           AND user_id = $8
-        RETURNING id, user_id, user_agent, now() AS at
+         WHERE id = $8
+           AND user_id = $9
+        RETURNING id, user_id, user_agent, expires_at
         "#,
         cause,
         requester.origin,
@@ -105,9 +105,9 @@ pub async fn of_user(
     let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE user_id = $7
-           AND CASE WHEN id = $8 THEN $9::boolean ELSE $10::boolean END
-        RETURNING id, user_id, user_agent, now() AS at
+         WHERE user_id = $8
+           AND CASE WHEN id = $9 THEN $10::boolean ELSE $11::boolean END
+        RETURNING id, user_id, user_agent, expires_at
         "#,
         cause,
         origin,
@@ -138,7 +138,7 @@ pub async fn any_session(
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = delete_sessions!(
-        "DELETE FROM sessions WHERE id = $7 RETURNING id, user_id, user_agent, now() AS at",
+        "DELETE FROM sessions WHERE id = $8 RETURNING id, user_id, user_agent, expires_at",
         Cause::Revoked,
         origin,
         session as SessionId,
@@ -169,10 +169,10 @@ pub async fn by_filter(
     let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE ($7::uuid IS NULL OR user_id = $7)
-           AND ($8::text IS NULL OR ip_address <<= CAST($8 AS inet))
-           AND ($9::timestamptz IS NULL OR created_at < $9)
-        RETURNING id, user_id, user_agent, now() AS at
+         WHERE ($8::uuid IS NULL OR user_id = $8)
+           AND ($9::text IS NULL OR ip_address <<= CAST($9 AS inet))
+           AND ($10::timestamptz IS NULL OR created_at < $10)
+        RETURNING id, user_id, user_agent, expires_at
         "#,
         Cause::Revoked,
         origin,
@@ -190,13 +190,18 @@ pub async fn all_sessions(
     created_before: Option<OffsetDateTime>,
     origin: &Origin,
 ) -> sqlx::Result<u64> {
-    let ended = sqlx::query!(
-        "DELETE FROM sessions WHERE $1::timestamptz IS NULL OR created_at < $1",
+    let ended = sqlx::query_scalar!(
+        r#"
+        WITH deleted AS (
+             DELETE FROM sessions WHERE $1::timestamptz IS NULL OR created_at < $1 RETURNING expires_at > now() AS is_live)
+        SELECT count(*) FILTER (WHERE is_live) AS "live!"
+          FROM deleted
+        "#,
         created_before,
     )
-    .execute(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?
-    .rows_affected();
+    .unsigned_abs();
     audit::record(
         connection,
         Event {
@@ -259,7 +264,7 @@ pub(super) async fn replaced_by_sign_in(
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = delete_sessions!(
-        "DELETE FROM sessions WHERE token_digest = $7 RETURNING id, user_id, user_agent, now() AS at",
+        "DELETE FROM sessions WHERE token_digest = $8 RETURNING id, user_id, user_agent, expires_at",
         Cause::Replaced,
         origin,
         former.as_bytes(),
@@ -286,22 +291,22 @@ pub(super) async fn beyond_limit(
              SELECT token_digest, last_seen_at
                FROM (SELECT id, token_digest, last_seen_at, expires_at
                        FROM sessions
-                      WHERE user_id = $7
-                      LIMIT $8) AS candidates
-              WHERE id <> $9
+                      WHERE user_id = $8
+                      LIMIT $9) AS candidates
+              WHERE id <> $10
                 AND expires_at > now()),
              excess AS MATERIALIZED (
              SELECT token_digest
                FROM live
               ORDER BY last_seen_at, token_digest
-              LIMIT LEAST($10, GREATEST(0, (SELECT count(*) FROM live) + 1 - $11)))
+              LIMIT LEAST($11, GREATEST(0, (SELECT count(*) FROM live) + 1 - $12)))
         DELETE FROM sessions
          WHERE token_digest IN (
                SELECT token_digest
                  FROM sessions
                 WHERE token_digest = ANY(ARRAY(SELECT token_digest FROM excess))
                   FOR UPDATE SKIP LOCKED)
-        RETURNING id, user_id, user_agent, now() AS at
+        RETURNING id, user_id, user_agent, expires_at
         "#,
         Cause::SessionLimit,
         origin,

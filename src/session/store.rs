@@ -53,6 +53,8 @@ pub struct CreatedSession {
     /// The number of sessions of the user that ended because of the limit per user. If it is not 0, call
     /// [`PgSessionStore::invalidate_user`] after the commit.
     pub ended_by_limit: usize,
+    /// Whether the account of the user is scheduled for deletion.
+    pub is_deletion_scheduled: bool,
 }
 
 /// A session that a sign-in in the same browser replaced.
@@ -220,9 +222,11 @@ impl PgSessionStore {
         let session = SessionToInsert { user: Some(user), new_session, state };
         let former = former.as_ref();
         let inserted = create::insert(connection, &self.policy, session, former).await?;
-        Ok(inserted.map(|InsertedSession { secret, has_replaced, ended_by_limit }| {
+        Ok(inserted.map(|inserted| {
+            let InsertedSession { secret, has_replaced, ended_by_limit, is_deletion_scheduled } =
+                inserted;
             let replaced = former.filter(|_| has_replaced).map(session_stripe).map(ReplacedSession);
-            CreatedSession { secret, replaced, ended_by_limit }
+            CreatedSession { secret, replaced, ended_by_limit, is_deletion_scheduled }
         }))
     }
 

@@ -1,5 +1,5 @@
 //! Account deletion: it is scheduled, can be canceled for seven days (a sign-in redirects to the page for
-//! that), and is then executed. Each step is one transaction.
+//! that), and is then executed (`erasure.rs`). Each step is one transaction.
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -8,7 +8,6 @@ use time::OffsetDateTime;
 use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
-use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
@@ -86,16 +85,26 @@ pub async fn cancel(
 ) -> sqlx::Result<Result<bool, SessionEnded>> {
     let (sealer, Requester { user, session, origin, .. }) = (sealer.clone(), requester.clone());
     let cancel = requester.transaction(pool, Lock::UserAndSession, move |connection| {
-        Box::pin(async move {
-            let canceled = unschedule(connection, user, Some(session), None, &origin).await?;
-            let Some(CanceledDeletion { email, display_name }) = canceled else { return Ok(false) };
-            let source = notice::source_now(connection, &origin).await?;
-            let message = Message::DeletionCanceled { display_name, source };
-            outbox::enqueue(connection, &sealer, Some(user), &email, &message).await?;
-            Ok(true)
-        })
+        Box::pin(async move { cancel_in(connection, &sealer, user, Some(session), &origin).await })
     });
     cancel.await
+}
+
+/// Like [`cancel`], in the caller's transaction, which has locked the account. `session`: the one that the owner uses,
+/// if any.
+pub(super) async fn cancel_in(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    user: UserId,
+    session: Option<SessionId>,
+    origin: &Origin,
+) -> sqlx::Result<bool> {
+    let canceled = unschedule(connection, user, session, None, origin).await?;
+    let Some(CanceledDeletion { email, display_name }) = canceled else { return Ok(false) };
+    let source = notice::source_now(connection, origin).await?;
+    let message = Message::DeletionCanceled { display_name, source };
+    outbox::enqueue(connection, sealer, Some(user), &email, &message).await?;
+    Ok(true)
 }
 
 /// Cancels a deletion that was requested at `since` or later, in the caller's transaction. `false` if there
@@ -144,113 +153,4 @@ async fn unschedule(
         audit::record(connection, event).await?;
     }
     Ok(canceled)
-}
-
-/// Deletes an account immediately: for operators. `false` if there is none. The caller invalidates its
-/// sessions in the caches.
-#[tracing::instrument(level = "debug", skip_all, fields(%user))]
-pub async fn delete_now(
-    pool: &PgPool,
-    sealer: &Sealer,
-    user: UserId,
-    origin: Origin,
-) -> sqlx::Result<bool> {
-    let sealer = sealer.clone();
-    // Anonymizing a long audit log takes longer than the statement timeout of pages.
-    db::long_transaction(pool, move |connection| {
-        Box::pin(async move {
-            let found = sqlx::query_as!(
-                ScheduledDeletion,
-                "SELECT id, email, email_canonical, display_name FROM users WHERE id = $1 FOR UPDATE",
-                user as UserId,
-            )
-            .fetch_optional(&mut *connection)
-            .await?;
-            match found {
-                None => Ok(false),
-                Some(account) => erase(connection, &sealer, account, &origin).await.map(|()| true),
-            }
-        })
-    })
-    .await
-}
-
-/// Deletes the account whose deletion has been due for longest and returns its id, for the caller to
-/// invalidate its sessions in the caches. `None` if no deletion is due. An account that another transaction
-/// has locked, for example to cancel its deletion, is skipped.
-#[tracing::instrument(level = "debug", skip_all)]
-pub async fn delete_next_due(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<Option<UserId>> {
-    let sealer = sealer.clone();
-    // Anonymizing a long audit log takes longer than the statement timeout of pages.
-    db::long_transaction(pool, move |connection| {
-        Box::pin(async move {
-            let found = sqlx::query_as!(
-                ScheduledDeletion,
-                r#"
-                SELECT id AS "id: UserId", email, email_canonical, display_name
-                  FROM users
-                 WHERE deletion_due_at <= now()
-                 ORDER BY deletion_due_at
-                 LIMIT 1
-                   FOR UPDATE SKIP LOCKED
-                "#,
-            )
-            .fetch_optional(&mut *connection)
-            .await?;
-            let Some(account) = found else { return Ok(None) };
-            let user = account.id;
-            erase(connection, &sealer, account, &Origin::system()).await?;
-            Ok(Some(user))
-        })
-    })
-    .await
-}
-
-/// An account to delete, whose row is locked.
-struct ScheduledDeletion {
-    id: UserId,
-    email: String,
-    email_canonical: String,
-    display_name: String,
-}
-
-/// Deletes the account, its mails, and pending requests for its email. Its audit events are kept without user
-/// agent and IP address. The email remains only in the final notice, until that is purged from the outbox.
-async fn erase(
-    connection: &mut PgConnection,
-    sealer: &Sealer,
-    account: ScheduledDeletion,
-    origin: &Origin,
-) -> sqlx::Result<()> {
-    let user = account.id;
-    session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
-    let email = (account.email.as_str(), account.email_canonical.as_str());
-    outbox::delete_for_user(connection, user, email).await?;
-    for statement in [
-        sqlx::query!(
-            "DELETE FROM registrations WHERE email_canonical = $1",
-            account.email_canonical
-        ),
-        sqlx::query!(
-            "DELETE FROM recovery_requests WHERE email_canonical = $1",
-            account.email_canonical
-        ),
-        sqlx::query!("DELETE FROM users WHERE id = $1", account.id as UserId),
-    ] {
-        statement.execute(&mut *connection).await?;
-    }
-    audit::record(
-        &mut *connection,
-        Event {
-            kind: EventKind::AccountDeleted,
-            user: Some(user),
-            session: None,
-            origin,
-            details: json!({}),
-        },
-    )
-    .await?;
-    audit::anonymize(connection, user).await?;
-    let message = Message::AccountDeleted { display_name: account.display_name };
-    outbox::enqueue(connection, sealer, None, &account.email, &message).await
 }

@@ -5,6 +5,7 @@
 pub mod deletion;
 pub mod display_name;
 pub mod email;
+pub mod erasure;
 pub mod export;
 pub mod import;
 pub mod password;

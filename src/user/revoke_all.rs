@@ -29,20 +29,25 @@ pub async fn created_before(
 ) -> sqlx::Result<Revoked> {
     db::long_transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
+            // In the lock order.
+            let registrations =
+                sqlx::query!("DELETE FROM registrations WHERE created_at < $1", time)
+                    .execute(&mut *connection)
+                    .await?;
+            let recovery_requests =
+                sqlx::query!("DELETE FROM recovery_requests WHERE created_at < $1", time)
+                    .execute(&mut *connection)
+                    .await?;
             let sessions = revoke::all_sessions(connection, Some(time), &origin).await?;
-            let mut deleted = [0; 3];
-            for (statement, deleted) in [
-                sqlx::query!("DELETE FROM email_tokens WHERE created_at < $1", time),
-                sqlx::query!("DELETE FROM registrations WHERE created_at < $1", time),
-                sqlx::query!("DELETE FROM recovery_requests WHERE created_at < $1", time),
-            ]
-            .into_iter()
-            .zip(&mut deleted)
-            {
-                *deleted = statement.execute(&mut *connection).await?.rows_affected();
-            }
-            let [links, registrations, recovery_requests] = deleted;
-            Ok(Revoked { sessions, links, registrations, recovery_requests })
+            let links = sqlx::query!("DELETE FROM email_tokens WHERE created_at < $1", time)
+                .execute(&mut *connection)
+                .await?;
+            Ok(Revoked {
+                sessions,
+                links: links.rows_affected(),
+                registrations: registrations.rows_affected(),
+                recovery_requests: recovery_requests.rows_affected(),
+            })
         })
     })
     .await

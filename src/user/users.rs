@@ -9,11 +9,13 @@ use super::display_name::DisplayName;
 use super::password::hasher::PasswordHash;
 use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, EventKind, Origin};
+use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::UserId;
 use crate::mail::address::EmailAddress;
+use crate::mail::{Message, Source, outbox};
 use crate::role::Role;
-use crate::session::{Lock, Requester, SessionEnded};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 
 /// Selects rows of `users` as [`User`], so that their columns are listed once.
 macro_rules! select_users {
@@ -215,62 +217,112 @@ pub async fn set_display_name(
     change.await
 }
 
-/// Disables or enables an account. Disabling revokes all its sessions. `false` if nothing changed.
+/// The owner of an account that an operator changed.
+struct Notified {
+    email: String,
+    display_name: String,
+    is_verified: bool,
+}
+
+impl Notified {
+    /// Notifies the owner of a change by an operator, in the transaction of the change. An unverified email gets no
+    /// notice, because it may belong to another person.
+    async fn send(
+        self,
+        connection: &mut PgConnection,
+        sealer: &Sealer,
+        user: UserId,
+        origin: &Origin,
+        message: impl FnOnce(String, Source) -> Message,
+    ) -> sqlx::Result<()> {
+        if !self.is_verified {
+            return Ok(());
+        }
+        let source = notice::source_now(connection, origin).await?;
+        let message = message(self.display_name, source);
+        outbox::enqueue(connection, sealer, Some(user), &self.email, &message).await
+    }
+}
+
+/// Disables or enables an account, and notifies the owner. Disabling revokes all its sessions. `false` if nothing
+/// changed.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %id))]
 pub async fn set_disabled(
     pool: &PgPool,
+    sealer: &Sealer,
     id: UserId,
     disabled: bool,
     origin: Origin,
 ) -> sqlx::Result<bool> {
+    let sealer = sealer.clone();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let changed = sqlx::query!(
+            let changed = sqlx::query_as!(
+                Notified,
                 r#"
                 UPDATE users
                    SET disabled_at = CASE WHEN $2 THEN now() END
                  WHERE id = $1
                    AND (disabled_at IS NULL) = $2
+                RETURNING email, display_name, email_verified_at IS NOT NULL AS "is_verified!"
                 "#,
                 id as UserId,
                 disabled,
             )
-            .execute(&mut *connection)
+            .fetch_optional(&mut *connection)
             .await?;
-            if changed.rows_affected() == 0 {
-                return Ok(false);
-            }
+            let Some(owner) = changed else { return Ok(false) };
             if disabled {
                 session_rules::apply(connection, AccountEvent::Disabled, id, None, &origin).await?;
             }
             let kind =
                 if disabled { EventKind::AccountDisabled } else { EventKind::AccountEnabled };
             record(connection, kind, id, &origin, json!({})).await?;
+            let message = |display_name, source| match disabled {
+                true => Message::AccountDisabled { display_name, source },
+                false => Message::AccountEnabled { display_name, source },
+            };
+            owner.send(connection, &sealer, id, &origin, message).await?;
             Ok(true)
         })
     })
     .await
 }
 
-/// Changes the role of an account and revokes all its sessions, so that every session has the role with which
-/// it was created. `false` if nothing changed.
+/// Changes the role of an account, revokes all its sessions, so that every session has the role with which it was
+/// created, and notifies the owner. `false` if nothing changed.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %id))]
-pub async fn set_role(pool: &PgPool, id: UserId, role: Role, origin: Origin) -> sqlx::Result<bool> {
+pub async fn set_role(
+    pool: &PgPool,
+    sealer: &Sealer,
+    id: UserId,
+    role: Role,
+    origin: Origin,
+) -> sqlx::Result<bool> {
+    let sealer = sealer.clone();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let changed = sqlx::query!(
-                "UPDATE users SET role = $2 WHERE id = $1 AND role <> $2",
+            let changed = sqlx::query_as!(
+                Notified,
+                r#"
+                UPDATE users
+                   SET role = $2
+                 WHERE id = $1
+                   AND role <> $2
+                RETURNING email, display_name, email_verified_at IS NOT NULL AS "is_verified!"
+                "#,
                 id as UserId,
                 role as Role,
             )
-            .execute(&mut *connection)
+            .fetch_optional(&mut *connection)
             .await?;
-            if changed.rows_affected() == 0 {
-                return Ok(false);
-            }
+            let Some(owner) = changed else { return Ok(false) };
             session_rules::apply(connection, AccountEvent::RoleChanged, id, None, &origin).await?;
             let details = json!({ "role": role.as_str() });
             record(connection, EventKind::RoleChanged, id, &origin, details).await?;
+            let message =
+                |display_name, source| Message::RoleChanged { display_name, role, source };
+            owner.send(connection, &sealer, id, &origin, message).await?;
             Ok(true)
         })
     })

@@ -72,6 +72,70 @@ fn an_expired_session_is_logged_with_the_time_of_its_expiry() {
 }
 
 #[test]
+fn an_expired_session_is_no_device_that_a_new_password_signs_out() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    server.browser().login("ada@example.com", PASSWORD);
+    database.db_create_sessions("ada@example.com", 3);
+    let age = |count: u32| {
+        database.db_execute(&format!(
+            "UPDATE sessions SET created_at = now() - interval '5 hours', last_seen_at = now() - interval '5 hours',
+                                 expires_at = now() - interval '3 hours'
+              WHERE token_digest IN (SELECT token_digest FROM sessions WHERE user_agent IS NULL LIMIT {count})"
+        ));
+    };
+    let ended = || {
+        database.db_texts(
+            "SELECT concat_ws(' ', actor, details->>'cause', host(ip_address), details->>'count',
+                              round(extract(epoch FROM now() - occurred_at) / 3600))
+               FROM audit_events WHERE event = 'session_ended' ORDER BY 1",
+        )
+    };
+    age(2);
+    let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    assert_eq!(ada.post("/account/password", &fields).status, 303);
+    assert!(ada.get("/account/password").body.contains("on 2 other devices"));
+    assert_eq!(
+        ended(),
+        [
+            "system expired 3",
+            "system expired 3",
+            "user password_changed 127.0.0.1 0",
+            "user password_changed 127.0.0.1 0"
+        ]
+    );
+    let changed =
+        "SELECT details->>'ended_sessions' FROM audit_events WHERE event = 'password_changed'";
+    assert_eq!(database.db_texts(changed), ["2"]);
+
+    // The same for an operator and for psql.
+    database.db_create_sessions("ada@example.com", 4);
+    age(2);
+    database.db_execute("DELETE FROM audit_events");
+    let output = run(&database, &["session", "revoke", "--user", "ada@example.com"], "");
+    assert!(output.out.contains('3'), "{}", output.out);
+    assert_eq!(
+        ended(),
+        [
+            "operator revoked 0",
+            "operator revoked 0",
+            "operator revoked 0",
+            "system expired 3",
+            "system expired 3"
+        ]
+    );
+    database.db_create_sessions("ada@example.com", 5);
+    age(3);
+    database.db_execute("DELETE FROM audit_events");
+    database.db_execute("DELETE FROM sessions");
+    assert_eq!(ended(), ["database expired 3 0", "database revoked 2 0"]);
+    database.db_create_sessions("ada@example.com", 5);
+    age(4);
+    let output = run(&database, &["session", "revoke", "--all", "--yes"], "");
+    assert!(output.out.contains('1') && !output.out.contains('5'), "{}", output.out);
+}
+
+#[test]
 fn the_activity_page_pages_through_older_events_to_the_end() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use frontdesk::audit::EventKind;
+
 use crate::command_line::run;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
@@ -58,6 +60,9 @@ fn changes_in_psql_are_recorded_with_the_database_role() {
         expected.into_iter().collect::<BTreeSet<_>>()
     );
     assert_eq!(recorded.len(), expected.len(), "{recorded:?}");
+    for event in database.db_texts("SELECT DISTINCT event FROM audit_events") {
+        assert!(EventKind::parse(&event).is_some(), "the program does not know {event}");
+    }
     let without_role = "SELECT count(*) FROM audit_events
                          WHERE (actor = 'database') <> (details->>'database_role' IS NOT DISTINCT FROM session_user)";
     assert_eq!(database.db_count(without_role), 0);

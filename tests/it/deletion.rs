@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::command_line::run;
-use crate::support::{Database, PASSWORD, Server, registered, site};
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+use frontdesk::crypto::secret::Secret;
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -102,6 +103,87 @@ fn a_deletion_request_signs_out_everywhere_and_signing_in_leads_to_cancellation(
         .db_texts("SELECT event FROM audit_events WHERE event LIKE 'deletion%' ORDER BY id");
     assert_eq!(events, ["deletion_requested", "deletion_canceled"]);
     assert_eq!(second.login("ada@example.com", PASSWORD).location(), "/account");
+}
+
+/// A mailed link that sets a password, and one that confirms the email, for an account that is scheduled for deletion.
+fn db_links_of_scheduled_account(database: &Database) -> [String; 2] {
+    let [reset, verify] = [Secret::generate(), Secret::generate()];
+    for (secret, purpose) in [(&reset, "reset_password"), (&verify, "verify_email")] {
+        database.db_execute(&format!(
+            "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
+             SELECT decode('{}', 'hex'), '{purpose}', id, email, email_canonical, now() + interval '1 day' FROM users",
+            hex::encode(secret.digest().as_bytes())
+        ));
+    }
+    database.db_execute("UPDATE users SET deletion_due_at = now() + interval '3 days'");
+    [format!("/reset-password/{}", reset.reveal()), format!("/verify-email/{}", verify.reveal())]
+}
+
+#[test]
+fn recovery_says_that_a_deletion_is_scheduled_and_offers_to_keep_the_account() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    database.db_execute("DELETE FROM email_tokens");
+    let due = "SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL";
+    // Without the box, the notice after it repeats what will happen.
+    let [reset, _] = db_links_of_scheduled_account(&database);
+    let mut browser = server.browser();
+    let page = browser.get(&reset).body;
+    for words in ["This account is scheduled for deletion", "Keep my account", "keep_account"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let refused = browser.post(&reset, &[("new_password", "short"), ("keep_account", "on")]);
+    assert!(refused.status == 422 && refused.body.contains(" checked"), "{}", refused.body);
+    assert_eq!(browser.post(&reset, &[("new_password", OTHER_PASSWORD)]).location(), "/login");
+    assert!(browser.get("/login").body.contains("Your account will still be deleted on"));
+    assert_eq!(database.db_count(due), 1);
+
+    let [reset, _] = db_links_of_scheduled_account(&database);
+    let fields = [("new_password", PASSWORD), ("keep_account", "on")];
+    assert_eq!(browser.post(&reset, &fields).location(), "/login");
+    assert!(browser.get("/login").body.contains("Your account won&#39;t be deleted."));
+    assert_eq!(database.db_count(due), 0);
+    let mails = "SELECT count(*) FROM mail_outbox WHERE kind = 'deletion_canceled'";
+    let events = "SELECT count(*) FROM audit_events WHERE event = 'deletion_canceled'";
+    assert_eq!((database.db_count(mails), database.db_count(events)), (1, 1));
+    // Where no deletion is scheduled, there is nothing to keep.
+    let [reset, _] = db_links_of_scheduled_account(&database);
+    database.db_execute("UPDATE users SET deletion_due_at = NULL");
+    assert!(!browser.get(&reset).body.contains("keep_account"));
+    assert_eq!(browser.post(&reset, &fields).location(), "/login");
+    assert!(!browser.get("/login").body.contains("deleted"));
+    assert_eq!(database.db_count(events), 1);
+}
+
+#[test]
+fn every_sign_in_to_an_account_scheduled_for_deletion_leads_to_the_way_back() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    database.db_execute("DELETE FROM email_tokens");
+    let [_, verify] = db_links_of_scheduled_account(&database);
+    let mut browser = server.browser();
+    let response = browser.post(&verify, &[("password", PASSWORD)]);
+    assert_eq!((response.status, response.location()), (303, "/account/delete"));
+    let page = browser.get("/account/delete").body;
+    assert!(page.contains("Keep my account") && page.contains("ada@example.com is confirmed."));
+    for next in ["", "/account/profile"] {
+        let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("next", next)];
+        assert_eq!(server.browser().post("/login", &fields).location(), "/account/delete");
+    }
+    // The deletion is requested after the password was compared and before the session is inserted.
+    database.db_execute("UPDATE users SET deletion_due_at = NULL");
+    let held = database.db_begin("UPDATE users SET deletion_due_at = now() + interval '7 days'");
+    let signing_in = std::thread::spawn({
+        let mut browser = server.browser();
+        move || browser.login("ada@example.com", PASSWORD)
+    });
+    until("the sign-in waits for the account", || {
+        database.db_count(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        ) > 0
+    });
+    held.commit();
+    assert_eq!(signing_in.join().unwrap().location(), "/account/delete");
 }
 
 #[test]

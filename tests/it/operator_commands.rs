@@ -399,6 +399,47 @@ fn the_operators_login_name_is_in_the_audit_log_and_not_in_the_users_export() {
 }
 
 #[test]
+fn the_owner_of_a_verified_email_is_notified_of_what_operators_do_and_of_an_export() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    registered(&server, "bob@example.com");
+    database.db_execute("UPDATE users SET email_verified_at = now() WHERE email LIKE 'ada%'");
+    database.db_execute("DELETE FROM mail_outbox");
+    assert_eq!(ada.post("/account/export", &[]).status, 200);
+    for email in ["ada@example.com", "bob@example.com"] {
+        for arguments in [
+            &["user", "disable", email][..],
+            &["user", "disable", email],
+            &["user", "enable", email],
+            &["user", "promote", email],
+            &["user", "promote", email, "--demote"],
+        ] {
+            run(&database, arguments, "");
+        }
+    }
+    let mails = db_mails(&database);
+    let sent: Vec<_> = mails
+        .iter()
+        .map(|mail| {
+            let text = |name: &str| mail.data[name].as_str().unwrap_or("-").to_owned();
+            assert_eq!(mail.recipient, "ada@example.com", "an unverified email gets no notice");
+            assert!(mail.data["at"].is_string());
+            [mail.kind.clone(), text("role"), text("device"), text("ip_address")].join(" ")
+        })
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            "data_exported - Firefox on Linux 127.0.0.1",
+            "account_disabled - - -",
+            "account_enabled - - -",
+            "role_changed admin - -",
+            "role_changed user - -"
+        ]
+    );
+}
+
+#[test]
 fn an_import_refuses_columns_that_look_like_known_ones() {
     let database = Database::new();
     let import = |text: &str, more: &[&str]| {

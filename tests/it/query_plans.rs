@@ -53,12 +53,12 @@ const GROWING: [&str; 8] = [
     "throttles",
 ];
 
-/// Compared as a whole.
-const ALL_SESSIONS: &str = "DELETE FROM sessions WHERE $1::timestamptz IS NULL OR created_at < $1";
-
 /// Statements that may read a whole table: a part of the text, and why.
 const ALLOWED: [(&str, &str); 17] = [
-    (ALL_SESSIONS, "session revoke --all deletes all of them, or those created before a time"),
+    (
+        "RETURNING expires_at > now() AS is_live",
+        "session revoke --all deletes all of them, or those created before a time",
+    ),
     (
         "AND u.disabled_at IS NULL\n             AND ($2::timestamptz IS NULL OR",
         "session list: no index on last_seen_at, so that updates of it are HOT",
@@ -78,7 +78,7 @@ const ALLOWED: [(&str, &str); 17] = [
         "recovery_requests is a queue that a job empties within seconds",
     ),
     (
-        "DELETE FROM recovery_requests WHERE email_canonical",
+        "SELECT id FROM recovery_requests WHERE email_canonical",
         "the same queue, at the deletion of an account",
     ),
     (
@@ -176,9 +176,7 @@ fn no_statement_scans_a_table_that_grows() {
         for (text, parameters) in &statements {
             let lines = plan(&mut connection, text, *parameters).await;
             let tables = scanned_tables(&lines, &partial);
-            let allowed = ALLOWED.iter().position(|(part, _)| {
-                text == part || (text.contains(part) && *part != ALL_SESSIONS)
-            });
+            let allowed = ALLOWED.iter().position(|(part, _)| text.contains(part));
             match (tables.is_empty(), allowed) {
                 (true, _) => {}
                 (false, Some(at)) => used.push(at),

@@ -54,8 +54,8 @@ pub async fn submit(
     let email = EmailAddress::parse(&user.account.email).ok();
     let attempt = Attempt::of(Action::Export).email(email.as_ref()).requester(&requester);
     // Stays counted if the export fails: otherwise exports that time out would not be rate limited.
-    let _permit = attempt.check(&app.pool).await?;
-    let mut export = export::start(&app.pool, &app.exports, &requester).await?;
+    let _permit = attempt.check(&app.pool, &app.sealer).await?;
+    let mut export = export::start(&app.pool, &app.sealer, &app.exports, &requester).await?;
     let mut head = String::new();
     while head.len() < SENT_WHOLE {
         match export.next().await? {

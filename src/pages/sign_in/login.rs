@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::cookies_blocked;
 use crate::app::{self, App};
-use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, known_device};
+use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, SignedIn, known_device};
 use crate::mail::address::EmailAddress;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
@@ -89,19 +89,32 @@ pub async fn submit(
         form.message = Some(WRONG_CREDENTIALS.to_owned());
         return refuse(&page, &app, form);
     };
-    let is_scheduled_for_deletion = user.deletion_due_at.is_some();
     let factor = FirstFactor { user, method: "pwd" };
     let sign_in = auth::sign_in(request, &app, factor, remember_me);
-    let SignInOutcome::SignedIn { ended_by_limit } = permit.refund_on_error(sign_in).await? else {
+    let SignInOutcome::SignedIn(signed_in) = permit.refund_on_error(sign_in).await? else {
         form.message = Some(ACCOUNT_CHANGED.to_owned());
         return refuse(&page, &app, form);
     };
     permit.refund().await?;
-    // If the account is scheduled for deletion, the user is redirected to the page where the deletion can be
-    // canceled.
-    let next = if is_scheduled_for_deletion { "/account/delete" } else { &form.next };
-    let notice = limit_sentence(&app, ended_by_limit).map(Notice::info);
-    Ok(app::redirect_to_next(&page, &app, next, "/account", notice.as_ref()))
+    Ok(redirect_signed_in(&page, &app, signed_in, &form.next, None))
+}
+
+/// Redirects after a sign-in, on every way to sign in: to `next` or the account page, with `notice` and what the
+/// sign-in did. If the account is scheduled for deletion, to the page where that can be canceled.
+pub(super) fn redirect_signed_in(
+    page: &Page,
+    app: &App,
+    signed_in: SignedIn,
+    next: &str,
+    notice: Option<Notice>,
+) -> HttpResponse {
+    let SignedIn { ended_by_limit, is_deletion_scheduled } = signed_in;
+    let next = if is_deletion_scheduled { "/account/delete" } else { next };
+    let notice = match (notice, limit_sentence(app, ended_by_limit)) {
+        (Some(notice), Some(limit)) => Some(Notice { text: notice.text + " " + &limit, ..notice }),
+        (notice, limit) => notice.or(limit.map(Notice::info)),
+    };
+    app::redirect_to_next(page, app, next, "/account", notice.as_ref())
 }
 
 /// A complete sign-in form. `email: None`: the input is not a valid email. The sign-in is processed anyway,
@@ -174,7 +187,7 @@ pub(super) fn show_account_changed(
 }
 
 /// Tells the user how many sessions the sign-in ended because of `FRONTDESK_SESSIONS_PER_USER`. `None`: none.
-pub(super) fn limit_sentence(app: &App, ended: usize) -> Option<String> {
+fn limit_sentence(app: &App, ended: usize) -> Option<String> {
     let limit = app.config.sessions_per_user;
     let signed_out = match ended {
         0 => return None,

@@ -164,7 +164,9 @@ async fn register_unverified(
     };
     let factor = FirstFactor { user, method: "pwd" };
     match auth::sign_in(page.request(), app, factor, false).await? {
-        SignInOutcome::SignedIn { .. } => Ok(page.redirect("/account")),
+        SignInOutcome::SignedIn(signed_in) => {
+            Ok(login::redirect_signed_in(page, app, signed_in, "/account", None))
+        }
         SignInOutcome::AccountChanged => {
             let email = form.values.get("email").map_or("", String::as_str);
             login::show_account_changed(page, app, email)

@@ -5,6 +5,7 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::link_gone::{self, Alternative};
 use super::mailed_link::{self, RESET_PASSWORD};
@@ -12,6 +13,7 @@ use crate::app::App;
 use crate::auth::{self, OptionalUser, known_device};
 use crate::crypto::secret::Secret;
 use crate::user::email::token::Purpose;
+use crate::user::password::change::PasswordReset;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt};
 use crate::user::{User, email, password, users};
@@ -19,6 +21,7 @@ use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
+use crate::web::relative_time::{self, Time};
 
 const ALTERNATIVE: Alternative = Alternative {
     text: "Request a new one. It works for 30 minutes, and only the latest link is valid.",
@@ -35,6 +38,10 @@ struct Data {
     link: String,
     email: String,
     password_min: usize,
+    /// When the account will be deleted, if that was requested.
+    due: Option<Time>,
+    /// The box that keeps it is checked.
+    keep_account: bool,
 }
 
 /// `GET /reset-password/{token}`: 303 to the page without the token.
@@ -56,7 +63,7 @@ pub async fn show(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpE
     let Some((token, user)) = find(&app, Some(token)).await? else {
         return link_gone::show(&page, ALTERNATIVE);
     };
-    page.show(TEMPLATE, &data(&app, &token, &user, FormView::default()))
+    page.show(TEMPLATE, &data(&app, &token, &user, FormView::default(), false))
 }
 
 /// `POST /reset-password`.
@@ -75,24 +82,39 @@ pub async fn submit(
         return link_gone::show(&page, ALTERNATIVE);
     };
     let mut form = FormView::default();
+    let keep_account = sent.take_optional("keep_account").as_deref() == Some("on");
     let Some(new) = parse(&app, &user, &mut form, sent) else {
-        return page.show_refused(TEMPLATE, &data(&app, &token, &user, form));
+        return page.show_refused(TEMPLATE, &data(&app, &token, &user, form, keep_account));
     };
     let hash = permit.refund_on_error(app.hasher.hash(&new)).await?;
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let reset = password::change::reset(pool, sealer, &token, hash, origin);
+    let reset = password::change::reset(pool, sealer, &token, hash, keep_account, origin);
     let reset = permit.refund_on_error(reset).await?;
-    let Some((user, changed_at)) = reset else { return link_gone::show(&page, ALTERNATIVE) };
+    let Some(PasswordReset { user: id, at, is_kept }) = reset else {
+        return link_gone::show(&page, ALTERNATIVE);
+    };
     permit.refund().await?;
-    app.sessions.invalidate_user(user).await;
-    known_device::mark_known(page.request(), &app, user, Some(changed_at));
-    if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
+    app.sessions.invalidate_user(id).await;
+    known_device::mark_known(page.request(), &app, id, Some(at));
+    if visitor.0.is_some_and(|visitor| visitor.account.id == id) {
         auth::clear_cookie(page.request());
     }
-    let notice = Notice::good(
-        "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.",
-    );
+    let due_at = user.deletion_due_at.filter(|_| !is_kept);
+    let notice = Notice::good(notice_text(due_at, is_kept));
     Ok(mailed_link::clear(page.redirect_with("/login", &notice), &app))
+}
+
+/// The notice after a reset. `due_at`: the account will still be deleted then. `is_kept`: a deletion was canceled.
+fn notice_text(due_at: Option<OffsetDateTime>, is_kept: bool) -> String {
+    let changed = "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.";
+    match due_at {
+        Some(due_at) => format!(
+            "{changed} Your account will still be deleted on {}. To keep it, sign in and choose “Keep my account”.",
+            relative_time::exact(due_at)
+        ),
+        None if is_kept => format!("{changed} Your account won't be deleted."),
+        None => changed.to_owned(),
+    }
 }
 
 /// Parses the submitted password. `None`: the errors are in `form`.
@@ -116,8 +138,14 @@ async fn find(app: &App, token: Option<Secret>) -> Result<Option<(Secret, User)>
     Ok(users::find(&app.pool, pending.user).await?.map(|user| (token, user)))
 }
 
-fn data(app: &App, token: &Secret, user: &User, form: FormView) -> Data {
-    let link = RESET_PASSWORD.seal(app, token);
-    let password_min = app.config.password_min_length;
-    Data { form, link, email: user.email.clone(), password_min }
+fn data(app: &App, token: &Secret, user: &User, form: FormView, keep_account: bool) -> Data {
+    let now = OffsetDateTime::now_utc();
+    Data {
+        form,
+        link: RESET_PASSWORD.seal(app, token),
+        email: user.email.clone(),
+        password_min: app.config.password_min_length,
+        due: user.deletion_due_at.map(|due_at| Time::new(due_at, now)),
+        keep_account,
+    }
 }

@@ -224,9 +224,9 @@ pub(super) async fn sign_in_new_account(
     let email = user.email.clone();
     let factor = FirstFactor { user, method: "pwd" };
     let response = match auth::sign_in(page.request(), app, factor, false).await? {
-        SignInOutcome::SignedIn { .. } => {
+        SignInOutcome::SignedIn(signed_in) => {
             let notice = Notice::good("Your email address is confirmed. This is your account.");
-            page.redirect_with("/account", &notice)
+            login::redirect_signed_in(page, app, signed_in, "/account", Some(notice))
         }
         SignInOutcome::AccountChanged => login::show_account_changed(page, app, &email)?,
     };
@@ -267,14 +267,23 @@ async fn confirm(
         return Ok(Outcome::InvalidLink);
     };
     app.sessions.invalidate_user(user).await;
-    let mut ended_by_limit = 0;
+    let notice = Notice::good(if changed {
+        format!("Your email address is now {email}, and you've been signed out everywhere else.")
+    } else {
+        format!("{email} is confirmed.")
+    });
+    let next = "/account/email";
     match verified {
         Some(user) => {
             // The password is the one that was compared; the email is the one that this link has set.
             let user = if changed { User { email: email.clone(), ..user } } else { user };
             let factor = FirstFactor { user, method: "pwd" };
             match auth::sign_in(request, app, factor, false).await? {
-                SignInOutcome::SignedIn { ended_by_limit: ended } => ended_by_limit = ended,
+                SignInOutcome::SignedIn(signed_in) => {
+                    let notice = Some(notice);
+                    let response = login::redirect_signed_in(page, app, signed_in, next, notice);
+                    return Ok(Outcome::Done(response));
+                }
                 SignInOutcome::AccountChanged => {
                     return login::show_account_changed(page, app, &email).map(Outcome::Done);
                 }
@@ -283,17 +292,7 @@ async fn confirm(
         None if changed => auth::rotate_cookie(request, secret),
         None => {}
     }
-    let mut text = if changed {
-        format!("Your email address is now {email}, and you've been signed out everywhere else.")
-    } else {
-        format!("{email} is confirmed.")
-    };
-    if let Some(sentence) = login::limit_sentence(app, ended_by_limit) {
-        text += " ";
-        text += &sentence;
-    }
-    let notice = Notice::good(text);
-    Ok(Outcome::Done(page.redirect_with("/account/email", &notice)))
+    Ok(Outcome::Done(page.redirect_with(next, &notice)))
 }
 
 async fn find(

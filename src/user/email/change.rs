@@ -32,8 +32,16 @@ pub async fn request(
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
                 return Ok(());
             };
+            // Locked as the foreign key of the mail would: otherwise the account could be deleted before the mail
+            // is inserted.
             let other = sqlx::query!(
-                "SELECT id, email, display_name FROM users WHERE email_canonical = $1 AND id <> $2",
+                r#"
+                SELECT id, email, display_name
+                  FROM users
+                 WHERE email_canonical = $1
+                   AND id <> $2
+                   FOR KEY SHARE
+                "#,
                 new.canonical(),
                 user as UserId,
             )
@@ -113,6 +121,7 @@ pub(in crate::user) async fn apply(
     let (restored, deletion_canceled) = (false, false);
     let message = Message::EmailConfirmed { display_name, restored, deletion_canceled, source };
     outbox::enqueue(connection, sealer, Some(user), &new.email, &message).await?;
+    outbox::assign_to_user(connection, user, &owner.email_canonical).await?;
     let details = json!({ "by": by, "ended_sessions": applied.ended_sessions });
     record(connection, EventKind::EmailChanged, user, details, origin).await?;
     Ok(Some(applied))

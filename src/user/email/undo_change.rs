@@ -117,6 +117,7 @@ async fn undo_in(
     if owner.email_canonical != old.email_canonical {
         let removed = Message::AddressRemoved;
         outbox::enqueue(connection, sealer, Some(user), &owner.email, &removed).await?;
+        outbox::assign_to_user(connection, user, &owner.email_canonical).await?;
     }
     Ok(UndoOutcome::Done(user))
 }

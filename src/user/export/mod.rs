@@ -17,8 +17,11 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::{self, Event, EventKind};
+use crate::crypto::seal::Sealer;
 use crate::db;
-use crate::session::{Lock, Requester, SessionEnded};
+use crate::id::UserId;
+use crate::mail::{Message, outbox};
+use crate::session::{Lock, Requester, SessionEnded, notice};
 use lists::{Account, List, PAGE_SIZE, Position, Row};
 
 /// The time after which an export ends incomplete. A client that reads even slower occupies a slot for no
@@ -81,18 +84,19 @@ pub struct Export {
     position: Position,
 }
 
-/// Records the export and starts it. The locking check is a separate transaction, because a long export must
+/// Records the export, notifies the owner, and starts it. The locking check is a separate transaction, because a long export must
 /// not block the account.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn start(
     pool: &PgPool,
+    sealer: &Sealer,
     exports: &Exports,
     requester: &Requester,
 ) -> Result<Export, ExportError> {
     let slot = Arc::clone(&exports.running).try_acquire_owned().map_err(|_| ExportError::Busy)?;
-    let by = requester.clone();
+    let (by, sealer) = (requester.clone(), sealer.clone());
     let recorded =
-        requester.transaction::<_, sqlx::Error, _>(pool, Lock::Session, move |connection| {
+        requester.transaction::<_, sqlx::Error, _>(pool, Lock::UserAndSession, move |connection| {
             Box::pin(async move {
                 let event = Event {
                     kind: EventKind::DataExported,
@@ -101,7 +105,8 @@ pub async fn start(
                     origin: &by.origin,
                     details: json!({}),
                 };
-                audit::record(connection, event).await
+                audit::record(&mut *connection, event).await?;
+                notify(connection, &sealer, &by).await
             })
         });
     recorded.await??;
@@ -118,6 +123,29 @@ pub async fn start(
         list: 0,
         position: Position::before(0),
     })
+}
+
+/// Notifies the owner by mail, if the email is verified.
+async fn notify(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    by: &Requester,
+) -> sqlx::Result<()> {
+    let owner = sqlx::query!(
+        r#"
+        SELECT email, display_name, now() AS "now!"
+          FROM users
+         WHERE id = $1
+           AND email_verified_at IS NOT NULL
+        "#,
+        by.user as UserId,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(owner) = owner else { return Ok(()) };
+    let source = notice::source(&by.origin, owner.now);
+    let message = Message::DataExported { display_name: owner.display_name, source };
+    outbox::enqueue(connection, sealer, Some(by.user), &owner.email, &message).await
 }
 
 impl Export {

@@ -15,7 +15,7 @@ use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email::token::Purpose;
 use crate::user::session_rules::{self, AccountEvent, AppliedRule};
-use crate::user::{email, rate_limit};
+use crate::user::{deletion, email, rate_limit};
 
 /// The outcome of [`change`].
 pub enum PasswordSet {
@@ -76,10 +76,20 @@ pub async fn set_by_operator(
     .await
 }
 
+/// A password that was set with a mailed link.
+pub struct PasswordReset {
+    /// The account.
+    pub user: UserId,
+    /// When the password was set (`password_changed_at`).
+    pub at: OffsetDateTime,
+    /// A scheduled deletion of the account was canceled.
+    pub is_kept: bool,
+}
+
 /// Sets the password with a mailed link, and consumes the link. Does not sign in. Also marks the account's
 /// email as verified, because the link was sent there, and deletes the account's rate-limit counters, so that
-/// failed attempts of others do not lock the user out. Returns the user and when the password was set
-/// (`password_changed_at`). `None` if the link was used, has expired, or was invalidated by a newer one or by
+/// failed attempts of others do not lock the user out. With `keep_account`, a scheduled deletion is canceled: the
+/// user could also sign in with the new password and cancel it. `None` if the link was used, has expired, or was invalidated by a newer one or by
 /// a change of the account.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn reset(
@@ -87,8 +97,9 @@ pub async fn reset(
     sealer: Sealer,
     token: &Secret,
     hash: PasswordHash,
+    keep_account: bool,
     origin: Origin,
-) -> sqlx::Result<Option<(UserId, OffsetDateTime)>> {
+) -> sqlx::Result<Option<PasswordReset>> {
     let token = token.digest();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
@@ -103,8 +114,12 @@ pub async fn reset(
             let event = AccountEvent::PasswordReset;
             let new = NewPassword { user, verified: None, hash, event, by_link: true };
             let set = apply(connection, &sealer, new, None, &origin).await?;
-            rate_limit::delete_counters(connection, user, &owner.email_canonical).await?;
-            Ok(set.map(|(_, at)| (user, at)))
+            let email = &owner.email_canonical;
+            rate_limit::delete_counters(connection, &sealer, user, email).await?;
+            let Some((_, at)) = set else { return Ok(None) };
+            let is_kept = keep_account
+                && deletion::cancel_in(connection, &sealer, user, None, &origin).await?;
+            Ok(Some(PasswordReset { user, at, is_kept }))
         })
     })
     .await

@@ -108,6 +108,11 @@ impl OpenTransaction<'_> {
         self.runtime.block_on(done).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// Commits and closes the connection.
+    pub fn commit(mut self) {
+        self.db_execute("COMMIT");
+    }
+
     /// Rolls back and closes the connection.
     pub fn rollback(mut self) {
         self.db_execute("ROLLBACK");

@@ -1,0 +1,255 @@
+//! Deletes accounts: those whose deletion is due, and those that an operator deletes. One transaction deletes what is
+//! stored about the user and anonymizes the audit events.
+
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::rate_limit;
+use super::session_rules::{self, AccountEvent};
+use crate::audit::{self, Event, EventKind, Origin};
+use crate::crypto::seal::Sealer;
+use crate::db;
+use crate::id::UserId;
+use crate::mail::{Message, outbox};
+
+/// How often [`delete_now`] starts again because the email of the account changed before its row was locked.
+const MAX_TRIES: usize = 3;
+
+/// Deletes an account immediately: for operators. `false` if there is none. The caller invalidates its
+/// sessions in the caches.
+#[tracing::instrument(level = "debug", skip_all, fields(%user))]
+pub async fn delete_now(
+    pool: &PgPool,
+    sealer: &Sealer,
+    user: UserId,
+    origin: Origin,
+) -> sqlx::Result<bool> {
+    for _ in 0..MAX_TRIES {
+        match erase(pool, sealer, user, Which::Any, origin.clone()).await? {
+            Erasure::Done => return Ok(true),
+            Erasure::NotFound => return Ok(false),
+            Erasure::Changed => {}
+        }
+    }
+    Err(sqlx::Error::Protocol("the email of the account keeps changing; try again".to_owned()))
+}
+
+/// An account whose deletion is due.
+#[derive(Clone, Copy, Debug)]
+pub struct DueAccount {
+    /// The account.
+    pub id: UserId,
+    /// Since when.
+    pub since: OffsetDateTime,
+}
+
+/// Lists up to `limit` accounts whose deletion is due, the one due for longest first. `after` is the last one of
+/// the previous list.
+pub async fn list_due(
+    pool: &PgPool,
+    after: Option<DueAccount>,
+    limit: i64,
+) -> sqlx::Result<Vec<DueAccount>> {
+    sqlx::query_as!(
+        DueAccount,
+        r#"
+        SELECT id AS "id: UserId", deletion_due_at AS "since!"
+          FROM users
+         WHERE deletion_due_at <= now()
+           AND ($1::timestamptz IS NULL OR (deletion_due_at, id) > ($1, $2))
+         ORDER BY deletion_due_at, id
+         LIMIT $3
+        "#,
+        after.map(|after| after.since),
+        after.map(|after| after.id) as Option<UserId>,
+        limit,
+    )
+    .fetch_all(db::on(pool))
+    .await
+}
+
+/// Deletes an account whose deletion is due. `false` if it is no longer due, or if another transaction has locked
+/// it, for example to cancel its deletion; then the next round of the job finds it again. The caller invalidates its
+/// sessions in the caches.
+#[tracing::instrument(level = "debug", skip_all, fields(%user))]
+pub async fn delete_if_due(pool: &PgPool, sealer: &Sealer, user: UserId) -> sqlx::Result<bool> {
+    let erasure = erase(pool, sealer, user, Which::Due, Origin::system()).await?;
+    Ok(erasure == Erasure::Done)
+}
+
+/// Which account [`erase`] may delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Any,
+    /// One whose deletion is due and whose row no other transaction has locked.
+    Due,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Erasure {
+    Done,
+    NotFound,
+    /// The email was changed, or the account is no longer `Which::Due`. Nothing was written.
+    Changed,
+}
+
+/// Deletes the account, its mails, its rate-limit counters, and pending requests for its email, in one
+/// transaction. Its audit events are kept without user agent and IP address. The email remains only in the final
+/// notice, until that is purged from the outbox.
+async fn erase(
+    pool: &PgPool,
+    sealer: &Sealer,
+    user: UserId,
+    which: Which,
+    origin: Origin,
+) -> sqlx::Result<Erasure> {
+    let sealer = sealer.clone();
+    // Anonymizing a long audit log takes longer than the statement timeout of pages.
+    db::long_transaction(pool, move |connection| {
+        Box::pin(async move {
+            let email_canonical = sqlx::query_scalar!(
+                "SELECT email_canonical FROM users WHERE id = $1",
+                user as UserId
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            let Some(email_canonical) = email_canonical else { return Ok(Erasure::NotFound) };
+            // The job that writes mail locks a request before the account (see the lock order).
+            let requests = Requests::lock(connection, &email_canonical).await?;
+            let Some(account) = lock(connection, user, &email_canonical, which).await? else {
+                return Ok(Erasure::Changed);
+            };
+            requests.delete(connection).await?;
+            erase_locked(connection, &sealer, account, &origin).await?;
+            Ok(Erasure::Done)
+        })
+    })
+    .await
+}
+
+/// The pending registrations and password-reset requests of an email, whose rows are locked.
+struct Requests {
+    registrations: Vec<Uuid>,
+    recoveries: Vec<Uuid>,
+}
+
+impl Requests {
+    async fn lock(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<Self> {
+        let registrations = sqlx::query_scalar!(
+            r#"
+            SELECT COALESCE(array_agg(id), '{}') AS "ids!"
+              FROM (SELECT id FROM registrations WHERE email_canonical = $1 ORDER BY id FOR UPDATE) AS locked
+            "#,
+            email_canonical
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        let recoveries = sqlx::query_scalar!(
+            r#"
+            SELECT COALESCE(array_agg(id), '{}') AS "ids!"
+              FROM (SELECT id FROM recovery_requests WHERE email_canonical = $1 ORDER BY id FOR UPDATE) AS locked
+            "#,
+            email_canonical
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Self { registrations, recoveries })
+    }
+
+    /// A request that was inserted since is kept: it is newer than the deletion, and locking it now would break
+    /// the lock order.
+    async fn delete(self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query!("DELETE FROM registrations WHERE id = ANY($1)", &self.registrations)
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query!("DELETE FROM recovery_requests WHERE id = ANY($1)", &self.recoveries)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+/// An account to delete, whose row is locked.
+struct LockedAccount {
+    id: UserId,
+    email: String,
+    email_canonical: String,
+    display_name: String,
+}
+
+/// Locks the row of `user`. `None` if its email is no longer `email_canonical`, or if it is not `which`.
+async fn lock(
+    connection: &mut PgConnection,
+    user: UserId,
+    email_canonical: &str,
+    which: Which,
+) -> sqlx::Result<Option<LockedAccount>> {
+    match which {
+        Which::Any => {
+            sqlx::query_as!(
+                LockedAccount,
+                r#"
+                SELECT id, email, email_canonical, display_name
+                  FROM users
+                 WHERE id = $1
+                   AND email_canonical = $2
+                   FOR UPDATE
+                "#,
+                user as UserId,
+                email_canonical,
+            )
+            .fetch_optional(connection)
+            .await
+        }
+        Which::Due => {
+            sqlx::query_as!(
+                LockedAccount,
+                r#"
+                SELECT id, email, email_canonical, display_name
+                  FROM users
+                 WHERE id = $1
+                   AND email_canonical = $2
+                   AND deletion_due_at <= now()
+                   FOR UPDATE SKIP LOCKED
+                "#,
+                user as UserId,
+                email_canonical,
+            )
+            .fetch_optional(connection)
+            .await
+        }
+    }
+}
+
+/// Deletes the rows of the account in the lock order.
+async fn erase_locked(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    account: LockedAccount,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    let user = account.id;
+    session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
+    rate_limit::delete_counters(connection, sealer, user, &account.email_canonical).await?;
+    let email = (account.email.as_str(), account.email_canonical.as_str());
+    outbox::delete_for_user(connection, user, email).await?;
+    sqlx::query!("DELETE FROM users WHERE id = $1", user as UserId)
+        .execute(&mut *connection)
+        .await?;
+    audit::record(
+        &mut *connection,
+        Event {
+            kind: EventKind::AccountDeleted,
+            user: Some(user),
+            session: None,
+            origin,
+            details: json!({}),
+        },
+    )
+    .await?;
+    audit::anonymize(connection, user).await?;
+    let message = Message::AccountDeleted { display_name: account.display_name };
+    outbox::enqueue(connection, sealer, None, &account.email, &message).await
+}
