@@ -35,6 +35,10 @@ stored_as_text! {
         SignedIn => "signed_in",
         /// A sign-in failed; `details.why` is a [`RefusalReason`].
         SignInRefused => "sign_in_refused",
+        /// A mailed code was wrong or had expired.
+        CodeRefused => "code_refused",
+        /// A mailed link was used that was not valid: used before, expired, replaced or never issued.
+        LinkRefused => "link_refused",
         /// A session ended; `details.cause` says why.
         SessionEnded => "session_ended",
         /// An operator revoked the sessions of all users.

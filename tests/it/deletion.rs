@@ -128,7 +128,7 @@ fn recovery_says_that_a_deletion_is_scheduled_and_offers_to_keep_the_account() {
     // Without the box, the notice after it repeats what will happen.
     let [reset, _] = db_links_of_scheduled_account(&database);
     let mut browser = server.browser();
-    let page = browser.get(&reset).body;
+    let page = browser.open(&reset).body;
     for words in ["This account is scheduled for deletion", "Keep my account", "keep_account"] {
         assert!(page.contains(words), "{words}: {page}");
     }
@@ -149,7 +149,7 @@ fn recovery_says_that_a_deletion_is_scheduled_and_offers_to_keep_the_account() {
     // Where no deletion is scheduled, there is nothing to keep.
     let [reset, _] = db_links_of_scheduled_account(&database);
     database.db_execute("UPDATE users SET deletion_due_at = NULL");
-    assert!(!browser.get(&reset).body.contains("keep_account"));
+    assert!(!browser.open(&reset).body.contains("keep_account"));
     assert_eq!(browser.post(&reset, &fields).location(), "/login");
     assert!(!browser.get("/login").body.contains("deleted"));
     assert_eq!(database.db_count(events), 1);

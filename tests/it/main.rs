@@ -54,6 +54,7 @@ mod query_plans;
 mod rate_limit;
 mod reauthentication;
 mod recovery;
+mod refusals;
 mod registration_cookie;
 mod requirements;
 mod restore;

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::audit::EventKind;
 use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::mail::address::EmailAddress;
 use crate::user::email::code::Code;
@@ -141,17 +142,14 @@ pub async fn code(
             if changed {
                 auth::rotate_cookie(page.request(), secret);
             }
-            Ok(page.redirect_with("/account/email", &confirmed(&email, changed)))
+            return Ok(page.redirect_with("/account/email", &confirmed(&email, changed)));
         }
-        ConfirmationOutcome::WrongCode => {
-            form.add_error(field, WRONG_CODE);
-            refuse(&app, &page, &user, form).await
-        }
-        ConfirmationOutcome::Invalid => {
-            form.add_error(field, EXPIRED_CODE);
-            refuse(&app, &page, &user, form).await
-        }
+        ConfirmationOutcome::WrongCode => form.add_error(field, WRONG_CODE),
+        ConfirmationOutcome::Invalid => form.add_error(field, EXPIRED_CODE),
     }
+    let (kind, id) = (EventKind::CodeRefused, Some(requester.user));
+    permit.record_refusal(kind, id, &requester.origin).await?;
+    refuse(&app, &page, &user, form).await
 }
 
 /// Parses the submitted code: its field, its purpose, and the code. `None`: the errors are in `form`.

@@ -26,6 +26,8 @@ fn event_words(kind: EventKind) -> (&'static str, bool) {
         EventKind::Registered => ("Account created", false),
         EventKind::SignedIn => ("Signed in", false),
         EventKind::SignInRefused => ("Sign-in refused: {why}", true),
+        EventKind::CodeRefused => ("Wrong or expired code entered", true),
+        EventKind::LinkRefused => ("A link that no longer works was used", true),
         EventKind::SessionEnded => ("Session ended: {why}", false),
         EventKind::AllSessionsEnded => ("Signed out everywhere", false),
         EventKind::PasswordChanged => ("Password changed", false),

@@ -5,6 +5,12 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 
+use crate::app::App;
+use crate::audit::EventKind;
+use crate::auth;
+use crate::crypto::secret::Digest;
+use crate::user::email;
+use crate::user::rate_limit::Permit;
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 
@@ -14,6 +20,24 @@ pub(super) struct Alternative {
     pub(super) text: &'static str,
     pub(super) href: &'static str,
     pub(super) label: &'static str,
+}
+
+/// Records that a form was sent with an invalid link, and renders the page. `token`: that of the link, if the form has
+/// one.
+pub(super) async fn refuse(
+    app: &App,
+    page: &Page,
+    permit: &Permit,
+    token: Option<&Digest>,
+    alternative: Alternative,
+) -> Result<HttpResponse, HttpError> {
+    let user = match token {
+        Some(token) => email::token::owner_of(&app.pool, token).await?,
+        None => None,
+    };
+    let origin = auth::origin(page.request());
+    permit.record_refusal(EventKind::LinkRefused, user, &origin).await?;
+    show(page, alternative)
 }
 
 /// Renders the page (410).

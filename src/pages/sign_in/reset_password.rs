@@ -78,8 +78,9 @@ pub async fn submit(
     let permit =
         Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool, &app.sealer).await?;
     let token = RESET_PASSWORD.submitted_token(page.request(), &app, &mut sent);
+    let digest = token.as_ref().map(Secret::digest);
     let Some((token, user)) = find(&app, token).await? else {
-        return link_gone::show(&page, ALTERNATIVE);
+        return link_gone::refuse(&app, &page, &permit, digest.as_ref(), ALTERNATIVE).await;
     };
     let mut form = FormView::default();
     let keep_account = sent.take_optional("keep_account").as_deref() == Some("on");
@@ -91,7 +92,7 @@ pub async fn submit(
     let reset = password::change::reset(pool, sealer, &token, hash, keep_account, origin);
     let reset = permit.refund_on_error(reset).await?;
     let Some(PasswordReset { user: id, at, is_kept }) = reset else {
-        return link_gone::show(&page, ALTERNATIVE);
+        return link_gone::refuse(&app, &page, &permit, digest.as_ref(), ALTERNATIVE).await;
     };
     permit.refund().await?;
     app.sessions.invalidate_user(id).await;

@@ -14,7 +14,7 @@ use crate::auth::{self, OptionalUser};
 use crate::crypto::secret::Secret;
 use crate::user::email;
 use crate::user::email::undo_change::{UndoLink, UndoOutcome};
-use crate::user::rate_limit::{Action, Attempt};
+use crate::user::rate_limit::{Action, Attempt, Permit};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -76,13 +76,16 @@ pub async fn submit(
     let permit =
         Attempt::of(Action::Verify).ip(origin.ip_address).check(&app.pool, &app.sealer).await?;
     let token = UNDO_EMAIL_CHANGE.submitted_token(page.request(), &app, &mut sent);
+    let digest = token.as_ref().map(Secret::digest);
     let Some((token, link)) = find(&app, token).await? else {
-        return link_gone::show(&page, ALTERNATIVE);
+        return link_gone::refuse(&app, &page, &permit, digest.as_ref(), ALTERNATIVE).await;
     };
-    let UndoLink::Unused { email } = link else { return repeat(&app, &page, &token).await };
+    let UndoLink::Unused { email } = link else {
+        return repeat(&app, &page, &permit, &token).await;
+    };
     let undo = email::undo_change::undo(&app.pool, app.sealer.clone(), &token, origin);
     match permit.refund_on_error(undo).await? {
-        UndoOutcome::Invalid => repeat(&app, &page, &token).await,
+        UndoOutcome::Invalid => repeat(&app, &page, &permit, &token).await,
         UndoOutcome::EmailTaken => {
             page.show_with(StatusCode::CONFLICT, TEMPLATE, &data(&app, &token, email, true))
         }
@@ -102,9 +105,14 @@ pub async fn submit(
 
 /// Handles a form that was submitted again: redirects to the password form once no server accepts the
 /// sessions that the first submission revoked.
-async fn repeat(app: &App, page: &Page, token: &Secret) -> Result<HttpResponse, HttpError> {
+async fn repeat(
+    app: &App,
+    page: &Page,
+    permit: &Permit,
+    token: &Secret,
+) -> Result<HttpResponse, HttpError> {
     let Some(UndoLink::Used) = email::undo_change::find(&app.pool, token).await? else {
-        return link_gone::show(page, ALTERNATIVE);
+        return link_gone::refuse(app, page, permit, Some(&token.digest()), ALTERNATIVE).await;
     };
     app.sessions.await_invalidation().await;
     let notice = Notice::good(

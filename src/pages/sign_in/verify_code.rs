@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::verify_email::{ALTERNATIVE, sign_in_new_account};
 use super::{link_gone, registration_cookie};
 use crate::app::App;
+use crate::audit::EventKind;
 use crate::auth::{self, OptionalUser, RECENT_FOR};
 use crate::crypto::secret::Secret;
 use crate::user::email::code::Code;
@@ -85,6 +86,7 @@ pub async fn submit(
         RegistrationOutcome::WrongCode => form.add_error("code", WRONG_CODE),
         RegistrationOutcome::ExpiredCode => form.add_error("code", EXPIRED_CODE),
     }
+    permit.record_refusal(EventKind::CodeRefused, None, &origin).await?;
     page.show_refused(TEMPLATE, &Data { form, email: pending.email })
 }
 

@@ -96,10 +96,11 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let token = VERIFY_EMAIL.submitted_token(page.request(), &app, &mut sent);
+    let digest = token.as_ref().map(Secret::digest);
     let found = find(&app, &visitor, token).await?;
     let permit = check(&app, &page, &visitor, found.as_ref().map(|(_, link)| link)).await?;
     let Some((token, link)) = found else {
-        return link_gone::show(&page, ALTERNATIVE);
+        return link_gone::refuse(&app, &page, &permit, digest.as_ref(), ALTERNATIVE).await;
     };
     let mut form = FormView::default();
     let Some(credential) = parse(&link, &mut form, sent) else {
@@ -117,7 +118,9 @@ pub async fn submit(
         }
     };
     match outcome {
-        Outcome::InvalidLink => link_gone::show(&page, ALTERNATIVE),
+        Outcome::InvalidLink => {
+            link_gone::refuse(&app, &page, &permit, digest.as_ref(), ALTERNATIVE).await
+        }
         Outcome::WrongPassword => {
             if let Link::Account { email, .. } = &link {
                 let origin = auth::origin(page.request());

@@ -286,6 +286,16 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<PendingL
     Ok(found.and_then(|row| pending_link(row.user_id, &row.purpose, row.email)))
 }
 
+/// The user of the link of a token, whether it is valid or not. `None` if it was used or never issued.
+pub async fn owner_of(pool: &PgPool, token: &Digest) -> sqlx::Result<Option<UserId>> {
+    sqlx::query_scalar!(
+        r#"SELECT user_id AS "user_id: UserId" FROM email_tokens WHERE token_digest = $1"#,
+        token.as_bytes(),
+    )
+    .fetch_optional(db::on(pool))
+    .await
+}
+
 /// Whether `owner` has a valid link for `purpose` that was sent to the email that the account has.
 pub(in crate::user) async fn has_valid_link(
     connection: &mut PgConnection,

@@ -22,7 +22,7 @@ const IN_FLIGHT_SECONDS: f64 = 60.0;
 #[derive(Clone, Debug)]
 pub(super) struct Counted {
     pub(super) key: Key,
-    attempts: i32,
+    pub(super) attempts: i32,
     /// The wait that this attempt started, in seconds.
     pub(super) wait: f64,
     /// For a shared counter: which attempts in flight this one belongs to (`throttles.in_flight_since`).

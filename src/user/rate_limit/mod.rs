@@ -113,6 +113,8 @@ static REFUSED: [AtomicU64; Action::ALL.len()] = [const { AtomicU64::new(0) }; A
 
 /// Maximum number of tries to count an attempt, in case of races with concurrent attempts.
 const MAX_ATTEMPTS_TO_COUNT: usize = 3;
+/// The attempts that [`Permit::record_refusal`] records, besides those that start a wait.
+const RECORDED_ATTEMPTS: [i32; 2] = [1, 5];
 /// The outcome of an attempt that lost [`MAX_ATTEMPTS_TO_COUNT`] races.
 const LOST_RACE: CountOutcome = CountOutcome::Waiting { seconds: 1.0 };
 
@@ -238,12 +240,7 @@ impl Permit {
         email: Option<&EmailAddress>,
         origin: &Origin,
     ) -> sqlx::Result<()> {
-        let mut counted = self.counted.clone();
-        if !self.is_settled.swap(true, Ordering::Relaxed) {
-            for one in &mut counted {
-                one.wait = one.wait.max(counters::fail(&self.pool, one).await?);
-            }
-        }
+        let counted = self.settle().await?;
         let longest = counted.iter().max_by(|one, other| one.wait.total_cmp(&other.wait));
         let Some(longest) = longest.filter(|longest| longest.wait > 0.0) else { return Ok(()) };
         let details = json!({
@@ -257,6 +254,38 @@ impl Permit {
         };
         let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
         audit::record_in_own_transaction(&self.pool, event).await
+    }
+
+    /// Counts a refused code or link fully. Records `kind` in the audit log if this was the first or the fifth
+    /// attempt, or if it started a wait, so that an attacker cannot fill the log. The attempts are those of the account
+    /// or registration, or, for a link, those of the IP address.
+    pub async fn record_refusal(
+        &self,
+        kind: EventKind,
+        user: Option<UserId>,
+        origin: &Origin,
+    ) -> sqlx::Result<()> {
+        let counted = self.settle().await?;
+        let subject = counted.iter().find(|one| one.key.by == By::Account).or(counted.first());
+        let Some(attempts) = subject.map(|subject| subject.attempts) else { return Ok(()) };
+        let wait = counted.iter().map(|one| one.wait).fold(0.0, f64::max);
+        if !RECORDED_ATTEMPTS.contains(&attempts) && wait == 0.0 {
+            return Ok(());
+        }
+        let details = json!({ "attempts": attempts, "seconds": wait.round() as i64 });
+        let event = Event { kind, user, session: None, origin, details };
+        audit::record_in_own_transaction(&self.pool, event).await
+    }
+
+    /// The attempt failed: counts it fully and returns its counters, each with the wait that the attempt started.
+    async fn settle(&self) -> sqlx::Result<Vec<Counted>> {
+        let mut counted = self.counted.clone();
+        if !self.is_settled.swap(true, Ordering::Relaxed) {
+            for one in &mut counted {
+                one.wait = one.wait.max(counters::fail(&self.pool, one).await?);
+            }
+        }
+        Ok(counted)
     }
 }
 
