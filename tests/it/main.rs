@@ -43,6 +43,7 @@ mod log_lines;
 mod mail;
 mod mail_failures;
 mod mailed_links;
+mod mail_starttls;
 mod many_sessions;
 mod migrations;
 mod notification_queue;

@@ -15,6 +15,7 @@ pub mod server;
 pub mod small_disk;
 pub mod smtp;
 pub mod standby;
+pub mod starttls;
 pub mod webdriver;
 
 pub use browser::{Browser, Response, raw};

@@ -187,7 +187,7 @@ impl Database {
 
 /// A certificate authority, its certificates for localhost and for another host, and a certificate for
 /// localhost from an authority that is not trusted.
-fn certificates() -> &'static Path {
+pub fn certificates() -> &'static Path {
     CERTIFICATES.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smtp-certificates");
         fs::remove_dir_all(&folder).ok();
