@@ -63,6 +63,7 @@ impl App {
                 id: sessions.server_id(),
                 public_url: config.public_url.origin().to_string(),
                 key_ids: sealer.key_ids().to_vec(),
+                mail: config.mail.transport.name(),
             },
             hasher: Hasher::new(hash_parameters(&config)?),
             password_policy: PasswordPolicy { min_length: config.password_min_length },

@@ -18,7 +18,7 @@ use crate::db;
 /// How often a server writes its row.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 /// A server whose row is older does not count as running: in seconds, three intervals.
-const STOPPED_AFTER: f64 = 30.0;
+pub const STOPPED_AFTER: f64 = 30.0;
 
 /// What a server publishes about itself.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct ThisServer {
     pub public_url: String,
     /// [`Sealer::key_ids`](crate::crypto::seal::Sealer::key_ids).
     pub key_ids: Vec<String>,
+    /// [`MailTransport::name`](crate::config::MailTransport::name).
+    pub mail: &'static str,
 }
 
 impl ThisServer {
@@ -41,8 +43,8 @@ impl ThisServer {
                  DELETE FROM servers
                   WHERE last_seen_at < now() - interval '1 day'
                     AND id <> $1)
-            INSERT INTO servers (id, version, host, process_id, public_url, key_ids, session_cache)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            INSERT INTO servers (id, version, host, process_id, public_url, key_ids, session_cache, mail)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                 ON CONFLICT (id) DO UPDATE
                SET session_cache = EXCLUDED.session_cache, last_seen_at = now()
             "#,
@@ -53,6 +55,7 @@ impl ThisServer {
             self.public_url,
             &self.key_ids,
             session_cache,
+            self.mail,
         )
         .execute(db::on(pool))
         .await?;
@@ -83,6 +86,8 @@ pub struct RunningServer {
     pub key_ids: Vec<String>,
     /// [`CacheState::as_str`](crate::session::cache::invalidation::CacheState::as_str).
     pub session_cache: String,
+    /// What it does with mail: `smtp`, `folder` or `kept`. `None`: a version that does not write it.
+    pub mail: Option<String>,
     /// When it was started.
     pub started_at: OffsetDateTime,
     /// When it last wrote its row.
@@ -102,7 +107,12 @@ impl RunningServer {
     }
 
     fn named(&self, name: String) -> ServerSettings {
-        ServerSettings { name, public_url: self.public_url.clone(), key_ids: self.key_ids.clone() }
+        ServerSettings {
+            name,
+            public_url: self.public_url.clone(),
+            key_ids: self.key_ids.clone(),
+            mail: self.mail.clone(),
+        }
     }
 }
 
@@ -112,7 +122,8 @@ pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<RunningServer>> {
     sqlx::query_as!(
         RunningServer,
         r#"
-        SELECT id, version, host, process_id, public_url, key_ids, session_cache, started_at, last_seen_at
+        SELECT id, version, host, process_id, public_url, key_ids, session_cache, mail, started_at,
+               last_seen_at
           FROM servers
          WHERE last_seen_at > now() - make_interval(secs => $1)
          ORDER BY started_at, id
@@ -120,6 +131,23 @@ pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<RunningServer>> {
         STOPPED_AFTER,
     )
     .fetch_all(db::on(pool))
+    .await
+}
+
+/// Whether a server runs that does with mail one of `what`.
+pub async fn any_does_with_mail(pool: &PgPool, what: &[String]) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+               SELECT
+                 FROM servers
+                WHERE mail = ANY($1)
+                  AND last_seen_at > now() - make_interval(secs => $2)) AS "exists!"
+        "#,
+        what,
+        STOPPED_AFTER,
+    )
+    .fetch_one(db::on(pool))
     .await
 }
 
@@ -132,6 +160,8 @@ pub struct ServerSettings {
     pub public_url: String,
     /// The identifiers of its keys; the first one seals.
     pub key_ids: Vec<String>,
+    /// [`RunningServer::mail`].
+    pub mail: Option<String>,
 }
 
 impl ServerSettings {
@@ -157,6 +187,7 @@ pub struct Difference {
 pub fn differences(settings: &[ServerSettings]) -> Vec<Difference> {
     let mut found = differences_of_keys(settings);
     found.extend(differences_of_public_urls(settings));
+    found.extend(differences_of_mail(settings));
     found
 }
 
@@ -214,6 +245,22 @@ fn differences_of_public_urls(settings: &[ServerSettings]) -> Option<Difference>
     Some(Difference { affects_users: true, message })
 }
 
+fn differences_of_mail(settings: &[ServerSettings]) -> Option<Difference> {
+    let does = |one: &ServerSettings, what: &str| one.mail.as_deref() == Some(what);
+    let best =
+        ["smtp", "folder"].into_iter().find(|what| settings.iter().any(|one| does(one, what)))?;
+    let with = names(settings, |one| does(one, best));
+    let without = names(settings, |one| one.mail.is_some() && !does(one, best));
+    if without.is_empty() {
+        return None;
+    }
+    let action = if best == "smtp" { "sent" } else { "written into files" };
+    let message = format!(
+        "Mail is {action} only by {with}; left to that by {without}. Set the same FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM on every server."
+    );
+    Some(Difference { affects_users: false, message })
+}
+
 fn names(settings: &[ServerSettings], is_meant: impl Fn(&ServerSettings) -> bool) -> String {
     let names: Vec<&str> =
         settings.iter().filter(|one| is_meant(one)).map(|one| one.name.as_str()).collect();
@@ -229,6 +276,7 @@ mod tests {
             name: name.to_owned(),
             public_url: "https://desk.example.com".to_owned(),
             key_ids: keys.iter().map(ToString::to_string).collect(),
+            mail: None,
         });
         differences(&settings.collect::<Vec<_>>())
     }
@@ -257,5 +305,30 @@ mod tests {
         let apart = found([&["old"], &["new"]]);
         assert!(apart.len() == 2 && apart.iter().all(|one| one.affects_users), "{apart:?}");
         assert!(apart[0].message.contains("missing on a: the key new"), "{apart:?}");
+    }
+
+    #[test]
+    fn a_server_that_leaves_mail_to_another_is_named() {
+        let found = |mail: [Option<&str>; 2]| {
+            let settings = ["a", "b"].into_iter().zip(mail).map(|(name, mail)| ServerSettings {
+                name: name.to_owned(),
+                public_url: String::new(),
+                key_ids: vec!["key".to_owned()],
+                mail: mail.map(str::to_owned),
+            });
+            differences(&settings.collect::<Vec<_>>()).pop().map(|one| one.message)
+        };
+        for same in ["smtp", "folder", "kept"] {
+            assert_eq!(found([Some(same), Some(same)]), None);
+            assert_eq!(found([Some(same), None]), None, "an earlier version");
+        }
+        for (mail, words) in [
+            (["smtp", "kept"], "Mail is sent only by a; left to that by b."),
+            (["folder", "smtp"], "Mail is sent only by b; left to that by a."),
+            (["kept", "folder"], "Mail is written into files only by b; left to that by a."),
+        ] {
+            let message = found(mail.map(Some)).unwrap();
+            assert!(message.starts_with(words), "{message}");
+        }
     }
 }

@@ -34,7 +34,7 @@ const SAME_LAYER: [(&str, &str); 2] = [("auth", "app"), ("app", "auth")];
 /// The domain: no pages, no requests.
 const DOMAIN: [&str; 4] = ["user", "session", "mail", "audit"];
 /// Every table and the folder or file that writes it.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 14] = [
     ("users", "src/user/"),
     ("registrations", "src/user/"),
     ("email_tokens", "src/user/"),
@@ -43,7 +43,9 @@ const OWNERS: [(&str, &str); 12] = [
     ("sessions", "src/session/"),
     ("session_caches", "src/session/cache/"),
     ("session_cache_resets", "src/session/"),
+    ("queue_failures", "src/user/queue.rs"),
     ("mail_outbox", "src/mail/outbox"),
+    ("suppressed_recipients", "src/mail/suppression.rs"),
     ("audit_events", "src/audit/"),
     ("servers", "src/peers.rs"),
     // Only migrations write to it.

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use super::values::{self, AccountName};
+use crate::mail::address::EmailAddress;
 pub(super) use session::Session;
 pub(super) use user::{AccountArgument, Export, FileFormat, Import, User};
 
@@ -67,11 +68,16 @@ pub(super) enum Command {
     },
     /// Manage outgoing mail
     #[command(
-        after_help = "Examples:\n  frontdesk mail list --state failed\n  frontdesk mail retry 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk mail retry --failed"
+        after_help = "Examples:\n  frontdesk mail list --state failed\n  frontdesk mail retry 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk mail retry --failed\n  frontdesk mail unsuppress ada@example.com"
     )]
     Mail {
         #[command(subcommand)]
         action: Mail,
+    },
+    /// Manage work of background jobs that failed: mail of registrations and forgotten passwords, due deletions
+    Queue {
+        #[command(subcommand)]
+        action: Queue,
     },
 }
 
@@ -134,6 +140,9 @@ pub(super) enum Mail {
         /// Only mail in this state
         #[arg(long, value_parser = ["waiting", "sent", "kept", "failed"])]
         state: Option<String>,
+        /// List the recipients that get no mail instead
+        #[arg(long, conflicts_with = "state")]
+        suppressed: bool,
         /// Maximum number to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
@@ -144,10 +153,47 @@ pub(super) enum Mail {
     /// Retry failed, kept or delayed mail; a running server sends it
     Retry {
         /// Mail ID, as shown by `mail list`
-        #[arg(required_unless_present = "failed", conflicts_with = "failed")]
+        #[arg(required_unless_present_any = ["failed", "kept"], conflicts_with_all = ["failed", "kept"])]
         id: Option<Uuid>,
         /// Retry all failed mail
         #[arg(long)]
         failed: bool,
+        /// Send all mail that was kept because no mail server was configured
+        #[arg(long)]
+        kept: bool,
+    },
+    /// Send no mail to a recipient
+    Suppress {
+        /// Email of the recipient
+        #[arg(value_parser = values::email)]
+        email: EmailAddress,
+    },
+    /// Send mail to a suppressed recipient again
+    Unsuppress {
+        /// Email of the recipient
+        #[arg(value_parser = values::email)]
+        email: EmailAddress,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Queue {
+    /// List what failed; what is set aside is not retried automatically
+    List {
+        /// Maximum number to list
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Retry what failed; a running server does it
+    Retry {
+        /// ID, as shown by `queue list`
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<Uuid>,
+        /// Retry everything
+        #[arg(long)]
+        all: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! `frontdesk mail`: lists and retries mail. Never shows the content of a mail, which may contain secret
+//! `frontdesk mail`: lists and retries mail, and lists and changes suppressed recipients. Never shows the content of a mail, which may contain secret
 //! links.
 
 use serde_json::{Value, json};
@@ -9,19 +9,96 @@ use super::arguments::Mail as Action;
 use super::exit::ExitStatus;
 use super::out;
 use crate::db::Database;
+use crate::mail::address::EmailAddress;
 use crate::mail::outbox::{self, OutboxEntry, RetryOutcome};
+use crate::mail::suppression::{self, SuppressedRecipient};
 use crate::web::relative_time;
 
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
     match action {
-        Action::List { state, limit, json } => list(database, state.as_deref(), limit, json).await,
-        Action::Retry { id: Some(id), .. } => retry(database, id).await,
-        Action::Retry { .. } => {
-            let count = outbox::retry_failed(&database.pool).await?;
-            out::line(&format!("Queued {count} failed mail(s) for another attempt."));
-            Ok(if count == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
+        Action::List { suppressed: true, limit, json, .. } => {
+            list_suppressed(database, limit, json).await
         }
+        Action::List { state, limit, json, .. } => {
+            list(database, state.as_deref(), limit, json).await
+        }
+        Action::Retry { id: Some(id), .. } => retry(database, id).await,
+        Action::Retry { failed, kept, .. } => {
+            let mut total = 0;
+            for (state, _) in
+                [("failed", failed), ("kept", kept)].iter().filter(|(_, is_meant)| *is_meant)
+            {
+                let count = outbox::retry_all(&database.pool, state).await?;
+                out::line(&format!("Queued {count} {state} mail(s) for another attempt."));
+                total += count;
+            }
+            Ok(if total == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
+        }
+        Action::Suppress { email } => suppress(database, &email).await,
+        Action::Unsuppress { email } => unsuppress(database, &email).await,
     }
+}
+
+async fn suppress(database: &Database, email: &EmailAddress) -> anyhow::Result<ExitStatus> {
+    let is_new = suppression::suppress(&database.pool, email).await?;
+    let (email, already) = (email.as_typed(), if is_new { "" } else { " already" });
+    out::line(&format!(
+        "{email} is{already} suppressed: no mail is sent there until `frontdesk mail unsuppress {email}`."
+    ));
+    Ok(if is_new { ExitStatus::Done } else { ExitStatus::NothingFound })
+}
+
+async fn unsuppress(database: &Database, email: &EmailAddress) -> anyhow::Result<ExitStatus> {
+    if suppression::unsuppress(&database.pool, email).await? {
+        out::line(&format!(
+            "{} gets mail again. Mail that failed meanwhile is sent by `frontdesk mail retry`.",
+            email.as_typed()
+        ));
+        return Ok(ExitStatus::Done);
+    }
+    out::problem(&format!("{} is not suppressed.", email.as_typed()));
+    Ok(ExitStatus::NothingFound)
+}
+
+async fn list_suppressed(
+    database: &Database,
+    limit: i64,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let mut list = out::List::new(json, ["EMAIL", "REASON", "BOUNCES", "SINCE", "UNTIL"]);
+    let now = OffsetDateTime::now_utc();
+    let mut last: Option<SuppressedRecipient> = None;
+    for size in out::pages(limit) {
+        let after = last.as_ref().map(|one| one.email.as_str());
+        let recipients = suppression::list(&database.pool, after, size).await?;
+        for one in &recipients {
+            let row = || {
+                [
+                    one.email.clone(),
+                    one.reason.clone(),
+                    one.bounces.to_string(),
+                    relative_time::relative(one.created_at, now),
+                    one.until.map_or_else(String::new, |until| relative_time::relative(until, now)),
+                ]
+            };
+            let data = || {
+                json!({
+                    "email": one.email,
+                    "reason": one.reason,
+                    "bounces": one.bounces,
+                    "created_at": relative_time::iso(one.created_at),
+                    "suppressed_until": one.until.map(relative_time::iso),
+                })
+            };
+            list.add(row, data);
+        }
+        if (recipients.len() as i64) < size {
+            break;
+        }
+        last = recipients.into_iter().next_back();
+    }
+    list.end();
+    Ok(ExitStatus::Done)
 }
 
 async fn list(

@@ -12,6 +12,7 @@ mod new_passwords;
 mod operator;
 mod out;
 mod prompt;
+mod queue;
 mod revoke;
 mod session;
 mod user;
@@ -104,6 +105,10 @@ async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Mail { action } => {
             let database = connect(&config).await?;
             close_after(mail::run(&database, action).await, database).await
+        }
+        Command::Queue { action } => {
+            let database = connect(&config).await?;
+            close_after(queue::run(&database, action).await, database).await
         }
     }
 }

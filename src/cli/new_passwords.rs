@@ -84,15 +84,24 @@ pub(super) async fn of_all(
         "{} account(s) need a new password: {} session(s) revoked, {} mail(s) queued.",
         done.accounts, done.sessions, done.mails
     ));
+    if done.failed > 0 {
+        out::problem(&format!("{} account(s) could not be changed.", done.failed));
+    }
     Ok(status(done))
 }
 
 fn report(done: Required) -> anyhow::Result<ExitStatus> {
-    let Required { accounts, mails, sessions } = done;
-    out::json(&json!({ "accounts": accounts, "mails": mails, "sessions": sessions }))?;
+    let Required { accounts, mails, sessions, failed } = done;
+    out::json(
+        &json!({ "accounts": accounts, "mails": mails, "sessions": sessions, "failed": failed }),
+    )?;
     Ok(status(done))
 }
 
 fn status(done: Required) -> ExitStatus {
-    if done.accounts == 0 { ExitStatus::NothingFound } else { ExitStatus::Done }
+    match (done.failed, done.accounts) {
+        (1.., _) => ExitStatus::Failed,
+        (0, 0) => ExitStatus::NothingFound,
+        (0, 1..) => ExitStatus::Done,
+    }
 }

@@ -30,6 +30,27 @@ pub enum MailTransport {
     Smtp(SecretText),
 }
 
+impl MailTransport {
+    /// The value of `servers.mail`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            MailTransport::OutboxOnly => "kept",
+            MailTransport::Folder(_) => "folder",
+            MailTransport::Smtp(_) => "smtp",
+        }
+    }
+
+    /// The names of those that do more with mail than this one: a server leaves mail to a running server with one
+    /// of them.
+    pub fn better(&self) -> &'static [&'static str] {
+        match self {
+            MailTransport::OutboxOnly => &["smtp", "folder"],
+            MailTransport::Folder(_) => &["smtp"],
+            MailTransport::Smtp(_) => &[],
+        }
+    }
+}
+
 pub(super) fn mail(read: &mut SettingsReader<'_>) -> Mail {
     let smtp = read.secret("FRONTDESK_SMTP_URL");
     let folder = read.text("FRONTDESK_MAIL_DIR").map(PathBuf::from);

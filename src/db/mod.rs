@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use crate::config::postgres_url::location;
 use crate::config::{Config, DatabaseLocation};
 
+mod batch;
 mod breaker;
 mod error;
 mod explain;
@@ -27,11 +28,12 @@ pub mod private_cluster;
 mod statement;
 mod transaction;
 
+pub use batch::Batch;
 pub use error::{
     is_cached_plan_error, is_in_recovery, is_notification_queue_full, is_unavailable,
     violated_constraint,
 };
-pub use explain::{cause, connect_cause, explain};
+pub use explain::{cause, connect_cause, explain, reason};
 pub use pool::{
     ConnectError, NotPrimary, close_idle, connect_to_primary, pool, require_primary, require_writes,
 };

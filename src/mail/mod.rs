@@ -1,7 +1,9 @@
-//! Mail to users. Owns the table `mail_outbox`. A message is inserted there, sealed, in the transaction that
-//! it reports on, and a background job delivers it: it is sent if and only if that transaction commits.
+//! Mail to users. Owns the tables `mail_outbox` and `suppressed_recipients`. A message is inserted into the outbox,
+//! sealed, in the transaction that it reports on, and a background job delivers it: it is sent if and only if that
+//! transaction commits.
 
 pub mod address;
+mod attempt;
 mod bounded_stream;
 pub mod delivery;
 pub mod message;
@@ -9,10 +11,13 @@ pub mod mime;
 pub mod outbox;
 mod outbox_owner;
 mod outbox_read;
+mod outbox_retry;
 pub mod render;
 #[cfg(test)]
 mod samples;
+pub mod severity;
 pub mod smtp;
+pub mod suppression;
 pub mod transport;
 
 pub use delivery::{Counters, Delivery};

@@ -1,6 +1,6 @@
-//! The rows of `mail_outbox`, which only this file and `outbox_owner.rs` write. A server leases a mail by incrementing `attempts`;
-//! the lease expires at `next_attempt_at`, and then any server may reclaim the mail. Only the holder of the
-//! current lease may reschedule the mail or mark it as failed.
+//! The rows of `mail_outbox`, which only this file, `outbox_owner.rs` and `outbox_retry.rs` write. A server leases a
+//! mail by incrementing `attempts`; the lease expires at `next_attempt_at`, and then any server may reclaim the mail.
+//! Only the holder of the current lease may reschedule the mail or mark it as failed.
 
 use std::time::Duration;
 
@@ -15,14 +15,18 @@ pub use super::outbox_owner::{assign_to_user, delete_for_user};
 pub use super::outbox_read::{
     KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept,
 };
+pub use super::outbox_retry::{RetryOutcome, retry, retry_all};
 use crate::crypto::seal::Sealer;
-use crate::db;
+use crate::db::{self, Batch};
 use crate::id::UserId;
+use crate::peers;
 
 /// How long a lease lasts unless it is renewed.
 pub const LEASE: Duration = Duration::from_secs(60);
 /// How long a mail waits for a server that has its key. As long as the retries of `delivery.rs` take.
-pub const UNREADABLE_FOR: Duration = Duration::from_secs(2 * 24 * 3_600);
+const UNREADABLE_FOR: Duration = Duration::from_secs(2 * 24 * 3_600);
+/// [`OutboxEntry::last_error`] of a mail that waits for a server that has its key.
+const UNREADABLE: &str = "no running server has the key that it is encrypted with; add that key at the end of FRONTDESK_SECRET_KEYS";
 /// In bytes. A CHECK of the table allows 1024.
 const MAX_ERROR_LENGTH: usize = 1000;
 
@@ -56,9 +60,9 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// Deletes up to `at_most` mails in the caller's transaction: those sent or failed more than 30 days ago, and
-/// those kept (no mail server is configured) more than 7 days ago.
-pub async fn purge(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
+/// Deletes up to `at_most` mails in the caller's transaction, without the first `skipped` ones: those sent or failed
+/// more than 30 days ago, and those kept (no mail server is configured) more than 7 days ago.
+pub async fn purge(connection: &mut PgConnection, at_most: i64, skipped: i64) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
         r#"
         DELETE FROM mail_outbox
@@ -68,10 +72,11 @@ pub async fn purge(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<
                 WHERE finished_at <= now() - interval '7 days'
                   AND (state = 'kept' OR finished_at <= now() - interval '30 days')
                 ORDER BY finished_at
-                LIMIT $1
+                LIMIT $1 OFFSET $2
                   FOR UPDATE SKIP LOCKED)
         "#,
         at_most,
+        skipped,
     )
     .execute(connection)
     .await?;
@@ -102,6 +107,8 @@ pub struct LeasedMail {
     pub attempts: i32,
     /// When it was inserted.
     pub created_at: OffsetDateTime,
+    /// Whether its recipient is suppressed, so that it must not be sent.
+    pub is_suppressed: bool,
 }
 
 /// The mails that wait for their first attempt, or those that wait for a further one. Each has its own
@@ -114,14 +121,13 @@ pub enum Lane {
     Retry,
 }
 
-/// Leases up to `at_most` mails of `lane` that are due and sealed with one of `key_ids`. Other servers skip
-/// them. During a key rotation, a mail waits for a server that has its key. After [`UNREADABLE_FOR`] any server
-/// leases it, and it fails if that server cannot open it.
+/// Leases the mails of `batch`: those of `lane` that are due and sealed with one of `key_ids`. Other servers skip
+/// them. A mail that is sealed with another key is left to a server that has it; see [`mark_unreadable`].
 pub async fn lease(
     pool: &PgPool,
     lane: Lane,
     key_ids: &[String],
-    at_most: i64,
+    batch: Batch,
 ) -> sqlx::Result<Vec<LeasedMail>> {
     sqlx::query_as!(
         LeasedMail,
@@ -131,28 +137,73 @@ pub async fn lease(
                  FROM mail_outbox
                 WHERE state = 'waiting'
                   AND next_attempt_at <= now()
-                  AND (sealed_with IS NULL
-                       OR sealed_with = ANY($3)
-                       OR created_at <= now() - $4::interval)
-                  AND (attempts = 0) = $5
+                  AND (sealed_with IS NULL OR sealed_with = ANY($3))
+                  AND (attempts = 0) = $4
                 ORDER BY next_attempt_at
-                LIMIT $1
+                LIMIT $1 OFFSET $5
                   FOR UPDATE SKIP LOCKED)
         UPDATE mail_outbox AS o
            SET attempts = o.attempts + 1,
                next_attempt_at = now() + $2
           FROM due
          WHERE o.id = due.id
-        RETURNING o.id, o.kind, o.recipient, o.sealed, o.attempts, o.created_at
+        RETURNING o.id, o.kind, o.recipient, o.sealed, o.attempts, o.created_at,
+                  EXISTS (SELECT
+                            FROM suppressed_recipients s
+                           WHERE s.email_canonical = o.recipient_canonical
+                             AND s.suppressed_until > now()) AS "is_suppressed!"
         "#,
-        at_most,
+        batch.limit(),
         interval(LEASE),
         key_ids,
-        interval(UNREADABLE_FOR),
         lane == Lane::New,
+        batch.skipped(),
     )
     .fetch_all(db::on(pool))
     .await
+}
+
+/// Handles up to 1000 mails that are due and that no running server can open, because none has their key. At first
+/// such a mail is noted, which starts its wait for a server that has the key; after [`UNREADABLE_FOR`] it fails.
+/// Returns how many were noted and how many have failed.
+pub async fn mark_unreadable(pool: &PgPool, key_ids: &[String]) -> sqlx::Result<(i64, i64)> {
+    let marked = sqlx::query!(
+        r#"
+          WITH unreadable AS MATERIALIZED (
+               SELECT o.id, o.last_error IS NOT DISTINCT FROM $2 AS was_noted
+                 FROM mail_outbox AS o
+                WHERE o.state = 'waiting'
+                  AND o.next_attempt_at <= now()
+                  AND o.sealed_with <> ALL($1)
+                  AND (o.last_error IS DISTINCT FROM $2 OR o.next_attempt_at <= now() - $3::interval)
+                  AND NOT EXISTS (
+                      SELECT
+                        FROM servers s
+                       WHERE o.sealed_with = ANY(s.key_ids)
+                         AND s.last_seen_at > now() - make_interval(secs => $4))
+                LIMIT 1000
+                  FOR UPDATE OF o SKIP LOCKED),
+               marked AS (
+        UPDATE mail_outbox AS o
+           SET state = CASE WHEN was_noted THEN 'failed' ELSE o.state END,
+               finished_at = CASE WHEN was_noted THEN now() END,
+               next_attempt_at = CASE WHEN was_noted THEN o.next_attempt_at ELSE now() END,
+               last_error = $2
+          FROM unreadable AS u
+         WHERE o.id = u.id
+        RETURNING u.was_noted)
+        SELECT count(*) FILTER (WHERE NOT was_noted) AS "noted!",
+               count(*) FILTER (WHERE was_noted) AS "failed!"
+          FROM marked
+        "#,
+        key_ids,
+        UNREADABLE,
+        interval(UNREADABLE_FOR),
+        peers::STOPPED_AFTER,
+    )
+    .fetch_one(db::on(pool))
+    .await?;
+    Ok((marked.noted, marked.failed))
 }
 
 /// Makes mails due whose next attempt is further ahead than it can have been scheduled, because PostgreSQL's
@@ -289,66 +340,7 @@ pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
     Ok(kept.rows_affected())
 }
 
-/// The result of [`retry`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryOutcome {
-    /// The mail is due now, and its attempt counter is reset.
-    Done,
-    /// There is no such mail.
-    NotFound,
-    /// The mail has been sent or is being sent.
-    NotNeeded,
-}
-
-/// Queues a mail that failed, was kept, or waits for a later attempt, for immediate delivery.
-pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
-    let retried = sqlx::query!(
-        r#"
-        UPDATE mail_outbox
-           SET state = 'waiting', attempts = 0, next_attempt_at = now(), finished_at = NULL
-         WHERE id = $1
-           AND sealed IS NOT NULL
-           AND (state IN ('failed', 'kept')
-                OR state = 'waiting' AND next_attempt_at > now() + $2)
-        "#,
-        id,
-        interval(LEASE),
-    )
-    .execute(db::on(pool))
-    .await?;
-    if retried.rows_affected() > 0 {
-        return Ok(RetryOutcome::Done);
-    }
-    let found = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM mail_outbox WHERE id = $1) AS "found!""#,
-        id
-    )
-    .fetch_one(db::on(pool))
-    .await?;
-    Ok(if found { RetryOutcome::NotNeeded } else { RetryOutcome::NotFound })
-}
-
-/// Queues all failed mail for immediate delivery. Returns how many.
-pub async fn retry_failed(pool: &PgPool) -> sqlx::Result<u64> {
-    let retried = sqlx::query!(
-        r#"
-        UPDATE mail_outbox
-           SET state = 'waiting', attempts = 0, next_attempt_at = now(), finished_at = NULL
-         WHERE id = ANY(ARRAY(
-               SELECT id
-                 FROM mail_outbox
-                WHERE state = 'failed'
-                  AND sealed IS NOT NULL
-                ORDER BY id
-                  FOR UPDATE))
-        "#,
-    )
-    .execute(db::on(pool))
-    .await?;
-    Ok(retried.rows_affected())
-}
-
-fn interval(span: Duration) -> PgInterval {
+pub(super) fn interval(span: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: span.as_micros() as i64 }
 }
 

@@ -2,9 +2,11 @@
 
 use sqlx::PgConnection;
 
+use super::suppression;
 use crate::id::UserId;
 
-/// Deletes all mail about the account of `user` and all mail to its email, sent or not. Locks the rows in the order
+/// Deletes all mail about the account of `user` and all mail to its email, sent or not, and the suppression of its
+/// email. Locks the rows in the order
 /// of their ids, as every statement does that waits for several of them.
 pub async fn delete_for_user(
     connection: &mut PgConnection,
@@ -27,9 +29,9 @@ pub async fn delete_for_user(
         email_canonical,
         email,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    suppression::delete(connection, email_canonical).await
 }
 
 /// Assigns the mails to an email that have no account to `user`, whose email it was until now: they are deleted with

@@ -2,6 +2,7 @@
 //! (`smtp://`, STARTTLS): no mail or password is ever sent in plain text, whatever the server offers. A
 //! connection carries one mail, because lettre's pool would reuse a connection on which sending was aborted.
 
+use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use url::{Host, Url};
 
 use super::bounded_stream::BoundedStream;
 use super::mime::ComposedMail;
+use super::severity::{Refused, Severity};
 
 /// The timeout to connect, and of each command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
@@ -62,8 +64,8 @@ pub enum Stage {
 /// Why a mail could not be sent.
 #[derive(Debug)]
 pub struct SendError {
-    /// Whether a retry of the same mail cannot succeed.
-    pub is_permanent: bool,
+    /// Whether a retry can succeed.
+    pub severity: Severity,
     /// Where it failed.
     pub stage: Stage,
     /// The server's reply code.
@@ -137,7 +139,7 @@ impl Smtp {
         if !is_ascii(&mail.to) || !is_ascii(&mail.from) {
             if !info.supports_feature(Extension::SmtpUtfEight) {
                 return Err(SendError {
-                    is_permanent: true,
+                    severity: Severity::Permanent,
                     stage: Stage::Recipient,
                     code: None,
                     message: "the mail server does not accept non-ASCII emails (SMTPUTF8)"
@@ -220,7 +222,8 @@ impl Smtp {
 
 /// An error that is not a reply of the server. It is never permanent.
 fn local(stage: Stage, error: impl fmt::Display) -> SendError {
-    SendError { is_permanent: false, stage, code: None, message: error.to_string() }
+    let (severity, message) = (Severity::Transient, error.to_string());
+    SendError { severity, stage, code: None, message }
 }
 
 fn timed_out(stage: Stage, timeout: Duration) -> SendError {
@@ -244,13 +247,19 @@ async fn step<T>(
     while let Some(rest) = message.strip_prefix("Connection error: ") {
         message = rest.to_owned();
     }
-    let is_about_this_mail = matches!(stage, Stage::Recipient | Stage::Content);
-    Err(SendError {
-        is_permanent: error.is_permanent() && is_about_this_mail,
-        stage,
-        code: error.status().map(u16::from),
-        message,
-    })
+    let code = error.status().map(u16::from);
+    let refused = match stage {
+        Stage::Recipient => Some(Refused::Recipient),
+        Stage::Content => Some(Refused::Content),
+        Stage::Connection | Stage::Encryption | Stage::SignIn | Stage::Sender => None,
+    };
+    // The reply without lettre's own words, which contain the code.
+    let reply = error.source().map(ToString::to_string).unwrap_or_default();
+    let severity = match (refused, code) {
+        (Some(refused), Some(code)) => Severity::of(refused, code, &reply),
+        _ => Severity::Transient,
+    };
+    Err(SendError { severity, stage, code, message })
 }
 
 /// Sends QUIT in the background, so that the caller does not wait for the reply.

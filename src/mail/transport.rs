@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::mime::ComposedMail;
+use super::severity::Severity;
 use super::smtp::{SendError, Smtp, Stage};
 use crate::config::{Mail, MailTransport};
 use crate::durable;
@@ -45,7 +46,7 @@ impl Transport {
             Transport::Smtp(smtp) => smtp.send(mail).await,
             Transport::Folder(folder) => {
                 write(folder, id, &mail.bytes).await.map_err(|error| SendError {
-                    is_permanent: false,
+                    severity: Severity::Transient,
                     stage: Stage::Content,
                     code: None,
                     message: format!("{} cannot be written to ({error})", folder.display()),

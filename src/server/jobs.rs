@@ -1,6 +1,7 @@
-//! The job that deletes expired data: audit events and the personal data in them, rate-limit counters, links, registrations, finished mail,
-//! and accounts whose grace period is over. It deletes in bounded batches, on one server at a time. An error
-//! is logged and does not stop the other deletions. Expired sessions are deleted by a separate job,
+//! The job that deletes expired data: audit events and the personal data in them, rate-limit counters, links,
+//! registrations, finished mail, and accounts whose grace period is over. It deletes in bounded batches, on one
+//! server at a time. An error is logged and does not stop the other deletions, and neither does a row or an account
+//! that cannot be deleted. Expired sessions are deleted by a separate job,
 //! `session/purge.rs`.
 
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use sqlx::PgConnection;
 
 use crate::app::App;
 use crate::background::JobRunner;
-use crate::mail::outbox;
+use crate::db::Batch;
+use crate::mail::{outbox, suppression};
+use crate::user::queue::{self, Queue};
 use crate::user::{erasure, purge};
 use crate::{audit, db};
 
@@ -30,10 +33,12 @@ enum Expiring {
     Registrations,
     Recoveries,
     Mail,
+    SuppressedRecipients,
+    QueueFailures,
 }
 
 impl Expiring {
-    const ALL: [(Expiring, &str); 8] = [
+    const ALL: [(Expiring, &str); 10] = [
         (Expiring::Events, "events past their retention"),
         (Expiring::OriginsWithoutUser, "IP address and browser of events without a user"),
         (
@@ -45,26 +50,41 @@ impl Expiring {
         (Expiring::Registrations, "registrations that were never verified"),
         (Expiring::Recoveries, "password-reset requests"),
         (Expiring::Mail, "finished mail"),
+        (Expiring::SuppressedRecipients, "recipients that are no longer suppressed"),
+        (Expiring::QueueFailures, "failures of rows that are no longer in a queue"),
     ];
 
     async fn delete_batch(
         self,
         connection: &mut PgConnection,
         retention: Duration,
+        batch: Batch,
     ) -> sqlx::Result<u64> {
+        let (limit, skipped) = (batch.limit(), batch.skipped());
         match self {
-            Expiring::Events => audit::purge(connection, retention, BATCH_SIZE).await,
-            Expiring::OriginsWithoutUser => {
-                audit::anonymize_without_user(connection, BATCH_SIZE).await
-            }
+            Expiring::Events => audit::purge(connection, retention, limit).await,
+            Expiring::OriginsWithoutUser => audit::anonymize_without_user(connection, limit).await,
             // All at once: a second batch would find the same deletions again.
             Expiring::OriginsOfDeletedAccounts => audit::anonymize_late(connection).await,
-            Expiring::RateLimitCounters => purge::rate_limit_counters(connection, BATCH_SIZE).await,
-            Expiring::Links => purge::email_tokens(connection, BATCH_SIZE).await,
-            Expiring::Registrations => purge::registrations(connection, BATCH_SIZE).await,
-            Expiring::Recoveries => purge::recovery_requests(connection, BATCH_SIZE).await,
-            Expiring::Mail => outbox::purge(connection, BATCH_SIZE).await,
+            Expiring::RateLimitCounters => {
+                purge::rate_limit_counters(connection, limit, skipped).await
+            }
+            Expiring::Links => purge::email_tokens(connection, limit, skipped).await,
+            Expiring::Registrations => purge::registrations(connection, limit, skipped).await,
+            Expiring::Recoveries => purge::recovery_requests(connection, limit, skipped).await,
+            Expiring::Mail => outbox::purge(connection, limit, skipped).await,
+            Expiring::SuppressedRecipients => suppression::purge(connection, limit, skipped).await,
+            Expiring::QueueFailures => queue::purge(connection, limit, skipped).await,
         }
+    }
+
+    /// Whether rows that cannot be deleted can be skipped. Functions in the database that take the oldest events
+    /// cannot.
+    fn can_skip(self) -> bool {
+        !matches!(
+            self,
+            Expiring::Events | Expiring::OriginsWithoutUser | Expiring::OriginsOfDeletedAccounts
+        )
     }
 }
 
@@ -79,7 +99,7 @@ pub fn start(runner: &mut JobRunner, app: Arc<App>) {
 /// Deletes everything that has expired.
 async fn run_once(app: &App) {
     for (data, name) in Expiring::ALL {
-        match purge_all(app, data).await {
+        match purge_all(app, data, name).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "deleted {name}"),
             Err(error) => {
@@ -96,25 +116,36 @@ async fn run_once(app: &App) {
 
 /// Deletes batches until one is not full. Sleeps as long as each batch took, to leave the database time for
 /// requests.
-async fn purge_all(app: &App, data: Expiring) -> sqlx::Result<u64> {
-    let mut total = 0;
+async fn purge_all(app: &App, data: Expiring, name: &str) -> sqlx::Result<u64> {
+    let (mut total, mut batch) = (0, Batch::of(BATCH_SIZE));
+    let mut last_error = None;
     loop {
         let started_at = Instant::now();
-        match batch(app, data).await? {
-            None => return Ok(total),
-            Some(rows) => {
+        match delete_batch(app, data, batch).await {
+            Ok(None) => break,
+            Ok(Some(rows)) => {
                 total += rows;
-                if rows < BATCH_SIZE as u64 {
-                    return Ok(total);
+                if !batch.grow(rows) {
+                    break;
                 }
             }
+            Err(error) if data.can_skip() && batch.shrink(&error) => last_error = Some(error),
+            Err(error) => return Err(error),
         }
         tokio::time::sleep(started_at.elapsed()).await;
     }
+    let rows = batch.skipped();
+    if let Some(error) = last_error.filter(|_| rows > 0) {
+        db::log_failure(
+            &format!("{name}: {rows} row(s) cannot be deleted and were skipped"),
+            &error.into(),
+        );
+    }
+    Ok(total)
 }
 
 /// Deletes one batch. `None`: another server holds the lock.
-async fn batch(app: &App, data: Expiring) -> sqlx::Result<Option<u64>> {
+async fn delete_batch(app: &App, data: Expiring, batch: Batch) -> sqlx::Result<Option<u64>> {
     let retention = app.config.audit_retention;
     db::transaction(&app.pool, move |connection| {
         Box::pin(async move {
@@ -126,14 +157,14 @@ async fn batch(app: &App, data: Expiring) -> sqlx::Result<Option<u64>> {
             if !has_lock {
                 return Ok(None);
             }
-            data.delete_batch(connection, retention).await.map(Some)
+            data.delete_batch(connection, retention, batch).await.map(Some)
         })
     })
     .await
 }
 
 /// Deletes each account whose grace period is over in its own transaction. A row lock prevents two servers from
-/// deleting the same account. An account that cannot be deleted is logged and does not stop the others.
+/// deleting the same account. An account that cannot be deleted does not stop the others.
 async fn delete_accounts(app: &App) -> sqlx::Result<()> {
     let (mut after, mut deleted) = (None, 0);
     loop {
@@ -146,11 +177,8 @@ async fn delete_accounts(app: &App) -> sqlx::Result<()> {
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    let user = account.id;
-                    let what = format!(
-                        "the account {user} is due and could not be deleted; trying again later"
-                    );
-                    db::log_failure(&what, &error.into());
+                    let id = account.id.uuid();
+                    queue::postpone(&app.pool, Queue::Deletions, id, error).await?;
                 }
             }
         }

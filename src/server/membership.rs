@@ -58,7 +58,9 @@ async fn run_once(app: &App, reported: &Mutex<Report>) {
         return;
     }
     if differences.is_empty() {
-        tracing::info!("all servers of this schema have the same keys and public URL again");
+        tracing::info!(
+            "all servers of this schema have the same keys, public URL and kind of mail again"
+        );
     }
     for difference in differences.iter().filter(|one| !report.differences.contains(one)) {
         tracing::warn!(affects_users = difference.affects_users, "{}", difference.message);

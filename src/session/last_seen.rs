@@ -166,13 +166,23 @@ impl LastSeen {
         for (_, update) in &due {
             update.activity.is_pending.store(false, Ordering::SeqCst);
         }
-        let mut chunks = due.chunks(BATCH_SIZE);
-        while let Some(chunk) = chunks.next() {
-            if let Err(error) = self.write(pool, chunk.to_vec(), all).await {
-                for (digest, update) in chunk.iter().chain(chunks.flatten()) {
-                    self.enqueue(digest, update.clone());
+        let mut chunks: Vec<_> = due.chunks(BATCH_SIZE).collect();
+        while let Some(chunk) = chunks.pop() {
+            match self.write(pool, chunk.to_vec(), all).await {
+                Ok(()) => {}
+                Err(error) if db::is_unavailable(&error) => {
+                    for (digest, update) in chunk.iter().chain(chunks.into_iter().flatten()) {
+                        self.enqueue(digest, update.clone());
+                    }
+                    return Err(error);
                 }
-                return Err(error);
+                // One of the rows cannot be written, for example because of a trigger. The others are written, so
+                // that their sessions do not expire; that row is tried again after its next activity.
+                Err(error) if chunk.len() == 1 => {
+                    let what = "the last activity of a session cannot be written";
+                    db::log_failure(what, &error.into());
+                }
+                Err(_) => chunks.extend(<[_; 2]>::from(chunk.split_at(chunk.len() / 2))),
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 
 use super::revoke::Cause;
 use crate::audit::{Origin, delete_sessions};
-use crate::db;
+use crate::db::{self, Batch};
 
 /// Rows per statement at full pace. The statement is short enough not to delay a sign-in.
 const BATCH_SIZE: i64 = 5000;
@@ -89,18 +89,27 @@ pub async fn run_once(
     mut progress: impl FnMut(u64),
 ) -> sqlx::Result<Purged> {
     let started_at = Instant::now();
-    let mut purged = Purged::default();
+    let (mut purged, mut batch) = (Purged::default(), Batch::of(pace.batch_size()));
     loop {
         let batch_started = Instant::now();
-        let deleted = delete_batch(pool, pace.batch_size()).await?;
-        match deleted {
-            None => purged.is_running_elsewhere = true,
-            Some(deleted) => {
+        let may_be_more = match delete_batch(pool, batch).await {
+            Ok(None) => {
+                purged.is_running_elsewhere = true;
+                false
+            }
+            Ok(Some(deleted)) => {
                 purged.rows += deleted;
                 progress(purged.rows);
+                batch.grow(deleted)
             }
-        }
-        if deleted.is_none_or(|deleted| deleted < pace.batch_size() as u64) {
+            Err(error) if batch.shrink(&error) => {
+                let what = "an expired session cannot be deleted; the others are";
+                db::log_failure(what, &error.into());
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        if !may_be_more {
             purged.took = started_at.elapsed();
             return Ok(purged);
         }
@@ -124,7 +133,7 @@ pub async fn count_expired(pool: &PgPool) -> sqlx::Result<i64> {
 }
 
 /// Deletes one batch. `None`: another server is purging.
-async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
+async fn delete_batch(pool: &PgPool, batch: Batch) -> sqlx::Result<Option<u64>> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut *connection).await?;
@@ -146,14 +155,15 @@ async fn delete_batch(pool: &PgPool, rows: i64) -> sqlx::Result<Option<u64>> {
                         WHERE purge_after <= now() - interval '1 hour'
                           AND expires_at <= now()
                         ORDER BY purge_after
-                        LIMIT $8
+                        LIMIT $8 OFFSET $9
                           FOR UPDATE SKIP LOCKED)
                    AND expires_at <= now()
                 RETURNING id, user_id, user_agent, expires_at
                 "#,
                 Cause::Expired,
                 Origin::system(),
-                rows,
+                batch.limit(),
+                batch.skipped(),
             );
             Ok(Some(expired.fetch_one(connection).await?.expired.unsigned_abs()))
         })

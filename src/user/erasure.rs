@@ -45,8 +45,8 @@ pub struct DueAccount {
     pub since: OffsetDateTime,
 }
 
-/// Lists up to `limit` accounts whose deletion is due, the one due for longest first. `after` is the last one of
-/// the previous list.
+/// Lists up to `limit` accounts whose deletion is due, the one due for longest first, without those that wait for
+/// another attempt or are set aside (`queue.rs`). `after` is the last one of the previous list.
 pub async fn list_due(
     pool: &PgPool,
     after: Option<DueAccount>,
@@ -59,6 +59,13 @@ pub async fn list_due(
           FROM users
          WHERE deletion_due_at <= now()
            AND ($1::timestamptz IS NULL OR (deletion_due_at, id) > ($1, $2))
+           AND NOT EXISTS (
+               SELECT
+                 FROM queue_failures f
+                WHERE f.queue = 'deletions'
+                  AND f.row_id = users.id
+                  AND (f.next_attempt_at IS NULL
+                       OR f.next_attempt_at BETWEEN now() AND now() + interval '2 hours'))
          ORDER BY deletion_due_at, id
          LIMIT $3
         "#,
@@ -109,6 +116,10 @@ async fn erase(
     // Anonymizing a long audit log takes longer than the statement timeout of pages.
     db::long_transaction(pool, move |connection| {
         Box::pin(async move {
+            if which == Which::Due {
+                // Other accounts must not wait for a row of this one that someone has locked in psql.
+                sqlx::query!("SET LOCAL lock_timeout = '10s'").execute(&mut *connection).await?;
+            }
             let email_canonical = sqlx::query_scalar!(
                 "SELECT email_canonical FROM users WHERE id = $1",
                 user as UserId

@@ -1,6 +1,6 @@
 //! Accounts: users, passwords, emails, rate limits, and the rules for revoking sessions when an account
-//! changes. Owns the tables `users`, `registrations`, `email_tokens`, `recovery_requests` and `throttles`.
-//! Must not depend on pages or HTTP requests.
+//! changes. Owns the tables `users`, `registrations`, `email_tokens`, `recovery_requests`,
+//! `queue_failures` and `throttles`. Must not depend on pages or HTTP requests.
 
 pub mod deletion;
 pub mod display_name;
@@ -10,6 +10,7 @@ pub mod export;
 pub mod import;
 pub mod password;
 pub mod purge;
+pub mod queue;
 pub mod rate_limit;
 pub mod revoke_all;
 pub mod session_rules;

@@ -3,17 +3,22 @@
 use sqlx::PgConnection;
 
 /// Defines a function that deletes up to `limit` rows of `$table` for which `$expired` holds, in the order of
-/// `$order`, and returns how many. Rows that another transaction has locked are skipped. `$expired` is
+/// `$order` and without the first `skipped`, and returns how many. Rows that another transaction has locked are skipped. `$expired` is
 /// evaluated again when the row is deleted, because the row may have changed after it was selected.
 macro_rules! purge {
     ($(#[$doc:meta])* $name:ident: $table:tt, $key:tt, $expired:tt, $order:tt) => {
         $(#[$doc])*
-        pub async fn $name(connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
+        pub async fn $name(
+            connection: &mut PgConnection,
+            limit: i64,
+            skipped: i64,
+        ) -> sqlx::Result<u64> {
             let deleted = sqlx::query!(
                 "DELETE FROM " + $table + " WHERE (" + $key + ") IN (SELECT " + $key + " FROM " + $table
-                    + " WHERE " + $expired + " ORDER BY " + $order + " LIMIT $1 FOR UPDATE SKIP LOCKED) AND "
+                    + " WHERE " + $expired + " ORDER BY " + $order + " LIMIT $1 OFFSET $2 FOR UPDATE SKIP LOCKED) AND "
                     + $expired,
                 limit,
+                skipped,
             )
             .execute(connection)
             .await?;

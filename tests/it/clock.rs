@@ -65,7 +65,7 @@ fn counters_from_before_the_clock_was_set_back_are_forgotten() {
     let purge = frontdesk::user::purge::rate_limit_counters;
     let purged = database.runtime.block_on(async {
         let mut connection = database.pool.acquire().await.unwrap();
-        purge(&mut connection, 1000).await.unwrap()
+        purge(&mut connection, 1000, 0).await.unwrap()
     });
     assert!(purged >= 3, "{purged}");
 }

@@ -224,7 +224,7 @@ fn operators_list_mail_without_its_content_and_retry_failed_mail() {
     assert_eq!(run(&["mail", "retry", "nonsense"]).0, 2);
     assert_eq!(run(&["mail", "retry"]).0, 2);
     database
-        .db_execute("UPDATE mail_outbox SET recipient = 'ada@example.com' WHERE state = 'failed'");
+        .db_execute("UPDATE mail_outbox SET recipient = 'ada@example.com', recipient_canonical = 'ada@example.com' WHERE state = 'failed'");
     assert_eq!(run(&["mail", "retry", failed]).0, 0);
     until("it is sent", || database.db_mails("sent") == 2);
     assert_eq!(smtp.received_by("ada@example.com").len(), 1);

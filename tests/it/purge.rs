@@ -106,7 +106,7 @@ fn rows() -> u32 {
 }
 
 /// The session key in a cookie.
-fn key(cookie: &str) -> SessionKey {
+pub fn key(cookie: &str) -> SessionKey {
     let plain = percent_encoding::percent_decode_str(cookie).decode_utf8().unwrap().into_owned();
     let mut jar = CookieJar::new();
     jar.add_original(Cookie::new("session", plain));

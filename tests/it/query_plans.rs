@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::support::Database;
 
 /// Rows that make an index scan cheaper than a sequential scan wherever an index can be used.
-const FILL: [&str; 8] = [
+const FILL: [&str; 9] = [
     "INSERT INTO users (id, email, email_canonical, display_name, password_hash, created_at, deletion_due_at)
      SELECT gen_random_uuid(), 'user' || n || '@example.com', 'user' || n || '@example.com', 'User', repeat('x', 100), now(),
             CASE WHEN n % 1000 = 0 THEN now() + interval '1 day' END
@@ -36,13 +36,16 @@ const FILL: [&str; 8] = [
     "INSERT INTO recovery_requests (id, email_canonical, user_agent, created_at)
      SELECT gen_random_uuid(), n || '@example.com', 'Mozilla/5.0', now() - make_interval(secs => n)
        FROM generate_series(1, 20000) AS n",
+    "INSERT INTO suppressed_recipients (email_canonical, user_id, reason, suppressed_until)
+     SELECT email_canonical, id, 'bounced', now() + make_interval(secs => n)
+       FROM (SELECT id, email_canonical, row_number() OVER () AS n FROM users) AS u",
     "INSERT INTO throttles (action, subject, tries, free_at, tried_at, forget_at)
      SELECT 'action_' || chr(97 + n % 12), sha256(n::text::bytea), 1, now(), now(), now() + make_interval(secs => n)
        FROM generate_series(1, 150000) AS n",
 ];
 
 /// The tables that grow with users, sessions and time.
-const GROWING: [&str; 8] = [
+const GROWING: [&str; 9] = [
     "users",
     "sessions",
     "audit_events",
@@ -50,6 +53,7 @@ const GROWING: [&str; 8] = [
     "mail_outbox",
     "registrations",
     "recovery_requests",
+    "suppressed_recipients",
     "throttles",
 ];
 

@@ -363,7 +363,7 @@ fn the_rate_limit_table_is_unlogged_stores_no_plain_text_and_is_purged() {
     let purge = || {
         database.runtime.block_on(async {
             let mut connection = database.pool.acquire().await.unwrap();
-            purge::rate_limit_counters(&mut connection, 20_000).await.unwrap()
+            purge::rate_limit_counters(&mut connection, 20_000, 0).await.unwrap()
         })
     };
     let before = count();

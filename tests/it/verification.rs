@@ -369,9 +369,9 @@ fn expired_registrations_tokens_and_requests_are_purged_and_valid_ones_stay() {
     let purged = database.runtime.block_on(async {
         let mut connection = database.pool.acquire().await.unwrap();
         [
-            purge::registrations(&mut connection, 100).await.unwrap(),
-            purge::email_tokens(&mut connection, 100).await.unwrap(),
-            purge::recovery_requests(&mut connection, 100).await.unwrap(),
+            purge::registrations(&mut connection, 100, 0).await.unwrap(),
+            purge::email_tokens(&mut connection, 100, 0).await.unwrap(),
+            purge::recovery_requests(&mut connection, 100, 0).await.unwrap(),
         ]
     });
     assert_eq!(purged, [1, 1, 1]);

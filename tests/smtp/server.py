@@ -9,7 +9,7 @@ selects the reply.
   stall-…     after DATA, 250 only once FOLDER/stalled-enough exists, or after 30 s
   anything else is accepted
 
-A sender refused-sender@… gets 550 at MAIL. Prints the port, then serves until its standard input closes.
+A recipient in FOLDER/replies.json gets that reply at RCPT. A sender refused-sender@… gets 550 at MAIL. Prints the port, then serves until its standard input closes.
 """
 
 import asyncio
@@ -39,6 +39,10 @@ class Handler:
         return "250 OK"
 
     async def handle_RCPT(self, server, session, envelope, address, options):
+        replies = folder / "replies.json"
+        reply = json.loads(replies.read_text()).get(address) if replies.exists() else None
+        if reply is not None and not reply.startswith("250"):
+            return reply
         word = address.split("-")[0]
         if word == "unknown" or (word == "greylist" and address not in seen):
             seen.add(address)

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::findings::{Findings, Verdict};
-use super::{notifications, servers};
+use super::{notifications, queues, servers};
 use crate::cli::connection;
 use crate::cli::out::sentence;
 use crate::config::{Config, DatabaseLocation};
@@ -40,6 +40,9 @@ pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::R
     }
     if let Err(error) = servers::check(config, &database.pool, findings).await {
         findings.add(Verdict::Problem, "servers", sentence(&error));
+    }
+    if let Err(error) = queues::check(&database.pool, findings).await {
+        findings.add(Verdict::Problem, "queues", sentence(&error));
     }
     notifications::round_trip(config, &database, findings).await;
     database.close().await

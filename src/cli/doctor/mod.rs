@@ -4,6 +4,7 @@ mod database;
 mod findings;
 mod mail;
 mod notifications;
+mod queues;
 mod servers;
 mod settings;
 

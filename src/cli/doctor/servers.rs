@@ -36,7 +36,7 @@ pub(super) async fn check(
         findings.add(
             Verdict::Warning,
             "servers",
-            format!("{count} mail(s) wait for a server with the key {key}, which no running server has. Add that key at the end of FRONTDESK_SECRET_KEYS; mail that waits for two days fails."),
+            format!("{count} mail(s) wait for a server with the key {key}, which no running server has. Add that key at the end of FRONTDESK_SECRET_KEYS; mail that waits for it for two days fails."),
         );
     }
     Ok(())
@@ -53,6 +53,7 @@ fn own_settings(config: &Config) -> Option<ServerSettings> {
         name: "the settings of this command".to_owned(),
         public_url: config.public_url.origin().to_string(),
         key_ids: Sealer::new(keys.as_slice()).key_ids().to_vec(),
+        mail: Some(config.mail.transport.name().to_owned()),
     })
 }
 
@@ -67,5 +68,5 @@ fn describe(running: &[RunningServer]) -> String {
             format!("{host} (process {process_id}, version {version}, cache {session_cache})")
         })
         .collect();
-    format!("Running with the same keys and public URL: {}.", servers.join(", "))
+    format!("Running with the same keys, public URL and kind of mail: {}.", servers.join(", "))
 }

@@ -21,6 +21,7 @@ use crate::cli::arguments::{FileFormat, Import};
 use crate::cli::exit::ExitStatus;
 use crate::cli::operator::operator;
 use crate::cli::out;
+use crate::db;
 use crate::user::import::{ImportRow, emails_exist, insert_many};
 
 /// Accounts per transaction: enough to save round trips, few enough to hold locks only briefly.
@@ -149,22 +150,44 @@ async fn store(
         let emails: Vec<_> = batch.iter().map(|one| &one.row.email).collect();
         let existing = emails_exist(pool, &emails).await?;
         let repeated = batch.iter().map(|one| one.is_repeated);
-        existing.into_iter().zip(repeated).map(|(exists, repeated)| !exists && !repeated).collect()
+        let checked = existing.into_iter().zip(repeated);
+        checked.map(|(exists, repeated)| Ok(!exists && !repeated)).collect()
     } else {
-        let rows = batch.into_iter().map(|one| one.row).collect();
-        insert_many(pool, rows, operator()).await?
+        insert(pool, batch.into_iter().map(|one| one.row).collect()).await?
     };
     for ((line, is_repeated, has_password), created) in pending.into_iter().zip(created) {
         match (created, is_repeated) {
-            (true, _) => {
+            (Ok(true), _) => {
                 counts.created += 1;
                 counts.with_password += u64::from(has_password);
             }
-            (false, true) => rejects.add(line, "the email is the same as on an earlier line")?,
-            (false, false) => counts.existing += 1,
+            (Ok(false), true) => {
+                rejects.add(line, "the email is the same as on an earlier line")?;
+            }
+            (Ok(false), false) => counts.existing += 1,
+            (Err(reason), _) => rejects.add(line, &reason)?,
         }
     }
     Ok(())
+}
+
+/// Inserts the rows of a batch and returns for each whether its account was created, or why it cannot be. If the
+/// database refuses the batch, for example because of a trigger, the rows are inserted one by one.
+async fn insert(pool: &PgPool, rows: Vec<ImportRow>) -> sqlx::Result<Vec<Result<bool, String>>> {
+    match insert_many(pool, rows.clone(), operator()).await {
+        Ok(created) => return Ok(created.into_iter().map(Ok).collect()),
+        Err(error) if db::is_unavailable(&error) => return Err(error),
+        Err(_) => {}
+    }
+    let mut results = Vec::with_capacity(rows.len());
+    for row in rows {
+        results.push(match insert_many(pool, vec![row], operator()).await {
+            Ok(created) => Ok(created == [true]),
+            Err(error) if db::is_unavailable(&error) => return Err(error),
+            Err(error) => Err(format!("the database refuses it: {}", db::explain(&error.into()))),
+        });
+    }
+    Ok(results)
 }
 
 fn report(arguments: &Import, counts: &Counts, rejected: u64) -> anyhow::Result<()> {

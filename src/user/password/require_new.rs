@@ -1,7 +1,7 @@
 //! Requires new passwords: deletes the password, applies the rule of a password that an operator sets, and mails
 //! a link to choose a new one.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::change::invalidate;
@@ -26,6 +26,8 @@ pub struct Required {
     pub mails: u64,
     /// Sessions that were revoked.
     pub sessions: u64,
+    /// Accounts that could not be changed. The log names them.
+    pub failed: u64,
 }
 
 impl Required {
@@ -34,6 +36,7 @@ impl Required {
         self.accounts += other.accounts;
         self.mails += other.mails;
         self.sessions += other.sessions;
+        self.failed += other.failed;
     }
 }
 
@@ -54,8 +57,9 @@ pub async fn of_user(
 }
 
 /// Requires a new password of the next accounts, in the order of their ids after `after`, whose password was
-/// chosen before `changed_before`. Returns the last of them and what was done; `None` if none is left. Each
-/// batch is complete or not done at all, and accounts that were done have no password, so that the work can
+/// chosen before `changed_before`. Returns the last of them and what was done; `None` if none is left. An account
+/// that cannot be changed, for example because of a trigger, is skipped. Otherwise each batch is complete or not
+/// done at all, and accounts that were done have no password, so that the work can
 /// be continued after an interruption.
 pub async fn of_next_batch(
     pool: &PgPool,
@@ -85,9 +89,29 @@ pub async fn of_next_batch(
             )
             .fetch_all(&mut *connection)
             .await?;
-            let mut done = Required::default();
+            let (mut done, mut last_error) = (Required::default(), None);
             for user in &users {
-                done.add(require(connection, &sealer, *user, &origin).await?);
+                let mut savepoint = connection.begin().await?;
+                match require(&mut savepoint, &sealer, *user, &origin).await {
+                    Ok(one) => {
+                        savepoint.commit().await?;
+                        done.add(one);
+                    }
+                    Err(error) if db::is_unavailable(&error) => return Err(error),
+                    Err(error) => {
+                        savepoint.rollback().await?;
+                        tracing::warn!(
+                            error = db::reason(&error),
+                            "no new password can be required of the account {user}"
+                        );
+                        done.failed += 1;
+                        last_error = Some(error);
+                    }
+                }
+            }
+            // If every account fails, the cause is not one of them.
+            if let Some(error) = last_error.filter(|_| done.accounts == 0) {
+                return Err(error);
             }
             Ok(users.last().map(|last| (*last, done)))
         })
@@ -124,7 +148,8 @@ async fn require(
     invalidate(connection, user, RefusalReason::NewPasswordRequired, origin).await?;
     let event = AccountEvent::PasswordReset;
     let applied = session_rules::apply(connection, event, user, None, origin).await?;
-    let mut done = Required { accounts: 1, mails: 0, sessions: applied.ended_sessions as u64 };
+    let sessions = applied.ended_sessions as u64;
+    let mut done = Required { accounts: 1, sessions, ..Required::default() };
     if let Some(owner) = email::token::lock_owner(connection, user).await? {
         let about = (owner.email.as_str(), owner.email_canonical.as_str());
         let purpose = Purpose::ResetPassword;

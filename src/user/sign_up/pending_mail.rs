@@ -18,22 +18,21 @@ use crate::mail::{Message, outbox};
 use crate::user::email;
 use crate::user::email::code::{CODE_LIFETIME_SECONDS, Code};
 use crate::user::email::token::{LockedUser, Purpose};
+use crate::user::queue::{self, Queue, TakenRow};
 use crate::user::rate_limit::{self, AccountSubject, Action};
 
 /// The polling interval, for work that other servers accepted or that a previous round left over.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Sends all mail that is pending. After an error, the rest is retried in the next round.
+/// Sends all mail that is pending. The two queues do not wait for each other.
 pub async fn run_once(pool: &PgPool, sealer: &Sealer) {
-    if let Err(error) = send_all(pool, sealer).await {
-        db::log_failure("registration and password-reset mail is delayed", &error.into());
-    }
-}
-
-async fn send_all(pool: &PgPool, sealer: &Sealer) -> sqlx::Result<()> {
-    while send_for_registration(pool, sealer.clone()).await? {}
-    while process_reset_request(pool, sealer.clone()).await? {}
-    Ok(())
+    let registrations = queue::process(pool, Queue::Registrations, |taken| {
+        send_for_registration(pool, sealer.clone(), taken)
+    });
+    let requests = queue::process(pool, Queue::RecoveryRequests, |taken| {
+        process_reset_request(pool, sealer.clone(), taken)
+    });
+    tokio::join!(registrations, requests);
 }
 
 /// A registration whose mail has not been enqueued.
@@ -54,12 +53,17 @@ struct ExistingAccount {
 /// Enqueues the mail of the oldest registration that has none: a link and a code, or, if the email already
 /// has an account, a notice to its owner. Registrations of an email that has reached its mail limit are
 /// skipped for now. `false` if none is left.
-async fn send_for_registration(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
+async fn send_for_registration(
+    pool: &PgPool,
+    sealer: Sealer,
+    taken: TakenRow,
+) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let Some(registration) = lock_unmailed(connection, &sealer).await? else {
                 return Ok(false);
             };
+            taken.set(registration.id);
             // Locked before the counter, in the order of a password reset, which deletes the counter.
             // Inserting the mail locks it too.
             let existing = sqlx::query_as!(
@@ -96,6 +100,13 @@ async fn lock_unmailed(
         SELECT id, email, email_canonical, display_name
           FROM registrations
          WHERE mailed_at IS NULL
+           AND NOT EXISTS (
+               SELECT
+                 FROM queue_failures f
+                WHERE f.queue = 'registrations'
+                  AND f.row_id = registrations.id
+                  AND (f.next_attempt_at IS NULL
+                       OR f.next_attempt_at BETWEEN now() AND now() + interval '2 hours'))
            AND NOT EXISTS (
                SELECT
                  FROM throttles t
@@ -169,24 +180,36 @@ async fn enqueue_mail(
 /// Processes the oldest password-reset request: sends a link to the account's email, which invalidates older
 /// links. Nothing is sent if there is no such account, if it is disabled, or if its mail limit is reached and
 /// the last link is still valid. `false` if no request is left.
-async fn process_reset_request(pool: &PgPool, sealer: Sealer) -> sqlx::Result<bool> {
+async fn process_reset_request(
+    pool: &PgPool,
+    sealer: Sealer,
+    taken: TakenRow,
+) -> sqlx::Result<bool> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let request = sqlx::query!(
                 r#"
-                DELETE FROM recovery_requests
-                 WHERE id = (
-                       SELECT id
-                         FROM recovery_requests
-                        ORDER BY id
-                        LIMIT 1
-                          FOR UPDATE SKIP LOCKED)
-                RETURNING email_canonical, host(ip_address) AS ip_address, user_agent, request_id
+                SELECT id, email_canonical, host(ip_address) AS ip_address, user_agent, request_id
+                  FROM recovery_requests
+                 WHERE NOT EXISTS (
+                       SELECT
+                         FROM queue_failures f
+                        WHERE f.queue = 'recovery_requests'
+                          AND f.row_id = recovery_requests.id
+                          AND (f.next_attempt_at IS NULL
+                               OR f.next_attempt_at BETWEEN now() AND now() + interval '2 hours'))
+                 ORDER BY id
+                 LIMIT 1
+                   FOR UPDATE SKIP LOCKED
                 "#,
             )
             .fetch_optional(&mut *connection)
             .await?;
             let Some(request) = request else { return Ok(false) };
+            taken.set(request.id);
+            sqlx::query!("DELETE FROM recovery_requests WHERE id = $1", request.id)
+                .execute(&mut *connection)
+                .await?;
             let origin = Origin {
                 actor: Actor::User,
                 ip_address: request.ip_address.and_then(|ip| ip.parse().ok()),

@@ -116,6 +116,7 @@ impl Smtp {
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
             .collect();
+        files.retain(|path| !path.ends_with("replies.json"));
         files.sort();
         let read = |path: &PathBuf| {
             let mail: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
@@ -141,6 +142,18 @@ impl Smtp {
     pub fn replies(&self, code: &str) -> usize {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         log.matches(&format!("\"event\": \"{code}\"")).count()
+    }
+
+    /// Answers RCPT for `recipient` with `reply`: anything but 250 refuses it.
+    pub fn reply_to(&self, recipient: &str, reply: &str) {
+        let path = self.folder.join("replies.json");
+        let text = fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
+        let mut replies: Value = serde_json::from_str(&text).unwrap();
+        replies[recipient] = reply.into();
+        // Renamed, because the server may be reading it.
+        let unfinished = self.folder.join("replies.unfinished");
+        fs::write(&unfinished, replies.to_string()).unwrap();
+        fs::rename(unfinished, path).unwrap();
     }
 
     /// Creates the file for which mails wait before they are accepted ("go", "stalled-enough").

@@ -1,0 +1,50 @@
+//! Work of background jobs that failed.
+
+use sqlx::PgPool;
+
+use super::findings::{Findings, Verdict};
+use crate::db;
+use crate::user::queue;
+
+/// How many rows are named.
+const MAX_NAMED: usize = 3;
+
+/// Whether rows are set aside, or wait for another attempt.
+pub(super) async fn check(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    // Before the first migration, another check reports what is pending.
+    let exists = "SELECT to_regclass('queue_failures') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(exists).fetch_one(db::on(pool)).await? {
+        return Ok(());
+    }
+    let failed = queue::list_failed(pool, 1000).await?;
+    let (waiting, set_aside): (Vec<_>, Vec<_>) =
+        failed.iter().partition(|row| row.next_attempt_at.is_some());
+    if failed.is_empty() {
+        findings.add(Verdict::Ok, "queues", "No work of background jobs has failed.");
+    }
+    if !waiting.is_empty() {
+        let count = waiting.len();
+        findings.add(
+            Verdict::Warning,
+            "queues",
+            format!("{count} row(s) failed and will be retried: see `frontdesk queue list`."),
+        );
+    }
+    if !set_aside.is_empty() {
+        let names: Vec<String> = set_aside
+            .iter()
+            .take(MAX_NAMED)
+            .map(|row| format!("{} {} ({})", row.queue, row.row_id, row.last_error))
+            .collect();
+        findings.add(
+            Verdict::Problem,
+            "queues",
+            format!(
+                "{} row(s) failed too often and are set aside: {}. Remove the cause, then run `frontdesk queue retry --all`; `frontdesk queue list --json` says how to drop one.",
+                set_aside.len(),
+                names.join(", ")
+            ),
+        );
+    }
+    Ok(())
+}
