@@ -69,7 +69,7 @@ fn opening_a_link_moves_its_token_out_of_the_address_and_changes_nothing() {
     let links = every_link(&local, &database);
     let settings = [("FRONTDESK_PUBLIC_URL", "https://desk.example.com")];
     let server = Server::start(&database, &settings);
-    let state = "SELECT (SELECT string_agg(t::text, '|' ORDER BY id) FROM email_tokens t)
+    let state = "SELECT (SELECT string_agg(t::text, '|' ORDER BY t::text) FROM email_tokens t)
                      || (SELECT string_agg(u::text, '|') FROM users u)
                      || (SELECT count(*) FROM audit_events) || (SELECT count(*) FROM sessions)";
     let before = database.db_texts(state);

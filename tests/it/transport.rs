@@ -42,7 +42,8 @@ fn pages_that_repeat_nothing_of_their_request_are_compressed_as_the_client_accep
             assert_eq!(vary, ["Cookie", "Accept-Encoding"], "{path}");
             if coding.is_some() {
                 let length: usize = page.header("content-length").unwrap().parse().unwrap();
-                assert!(length < plain.body.len() / 2, "{path}: {length}");
+                // The sealed fields are random.
+                assert!(length < plain.body.len() * 2 / 3, "{path}: {length}");
             }
         }
     }
