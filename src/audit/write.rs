@@ -108,10 +108,10 @@ impl EndedSessions {
 
 /// Deletes sessions and appends a `session_ended` event for each that had a user, in one statement: however
 /// many there are, the program receives one row ([`EndedSessions`]). `$delete` is a `DELETE FROM sessions` that
-/// returns `id`, `user_id`, `user_agent` and `expires_at`; its parameters start at `$8`.
+/// returns `id`, `user_id`, `user_agent` and `expires_at`; its parameters start at `$7`.
 ///
-/// A session that had expired is recorded as such, whatever deletes its row: with the time at which it expired, the
-/// actor `system`, and no origin. `Cause` must be in scope.
+/// A session that had expired is recorded as such (`Cause::Expired`), whatever deletes its row: with the time at which
+/// it expired, the actor `system`, and no origin.
 macro_rules! delete_sessions {
     ($delete:tt, $cause:expr, $origin:expr, $($arguments:expr),* $(,)?) => {
         sqlx::query_as!(
@@ -128,7 +128,7 @@ macro_rules! delete_sessions {
                          CASE WHEN is_live THEN CAST($3::text AS inet) END,
                          CASE WHEN is_live THEN $4 END,
                          CASE WHEN is_live THEN $5::uuid END,
-                         CASE WHEN is_live THEN $6::jsonb ELSE $7::jsonb END
+                         CASE WHEN is_live THEN $6::jsonb ELSE '{"cause": "expired"}' END
                     FROM ended
                    WHERE user_id IS NOT NULL)
              SELECT count(*) FILTER (WHERE is_live) AS "live!",
@@ -141,7 +141,6 @@ macro_rules! delete_sessions {
             $origin.user_agent,
             $origin.request_id,
             $origin.with_operator(serde_json::json!({ "cause": $cause.as_str() })),
-            serde_json::json!({ "cause": Cause::Expired.as_str() }),
             $($arguments),*
         )
     };

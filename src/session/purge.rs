@@ -155,7 +155,7 @@ async fn delete_batch(pool: &PgPool, batch: Batch) -> sqlx::Result<Option<u64>> 
                         WHERE purge_after <= now() - interval '1 hour'
                           AND expires_at <= now()
                         ORDER BY purge_after
-                        LIMIT $8 OFFSET $9
+                        LIMIT $7 OFFSET $8
                           FOR UPDATE SKIP LOCKED)
                    AND expires_at <= now()
                 RETURNING id, user_id, user_agent, expires_at

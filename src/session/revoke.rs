@@ -65,8 +65,8 @@ pub async fn own_session(
     let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE id = $8
-           AND user_id = $9
+         WHERE id = $7
+           AND user_id = $8
         RETURNING id, user_id, user_agent, expires_at
         "#,
         cause,
@@ -105,8 +105,8 @@ pub async fn of_user(
     let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE user_id = $8
-           AND CASE WHEN id = $9 THEN $10::boolean ELSE $11::boolean END
+         WHERE user_id = $7
+           AND CASE WHEN id = $8 THEN $9::boolean ELSE $10::boolean END
         RETURNING id, user_id, user_agent, expires_at
         "#,
         cause,
@@ -138,7 +138,7 @@ pub async fn any_session(
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = delete_sessions!(
-        "DELETE FROM sessions WHERE id = $8 RETURNING id, user_id, user_agent, expires_at",
+        "DELETE FROM sessions WHERE id = $7 RETURNING id, user_id, user_agent, expires_at",
         Cause::Revoked,
         origin,
         session as SessionId,
@@ -169,9 +169,9 @@ pub async fn by_filter(
     let ended = delete_sessions!(
         r#"
         DELETE FROM sessions
-         WHERE ($8::uuid IS NULL OR user_id = $8)
-           AND ($9::text IS NULL OR ip_address <<= CAST($9 AS inet))
-           AND ($10::timestamptz IS NULL OR created_at < $10)
+         WHERE ($7::uuid IS NULL OR user_id = $7)
+           AND ($8::text IS NULL OR ip_address <<= CAST($8 AS inet))
+           AND ($9::timestamptz IS NULL OR created_at < $9)
         RETURNING id, user_id, user_agent, expires_at
         "#,
         Cause::Revoked,
@@ -264,7 +264,7 @@ pub(super) async fn replaced_by_sign_in(
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = delete_sessions!(
-        "DELETE FROM sessions WHERE token_digest = $8 RETURNING id, user_id, user_agent, expires_at",
+        "DELETE FROM sessions WHERE token_digest = $7 RETURNING id, user_id, user_agent, expires_at",
         Cause::Replaced,
         origin,
         former.as_bytes(),
@@ -291,15 +291,15 @@ pub(super) async fn beyond_limit(
              SELECT token_digest, last_seen_at
                FROM (SELECT id, token_digest, last_seen_at, expires_at
                        FROM sessions
-                      WHERE user_id = $8
-                      LIMIT $9) AS candidates
-              WHERE id <> $10
+                      WHERE user_id = $7
+                      LIMIT $8) AS candidates
+              WHERE id <> $9
                 AND expires_at > now()),
              excess AS MATERIALIZED (
              SELECT token_digest
                FROM live
               ORDER BY last_seen_at, token_digest
-              LIMIT LEAST($11, GREATEST(0, (SELECT count(*) FROM live) + 1 - $12)))
+              LIMIT LEAST($10, GREATEST(0, (SELECT count(*) FROM live) + 1 - $11)))
         DELETE FROM sessions
          WHERE token_digest IN (
                SELECT token_digest
