@@ -23,19 +23,54 @@ pub enum Kind {
 pub struct Notice {
     /// Its kind.
     pub kind: Kind,
-    /// One sentence in the past tense that names the object of the action.
+    /// One sentence in the past tense that names the object of the action; up to `subject` if that is set.
     pub text: String,
+    /// A name or an email that a user chose, or empty. The page isolates it (`<bdi>`), because it may be
+    /// written from right to left.
+    #[serde(default)]
+    pub subject: String,
+    /// The sentence after `subject`.
+    #[serde(default)]
+    pub rest: String,
 }
 
 impl Notice {
     /// A notice of success.
     pub fn good(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Good, text: text.into() }
+        Self::new(Kind::Good, text.into())
+    }
+
+    /// A notice of success that contains `subject`, a name or an email that a user chose.
+    pub fn good_about(text: &str, subject: &str, rest: &str) -> Self {
+        let (subject, rest) = (subject.to_owned(), rest.to_owned());
+        Self { subject, rest, ..Self::good(text) }
+    }
+
+    /// The notice after `email` was verified. `is_new`: it replaced the email of the account.
+    pub fn email_confirmed(email: &str, is_new: bool) -> Self {
+        if is_new {
+            let rest = ", and you've been signed out everywhere else.";
+            Self::good_about("Your email address is now ", email, rest)
+        } else {
+            Self::good_about("", email, " is confirmed.")
+        }
+    }
+
+    /// The same notice with another sentence at its end.
+    pub fn followed_by(mut self, sentence: &str) -> Self {
+        let end = if self.subject.is_empty() { &mut self.text } else { &mut self.rest };
+        end.push(' ');
+        end.push_str(sentence);
+        self
     }
 
     /// A notice of information.
     pub fn info(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Info, text: text.into() }
+        Self::new(Kind::Info, text.into())
+    }
+
+    fn new(kind: Kind, text: String) -> Self {
+        Self { kind, text, subject: String::new(), rest: String::new() }
     }
 }
 

@@ -54,7 +54,7 @@ fn a_new_name_is_escaped_and_confirmed_once() {
     let response = browser.post("/account/profile", &[("display_name", name)]);
     assert_eq!((response.status, response.location()), (303, "/account/profile"));
     let page = browser.get("/account/profile").body;
-    assert!(page.contains("Your name is now"), "{page}");
+    assert!(page.contains("Your name is now <bdi>&lt;b&gt;Ada"), "{page}");
     assert!(page.contains("&lt;b&gt;Ada") && !page.contains("<b>Ada") && !page.contains("49"));
     assert!(!browser.get("/account/profile").body.contains("Your name is now"));
     let long = "n".repeat(65);

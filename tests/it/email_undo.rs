@@ -79,7 +79,7 @@ fn an_undo_invalidates_password_and_sessions_and_asks_for_a_new_password() {
     assert_eq!(thief.post("/account/password", &fields).status, 303);
     let mut ada = server.browser();
     let (form, page) = submit_undo(&mut ada, &undo);
-    assert!(page.body.contains("Your email is ada@example.com again"), "{}", page.body);
+    assert!(page.body.contains("Your email is <bdi>ada@example.com</bdi> again"), "{}", page.body);
     assert!(!thief.is_signed_in());
     for (email, password) in
         [(OLD, PASSWORD), (OLD, OTHER_PASSWORD), (NEW, PASSWORD), (NEW, OTHER_PASSWORD)]

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
 use crate::user::password::policy::Password;
 use crate::web::error::HttpError;
-use crate::web::flash::{Kind, Notice};
+use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 use crate::web::resumed_form::{self, RawForm, SessionBinding};
@@ -111,7 +111,7 @@ fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpRes
         }
         _ => {
             let text = "Your request expired and nothing was changed. Please start again.";
-            page.redirect_with("/account", &Notice { kind: Kind::Info, text: text.to_owned() })
+            page.redirect_with("/account", &Notice::info(text))
         }
     }
 }

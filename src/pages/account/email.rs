@@ -68,7 +68,7 @@ pub async fn submit(
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let notice = Notice::good(format!("We've sent an email to {}.", new_email.as_typed()));
+    let notice = Notice::good_about("We've sent an email to ", new_email.as_typed(), ".");
     let requester = user.requester(page.request());
     let request = email::change::request(&app.pool, app.sealer.clone(), &requester, new_email);
     permit.refund_on_error(request).await??;
@@ -107,7 +107,7 @@ pub async fn verify(
     let send = email::verification::send(&app.pool, app.sealer.clone(), &requester);
     let notice = match permit.refund_on_error(send).await?? {
         SendOutcome::Sent => {
-            Notice::good(format!("We've sent an email to {}.", user.account.email))
+            Notice::good_about("We've sent an email to ", &user.account.email, ".")
         }
         SendOutcome::AlreadyVerified => Notice::good("Your email address is already confirmed."),
     };
@@ -142,7 +142,9 @@ pub async fn code(
             if changed {
                 auth::rotate_cookie(page.request(), secret);
             }
-            return Ok(page.redirect_with("/account/email", &confirmed(&email, changed)));
+            return Ok(
+                page.redirect_with("/account/email", &Notice::email_confirmed(&email, changed))
+            );
         }
         ConfirmationOutcome::WrongCode => form.add_error(field, WRONG_CODE),
         ConfirmationOutcome::Invalid => form.add_error(field, EXPIRED_CODE),
@@ -166,14 +168,6 @@ fn parse_code(form: &mut FormView, mut sent: Form) -> (&'static str, Purpose, Op
         form.add_error(field, MALFORMED_CODE);
     }
     (field, purpose, code.filter(|_| form.is_valid()))
-}
-
-fn confirmed(email: &str, changed: bool) -> Notice {
-    Notice::good(if changed {
-        format!("Your email address is now {email}, and you've been signed out everywhere else.")
-    } else {
-        format!("{email} is confirmed.")
-    })
 }
 
 /// Counts an attempt of `user` against the rate limit of `action`.

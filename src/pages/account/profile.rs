@@ -46,7 +46,7 @@ pub async fn submit(
             return page.show_refused(TEMPLATE, &data);
         }
     };
-    let notice = Notice::good(format!("Your name is now {}.", name.as_str()));
+    let notice = Notice::good_about("Your name is now ", name.as_str(), ".");
     let requester = user.requester(page.request());
     users::set_display_name(&app.pool, &requester, name).await??;
     app.sessions.invalidate_user(requester.user).await;

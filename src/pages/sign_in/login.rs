@@ -111,7 +111,7 @@ pub(super) fn redirect_signed_in(
     let SignedIn { ended_by_limit, is_deletion_scheduled } = signed_in;
     let next = if is_deletion_scheduled { "/account/delete" } else { next };
     let notice = match (notice, limit_sentence(app, ended_by_limit)) {
-        (Some(notice), Some(limit)) => Some(Notice { text: notice.text + " " + &limit, ..notice }),
+        (Some(notice), Some(limit)) => Some(notice.followed_by(&limit)),
         (notice, limit) => notice.or(limit.map(Notice::info)),
     };
     app::redirect_to_next(page, app, next, "/account", notice.as_ref())

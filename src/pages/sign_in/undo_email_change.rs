@@ -95,9 +95,11 @@ pub async fn submit(
             if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
                 auth::clear_cookie(page.request());
             }
-            let notice = Notice::good(format!(
-                "Your email is {email} again and all devices are signed out. Now choose a new password."
-            ));
+            let notice = Notice::good_about(
+                "Your email is ",
+                &email,
+                " again and all devices are signed out. Now choose a new password.",
+            );
             Ok(redirect_to_reset(&page, &app, &token, Some(&notice)))
         }
     }

@@ -270,11 +270,7 @@ async fn confirm(
         return Ok(Outcome::InvalidLink);
     };
     app.sessions.invalidate_user(user).await;
-    let notice = Notice::good(if changed {
-        format!("Your email address is now {email}, and you've been signed out everywhere else.")
-    } else {
-        format!("{email} is confirmed.")
-    });
+    let notice = Notice::email_confirmed(&email, changed);
     let next = "/account/email";
     match verified {
         Some(user) => {
