@@ -102,7 +102,7 @@ fn recent_authentication_is_per_session_and_not_its_creation_time() {
     assert_eq!(second.post("/account/export", &[]).status, 200, "signed in a moment ago");
     assert_eq!(first.post("/account/export", &[]).status, 403, "the sign-in was on another device");
     let prompt = first.post("/account/export", &[]);
-    assert_eq!(confirm(&mut first, &prompt, PASSWORD).status, 307);
+    assert_eq!(confirm(&mut first, &prompt, PASSWORD).location(), "/account/export");
     assert_eq!(first.post("/account/export", &[]).status, 200);
     // Only authenticated_at counts, not created_at.
     database.db_execute("UPDATE sessions SET created_at = now() - interval '20 hours'");
@@ -238,8 +238,8 @@ fn a_request_too_large_to_be_resumed_is_rejected() {
     let prompt = browser.post("/account/export", &[("a", &fits)]);
     assert_eq!(prompt.status, 403);
     assert_eq!(
-        confirm(&mut browser, &prompt, PASSWORD).status,
-        307,
+        confirm(&mut browser, &prompt, PASSWORD).location(),
+        "/account/export",
         "the sealed request fits into the form"
     );
     let wrong_type =
@@ -304,6 +304,29 @@ fn a_wrong_password_changes_nothing_and_is_in_the_audit_log() {
         2,
         "wrong guesses on the password page are recorded as well"
     );
+}
+
+/// A response that is a file would leave the browser on the page that asks for the password.
+#[test]
+fn reauthentication_for_an_export_leads_back_to_its_page_and_the_file_is_downloaded_from_there() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    database.db_execute(EXPIRE_AUTHENTICATION);
+    let exports =
+        || database.db_count("SELECT count(*) FROM audit_events WHERE event = 'data_exported'");
+    let prompt = ada.post("/account/export", &[]);
+    let wrong = confirm(&mut ada, &prompt, "not the password");
+    assert!(wrong.status == 422 && wrong.body.contains("That password is incorrect."));
+    let done = confirm(&mut ada, &wrong, PASSWORD);
+    assert_eq!((done.status, done.location()), (303, "/account/export"));
+    let page = ada.get(done.location());
+    assert!(page.body.contains("role=\"status\"") && page.body.contains("You confirmed it&#39;s you."));
+    assert!(page.body.contains("action=\"/account/export\""));
+    assert!(!page.body.contains("We'll ask for your password first."));
+    assert!(!ada.get(done.location()).body.contains("role=\"status\""), "shown once");
+    assert_eq!(exports(), 0, "only the form exports");
+    let file = ada.post("/account/export", &[]);
+    assert!(file.header("content-disposition").is_some() && exports() == 1);
 }
 
 #[test]

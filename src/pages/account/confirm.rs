@@ -1,10 +1,12 @@
 //! `GET`, `POST /account/confirm`: asks a signed-in user for the password. Then the original request is
 //! resumed: a page is redirected to (303), and a form is submitted again (307, see `web/resumed_form.rs`).
-//! The session secret is rotated.
+//! A form whose response is a file is not submitted again: the browser would save the file and keep showing
+//! the page that asks for the password. The session secret is rotated.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
+use super::export;
 use crate::app::App;
 use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
 use crate::user::password::policy::Password;
@@ -98,7 +100,7 @@ fn refuse(
 }
 
 /// Redirects to the requested page, or makes the browser submit the sealed form `original` to its target
-/// again.
+/// again. The response to the form of `/account/export` is a file, so its page is shown instead.
 fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
     let next = checked_next(app, next);
     if original.is_empty() {
@@ -107,6 +109,10 @@ fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpRes
     let binding = SessionBinding::of(page.request());
     match (next, binding) {
         (Some(next), Some(binding)) if binding.open(&app.sealer, &next, original).is_some() => {
+            if next.split('?').next() == Some(export::PATH) {
+                let notice = "You confirmed it's you. You can download your data now.";
+                return page.redirect_with(export::PATH, &Notice::good(notice));
+            }
             page.redirect_preserving_method(&next)
         }
         _ => {

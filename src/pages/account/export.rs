@@ -21,6 +21,8 @@ use crate::web::error::HttpError;
 use crate::web::form::Form;
 use crate::web::page::Page;
 
+/// The page and its form.
+pub(super) const PATH: &str = "/account/export";
 /// A file up to about this length, in bytes, is read completely before it is sent. The response then has a
 /// Content-Length, and an error is an error page.
 const SENT_WHOLE: usize = 128 * 1024;
