@@ -37,17 +37,22 @@ pub fn exact(then: OffsetDateTime) -> String {
     then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
 }
 
-/// "just now", "5 minutes ago", "yesterday", "on November 2, 2026"; "in 3 hours" for a future time.
+/// "just now", "5 minutes ago", "yesterday", "on November 2, 2026"; "in 3 hours" for a future time. Past days
+/// are calendar days in UTC, as in [`exact`]: the server does not know the time zone of the reader.
 pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
     let seconds = (now - then).whole_seconds();
     let distance = seconds.unsigned_abs();
+    let day = |time: OffsetDateTime| time.to_offset(time::UtcOffset::UTC).date();
+    let days_ago = (day(now) - day(then)).whole_days();
     let (count, unit) = match distance {
         0..45 => return "just now".to_owned(),
         45..5_400 if distance < 90 => (1, "minute"),
         45..2_700 => ((distance + 30) / 60, "minute"),
         2_700..5_400 => (1, "hour"),
         5_400..79_200 => ((distance + 1_800) / 3_600, "hour"),
-        79_200..129_600 if seconds > 0 => return "yesterday".to_owned(),
+        79_200..86_400 if days_ago == 0 => (distance / 3_600, "hour"),
+        79_200..2_592_000 if days_ago == 1 => return "yesterday".to_owned(),
+        79_200..2_592_000 if seconds > 0 => (days_ago.unsigned_abs(), "day"),
         79_200..2_592_000 => ((distance + 43_200) / 86_400, "day"),
         _ => {
             let form = format_description!("[month repr:long] [day padding:none], [year]");
@@ -110,7 +115,11 @@ mod tests {
             (300, "5 minutes ago"),
             (3_600, "1 hour ago"),
             (7_200, "2 hours ago"),
+            (21 * 3_600, "21 hours ago"),
             (86_400, "yesterday"),
+            // At 9:27 PM, yesterday began 45.45 hours ago.
+            (45 * 3_600, "yesterday"),
+            (46 * 3_600, "2 days ago"),
             (3 * 86_400, "3 days ago"),
             (21 * 86_400, "21 days ago"),
             (40 * 86_400, "on October 14, 2026"),
@@ -118,6 +127,20 @@ mod tests {
             (-14 * 86_400, "in 14 days"),
         ] {
             assert_eq!(relative(now - Duration::seconds(seconds), now), words);
+        }
+        let (morning, evening) =
+            (datetime!(2026-11-23 00:30:00 UTC), datetime!(2026-11-23 23:30:00 UTC));
+        for (then, now, words) in [
+            (datetime!(2026-11-22 23:50:00 UTC), morning, "40 minutes ago"),
+            (datetime!(2026-11-22 01:00:00 UTC), morning, "yesterday"),
+            (datetime!(2026-11-21 23:59:00 UTC), morning, "2 days ago"),
+            (datetime!(2026-11-21 12:00:00 UTC), morning, "2 days ago"),
+            (datetime!(2026-11-22 00:01:00 UTC), evening, "yesterday"),
+            (datetime!(2026-11-21 23:59:00 UTC), evening, "2 days ago"),
+            (morning, evening, "23 hours ago"),
+            (datetime!(2026-11-22 12:00:00 -14), datetime!(2026-11-23 14:00:00 -14), "yesterday"),
+        ] {
+            assert_eq!(relative(then, now), words, "{then} at {now}");
         }
         assert_eq!(exact(now), "Monday, November 23, 2026 at 9:27 PM UTC");
         assert_eq!(iso(now + Duration::milliseconds(7)), "2026-11-23T21:27:00Z");
