@@ -68,6 +68,8 @@ pub struct StoredEvent {
     pub ip_address: Option<String>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
+    /// If a session ended: the `User-Agent` header of its sign-in. Only [`list_for_user`] reads it.
+    pub ended_user_agent: Option<String>,
     /// The id of the request, also in its log lines.
     pub request_id: Option<Uuid>,
     /// An object with further details, by kind of event.
@@ -87,23 +89,29 @@ pub async fn list_for_user(
     sqlx::query_as!(
         StoredEvent,
         r#"
-        SELECT id,
-               occurred_at,
-               event,
-               user_id AS "user_id: UserId",
+        SELECT e.id,
+               e.occurred_at,
+               e.event,
+               e.user_id AS "user_id: UserId",
                NULL::text AS email,
-               session_id AS "session_id: SessionId",
-               actor,
-               host(ip_address) AS ip_address,
-               user_agent,
-               request_id,
-               details,
+               e.session_id AS "session_id: SessionId",
+               e.actor,
+               host(e.ip_address) AS ip_address,
+               e.user_agent,
+               CASE WHEN e.event = 'session_ended' THEN (
+                    SELECT s.user_agent
+                      FROM audit_events s
+                     WHERE s.session_id = e.session_id
+                       AND s.event = 'signed_in'
+                     LIMIT 1) END AS ended_user_agent,
+               e.request_id,
+               e.details,
                now() AS "now!"
-          FROM audit_events
-         WHERE user_id = $1
+          FROM audit_events e
+         WHERE e.user_id = $1
            AND ($2::bigint IS NULL
-                OR (occurred_at, id) < (SELECT occurred_at, id FROM audit_events WHERE id = $2 AND user_id = $1))
-         ORDER BY occurred_at DESC, id DESC
+                OR (e.occurred_at, e.id) < (SELECT occurred_at, id FROM audit_events WHERE id = $2 AND user_id = $1))
+         ORDER BY e.occurred_at DESC, e.id DESC
          LIMIT $3
         "#,
         user as UserId,
@@ -146,6 +154,7 @@ pub async fn list(
                e.actor,
                host(e.ip_address) AS ip_address,
                e.user_agent,
+               NULL::text AS ended_user_agent,
                e.request_id,
                e.details,
                now() AS "now!"

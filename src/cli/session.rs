@@ -78,6 +78,7 @@ fn data(entry: &LiveSession) -> Value {
         "email": entry.email,
         "device": user_agent::describe(entry.user_agent.as_deref()).title,
         "ip_address": entry.ip_address,
+        "last_seen_ip_address": entry.last_seen_ip_address,
         "user_agent": entry.user_agent,
         "remembered": entry.remembered,
         "created_at": relative_time::iso(entry.created_at),

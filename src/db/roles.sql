@@ -63,7 +63,8 @@ BEGIN
                        email_verified_at, deletion_due_at)
             ON users TO %2$I',
         'GRANT SELECT (id, user_id, created_at, authenticated_at, last_seen_at, expires_at, absolute_expires_at,
-                       idle_timeout, remembered, auth_methods, ip_address, user_agent, format_version, purge_after)
+                       idle_timeout, remembered, auth_methods, ip_address, last_seen_ip_address, user_agent, format_version,
+                       purge_after)
             ON sessions TO %2$I'
     ] LOOP
         EXECUTE format(statement, app, reader);

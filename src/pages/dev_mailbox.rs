@@ -21,11 +21,13 @@ use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
 /// Maximum number of mails in the list.
-const MAX_LISTED: i64 = 100;
+const MAX_LISTED: usize = 100;
 
 #[derive(Serialize)]
 struct ListPage {
     mails: Vec<Summary>,
+    /// There are older mails, which are not listed.
+    has_more: bool,
 }
 
 #[derive(Serialize)]
@@ -78,9 +80,11 @@ fn is_this_machine(host: &str) -> bool {
 /// `GET /dev/mailbox`.
 #[tracing::instrument(name = "dev_mailbox", level = "debug", skip_all)]
 pub async fn list(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
-    let kept = outbox::list_kept(&app.pool, None, MAX_LISTED).await?;
-    let mails = kept.iter().map(|kept| open(&app, kept).map(|(mail, _)| mail));
-    page.show("dev_mailbox/list.html", &ListPage { mails: mails.collect::<Result<_, _>>()? })
+    let kept = outbox::list_kept(&app.pool, None, MAX_LISTED as i64 + 1).await?;
+    let has_more = kept.len() > MAX_LISTED;
+    let mails = kept.iter().take(MAX_LISTED).map(|kept| open(&app, kept).map(|(mail, _)| mail));
+    let mails = mails.collect::<Result<_, _>>()?;
+    page.show("dev_mailbox/list.html", &ListPage { mails, has_more })
 }
 
 /// `GET /dev/mailbox/{id}`.

@@ -125,10 +125,10 @@ async fn insert_row(
         r#"
         INSERT INTO sessions
                (token_digest, id, user_id, state, authenticated_at, remembered,
-                auth_methods, ip_address, user_agent, format_version,
+                auth_methods, ip_address, last_seen_ip_address, user_agent, format_version,
                 idle_timeout, expires_at, absolute_expires_at)
         VALUES ($1, $2, $3, $4, CASE WHEN $3::uuid IS NULL THEN NULL ELSE now() END, $5,
-                $6, CAST($7::text AS inet), $8, $9,
+                $6, CAST($7::text AS inet), CAST($7::text AS inet), $8, $9,
                 make_interval(secs => $10),
                 now() + make_interval(secs => $10),
                 now() + make_interval(secs => $11))

@@ -1,4 +1,4 @@
-//! Writes the last-seen times of sessions, which extends their idle timeout. A request records its session in
+//! Writes when sessions were last seen and from which IP address, which extends their idle timeout. A request records its session in
 //! memory, and a loop writes the updates that are due in one statement. Each session is written at most once
 //! per update interval. An update never moves a time backwards and never extends a session that has expired.
 //!
@@ -8,6 +8,7 @@
 //! written immediately.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct LastSeen {
 pub(super) struct SessionActivity {
     /// Milliseconds of [`MonotonicInstant`].
     last_seen: AtomicU64,
+    /// The IP address of the client; `None` if it is not known.
+    ip_address: Mutex<Option<IpAddr>>,
     /// A pending update refers to this activity.
     is_pending: AtomicBool,
     interval: Duration,
@@ -53,9 +56,10 @@ struct PendingUpdate {
 }
 
 impl SessionActivity {
-    fn new(last_seen: MonotonicInstant, interval: Duration) -> Arc<Self> {
+    fn new(last_seen: MonotonicInstant, ip: Option<IpAddr>, interval: Duration) -> Arc<Self> {
         Arc::new(Self {
             last_seen: AtomicU64::new(last_seen.0),
+            ip_address: Mutex::new(ip),
             is_pending: AtomicBool::new(true),
             interval,
         })
@@ -64,6 +68,19 @@ impl SessionActivity {
     fn last_seen(&self) -> MonotonicInstant {
         MonotonicInstant(self.last_seen.load(Ordering::SeqCst))
     }
+
+    fn ip_address(&self) -> MutexGuard<'_, Option<IpAddr>> {
+        self.ip_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records activity at `time`. Of two concurrent requests, the IP address of either may be kept.
+    fn record(&self, time: MonotonicInstant, ip: Option<IpAddr>) {
+        if self.last_seen.fetch_max(time.0, Ordering::SeqCst) <= time.0
+            && let Some(ip) = ip
+        {
+            *self.ip_address() = Some(ip);
+        }
+    }
 }
 
 impl LastSeen {
@@ -71,12 +88,13 @@ impl LastSeen {
         Self { pool, pending: Arc::default() }
     }
 
-    /// Records that a session was loaded from the database. Its last recorded activity is `since_seen`
-    /// seconds ago, its idle timeout is `idle` seconds, and it expires in `left` seconds, as computed by the
+    /// Records that a request from `ip` loaded a session from the database. Its last recorded activity is
+    /// `since_seen` seconds ago, its idle timeout is `idle` seconds, and it expires in `left` seconds, as computed by the
     /// database.
     pub(super) async fn record_load(
         &self,
         digest: &Digest,
+        ip: Option<IpAddr>,
         since_seen: f64,
         idle: f64,
         left: f64,
@@ -85,7 +103,7 @@ impl LastSeen {
         let span = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let interval = MAX_INTERVAL.min(span(idle / 20.0));
         let wait = interval.saturating_sub(span(since_seen));
-        let activity = SessionActivity::new(now, interval);
+        let activity = SessionActivity::new(now, ip, interval);
         let update =
             PendingUpdate { activity: Arc::clone(&activity), due: now + wait, is_retry: false };
         // Written immediately, because the row could expire before the loop writes it.
@@ -104,14 +122,15 @@ impl LastSeen {
         activity
     }
 
-    /// Records that a session was served from the cache.
+    /// Records that a session was served from the cache, to a request from `ip`.
     pub(super) fn record_cache_hit(
         &self,
         digest: &Digest,
+        ip: Option<IpAddr>,
         activity: &Arc<SessionActivity>,
         now: MonotonicInstant,
     ) {
-        activity.last_seen.fetch_max(now.0, Ordering::SeqCst);
+        activity.record(now, ip);
         if !activity.is_pending.swap(true, Ordering::SeqCst) {
             let due = now + activity.interval;
             self.enqueue(
@@ -127,7 +146,7 @@ impl LastSeen {
     }
 
     /// There is one pending update per session. Two requests that load a session at the same time have an
-    /// activity each: the newer update adopts the time of the older one, and a request that still holds the
+    /// activity each: the newer update adopts a later time of the older one, and a request that still holds the
     /// older activity enqueues it again at its next cache hit.
     fn enqueue(&self, digest: &Digest, mut update: PendingUpdate) {
         update.activity.is_pending.store(true, Ordering::SeqCst);
@@ -135,8 +154,8 @@ impl LastSeen {
         if let Some(other) = pending.get(digest) {
             if !Arc::ptr_eq(&other.activity, &update.activity) {
                 other.activity.is_pending.store(false, Ordering::SeqCst);
-                let last_seen = other.activity.last_seen().0;
-                update.activity.last_seen.fetch_max(last_seen, Ordering::SeqCst);
+                let (last_seen, ip) = (other.activity.last_seen(), *other.activity.ip_address());
+                update.activity.record(last_seen, ip);
             }
             update.due = update.due.min(other.due);
             update.is_retry &= other.is_retry;
@@ -203,7 +222,11 @@ impl LastSeen {
             .iter()
             .map(|(_, update)| update.activity.last_seen().elapsed().as_secs_f64())
             .collect();
-        let written = write_rows(pool, digests, ages, share).await?;
+        let ips: Vec<Option<String>> = batch
+            .iter()
+            .map(|(_, update)| update.activity.ip_address().map(|ip| ip.to_string()))
+            .collect();
+        let written = write_rows(pool, digests, ages, ips, share).await?;
         if written.len() < batch.len() {
             let written: HashSet<&[u8]> = written.iter().map(Vec::as_slice).collect();
             for (digest, update) in &batch {
@@ -223,13 +246,14 @@ impl LastSeen {
     }
 }
 
-/// Writes that the sessions of `digests` were last seen `ages` seconds ago, and returns the digests of the
-/// rows that were written. A session that was written less than `share` of an update interval before is
+/// Writes that the sessions of `digests` were last seen `ages` seconds ago from `ips`, and returns the digests
+/// of the rows that were written. A session that was written less than `share` of an update interval before is
 /// skipped.
 async fn write_rows(
     pool: &PgPool,
     digests: Vec<Vec<u8>>,
     ages: Vec<f64>,
+    ips: Vec<Option<String>>,
     share: f64,
 ) -> sqlx::Result<Vec<Vec<u8>>> {
     db::transaction(pool, move |connection| {
@@ -248,10 +272,11 @@ async fn write_rows(
                         AND expires_at > now()
                         FOR NO KEY UPDATE SKIP LOCKED),
                      marks AS (
-                     SELECT digest, now() - make_interval(secs => age) AS seen_at
-                       FROM unnest($1::bytea[], $2::float8[]) AS marks (digest, age))
+                     SELECT digest, now() - make_interval(secs => age) AS seen_at, ip
+                       FROM unnest($1::bytea[], $2::float8[], $4::text[]) AS marks (digest, age, ip))
                 UPDATE sessions AS s
                    SET last_seen_at = GREATEST(s.last_seen_at, m.seen_at),
+                       last_seen_ip_address = COALESCE(CAST(m.ip AS inet), s.last_seen_ip_address),
                        expires_at = GREATEST(
                            s.expires_at,
                            LEAST(m.seen_at + s.idle_timeout, s.absolute_expires_at))
@@ -266,6 +291,7 @@ async fn write_rows(
                 &digests,
                 &ages,
                 share,
+                &ips as &[Option<String>],
             )
             .fetch_all(connection)
             .await
@@ -276,10 +302,15 @@ async fn write_rows(
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use sqlx::postgres::PgPoolOptions;
 
     use super::*;
     use crate::crypto::secret::Secret;
+
+    const HOME: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const ELSEWHERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
 
     #[tokio::test]
     async fn two_requests_that_load_one_session_at_the_same_time_lose_no_activity() {
@@ -287,14 +318,15 @@ mod tests {
             LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
         let digest = Secret::generate().digest();
         // Due immediately, and a minute later.
-        let one = last_seen.record_load(&digest, 120.0, 7200.0, 7000.0).await;
-        let other = last_seen.record_load(&digest, 0.0, 7200.0, 7200.0).await;
+        let one = last_seen.record_load(&digest, HOME, 120.0, 7200.0, 7000.0).await;
+        let other = last_seen.record_load(&digest, HOME, 0.0, 7200.0, 7200.0).await;
         let later = MonotonicInstant::now() + Duration::from_secs(5);
         for held in [&one, &other, &one] {
-            last_seen.record_cache_hit(&digest, held, later);
+            last_seen.record_cache_hit(&digest, ELSEWHERE, held, later);
             let pending = last_seen.pending();
             let update = &pending[&digest];
             assert_eq!(update.activity.last_seen(), later, "it has the time of the last request");
+            assert_eq!(*update.activity.ip_address(), ELSEWHERE);
             assert!(update.due <= MonotonicInstant::now(), "and is due as early as any");
         }
         assert_eq!(last_seen.pending_count(), 1);
@@ -305,13 +337,14 @@ mod tests {
         let last_seen =
             LastSeen::new(PgPoolOptions::new().connect_lazy("postgres://nowhere").unwrap());
         let digest = Secret::generate().digest();
-        let one = last_seen.record_load(&digest, 120.0, 7200.0, 7000.0).await;
+        let one = last_seen.record_load(&digest, HOME, 120.0, 7200.0, 7000.0).await;
         let taken = last_seen.pending().remove(&digest).unwrap();
         one.is_pending.store(false, Ordering::SeqCst);
-        let other = last_seen.record_load(&digest, 120.0, 7200.0, 7000.0).await;
+        let other = last_seen.record_load(&digest, HOME, 120.0, 7200.0, 7000.0).await;
         last_seen.enqueue(&digest, taken);
         let later = MonotonicInstant::now() + Duration::from_secs(5);
-        last_seen.record_cache_hit(&digest, &other, later);
+        last_seen.record_cache_hit(&digest, ELSEWHERE, &other, later);
         assert_eq!(last_seen.pending()[&digest].activity.last_seen(), later);
+        assert_eq!(*last_seen.pending()[&digest].activity.ip_address(), ELSEWHERE);
     }
 }

@@ -26,6 +26,8 @@ pub struct LiveSession {
     pub remembered: bool,
     /// The IP address of the sign-in.
     pub ip_address: Option<String>,
+    /// The IP address of the last recorded activity; `None` if it is not known.
+    pub last_seen_ip_address: Option<String>,
     /// The `User-Agent` header of the sign-in.
     pub user_agent: Option<String>,
     /// The database's time of the query.
@@ -47,6 +49,7 @@ macro_rules! select_live {
                    s.expires_at,
                    s.remembered,
                    host(s.ip_address) AS ip_address,
+                   host(s.last_seen_ip_address) AS last_seen_ip_address,
                    s.user_agent,
                    now() AS "now!"
               FROM sessions s
@@ -59,9 +62,33 @@ macro_rules! select_live {
     };
 }
 
-/// Lists the live sessions of `user`, last seen first, at most 1,000.
-pub async fn for_user(pool: &PgPool, user: UserId) -> sqlx::Result<Vec<LiveSession>> {
-    live(pool, Some(user), None, 1000).await
+/// Where a page of [`page_for_user`] ends: when its last session was created, and its id. Neither changes while
+/// the session exists, unlike the time when it was last seen.
+pub type Position = (OffsetDateTime, SessionId);
+
+/// Lists up to `limit` live sessions of `user`, newest sign-in first, after `after`. The first page begins with
+/// the session `current`, which no later page contains.
+pub async fn page_for_user(
+    pool: &PgPool,
+    user: UserId,
+    current: SessionId,
+    after: Option<Position>,
+    limit: i64,
+) -> sqlx::Result<Vec<LiveSession>> {
+    let (created, id) = after.unzip();
+    select_live!(
+        " AND s.user_id = $1
+          AND ($3::timestamptz IS NULL OR s.id <> $2 AND (s.created_at, s.id) < ($3, $4::uuid))
+        ORDER BY s.id = $2 DESC, s.created_at DESC, s.id DESC
+        LIMIT $5",
+        user as UserId,
+        current as SessionId,
+        created,
+        id as Option<SessionId>,
+        limit,
+    )
+    .fetch_all(db::on(pool))
+    .await
 }
 
 /// Lists live sessions, last seen first: those of `user`, or of all users, which reads the whole table and is

@@ -31,6 +31,7 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::UserId;
+use crate::web::client;
 
 /// The error of [`SessionStore::save`] for a [`NewSession`] whose account was changed after its password was
 /// verified.
@@ -270,10 +271,10 @@ impl SessionStore for PgSessionStore {
         let Some(secret) = Secret::parse(key.as_ref()) else {
             return Ok(None);
         };
-        let digest = secret.digest();
+        let (digest, ip) = (secret.digest(), client::current_ip());
         let loaded_at = MonotonicInstant::now();
         if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), loaded_at.0) {
-            self.last_seen.record_cache_hit(&digest, &entry.value.activity, loaded_at);
+            self.last_seen.record_cache_hit(&digest, ip, &entry.value.activity, loaded_at);
             return Ok(Some(entry.value.session.to_map()));
         }
         let (row, stamp) = self.lookup.find(digest.clone()).await.map_err(LoadError::Other)?;
@@ -287,7 +288,7 @@ impl SessionStore for PgSessionStore {
             return Ok(None);
         }
         let (since_seen, idle, left) = (row.seconds_since_seen, row.idle_seconds, row.seconds_left);
-        let activity = self.last_seen.record_load(&digest, since_seen, idle, left).await;
+        let activity = self.last_seen.record_load(&digest, ip, since_seen, idle, left).await;
         self.cache_row(digest, &row, activity, stamp, loaded_at).map(Some)
     }
 

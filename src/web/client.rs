@@ -16,6 +16,10 @@ pub struct RequestId(pub Uuid);
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
+tokio::task_local! {
+    static CURRENT_IP: Option<IpAddr>;
+}
+
 /// The only header that is read. `Forwarded`, `X-Real-IP` and similar headers are always ignored, because a
 /// proxy that does not set them passes on the client's value.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -58,6 +62,17 @@ fn forwarded_ip(text: &[u8]) -> Option<IpAddr> {
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
     plain.or_else(with_port).or_else(in_brackets).map(|ip| ip.to_canonical())
+}
+
+/// Runs `work`, which answers a request from `ip`.
+pub(super) async fn with_ip<T>(ip: Option<IpAddr>, work: impl Future<Output = T>) -> T {
+    CURRENT_IP.scope(ip, work).await
+}
+
+/// The IP address of the client whose request this task answers: for the session store, which actix-session
+/// calls without the request. `None` outside of a request.
+pub fn current_ip() -> Option<IpAddr> {
+    CURRENT_IP.try_with(|ip| *ip).ok().flatten()
 }
 
 /// The `User-Agent` header, unchanged; `None` if it is missing or not ASCII.

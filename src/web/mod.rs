@@ -13,6 +13,7 @@ pub mod flash;
 pub mod form;
 pub mod form_token;
 pub mod headers;
+pub mod number;
 pub mod outer;
 pub mod page;
 pub mod relative_time;

@@ -49,8 +49,9 @@ pub async fn wrap(
     let id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(id));
     let outer = request.app_data::<web::Data<Outer>>().map(|outer| ***outer).unwrap_or_default();
-    let client_ip = if outer.log_client_ip { client::ip_address(request.request()) } else { None };
-    let answered = answer(request, next, exchange, id, outer.hsts);
+    let ip = client::ip_address(request.request());
+    let client_ip = ip.filter(|_| outer.log_client_ip);
+    let answered = client::with_ip(ip, answer(request, next, exchange, id, outer.hsts));
     log::in_request(LoggedRequest { id, client_ip }, answered).await
 }
 

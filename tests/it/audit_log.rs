@@ -37,7 +37,7 @@ fn users_see_their_own_audit_events_in_plain_words_newest_first() {
     ];
     let mut at = 0;
     for words in words {
-        let found = page.body[at..].find(&format!("<h2>{words}"));
+        let found = page.body[at..].find(&format!("<p class=\"what\"><span>{words}"));
         at += found
             .unwrap_or_else(|| panic!("{words} is missing at this position:\n{}", page.body))
             + 1;
@@ -143,7 +143,7 @@ fn the_activity_page_pages_through_older_events_to_the_end() {
     // Pairs of events with the same time, so that a page ends between the two of a pair.
     database.db_execute(
         "INSERT INTO audit_events (event, user_id, occurred_at, details)
-         SELECT 'sign_in_refused', id, now() - (n / 2) * interval '1 minute' - interval '1 hour', '{\"why\": \"wrong_password\"}'
+         SELECT 'signed_in', id, now() - (n / 2) * interval '1 minute' - interval '1 hour', '{}'
            FROM users, generate_series(1, 70) AS n WHERE email LIKE 'ada%'",
     );
     let mut path = "/account/activity".to_owned();

@@ -137,7 +137,7 @@ impl Site {
         assert!(tables.len() >= 8, "{tables:?}");
         let rows = |table: &String| {
             self.database.db_texts(&format!(
-                "SELECT (to_jsonb(t) - '{{last_seen_at,expires_at,purge_after}}'::text[])::text FROM {table} t ORDER BY 1"
+                "SELECT (to_jsonb(t) - '{{last_seen_at,last_seen_ip_address,expires_at,purge_after}}'::text[])::text FROM {table} t ORDER BY 1"
             ))
         };
         tables.iter().map(|table| (table.clone(), rows(table))).collect()

@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "some helpers are used only by tests/quiet")]
 mod support;
 
+mod account_lists;
 mod account_pages;
 mod audit_log;
 mod bad_input;

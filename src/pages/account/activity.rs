@@ -1,5 +1,6 @@
 //! `GET /account/activity`: lists the user's audit events, newest first. Shows no events of other users and
-//! no secrets.
+//! no secrets. Refusals of the same kind that follow each other are one entry, so that an attack does not hide
+//! what came before it.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -8,14 +9,18 @@ use super::event_words;
 use crate::app::App;
 use crate::audit::{self, StoredEvent};
 use crate::auth::CurrentUser;
-use crate::id::SessionId;
+use crate::id::{SessionId, UserId};
 use crate::session::user_agent;
 use crate::web::error::HttpError;
+use crate::web::number;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
 
-/// Events per page.
+/// Entries per page.
 const PAGE_SIZE: usize = 30;
+/// Events per statement, and statements per page: so many events at most are joined to the entries of a page.
+const BATCH_SIZE: i64 = 100;
+const MAX_BATCHES: usize = 20;
 
 #[derive(Serialize)]
 struct Data {
@@ -29,12 +34,45 @@ struct Data {
 struct EventView {
     description: String,
     is_suspicious: bool,
+    /// How often, if it is more than once: "12 times".
+    times: Option<String>,
     at: Time,
-    by: Option<&'static str>,
-    device: Option<String>,
-    ip_address: Option<String>,
+    /// When the first of several happened.
+    since: Option<Time>,
+    /// Browser, IP address, and who did it if not the user. Of several events, those of the newest.
+    source: Vec<String>,
     /// The event concerns the current session.
     is_this_session: bool,
+}
+
+/// Events that are shown as one.
+struct Group {
+    newest: StoredEvent,
+    oldest: StoredEvent,
+    count: usize,
+    has_other_sources: bool,
+}
+
+impl Group {
+    fn new(event: StoredEvent) -> Self {
+        Self { oldest: event.clone(), newest: event, count: 1, has_other_sources: false }
+    }
+
+    /// Adds `event`, the next older one, if it is a refusal of the same kind. Otherwise returns it.
+    fn add(&mut self, event: StoredEvent) -> Option<StoredEvent> {
+        let newest = &self.newest;
+        let is_same = event_words::is_refusal(&event.event)
+            && (&event.event, &event.actor) == (&newest.event, &newest.actor)
+            && event_words::describe(&event) == event_words::describe(newest);
+        if !is_same {
+            return Some(event);
+        }
+        self.has_other_sources |=
+            (&event.ip_address, &event.user_agent) != (&newest.ip_address, &newest.user_agent);
+        self.count += 1;
+        self.oldest = event;
+        None
+    }
 }
 
 /// The query string.
@@ -53,33 +91,64 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let before = query.and_then(|query| query.into_inner().before);
     let before = before.and_then(|text| text.parse::<i64>().ok());
-    // One more than the page shows, to find out whether there are older ones.
-    let mut events =
-        audit::list_for_user(&app.pool, user.account.id, before, PAGE_SIZE as i64 + 1).await?;
-    let has_more = events.len() > PAGE_SIZE;
-    events.truncate(PAGE_SIZE);
+    let (groups, has_more) = groups(&app, user.account.id, before).await?;
     let data = Data {
-        older: events.last().filter(|_| has_more).map(|last| last.id),
+        older: groups.last().filter(|_| has_more).map(|last| last.oldest.id),
         is_first_page: before.is_none(),
-        events: events.into_iter().map(|event| view(event, user.session.id)).collect(),
+        events: groups.into_iter().map(|group| view(group, user.session.id)).collect(),
     };
     page.show("account/activity.html", &data)
 }
 
-fn view(event: StoredEvent, current: SessionId) -> EventView {
-    let (description, is_suspicious) = event_words::describe(&event.event, &event.details);
+/// The entries of a page, and whether there are older events.
+async fn groups(
+    app: &App,
+    user: UserId,
+    mut before: Option<i64>,
+) -> Result<(Vec<Group>, bool), HttpError> {
+    let mut groups: Vec<Group> = Vec::new();
+    for _ in 0..MAX_BATCHES {
+        let events = audit::list_for_user(&app.pool, user, before, BATCH_SIZE).await?;
+        let is_last = (events.len() as i64) < BATCH_SIZE;
+        before = events.last().map(|event| event.id);
+        for event in events {
+            let next = match groups.last_mut() {
+                Some(group) => group.add(event),
+                None => Some(event),
+            };
+            if let Some(next) = next {
+                if groups.len() == PAGE_SIZE {
+                    return Ok((groups, true));
+                }
+                groups.push(Group::new(next));
+            }
+        }
+        if is_last {
+            return Ok((groups, false));
+        }
+    }
+    Ok((groups, true))
+}
+
+fn view(group: Group, current: SessionId) -> EventView {
+    let Group { newest: event, oldest, count, has_other_sources } = group;
+    let (description, is_suspicious) = event_words::describe(&event);
+    let device = event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title);
+    let by = match event.actor.as_str() {
+        "operator" => Some("by an administrator"),
+        "system" => Some("automatically"),
+        "database" => Some("by an administrator, in the database"),
+        _ => None,
+    };
+    let others = has_other_sources.then_some("and others");
+    let source = [device, event.ip_address, by.map(str::to_owned), others.map(str::to_owned)];
     EventView {
         description,
         is_suspicious,
+        times: (count > 1).then(|| format!("{} times", number::grouped(count))),
         at: Time::new(event.occurred_at, event.now),
-        by: match event.actor.as_str() {
-            "operator" => Some("by an administrator"),
-            "system" => Some("automatically"),
-            "database" => Some("by an administrator, in the database"),
-            _ => None,
-        },
-        device: event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title),
-        ip_address: event.ip_address,
+        since: (count > 1).then(|| Time::new(oldest.occurred_at, event.now)),
+        source: source.into_iter().flatten().collect(),
         is_this_session: event.session_id == Some(current),
     }
 }

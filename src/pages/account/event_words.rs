@@ -2,12 +2,30 @@
 
 use serde_json::Value;
 
-use crate::audit::{EventKind, RefusalReason};
+use crate::audit::{EventKind, RefusalReason, StoredEvent};
 use crate::session::revoke::Cause;
+use crate::session::user_agent;
 
-/// Returns the description of an event, and whether the page marks it as suspicious. An event kind that this
-/// version does not know gets a generic description.
-pub(super) fn describe(event: &str, details: &Value) -> (String, bool) {
+/// Returns the description of an event, and whether the page marks it as suspicious. The description of the end
+/// of a session names its device.
+pub(super) fn describe(event: &StoredEvent) -> (String, bool) {
+    let (words, is_suspicious) = describe_kind(&event.event, &event.details);
+    match event.ended_user_agent.as_deref() {
+        Some(agent) => {
+            let device = user_agent::describe(Some(agent)).title;
+            (format!("{words} ({device})"), is_suspicious)
+        }
+        None => (words, is_suspicious),
+    }
+}
+
+/// Whether events of this kind are refused attempts, of which there may be many.
+pub(super) fn is_refusal(event: &str) -> bool {
+    event.ends_with("_refused")
+}
+
+/// An event kind that this version does not know gets a generic description.
+fn describe_kind(event: &str, details: &Value) -> (String, bool) {
     let Some(kind) = EventKind::parse(event) else {
         return ("Other account activity".to_owned(), false);
     };
@@ -97,16 +115,16 @@ mod tests {
     #[test]
     fn every_event_cause_and_reason_is_described() {
         for kind in EventKind::ALL {
-            let (words, _) = describe(kind.as_str(), &json!({ "why": "wrong_password" }));
+            let (words, _) = describe_kind(kind.as_str(), &json!({ "why": "wrong_password" }));
             assert_ne!(words, "Other account activity", "{kind:?}");
             assert!(!words.is_empty() && !words.contains(['{', '}']), "{kind:?}: {words}");
         }
         for cause in Cause::ALL {
-            let (words, _) = describe("session_ended", &json!({ "cause": cause.as_str() }));
+            let (words, _) = describe_kind("session_ended", &json!({ "cause": cause.as_str() }));
             assert!(words.starts_with("Session ended: "), "{cause:?}: {words}");
         }
         for reason in RefusalReason::ALL {
-            let (words, _) = describe("sign_in_refused", &json!({ "why": reason.as_str() }));
+            let (words, _) = describe_kind("sign_in_refused", &json!({ "why": reason.as_str() }));
             assert!(words.starts_with("Sign-in refused: "), "{reason:?}: {words}");
         }
     }
@@ -114,12 +132,18 @@ mod tests {
     #[test]
     fn one_event_about_several_sessions_says_how_many() {
         let details = json!({ "cause": "disabled", "count": 3 });
-        assert_eq!(describe("session_ended", &details).0, "3 sessions ended: account disabled");
+        assert_eq!(
+            describe_kind("session_ended", &details).0,
+            "3 sessions ended: account disabled"
+        );
     }
 
     #[test]
     fn an_unknown_event_or_cause_still_has_a_sentence() {
-        assert_eq!(describe("session_ended", &json!({})).0, "Session ended");
-        assert_eq!(describe("unknown_event", &json!({ "x": "<b>" })).0, "Other account activity");
+        assert_eq!(describe_kind("session_ended", &json!({})).0, "Session ended");
+        assert_eq!(
+            describe_kind("unknown_event", &json!({ "x": "<b>" })).0,
+            "Other account activity"
+        );
     }
 }

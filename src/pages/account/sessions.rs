@@ -2,8 +2,11 @@
 //! devices where the user is signed in, and buttons that sign them out. The ids on the page are public; they
 //! are not credentials.
 
+use std::collections::HashMap;
+
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use crate::app::App;
 use crate::auth::{self, CurrentUser};
@@ -11,30 +14,53 @@ use crate::id::SessionId;
 use crate::session::revoke::{self, Cause};
 use crate::session::{Lock, list, user_agent};
 use crate::user::session_rules::{self, AccountEvent};
+use crate::web::client;
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
+use crate::web::number;
 use crate::web::page::Page;
 use crate::web::relative_time::Time;
+
+/// Sessions per page.
+const PAGE_SIZE: usize = 25;
+const PATH: &str = "/account/sessions";
 
 #[derive(Serialize)]
 struct Data {
     sessions: Vec<Device>,
+    /// The number of other sessions, on all pages.
     others: usize,
+    /// The same with commas.
+    others_text: String,
     /// The maximum number of sessions per user, if it is reached.
     reached_limit: Option<u32>,
+    /// The query string of this page; empty on the first page.
+    query: String,
+    /// The query string of the next page; `None` on the last page.
+    older: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Device {
     id: String,
     title: String,
+    /// What distinguishes the session from the others on the page, for screen readers.
+    name: String,
     kind: &'static str,
     ip_address: Option<String>,
+    /// The IP address of the last activity, if it is not that of the sign-in.
+    other_ip_address: Option<String>,
     signed_in: Time,
     last_seen: Time,
     is_current: bool,
     remembered: bool,
+}
+
+/// The query string.
+#[derive(serde::Deserialize)]
+pub struct Query {
+    before: Option<String>,
 }
 
 /// `GET /account/sessions`.
@@ -43,17 +69,49 @@ pub async fn show(
     app: web::Data<App>,
     page: Page,
     user: CurrentUser,
+    query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, HttpError> {
-    let entries = list::for_user(&app.pool, user.account.id).await?;
-    let mut sessions: Vec<Device> =
-        entries.into_iter().map(|entry| device(entry, user.session.id)).collect();
-    // This device first, then the others in their order: last seen first.
-    sessions.sort_by_key(|device| !device.is_current);
-    let others = sessions.iter().filter(|device| !device.is_current).count();
+    let (id, current) = (user.account.id, user.session.id);
+    let after = position(query);
+    // One more than the page shows, to find out whether there are older ones.
+    let size = PAGE_SIZE as i64 + 1;
+    let mut entries = list::page_for_user(&app.pool, id, current, after, size).await?;
+    let has_more = entries.len() > PAGE_SIZE;
+    entries.truncate(PAGE_SIZE);
+    let count = usize::try_from(list::count_for_user(&app.pool, id).await?).unwrap_or_default();
+    let others = count.saturating_sub(1);
     let limit = app.config.sessions_per_user;
-    let reached_limit =
-        Some(limit).filter(|limit| (1..=sessions.len() as u64).contains(&u64::from(*limit)));
-    page.show("account/sessions.html", &Data { sessions, others, reached_limit })
+    let last = entries.last().filter(|_| has_more);
+    let older = last.map(|last| query_string(Some((last.created_at, last.id))));
+    let current_ip = client::ip_address(page.request()).map(|ip| ip.to_string());
+    let mut sessions: Vec<Device> =
+        entries.into_iter().map(|entry| device(entry, current, current_ip.as_ref())).collect();
+    distinguish(&mut sessions);
+    let data = Data {
+        sessions,
+        others,
+        others_text: number::grouped(others),
+        reached_limit: Some(limit).filter(|limit| (1..=count as u64).contains(&u64::from(*limit))),
+        query: query_string(after),
+        older,
+    };
+    page.show("account/sessions.html", &data)
+}
+
+/// The position in the query string. `None`, the first page, if there is none or if it cannot be read.
+fn position(query: Option<web::Query<Query>>) -> Option<list::Position> {
+    let text = query?.into_inner().before?;
+    let (microseconds, id) = text.split_once('.')?;
+    let nanoseconds = i128::from(microseconds.parse::<i64>().ok()?) * 1_000;
+    let created_at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
+    Some((created_at, id.parse().ok()?))
+}
+
+/// The query string of the page after `position`.
+fn query_string(position: Option<list::Position>) -> String {
+    position.map_or_else(String::new, |(created_at, id)| {
+        format!("?before={}.{id}", created_at.unix_timestamp_nanos() / 1_000)
+    })
 }
 
 /// `POST /account/sessions/{id}/revoke`.
@@ -63,6 +121,7 @@ pub async fn revoke(
     page: Page,
     user: CurrentUser,
     path: web::Path<String>,
+    query: Option<web::Query<Query>>,
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     let id: SessionId = path.parse().map_err(|_| HttpError::NotFound)?;
@@ -82,7 +141,9 @@ pub async fn revoke(
     let ended = ended.await??.ok_or(HttpError::NotFound)?;
     app.sessions.invalidate_user(requester.user).await;
     let title = user_agent::describe(ended.user_agent.as_deref()).title;
-    Ok(page.redirect_with("/account/sessions", &Notice::good(format!("Signed out of {title}."))))
+    // Back to the page with the button.
+    let shown = format!("{PATH}{}", query_string(position(query)));
+    Ok(page.redirect_with(&shown, &Notice::good(format!("Signed out of {title}."))))
 }
 
 /// `POST /account/sessions/revoke-others`.
@@ -111,24 +172,48 @@ pub async fn revoke_others(
     let notice = match ended.ended_sessions {
         0 => "You weren't signed in anywhere else.".to_owned(),
         1 => "Signed out on 1 other device.".to_owned(),
-        many => format!("Signed out on {many} other devices."),
+        many => format!("Signed out on {} other devices.", number::grouped(many)),
     };
-    Ok(page.redirect_with("/account/sessions", &Notice::good(notice)))
+    Ok(page.redirect_with(PATH, &Notice::good(notice)))
 }
 
-fn device(entry: list::LiveSession, current: SessionId) -> Device {
+/// The session `current` is in use now, from `current_ip`; its row may be up to a minute behind.
+fn device(entry: list::LiveSession, current: SessionId, current_ip: Option<&String>) -> Device {
     let browser = user_agent::describe(entry.user_agent.as_deref());
     let is_current = entry.id == current;
-    // The current session is in use now; its row may be up to a minute behind.
-    let last_seen = if is_current { entry.now } else { entry.last_seen_at };
+    let (last_seen, last_ip) = if is_current {
+        (entry.now, current_ip.cloned())
+    } else {
+        (entry.last_seen_at, entry.last_seen_ip_address)
+    };
+    let signed_in = Time::new(entry.created_at, entry.now);
+    let name = match &entry.ip_address {
+        _ if is_current => format!("{}, this device", browser.title),
+        Some(ip) => format!("{}, signed in {} from {ip}", browser.title, signed_in.exact),
+        None => format!("{}, signed in {}", browser.title, signed_in.exact),
+    };
     Device {
         id: entry.id.to_string(),
         title: browser.title,
+        name,
         kind: browser.kind.as_str(),
+        other_ip_address: last_ip.filter(|ip| entry.ip_address.as_ref() != Some(ip)),
         ip_address: entry.ip_address,
-        signed_in: Time::new(entry.created_at, entry.now),
+        signed_in,
         last_seen: Time::new(last_seen, entry.now),
         is_current,
         remembered: entry.remembered,
+    }
+}
+
+/// Numbers sessions of the same name: sign-ins with the same browser and IP address within a minute.
+fn distinguish(sessions: &mut [Device]) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for session in sessions {
+        let count = counts.entry(session.name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            session.name += &format!(", number {count}");
+        }
     }
 }

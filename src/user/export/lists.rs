@@ -135,6 +135,7 @@ async fn sessions(
                    'proved_at', authenticated_at,
                    'methods', auth_methods,
                    'last_seen_at', last_seen_at,
+                   'last_seen_ip_address', host(last_seen_ip_address),
                    'expires_at', expires_at,
                    'ends_at_last', absolute_expires_at,
                    'remembered', remembered,

@@ -1,0 +1,5 @@
+SET LOCAL lock_timeout = '3s';
+SET LOCAL statement_timeout = '60s';
+
+COMMENT ON INDEX audit_events_signed_in_session_idx IS
+    'The sign-in of a session: the activity page says which device a session that ended was.';
