@@ -1,4 +1,4 @@
-//! Style sheet and images: embedded in the program, compressed once at start, and served under names with a
+//! Style sheet, images and scripts: embedded in the program, compressed once at start, and served under names with a
 //! fingerprint, so that browsers cache them for a year. Served without a session lookup.
 
 use std::collections::{BTreeMap, HashMap};
@@ -99,6 +99,7 @@ fn media_type(path: &str) -> Option<&'static str> {
         "css" => Some("text/css; charset=utf-8"),
         "svg" => Some("image/svg+xml; charset=utf-8"),
         "png" => Some("image/png"),
+        "js" => Some("text/javascript; charset=utf-8"),
         "ico" => Some("image/x-icon"),
         _ => None,
     }

@@ -8,6 +8,9 @@ use crate::config::Hsts;
 /// `connect-src` is for Lighthouse, which requests robots.txt as the page would.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// The same for a page with a password field, which has the site's own script `show-password.js`.
+const CONTENT_SECURITY_POLICY_WITH_SCRIPT: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// No page uses any of these features.
 const PERMISSIONS_POLICY: &str =
     "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()";
@@ -40,6 +43,17 @@ static FIXED: [(HeaderName, HeaderValue); 9] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS_POLICY)),
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
 ];
+
+/// The policy of a page with the markup `html`: scripts are allowed if it has a password field.
+pub(super) fn content_security_policy(html: &str) -> HeaderValue {
+    // What users type is escaped, so that it cannot contain this.
+    let has_password = html.contains("type=\"password\"");
+    HeaderValue::from_static(if has_password {
+        CONTENT_SECURITY_POLICY_WITH_SCRIPT
+    } else {
+        CONTENT_SECURITY_POLICY
+    })
+}
 
 /// Adds the headers, except those that the handler has set. `hsts` is `None` unless the public URL is https.
 pub fn apply(headers: &mut HeaderMap, hsts: Option<Hsts>) {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
 use super::form_token::{self, Client, FormToken};
-use super::{cookie_check, cookie_guard, relative_time};
+use super::{cookie_check, cookie_guard, headers, relative_time};
 use crate::crypto::seal::Sealer;
 
 /// The signed-in user, for the header of the page.
@@ -88,7 +88,13 @@ impl Page {
             render(&self.tera, template, &common, data)?
         };
         let mut response = HttpResponse::build(status);
-        response.content_type("text/html; charset=utf-8").insert_header((header::VARY, "Cookie"));
+        response
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::VARY, "Cookie"))
+            .insert_header((
+                header::CONTENT_SECURITY_POLICY,
+                headers::content_security_policy(&html),
+            ));
         if sealed_notice.is_some() {
             response.cookie(self.flash.removal());
         }
@@ -175,6 +181,7 @@ pub(super) fn render(
     let render = || {
         let mut context = Context::from_serialize(data)?;
         context.insert("path", common.path);
+        context.insert("section", &section(common.path));
         context.insert("viewer", &common.viewer);
         context.insert("notice", &common.notice);
         context.insert("form_token", common.form_token);
@@ -183,6 +190,17 @@ pub(super) fn render(
     render().map_err(|error| {
         HttpError::Internal(anyhow::Error::new(error).context(template.to_owned()))
     })
+}
+
+/// The page of the account navigation that `path` belongs to: itself or the one above it. Empty for other paths.
+fn section(path: &str) -> String {
+    let mut segments = path.split('/').skip(1);
+    match (segments.next(), segments.next()) {
+        (Some("account"), Some("delete")) => "/account/export".to_owned(),
+        (Some("account"), Some(name)) => format!("/account/{name}"),
+        (Some("account"), None) => path.to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// The body of an error page, for [`super::outer`]. `own_address`: path and query of the request, for the link

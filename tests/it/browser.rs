@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::webdriver::{Driver, Window};
-use crate::support::{Browser, OTHER_PASSWORD, PASSWORD, site};
+use crate::support::{Browser, OTHER_PASSWORD, PASSWORD, registered, site};
 
 fn sign_in(window: &Window<'_>, password: &str) {
     window.open("/account");
@@ -77,6 +77,73 @@ fn registration_sign_in_revocation_and_sign_out_work_without_javascript() {
     first.click("form[action='/account/password'] button");
     assert!(first.text("[role=status]").contains("Your password has been changed"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
+}
+
+#[test]
+fn passwords_can_be_shown_with_javascript_and_are_sent_as_passwords() {
+    let (server, _database) = site();
+    registered(&server, "ada@example.com");
+    let driver = Driver::start();
+    let window = driver.scripted_window(&server.addr);
+    window.open("/login");
+    assert_eq!(window.focused(), "email");
+    let kind = "return document.querySelector('#password').type";
+    let named = |name: &str| format!("input[type=button][value='{name}']");
+    window.fill("email", "ada@example.com");
+    window.fill("password", PASSWORD);
+    window.click(&named("Show password"));
+    assert_eq!(window.run(kind), "text");
+    window.click(&named("Hide password"));
+    assert_eq!(window.run(kind), "password");
+    window.click(&named("Show password"));
+    window.run("document.querySelector('form[action=\"/login\"]').addEventListener('submit', event => { event.preventDefault(); document.title = document.querySelector('#password').type })");
+    window.click("form[action='/login'] button");
+    assert_eq!(window.title(), "password", "hidden again before it is sent");
+    window.open("/login");
+    window.fill("email", "ada@example.com");
+    window.fill("password", PASSWORD);
+    window.click("form[action='/login'] button");
+    window.wait_for_path("/account");
+    window.open("/account/password");
+    assert_eq!(window.count(&named("Show password")), 2);
+    let names = window.run(
+        "return [...document.querySelectorAll('.reveal')].map(button => button.getAttribute('aria-label')).join()",
+    );
+    assert_eq!(names, "Show password (Current password),Show password (New password)");
+    // A script of another origin, or in the page, is still refused.
+    let inline = window.run(
+        "const script = document.createElement('script'); script.textContent = 'document.title = \"inline\"';
+         document.body.append(script); return document.title",
+    );
+    assert_eq!(inline, "Password · Frontdesk");
+    let plain = driver.window(&server.addr, 1200);
+    plain.open("/login");
+    plain.text("h1");
+    let fields = plain.count("#password");
+    assert_eq!((fields, plain.count(".field input")), (1, 2), "no button without JavaScript");
+}
+
+#[test]
+fn a_narrow_window_has_the_navigation_in_one_line() {
+    let (server, _database) = site();
+    let driver = Driver::start();
+    let window = driver.window(&server.addr, 1200);
+    window.open("/register");
+    window.fill("email", "ada@example.com");
+    window.fill("display_name", "Ada");
+    window.fill("password", PASSWORD);
+    window.click("form[action='/register'] button");
+    window.wait_for_path("/account");
+    window.emulate(360, false);
+    window.open("/account/password");
+    assert_eq!(window.text("nav summary"), "Password");
+    assert_eq!(window.text("nav"), "Password", "the menu is closed");
+    window.click("nav summary");
+    window.click("nav details a[href='/account/sessions']");
+    window.wait_for_path("/account/sessions");
+    assert_eq!(window.text("nav"), "Sessions");
+    window.emulate(1600, false);
+    assert!(window.text("nav").starts_with("Overview\nProfile\nEmail\n"));
 }
 
 #[test]

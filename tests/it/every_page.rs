@@ -61,6 +61,24 @@ impl PageChecker {
             }
             self.count += 1;
         }
+        self.check_forced_colors(window, name);
+    }
+
+    /// Forced colors remove shadows and backgrounds: boxes and the current entry need a border.
+    fn check_forced_colors(&mut self, window: &Window<'_>, name: &str) {
+        window.force_colors();
+        let file = self.folder.join(format!("{name}-1600-forced.png"));
+        fs::write(file, window.screenshot()).unwrap();
+        let bare = window.run(
+            "const boxes = '.card, .panel, .session, .events, .badge, .notice, .links a, nav > ul a[aria-current]';
+             return [...document.querySelectorAll(boxes)].filter(box => {
+                 const style = getComputedStyle(box);
+                 return style.display !== 'none' && style.borderInlineStartStyle === 'none';
+             }).map(box => box.className || box.tagName);",
+        );
+        if bare.as_array().is_none_or(|bare| !bare.is_empty()) {
+            self.findings.push(format!("{name}: no border in forced colors: {bare}"));
+        }
     }
 }
 
@@ -107,7 +125,7 @@ fn axe_finds_no_violation_on_any_page_in_any_state() {
     window.click("form[action='/login'] button");
     // The previous page has an alert as well: wait for the new text.
     until(|| window.text("[role=alert]").contains("Too many attempts"));
-    assert_eq!(window.run("return document.title.startsWith('Sign in')"), true);
+    assert_eq!(window.run("return document.title.startsWith('Error: Sign in')"), true);
     checker.check(&window, "login-throttled");
     database.db_execute("DELETE FROM throttles");
 

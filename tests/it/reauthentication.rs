@@ -320,7 +320,9 @@ fn reauthentication_for_an_export_leads_back_to_its_page_and_the_file_is_downloa
     let done = confirm(&mut ada, &wrong, PASSWORD);
     assert_eq!((done.status, done.location()), (303, "/account/export"));
     let page = ada.get(done.location());
-    assert!(page.body.contains("role=\"status\"") && page.body.contains("You confirmed it&#39;s you."));
+    assert!(
+        page.body.contains("role=\"status\"") && page.body.contains("You confirmed it&#39;s you.")
+    );
     assert!(page.body.contains("action=\"/account/export\""));
     assert!(!page.body.contains("We'll ask for your password first."));
     assert!(!ada.get(done.location()).body.contains("role=\"status\""), "shown once");

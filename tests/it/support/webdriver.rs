@@ -258,6 +258,13 @@ impl Window<'_> {
         }
     }
 
+    /// Renders the page as with the high-contrast themes of the operating system, until the next [`Self::emulate`].
+    pub fn force_colors(&self) {
+        let active = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
+        let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": active });
+        self.call("POST", "/goog/cdp/execute", &command);
+    }
+
     /// A screenshot as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let encoded = self.call("GET", "/screenshot", &Value::Null);
