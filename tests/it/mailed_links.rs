@@ -1,6 +1,7 @@
 //! The token of a mailed link is moved out of the address when the link is opened.
 
 use crate::email_undo::form_after;
+use crate::support::browser::encode;
 use crate::support::mail::{db_clear_rate_limits, db_mail};
 use crate::support::webdriver::Driver;
 use crate::support::{
@@ -122,8 +123,10 @@ fn a_form_acts_on_the_link_that_its_tab_has_opened() {
 
 #[test]
 fn the_cookie_of_a_link_is_of_no_use_for_another_page_or_altered() {
-    let (server, database) = site();
-    for (link, page_address) in every_link(&server, &database) {
+    for kind in 0..3 {
+        // A site for each: the use of one link invalidates the others.
+        let (server, database) = site();
+        let (link, page_address) = every_link(&server, &database).swap_remove(kind);
         let mut browser = server.browser();
         let page = browser.open(&link);
         let sealed = browser.cookies["link"].clone();
@@ -191,4 +194,42 @@ fn a_link_works_in_chromium_and_its_token_is_not_in_the_address() {
     window.click("main form button");
     window.wait_for_path("/login");
     assert_eq!(server.browser().login("ada@example.com", NEW).status, 303);
+}
+
+/// Browsers before 2023 (Safari before 16.4) send forms with `Origin` and without `Sec-Fetch-Site`. With the policy
+/// `no-referrer` they would send `Origin: null`.
+#[test]
+fn mailed_links_work_in_browsers_without_sec_fetch_site() {
+    const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+    const OWN: (&str, &str) = ("Origin", "http://127.0.0.1:8080");
+    for kind in 0..3 {
+        // A site for each: the use of one link invalidates the others.
+        let (server, database) = site();
+        let (link, page_address) = every_link(&server, &database).swap_remove(kind);
+        let mut browser = server.browser();
+        let page = browser.send("GET", &link, &[], "");
+        assert_eq!(page.location(), page_address);
+        let page = browser.send("GET", page_address, &[], "");
+        let mut fields = hidden_fields(&page);
+        fields.push(("new_password".to_owned(), NEW.to_owned()));
+        fields.push(("password".to_owned(), PASSWORD.to_owned()));
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let body = encode(&fields);
+        let refused = [
+            &[FORM, ("Origin", "null")][..],
+            &[FORM, ("Origin", "https://evil.example")],
+            &[FORM, ("Sec-Fetch-Site", "cross-site"), OWN],
+        ];
+        for address in [page_address, link.as_str()] {
+            for headers in refused {
+                let answer = browser.send("POST", address, headers, &body);
+                assert_eq!(answer.status, 403, "{address} {headers:?}");
+                assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
+            }
+        }
+        let done = browser.send("POST", page_address, &[FORM, OWN], &body);
+        assert_eq!(done.status, 303, "{page_address}: {}", done.body);
+        assert_eq!(done.header("referrer-policy"), Some("same-origin"));
+    }
 }
