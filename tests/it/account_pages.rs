@@ -3,37 +3,6 @@
 use crate::support::{PASSWORD, Response, registered, site};
 
 #[test]
-fn every_account_page_requires_a_sign_in() {
-    let (server, _database) = site();
-    for path in [
-        "/account",
-        "/account/profile",
-        "/account/sessions",
-        "/account/password",
-        "/account/activity",
-        "/account/confirm",
-        "/account/export",
-        "/account/delete",
-    ] {
-        let response = server.browser().get(path);
-        assert_eq!(response.status, 303, "{path}");
-        assert!(response.location().starts_with("/login?next="), "{path}");
-    }
-    for path in [
-        "/account/profile",
-        "/account/password",
-        "/account/sessions/revoke-others",
-        "/account/confirm",
-        "/account/export",
-        "/account/delete",
-        "/account/delete/cancel",
-    ] {
-        let response = server.browser().post(path, &[]);
-        assert_eq!((response.status, response.location()), (303, "/login"), "{path}");
-    }
-}
-
-#[test]
 fn the_overview_shows_the_account_and_its_previous_sign_in() {
     let (server, _database) = site();
     let mut browser = registered(&server, "ada@example.com");
@@ -257,15 +226,4 @@ fn only_pages_with_a_password_field_allow_a_script() {
     let script = server.browser().get(script.split('"').next().unwrap());
     assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
     assert!(script.body.contains("Show password"));
-}
-
-#[test]
-fn every_account_page_has_a_sign_out_button() {
-    let (server, _database) = site();
-    let mut browser = registered(&server, "ada@example.com");
-    for path in
-        ["/", "/account", "/account/profile", "/account/sessions", "/account/password", "/nowhere"]
-    {
-        assert!(browser.get(path).body.contains(r#"action="/logout""#), "{path}");
-    }
 }

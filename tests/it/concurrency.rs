@@ -22,6 +22,14 @@ fn ten_writes_racing_a_sign_out_never_restore_the_session() {
         );
         let signed_out = AtomicBool::new(false);
         let copy = browser.clone();
+        if round == 0 {
+            let before = copy.clone().post("/account/profile", &[("display_name", "Ada before")]);
+            assert_eq!(
+                before.location(),
+                "/account/profile",
+                "a write before the sign-out succeeds"
+            );
+        }
         written += std::thread::scope(|scope| {
             let mut writers = Vec::new();
             for number in 0..10 {
@@ -50,8 +58,8 @@ fn ten_writes_racing_a_sign_out_never_restore_the_session() {
             assert!(!copy.on_server(&server.addr).is_signed_in(), "round {round}");
         }
     }
+    // How many were faster than the sign-out depends on the machine.
     println!("1,000 rounds: {written} of 10,000 writes were committed before the sign-out");
-    assert!(written > 0 && written < 10_000);
 }
 
 #[test]

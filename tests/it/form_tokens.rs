@@ -51,7 +51,7 @@ fn no_form_of_one_account_acts_for_another_one() {
     let token = token(&account.here.clone().get("/account/profile").body);
     let mut bob = registered(&site.server, "bob@example.com");
     site.db_until_idle();
-    let before = site.db_rows();
+    let before = site.database.db_rows();
     let mut failures = Vec::new();
     for form in forms().iter().filter(|form| form.content_type.ends_with("urlencoded")) {
         let (path, fields) = (form.send)(&account);
@@ -65,7 +65,7 @@ fn no_form_of_one_account_acts_for_another_one() {
         if response.status != 409 || !says_who || !response.body.contains("href=\"/account\"") {
             failures.push(format!("{}, {}: {}", form.route, form.what, response.status));
         }
-        if site.db_rows() != before {
+        if site.database.db_rows() != before {
             failures.push(format!("{}, {}: wrote", form.route, form.what));
         }
     }

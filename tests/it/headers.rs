@@ -1,94 +1,9 @@
-//! The headers of every response.
+//! Headers of assets, cookies of former keys, HSTS, and refused origins. `crawl.rs` checks the headers of
+//! every response.
 
+use crate::crawl::assert_fixed_headers;
 use crate::support::server::KEY;
-use crate::support::{Database, PASSWORD, Response, Server, registered, site};
-
-fn assert_security_headers(response: &Response, what: &str) {
-    let csp = response.header("content-security-policy").unwrap_or_default();
-    for part in
-        ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"]
-    {
-        assert!(csp.contains(part), "{what}: {csp}");
-    }
-    assert!(!csp.contains("unsafe"), "{what}");
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "same-origin"),
-        ("cross-origin-opener-policy", "same-origin"),
-    ] {
-        assert_eq!(response.header(name), Some(value), "{what}: {name}");
-    }
-    assert!(response.header("permissions-policy").is_some(), "{what}");
-    assert!(
-        response.header("server").is_none()
-            && response.header("access-control-allow-origin").is_none()
-    );
-    if !response.body.is_empty() {
-        let content_type = response.header("content-type").unwrap_or_default();
-        assert!(
-            content_type.contains("charset=utf-8") || content_type == "application/json",
-            "{what}: {content_type}"
-        );
-    }
-}
-
-#[test]
-fn every_response_including_errors_has_the_security_headers() {
-    let (server, _database) = site();
-    let mut ada = registered(&server, "ada@example.com");
-    let mut signed_out = server.browser();
-    for path in
-        ["/", "/login", "/register", "/healthz", "/readyz", "/nowhere", "/logout", "/account"]
-    {
-        let response = signed_out.get(path);
-        assert_security_headers(&response, path);
-        assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
-    }
-    for path in ["/", "/account", "/account/profile", "/account/sessions", "/account/password"] {
-        let response = ada.get(path);
-        assert_eq!(response.status, 200, "{path}");
-        assert_security_headers(&response, path);
-        assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
-    }
-    for (content_type, body) in [("text/plain", "x"), ("application/x-www-form-urlencoded", "x")] {
-        assert_security_headers(
-            &signed_out.send("POST", "/login", &[("Content-Type", content_type)], body),
-            content_type,
-        );
-    }
-    assert_security_headers(
-        &signed_out.send("POST", "/login", &[("Sec-Fetch-Site", "cross-site")], ""),
-        "403",
-    );
-    assert_security_headers(&signed_out.send("PUT", "/login", &[], ""), "405");
-}
-
-#[test]
-fn over_https_the_cookie_has_the_host_prefix_and_hsts_is_sent() {
-    let database = Database::new();
-    let server = Server::start(&database, &[("FRONTDESK_PUBLIC_URL", "https://desk.example.com")]);
-    let mut browser = server.browser();
-    let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
-    let response = browser.post("/register", &fields);
-    let cookie = response.cookies()[0].to_owned();
-    assert!(cookie.starts_with("__Host-session="), "{cookie}");
-    for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
-        assert!(cookie.contains(attribute), "{cookie}");
-    }
-    assert!(!cookie.contains("Domain") && !cookie.contains("Max-Age") && cookie.len() < 4096);
-    for path in ["/", "/nowhere", "/healthz", "/account"] {
-        let hsts = browser.get(path).header("strict-transport-security").map(str::to_owned);
-        assert_eq!(hsts.as_deref(), Some("max-age=63072000; includeSubDomains"), "{path}");
-    }
-    let out = browser.post("/logout", &[]);
-    assert!(
-        out.cookies().iter().any(|cookie| cookie.starts_with("__Host-session=;")
-            && cookie.contains("Secure")
-            && cookie.contains("Max-Age=0")),
-        "{:?}",
-        out.cookies()
-    );
-}
+use crate::support::{Database, Server, registered, site};
 
 #[test]
 fn assets_are_fingerprinted_compressed_and_immutable() {
@@ -99,7 +14,7 @@ fn assets_are_fingerprinted_compressed_and_immutable() {
         page.split('"').find(|part| part.starts_with("/static/frontdesk-")).unwrap().to_owned();
     let plain = browser.get(&url);
     assert_eq!(plain.header("cache-control"), Some("public, max-age=31536000, immutable"));
-    assert_security_headers(&plain, "asset");
+    assert_fixed_headers(&plain, false, "asset");
     let mut total = page.len();
     for coding in ["br", "gzip"] {
         let compressed = browser.send("GET", &url, &[("Accept-Encoding", coding)], "");

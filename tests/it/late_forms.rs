@@ -4,18 +4,18 @@
 pub mod forms;
 mod races;
 
-use std::collections::BTreeMap;
-
 use forms::{FORMS_WITHOUT_SESSION, Form, forms};
 
 use crate::command_line::run;
 use crate::support::breakpoint::until;
 use crate::support::browser::{PartialRequest, encode};
 use crate::support::mail::{db_clear_rate_limits, db_mails};
+use crate::support::routes::routes;
 use crate::support::{
     Browser, Database, OTHER_PASSWORD, PASSWORD, Response, Server, registered, site,
 };
 
+/// A server and its database.
 pub struct Site {
     pub server: Server,
     pub database: Database,
@@ -25,15 +25,15 @@ pub struct Site {
 pub struct Account {
     pub email: String,
     pub here: Browser,
-    there: Browser,
+    pub there: Browser,
     /// Path of a password reset link.
     pub reset: String,
     /// Path and code for verifying the email of the account.
-    verify: (String, String),
+    pub verify: (String, String),
     /// Path and code for changing to another email.
-    change: (String, String),
+    pub change: (String, String),
     /// Public IDs of the sessions.
-    ids: [String; 2],
+    pub ids: [String; 2],
 }
 
 /// Forms that one session starts before it is revoked: few enough for each to be finished before the server's
@@ -49,6 +49,7 @@ impl Site {
         Self { server, database }
     }
 
+    /// A new account with a link of each kind, scheduled for deletion.
     pub fn account(&self, number: usize) -> Account {
         let (server, database) = (&self.server, &self.database);
         let email = format!("user{number}@example.com");
@@ -126,23 +127,6 @@ impl Site {
         )
     }
 
-    /// Every row of every table, without the columns of the last-seen update and without the heartbeats of
-    /// servers: background jobs may write these at any time.
-    pub fn db_rows(&self) -> BTreeMap<String, Vec<String>> {
-        let tables = self.database.db_texts(
-            "SELECT relname::text FROM pg_class
-              WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-                AND relname NOT IN ('session_caches', '_sqlx_migrations')",
-        );
-        assert!(tables.len() >= 8, "{tables:?}");
-        let rows = |table: &String| {
-            self.database.db_texts(&format!(
-                "SELECT (to_jsonb(t) - '{{last_seen_at,last_seen_ip_address,expires_at,purge_after}}'::text[])::text FROM {table} t ORDER BY 1"
-            ))
-        };
-        tables.iter().map(|table| (table.clone(), rows(table))).collect()
-    }
-
     /// Waits until the background jobs of the server have no mail and no request left to process.
     pub fn db_until_idle(&self) {
         let waiting = "SELECT (SELECT count(*) FROM mail_outbox WHERE state = 'waiting')
@@ -195,10 +179,10 @@ fn assert_late_forms_change_nothing(revoke: impl Fn(&Site, &mut Account)) {
             group.iter().map(|form| site.start_form(form, &account)).collect();
         revoke(&site, &mut account);
         site.db_until_idle();
-        let mut before = site.db_rows();
+        let mut before = site.database.db_rows();
         for (form, pending) in group.iter().zip(pending) {
             let mut found = errors(form, &account, &pending.finish());
-            let after = site.db_rows();
+            let after = site.database.db_rows();
             let changed = before.iter().filter(|(table, rows)| after[*table] != **rows);
             found.extend(changed.map(|(table, _)| format!("wrote {table}")));
             before = after;
@@ -214,31 +198,21 @@ fn assert_late_forms_change_nothing(revoke: impl Fn(&Site, &mut Account)) {
 
 #[test]
 fn every_post_route_is_covered_by_these_tests() {
-    let routes = std::fs::read_to_string("src/server/routes.rs").unwrap();
-    let mut path = None;
-    let mut posts = Vec::new();
-    for line in routes.lines() {
-        for constructor in ["form(\"", "button(\"", "read_only(\""] {
-            if let Some((_, rest)) = line.split_once(constructor) {
-                path = rest.split('"').next();
-            }
-        }
-        if line.contains("web::post()") {
-            posts.push(path.expect("a path before its routes"));
-        }
-    }
-    let count = routes.matches("web::post()").count();
-    assert_eq!(posts.len(), count, "one route per line");
+    let posts: Vec<String> = routes()
+        .into_iter()
+        .filter(|route| route.supports("POST"))
+        .map(|route| route.path)
+        .collect();
     let known = |route: &str| {
         FORMS_WITHOUT_SESSION.contains(&route) || forms().iter().any(|form| form.route == route)
     };
-    let unknown: Vec<&str> = posts.iter().copied().filter(|route| !known(route)).collect();
+    let unknown: Vec<&String> = posts.iter().filter(|route| !known(route)).collect();
     assert!(
         unknown.is_empty(),
         "add these to forms(), or to FORMS_WITHOUT_SESSION if they act for no session: {unknown:?}"
     );
     for form in forms() {
-        assert!(posts.contains(&form.route), "{} is no route", form.route);
+        assert!(posts.iter().any(|post| post == form.route), "{} is no route", form.route);
     }
 }
 

@@ -272,3 +272,26 @@ fn the_doctor_command_and_the_metrics_report_mail_problems() {
             .all(|line| metrics.contains(line))
     });
 }
+
+#[test]
+fn two_sealed_mails_that_were_swapped_in_sql_are_sent_to_neither_recipient() {
+    let database = Database::new();
+    database.db_enqueue("ada@example.com", &reset("Ada"));
+    database.db_enqueue("eve@example.com", &changed("Eve"));
+    database.db_enqueue("bob@example.com", &changed("Bob"));
+    let swapped = database.db_execute(
+        "UPDATE mail_outbox AS one SET sealed = other.sealed FROM mail_outbox AS other
+          WHERE one.recipient <> other.recipient AND 'bob@example.com' NOT IN (one.recipient, other.recipient)",
+    );
+    assert_eq!(swapped, 2);
+    let smtp = Smtp::start(Tls::Upgraded);
+    let server = mailing(&database, &smtp, &[]);
+    until("the mail that was not swapped is sent", || database.db_mails("sent") == 1);
+    let refused =
+        "SELECT count(*) FROM mail_outbox WHERE state <> 'sent' AND last_error IS NOT NULL";
+    until("the other two cannot be opened", || database.db_count(refused) == 2);
+    let received = smtp.received();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].to, ["bob@example.com"]);
+    assert!(!received[0].content.contains(TOKEN) && !server.log().contains(TOKEN));
+}

@@ -296,3 +296,26 @@ fn sign_outs_and_changes_of_users_work_beside_a_publication_without_digests() {
                         AND (i.indisreplident OR c.relreplident = 'd' AND i.indisprimary)";
     assert_eq!(database.db_texts(by_digest), ["email_tokens"]);
 }
+
+#[test]
+fn a_notification_contains_numbers_and_nothing_that_signs_in_or_names_a_user() {
+    let (server, database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let mut channel = Channel::new(&database);
+    assert_eq!(ada.post("/account/profile", &[("display_name", "Ada L")]).status, 303);
+    assert_eq!(ada.post("/logout", &[]).status, 303);
+    let listener = channel.listener.as_mut().unwrap();
+    let mut kinds = BTreeSet::new();
+    // Heartbeats and questions arrive, too. The number of each is drawn by a server.
+    while !["users", "sessions"].iter().all(|kind| kinds.contains(*kind)) {
+        let notification = database.runtime.block_on(listener.recv()).unwrap();
+        let payload = notification.payload();
+        let (kind, content) = payload.split_once(':').unwrap_or((payload, ""));
+        kinds.insert(kind.to_owned());
+        if ["users", "sessions"].contains(&kind) {
+            // A hash of the user's id with 16 bits.
+            let is_stripe = |part: &str| u16::from_str_radix(part, 16).is_ok();
+            assert!(content.split(',').all(is_stripe), "{payload}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use frontdesk::db::migrations;
 use frontdesk::db::private_cluster::Cluster as PostgreSql;
 
+use crate::barrier::ASKED;
 use crate::support::browser::encode;
 use crate::support::folder::new_folder;
 use crate::support::history::{Event, History, Outcome, Report};
@@ -389,11 +390,15 @@ fn a_second_sign_out_is_answered_only_after_the_session_is_refused_everywhere() 
         );
         assert_eq!(first.join().unwrap(), 303);
     });
-    let began = Instant::now();
+    let asked = cluster.database.db_count(ASKED);
     let mut signed_out = cluster.servers[0].browser();
     signed_out.cookies.insert("session".to_owned(), "made up".to_owned());
     assert_eq!(signed_out.post("/logout", &[]).status, 303);
-    assert!(began.elapsed() < Duration::from_secs(1), "a client without a session does not wait");
+    assert_eq!(
+        cluster.database.db_count(ASKED),
+        asked,
+        "a client without a session asks no server"
+    );
 }
 
 #[test]
@@ -407,7 +412,8 @@ fn sign_out_waits_at_most_one_lease_after_the_database_clock_was_set_back() {
     assert_eq!(browser.post("/logout", &[]).status, 303);
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(3), "the sign-out did not wait: {took:?}");
-    assert!(took < Duration::from_millis(3500), "{took:?}");
+    // Less than the hour that the lease seems to last, even if the machine is busy.
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 #[test]

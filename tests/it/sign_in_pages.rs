@@ -214,3 +214,53 @@ fn a_hash_with_old_parameters_is_upgraded_at_sign_in() {
     assert!(hash().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     assert_eq!(new.browser().login("ada@example.com", PASSWORD).status, 303);
 }
+
+#[test]
+fn a_password_set_five_years_ago_still_signs_in() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    database.db_execute(
+        "UPDATE users SET created_at = now() - interval '5 years', password_changed_at = now() - interval '5 years'",
+    );
+    let mut browser = server.browser();
+    let response = browser.login("ada@example.com", PASSWORD);
+    assert_eq!((response.status, response.location()), (303, "/account"));
+    assert_eq!(browser.get("/account").status, 200, "no other password is asked for");
+}
+
+#[test]
+fn a_new_database_has_no_account_and_no_session() {
+    let (server, database) = site();
+    for table in ["users", "sessions", "registrations", "email_tokens"] {
+        assert_eq!(database.db_count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+    }
+    for email in ["admin@example.com", "root@localhost", "frontdesk@example.com"] {
+        for password in ["admin", "password", "frontdesk", "changeme"] {
+            database.db_execute("DELETE FROM throttles");
+            assert_eq!(server.browser().login(email, password).status, 422, "{email} {password}");
+        }
+    }
+}
+
+#[test]
+fn a_password_of_1024_bytes_is_accepted_and_one_byte_more_is_refused() {
+    let (server, database) = site();
+    let longest: String = (0..).map(|number| format!("{number} lamps, ")).take(200).collect();
+    let longest = format!("{}\u{e9}", &longest[..1022]);
+    assert_eq!(longest.len(), 1024);
+    let fields = |password: &'static str| {
+        [("email", "ada@example.com"), ("display_name", "Ada"), ("password", password)]
+    };
+    let longest: &'static str = longest.leak();
+    let longer: &'static str = format!("{longest}x").leak();
+    let response = server.browser().post("/register", &fields(longer));
+    assert_eq!(response.status, 422);
+    assert!(response.body.contains("That password is too long."), "{}", response.body);
+    assert_eq!(server.browser().post("/register", &fields(longest)).status, 303);
+    // Each byte counts, the last one too.
+    let shorter = &longest[..longest.len() - 2];
+    for (typed, status) in [(longest, 303), (shorter, 422), (longer, 422)] {
+        database.db_execute("DELETE FROM throttles");
+        assert_eq!(server.browser().login("ada@example.com", typed).status, status);
+    }
+}

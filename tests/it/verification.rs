@@ -102,7 +102,7 @@ fn the_sixth_attempt_at_a_code_fails_even_if_it_is_correct() {
 }
 
 #[test]
-fn codes_expire_after_ten_minutes_and_links_after_a_day() {
+fn the_code_of_a_registration_expires_after_ten_minutes_and_its_link_after_a_day() {
     let (server, database) = verified_site();
     let mut ada = server.browser();
     register(&mut ada, "ada@example.com", PASSWORD);

@@ -214,6 +214,11 @@ impl PartialRequest {
         self.stream.write_all(self.rest.as_bytes()).expect("the server reads");
     }
 
+    /// Sends nothing more and reads the response. Keeps no cookies.
+    pub fn wait(mut self) -> Response {
+        read_response(&mut self.stream, false).expect("a response")
+    }
+
     /// Sends the rest and reads the response. Keeps no cookies.
     pub fn finish(mut self) -> Response {
         self.stream.write_all(self.rest.as_bytes()).expect("the server reads");

@@ -10,6 +10,8 @@ pub mod lines;
 pub mod mail;
 pub mod port;
 pub mod proxy;
+pub mod routes;
+pub mod rows;
 pub mod runbook;
 pub mod server;
 pub mod small_disk;
