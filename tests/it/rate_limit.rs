@@ -6,6 +6,7 @@ mod in_flight;
 mod known_devices;
 
 use frontdesk::user::purge;
+use frontdesk::user::rate_limit::Limits;
 
 use crate::command_line::run;
 use crate::support::port::free_addr;
@@ -41,7 +42,8 @@ fn counters(database: &Database) -> Vec<String> {
     database.db_texts("SELECT action || ' ' || tries FROM throttles ORDER BY 1")
 }
 
-fn hashes(metrics: &str) -> u64 {
+/// How many argon2id hashes the server with these metrics has computed.
+pub fn hashes(metrics: &str) -> u64 {
     let metrics = Browser::new(metrics).get("/metrics").body;
     let line = metrics.lines().find(|line| line.starts_with("frontdesk_password_hashes_total "));
     line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
@@ -393,4 +395,11 @@ fn an_operator_can_unlock_a_rate_limited_account() {
         database.db_texts("SELECT actor FROM audit_events WHERE event = 'account_unlocked'"),
         ["operator"]
     );
+}
+
+#[test]
+fn the_table_of_limits_in_the_document_matches_the_code() {
+    let document = std::fs::read_to_string("docs/SECURITY.md").unwrap();
+    let table = Limits::markdown();
+    assert!(document.contains(&table), "docs/SECURITY.md should have:\n{table}");
 }

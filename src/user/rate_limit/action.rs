@@ -44,4 +44,17 @@ impl Action {
             Action::Export => "export",
         }
     }
+
+    /// What is attempted, for documents.
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Action::SignIn => "sign-in",
+            Action::Register => "registration",
+            Action::Recover => "password reset",
+            Action::Resend => "another mail, or a mail to a new email",
+            Action::Verify => "links and codes, and the password of a registration",
+            Action::Confirm => "re-authentication, and the current password when it is changed",
+            Action::Export => "data export",
+        }
+    }
 }

@@ -134,6 +134,42 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// The table as `docs/SECURITY.md` shows it.
+    pub fn markdown() -> String {
+        let mut text = String::from(
+            "| | by | free attempts | first wait | longest wait | reset after |\n\
+             |---|---|---|---|---|---|\n",
+        );
+        for action in Action::ALL {
+            let Limits { account, ip, pair, device, mail } = Limits::of(action);
+            for (by, limit) in [
+                ("account and IP address (pair)", pair),
+                ("account", account),
+                ("IP address", ip),
+                ("known device", device),
+                ("email that gets the mail: delayed, no page is refused", mail),
+            ] {
+                let Some(Limit { free, first_wait, max_wait, reset_after, .. }) = limit else {
+                    continue;
+                };
+                let [first, longest, reset] = [first_wait, max_wait, reset_after].map(duration);
+                let action = action.description();
+                text += &format!("| {action} | {by} | {free} | {first} | {longest} | {reset} |\n");
+            }
+        }
+        text
+    }
+}
+
+/// "30 s", "10 min", "1 h", "1 d".
+fn duration(seconds: u32) -> String {
+    let units = [(DAY, "d"), (HOUR, "h"), (MINUTE, "min")];
+    let found = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length));
+    let (length, unit) = found.unwrap_or((1, "s"));
+    format!("{} {unit}", seconds / length)
+}
+
 impl Limit {
     /// The wait after attempt number `attempt`, in seconds, as the statement in `counters.rs` computes it.
     #[cfg(test)]
