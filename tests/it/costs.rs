@@ -1,7 +1,10 @@
 //! The number of statements per page, counted by pg_stat_statements.
 
+use std::collections::BTreeMap;
+
 use crate::support::breakpoint::until;
-use crate::support::{Database, PASSWORD, Server, registered, site};
+use crate::support::mail::db_clear_rate_limits;
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 pub fn statements(database: &Database, pattern: &str) -> i64 {
     database.db_count(&format!(
@@ -123,4 +126,92 @@ fn anonymous_requests_run_no_session_statement_and_create_no_row() {
     // The sign-in form has to find out whether the browser accepts cookies.
     assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["browser"]);
     assert!(server.browser().get("/").cookies().is_empty());
+}
+
+/// Requests and how many statements each runs, with those that begin and end transactions. A statement more is
+/// a round trip more: change a number only if the work is worth it.
+const STATEMENTS: [(&str, i64); 14] = [
+    ("GET /", 0),
+    ("GET /login", 0),
+    ("GET /register", 0),
+    ("GET /account", 3),
+    ("GET /account/profile", 0),
+    ("GET /account/email", 2),
+    ("GET /account/password", 0),
+    ("GET /account/sessions", 1),
+    ("GET /account/activity", 1),
+    ("GET /account/delete", 2),
+    ("POST /account/profile", 8),
+    ("POST /login, wrong", 10),
+    ("POST /login", 17),
+    ("POST /logout", 7),
+];
+
+/// How often each statement of the servers was run so far.
+fn db_calls(database: &Database) -> BTreeMap<String, i64> {
+    let rows = database.db_texts(
+        "SELECT calls || ' ' || queryid || ' ' || query FROM pg_stat_statements
+          WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND userid = 'desk'::regrole AND toplevel",
+    );
+    let split = |row: String| {
+        let (calls, query) = row.split_once(' ').unwrap();
+        (query.to_owned(), calls.parse().unwrap())
+    };
+    rows.into_iter().map(split).collect()
+}
+
+/// The statements that `request` runs each time. What background jobs run meanwhile is not counted, because
+/// it is run less often than `request`.
+fn statements_of(database: &Database, mut request: impl FnMut()) -> Vec<String> {
+    const TIMES: i64 = 40;
+    // The first request of a kind prepares its statements, and may find nothing in the cache.
+    request();
+    let before = db_calls(database);
+    (0..TIMES).for_each(|_| request());
+    let mut found = Vec::new();
+    for (query, calls) in db_calls(database) {
+        let more = calls - before.get(&query).copied().unwrap_or_default();
+        (0..more / TIMES).for_each(|_| found.push(query.clone()));
+    }
+    found
+}
+
+#[test]
+fn every_request_runs_as_many_statements_as_listed() {
+    let database = Database::new();
+    let server = Server::start(&database, &[]).until_live();
+    let mut ada = registered(&server, "ada@example.com");
+    let mut differences = Vec::new();
+    for (request, expected) in STATEMENTS {
+        let mut other = server.browser();
+        let found = statements_of(&database, || {
+            let status = match request.split_once(' ').unwrap() {
+                ("GET", path) => ada.get(path).status,
+                (_, "/account/profile") => {
+                    ada.post("/account/profile", &[("display_name", "Ada")]).status
+                }
+                (_, "/login, wrong") => {
+                    db_clear_rate_limits(&database);
+                    server.browser().login("ada@example.com", OTHER_PASSWORD).status
+                }
+                (_, "/login") => other.login("ada@example.com", PASSWORD).status,
+                _ => {
+                    let cookie = database.db_create_sessions("ada@example.com", 1).remove(0);
+                    other.cookies.insert("session".to_owned(), cookie);
+                    other.post("/logout", &[]).status
+                }
+            };
+            assert!([200, 303, 422].contains(&status), "{request}: {status}");
+        });
+        if found.len() as i64 != expected {
+            let listed = found.iter().map(|query| format!("    {}", query.replace('\n', " ")));
+            differences.push(format!(
+                "{request}: {} instead of {expected}\n{}",
+                found.len(),
+                listed.collect::<Vec<_>>().join("\n")
+            ));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
