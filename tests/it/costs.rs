@@ -138,7 +138,7 @@ const STATEMENTS: [(&str, i64); 14] = [
     ("GET /account/profile", 0),
     ("GET /account/email", 2),
     ("GET /account/password", 0),
-    ("GET /account/sessions", 1),
+    ("GET /account/sessions", 2),
     ("GET /account/activity", 1),
     ("GET /account/delete", 2),
     ("POST /account/profile", 8),

@@ -59,6 +59,7 @@ mod private_cluster;
 mod purge;
 mod query_plans;
 mod queues;
+mod random_walk;
 mod rate_limit;
 mod reauthentication;
 mod recovery;

@@ -8,5 +8,7 @@ mod support;
 
 mod lighthouse;
 mod notification_queue;
+#[path = "../it/random_walk/mod.rs"]
+mod random_walk;
 mod revocation;
 mod standby;
