@@ -11,7 +11,7 @@
 //!    without pages or requests.
 //! 5. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 6. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
-//!    `templates`.
+//!    `lifetimes`, `templates`.
 
 // ── wiring
 pub mod cli;
@@ -41,6 +41,7 @@ pub mod crypto;
 pub mod db;
 pub mod durable;
 pub mod id;
+pub mod lifetimes;
 pub mod log;
 pub mod role;
 pub mod templates;

@@ -35,14 +35,14 @@ BEGIN
     -- %1$I is the application role, %2$I the reader.
     FOREACH statement IN ARRAY ARRAY[
         'REVOKE ALL ON servers, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
-                       recovery_requests, queue_failures, mail_outbox, suppressed_recipients, throttles, audit_events,
-                       active_sessions,
+                       recovery_requests, queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles,
+                       audit_events, active_sessions,
                        breaking_migrations, _sqlx_migrations
            FROM %1$I, %2$I',
 
         'GRANT SELECT, INSERT, UPDATE, DELETE
             ON servers, users, sessions, session_caches, registrations, email_tokens, recovery_requests,
-               queue_failures, mail_outbox, suppressed_recipients, throttles
+               queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles
             TO %1$I',
         'GRANT SELECT, INSERT, UPDATE ON session_cache_resets TO %1$I',
         'GRANT SELECT, INSERT ON audit_events TO %1$I',
@@ -54,10 +54,10 @@ BEGIN
 
         'GRANT SELECT
             ON active_sessions, audit_events, servers, session_caches, session_cache_resets, queue_failures,
-               suppressed_recipients, throttles, breaking_migrations, _sqlx_migrations
+               mail_limits, suppressed_recipients, throttles, breaking_migrations, _sqlx_migrations
             TO %2$I',
         'GRANT SELECT (id, kind, user_id, recipient, recipient_canonical, sealed_with, state, attempts, created_at,
-                       next_attempt_at, finished_at, last_error)
+                       next_attempt_at, finished_at, last_error, not_after, combined)
             ON mail_outbox TO %2$I',
         'GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at,
                        email_verified_at, deletion_due_at)

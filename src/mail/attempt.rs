@@ -185,8 +185,10 @@ async fn send(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
         severity: Severity::Transient,
         ..permanent("it cannot be decrypted with the keys in FRONTDESK_SECRET_KEYS of this server")
     })?;
-    let rendered =
-        mailer.renderer.render(&message).map_err(|error| permanent(&format!("{error:#}")))?;
+    let rendered = mailer
+        .renderer
+        .render_combined(&message, mail.combined.unwrap_or(1))
+        .map_err(|error| permanent(&format!("{error:#}")))?;
     let (from, host) = (&mailer.from, mailer.host.as_str());
     let composed = compose(mail.id, mail.created_at, from, &mail.recipient, host, &rendered)
         .map_err(|error| permanent(&error.to_string()))?;

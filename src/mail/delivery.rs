@@ -204,6 +204,14 @@ async fn correct(mailer: &Mailer) -> sqlx::Result<()> {
             "PostgreSQL's clock was set back: mail that would have waited too long is due now"
         );
     }
+    let expired = db::with_deadline(outbox::mark_expired(&mailer.pool)).await?;
+    if expired > 0 {
+        mailer.counters.count_failed(expired);
+        tracing::warn!(
+            mails = expired,
+            "mail was not sent in time and is no longer useful; see `frontdesk mail list --state failed`"
+        );
+    }
     let keys = mailer.sealer.key_ids();
     let (noted, failed) = db::with_deadline(outbox::mark_unreadable(&mailer.pool, keys)).await?;
     if noted > 0 {

@@ -37,6 +37,9 @@ pub enum Message {
     AlreadyRegistered {
         /// The name of the user.
         display_name: String,
+        /// They entered it as the new email of another account.
+        #[serde(default)]
+        for_email_change: bool,
     },
     /// To the email of an account: requests verification.
     VerifyEmail {
@@ -120,6 +123,24 @@ pub enum Message {
         #[serde(flatten)]
         source: Source,
     },
+    /// The first wait after failed sign-ins began.
+    FailedSignIns {
+        /// The name of the user.
+        display_name: String,
+        /// Time, browser and IP address of the last attempt.
+        #[serde(flatten)]
+        source: Source,
+    },
+    /// A sign-in succeeded after several that failed. Sent instead of [`Message::NewDevice`].
+    SignInAfterFailures {
+        /// The name of the user.
+        display_name: String,
+        /// How many attempts failed since the sign-in before.
+        failures: i64,
+        /// Time, browser and IP address of the sign-in.
+        #[serde(flatten)]
+        source: Source,
+    },
     /// The deletion of the account was requested.
     DeletionScheduled {
         /// The name of the user.
@@ -198,6 +219,8 @@ impl Message {
             Message::EmailConfirmed { .. } => "email_confirmed",
             Message::PasswordChanged { .. } => "password_changed",
             Message::NewDevice { .. } => "new_device",
+            Message::FailedSignIns { .. } => "failed_sign_ins",
+            Message::SignInAfterFailures { .. } => "sign_in_after_failures",
             Message::DeletionScheduled { .. } => "deletion_scheduled",
             Message::DeletionCanceled { .. } => "deletion_canceled",
             Message::AccountDisabled { .. } => "account_disabled",
@@ -206,6 +229,35 @@ impl Message {
             Message::DataExported { .. } => "data_exported",
             Message::AccountDeleted { .. } => Self::ACCOUNT_DELETED,
         }
+    }
+
+    /// The message without the name of the user, which they chose themselves: for an email that may belong to a
+    /// stranger. Otherwise anyone could send a text of their choice to anyone.
+    pub(super) fn without_name(&self) -> Self {
+        let mut message = self.clone();
+        match &mut message {
+            Message::VerifyRegistration { display_name, .. }
+            | Message::AlreadyRegistered { display_name, .. }
+            | Message::VerifyEmail { display_name, .. }
+            | Message::ResetPassword { display_name, .. }
+            | Message::NewPasswordRequired { display_name, .. }
+            | Message::ChangeEmail { display_name, .. }
+            | Message::EmailChanged { display_name, .. }
+            | Message::EmailConfirmed { display_name, .. }
+            | Message::PasswordChanged { display_name, .. }
+            | Message::NewDevice { display_name, .. }
+            | Message::FailedSignIns { display_name, .. }
+            | Message::SignInAfterFailures { display_name, .. }
+            | Message::DeletionScheduled { display_name, .. }
+            | Message::DeletionCanceled { display_name, .. }
+            | Message::AccountDisabled { display_name, .. }
+            | Message::AccountEnabled { display_name, .. }
+            | Message::RoleChanged { display_name, .. }
+            | Message::DataExported { display_name, .. }
+            | Message::AccountDeleted { display_name } => display_name.clear(),
+            Message::AddressRemoved => {}
+        }
+        message
     }
 
     /// The secrets in the message, which must not appear in any error that is stored or logged.

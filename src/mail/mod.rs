@@ -1,11 +1,12 @@
-//! Mail to users. Owns the tables `mail_outbox` and `suppressed_recipients`. A message is inserted into the outbox,
-//! sealed, in the transaction that it reports on, and a background job delivers it: it is sent if and only if that
+//! Mail to users. Owns the tables `mail_outbox`, `mail_limits` and `suppressed_recipients`. A message is inserted
+//! into the outbox, sealed, in the transaction that it reports on, and a background job delivers it: it is sent if and only if that
 //! transaction commits.
 
 pub mod address;
 mod attempt;
 mod bounded_stream;
 pub mod delivery;
+mod enqueue;
 pub mod message;
 pub mod mime;
 pub mod outbox;
@@ -13,6 +14,7 @@ mod outbox_owner;
 mod outbox_read;
 mod outbox_retry;
 pub mod render;
+mod rules;
 #[cfg(test)]
 mod samples;
 pub mod severity;

@@ -1,4 +1,4 @@
-//! The rows of `mail_outbox`, which only this file, `outbox_owner.rs` and `outbox_retry.rs` write. A server leases a
+//! The rows of `mail_outbox`, which only this file, `enqueue.rs`, `outbox_owner.rs` and `outbox_retry.rs` write. A server leases a
 //! mail by incrementing `attempts`; the lease expires at `next_attempt_at`, and then any server may reclaim the mail.
 //! Only the holder of the current lease may reschedule the mail or mark it as failed.
 
@@ -10,15 +10,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Message;
-use super::address::EmailAddress;
+pub use super::enqueue::{Enqueued, enqueue, purge_limits};
 pub use super::outbox_owner::{assign_to_user, delete_for_user};
 pub use super::outbox_read::{
     KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept,
 };
 pub use super::outbox_retry::{RetryOutcome, retry, retry_all};
+use super::rules::LONGEST_HOLD;
 use crate::crypto::seal::Sealer;
 use crate::db::{self, Batch};
-use crate::id::UserId;
 use crate::peers;
 
 /// How long a lease lasts unless it is renewed.
@@ -27,38 +27,12 @@ pub const LEASE: Duration = Duration::from_secs(60);
 const UNREADABLE_FOR: Duration = Duration::from_secs(2 * 24 * 3_600);
 /// [`OutboxEntry::last_error`] of a mail that waits for a server that has its key.
 const UNREADABLE: &str = "no running server has the key that it is encrypted with; add that key at the end of FRONTDESK_SECRET_KEYS";
+/// [`OutboxEntry::last_error`] of a mail that was not sent in time.
+const EXPIRED: &str = "not sent in time: its link has expired, or it is out of date";
 /// In bytes. A CHECK of the table allows 1024.
 const MAX_ERROR_LENGTH: usize = 1000;
-
-/// Inserts `message` in the caller's transaction. `user` is the account that it is about; [`delete_for_user`]
-/// deletes the mail with that account. `recipient` is a stored email. To an unverified email, send nothing
-/// but a verification link.
-pub async fn enqueue(
-    connection: &mut PgConnection,
-    sealer: &Sealer,
-    user: Option<UserId>,
-    recipient: &str,
-    message: &Message,
-) -> sqlx::Result<()> {
-    let id = Uuid::now_v7();
-    let plain = serde_json::to_vec(message).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sqlx::query!(
-        r#"
-        INSERT INTO mail_outbox (id, kind, user_id, recipient, sealed, sealed_with, recipient_canonical)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
-        "#,
-        id,
-        message.kind(),
-        user as Option<UserId>,
-        recipient,
-        sealer.seal(&purpose(id), &plain),
-        sealer.sealing_key_id(),
-        EmailAddress::parse(recipient).ok().map(|email| email.canonical().to_owned()),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
+/// In characters, each of which takes four bytes at most.
+const MAX_ERROR_CHARACTERS: i32 = 250;
 
 /// Deletes up to `at_most` mails in the caller's transaction, without the first `skipped` ones: those sent or failed
 /// more than 30 days ago, and those kept (no mail server is configured) more than 7 days ago.
@@ -84,7 +58,7 @@ pub async fn purge(connection: &mut PgConnection, at_most: i64, skipped: i64) ->
 }
 
 /// Binds a sealed message to its row.
-fn purpose(id: Uuid) -> String {
+pub(super) fn purpose(id: Uuid) -> String {
     format!("mail_outbox:{id}")
 }
 
@@ -109,6 +83,8 @@ pub struct LeasedMail {
     pub created_at: OffsetDateTime,
     /// Whether its recipient is suppressed, so that it must not be sent.
     pub is_suppressed: bool,
+    /// How many notices it stands for, if a limit held it back.
+    pub combined: Option<i32>,
 }
 
 /// The mails that wait for their first attempt, or those that wait for a further one. Each has its own
@@ -137,6 +113,7 @@ pub async fn lease(
                  FROM mail_outbox
                 WHERE state = 'waiting'
                   AND next_attempt_at <= now()
+                  AND (not_after IS NULL OR not_after > now())
                   AND (sealed_with IS NULL OR sealed_with = ANY($3))
                   AND (attempts = 0) = $4
                 ORDER BY next_attempt_at
@@ -147,7 +124,7 @@ pub async fn lease(
                next_attempt_at = now() + $2
           FROM due
          WHERE o.id = due.id
-        RETURNING o.id, o.kind, o.recipient, o.sealed, o.attempts, o.created_at,
+        RETURNING o.id, o.kind, o.recipient, o.sealed, o.attempts, o.created_at, o.combined,
                   EXISTS (SELECT
                             FROM suppressed_recipients s
                            WHERE s.email_canonical = o.recipient_canonical
@@ -218,7 +195,9 @@ pub async fn correct_times(pool: &PgPool, longest: &[Duration]) -> sqlx::Result<
                 WHERE state = 'waiting'
                   AND next_attempt_at > now()
                   AND next_attempt_at > now() + make_interval(
-                          secs => ($1::float8[])[least(attempts + 1, array_length($1, 1))])
+                          secs => CASE WHEN attempts = 0 AND combined IS NOT NULL THEN $2
+                                       ELSE ($1::float8[])[least(attempts + 1, array_length($1, 1))]
+                                  END)
                 LIMIT 1000
                   FOR UPDATE SKIP LOCKED)
         UPDATE mail_outbox AS o
@@ -227,6 +206,7 @@ pub async fn correct_times(pool: &PgPool, longest: &[Duration]) -> sqlx::Result<
          WHERE o.id = wrong.id
         "#,
         &longest.iter().map(Duration::as_secs_f64).collect::<Vec<_>>(),
+        LONGEST_HOLD.as_secs_f64(),
     )
     .execute(db::on(pool))
     .await?;
@@ -319,7 +299,35 @@ pub async fn mark_failed(pool: &PgPool, mail: &LeasedMail, error: &str) -> sqlx:
     Ok(())
 }
 
-/// Marks up to 1000 waiting mails as kept, where no mail server is configured. Returns how many.
+/// Marks up to 1000 mails as failed that are no longer useful: the link in them has expired, or the notice is out
+/// of date. Returns how many.
+pub async fn mark_expired(pool: &PgPool) -> sqlx::Result<u64> {
+    let expired = sqlx::query!(
+        r#"
+          WITH late AS MATERIALIZED (
+               SELECT id
+                 FROM mail_outbox
+                WHERE state = 'waiting'
+                  AND next_attempt_at <= now()
+                  AND not_after <= now()
+                LIMIT 1000
+                  FOR UPDATE SKIP LOCKED)
+        UPDATE mail_outbox AS o
+           SET state = 'failed',
+               finished_at = now(),
+               last_error = left(concat_ws('; last error: ', $1::text, o.last_error), $2)
+          FROM late
+         WHERE o.id = late.id
+        "#,
+        EXPIRED,
+        MAX_ERROR_CHARACTERS,
+    )
+    .execute(db::on(pool))
+    .await?;
+    Ok(expired.rows_affected())
+}
+
+/// Marks up to 1000 mails that are due as kept, where no mail server is configured. Returns how many.
 pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
     let kept = sqlx::query!(
         r#"
@@ -327,6 +335,7 @@ pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
                SELECT id
                  FROM mail_outbox
                 WHERE state = 'waiting'
+                  AND next_attempt_at <= now()
                 LIMIT 1000
                   FOR UPDATE SKIP LOCKED)
         UPDATE mail_outbox AS o

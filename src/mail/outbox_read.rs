@@ -92,15 +92,17 @@ pub struct KeptMail {
     pub sealed: Option<Vec<u8>>,
     /// When it was inserted.
     pub created_at: OffsetDateTime,
+    /// How many notices it stands for, if a limit held it back.
+    pub combined: Option<i32>,
 }
 
 /// Lists up to `limit` kept mails, newest first, or the one with `id`. Includes waiting mails, which are
-/// marked as kept within a second.
+/// marked as kept when they are due.
 pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<KeptMail>> {
     sqlx::query_as!(
         KeptMail,
         r#"
-        SELECT id, recipient, sealed, created_at
+        SELECT id, recipient, sealed, created_at, combined
           FROM mail_outbox
          WHERE state IN ('kept', 'waiting')
            AND ($1::uuid IS NULL OR id = $1)

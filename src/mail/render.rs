@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{Message, Source};
 use crate::config::PublicUrl;
+use crate::lifetimes;
 use crate::role::Role;
 use crate::templates::MailTemplates;
 use crate::web::relative_time;
@@ -42,7 +43,14 @@ impl MailRenderer {
 
     /// Renders `message`.
     pub fn render(&self, message: &Message) -> anyhow::Result<RenderedMail> {
-        let [subject, text, html] = self.templates.render(message.kind(), &self.data(message))?;
+        self.render_combined(message, 1)
+    }
+
+    /// Renders `message` as the latest of `count` notices, the others of which are not sent.
+    pub fn render_combined(&self, message: &Message, count: i32) -> anyhow::Result<RenderedMail> {
+        let mut data = self.data(message);
+        data["count"] = count.into();
+        let [subject, text, html] = self.templates.render(message.kind(), &data)?;
         let subject = subject.trim().to_owned();
         ensure!(!subject.chars().any(char::is_control), "the subject of a mail has a line break");
         Ok(RenderedMail {
@@ -60,16 +68,19 @@ impl MailRenderer {
             "at": null,
             "device": null,
             "ip_address": null,
+            "lifetimes": lifetimes::for_templates(),
             "links": {
                 "login": self.page_url(&["login"]),
                 "forgot": self.page_url(&["forgot-password"]),
                 "account": self.page_url(&["account"]),
                 "password": self.page_url(&["account", "password"]),
                 "sessions": self.page_url(&["account", "sessions"]),
+                "activity": self.page_url(&["account", "activity"]),
             },
         });
         match message {
-            // The email is not verified yet, so the mail does not contain the display name.
+            // The email may belong to a stranger, so the mail contains no text that someone chose.
+            Message::AddressRemoved | Message::AlreadyRegistered { .. } => {}
             Message::VerifyRegistration { token, code, .. }
             | Message::VerifyEmail { token, code, .. }
             | Message::ChangeEmail { token, code, .. } => {
@@ -93,7 +104,13 @@ impl MailRenderer {
                 data["by_reset"] = (*by_reset).into();
                 data["by_operator"] = (*by_operator).into();
             }
+            Message::SignInAfterFailures { display_name, failures, source } => {
+                insert_source(&mut data, source);
+                data["name"] = greeting_name(display_name);
+                data["failures"] = (*failures).into();
+            }
             Message::NewDevice { display_name, source }
+            | Message::FailedSignIns { display_name, source }
             | Message::DeletionCanceled { display_name, source }
             | Message::AccountDisabled { display_name, source }
             | Message::AccountEnabled { display_name, source }
@@ -111,18 +128,13 @@ impl MailRenderer {
                 data["name"] = greeting_name(display_name);
                 data["due_at"] = relative_time::exact(*due_at).into();
             }
-            // The email may belong to another person.
-            Message::AddressRemoved => {}
             Message::EmailConfirmed { display_name, restored, deletion_canceled, source } => {
                 insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
                 data["restored"] = (*restored).into();
                 data["deletion_canceled"] = (*deletion_canceled).into();
             }
-            Message::AlreadyRegistered { display_name }
-            | Message::AccountDeleted { display_name } => {
-                data["name"] = greeting_name(display_name)
-            }
+            Message::AccountDeleted { display_name } => data["name"] = greeting_name(display_name),
         }
         data
     }
@@ -201,7 +213,7 @@ mod tests {
     #[test]
     fn every_message_has_a_subject_text_and_html_and_links_only_to_the_public_url() {
         let renderer = renderer("The Grand & Sons");
-        for message in samples("Ada {{7*7}} <b>") {
+        for message in samples("Ada {{1234567*7}} <b>") {
             let kind = message.kind();
             let mail = renderer.render(&message).unwrap();
             assert!(mail.subject.contains("The Grand & Sons"), "{kind}: {}", mail.subject);
@@ -209,12 +221,12 @@ mod tests {
             assert!(mail.html.contains("The Grand &amp; Sons"), "{kind}: {}", mail.html);
             assert!(!mail.html.contains("<b>"), "{kind}: {}", mail.html);
             for part in [&mail.subject, &mail.text, &mail.html] {
-                let rest = part.replace("{{7*7}}", "");
+                let rest = part.replace("{{1234567*7}}", "");
                 assert!(
                     !rest.contains("{{") && !rest.contains("{%") && !rest.contains("null"),
                     "{part}"
                 );
-                assert!(!rest.contains("49"), "{kind}: {part}");
+                assert!(!rest.contains("8641969"), "{kind}: {part}");
             }
             assert!(!mail.text.contains("\n\n\n"), "{kind}: {}", mail.text);
             for link in mail.text.split("://").skip(1).chain(mail.html.split("://").skip(1)) {
@@ -256,12 +268,37 @@ mod tests {
             let renderer = renderer("Frontdesk");
             for message in samples(name) {
                 let text = renderer.render(&message).unwrap().text;
-                let unverified =
-                    ["verify_registration", "verify_email", "change_email", "address_removed"];
+                let unverified = [
+                    "verify_registration",
+                    "already_registered",
+                    "verify_email",
+                    "change_email",
+                    "address_removed",
+                ];
                 let is_verified = !unverified.contains(&message.kind());
                 let first = if is_verified { greeting } else { "Hello," };
                 assert_eq!(text.lines().next(), Some(first), "{}", message.kind());
+                let text = renderer.render(&message.without_name()).unwrap().text;
+                assert_eq!(text.lines().next(), Some("Hello,"), "{}", message.kind());
             }
         }
+    }
+
+    #[test]
+    fn a_combined_mail_says_how_many_notices_it_stands_for() {
+        let renderer = renderer("Frontdesk");
+        for message in samples("Ada") {
+            let kind = message.kind();
+            let one = renderer.render(&message).unwrap();
+            assert_eq!(renderer.render_combined(&message, 1).unwrap().text, one.text, "{kind}");
+            let many = renderer.render_combined(&message, 17).unwrap();
+            for part in [&many.text, &many.html] {
+                assert!(part.contains("17 "), "{kind}: {part}");
+                assert!(part.contains("/account/activity"), "{kind}: {part}");
+            }
+        }
+        let device = samples("Ada").into_iter().find(|message| message.kind() == "new_device");
+        let mail = renderer.render_combined(&device.unwrap(), 3).unwrap();
+        assert_eq!(mail.subject, "3 new sign-ins to your account at Frontdesk");
     }
 }

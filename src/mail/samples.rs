@@ -19,7 +19,7 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             token: token.clone(),
             code: code.clone(),
         },
-        Message::AlreadyRegistered { display_name: display_name.clone() },
+        Message::AlreadyRegistered { display_name: display_name.clone(), for_email_change: false },
         Message::VerifyEmail {
             display_name: display_name.clone(),
             token: token.clone(),
@@ -45,6 +45,12 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
         Message::NewDevice {
             display_name: display_name.clone(),
             source: Source { ip_address: None, ..browser() },
+        },
+        Message::FailedSignIns { display_name: display_name.clone(), source: browser() },
+        Message::SignInAfterFailures {
+            display_name: display_name.clone(),
+            failures: 8,
+            source: browser(),
         },
         Message::DeletionScheduled {
             display_name: display_name.clone(),

@@ -110,7 +110,9 @@ fn open(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
     let message = sealed.and_then(|sealed| outbox::open(&app.sealer, kept.id, sealed));
     let (subject, text) = match message {
         Some(message) => {
-            let rendered = app.mail_renderer.render(&message).map_err(HttpError::Internal)?;
+            let count = kept.combined.unwrap_or(1);
+            let rendered =
+                app.mail_renderer.render_combined(&message, count).map_err(HttpError::Internal)?;
             (rendered.subject, rendered.text)
         }
         None => {

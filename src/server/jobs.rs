@@ -35,10 +35,11 @@ enum Expiring {
     Mail,
     SuppressedRecipients,
     QueueFailures,
+    MailLimits,
 }
 
 impl Expiring {
-    const ALL: [(Expiring, &str); 10] = [
+    const ALL: [(Expiring, &str); 11] = [
         (Expiring::Events, "events past their retention"),
         (Expiring::OriginsWithoutUser, "IP address and browser of events without a user"),
         (
@@ -52,6 +53,7 @@ impl Expiring {
         (Expiring::Mail, "finished mail"),
         (Expiring::SuppressedRecipients, "recipients that are no longer suppressed"),
         (Expiring::QueueFailures, "failures of rows that are no longer in a queue"),
+        (Expiring::MailLimits, "unused limits of mail"),
     ];
 
     async fn delete_batch(
@@ -75,6 +77,7 @@ impl Expiring {
             Expiring::Mail => outbox::purge(connection, limit, skipped).await,
             Expiring::SuppressedRecipients => suppression::purge(connection, limit, skipped).await,
             Expiring::QueueFailures => queue::purge(connection, limit, skipped).await,
+            Expiring::MailLimits => outbox::purge_limits(connection, limit, skipped).await,
         }
     }
 

@@ -1,13 +1,13 @@
 //! Creates sessions: the only statement that inserts into `sessions`. In the same transaction, it checks that
 //! the account was not changed since its password was verified, records the audit event, enqueues the mail
-//! about a new device, and revokes the session that is replaced and those beyond the limit per user.
+//! about the sign-in, and revokes the session that is replaced and those beyond the limit per user.
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::state::{FORMAT_VERSION, NewSession, SessionToInsert};
 use super::timeouts::{self, Timeouts};
-use super::{new_device, revoke};
+use super::{revoke, sign_in_notice};
 use crate::audit::{self, Event, EventKind};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
@@ -25,7 +25,7 @@ pub(super) struct Policy {
     pub(super) timeouts: Timeouts,
     /// The maximum number of live sessions of a user; `0`: no limit.
     pub(super) sessions_per_user: u32,
-    /// Seals the mail about a sign-in on a new device. `None`: no mail is sent.
+    /// Seals the mail about a sign-in. `None`: no mail is sent.
     pub(super) sealer: Option<Sealer>,
 }
 
@@ -53,6 +53,7 @@ pub(super) async fn insert(
     let SessionToInsert { user, new_session, state } = session;
     let limit = i64::from(policy.sessions_per_user);
     let mut is_deletion_scheduled = false;
+    let mut notice = None;
     if let Some(user) = user {
         if limit > 0 {
             await_other_sign_ins(connection, user).await?;
@@ -61,8 +62,9 @@ pub(super) async fn insert(
             Some(LockedAccount { is_scheduled }) => is_deletion_scheduled = is_scheduled,
             None => return Ok(None),
         }
-        if let Some(sealer) = policy.sealer.as_ref().filter(|_| new_session.on_new_device) {
-            new_device::notify(connection, sealer, user, &new_session.origin).await?;
+        if policy.sealer.is_some() {
+            let (origin, is_new) = (&new_session.origin, new_session.on_new_device);
+            notice = sign_in_notice::find(connection, user, origin, is_new).await?;
         }
     }
     let has_replaced = match former {
@@ -90,6 +92,9 @@ pub(super) async fn insert(
         if limit > 0 && others >= limit {
             let origin = &new_session.origin;
             ended_by_limit = revoke::beyond_limit(connection, user, limit, id, origin).await?;
+        }
+        if let (Some(notice), Some(sealer)) = (notice, &policy.sealer) {
+            notice.enqueue(connection, sealer, user).await?;
         }
     }
     Ok(Some(InsertedSession { secret, has_replaced, ended_by_limit, is_deletion_scheduled }))

@@ -9,12 +9,12 @@ use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::id::{SessionId, UserId};
+use crate::lifetimes;
 use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
 
-/// Days between the request and the deletion. Equal to the lifetime of the undo link for an email change, so
-/// that the owner can recover the account after an account takeover.
-pub const GRACE_DAYS: i32 = 7;
+/// Days between the request and the deletion.
+pub const GRACE_DAYS: i32 = (lifetimes::DELETION_GRACE.as_secs() / (24 * 60 * 60)) as i32;
 
 /// Schedules the deletion of the account and returns its date, revokes all sessions and notifies the owner by
 /// mail. If it is already scheduled, the date is kept, and sessions that were created since then are revoked.

@@ -188,6 +188,7 @@ struct LockedAccount {
     email: String,
     email_canonical: String,
     display_name: String,
+    email_verified_at: Option<OffsetDateTime>,
 }
 
 /// Locks the row of `user`. `None` if its email is no longer `email_canonical`, or if it is not `which`.
@@ -202,7 +203,7 @@ async fn lock(
             sqlx::query_as!(
                 LockedAccount,
                 r#"
-                SELECT id, email, email_canonical, display_name
+                SELECT id, email, email_canonical, display_name, email_verified_at
                   FROM users
                  WHERE id = $1
                    AND email_canonical = $2
@@ -218,7 +219,7 @@ async fn lock(
             sqlx::query_as!(
                 LockedAccount,
                 r#"
-                SELECT id, email, email_canonical, display_name
+                SELECT id, email, email_canonical, display_name, email_verified_at
                   FROM users
                  WHERE id = $1
                    AND email_canonical = $2
@@ -261,6 +262,10 @@ async fn erase_locked(
     )
     .await?;
     audit::anonymize(connection, user).await?;
-    let message = Message::AccountDeleted { display_name: account.display_name };
-    outbox::enqueue(connection, sealer, None, &account.email, &message).await
+    // No account has the email any longer, so this is not for `enqueue` to find out.
+    if account.email_verified_at.is_some() {
+        let message = Message::AccountDeleted { display_name: account.display_name };
+        outbox::enqueue(connection, sealer, None, &account.email, &message).await?;
+    }
+    Ok(())
 }

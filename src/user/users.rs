@@ -240,7 +240,8 @@ impl Notified {
         }
         let source = notice::source_now(connection, origin).await?;
         let message = message(self.display_name, source);
-        outbox::enqueue(connection, sealer, Some(user), &self.email, &message).await
+        outbox::enqueue(connection, sealer, Some(user), &self.email, &message).await?;
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ use super::flash::{Flash, Notice};
 use super::form_token::{self, Client, FormToken};
 use super::{cookie_check, cookie_guard, headers, relative_time};
 use crate::crypto::seal::Sealer;
+use crate::lifetimes;
 
 /// The signed-in user, for the header of the page.
 #[derive(Clone, Debug, Serialize)]
@@ -185,6 +186,7 @@ pub(super) fn render(
         context.insert("viewer", &common.viewer);
         context.insert("notice", &common.notice);
         context.insert("form_token", common.form_token);
+        context.insert("lifetimes", &lifetimes::for_templates());
         tera.render(template, &context)
     };
     render().map_err(|error| {

@@ -39,6 +39,7 @@ fn a_deletion_request_signs_out_everywhere_and_signing_in_leads_to_cancellation(
     let servers =
         [Server::start(&database, &[]).until_live(), Server::start(&database, &[]).until_live()];
     let mut first = registered(&servers[0], "ada@example.com");
+    database.db_execute("UPDATE users SET email_verified_at = now()");
     let mut second = servers[1].browser();
     second.login("ada@example.com", PASSWORD);
     let page = first.get("/account/delete");
@@ -192,6 +193,7 @@ fn a_deleted_account_leaves_only_anonymous_audit_events() {
     let server = Server::start(&database, &[("FRONTDESK_PURGE_INTERVAL", "1s")]).until_live();
     let mut ada = registered(&server, "Ada.Lovelace@example.com");
     let mut bob = registered(&server, "bob@example.com");
+    database.db_execute("UPDATE users SET email_verified_at = now()");
     server.browser().login("ada.lovelace@example.com", "not the password");
     let id = database.db_texts("SELECT id::text FROM users WHERE email LIKE 'Ada%'").remove(0);
     for sql in [
@@ -294,6 +296,7 @@ fn user_delete_requires_yes_and_deletes_immediately() {
     let (server, database) = site();
     let server = server.until_live();
     let mut ada = registered(&server, "ada@example.com");
+    database.db_execute("UPDATE users SET email_verified_at = now()");
     assert!(ada.is_signed_in());
     let unconfirmed = run(&database, &["user", "delete", "ada@example.com"], "");
     assert!(unconfirmed.code == 2 && unconfirmed.error.contains("--yes"), "{}", unconfirmed.error);
@@ -371,6 +374,7 @@ fn a_deletion_request_is_atomic_when_the_server_is_killed_at_any_statement() {
         let database = Database::new();
         let mut server = Server::start(&database, &[]);
         let first = registered(&server, "ada@example.com");
+        database.db_execute("UPDATE users SET email_verified_at = now()");
         server.browser().login("ada@example.com", PASSWORD);
         database.db_execute(
             "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
@@ -426,6 +430,7 @@ fn a_deletion_is_atomic_when_the_server_is_killed_at_any_statement() {
         {
             let server = Server::start(&database, &[]);
             registered(&server, "ada@example.com");
+            database.db_execute("UPDATE users SET email_verified_at = now()");
         }
         for sql in [
             "INSERT INTO email_tokens (token_digest, purpose, user_id, email, email_canonical, expires_at)
@@ -470,6 +475,7 @@ fn mail_to_another_spelling_of_the_email_is_deleted_with_the_account() {
     let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "verified")]);
     let create = ["user", "create", "Ada@exämple.com", "--name", "Ada"];
     assert_eq!(run(&database, &create, PASSWORD).code, 0);
+    database.db_execute("UPDATE users SET email_verified_at = now()");
     // Mail to a new person about an email that has an account, by this version and by the one before.
     let fields =
         [("email", "ADA@XN--EXMPLE-CUA.COM"), ("display_name", "Ada"), ("password", PASSWORD)];

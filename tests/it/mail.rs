@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use frontdesk::mail::{Message, Source, outbox};
+pub use frontdesk::mail::{Message, message};
+use frontdesk::mail::{Source, outbox};
 use serde_json::Value;
 use time::OffsetDateTime;
 

@@ -6,6 +6,11 @@
 #[expect(dead_code, reason = "some helpers are used only by tests/quiet")]
 mod support;
 
+/// The name by which `src/mail/samples.rs` imports it.
+mod role {
+    pub use frontdesk::role::Role;
+}
+
 mod account_lists;
 mod account_pages;
 mod audit_log;
@@ -46,6 +51,7 @@ mod log;
 mod log_lines;
 mod mail;
 mod mail_failures;
+mod mail_limits;
 mod mail_refusals;
 mod mail_servers;
 mod mail_starttls;
@@ -74,6 +80,7 @@ mod session_ends;
 mod session_engine;
 mod session_rules;
 mod session_store;
+mod sign_in_notices;
 mod sign_in_pages;
 mod sign_in_races;
 mod signing_out;

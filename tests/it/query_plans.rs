@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::support::Database;
 
 /// Rows that make an index scan cheaper than a sequential scan wherever an index can be used.
-const FILL: [&str; 9] = [
+const FILL: [&str; 10] = [
     "INSERT INTO users (id, email, email_canonical, display_name, password_hash, created_at, deletion_due_at)
      SELECT gen_random_uuid(), 'user' || n || '@example.com', 'user' || n || '@example.com', 'User', repeat('x', 100), now(),
             CASE WHEN n % 1000 = 0 THEN now() + interval '1 day' END
@@ -42,10 +42,13 @@ const FILL: [&str; 9] = [
     "INSERT INTO throttles (action, subject, tries, free_at, tried_at, forget_at)
      SELECT 'action_' || chr(97 + n % 12), sha256(n::text::bytea), 1, now(), now(), now() + make_interval(secs => n)
        FROM generate_series(1, 150000) AS n",
+    "INSERT INTO mail_limits (recipient_digest, topic, full_at)
+     SELECT sha256(n::text::bytea), 'topic_' || chr(97 + n % 12), now() + make_interval(secs => n)
+       FROM generate_series(1, 20000) AS n",
 ];
 
 /// The tables that grow with users, sessions and time.
-const GROWING: [&str; 9] = [
+const GROWING: [&str; 10] = [
     "users",
     "sessions",
     "audit_events",
@@ -55,6 +58,7 @@ const GROWING: [&str; 9] = [
     "recovery_requests",
     "suppressed_recipients",
     "throttles",
+    "mail_limits",
 ];
 
 /// Statements that may read a whole table: a part of the text, and why.

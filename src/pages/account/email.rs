@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::audit::EventKind;
 use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::mail::address::EmailAddress;
+use crate::user::email::change::RequestOutcome;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
 use crate::user::email::verification::{ConfirmationOutcome, SendOutcome};
@@ -25,6 +26,8 @@ const TEMPLATE: &str = "account/email.html";
 const MALFORMED_CODE: &str = "Enter the code from the email: eight letters and digits.";
 const WRONG_CODE: &str = "That code doesn't match the latest email. Check it and try again.";
 const EXPIRED_CODE: &str = "That code no longer works. Send another email to get a new one.";
+/// Over the limit per recipient (`mail/rules.rs`).
+const ENOUGH_MAIL: &str = "We've already sent several emails to that address. Use the latest one, or try again in an hour.";
 
 #[derive(Serialize)]
 struct Data {
@@ -68,10 +71,13 @@ pub async fn submit(
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let notice = Notice::good_about("We've sent an email to ", new_email.as_typed(), ".");
+    let sent = Notice::good_about("We've sent an email to ", new_email.as_typed(), ".");
     let requester = user.requester(page.request());
     let request = email::change::request(&app.pool, app.sealer.clone(), &requester, new_email);
-    permit.refund_on_error(request).await??;
+    let notice = match permit.refund_on_error(request).await?? {
+        RequestOutcome::Sent => sent,
+        RequestOutcome::OverLimit => Notice::info(ENOUGH_MAIL),
+    };
     Ok(page.redirect_with("/account/email", &notice))
 }
 
@@ -109,6 +115,7 @@ pub async fn verify(
         SendOutcome::Sent => {
             Notice::good_about("We've sent an email to ", &user.account.email, ".")
         }
+        SendOutcome::OverLimit => Notice::info(ENOUGH_MAIL),
         SendOutcome::AlreadyVerified => Notice::good("Your email address is already confirmed."),
     };
     Ok(page.redirect_with("/account/email", &notice))

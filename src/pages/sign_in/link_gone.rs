@@ -15,9 +15,9 @@ use crate::web::error::HttpError;
 use crate::web::page::Page;
 
 /// The alternative that the page offers.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy)]
 pub(super) struct Alternative {
-    pub(super) text: &'static str,
+    pub(super) text: fn() -> String,
     pub(super) href: &'static str,
     pub(super) label: &'static str,
 }
@@ -44,8 +44,11 @@ pub(super) async fn refuse(
 pub(super) fn show(page: &Page, alternative: Alternative) -> Result<HttpResponse, HttpError> {
     #[derive(Serialize)]
     struct Data {
-        alternative: Alternative,
+        text: String,
+        href: &'static str,
+        label: &'static str,
     }
-    let data = Data { alternative };
+    let Alternative { text, href, label } = alternative;
+    let data = Data { text: text(), href, label };
     page.show_with(StatusCode::GONE, "sign_in/link_gone.html", &data)
 }

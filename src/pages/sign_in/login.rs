@@ -85,7 +85,7 @@ pub async fn submit(
     let (pool, hasher) = (&app.pool, &app.hasher);
     let authentication = authenticate(pool, hasher, &permit, email, &password, &origin).await?;
     let Authentication::Accepted(user) = authentication else {
-        permit.record_failure(email, &origin).await?;
+        permit.record_failure(&app.sealer, email, &origin).await?;
         form.message = Some(WRONG_CREDENTIALS.to_owned());
         return refuse(&page, &app, form);
     };

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::crypto::secret::Secret;
+use crate::lifetimes;
 use crate::web::cookie_guard::{self, own_cookie};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -23,8 +24,6 @@ use crate::web::page::Page;
 
 /// The hidden field with the sealed token.
 const FIELD: &str = "link";
-/// How long the page can be reloaded. Afterwards the link has to be opened again.
-const LIFETIME: Duration = Duration::minutes(30);
 
 /// The page that the links of one kind lead to.
 #[derive(Clone, Copy)]
@@ -59,7 +58,7 @@ impl LinkPage {
             None => page.redirect(self.path),
         };
         let mut cookie = cookie(app, self.seal(app, token));
-        cookie.set_max_age(LIFETIME);
+        cookie.set_max_age(Duration::seconds(lifetimes::LINK_PAGE.as_secs() as i64));
         add(response, &cookie)
     }
 

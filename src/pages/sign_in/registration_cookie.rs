@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::app::App;
 use crate::crypto::secret::Secret;
-use crate::user::sign_up::registration;
+use crate::lifetimes;
 use crate::web::cookie_guard::{self, own_cookie};
 
 /// The purpose that the sealed value is bound to.
@@ -33,7 +33,7 @@ pub(super) fn read(request: &HttpRequest, app: &App) -> Option<Secret> {
 pub(super) fn set(response: HttpResponse, app: &App, ticket: &Secret) -> HttpResponse {
     let sealed = app.sealer.seal(PURPOSE, ticket.reveal().as_bytes());
     let mut cookie = cookie(app, URL_SAFE_NO_PAD.encode(sealed));
-    cookie.set_max_age(Duration::seconds(registration::LIFETIME as i64));
+    cookie.set_max_age(Duration::seconds(lifetimes::REGISTRATION.as_secs() as i64));
     add(response, &cookie)
 }
 

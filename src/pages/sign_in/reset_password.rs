@@ -12,6 +12,7 @@ use super::mailed_link::{self, RESET_PASSWORD};
 use crate::app::App;
 use crate::auth::{self, OptionalUser, known_device};
 use crate::crypto::secret::Secret;
+use crate::lifetimes;
 use crate::user::email::token::Purpose;
 use crate::user::password::change::PasswordReset;
 use crate::user::password::policy::Password;
@@ -24,7 +25,12 @@ use crate::web::page::Page;
 use crate::web::relative_time::{self, Time};
 
 const ALTERNATIVE: Alternative = Alternative {
-    text: "Request a new one. It works for 30 minutes, and only the latest link is valid.",
+    text: || {
+        format!(
+            "Request a new one. It works for {}, and only the latest link is valid.",
+            lifetimes::words(lifetimes::RESET_LINK)
+        )
+    },
     href: "/forgot-password",
     label: "Request a new link",
 };

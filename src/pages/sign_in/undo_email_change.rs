@@ -12,6 +12,7 @@ use super::mailed_link::{self, RESET_PASSWORD, UNDO_EMAIL_CHANGE};
 use crate::app::App;
 use crate::auth::{self, OptionalUser};
 use crate::crypto::secret::Secret;
+use crate::lifetimes;
 use crate::user::email;
 use crate::user::email::undo_change::{UndoLink, UndoOutcome};
 use crate::user::rate_limit::{Action, Attempt, Permit};
@@ -21,7 +22,12 @@ use crate::web::form::Form;
 use crate::web::page::Page;
 
 const ALTERNATIVE: Alternative = Alternative {
-    text: "Email changes can be undone for 7 days. If this is your account's email, you can still reset your password.",
+    text: || {
+        format!(
+            "Email changes can be undone for {}. If this is your account's email, you can still reset your password.",
+            lifetimes::words(lifetimes::UNDO_LINK)
+        )
+    },
     href: "/forgot-password",
     label: "Reset your password",
 };

@@ -107,8 +107,9 @@ async fn resend(
     let request = registration::request_new_mail(&app.pool, ticket);
     permit.refund_on_error(request).await?;
     app.pending_mail.notify_one();
-    let notice = Notice::good("We've sent a new email. Earlier codes and links no longer work.");
-    Ok(page.redirect_with("/verify-email", &notice))
+    let notice = Notice::good("We're sending a new email. The last one works until then.");
+    let response = page.redirect_with("/verify-email", &notice);
+    Ok(registration_cookie::set(response, app, ticket))
 }
 
 /// Parses the submitted code. `None`: the errors are in `form`.

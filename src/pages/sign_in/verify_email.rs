@@ -26,7 +26,9 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 pub(super) const ALTERNATIVE: Alternative = Alternative {
-    text: "Sign in to see whether your email address is confirmed, or to get another email. If you never finished signing up, create your account again.",
+    text: || {
+        "Sign in to see whether your email address is confirmed, or to get another email. If you never finished signing up, create your account again.".to_owned()
+    },
     href: "/login",
     label: "Sign in",
 };
@@ -124,7 +126,7 @@ pub async fn submit(
         Outcome::WrongPassword => {
             if let Link::Account { email, .. } = &link {
                 let origin = auth::origin(page.request());
-                permit.record_failure(email.as_ref(), &origin).await?;
+                permit.record_failure(&app.sealer, email.as_ref(), &origin).await?;
             }
             form.add_error("password", WRONG_PASSWORD);
             page.show_refused(TEMPLATE, &data(&app, &token, &link, form))

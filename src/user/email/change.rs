@@ -5,7 +5,7 @@
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::token::{ConsumedLink, LockedUser, Purpose};
+use super::token::{ConsumedLink, LockedUser, NewLink, Purpose};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
@@ -16,21 +16,31 @@ use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email;
 use crate::user::session_rules::{self, AccountEvent, AppliedRule};
 
+/// The outcome of [`request`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// A mail is in the outbox.
+    Sent,
+    /// Enough mails were sent to the email recently, by this user or by others. Nothing was changed.
+    OverLimit,
+}
+
 /// Sends a link and a code for the change to the email `new`, and invalidates older ones. If another account
 /// has `new`, its owner is notified instead. The requester cannot distinguish the two cases, because the link
-/// is inserted in both (no user enumeration).
+/// is inserted in both and the same limit applies (no user enumeration). If `new` has got too much such mail,
+/// nothing is sent, and older links stay valid.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn request(
     pool: &PgPool,
     sealer: Sealer,
     requester: &Requester,
     new: EmailAddress,
-) -> sqlx::Result<Result<(), SessionEnded>> {
+) -> sqlx::Result<Result<RequestOutcome, SessionEnded>> {
     let Requester { user, origin, .. } = requester.clone();
     let request = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
-                return Ok(());
+                return Ok(RequestOutcome::Sent);
             };
             // Locked as the foreign key of the mail would: otherwise the account could be deleted before the mail
             // is inserted.
@@ -49,24 +59,23 @@ pub async fn request(
             .await?;
             let about = (new.as_typed(), new.canonical());
             let purpose = Purpose::ChangeEmail;
-            let issued = email::token::issue(connection, &sealer, user, purpose, about).await?;
-            let (whose, recipient, message) = match other {
-                Some(other) => (
-                    UserId::from(other.id),
-                    other.email,
-                    Message::AlreadyRegistered { display_name: other.display_name },
-                ),
-                None => (
-                    user,
-                    new.as_typed().to_owned(),
-                    Message::ChangeEmail {
-                        display_name: owner.display_name,
-                        token: issued.token,
-                        code: issued.code,
-                    },
-                ),
+            let mail = |link: NewLink| match other {
+                Some(other) => {
+                    let (display_name, for_email_change) = (other.display_name, true);
+                    let message = Message::AlreadyRegistered { display_name, for_email_change };
+                    (UserId::from(other.id), other.email, message)
+                }
+                None => {
+                    let (display_name, NewLink { token, code }) = (owner.display_name, link);
+                    let message = Message::ChangeEmail { display_name, token, code };
+                    (user, new.as_typed().to_owned(), message)
+                }
             };
-            outbox::enqueue(connection, &sealer, Some(whose), &recipient, &message).await?;
+            let sent =
+                email::token::send_instead(connection, &sealer, user, purpose, about, mail).await?;
+            if !sent.is_sent() {
+                return Ok(RequestOutcome::OverLimit);
+            }
             audit::record(
                 connection,
                 Event {
@@ -77,7 +86,8 @@ pub async fn request(
                     details: json!({}),
                 },
             )
-            .await
+            .await?;
+            Ok(RequestOutcome::Sent)
         })
     });
     request.await
@@ -101,21 +111,17 @@ pub(in crate::user) async fn apply(
     let applied =
         session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
     let source = notice::source_now(connection, origin).await?;
-    // An unverified former email may belong to someone else because of a typo, so it gets no undo link.
-    if owner.email_verified_at.is_none() {
-        outbox::enqueue(connection, sealer, Some(user), &owner.email, &Message::AddressRemoved)
-            .await?;
-    } else {
+    // An unverified former email may belong to a stranger because of a typo, so it gets no mail.
+    if owner.email_verified_at.is_some() {
         let about = (owner.email.as_str(), owner.email_canonical.as_str());
-        let purpose = Purpose::UndoEmailChange;
-        let issued = email::token::issue(connection, sealer, user, purpose, about).await?;
-        let message = Message::EmailChanged {
+        let message = |link: NewLink| Message::EmailChanged {
             display_name: owner.display_name.clone(),
             new_email: new.email.clone(),
-            undo_token: issued.token,
+            undo_token: link.token,
             source: source.clone(),
         };
-        outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
+        let purpose = Purpose::UndoEmailChange;
+        email::token::send(connection, sealer, user, purpose, about, message).await?;
     }
     let display_name = owner.display_name;
     let (restored, deletion_canceled) = (false, false);

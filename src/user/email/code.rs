@@ -5,8 +5,6 @@ use crate::crypto::seal::Sealer;
 
 /// Attempts after which a code expires (ASVS 5.0 V6.6.3).
 pub const MAX_CODE_ATTEMPTS: i32 = 5;
-/// How long a code is valid, in seconds (ASVS 5.0 V6.5.5).
-pub const CODE_LIFETIME_SECONDS: f64 = 600.0;
 /// Crockford's base 32, without characters that look alike. 256 is a multiple of 32, so `byte % 32` is
 /// unbiased.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

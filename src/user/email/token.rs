@@ -6,15 +6,19 @@
 //! A transaction that changes a row of `email_tokens` holds the lock on its row of `users` (`lock_owner`), so
 //! these transactions are serialized, and each sees the effect of the previous one.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-use super::code::{CODE_LIFETIME_SECONDS, Code, MAX_CODE_ATTEMPTS};
+use super::code::{Code, MAX_CODE_ATTEMPTS};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
 use crate::id::UserId;
-use crate::mail::address::EmailAddress;
+use crate::lifetimes;
+use crate::mail::Message;
+use crate::mail::outbox::{self, Enqueued};
 
 /// What a link does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +44,11 @@ impl Purpose {
         }
     }
 
-    /// In seconds.
-    fn lifetime(self) -> f64 {
+    fn lifetime(self) -> Duration {
         match self {
-            Purpose::ResetPassword => 30.0 * 60.0,
-            Purpose::VerifyEmail | Purpose::ChangeEmail => 24.0 * 3600.0,
-            Purpose::UndoEmailChange => 7.0 * 24.0 * 3600.0,
+            Purpose::ResetPassword => lifetimes::RESET_LINK,
+            Purpose::VerifyEmail | Purpose::ChangeEmail => lifetimes::VERIFICATION_LINK,
+            Purpose::UndoEmailChange => lifetimes::UNDO_LINK,
         }
     }
 }
@@ -111,21 +114,49 @@ pub(in crate::user) async fn lock_owner_of(
 }
 
 /// The secrets of a new link, for the mail only.
-pub(in crate::user) struct IssuedLink {
+pub(in crate::user) struct NewLink {
     pub(in crate::user) token: String,
     pub(in crate::user) code: String,
 }
 
-/// Creates a link for `owner` about `email` and deletes older links for the same purpose. Undo links are
-/// kept, because each restores a different email. For password resets, only links to the same email are
-/// deleted: an attacker who took over the account must not be able to invalidate the owner's link.
-pub(in crate::user) async fn issue(
+/// Mails a new link for `owner` to `email`, in the message that `message` makes of it. See [`send_instead`].
+pub(in crate::user) async fn send(
     connection: &mut PgConnection,
     sealer: &Sealer,
     owner: UserId,
     purpose: Purpose,
-    (email, email_canonical): (&str, &str),
-) -> sqlx::Result<IssuedLink> {
+    about: (&str, &str),
+    message: impl FnOnce(NewLink) -> Message,
+) -> sqlx::Result<Enqueued> {
+    send_instead(connection, sealer, owner, purpose, about, |link| {
+        (owner, about.0.to_owned(), message(link))
+    })
+    .await
+}
+
+/// Creates a link for `owner` about the email `about`, and sends `mail`: the account that it concerns, its
+/// recipient and its message. Older links for the same purpose are deleted; but if the recipient has got too
+/// much mail, nothing changes and the older links stay valid. Undo links are kept, because each restores a
+/// different email. For password resets, only links to the same email are deleted: an attacker who took over
+/// the account must not be able to invalidate the owner's link.
+pub(in crate::user) async fn send_instead(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: UserId,
+    purpose: Purpose,
+    about: (&str, &str),
+    mail: impl FnOnce(NewLink) -> (UserId, String, Message),
+) -> sqlx::Result<Enqueued> {
+    let (secret, code) = (Secret::generate(), Code::generate());
+    let digest = secret.digest();
+    let with_code = matches!(purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
+    let code_digest = with_code.then(|| code.digest(sealer, &row_name(digest.as_bytes())));
+    let link = NewLink { token: secret.reveal(), code: code.reveal() };
+    let (user, recipient, message) = mail(link);
+    let enqueued = outbox::enqueue(connection, sealer, Some(user), &recipient, &message).await?;
+    if !enqueued.is_sent() {
+        return Ok(enqueued);
+    }
     if purpose != Purpose::UndoEmailChange {
         sqlx::query!(
             r#"
@@ -136,18 +167,13 @@ pub(in crate::user) async fn issue(
             "#,
             owner as UserId,
             purpose.as_str(),
-            email_canonical,
+            about.1,
         )
         .execute(&mut *connection)
         .await?;
     }
-    let (secret, code) = (Secret::generate(), Code::generate());
-    let digest = secret.digest();
-    let with_code = matches!(purpose, Purpose::VerifyEmail | Purpose::ChangeEmail);
-    let code_digest = with_code.then(|| code.digest(sealer, &row_name(digest.as_bytes())));
-    let about = (email, email_canonical);
     insert(connection, owner, purpose, about, &digest, code_digest).await?;
-    Ok(IssuedLink { token: secret.reveal(), code: code.reveal() })
+    Ok(enqueued)
 }
 
 /// Inserts a link for `owner` about `email`. Existing links are kept.
@@ -174,8 +200,8 @@ pub(in crate::user) async fn insert(
         email,
         email_canonical,
         code_digest.as_ref().map(|digest| &digest[..]),
-        CODE_LIFETIME_SECONDS,
-        purpose.lifetime(),
+        lifetimes::CODE.as_secs_f64(),
+        purpose.lifetime().as_secs_f64(),
     )
     .execute(connection)
     .await?;
@@ -349,26 +375,6 @@ fn pending_link(user: UserId, purpose: &str, email: String) -> Option<PendingLin
     ];
     let purpose = all.into_iter().find(|one| one.as_str() == purpose)?;
     Some(PendingLink { user, purpose, email })
-}
-
-/// Whether an undo link can still restore `email` to an account. Until that link expires, no account can be
-/// created with the email without verifying it.
-pub(in crate::user) async fn is_reserved_for_undo(
-    connection: &mut PgConnection,
-    email: &EmailAddress,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"
-        SELECT EXISTS (
-               SELECT FROM email_tokens
-                WHERE purpose = 'undo_email_change'
-                  AND email_canonical = $1
-                  AND expires_at > now()) AS "kept!"
-        "#,
-        email.canonical(),
-    )
-    .fetch_one(connection)
-    .await
 }
 
 /// Names the row that a code is bound to.

@@ -6,13 +6,13 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::code::Code;
-use super::token::{CodeOutcome, LockedUser, Purpose};
+use super::token::{CodeOutcome, LockedUser, NewLink, Purpose};
 use crate::audit::{EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::{SessionId, UserId};
-use crate::mail::{Message, outbox};
+use crate::mail::Message;
 use crate::session::{Lock, Requester, SessionEnded};
 use crate::user::email;
 use crate::user::session_rules::AppliedRule;
@@ -24,6 +24,13 @@ pub enum SendOutcome {
     Sent,
     /// The email is already verified.
     AlreadyVerified,
+    /// Enough mails were sent recently. The last link is still valid.
+    OverLimit,
+}
+
+/// The message with a new link to the email of the account.
+pub(in crate::user) fn message(display_name: String, link: NewLink) -> Message {
+    Message::VerifyEmail { display_name, token: link.token, code: link.code }
 }
 
 /// Sends a link and a code to the account's email, and invalidates older ones.
@@ -42,14 +49,10 @@ pub async fn send(
             };
             let about = (owner.email.as_str(), owner.email_canonical.as_str());
             let purpose = Purpose::VerifyEmail;
-            let issued = email::token::issue(connection, &sealer, user, purpose, about).await?;
-            let message = Message::VerifyEmail {
-                display_name: owner.display_name.clone(),
-                token: issued.token,
-                code: issued.code,
-            };
-            outbox::enqueue(connection, &sealer, Some(user), &owner.email, &message).await?;
-            Ok(SendOutcome::Sent)
+            let message = |link| message(owner.display_name.clone(), link);
+            let sent =
+                email::token::send(connection, &sealer, user, purpose, about, message).await?;
+            Ok(if sent.is_sent() { SendOutcome::Sent } else { SendOutcome::OverLimit })
         })
     });
     send.await

@@ -145,7 +145,8 @@ async fn notify(
     let Some(owner) = owner else { return Ok(()) };
     let source = notice::source(&by.origin, owner.now);
     let message = Message::DataExported { display_name: owner.display_name, source };
-    outbox::enqueue(connection, sealer, Some(by.user), &owner.email, &message).await
+    outbox::enqueue(connection, sealer, Some(by.user), &owner.email, &message).await?;
+    Ok(())
 }
 
 impl Export {

@@ -9,9 +9,9 @@ use crate::audit::{Origin, RefusalReason};
 use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::UserId;
-use crate::mail::{Message, outbox};
+use crate::mail::Message;
 use crate::user::email;
-use crate::user::email::token::Purpose;
+use crate::user::email::token::{NewLink, Purpose};
 use crate::user::session_rules::{self, AccountEvent};
 
 /// Accounts of one transaction: few enough to hold their locks only briefly.
@@ -153,11 +153,12 @@ async fn require(
     if let Some(owner) = email::token::lock_owner(connection, user).await? {
         let about = (owner.email.as_str(), owner.email_canonical.as_str());
         let purpose = Purpose::ResetPassword;
-        let issued = email::token::issue(connection, sealer, user, purpose, about).await?;
-        let (display_name, token) = (owner.display_name.clone(), issued.token);
-        let message = Message::NewPasswordRequired { display_name, token };
-        outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
-        done.mails = 1;
+        let message = |link: NewLink| {
+            let (display_name, token) = (owner.display_name.clone(), link.token);
+            Message::NewPasswordRequired { display_name, token }
+        };
+        let sent = email::token::send(connection, sealer, user, purpose, about, message).await?;
+        done.mails = u64::from(sent.is_sent());
     }
     Ok(done)
 }

@@ -26,6 +26,7 @@
 
 mod action;
 mod counters;
+mod failure_notice;
 mod keys;
 mod limits;
 
@@ -233,10 +234,12 @@ impl Permit {
         Ok(())
     }
 
-    /// Counts a failed sign-in fully, and records it in the audit log if it started a wait: once for each wait
-    /// and not for each attempt, so that an attacker cannot fill the log.
+    /// Counts a failed sign-in fully. If it started a wait, records it in the audit log and notifies the owner
+    /// of the account by mail: once for each wait and not for each attempt, so that an attacker cannot fill the
+    /// log. A wait of an IP address concerns no single account, and is not mailed.
     pub async fn record_failure(
         &self,
+        sealer: &Sealer,
         email: Option<&EmailAddress>,
         origin: &Origin,
     ) -> sqlx::Result<()> {
@@ -249,11 +252,18 @@ impl Permit {
             "seconds": longest.wait.round() as i64,
         });
         let user = match email {
-            Some(email) => users::find_by_email(&self.pool, email).await?.map(|user| user.id),
+            Some(email) => users::find_by_email(&self.pool, email).await?,
             None => None,
         };
-        let event = Event { kind: EventKind::SignInRefused, user, session: None, origin, details };
-        audit::record_in_own_transaction(&self.pool, event).await
+        let id = user.as_ref().map(|user| user.id);
+        let kind = EventKind::SignInRefused;
+        let event = Event { kind, user: id, session: None, origin, details };
+        audit::record_in_own_transaction(&self.pool, event).await?;
+        let is_of_account = counted.iter().any(|one| one.wait > 0.0 && one.key.by != By::Ip);
+        if let Some(user) = user.filter(|user| is_of_account && user.disabled_at.is_none()) {
+            failure_notice::send_in_background(&self.pool, sealer, user, origin);
+        }
+        Ok(())
     }
 
     /// Counts a refused code or link fully. Records `kind` in the audit log if this was the first or the fifth

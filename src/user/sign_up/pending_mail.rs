@@ -14,10 +14,11 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
 use crate::id::UserId;
+use crate::lifetimes;
 use crate::mail::{Message, outbox};
 use crate::user::email;
-use crate::user::email::code::{CODE_LIFETIME_SECONDS, Code};
-use crate::user::email::token::{LockedUser, Purpose};
+use crate::user::email::code::Code;
+use crate::user::email::token::{LockedUser, NewLink, Purpose};
 use crate::user::queue::{self, Queue, TakenRow};
 use crate::user::rate_limit::{self, AccountSubject, Action};
 
@@ -127,8 +128,9 @@ async fn lock_unmailed(
     .await
 }
 
-/// Runs the same statements with and without an existing account, so that timing does not reveal it (user
-/// enumeration).
+/// Replaces the link and the code of the registration, and moves its expiry, if the recipient may get the
+/// mail. Otherwise the registration waits, and its last link stays valid. Runs the same statements with and
+/// without an existing account, so that timing does not reveal it (user enumeration).
 async fn enqueue_mail(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -141,6 +143,22 @@ async fn enqueue_mail(
         (token.digest().as_bytes().to_vec(), code_digest)
     });
     let (token_digest, code_digest) = digests.unzip();
+    let (user, recipient, message) = match existing {
+        Some(existing) => {
+            let (display_name, for_email_change) = (existing.display_name, false);
+            let message = Message::AlreadyRegistered { display_name, for_email_change };
+            (Some(existing.id), existing.email, message)
+        }
+        None => {
+            let (token, code) = (token.reveal(), code.reveal());
+            let display_name = registration.display_name;
+            let message = Message::VerifyRegistration { display_name, token, code };
+            (None, registration.email, message)
+        }
+    };
+    if !outbox::enqueue(connection, sealer, user, &recipient, &message).await?.is_sent() {
+        return Ok(());
+    }
     sqlx::query!(
         r#"
         UPDATE registrations
@@ -148,33 +166,19 @@ async fn enqueue_mail(
                token_digest = $2,
                code_digest = $3,
                code_tries = 0,
-               code_expires_at = now() + make_interval(secs => $4)
+               code_expires_at = now() + make_interval(secs => $4),
+               expires_at = now() + make_interval(secs => $5)
          WHERE id = $1
         "#,
         registration.id,
         token_digest,
         code_digest.as_ref().map(|digest| &digest[..]),
-        CODE_LIFETIME_SECONDS,
+        lifetimes::CODE.as_secs_f64(),
+        lifetimes::REGISTRATION.as_secs_f64(),
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    let (user, recipient, message) = match existing {
-        Some(existing) => (
-            Some(existing.id),
-            existing.email,
-            Message::AlreadyRegistered { display_name: existing.display_name },
-        ),
-        None => (
-            None,
-            registration.email,
-            Message::VerifyRegistration {
-                display_name: registration.display_name,
-                token: token.reveal(),
-                code: code.reveal(),
-            },
-        ),
-    };
-    outbox::enqueue(connection, sealer, user, &recipient, &message).await
+    Ok(())
 }
 
 /// Processes the oldest password-reset request: sends a link to the account's email, which invalidates older
@@ -256,10 +260,13 @@ async fn send_reset_link(
     if !is_permitted && has_link {
         return Ok(());
     }
-    let issued = email::token::issue(connection, sealer, user, purpose, about).await?;
-    let message =
-        Message::ResetPassword { display_name: owner.display_name.clone(), token: issued.token };
-    outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
+    let message = |link: NewLink| {
+        let (display_name, token) = (owner.display_name.clone(), link.token);
+        Message::ResetPassword { display_name, token }
+    };
+    if !email::token::send(connection, sealer, user, purpose, about, message).await?.is_sent() {
+        return Ok(());
+    }
     let event = Event {
         kind: EventKind::PasswordResetRequested,
         user: Some(user),

@@ -16,18 +16,16 @@ use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
+use crate::lifetimes;
 use crate::mail::address::EmailAddress;
-use crate::mail::{Message, outbox};
 use crate::role::Role;
 use crate::user::display_name::DisplayName;
 use crate::user::email;
 use crate::user::email::code::{Code, MAX_CODE_ATTEMPTS};
 use crate::user::email::token::Purpose;
+use crate::user::email::verification;
 use crate::user::password::hasher::PasswordHash;
 use crate::user::users::{self, InsertOutcome, NewUser, User};
-
-/// How long a registration can be completed, in seconds.
-pub const LIFETIME: f64 = 24.0 * 3600.0;
 
 /// Creates an account whose email is not verified. With `mail`, a verification mail is in the outbox when
 /// this returns.
@@ -42,7 +40,7 @@ pub async fn register_unverified(
 ) -> sqlx::Result<InsertOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
-            if email::token::is_reserved_for_undo(connection, &email).await? {
+            if is_reserved_for_undo(connection, &email).await? {
                 return Ok(InsertOutcome::EmailTaken);
             }
             let new = NewUser {
@@ -55,20 +53,35 @@ pub async fn register_unverified(
             };
             let inserted = users::insert_in(connection, new, &origin).await?;
             if let (InsertOutcome::Done(user), Some(sealer)) = (&inserted, mail) {
-                let id = user.id;
+                let (id, purpose) = (user.id, Purpose::VerifyEmail);
                 let about = (email.as_typed(), email.canonical());
-                let purpose = Purpose::VerifyEmail;
-                let issued = email::token::issue(connection, &sealer, id, purpose, about).await?;
-                let message = Message::VerifyEmail {
-                    display_name: display_name.as_str().to_owned(),
-                    token: issued.token,
-                    code: issued.code,
-                };
-                outbox::enqueue(connection, &sealer, Some(id), email.as_typed(), &message).await?;
+                let name = display_name.as_str().to_owned();
+                let message = |secrets| verification::message(name, secrets);
+                email::token::send(connection, &sealer, id, purpose, about, message).await?;
             }
             Ok(inserted)
         })
     })
+    .await
+}
+
+/// Whether an undo link can still restore `email` to an account. Until that link expires, no account can be
+/// created with the email without verifying it.
+async fn is_reserved_for_undo(
+    connection: &mut PgConnection,
+    email: &EmailAddress,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+               SELECT FROM email_tokens
+                WHERE purpose = 'undo_email_change'
+                  AND email_canonical = $1
+                  AND expires_at > now()) AS "kept!"
+        "#,
+        email.canonical(),
+    )
+    .fetch_one(connection)
     .await
 }
 
@@ -94,7 +107,7 @@ pub async fn insert_pending(
         email.canonical(),
         display_name.as_str(),
         hash.as_str(),
-        LIFETIME,
+        lifetimes::REGISTRATION.as_secs_f64(),
     )
     .execute(db::on(pool))
     .await?;
@@ -160,17 +173,14 @@ pub async fn find_by_token(
     .await
 }
 
-/// Requests another mail and invalidates the link and the code of the last one. `false` if there is no such
-/// registration.
+/// Requests another mail. The link and the code of the last one are valid until [`super::pending_mail`] has
+/// enqueued it. `false` if there is no such registration.
 pub async fn request_new_mail(pool: &PgPool, ticket: &Secret) -> sqlx::Result<bool> {
     let ticket = ticket.digest();
     let updated = sqlx::query!(
         r#"
         UPDATE registrations
-           SET mailed_at = NULL,
-               token_digest = NULL,
-               code_digest = NULL,
-               code_expires_at = NULL
+           SET mailed_at = NULL
          WHERE ticket_digest = $1
            AND expires_at > now()
         "#,

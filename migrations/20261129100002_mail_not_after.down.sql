@@ -1,0 +1,6 @@
+SET LOCAL lock_timeout = '3s';
+SET LOCAL statement_timeout = '60s';
+
+ALTER TABLE mail_outbox
+    DROP COLUMN not_after,
+    DROP COLUMN combined;
