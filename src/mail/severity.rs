@@ -124,11 +124,10 @@ fn enhanced_code(text: &str) -> Option<(u16, (u16, u16))> {
 fn contains_any(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| {
         text.match_indices(word).any(|(at, _)| {
-            let before = text[..at].chars().next_back();
-            let after = text[at + word.len()..].chars().next();
-            let is_word = word.len() <= 5;
-            !before.is_some_and(char::is_alphanumeric)
-                && !(is_word && after.is_some_and(char::is_alphanumeric))
+            let is_letter = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
+            let begins = !is_letter(text[..at].chars().next_back());
+            let ends = word.len() > 5 || !is_letter(text[at + word.len()..].chars().next());
+            begins && ends
         })
     })
 }
