@@ -209,7 +209,8 @@ fn an_email_of_another_account_gets_the_same_response_and_its_owner_is_notified(
                 .replace(&format!("ada{number}"), "ada")
         };
         let code_id = code.header("x-request-id").unwrap().to_owned();
-        pages.push((normalized(&page.body), normalized(&code.body).replace(&code_id, "ID")));
+        let (page, code) = (page.body_without_tokens(), code.body_without_tokens());
+        pages.push((normalized(&page), normalized(&code).replace(&code_id, "ID")));
     }
     assert_eq!(pages[0], pages[1]);
     assert_eq!(db_mail(&database, "already_registered", 1).recipient, "bob@example.com");

@@ -31,6 +31,16 @@ impl Response {
         set.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// The body with a fixed text instead of the sealed hidden fields of its forms, which differ each time.
+    pub fn body_without_tokens(&self) -> String {
+        let mut body = self.body.clone();
+        for (at, name) in self.body.match_indices("name=\"form_token\" value=\"") {
+            let sealed = self.body[at + name.len()..].split('"').next().unwrap_or_default();
+            body = body.replace(sealed, &"S".repeat(sealed.len()));
+        }
+        body
+    }
+
     /// The Location header, or an empty string.
     pub fn location(&self) -> &str {
         self.header("location").unwrap_or_default()
