@@ -11,7 +11,7 @@
 //!    without pages or requests.
 //! 5. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 6. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
-//!    `lifetimes`, `templates`.
+//!    `lifetimes`, `templates`, `unicode`.
 
 // ── wiring
 pub mod cli;
@@ -45,3 +45,4 @@ pub mod lifetimes;
 pub mod log;
 pub mod role;
 pub mod templates;
+pub mod unicode;

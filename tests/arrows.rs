@@ -38,6 +38,7 @@ const LAYERS: [&[&str]; 12] = [
         "log",
         "role",
         "templates",
+        "unicode",
     ],
 ];
 /// Modules of one layer that may import each other, beside those of the lowest layer.
@@ -49,6 +50,7 @@ const OWNERS: [(&str, &str); 15] = [
     ("users", "src/user/"),
     ("registrations", "src/user/"),
     ("email_tokens", "src/user/"),
+    ("invitations", "src/user/"),
     ("recovery_requests", "src/user/"),
     ("throttles", "src/user/"),
     ("sessions", "src/session/"),

@@ -1,9 +1,12 @@
 //! Email addresses: as typed, for mail and display, and canonical, for comparison, so that spellings that
 //! differ in case, surrounding spaces or Unicode variants belong to the same account. Mail goes only to the
-//! stored form (Django, CVE-2019-19844). Dots and plus tags are kept, because their meaning depends on the
+//! stored form (Django, CVE-2019-19844), and its domain is the one that was compared, so that mail cannot go to
+//! another domain than that of the account. Dots and plus tags are kept, because their meaning depends on the
 //! provider.
 
 use unicode_normalization::UnicodeNormalization as _;
+
+use crate::unicode;
 
 /// The maximum in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
 const MAX_BYTES: usize = 254;
@@ -23,11 +26,16 @@ pub struct EmailAddress {
 pub struct NotAnAddress;
 
 impl EmailAddress {
-    /// Parses what was typed.
+    /// Parses what was typed. White space and format characters around it are removed, because they come along
+    /// when an email is copied.
     pub fn parse(typed: &str) -> Result<Self, NotAnAddress> {
-        let as_typed: String = typed.trim().nfc().collect();
-        let (local, domain) = as_typed.rsplit_once('@').ok_or(NotAnAddress)?;
-        if as_typed.len() > MAX_BYTES || local.is_empty() || local.len() > MAX_LOCAL_BYTES {
+        let typed: String = unicode::trim(typed).nfc().collect();
+        let (local, domain) = typed.rsplit_once('@').ok_or(NotAnAddress)?;
+        if typed.len() > MAX_BYTES || local.is_empty() || local.len() > MAX_LOCAL_BYTES {
+            return Err(NotAnAddress);
+        }
+        // IDNA ignores such characters, and `url` decodes percent signs.
+        if typed.chars().any(unicode::is_invisible) || domain.contains('%') {
             return Err(NotAnAddress);
         }
         if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
@@ -55,15 +63,17 @@ impl EmailAddress {
         // Lower-casing can leave the normal form and normalizing can create upper case; applying both twice
         // is stable.
         let fold = |text: &str| text.nfkc().collect::<String>().to_lowercase();
-        let local = fold(&fold(local));
-        let canonical = format!("{local}@{domain}");
-        if !local.chars().all(is_local) || canonical.len() > MAX_BYTES {
+        let folded = fold(&fold(local));
+        let as_typed = format!("{local}@{domain}");
+        let canonical = format!("{folded}@{domain}");
+        if !folded.chars().all(is_local) || as_typed.len().max(canonical.len()) > MAX_BYTES {
             return Err(NotAnAddress);
         }
         Ok(Self { as_typed, canonical })
     }
 
-    /// For mail and display.
+    /// For mail and display. The part before the @ is as typed; the domain is canonical: in lower case, and
+    /// internationalized domains in their ASCII form.
     pub fn as_typed(&self) -> &str {
         &self.as_typed
     }
@@ -99,6 +109,9 @@ mod tests {
             "ADA@EXAMPLE.COM",
             "ａｄａ@ｅｘａｍｐｌｅ.com",
             "ada@example。com",
+            "\u{feff}ada@example.com",
+            "\u{200b}\u{a0}ada@example.com\u{2060}\u{ad}",
+            "\u{e0041}ada@example.com\u{fe0f}",
         ] {
             assert_eq!(canonical(typed), "ada@example.com", "{typed}");
         }
@@ -108,6 +121,23 @@ mod tests {
         );
         assert_ne!(canonical("a.da@example.com"), canonical("ada@example.com"));
         assert_ne!(canonical("ada+desk@example.com"), canonical("ada@example.com"));
+    }
+
+    #[test]
+    fn the_stored_domain_is_the_one_that_is_compared() {
+        for (typed, stored) in [
+            ("Ada@Example.COM", "Ada@example.com"),
+            ("ＡＤＡ@ｅｘａｍｐｌｅ.com", "ＡＤＡ@example.com"),
+            ("José@Bücher.example", "José@xn--bcher-kva.example"),
+            ("ada@XN--BCHER-KVA.example", "ada@xn--bcher-kva.example"),
+            ("100%@example.com", "100%@example.com"),
+        ] {
+            let email = EmailAddress::parse(typed).unwrap();
+            assert_eq!(email.as_typed(), stored);
+            let domain = |text: &str| text.rsplit_once('@').unwrap().1.to_owned();
+            assert_eq!(domain(email.as_typed()), domain(email.canonical()));
+            assert_eq!(EmailAddress::parse(stored), Ok(email), "parsing is stable");
+        }
     }
 
     #[test]
@@ -134,6 +164,17 @@ mod tests {
             "\"ada\"@example.com",
             "ada\u{202e}@example.com",
             "ada@exam_ple.com",
+            "ada@ex%61mple.com",
+            "ada@%65xample.com",
+            "ada@exam\u{ad}ple.com",
+            "ada@exam\u{200b}ple.com",
+            "ada@exam\u{180b}ple.com",
+            "ada@example.com\u{feff}.org",
+            "a\u{2060}da@example.com",
+            "a\u{115f}da@example.com",
+            "a\u{34f}da@example.com",
+            "\0ada@example.com",
+            "ada@example.com.",
             long.as_str(),
         ] {
             assert_eq!(EmailAddress::parse(typed), Err(NotAnAddress), "{typed:?}");

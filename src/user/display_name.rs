@@ -1,10 +1,21 @@
-//! The display name of a user. It is shown to other users as text, so it must not contain line breaks or
-//! characters that change the text direction.
+//! The display name of a user. It is shown to other users as text, so it must be visible, stay on its line, and
+//! not change the direction of the text around it. What a character does is decided by its properties in the
+//! Unicode Character Database.
 
+use icu_properties::props::{
+    BinaryProperty as _, CanonicalCombiningClass, Emoji, EmojiModifier, EnumeratedProperty as _,
+    ExtendedPictographic, GeneralCategory, GeneralCategoryGroup, Ideographic, JoiningType, Script,
+    VariationSelector,
+};
 use unicode_normalization::UnicodeNormalization as _;
+
+use crate::unicode;
 
 /// The maximum, in characters (Unicode code points).
 pub const MAX_CHARS: usize = 64;
+/// The maximum of marks over or under one letter. Vietnamese needs one after composition, Hebrew with
+/// cantillation three.
+const MAX_MARKS: usize = 4;
 
 /// 1 to 64 characters, NFC, with white space collapsed and at least one visible character.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +30,7 @@ pub enum DisplayNameProblem {
     /// It has more than [`MAX_CHARS`] characters.
     #[error("Use at most 64 characters for your name.")]
     TooLong,
-    /// It has a control character, a line break, or a text direction override.
+    /// It has a control or format character, a line break, or too many marks on one letter.
     #[error("Your name contains a character we can't display. Please retype it.")]
     Undisplayable,
 }
@@ -31,15 +42,15 @@ impl DisplayName {
         if typed.len() > 8 * MAX_CHARS {
             return Err(DisplayNameProblem::TooLong);
         }
-        let trimmed = typed.trim();
-        if trimmed.chars().any(is_undisplayable) {
-            return Err(DisplayNameProblem::Undisplayable);
-        }
-        let words: Vec<&str> = trimmed.split_whitespace().collect();
-        let name: String = words.join(" ").nfc().collect();
-        if name.chars().all(is_blank) {
+        let composed: Vec<char> = typed.trim().nfc().collect();
+        if !composed.iter().copied().any(is_visible) {
             return Err(DisplayNameProblem::Empty);
         }
+        if (0..composed.len()).any(|at| is_undisplayable(&composed, at)) {
+            return Err(DisplayNameProblem::Undisplayable);
+        }
+        let composed = String::from_iter(composed);
+        let name = composed.split_whitespace().collect::<Vec<_>>().join(" ");
         if name.chars().count() > MAX_CHARS {
             return Err(DisplayNameProblem::TooLong);
         }
@@ -52,14 +63,84 @@ impl DisplayName {
     }
 }
 
-fn is_undisplayable(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}')
+/// Whether the character at `at` cannot be shown as text: a control or format character, or a default-ignorable
+/// code point, except where Unicode gives it a visible effect; a nonspacing mark without a base, or beyond
+/// [`MAX_MARKS`].
+fn is_undisplayable(name: &[char], at: usize) -> bool {
+    let character = name[at];
+    let before = &name[..at];
+    match character {
+        '\u{200C}' | '\u{200D}' => !is_joiner_visible(before, character, &name[at + 1..]),
+        _ if VariationSelector::for_char(character) => !has_variants(before),
+        _ if unicode::is_format(character) || character.is_control() => true,
+        _ if is_stacked_mark(character) => !fits_base(before),
+        _ => is_line_break(character),
+    }
 }
 
-fn is_blank(character: char) -> bool {
-    character.is_whitespace()
-        || matches!(character, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{AD}' | '\u{3164}')
+fn is_line_break(character: char) -> bool {
+    use GeneralCategory::{LineSeparator, ParagraphSeparator};
+    matches!(GeneralCategory::for_char(character), LineSeparator | ParagraphSeparator)
+}
+
+/// Nonspacing and enclosing marks are drawn over their base. Spacing marks take up space of their own.
+fn is_stacked_mark(character: char) -> bool {
+    use GeneralCategory::{EnclosingMark, NonspacingMark};
+    matches!(GeneralCategory::for_char(character), EnclosingMark | NonspacingMark)
+}
+
+/// Whether another stacked mark may follow the text `before`.
+fn fits_base(before: &[char]) -> bool {
+    let marks = before.iter().rev().take_while(|one| is_stacked_mark(**one)).count();
+    let has_base = before.iter().rev().nth(marks).is_some_and(|base| !base.is_whitespace());
+    has_base && marks < MAX_MARKS
+}
+
+/// A variation selector changes the emoji, the ideograph or the Mongolian letter directly before it.
+fn has_variants(before: &[char]) -> bool {
+    before.last().is_some_and(|base| {
+        Emoji::for_char(*base)
+            || Ideographic::for_char(*base)
+            || Script::for_char(*base) == Script::Mongolian
+    })
+}
+
+/// The two joiners change how the letters beside them are drawn after a virama, as in Indic scripts, and
+/// ZWNJ between letters that would be joined, as in Persian (RFC 5892, appendix A). ZWJ also joins emoji
+/// (UTS #51).
+fn is_joiner_visible(before: &[char], joiner: char, after: &[char]) -> bool {
+    let Some(last) = before.last() else { return false };
+    if CanonicalCombiningClass::for_char(*last) == CanonicalCombiningClass::Virama {
+        return true;
+    }
+    let joining = |character: &char| {
+        let kind = JoiningType::for_char(*character);
+        (kind != JoiningType::Transparent).then_some(kind)
+    };
+    if joiner == '\u{200C}' {
+        const LEFT: [JoiningType; 2] = [JoiningType::LeftJoining, JoiningType::DualJoining];
+        const RIGHT: [JoiningType; 2] = [JoiningType::RightJoining, JoiningType::DualJoining];
+        let left = before.iter().rev().find_map(joining);
+        let right = after.iter().find_map(joining);
+        return left.is_some_and(|kind| LEFT.contains(&kind))
+            && right.is_some_and(|kind| RIGHT.contains(&kind));
+    }
+    let is_modifier =
+        |one: &&char| VariationSelector::for_char(**one) || EmojiModifier::for_char(**one);
+    let base = before.iter().rev().find(|one| !is_modifier(one));
+    base.is_some_and(|base| ExtendedPictographic::for_char(*base))
+        && after.first().is_some_and(|next| ExtendedPictographic::for_char(*next))
+}
+
+/// Whether the character is visible without another one. U+2800 is the Braille pattern without dots, which no
+/// property sets apart from the others.
+fn is_visible(character: char) -> bool {
+    const OTHER: GeneralCategoryGroup = GeneralCategoryGroup::Other;
+    const INVISIBLE: GeneralCategoryGroup =
+        OTHER.union(GeneralCategoryGroup::Separator).union(GeneralCategoryGroup::Mark);
+    !INVISIBLE.contains(GeneralCategory::for_char(character))
+        && !unicode::is_format(character)
+        && character != '\u{2800}'
 }
 
 #[cfg(test)]
@@ -75,6 +156,16 @@ mod tests {
             ("محمد علي", "محمد علي"),
             ("李小龍", "李小龍"),
             ("O'Neil-Smith, Jr. <3", "O'Neil-Smith, Jr. <3"),
+            ("Nguye\u{302}\u{303}n Thi\u{323}", "Nguyễn Thị"),
+            ("👩\u{200D}🚀 Sally ❤\u{FE0F}", "👩\u{200D}🚀 Sally ❤\u{FE0F}"),
+            ("👩🏽\u{200D}💻", "👩🏽\u{200D}💻"),
+            ("葛\u{E0100}城", "葛\u{E0100}城"),
+            ("علی\u{200C}رضا", "علی\u{200C}رضا"),
+            ("ශ්\u{200D}රී", "ශ්\u{200D}රී"),
+            ("क्\u{200C}ष", "क्\u{200C}ष"),
+            ("מֹשֶׁה", "מֹשֶׁה"),
+            ("འཇམ་དབྱངས", "འཇམ་དབྱངས"),
+            ("⠁⠙⠁", "⠁⠙⠁"),
         ] {
             assert_eq!(DisplayName::parse(typed).map(|name| name.0), Ok(name.to_owned()));
         }
@@ -88,6 +179,28 @@ mod tests {
             ("", Empty),
             ("  \u{a0} ", Empty),
             ("\u{200B}\u{200D}", Empty),
+            ("\u{2800}", Empty),
+            ("\u{2800}\u{3164}\u{115F}\u{FFA0}", Empty),
+            ("\u{E0041}\u{E0064}\u{E0061}", Empty),
+            ("\u{FE0F}\u{34F}", Empty),
+            ("\u{301}\u{302}", Empty),
+            ("\u{E000}", Empty),
+            ("\u{301}Ada", Undisplayable),
+            ("Ada \u{301}", Undisplayable),
+            ("Ada\u{200B}", Undisplayable),
+            ("A\u{AD}da", Undisplayable),
+            ("A\u{200D}da", Undisplayable),
+            ("A\u{200C}da", Undisplayable),
+            ("Ada\u{FE0F}", Undisplayable),
+            ("Ada\u{115F}", Undisplayable),
+            ("Ada\u{3164}Lovelace", Undisplayable),
+            ("Ada\u{E0041}", Undisplayable),
+            ("🏴\u{E0067}\u{E007F}", Undisplayable),
+            ("👩\u{200D}", Undisplayable),
+            ("❤\u{FE0F}\u{FE0F}", Undisplayable),
+            ("Ada\u{200E}", Undisplayable),
+            ("Ada\u{2028}Lovelace", Undisplayable),
+            ("Z\u{315}\u{316}\u{317}\u{318}\u{319}", Undisplayable),
             ("Ada\r\nBcc: eve@example.com", Undisplayable),
             ("Ada\u{202E}ecalevoL", Undisplayable),
             ("Ada\0", Undisplayable),
@@ -96,5 +209,9 @@ mod tests {
             assert_eq!(DisplayName::parse(typed), Err(problem), "{typed:?}");
         }
         assert_eq!(DisplayName::parse(&"é".repeat(65)), Err(TooLong));
+        let marked = |count: usize| DisplayName::parse(&format!("Z{}", "\u{316}".repeat(count)));
+        assert!(marked(4).is_ok());
+        assert_eq!(marked(5), Err(Undisplayable));
+        assert_eq!(marked(63), Err(Undisplayable));
     }
 }

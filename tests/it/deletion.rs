@@ -485,7 +485,7 @@ fn mail_to_another_spelling_of_the_email_is_deleted_with_the_account() {
     database
         .db_execute("UPDATE mail_outbox SET user_id = NULL, recipient = 'ADA@XN--EXMPLE-CUA.COM'");
     database.db_execute(
-        "INSERT INTO mail_outbox (id, kind, recipient) VALUES (gen_random_uuid(), 'already_registered', 'ADA@EXäMPLE.com')",
+        "INSERT INTO mail_outbox (id, kind, recipient) VALUES (gen_random_uuid(), 'already_registered', 'ADA@XN--EXMPLE-CUA.com')",
     );
     let delete = ["user", "delete", "ada@exämple.com", "--yes"];
     assert_eq!(run(&database, &delete, "").code, 0);

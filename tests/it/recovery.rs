@@ -245,7 +245,7 @@ fn a_reset_takes_one_email_and_mails_only_the_stored_spelling() {
     let body = "email%5B%5D=ada%40example.com&email%5B%5D=eve%40example.com";
     assert_eq!(server.browser().send("POST", "/forgot-password", &[FORM], body).status, 422);
     link(&server, &database, "ａｄａ@example.com", 1);
-    assert_eq!(db_mail(&database, "reset_password", 1).recipient, "Ada@Example.com");
+    assert_eq!(db_mail(&database, "reset_password", 1).recipient, "Ada@example.com");
 }
 
 #[test]

@@ -102,7 +102,10 @@ fn a_change_in_psql_takes_effect_on_every_server_in_milliseconds() {
     assert!(browser.get("/account").body.contains("ADA"));
     for (statement, shown) in [
         ("UPDATE users SET display_name = 'Countess'", "Countess"),
-        ("UPDATE users SET email = 'countess@example.com'", "countess@example.com"),
+        (
+            "UPDATE users SET email = 'countess@example.com', email_canonical = 'countess@example.com'",
+            "countess@example.com",
+        ),
     ] {
         database.db_execute(statement);
         assert!(browser.get("/account").body.contains(shown), "{statement}");

@@ -45,11 +45,11 @@ fn a_registration_creates_the_account_and_signs_in_only_after_verification() {
     let (server, database) = verified_site();
     let mut browser = server.browser();
     register(&mut browser, " Ada@Example.com ", PASSWORD);
-    assert!(browser.get(WAITS).body.contains("Ada@Example.com"));
+    assert!(browser.get(WAITS).body.contains("Ada@example.com"));
     assert_eq!(users(&database), 0);
     assert!(!browser.is_signed_in());
     let mail = db_mail(&database, "verify_registration", 1);
-    assert_eq!(mail.recipient, "Ada@Example.com");
+    assert_eq!(mail.recipient, "Ada@example.com");
     // In a browser other than the one that registered, the link asks for the password.
     let mut phone = server.browser();
     let page = phone.open(&link(&mail));
@@ -64,7 +64,7 @@ fn a_registration_creates_the_account_and_signs_in_only_after_verification() {
     assert!(!browser.is_signed_in());
     assert_eq!(
         database.db_texts("SELECT email || ' ' || (email_verified_at IS NOT NULL) FROM users"),
-        ["Ada@Example.com true"]
+        ["Ada@example.com true"]
     );
     assert_eq!(
         database.db_texts("SELECT event FROM audit_events ORDER BY id"),

@@ -165,7 +165,7 @@ fn an_export_imports_back_unchanged() {
         assert_eq!(other.db_texts(all), database.db_texts(all), "{ending}");
     }
     let without = String::from_utf8(run(&database, &["user", "export"]).stdout).unwrap();
-    assert!(without.contains("Ada@Example.com") && !without.contains("pbkdf2"), "{without}");
+    assert!(without.contains("Ada@example.com") && !without.contains("pbkdf2"), "{without}");
     // Export to stdout and import from stdin.
     let other = Database::new();
     let exported = run(&database, &["user", "export", "--format", "jsonl", "--with-hashes"]).stdout;
