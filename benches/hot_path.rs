@@ -17,6 +17,8 @@ use actix_web::{App, HttpResponse, test, web};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use frontdesk::crypto::secret::Secret;
 use frontdesk::id::{SessionId, UserId};
+use frontdesk::user::password::context::PasswordContext;
+use frontdesk::user::password::policy::PasswordPolicy;
 use frontdesk::web::cookie_guard::{self, SessionCookie};
 use time::OffsetDateTime;
 
@@ -169,11 +171,25 @@ fn state_map(criterion: &mut Criterion) {
     );
 }
 
+/// The rules for a new password that none of them refuses.
+fn new_password(criterion: &mut Criterion) {
+    let policy = PasswordPolicy { min_length: 8 };
+    let context = PasswordContext {
+        email: "ada@example.com",
+        display_name: "Ada Lovelace",
+        site_name: "Frontdesk",
+        host: "desk.example.com",
+    };
+    criterion.bench_function("check of a new password", |bencher| {
+        bencher.iter(|| policy.check(black_box("quiet corner with a lamp"), &context).is_ok());
+    });
+}
+
 criterion_group! {
     name = hot_path;
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = guard, unseal, digest, cache_hit, state_map
+    targets = guard, unseal, digest, cache_hit, state_map, new_password
 }
 criterion_main!(hot_path);

@@ -7,14 +7,15 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 
 use crate::background::Jobs;
-use crate::config::{Config, MailTransport, Registration, SecretKeys};
+use crate::config::{Config, Registration, SecretKeys};
 use crate::crypto::seal::Sealer;
 use crate::mail;
 use crate::peers::ThisServer;
 use crate::session::{PgSessionStore, SessionEnded};
 use crate::user::export::Exports;
+use crate::user::password::context::PasswordContext;
 use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
-use crate::user::password::policy::{PasswordContext, PasswordPolicy};
+use crate::user::password::policy::PasswordPolicy;
 use crate::user::password::verify::AuthenticateError;
 use crate::user::rate_limit::Refusal;
 use crate::web::error::HttpError;
@@ -87,10 +88,9 @@ impl App {
         self.config.registration != Registration::Closed
     }
 
-    /// Whether mail can be read: it is sent, or shown in the development mailbox.
+    /// Whether users can read mail: it is sent, or shown in the development mailbox.
     pub fn mail_is_on(&self) -> bool {
-        !matches!(self.config.mail.transport, MailTransport::OutboxOnly)
-            || self.config.public_url.is_loopback()
+        self.config.mail_is_on()
     }
 
     /// The user's and the site's names, which a new password must not contain.
@@ -99,7 +99,8 @@ impl App {
         email: &'a str,
         display_name: &'a str,
     ) -> PasswordContext<'a> {
-        PasswordContext { email, display_name, host: self.config.public_url.host() }
+        let (site_name, host) = (&self.config.site_name, self.config.public_url.host());
+        PasswordContext { email, display_name, site_name, host }
     }
 }
 

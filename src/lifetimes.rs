@@ -17,6 +17,8 @@ pub const VERIFICATION_LINK: Duration = Duration::from_secs(24 * HOUR);
 pub const REGISTRATION: Duration = Duration::from_secs(24 * HOUR);
 /// A link that undoes a change of email.
 pub const UNDO_LINK: Duration = Duration::from_secs(7 * DAY);
+/// An invitation.
+pub const INVITATION: Duration = Duration::from_secs(7 * DAY);
 /// The page that a mailed link leads to: afterwards the link has to be opened again.
 pub const LINK_PAGE: Duration = Duration::from_secs(30 * MINUTE);
 /// A code that can be entered instead of opening the link (ASVS 5.0 V6.5.5).
@@ -44,6 +46,7 @@ pub fn for_templates() -> Value {
         "verification_link": words(VERIFICATION_LINK),
         "registration": words(REGISTRATION),
         "undo_link": words(UNDO_LINK),
+        "invitation": words(INVITATION),
         "link_page": words(LINK_PAGE),
         "code": words(CODE),
         "deletion_grace": words(DELETION_GRACE),

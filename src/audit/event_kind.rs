@@ -31,6 +31,8 @@ stored_as_text! {
     EventKind {
         /// An account was created.
         Registered => "registered",
+        /// An operator invited an email that has no account.
+        Invited => "invited",
         /// A session was created for a user.
         SignedIn => "signed_in",
         /// A sign-in failed; `details.why` is a [`RefusalReason`].

@@ -47,7 +47,7 @@ pub(super) enum Command {
     },
     /// Manage accounts
     #[command(
-        after_help = "Examples:\n  frontdesk user create ada@example.com --name Ada\n  pass show ada | frontdesk user set-password ada@example.com\n  frontdesk user disable ada@example.com\n  frontdesk user list --search ada\n  frontdesk user require-new-password ada@example.com\n  frontdesk user import people.csv --dry-run"
+        after_help = "Examples:\n  frontdesk user create ada@example.com --name Ada\n  frontdesk user reset ada@example.com\n  frontdesk user invite bob@example.com --name Bob\n  frontdesk user disable ada@example.com\n  frontdesk user list --search ada\n  frontdesk user require-new-password ada@example.com\n  frontdesk user import people.csv --dry-run"
     )]
     User {
         #[command(subcommand)]

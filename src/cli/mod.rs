@@ -16,6 +16,7 @@ mod queue;
 mod revoke;
 mod session;
 mod user;
+mod user_email;
 mod user_files;
 mod values;
 

@@ -1,7 +1,9 @@
 //! Prompts: passwords without echo, and confirmations. A password is never taken from the arguments, which
 //! other users of the machine can read.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _, stdin};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Write as _, stdin};
+use std::path::Path;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,13 +21,14 @@ const MAX_INPUT: u64 = 65_536;
 /// is empty or not UTF-8, or if the two do not match; then the reason is printed.
 pub(super) fn new_password() -> anyhow::Result<Option<Zeroizing<String>>> {
     if !stdin().is_terminal() {
-        let typed = first_line(false)?;
-        match typed.as_deref().map(String::as_str) {
-            None => out::problem("The password is not UTF-8 text."),
-            Some("") => out::problem("There is no password in the first line of standard input."),
-            Some(_) => return Ok(typed),
-        }
-        return Ok(None);
+        return Ok(match piped_password()? {
+            Some(Piped::Password(typed)) => Some(typed),
+            Some(Piped::Nothing) => {
+                out::problem("There is no password in the first line of standard input.");
+                None
+            }
+            None => None,
+        });
     }
     // On Ctrl-C, rpassword raises SIGINT before it restores the terminal. The default action of SIGINT would
     // leave the terminal without echo.
@@ -37,6 +40,42 @@ pub(super) fn new_password() -> anyhow::Result<Option<Zeroizing<String>>> {
     }
     exit_at(interrupt);
     Ok(Some(first))
+}
+
+/// The first line of standard input, unless that is a terminal.
+pub(super) enum Piped {
+    Password(Zeroizing<String>),
+    /// The line is empty, or standard input is a terminal.
+    Nothing,
+}
+
+/// The password in the first line of `path`, or of standard input for `-`. `None` if it is missing or not UTF-8; then
+/// the reason is printed.
+pub(super) fn password_of(path: &Path) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let line = if path.as_os_str() == "-" {
+        first_line(false)?
+    } else {
+        let file = File::open(path).context("the file with the password cannot be opened")?;
+        read_line(BufReader::new(file), false)?
+    };
+    let line = line.filter(|line| !line.is_empty());
+    if line.is_none() {
+        out::problem("There is no password as UTF-8 text in the first line.");
+    }
+    Ok(line)
+}
+
+/// The password in the first line of standard input, without a prompt at a terminal. `None` if it is not UTF-8;
+/// then the reason is printed.
+pub(super) fn piped_password() -> anyhow::Result<Option<Piped>> {
+    if stdin().is_terminal() {
+        return Ok(Some(Piped::Nothing));
+    }
+    let Some(typed) = first_line(false)? else {
+        out::problem("The password is not UTF-8 text.");
+        return Ok(None);
+    };
+    Ok(Some(if typed.is_empty() { Piped::Nothing } else { Piped::Password(typed) }))
 }
 
 /// A secret: prompted for without echo at a terminal, otherwise the first line of standard input that is not
@@ -73,12 +112,16 @@ fn confirm(question: &str) -> bool {
 /// The first line of standard input, or the first that is not blank; an empty one at its end. `None` if it is
 /// not UTF-8.
 fn first_line(skips_blank: bool) -> anyhow::Result<Option<Zeroizing<String>>> {
-    let mut input = stdin().lock().take(MAX_INPUT);
+    read_line(stdin().lock(), skips_blank)
+}
+
+fn read_line(input: impl BufRead, skips_blank: bool) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let mut input = input.take(MAX_INPUT);
     // With room for all of it from the start, because a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_INPUT as usize));
     loop {
         bytes.clear();
-        let read = input.read_until(b'\n', &mut bytes).context("standard input cannot be read")?;
+        let read = input.read_until(b'\n', &mut bytes).context("the input cannot be read")?;
         if read == 0 || !skips_blank || !bytes.trim_ascii().is_empty() {
             break;
         }

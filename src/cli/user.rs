@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use super::arguments::{AccountArgument, User as Action};
 use super::exit::ExitStatus;
 use super::operator::operator;
-use super::{account, new_passwords, out, prompt, user_files};
+use super::prompt::Piped;
+use super::{account, new_passwords, out, prompt, user_email, user_files};
 use crate::app::hash_parameters;
 use crate::audit;
 use crate::config::Config;
@@ -18,9 +19,10 @@ use crate::role::Role;
 use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
 use crate::user::password::change::set_by_operator;
+use crate::user::password::context::PasswordContext;
 use crate::user::password::hasher::{Hasher, PasswordHash};
-use crate::user::password::policy::{PasswordContext, PasswordPolicy};
-use crate::user::users::{self, InsertOutcome};
+use crate::user::password::policy::PasswordPolicy;
+use crate::user::users::{self, FirstPassword, InsertOutcome};
 use crate::user::{User, erasure, rate_limit};
 use crate::web::relative_time;
 
@@ -47,11 +49,19 @@ pub(super) async fn run(
         Action::Enable { account } => set_disabled(config, database, &account, false).await,
         Action::Delete { account, yes } => delete(config, database, &account, yes).await,
         Action::SetPassword { account } => set_password(config, database, &account).await,
+        Action::Reset { account } => user_email::reset(config, database, &account).await,
+        Action::SetEmail { account, new } => {
+            user_email::set_email(config, database, &account, new).await
+        }
+        Action::VerifyEmail { account } => user_email::verify_email(database, &account).await,
+        Action::Invite { email, name, role } => {
+            user_email::invite(config, database, email, name, role.into()).await
+        }
         Action::Unlock { account } => unlock(config, database, &account).await,
         Action::Promote { account, demote } => {
             set_role(config, database, &account, role(!demote)).await
         }
-        Action::Import(arguments) => user_files::import(&database.pool, arguments).await,
+        Action::Import(arguments) => user_files::import(config, &database.pool, arguments).await,
         Action::Export(arguments) => user_files::export(&database.pool, arguments).await,
     }
 }
@@ -64,13 +74,17 @@ async fn create(
     role: Role,
 ) -> anyhow::Result<ExitStatus> {
     let email = address.as_typed().to_owned();
-    let Some(hash) = prompt_new_password(config, &email, display_name.as_str()).await? else {
+    let Some(password) = first_password(config, &email, display_name.as_str()).await? else {
         return Ok(ExitStatus::InvalidUsage);
     };
+    let note = match password {
+        FirstPassword::Chosen(_) => "",
+        FirstPassword::ByLink(_) => " The user gets a link to choose a password.",
+    };
     let inserted =
-        users::insert(&database.pool, address, display_name, role, hash, operator()).await?;
+        users::insert(&database.pool, address, display_name, role, password, operator()).await?;
     match inserted {
-        InsertOutcome::Done(user) => out::line(&format!("Created {email} ({}).", user.id)),
+        InsertOutcome::Done(user) => out::line(&format!("Created {email} ({}).{note}", user.id)),
         InsertOutcome::EmailTaken => bail!("an account with the email {email} already exists"),
     }
     Ok(ExitStatus::Done)
@@ -205,9 +219,17 @@ async fn set_password(
     let Some(user) = account::find(database, &account.account).await? else {
         return Ok(ExitStatus::NothingFound);
     };
-    let Some(hash) = prompt_new_password(config, &user.email, &user.display_name).await? else {
+    // Only the user should know the password (ASVS 5.0 V6.4.6).
+    if config.mail.is_sent() {
+        out::problem(&format!(
+            "Nothing was changed: this site sends mail, so let the user choose the password: frontdesk user reset {}",
+            user.email
+        ));
         return Ok(ExitStatus::InvalidUsage);
-    };
+    }
+    let Some(typed) = prompt::new_password()? else { return Ok(ExitStatus::InvalidUsage) };
+    let hash = hash_new_password(config, &user.email, &user.display_name, &typed).await?;
+    let Some(hash) = hash else { return Ok(ExitStatus::InvalidUsage) };
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
     set_by_operator(&database.pool, sealer, user.id, hash, operator()).await?;
     await_invalidation(&database.pool, None).await;
@@ -250,17 +272,44 @@ async fn set_role(
     Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
 }
 
-/// Prompts for a new password, checks it, and hashes it. `None` if it is missing or refused; then the reason is
-/// printed.
-async fn prompt_new_password(
+/// The password of a new account. Where mail is sent, a terminal is not asked for it, and without one in standard
+/// input a link is mailed. `None` if it is missing or refused; then the reason is printed.
+async fn first_password(
     config: &Config,
     email: &str,
     name: &str,
+) -> anyhow::Result<Option<FirstPassword>> {
+    let typed = if config.mail.is_sent() {
+        match prompt::piped_password()? {
+            Some(Piped::Nothing) => {
+                let sealer = Sealer::new(config.secret_keys()?.as_slice());
+                return Ok(Some(FirstPassword::ByLink(sealer)));
+            }
+            Some(Piped::Password(typed)) => Some(typed),
+            None => None,
+        }
+    } else {
+        prompt::new_password()?
+    };
+    let Some(typed) = typed else { return Ok(None) };
+    Ok(hash_new_password(config, email, name, &typed).await?.map(FirstPassword::Chosen))
+}
+
+/// Checks a new password and hashes it. `None` if it is refused; then the reason is printed.
+async fn hash_new_password(
+    config: &Config,
+    email: &str,
+    name: &str,
+    typed: &str,
 ) -> anyhow::Result<Option<PasswordHash>> {
-    let Some(typed) = prompt::new_password()? else { return Ok(None) };
     let policy = PasswordPolicy { min_length: config.password_min_length };
-    let context = PasswordContext { email, display_name: name, host: config.public_url.host() };
-    let password = match policy.check(&typed, &context) {
+    let context = PasswordContext {
+        email,
+        display_name: name,
+        site_name: &config.site_name,
+        host: config.public_url.host(),
+    };
+    let password = match policy.check(typed, &context) {
         Ok(password) => password,
         Err(problem) => {
             out::problem(&problem.to_string());

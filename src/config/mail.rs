@@ -19,6 +19,13 @@ pub struct Mail {
     pub ca_certificates: Option<String>,
 }
 
+impl Mail {
+    /// Whether mail leaves the outbox.
+    pub fn is_sent(&self) -> bool {
+        !matches!(self.transport, MailTransport::OutboxOnly)
+    }
+}
+
 /// Where mail is delivered to.
 #[derive(Debug, Clone)]
 pub enum MailTransport {

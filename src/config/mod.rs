@@ -177,6 +177,11 @@ pub enum KeyRequirement {
 }
 
 impl Config {
+    /// Whether users can read mail: it is sent, or shown in the development mailbox.
+    pub fn mail_is_on(&self) -> bool {
+        self.mail.is_sent() || self.public_url.is_loopback()
+    }
+
     /// The configured keys, or else those in the data folder, which are generated once.
     pub fn secret_keys(&self) -> anyhow::Result<SecretKeys> {
         match &self.secret_keys {

@@ -35,13 +35,14 @@ BEGIN
     -- %1$I is the application role, %2$I the reader.
     FOREACH statement IN ARRAY ARRAY[
         'REVOKE ALL ON servers, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
-                       recovery_requests, queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles,
+                       invitations, recovery_requests, queue_failures, mail_outbox, mail_limits, suppressed_recipients,
+                       throttles,
                        audit_events, active_sessions,
                        breaking_migrations, _sqlx_migrations
            FROM %1$I, %2$I',
 
         'GRANT SELECT, INSERT, UPDATE, DELETE
-            ON servers, users, sessions, session_caches, registrations, email_tokens, recovery_requests,
+            ON servers, users, sessions, session_caches, registrations, email_tokens, invitations, recovery_requests,
                queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles
             TO %1$I',
         'GRANT SELECT, INSERT, UPDATE ON session_cache_resets TO %1$I',
@@ -62,6 +63,7 @@ BEGIN
         'GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at,
                        email_verified_at, deletion_due_at)
             ON users TO %2$I',
+        'GRANT SELECT (id, email, email_canonical, display_name, role, created_at, expires_at) ON invitations TO %2$I',
         'GRANT SELECT (id, user_id, created_at, authenticated_at, last_seen_at, expires_at, absolute_expires_at,
                        idle_timeout, remembered, auth_methods, ip_address, last_seen_ip_address, user_agent, format_version,
                        purge_after)

@@ -64,6 +64,16 @@ pub enum Message {
         /// For `/reset-password/{token}`.
         token: String,
     },
+    /// To an email for which an operator created an account without a password. Nothing proves the email yet.
+    AccountCreated {
+        /// For `/reset-password/{token}`.
+        token: String,
+    },
+    /// To an email that an administrator invited to create an account.
+    Invitation {
+        /// For `/invitation/{token}`.
+        token: String,
+    },
     /// To the new email, before it becomes the email of the account.
     ChangeEmail {
         /// The name of the user.
@@ -213,6 +223,8 @@ impl Message {
             Message::VerifyEmail { .. } => "verify_email",
             Message::ResetPassword { .. } => "reset_password",
             Message::NewPasswordRequired { .. } => "new_password_required",
+            Message::AccountCreated { .. } => "account_created",
+            Message::Invitation { .. } => "invitation",
             Message::ChangeEmail { .. } => "change_email",
             Message::EmailChanged { .. } => "email_changed",
             Message::AddressRemoved => "address_removed",
@@ -255,7 +267,9 @@ impl Message {
             | Message::RoleChanged { display_name, .. }
             | Message::DataExported { display_name, .. }
             | Message::AccountDeleted { display_name } => display_name.clear(),
-            Message::AddressRemoved => {}
+            Message::AddressRemoved
+            | Message::AccountCreated { .. }
+            | Message::Invitation { .. } => {}
         }
         message
     }
@@ -266,9 +280,10 @@ impl Message {
             Message::VerifyRegistration { token, code, .. }
             | Message::VerifyEmail { token, code, .. }
             | Message::ChangeEmail { token, code, .. } => vec![token, code],
-            Message::ResetPassword { token, .. } | Message::NewPasswordRequired { token, .. } => {
-                vec![token]
-            }
+            Message::ResetPassword { token, .. }
+            | Message::NewPasswordRequired { token, .. }
+            | Message::AccountCreated { token }
+            | Message::Invitation { token } => vec![token],
             Message::EmailChanged { undo_token, .. } => vec![undo_token],
             _ => Vec::new(),
         }

@@ -92,6 +92,13 @@ impl MailRenderer {
                 data["name"] = greeting_name(display_name);
                 data["link"] = self.page_url(&["reset-password", token]).into();
             }
+            // Only a link that was opened proves the email, so the mail contains no name.
+            Message::AccountCreated { token } => {
+                data["link"] = self.page_url(&["reset-password", token]).into();
+            }
+            Message::Invitation { token } => {
+                data["link"] = self.page_url(&["invitation", token]).into();
+            }
             Message::EmailChanged { display_name, new_email, undo_token, source } => {
                 insert_source(&mut data, source);
                 data["name"] = greeting_name(display_name);
@@ -274,6 +281,8 @@ mod tests {
                     "verify_email",
                     "change_email",
                     "address_removed",
+                    "account_created",
+                    "invitation",
                 ];
                 let is_verified = !unverified.contains(&message.kind());
                 let first = if is_verified { greeting } else { "Hello," };

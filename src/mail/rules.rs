@@ -125,6 +125,16 @@ impl Message {
                 "new_password",
                 Limit { burst: 20, interval: MINUTE.saturating_mul(5) },
             ),
+            // Caused by operators only.
+            Message::AccountCreated { .. } => Rule::recovery(
+                "account_created",
+                Limit { burst: 5, interval: MINUTE.saturating_mul(15) },
+            ),
+            Message::Invitation { .. } => Rule::link(
+                "invitation",
+                Limit { burst: 10, interval: MINUTE.saturating_mul(15) },
+                lifetimes::INVITATION,
+            ),
             Message::NewDevice { .. } => Rule::notice("sign_in", 6, HOUR),
             Message::SignInAfterFailures { .. } => Rule::notice("sign_in_after_failures", 3, HOUR),
             // ASVS 5.0 V6.3.5. Once a day: anyone can cause it.

@@ -27,6 +27,8 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
         },
         Message::ResetPassword { display_name: display_name.clone(), token: token.clone() },
         Message::NewPasswordRequired { display_name: display_name.clone(), token: token.clone() },
+        Message::AccountCreated { token: token.clone() },
+        Message::Invitation { token: token.clone() },
         Message::ChangeEmail { display_name: display_name.clone(), token: token.clone(), code },
         Message::EmailChanged {
             display_name: display_name.clone(),

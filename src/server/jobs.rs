@@ -1,8 +1,7 @@
 //! The job that deletes expired data: audit events and the personal data in them, rate-limit counters, links,
-//! registrations, finished mail, and accounts whose grace period is over. It deletes in bounded batches, on one
-//! server at a time. An error is logged and does not stop the other deletions, and neither does a row or an account
-//! that cannot be deleted. Expired sessions are deleted by a separate job,
-//! `session/purge.rs`.
+//! registrations, invitations, finished mail, and accounts whose grace period is over. It deletes in bounded batches,
+//! on one server at a time. An error is logged and does not stop the other deletions, and neither does a row or an
+//! account that cannot be deleted. Expired sessions are deleted by a separate job, `session/purge.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +30,7 @@ enum Expiring {
     RateLimitCounters,
     Links,
     Registrations,
+    Invitations,
     Recoveries,
     Mail,
     SuppressedRecipients,
@@ -39,7 +39,7 @@ enum Expiring {
 }
 
 impl Expiring {
-    const ALL: [(Expiring, &str); 11] = [
+    const ALL: [(Expiring, &str); 12] = [
         (Expiring::Events, "events past their retention"),
         (Expiring::OriginsWithoutUser, "IP address and browser of events without a user"),
         (
@@ -49,6 +49,7 @@ impl Expiring {
         (Expiring::RateLimitCounters, "expired rate-limit counters"),
         (Expiring::Links, "expired links"),
         (Expiring::Registrations, "registrations that were never verified"),
+        (Expiring::Invitations, "invitations that were never accepted"),
         (Expiring::Recoveries, "password-reset requests"),
         (Expiring::Mail, "finished mail"),
         (Expiring::SuppressedRecipients, "recipients that are no longer suppressed"),
@@ -73,6 +74,7 @@ impl Expiring {
             }
             Expiring::Links => purge::email_tokens(connection, limit, skipped).await,
             Expiring::Registrations => purge::registrations(connection, limit, skipped).await,
+            Expiring::Invitations => purge::invitations(connection, limit, skipped).await,
             Expiring::Recoveries => purge::recovery_requests(connection, limit, skipped).await,
             Expiring::Mail => outbox::purge(connection, limit, skipped).await,
             Expiring::SuppressedRecipients => suppression::purge(connection, limit, skipped).await,

@@ -90,6 +90,11 @@ pub fn configure(
                         .route(web::post().to(sign_in::reset_password::submit)),
                 )
                 .service(
+                    form("/invitation")
+                        .route(get().to(sign_in::invitation::show))
+                        .route(web::post().to(sign_in::invitation::submit)),
+                )
+                .service(
                     form("/undo-email-change")
                         .route(get().to(sign_in::undo_email_change::show))
                         .route(web::post().to(sign_in::undo_email_change::submit)),
@@ -157,6 +162,11 @@ pub fn configure(
                     form("/reset-password/{token}")
                         .route(get().to(sign_in::reset_password::open))
                         .route(web::post().to(sign_in::reset_password::submit)),
+                )
+                .service(
+                    form("/invitation/{token}")
+                        .route(get().to(sign_in::invitation::open))
+                        .route(web::post().to(sign_in::invitation::submit)),
                 )
                 .service(
                     form("/undo-email-change/{token}")

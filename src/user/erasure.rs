@@ -140,14 +140,24 @@ async fn erase(
     .await
 }
 
-/// The pending registrations and password-reset requests of an email, whose rows are locked.
+/// The invitation, pending registrations and password-reset requests of an email, whose rows are locked.
 struct Requests {
+    invitations: Vec<Uuid>,
     registrations: Vec<Uuid>,
     recoveries: Vec<Uuid>,
 }
 
 impl Requests {
     async fn lock(connection: &mut PgConnection, email_canonical: &str) -> sqlx::Result<Self> {
+        let invitations = sqlx::query_scalar!(
+            r#"
+            SELECT COALESCE(array_agg(id), '{}') AS "ids!"
+              FROM (SELECT id FROM invitations WHERE email_canonical = $1 ORDER BY id FOR UPDATE) AS locked
+            "#,
+            email_canonical
+        )
+        .fetch_one(&mut *connection)
+        .await?;
         let registrations = sqlx::query_scalar!(
             r#"
             SELECT COALESCE(array_agg(id), '{}') AS "ids!"
@@ -166,12 +176,15 @@ impl Requests {
         )
         .fetch_one(connection)
         .await?;
-        Ok(Self { registrations, recoveries })
+        Ok(Self { invitations, registrations, recoveries })
     }
 
     /// A request that was inserted since is kept: it is newer than the deletion, and locking it now would break
     /// the lock order.
     async fn delete(self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query!("DELETE FROM invitations WHERE id = ANY($1)", &self.invitations)
+            .execute(&mut *connection)
+            .await?;
         sqlx::query!("DELETE FROM registrations WHERE id = ANY($1)", &self.registrations)
             .execute(&mut *connection)
             .await?;

@@ -42,6 +42,10 @@ purge! {
     registrations: "registrations", "id", "expires_at <= now()", "expires_at"
 }
 purge! {
+    /// Invitations that were not accepted in time.
+    invitations: "invitations", "id", "expires_at <= now()", "expires_at"
+}
+purge! {
     /// Password-reset requests that no server processed for a day. While a server runs, they are processed
     /// within seconds.
     recovery_requests: "recovery_requests", "id", "created_at <= now() - interval '1 day'", "id"

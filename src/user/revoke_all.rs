@@ -12,7 +12,7 @@ use crate::session::revoke;
 pub struct Revoked {
     /// Sessions.
     pub sessions: u64,
-    /// Links that were mailed to users with an account.
+    /// Links that were mailed to users with an account, and invitations.
     pub links: u64,
     /// Registrations that were not completed: their links and codes.
     pub registrations: u64,
@@ -34,6 +34,9 @@ pub async fn created_before(
                 sqlx::query!("DELETE FROM registrations WHERE created_at < $1", time)
                     .execute(&mut *connection)
                     .await?;
+            let invitations = sqlx::query!("DELETE FROM invitations WHERE created_at < $1", time)
+                .execute(&mut *connection)
+                .await?;
             let recovery_requests =
                 sqlx::query!("DELETE FROM recovery_requests WHERE created_at < $1", time)
                     .execute(&mut *connection)
@@ -44,7 +47,7 @@ pub async fn created_before(
                 .await?;
             Ok(Revoked {
                 sessions,
-                links: links.rows_affected(),
+                links: links.rows_affected() + invitations.rows_affected(),
                 registrations: registrations.rows_affected(),
                 recovery_requests: recovery_requests.rows_affected(),
             })

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::display_name::DisplayName;
+use super::email::token::{self, NewLink, Purpose};
 use super::password::hasher::PasswordHash;
 use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, EventKind, Origin};
@@ -70,27 +71,49 @@ pub enum InsertOutcome {
     EmailTaken,
 }
 
-/// Creates an account whose email is not verified.
+/// How the first password of an account is set.
+#[derive(Clone)]
+pub enum FirstPassword {
+    /// The operator entered it.
+    Chosen(PasswordHash),
+    /// The user chooses it with a link, which is mailed.
+    ByLink(Sealer),
+}
+
+/// Creates an account whose email is not verified: for operators.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert(
     pool: &PgPool,
     email: EmailAddress,
     display_name: DisplayName,
     role: Role,
-    hash: PasswordHash,
+    password: FirstPassword,
     origin: Origin,
 ) -> sqlx::Result<InsertOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
+            let hash = match &password {
+                FirstPassword::Chosen(hash) => Some(hash.as_str()),
+                FirstPassword::ByLink(_) => None,
+            };
             let new = NewUser {
                 email: email.as_typed(),
                 email_canonical: email.canonical(),
                 display_name: display_name.as_str(),
                 role,
-                password_hash: hash.as_str(),
+                password_hash: hash,
                 is_verified: false,
             };
-            insert_in(connection, new, &origin).await
+            let inserted = insert_in(connection, new, &origin).await?;
+            if let (InsertOutcome::Done(user), FirstPassword::ByLink(sealer)) =
+                (&inserted, &password)
+            {
+                let (id, purpose) = (user.id, Purpose::ResetPassword);
+                let about = (email.as_typed(), email.canonical());
+                let message = |link: NewLink| Message::AccountCreated { token: link.token };
+                token::send(connection, sealer, id, purpose, about, message).await?;
+            }
+            Ok(inserted)
         })
     })
     .await
@@ -102,7 +125,8 @@ pub(super) struct NewUser<'a> {
     pub(super) email_canonical: &'a str,
     pub(super) display_name: &'a str,
     pub(super) role: Role,
-    pub(super) password_hash: &'a str,
+    /// `None`: the user chooses a password with a mailed link.
+    pub(super) password_hash: Option<&'a str>,
     /// Whether the email is verified.
     pub(super) is_verified: bool,
 }
@@ -120,7 +144,8 @@ pub(super) async fn insert_in(
         INSERT INTO users
                (id, email, email_canonical, display_name, role, password_hash, password_changed_at,
                 email_verified_at)
-        VALUES ($1, $2, $3, $4, $5, $6, now(), CASE WHEN $7 THEN now() END)
+        VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $6::text IS NOT NULL THEN now() END,
+                CASE WHEN $7 THEN now() END)
             ON CONFLICT (email_canonical) DO NOTHING
         RETURNING id AS "id: UserId", email, display_name, role AS "role: Role", password_hash,
                   password_changed_at, created_at, disabled_at, email_verified_at, deletion_due_at

@@ -37,7 +37,7 @@ pub fn every_page(server: &Server, browser: &Browser) -> Vec<(String, crate::sup
     let forgot = server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
     pages.push(("POST forgot".to_owned(), forgot));
     let secret = "A".repeat(43);
-    for path in ["/reset-password/", "/verify-email/", "/undo-email-change/"] {
+    for path in ["/reset-password/", "/verify-email/", "/undo-email-change/", "/invitation/"] {
         pages.push((path.to_owned(), server.browser().get(&format!("{path}{secret}"))));
     }
     pages.push(("POST logout".to_owned(), other.post("/logout", &[])));

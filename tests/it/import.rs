@@ -320,3 +320,44 @@ fn a_right_and_a_wrong_password_for_a_foreign_hash_compute_as_many_hashes() {
         assert_eq!((response.status, hashes(&metrics) - before), (status, 1), "{typed}");
     }
 }
+
+#[test]
+fn a_check_says_for_each_format_whether_a_known_password_matches() {
+    let database = Database::new();
+    let [_, _, password, django] = fixture("django-pbkdf2-sha256-default");
+    let [_, _, _, node] = fixture("node-scrypt");
+    let [_, _, _, bcrypt] = fixture("devise-bcrypt");
+    // The salt is bytes, which were passed to crypto.scrypt and written in hex.
+    let decoded = "8d0e247bd455b479a01ce3db30ab4b9a:b7a1f4b6caafa44ce3dae93f176d23a91f6dbeeeb07a3668cb296e2e55405337";
+    let text = |node: &str| {
+        format!(
+            "email,password_hash,hash_format\na@example.com,{django},named\nb@example.com,{bcrypt},named\nc@example.com,{node},node-scrypt\n"
+        )
+    };
+    let check = |name: &str, users: String, typed: &str| {
+        let users = file(name, users);
+        let typed = file(&format!("{name}.password"), format!("{typed}\n"));
+        let paths = [&users, &typed].map(|path| path.to_str().unwrap());
+        let output = run(&database, &["user", "import", paths[0], "--check", paths[1]]);
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, out) = check("good", text(node), password);
+    assert_eq!(code, 0, "{out}");
+    for line in [
+        "pbkdf2_sha256: the password matches the hash on line 2",
+        "matches the hash on line 3",
+        "node_scrypt: the password matches the hash on line 4",
+    ] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
+    let (code, out) = check("decoded", text(decoded), password);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("node_scrypt: does not match. The salt on line 4 is bytes"), "{out}");
+    assert!(out.contains("$scrypt$ln=14,r=8,p=1$salt$key"), "{out}");
+    let (code, out) = check("wrong", text(node), "not the password");
+    assert_eq!((code, out.matches("does not match").count()), (1, 3), "{out}");
+    assert!(!out.contains(password) && !out.contains("not the password"));
+    assert_eq!(check("none", "email\na@example.com\n".to_owned(), password).0, 3);
+    assert_eq!(run(&database, &["user", "import", "-", "--check", "-"]).status.code(), Some(2));
+    assert_eq!(user_count(&database), 0, "a check writes nothing");
+}

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::support::Database;
 
 /// Rows that make an index scan cheaper than a sequential scan wherever an index can be used.
-const FILL: [&str; 10] = [
+const FILL: [&str; 11] = [
     "INSERT INTO users (id, email, email_canonical, display_name, password_hash, created_at, deletion_due_at)
      SELECT gen_random_uuid(), 'user' || n || '@example.com', 'user' || n || '@example.com', 'User', repeat('x', 100), now(),
             CASE WHEN n % 1000 = 0 THEN now() + interval '1 day' END
@@ -33,6 +33,9 @@ const FILL: [&str; 10] = [
      SELECT gen_random_uuid(), sha256(('t' || n)::bytea), sha256(n::text::bytea), n || '@example.com', n || '@example.com', 'User',
             repeat('x', 100), CASE WHEN n % 1000 > 0 THEN now() END, now() + make_interval(secs => n)
        FROM generate_series(1, 20000) AS n",
+    "INSERT INTO invitations (id, token_digest, email, email_canonical, expires_at)
+     SELECT gen_random_uuid(), sha256(n::text::bytea), n || '@example.org', n || '@example.org', now() + make_interval(secs => n)
+       FROM generate_series(1, 20000) AS n",
     "INSERT INTO recovery_requests (id, email_canonical, user_agent, created_at)
      SELECT gen_random_uuid(), n || '@example.com', 'Mozilla/5.0', now() - make_interval(secs => n)
        FROM generate_series(1, 20000) AS n",
@@ -48,13 +51,14 @@ const FILL: [&str; 10] = [
 ];
 
 /// The tables that grow with users, sessions and time.
-const GROWING: [&str; 10] = [
+const GROWING: [&str; 11] = [
     "users",
     "sessions",
     "audit_events",
     "email_tokens",
     "mail_outbox",
     "registrations",
+    "invitations",
     "recovery_requests",
     "suppressed_recipients",
     "throttles",
@@ -62,7 +66,7 @@ const GROWING: [&str; 10] = [
 ];
 
 /// Statements that may read a whole table: a part of the text, and why.
-const ALLOWED: [(&str, &str); 17] = [
+const ALLOWED: [(&str, &str); 18] = [
     (
         "RETURNING expires_at > now() AS is_live",
         "session revoke --all deletes all of them, or those created before a time",
@@ -102,6 +106,7 @@ const ALLOWED: [(&str, &str); 17] = [
         "session revoke --all --created-before, after a restore",
     ),
     ("DELETE FROM registrations WHERE created_at", "the same"),
+    ("DELETE FROM invitations WHERE created_at", "the same"),
     ("DELETE FROM recovery_requests WHERE created_at", "the same"),
     ("ip_address <<= CAST", "session revoke --network: an operator waits"),
 ];

@@ -6,12 +6,16 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::values::{self, AccountName, PointInTime};
 use crate::mail::address::EmailAddress;
+use crate::role::Role;
 use crate::user::display_name::DisplayName;
 use crate::user::password;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum User {
-    /// Create an account; prompts for the password or reads it from standard input
+    /// Create an account with a password from standard input, or mail a link to choose one
+    ///
+    /// Without a password in the first line of standard input, and where mail is sent at a terminal too, a
+    /// link to choose a password is mailed. Where no mail is sent, a terminal is asked for the password.
     Create {
         /// Email to sign in with
         #[arg(value_parser = values::email)]
@@ -61,10 +65,45 @@ pub(in crate::cli) enum User {
         #[arg(long)]
         yes: bool,
     },
-    /// Set a new password and revoke all sessions; prompts for it or reads it from standard input
+    /// Set a new password and revoke all sessions; only where no mail is sent
+    ///
+    /// Prompts for the password or reads it from standard input. Where mail is sent, `user reset` mails a link
+    /// instead, so that only the user knows the password.
     SetPassword {
         #[command(flatten)]
         account: AccountArgument,
+    },
+    /// Mail a link to choose a new password; the current one works until then
+    Reset {
+        #[command(flatten)]
+        account: AccountArgument,
+    },
+    /// Change the email of an account, notify both emails and revoke all sessions
+    SetEmail {
+        #[command(flatten)]
+        account: AccountArgument,
+        /// The new email; not verified until the mailed link is used
+        #[arg(value_name = "NEW", value_parser = values::email)]
+        new: EmailAddress,
+    },
+    /// Mark the email of an account as verified
+    VerifyEmail {
+        #[command(flatten)]
+        account: AccountArgument,
+    },
+    /// Mail an invitation to create an account; works where registration is closed
+    ///
+    /// The link works for 7 days and proves the email. Inviting an email again replaces its invitation.
+    Invite {
+        /// Email to invite
+        #[arg(value_parser = values::email)]
+        email: EmailAddress,
+        /// Display name that the form suggests
+        #[arg(long, value_parser = values::display_name)]
+        name: Option<DisplayName>,
+        /// Role of the account
+        #[arg(long, value_enum, default_value_t = RoleName::User)]
+        role: RoleName,
     },
     /// Remove the password, revoke all sessions and mail a link to choose a new password
     RequireNewPassword {
@@ -115,8 +154,11 @@ const IMPORT: &str = "CSV columns or JSON keys; only email is required:
   email_verified, disabled                           true, false, or a time
   created_at, password_changed_at, deletion_due_at   A time such as 2026-11-23T21:27:00Z
 
+Before an import, set the password of one account of the other system, export that account in the same
+way, and run --check: for each format of hashes it says whether one of the first 100 matches.
+
 Exit codes:
-  0  All lines were accepted
+  0  All lines were accepted; with --check, a hash of each format matches
   1  Some lines were rejected (each is reported on standard error), or the import failed
   2  Invalid arguments, or the columns of the CSV file are refused; nothing was imported
   3  Nothing to do";
@@ -132,6 +174,10 @@ pub(in crate::cli) struct Import {
     /// Check every line and report the result without writing anything
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
+    /// Verify hashes of the file against the password in the first line of this file, write nothing; - reads
+    /// standard input
+    #[arg(long, value_name = "PASSWORD_FILE", conflicts_with = "rejects")]
+    pub(in crate::cli) check: Option<PathBuf>,
     /// Format of password hashes that don't identify themselves
     #[arg(long, value_enum)]
     pub(in crate::cli) hash_format: Option<HashFormat>,
@@ -169,10 +215,26 @@ pub(in crate::cli) enum FileFormat {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum RoleName {
+    User,
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::User => Self::User,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum HashFormat {
     /// salt:key in hex, as created by Better Auth (scrypt, N=16384, r=16, p=1)
     BetterAuth,
-    /// salt:key in hex, as created by Node's crypto.scrypt with its defaults (N=16384, r=8, p=1)
+    /// salt:key, the key in hex, the salt as the text that was passed to Node's crypto.scrypt, with its
+    /// defaults (N=16384, r=8, p=1)
     NodeScrypt,
 }
 

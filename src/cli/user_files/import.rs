@@ -12,6 +12,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+use super::check;
 use super::columns::Record;
 use super::csv::{Csv, quote};
 use super::import_row::{self, Rules};
@@ -21,6 +22,7 @@ use crate::cli::arguments::{FileFormat, Import};
 use crate::cli::exit::ExitStatus;
 use crate::cli::operator::operator;
 use crate::cli::out;
+use crate::config::Config;
 use crate::db;
 use crate::user::import::{ImportRow, emails_exist, insert_many};
 
@@ -71,7 +73,16 @@ impl SeenEmails {
     }
 }
 
-pub(in crate::cli) async fn run(pool: &PgPool, arguments: Import) -> anyhow::Result<ExitStatus> {
+pub(in crate::cli) async fn run(
+    config: &Config,
+    pool: &PgPool,
+    arguments: Import,
+) -> anyhow::Result<ExitStatus> {
+    let is_stdin = |path: &Path| path.as_os_str() == "-";
+    if is_stdin(&arguments.file) && arguments.check.as_deref().is_some_and(is_stdin) {
+        out::problem("Standard input cannot be both the file and the password.");
+        return Ok(ExitStatus::InvalidUsage);
+    }
     let (input, total) = open(&arguments.file)?;
     let mut reader = match reader(input, &arguments)? {
         Ok(reader) => reader,
@@ -80,12 +91,15 @@ pub(in crate::cli) async fn run(pool: &PgPool, arguments: Import) -> anyhow::Res
             return Ok(ExitStatus::InvalidUsage);
         }
     };
-    let mut rejects = Rejects::new(arguments.rejects.as_deref())?;
     let rules = Rules {
         allow_admins: arguments.allow_admins,
         hash_format: arguments.hash_format.map_or_else(Default::default, Into::into),
         now: OffsetDateTime::now_utc(),
     };
+    if let Some(password_file) = &arguments.check {
+        return check::run(config, &rules, || reader.next(), password_file, arguments.json).await;
+    }
+    let mut rejects = Rejects::new(arguments.rejects.as_deref())?;
     let mut counts = Counts::default();
     let mut seen = SeenEmails::default();
     let mut batch = Vec::with_capacity(BATCH_SIZE);

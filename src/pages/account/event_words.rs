@@ -42,6 +42,7 @@ fn describe_kind(event: &str, details: &Value) -> (String, bool) {
 fn event_words(kind: EventKind) -> (&'static str, bool) {
     match kind {
         EventKind::Registered => ("Account created", false),
+        EventKind::Invited => ("Invited", false),
         EventKind::SignedIn => ("Signed in", false),
         EventKind::SignInRefused => ("Sign-in refused: {why}", true),
         EventKind::CodeRefused => ("Wrong or expired code entered", true),

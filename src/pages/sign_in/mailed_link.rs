@@ -34,6 +34,8 @@ pub(super) struct LinkPage {
 
 /// `/reset-password/{token}`.
 pub(super) const RESET_PASSWORD: LinkPage = LinkPage { path: "/reset-password" };
+/// `/invitation/{token}`.
+pub(super) const INVITATION: LinkPage = LinkPage { path: "/invitation" };
 /// `/undo-email-change/{token}`.
 pub(super) const UNDO_EMAIL_CHANGE: LinkPage = LinkPage { path: "/undo-email-change" };
 /// `/verify-email/{token}`. At `/verify-email` the code is entered.

@@ -1,6 +1,7 @@
 //! Pages that need no session: registration, sign-in, sign-out, and the links sent by email.
 
 pub mod forgot_password;
+pub mod invitation;
 pub mod login;
 pub mod logout;
 pub mod mailed_link;

@@ -11,7 +11,7 @@ use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::{SessionId, UserId};
 use crate::mail::address::EmailAddress;
-use crate::mail::{Message, outbox};
+use crate::mail::{Message, Source, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
 use crate::user::email;
 use crate::user::session_rules::{self, AccountEvent, AppliedRule};
@@ -105,24 +105,14 @@ pub(in crate::user) async fn apply(
     by: &'static str,
 ) -> sqlx::Result<Option<AppliedRule>> {
     let user = owner.id;
-    if !set_email(connection, user, &new.email, &new.email_canonical).await? {
+    let about = (new.email.as_str(), new.email_canonical.as_str());
+    if !set_email(connection, user, about, true).await? {
         return Ok(None);
     }
     let applied =
         session_rules::apply(connection, AccountEvent::EmailChanged, user, session, origin).await?;
     let source = notice::source_now(connection, origin).await?;
-    // An unverified former email may belong to a stranger because of a typo, so it gets no mail.
-    if owner.email_verified_at.is_some() {
-        let about = (owner.email.as_str(), owner.email_canonical.as_str());
-        let message = |link: NewLink| Message::EmailChanged {
-            display_name: owner.display_name.clone(),
-            new_email: new.email.clone(),
-            undo_token: link.token,
-            source: source.clone(),
-        };
-        let purpose = Purpose::UndoEmailChange;
-        email::token::send(connection, sealer, user, purpose, about, message).await?;
-    }
+    notify_former_email(connection, sealer, &owner, &new.email, &source).await?;
     let display_name = owner.display_name;
     let (restored, deletion_canceled) = (false, false);
     let message = Message::EmailConfirmed { display_name, restored, deletion_canceled, source };
@@ -133,19 +123,98 @@ pub(in crate::user) async fn apply(
     Ok(Some(applied))
 }
 
-/// Sets an email that has just been verified. `false` if another account has it.
+/// The outcome of [`set_by_operator`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum SetOutcome {
+    /// The email was changed.
+    Done,
+    /// It is the email of the account already.
+    Unchanged,
+    /// Another account has it.
+    EmailTaken,
+    /// The account is disabled, or was deleted. Nothing was changed.
+    Disabled,
+}
+
+/// Changes the email of `user`, without a proof that the user receives mail there: for operators. Both emails are
+/// notified; the new one gets a link to verify it.
+#[tracing::instrument(level = "debug", skip_all, fields(%user))]
+pub async fn set_by_operator(
+    pool: &PgPool,
+    sealer: Sealer,
+    user: UserId,
+    new: EmailAddress,
+    origin: Origin,
+) -> sqlx::Result<SetOutcome> {
+    let set = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
+        Box::pin(async move {
+            let Some(owner) = email::token::lock_owner(connection, user).await? else {
+                return Ok(SetOutcome::Disabled);
+            };
+            if owner.email == new.as_typed() {
+                return Ok(SetOutcome::Unchanged);
+            }
+            let about = (new.as_typed(), new.canonical());
+            if !set_email(connection, user, about, false).await? {
+                return Ok(SetOutcome::EmailTaken);
+            }
+            let event = AccountEvent::EmailChanged;
+            let applied = session_rules::apply(connection, event, user, None, &origin).await?;
+            let source = notice::source_now(connection, &origin).await?;
+            notify_former_email(connection, &sealer, &owner, new.as_typed(), &source).await?;
+            let purpose = Purpose::VerifyEmail;
+            let message = |link: NewLink| {
+                let (display_name, token, code) =
+                    (owner.display_name.clone(), link.token, link.code);
+                Message::VerifyEmail { display_name, token, code }
+            };
+            email::token::send(connection, &sealer, user, purpose, about, message).await?;
+            let details = json!({ "by": "operator", "ended_sessions": applied.ended_sessions });
+            record(connection, EventKind::EmailChanged, user, details, &origin).await?;
+            Ok(SetOutcome::Done)
+        })
+    })
+    .await;
+    set.or_else(|error| if is_taken(&error) { Ok(SetOutcome::EmailTaken) } else { Err(error) })
+}
+
+/// Tells the former email of `owner` about the change, with a link that undoes it. An unverified former email may
+/// belong to a stranger because of a typo, so it gets no mail.
+async fn notify_former_email(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    owner: &LockedUser,
+    new_email: &str,
+    source: &Source,
+) -> sqlx::Result<()> {
+    if owner.email_verified_at.is_none() {
+        return Ok(());
+    }
+    let about = (owner.email.as_str(), owner.email_canonical.as_str());
+    let message = |link: NewLink| Message::EmailChanged {
+        display_name: owner.display_name.clone(),
+        new_email: new_email.to_owned(),
+        undo_token: link.token,
+        source: source.clone(),
+    };
+    let purpose = Purpose::UndoEmailChange;
+    email::token::send(connection, sealer, owner.id, purpose, about, message).await?;
+    Ok(())
+}
+
+/// Sets an email, which was verified or not. `false` if another account has it.
 pub(in crate::user) async fn set_email(
     connection: &mut PgConnection,
     user: UserId,
-    email: &str,
-    email_canonical: &str,
+    (email, email_canonical): (&str, &str),
+    is_verified: bool,
 ) -> sqlx::Result<bool> {
     let set = sqlx::query!(
         r#"
         UPDATE users
            SET email = $2,
                email_canonical = $3,
-               email_verified_at = now()
+               email_verified_at = CASE WHEN $4 THEN now() END
          WHERE id = $1
            AND NOT EXISTS (
                SELECT FROM users WHERE email_canonical = $3 AND id <> $1)
@@ -153,6 +222,7 @@ pub(in crate::user) async fn set_email(
         user as UserId,
         email,
         email_canonical,
+        is_verified,
     )
     .execute(connection)
     .await?;

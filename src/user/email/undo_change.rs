@@ -93,7 +93,8 @@ async fn undo_in(
     let Some(old) = find_row(connection, user, token).await? else {
         return Ok(UndoOutcome::Invalid);
     };
-    if !email::change::set_email(connection, user, &old.email, &old.email_canonical).await? {
+    let about = (old.email.as_str(), old.email_canonical.as_str());
+    if !email::change::set_email(connection, user, about, true).await? {
         return Ok(UndoOutcome::EmailTaken);
     }
     password::change::invalidate(connection, user, RefusalReason::EmailChangeUndone, origin)

@@ -207,6 +207,36 @@ async fn confirm(
     })
 }
 
+/// Marks the email of `user` as verified, and deletes the links that would verify it: for operators. `false` if it
+/// was verified already.
+#[tracing::instrument(level = "debug", skip_all, fields(%user))]
+pub async fn verify_by_operator(pool: &PgPool, user: UserId, origin: Origin) -> sqlx::Result<bool> {
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let verified = sqlx::query!(
+                "UPDATE users SET email_verified_at = now() WHERE id = $1 AND email_verified_at IS NULL",
+                user as UserId,
+            )
+            .execute(&mut *connection)
+            .await?;
+            if verified.rows_affected() == 0 {
+                return Ok(false);
+            }
+            sqlx::query!(
+                "DELETE FROM email_tokens WHERE user_id = $1 AND purpose = 'verify_email'",
+                user as UserId,
+            )
+            .execute(&mut *connection)
+            .await?;
+            let details = json!({ "by": "operator" });
+            email::change::record(connection, EventKind::EmailVerified, user, details, &origin)
+                .await?;
+            Ok(true)
+        })
+    })
+    .await
+}
+
 async fn set_verified(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE users SET email_verified_at = COALESCE(email_verified_at, now()) WHERE id = $1",

@@ -1,7 +1,9 @@
 //! Passwords: which are accepted, how they are hashed, verified and changed.
 
 mod bounds;
+mod breached;
 pub mod change;
+pub mod context;
 mod foreign_hash;
 pub mod hasher;
 mod phc;

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::recovery;
 use super::registration::row_name;
-use crate::audit::{self, Actor, Event, EventKind, Origin};
+use crate::audit::{Actor, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
@@ -18,7 +18,7 @@ use crate::lifetimes;
 use crate::mail::{Message, outbox};
 use crate::user::email;
 use crate::user::email::code::Code;
-use crate::user::email::token::{LockedUser, NewLink, Purpose};
+use crate::user::email::token::{LockedUser, Purpose};
 use crate::user::queue::{self, Queue, TakenRow};
 use crate::user::rate_limit::{self, AccountSubject, Action};
 
@@ -252,27 +252,12 @@ async fn send_reset_link(
     owner: LockedUser,
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    let (user, purpose) = (owner.id, Purpose::ResetPassword);
-    let about = (owner.email.as_str(), owner.email_canonical.as_str());
-    let has_link = email::token::has_valid_link(connection, &owner, purpose).await?;
-    let is_permitted =
-        rate_limit::permits_mail(connection, sealer, Action::Recover, about.1).await?;
+    let has_link = email::token::has_valid_link(connection, &owner, Purpose::ResetPassword).await?;
+    let email = &owner.email_canonical;
+    let is_permitted = rate_limit::permits_mail(connection, sealer, Action::Recover, email).await?;
     if !is_permitted && has_link {
         return Ok(());
     }
-    let message = |link: NewLink| {
-        let (display_name, token) = (owner.display_name.clone(), link.token);
-        Message::ResetPassword { display_name, token }
-    };
-    if !email::token::send(connection, sealer, user, purpose, about, message).await?.is_sent() {
-        return Ok(());
-    }
-    let event = Event {
-        kind: EventKind::PasswordResetRequested,
-        user: Some(user),
-        session: None,
-        origin,
-        details: json!({}),
-    };
-    audit::record(connection, event).await
+    recovery::send_link(connection, sealer, owner, origin).await?;
+    Ok(())
 }

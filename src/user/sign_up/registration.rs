@@ -48,7 +48,7 @@ pub async fn register_unverified(
                 email_canonical: email.canonical(),
                 display_name: display_name.as_str(),
                 role: Role::User,
-                password_hash: hash.as_str(),
+                password_hash: Some(hash.as_str()),
                 is_verified: false,
             };
             let inserted = users::insert_in(connection, new, &origin).await?;
@@ -331,7 +331,7 @@ async fn finish(
         email_canonical: &row.email_canonical,
         display_name: &row.display_name,
         role: Role::User,
-        password_hash: &row.password_hash,
+        password_hash: Some(&row.password_hash),
         is_verified: true,
     };
     match users::insert_in(connection, new, origin).await? {

@@ -1,6 +1,7 @@
 //! The pages of mailed links, and the pages that request such mails.
 
 use super::{PageChecker, db_rate_limit_all};
+use crate::command_line::run;
 use crate::support::mail::{db_clear_rate_limits, db_mail};
 use crate::support::webdriver::Driver;
 use crate::support::{Database, OTHER_PASSWORD, PASSWORD, Response, verified_site};
@@ -93,6 +94,14 @@ pub(super) fn check_mailed_links(checker: &mut PageChecker, driver: &Driver) {
     window.click("main form button");
     window.text("#new_password-problem");
     checker.check(&window, "reset-password-errors");
+    assert_eq!(run(&database, &["user", "invite", "eve@example.com", "--name", "Eve"], "").code, 0);
+    let invitation = db_mail(&database, "invitation", 1);
+    window.open(&format!("/invitation/{}", invitation.text("token")));
+    checker.check(&window, "invitation");
+    window.fill("password", "12345678");
+    window.click("main form button");
+    window.text("#password-problem");
+    checker.check(&window, "invitation-errors");
     database.db_execute("UPDATE users SET email_verified_at = now()");
     window.open("/account/email");
     window.fill("change_code", change.text("code"));
@@ -162,6 +171,10 @@ pub(super) fn save_mailed_links(save: &mut impl FnMut(Response)) {
     let link = format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
     save(ada.open(&link));
     save(ada.post(&link, &[("new_password", "x")]));
+    assert_eq!(run(&database, &["user", "invite", "eve@example.com"], "").code, 0);
+    let link = format!("/invitation/{}", db_mail(&database, "invitation", 1).text("token"));
+    save(ada.open(&link));
+    save(ada.post(&link, &[("display_name", "\"><b>"), ("password", "x")]));
     let code = db_mail(&database, "change_email", 1).text("code").to_owned();
     ada.post("/account/email/code", &[("change_code", &code)]);
     let undo = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();

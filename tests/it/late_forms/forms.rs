@@ -163,13 +163,15 @@ pub fn forms() -> Vec<Form> {
 }
 
 /// Forms that act for no session.
-pub const FORMS_WITHOUT_SESSION: [&str; 8] = [
+pub const FORMS_WITHOUT_SESSION: [&str; 10] = [
     "/register",
     "/login",
     "/verify-email",
     "/forgot-password",
     "/reset-password",
+    "/invitation",
     "/undo-email-change",
     "/reset-password/{token}",
+    "/invitation/{token}",
     "/undo-email-change/{token}",
 ];

@@ -1,0 +1,120 @@
+//! `frontdesk user reset`, `set-email`, `verify-email` and `invite`: what operators do about the email of an account,
+//! and the links that they let users have. A link is never printed: only the mailbox proves the user.
+
+use anyhow::bail;
+
+use super::arguments::AccountArgument;
+use super::exit::ExitStatus;
+use super::operator::operator;
+use super::{account, out};
+use crate::config::Config;
+use crate::crypto::seal::Sealer;
+use crate::db::Database;
+use crate::lifetimes;
+use crate::mail::address::EmailAddress;
+use crate::role::Role;
+use crate::session::await_invalidation;
+use crate::user::display_name::DisplayName;
+use crate::user::email::change::{self, SetOutcome};
+use crate::user::email::verification;
+use crate::user::sign_up::invitation;
+use crate::user::sign_up::recovery::{self, SendOutcome};
+
+/// Mails a link to choose a new password.
+pub(super) async fn reset(
+    config: &Config,
+    database: &Database,
+    account: &AccountArgument,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let email = &user.email;
+    if !config.mail_is_on() {
+        bail!(
+            "this site sends no mail; set FRONTDESK_SMTP_URL, or run frontdesk user set-password {email}"
+        );
+    }
+    let pool = &database.pool;
+    match recovery::send_by_operator(pool, sealer(config)?, user.id, operator()).await? {
+        SendOutcome::Sent => {}
+        SendOutcome::OverLimit => bail!("{email} got several such mails already; try again later"),
+        SendOutcome::Disabled => {
+            bail!("{email} is disabled; run frontdesk user enable {email} first")
+        }
+    }
+    out::line(&format!("{email} gets a link to choose a new password."));
+    Ok(ExitStatus::Done)
+}
+
+/// Changes the email of an account.
+pub(super) async fn set_email(
+    config: &Config,
+    database: &Database,
+    account: &AccountArgument,
+    new: EmailAddress,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let (pool, former, email) = (&database.pool, &user.email, new.as_typed().to_owned());
+    match change::set_by_operator(pool, sealer(config)?, user.id, new, operator()).await? {
+        SetOutcome::Done => {}
+        SetOutcome::Unchanged => {
+            out::line(&format!("{email} is already the email of the account."));
+            return Ok(ExitStatus::NothingFound);
+        }
+        SetOutcome::EmailTaken => bail!("an account with the email {email} already exists"),
+        SetOutcome::Disabled => {
+            bail!("{former} is disabled; run frontdesk user enable {former} first")
+        }
+    }
+    await_invalidation(pool, None).await;
+    out::line(&format!(
+        "{former} is now {email} and was signed out everywhere. Both emails are notified; the new one gets a link to verify it."
+    ));
+    Ok(ExitStatus::Done)
+}
+
+/// Marks the email of an account as verified.
+pub(super) async fn verify_email(
+    database: &Database,
+    account: &AccountArgument,
+) -> anyhow::Result<ExitStatus> {
+    let Some(user) = account::find(database, &account.account).await? else {
+        return Ok(ExitStatus::NothingFound);
+    };
+    let pool = &database.pool;
+    let verified = verification::verify_by_operator(pool, user.id, operator()).await?;
+    await_invalidation(pool, None).await;
+    let result = if verified { "is verified" } else { "was already verified" };
+    out::line(&format!("{} {result}.", user.email));
+    Ok(if verified { ExitStatus::Done } else { ExitStatus::NothingFound })
+}
+
+/// Mails an invitation.
+pub(super) async fn invite(
+    config: &Config,
+    database: &Database,
+    email: EmailAddress,
+    display_name: Option<DisplayName>,
+    role: Role,
+) -> anyhow::Result<ExitStatus> {
+    let text = email.as_typed().to_owned();
+    if !config.mail_is_on() {
+        bail!(
+            "this site sends no mail; set FRONTDESK_SMTP_URL, or run frontdesk user create {text}"
+        );
+    }
+    let (pool, sealer) = (&database.pool, sealer(config)?);
+    if !invitation::create(pool, sealer, email, display_name, role, operator()).await? {
+        bail!("an account with the email {text} already exists");
+    }
+    let lifetime = lifetimes::words(lifetimes::INVITATION);
+    out::line(&format!("{text} gets an invitation, which can be accepted for {lifetime}."));
+    Ok(ExitStatus::Done)
+}
+
+fn sealer(config: &Config) -> anyhow::Result<Sealer> {
+    Ok(Sealer::new(config.secret_keys()?.as_slice()))
+}

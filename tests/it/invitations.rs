@@ -1,0 +1,161 @@
+//! Invitations, and what operators do about the email of an account.
+
+use crate::command_line::run;
+use crate::support::mail::{Mail, db_mail, db_mails};
+use crate::support::{Database, PASSWORD, Server, registered, site, verified_site};
+
+const ADA: &str = "ada@example.com";
+const EVE: &str = "eve@example.com";
+const NEW: &str = "countess@example.org";
+
+fn path(mail: &Mail) -> String {
+    format!("/invitation/{}", mail.text("token"))
+}
+
+#[test]
+fn an_invitation_creates_a_verified_account_where_registration_is_closed() {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "closed")]);
+    let invite = ["user", "invite", "Eve@Example.com", "--name", "Eve", "--role", "admin"];
+    let invited = run(&database, &invite, "");
+    assert!(
+        invited.code == 0 && invited.out.contains("7 days"),
+        "{}{}",
+        invited.out,
+        invited.error
+    );
+    let mail = db_mail(&database, "invitation", 1);
+    assert_eq!(mail.recipient, "Eve@example.com");
+    assert!(!invited.out.contains(mail.text("token")), "only the mailbox has the link");
+    let link = path(&mail);
+    let mut eve = server.browser();
+    let form = eve.open(&link);
+    assert!(form.status == 200 && form.body.contains("value=\"Eve\""), "{}", form.body);
+    assert!(form.body.contains("value=\"Eve@example.com\""), "{}", form.body);
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM users"),
+        0,
+        "opening the link changes nothing"
+    );
+    assert_eq!(eve.post(&link, &[("display_name", "Eve"), ("password", "short")]).status, 422);
+    assert_eq!(eve.post(&link, &[("display_name", ""), ("password", PASSWORD)]).status, 422);
+    let accepted = eve.post(&link, &[("display_name", "Evelyn"), ("password", PASSWORD)]);
+    assert_eq!((accepted.status, accepted.location()), (303, "/account"));
+    assert!(eve.is_signed_in());
+    let account = "SELECT email || ' ' || role || ' ' || display_name FROM users WHERE email_verified_at IS NOT NULL";
+    assert_eq!(database.db_texts(account), ["Eve@example.com admin Evelyn"]);
+    assert_eq!(server.browser().login(EVE, PASSWORD).status, 303);
+    for response in [
+        server.browser().get(&link),
+        server.browser().post(&link, &[("display_name", "Eve"), ("password", PASSWORD)]),
+        server.browser().get(&format!("/invitation/{}", "A".repeat(43))),
+        server.browser().get("/invitation/x"),
+    ] {
+        assert_eq!(response.status, 410);
+    }
+    let events = "SELECT event FROM audit_events WHERE event IN ('invited', 'registered', 'email_verified') ORDER BY id";
+    assert_eq!(database.db_texts(events), ["invited", "registered", "email_verified"]);
+    assert_eq!(database.db_count("SELECT count(*) FROM invitations"), 0);
+    let again = run(&database, &invite, "");
+    assert!(again.code == 1 && again.error.contains("already exists"), "{}", again.error);
+}
+
+#[test]
+fn an_invitation_expires_is_replaced_by_another_and_dies_with_an_account_of_the_email() {
+    let (server, database) = site();
+    let invite = || {
+        assert_eq!(run(&database, &["user", "invite", EVE], "").code, 0);
+        path(db_mails(&database).last().unwrap())
+    };
+    let status = |link: &str| server.browser().open(link).status;
+    let first = invite();
+    let left =
+        "SELECT round(extract(epoch FROM expires_at - now()) / 3600)::bigint FROM invitations";
+    assert_eq!(database.db_count(left), 7 * 24);
+    let second = invite();
+    assert_eq!((status(&first), status(&second)), (410, 200));
+    database.db_execute("UPDATE invitations SET expires_at = now()");
+    assert_eq!(status(&second), 410);
+    let fields = [("display_name", "Eve"), ("password", PASSWORD)];
+    assert_eq!(server.browser().post(&second, &fields).status, 410);
+    let third = invite();
+    registered(&server, EVE);
+    assert_eq!(status(&third), 410);
+    assert_eq!(server.browser().post(&third, &fields).status, 410);
+    // Nothing of the email stays when the account is deleted.
+    assert_eq!(run(&database, &["user", "delete", EVE, "--yes"], "").code, 0);
+    assert_eq!(database.db_count("SELECT count(*) FROM invitations"), 0);
+}
+
+#[test]
+fn two_clicks_on_an_invitation_create_one_account() {
+    let (server, database) = verified_site();
+    assert_eq!(run(&database, &["user", "invite", EVE], "").code, 0);
+    let link = path(&db_mail(&database, "invitation", 1));
+    let fields = [("display_name", "Eve"), ("password", PASSWORD)];
+    let mut statuses: Vec<u16> = std::thread::scope(|threads| {
+        let click = || threads.spawn(|| server.browser().post(&link, &fields).status);
+        let clicks = [click(), click()];
+        clicks.into_iter().map(|click| click.join().unwrap()).collect()
+    });
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 410]);
+    assert_eq!(database.db_count("SELECT count(*) FROM users"), 1);
+}
+
+#[test]
+fn an_operator_changes_an_email_and_both_are_notified() {
+    let (server, database) = site();
+    let mut ada = registered(&server, ADA);
+    registered(&server, EVE);
+    database.db_execute("UPDATE users SET email_verified_at = now()");
+    ada.post("/account/email", &[("email", "third@example.com")]);
+    let change = db_mail(&database, "change_email", 1);
+    let set = run(&database, &["user", "set-email", ADA, NEW], "");
+    assert!(set.code == 0 && set.out.contains("signed out everywhere"), "{}{}", set.out, set.error);
+    assert!(!ada.is_signed_in());
+    assert_eq!(ada.login(ADA, PASSWORD).status, 422);
+    assert_eq!(ada.login(NEW, PASSWORD).status, 303);
+    let pair = "SELECT email || ' ' || email_canonical FROM users WHERE email_verified_at IS NULL";
+    assert_eq!(database.db_texts(pair), [format!("{NEW} {NEW}")], "an operator proves no email");
+    let former = db_mail(&database, "email_changed", 1);
+    assert_eq!((former.recipient.as_str(), former.text("new_email")), (ADA, NEW));
+    let verify = db_mails(&database).into_iter().rfind(|mail| mail.kind == "verify_email").unwrap();
+    assert_eq!(verify.recipient, NEW);
+    assert_eq!(ada.get(&format!("/verify-email/{}", change.text("token"))).status, 410);
+    assert_eq!(ada.open(&format!("/verify-email/{}", verify.text("token"))).status, 200);
+    let events = "SELECT details->>'by' FROM audit_events WHERE event = 'email_changed' AND actor = 'operator'";
+    assert_eq!(database.db_texts(events), ["operator"]);
+    // The owner can undo it.
+    let undo = format!("/undo-email-change/{}", former.text("undo_token"));
+    assert_eq!(server.browser().post(&undo, &[]).status, 303);
+    assert_eq!(database.db_count(&format!("SELECT count(*) FROM users WHERE email = '{ADA}'")), 1);
+    for (arguments, code, reason) in [
+        ([ADA, EVE], 1, "already exists"),
+        ([ADA, ADA], 3, "already the email"),
+        (["nobody@example.com", NEW], 3, "No such account"),
+    ] {
+        let refused = run(&database, &["user", "set-email", arguments[0], arguments[1]], "");
+        let text = refused.out + &refused.error;
+        assert!(refused.code == code && text.contains(reason), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn an_operator_marks_an_email_as_verified() {
+    let (server, database) = site();
+    let mut ada = registered(&server, ADA);
+    let link = format!("/verify-email/{}", db_mail(&database, "verify_email", 1).text("token"));
+    let verify = ["user", "verify-email", ADA];
+    assert_eq!(run(&database, &verify, "").code, 0);
+    assert_eq!(run(&database, &verify, "").code, 3, "it was already");
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL"),
+        1
+    );
+    assert!(ada.is_signed_in());
+    assert_eq!(ada.get(&link).status, 410, "the link has nothing left to do");
+    let events = "SELECT details->>'by' FROM audit_events WHERE event = 'email_verified' AND actor = 'operator'";
+    assert_eq!(database.db_texts(events), ["operator"]);
+    assert_eq!(run(&database, &["user", "verify-email", EVE], "").code, 3);
+}
