@@ -160,7 +160,10 @@ fn thirty_concurrent_uses_of_one_link_or_code_change_the_email_once() {
         let winners: Vec<_> = responses.iter().filter(|(_, to, _)| done(to)).collect();
         assert_eq!(winners.len(), 1, "{responses:?}");
         for (status, to, _) in &responses {
-            assert!([410, 422, 429].contains(status) || done(to) || to.starts_with("/login"));
+            assert!(
+                [410, 422, 429].contains(status) || done(to) || to.starts_with("/login"),
+                "round {round}: {status} {to}"
+            );
         }
         ada = winners[0].2.clone();
         assert_eq!(email(&database), [format!("ada{round}@example.com")]);
