@@ -112,7 +112,7 @@ fn passwords_can_be_shown_with_javascript_and_are_sent_as_passwords() {
     assert_eq!(names, "Show password (Current password),Show password (New password)");
     // The button is beside the label and does not cover the field, and the name of the site stays in one line.
     let layout = "const box = css => document.querySelector(css).getBoundingClientRect();
-                  return box('.reveal').bottom <= box('#current_password').top + 1 && box('header').height < 100";
+                  return box('.reveal').bottom <= box('#current_password').top + 1 && box('header').height < 120";
     for width in [360, 768, 1600] {
         window.emulate(width, false);
         assert_eq!(window.run(layout), true, "{width}");
