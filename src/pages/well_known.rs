@@ -14,6 +14,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const ROBOTS: &str = "User-agent: *
 Disallow: /account
 Disallow: /dev/
+Disallow: /invitation
 Disallow: /reset-password
 Disallow: /undo-email-change
 Disallow: /verify-email

@@ -10,7 +10,7 @@ use url::Url;
 /// In bytes. The limit of `next`.
 const MAX_LENGTH: usize = 2048;
 /// Pages that would sign the user out again or redirect in a loop.
-const EXCLUDED: [&str; 7] = [
+const EXCLUDED: [&str; 8] = [
     "/logout",
     "/login",
     "/register",
@@ -18,9 +18,11 @@ const EXCLUDED: [&str; 7] = [
     "/verify-email",
     "/reset-password",
     "/undo-email-change",
+    "/invitation",
 ];
 /// Links from mails, which can be used only once.
-const EXCLUDED_PREFIXES: [&str; 3] = ["/verify-email/", "/reset-password/", "/undo-email-change/"];
+const EXCLUDED_PREFIXES: [&str; 4] =
+    ["/verify-email/", "/reset-password/", "/undo-email-change/", "/invitation/"];
 
 /// Path and query of the request to `uri`, normalized, for a link to the same page. `/` if a browser could read
 /// them as the address of another site: the path `//evil.example/login` is a URL with another host.

@@ -20,9 +20,13 @@ fn robots_may_list_public_pages_and_follow_no_link_from_a_mail() {
     for path in ["/", "/login", "/register", "/static/x.css"] {
         assert!(!is_disallowed(path), "{path}");
     }
-    for path in
-        ["/account/sessions", "/reset-password/x", "/verify-email/x", "/undo-email-change/x"]
-    {
+    for path in [
+        "/account/sessions",
+        "/reset-password/x",
+        "/invitation/x",
+        "/verify-email/x",
+        "/undo-email-change/x",
+    ] {
         assert!(is_disallowed(path), "{path}");
     }
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 0);
