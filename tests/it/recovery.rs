@@ -252,6 +252,7 @@ fn a_reset_takes_one_email_and_mails_only_the_stored_spelling() {
 fn a_password_change_is_mailed_to_the_owner() {
     let (server, database) = site();
     let mut ada = registered(&server, "ada@example.com");
+    database.db_execute("UPDATE users SET email_verified_at = now()");
     let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
     ada.post("/account/password", &fields);
     let mail = db_mail(&database, "password_changed", 1);

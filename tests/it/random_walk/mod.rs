@@ -47,6 +47,7 @@ impl Site {
             "mail_outbox",
             "audit_events",
             "throttles",
+            "mail_limits",
         ] {
             self.database.db_execute(&format!("DELETE FROM {table}"));
         }
@@ -146,6 +147,8 @@ impl<'s> Walk<'s> {
         self.model.events.clear();
         self.is_refused = false;
         self.site.database.db_execute("DELETE FROM throttles");
+        // The model has no limits of mail.
+        self.site.database.db_execute("DELETE FROM mail_limits");
         let mut differences = Vec::new();
         // Not every step is possible in every state.
         while !steps::take_any(self, &mut differences) {}
