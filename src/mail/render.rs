@@ -69,14 +69,7 @@ impl MailRenderer {
             "device": null,
             "ip_address": null,
             "lifetimes": lifetimes::for_templates(),
-            "links": {
-                "login": self.page_url(&["login"]),
-                "forgot": self.page_url(&["forgot-password"]),
-                "account": self.page_url(&["account"]),
-                "password": self.page_url(&["account", "password"]),
-                "sessions": self.page_url(&["account", "sessions"]),
-                "activity": self.page_url(&["account", "activity"]),
-            },
+            "links": self.links(),
         });
         match message {
             // The email may belong to a stranger, so the mail contains no text that someone chose.
@@ -144,6 +137,18 @@ impl MailRenderer {
             Message::AccountDeleted { display_name } => data["name"] = greeting_name(display_name),
         }
         data
+    }
+
+    /// The links that any mail may have.
+    fn links(&self) -> Value {
+        json!({
+            "login": self.page_url(&["login"]),
+            "forgot": self.page_url(&["forgot-password"]),
+            "account": self.page_url(&["account"]),
+            "password": self.page_url(&["account", "password"]),
+            "sessions": self.page_url(&["account", "sessions"]),
+            "activity": self.page_url(&["account", "activity"]),
+        })
     }
 
     /// The URL of a page.
