@@ -143,7 +143,7 @@ const STATEMENTS: [(&str, i64); 14] = [
     ("GET /account/delete", 2),
     ("POST /account/profile", 8),
     ("POST /login, wrong", 10),
-    ("POST /login", 17),
+    ("POST /login", 18),
     ("POST /logout", 7),
 ];
 

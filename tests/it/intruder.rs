@@ -58,7 +58,7 @@ struct Journey<'s> {
 impl<'s> Journey<'s> {
     /// The owner's account, an hour after the owner signed in, with an intruder who `has` something of it.
     fn begin(server: &'s Server, database: &'s Database, has: &str) -> Self {
-        for table in ["users", "mail_outbox", "throttles"] {
+        for table in ["users", "mail_outbox", "throttles", "mail_limits", "audit_events"] {
             database.db_execute(&format!("DELETE FROM {table}"));
         }
         let owner = registered(server, OWNER);

@@ -15,6 +15,8 @@ pub struct Account {
     pub deletion_since: Option<usize>,
     pub is_deleted: bool,
     has_signed_in: bool,
+    /// Wrong passwords since the last sign-in.
+    failures: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +203,9 @@ impl Model {
     pub fn sign_in(&mut self, browser: usize, account: usize) {
         let number = self.accounts[account].password_number;
         let is_known = self.browsers[browser].known.contains(&(account, number));
-        if self.accounts[account].has_signed_in && !is_known {
+        if std::mem::take(&mut self.accounts[account].failures) >= 5 {
+            self.mail_owner("sign_in_after_failures", account);
+        } else if self.accounts[account].has_signed_in && !is_known {
             self.mail_owner("new_device", account);
         }
         if let Some(former) = self.browsers[browser].session {
@@ -220,7 +224,10 @@ impl Model {
         let is_right = account.is_some_and(|one| self.accounts[one].password == Some(password));
         let why = match account {
             None => "unknown_account",
-            Some(_) if !is_right => "wrong_password",
+            Some(account) if !is_right => {
+                self.accounts[account].failures += 1;
+                "wrong_password"
+            }
             Some(account) if self.accounts[account].is_disabled => "disabled",
             Some(account) => {
                 self.sign_in(browser, account);
@@ -262,6 +269,7 @@ impl Model {
             deletion_since: None,
             is_deleted: false,
             has_signed_in: false,
+            failures: 0,
         });
         let account = self.accounts.len() - 1;
         self.event("registered", Some(account), "");
