@@ -26,6 +26,7 @@ pub mod auth;
 
 // ── domain
 pub mod audit;
+pub mod form_answers;
 pub mod mail;
 pub mod peers;
 pub mod session;

@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 12] = [
     &["session"],
     &["mail"],
     &["audit"],
-    &["peers"],
+    &["peers", "form_answers"],
     &["web"],
     &[
         "background",
@@ -46,7 +46,7 @@ const SAME_LAYER: [(&str, &str); 2] = [("auth", "app"), ("app", "auth")];
 /// The domain: no pages, no requests.
 const DOMAIN: [&str; 4] = ["user", "session", "mail", "audit"];
 /// Every table and the folder or file that writes it.
-const OWNERS: [(&str, &str); 16] = [
+const OWNERS: [(&str, &str); 18] = [
     ("users", "src/user/"),
     ("registrations", "src/user/"),
     ("email_tokens", "src/user/"),
@@ -62,13 +62,16 @@ const OWNERS: [(&str, &str); 16] = [
     ("suppressed_recipients", "src/mail/suppression.rs"),
     ("audit_events", "src/audit/"),
     ("servers", "src/peers.rs"),
+    ("form_answers", "src/form_answers.rs"),
+    ("ended_sessions", "src/audit/"),
     // Only migrations write to it.
     ("breaking_migrations", "migrations/"),
 ];
 
 /// Every file that starts a task or a thread, and what a panic in it does. Nothing may be missing for good
 /// afterwards: neither a job nor a thread of a pool.
-const SPAWNS: [(&str, &str); 16] = [
+const SPAWNS: [(&str, &str); 17] = [
+    ("src/auth/second_arrival.rs", "it is raised again in the task of the request"),
     ("src/background.rs", "the job is restarted"),
     ("src/cli/prompt.rs", "it only waits for a signal"),
     ("src/db/private_cluster/server.rs", "it is a process, which is restarted"),

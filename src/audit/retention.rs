@@ -59,3 +59,23 @@ pub async fn purge(
     .await?;
     Ok(deleted.unsigned_abs())
 }
+
+/// Deletes at most `limit` rows of `ended_sessions` that are older than a week, and returns how many.
+pub async fn purge_ended_sessions(connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        r#"
+        DELETE FROM ended_sessions
+         WHERE token_digest IN (
+               SELECT token_digest
+                 FROM ended_sessions
+                WHERE ended_at <= now() - interval '7 days'
+                ORDER BY ended_at
+                LIMIT $1
+                  FOR UPDATE SKIP LOCKED)
+        "#,
+        limit,
+    )
+    .execute(connection)
+    .await?;
+    Ok(deleted.rows_affected())
+}

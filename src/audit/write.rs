@@ -106,9 +106,10 @@ impl EndedSessions {
     }
 }
 
-/// Deletes sessions and appends a `session_ended` event for each that had a user, in one statement: however
-/// many there are, the program receives one row ([`EndedSessions`]). `$delete` is a `DELETE FROM sessions` that
-/// returns `id`, `user_id`, `user_agent` and `expires_at`; its parameters start at `$7`.
+/// Deletes sessions, appends a `session_ended` event for each that had a user, and keeps the cause for the
+/// browser that had it (`ended_sessions`; expiry needs no row), in one statement: however many there are, the
+/// program receives one row ([`EndedSessions`]). `$delete` is a `DELETE FROM sessions` that returns `id`,
+/// `user_id`, `token_digest`, `user_agent` and `expires_at`; its parameters start at `$7`.
 ///
 /// A session that had expired is recorded as such (`Cause::Expired`), whatever deletes its row: with the time at which
 /// it expired, the actor `system`, and no origin.
@@ -118,7 +119,7 @@ macro_rules! delete_sessions {
             $crate::audit::EndedSessions,
             "WITH deleted AS (" + $delete + r#"),
                   ended AS MATERIALIZED (
-                  SELECT id, user_id, user_agent, LEAST(expires_at, now()) AS at, expires_at > now() AS is_live
+                  SELECT id, user_id, token_digest, user_agent, LEAST(expires_at, now()) AS at, expires_at > now() AS is_live
                     FROM deleted),
                   recorded AS (
                   INSERT INTO audit_events
@@ -130,7 +131,14 @@ macro_rules! delete_sessions {
                          CASE WHEN is_live THEN $5::uuid END,
                          CASE WHEN is_live THEN $6::jsonb ELSE '{"cause": "expired"}' END
                     FROM ended
-                   WHERE user_id IS NOT NULL)
+                   WHERE user_id IS NOT NULL),
+                  explained AS (
+                  INSERT INTO ended_sessions (token_digest, cause)
+                  SELECT token_digest, $6::jsonb ->> 'cause'
+                    FROM ended
+                   WHERE user_id IS NOT NULL
+                     AND is_live
+                      ON CONFLICT DO NOTHING)
              SELECT count(*) FILTER (WHERE is_live) AS "live!",
                     count(*) FILTER (WHERE NOT is_live) AS "expired!",
                     min(user_agent) FILTER (WHERE is_live) AS user_agent

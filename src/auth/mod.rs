@@ -43,6 +43,7 @@ mod first_factor;
 pub mod known_device;
 mod origin;
 mod reauthentication;
+pub mod second_arrival;
 mod session_cookie;
 
 use actix_session::SessionExt as _;

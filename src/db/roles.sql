@@ -36,14 +36,14 @@ BEGIN
     FOREACH statement IN ARRAY ARRAY[
         'REVOKE ALL ON servers, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
                        invitations, recovery_requests, queue_failures, mail_outbox, mail_limits, suppressed_recipients,
-                       throttles,
-                       audit_events, active_sessions,
+                       throttles, form_answers, ended_sessions, audit_events, active_sessions,
                        breaking_migrations, _sqlx_migrations
            FROM %1$I, %2$I',
 
         'GRANT SELECT, INSERT, UPDATE, DELETE
             ON servers, users, sessions, session_caches, registrations, email_tokens, invitations, recovery_requests,
-               queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles
+               queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles, form_answers,
+               ended_sessions
             TO %1$I',
         'GRANT SELECT, INSERT, UPDATE ON session_cache_resets TO %1$I',
         'GRANT SELECT, INSERT ON audit_events TO %1$I',

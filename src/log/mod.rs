@@ -40,7 +40,7 @@ use crate::config::LogFormat;
 use buffer::Buffer;
 use format::{JsonLine, TextLine};
 pub use limit::WarningLimit;
-pub use request::{LoggedRequest, in_request, spawn};
+pub use request::{LoggedRequest, in_request, spawn, spawn_local};
 
 /// How long a thread that panicked waits until its log line is written.
 const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);

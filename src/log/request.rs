@@ -31,6 +31,14 @@ pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
     }
 }
 
+/// Like [`spawn`], for work that is bound to the thread of the request.
+pub fn spawn_local<T: 'static>(work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+    match current() {
+        Some(request) => tokio::task::spawn_local(CURRENT.scope(request, work)),
+        None => tokio::task::spawn_local(work),
+    }
+}
+
 /// The request of the current task.
 pub(super) fn current() -> Option<LoggedRequest> {
     CURRENT.try_with(|request| *request).ok()

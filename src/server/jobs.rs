@@ -14,7 +14,7 @@ use crate::db::Batch;
 use crate::mail::{outbox, suppression};
 use crate::user::queue::{self, Queue};
 use crate::user::{erasure, purge};
-use crate::{audit, db};
+use crate::{audit, db, form_answers};
 
 /// Rows per statement: few enough that no request waits long for a lock.
 const BATCH_SIZE: i64 = 1000;
@@ -36,10 +36,12 @@ enum Expiring {
     SuppressedRecipients,
     QueueFailures,
     MailLimits,
+    FormAnswers,
+    EndedSessions,
 }
 
 impl Expiring {
-    const ALL: [(Expiring, &str); 12] = [
+    const ALL: [(Expiring, &str); 14] = [
         (Expiring::Events, "events past their retention"),
         (Expiring::OriginsWithoutUser, "IP address and browser of events without a user"),
         (
@@ -55,6 +57,8 @@ impl Expiring {
         (Expiring::SuppressedRecipients, "recipients that are no longer suppressed"),
         (Expiring::QueueFailures, "failures of rows that are no longer in a queue"),
         (Expiring::MailLimits, "unused limits of mail"),
+        (Expiring::FormAnswers, "answers to forms"),
+        (Expiring::EndedSessions, "causes of ended sessions"),
     ];
 
     async fn delete_batch(
@@ -80,6 +84,9 @@ impl Expiring {
             Expiring::SuppressedRecipients => suppression::purge(connection, limit, skipped).await,
             Expiring::QueueFailures => queue::purge(connection, limit, skipped).await,
             Expiring::MailLimits => outbox::purge_limits(connection, limit, skipped).await,
+            // Nothing can keep these rows from being deleted, so none is skipped.
+            Expiring::FormAnswers => form_answers::purge(connection, limit).await,
+            Expiring::EndedSessions => audit::purge_ended_sessions(connection, limit).await,
         }
     }
 
@@ -88,7 +95,11 @@ impl Expiring {
     fn can_skip(self) -> bool {
         !matches!(
             self,
-            Expiring::Events | Expiring::OriginsWithoutUser | Expiring::OriginsOfDeletedAccounts
+            Expiring::Events
+                | Expiring::OriginsWithoutUser
+                | Expiring::OriginsOfDeletedAccounts
+                | Expiring::FormAnswers
+                | Expiring::EndedSessions
         )
     }
 }

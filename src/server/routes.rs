@@ -51,6 +51,7 @@ pub fn configure(
         .service(
             web::scope("")
                 // The innermost middleware comes first; a request passes them from the last to the first.
+                .wrap(from_fn(auth::second_arrival::answer_once))
                 .wrap(from_fn(cross_site::refuse))
                 .wrap(from_fn(auth::resume))
                 .wrap(identity)

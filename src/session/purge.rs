@@ -158,7 +158,7 @@ async fn delete_batch(pool: &PgPool, batch: Batch) -> sqlx::Result<Option<u64>> 
                         LIMIT $7 OFFSET $8
                           FOR UPDATE SKIP LOCKED)
                    AND expires_at <= now()
-                RETURNING id, user_id, user_agent, expires_at
+                RETURNING id, user_id, token_digest, user_agent, expires_at
                 "#,
                 Cause::Expired,
                 Origin::system(),

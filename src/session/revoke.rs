@@ -53,6 +53,18 @@ stored_as_text! {
     }
 }
 
+/// Why the session ended whose cookie had the secret of `token`. `None`: it expired, or the cause is unknown,
+/// or the session is live.
+pub async fn find_cause(pool: &PgPool, token: &Digest) -> sqlx::Result<Option<Cause>> {
+    let cause = sqlx::query_scalar!(
+        "SELECT cause FROM ended_sessions WHERE token_digest = $1",
+        token.as_bytes(),
+    )
+    .fetch_optional(db::on(pool))
+    .await?;
+    Ok(cause.as_deref().and_then(Cause::parse))
+}
+
 /// Revokes one session of the requester's user. `None` if no session has that id, or if it is another user's.
 /// For [`Requester::transaction`].
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user, %session))]
@@ -67,7 +79,7 @@ pub async fn own_session(
         DELETE FROM sessions
          WHERE id = $7
            AND user_id = $8
-        RETURNING id, user_id, user_agent, expires_at
+        RETURNING id, user_id, token_digest, user_agent, expires_at
         "#,
         cause,
         requester.origin,
@@ -107,7 +119,7 @@ pub async fn of_user(
         DELETE FROM sessions
          WHERE user_id = $7
            AND CASE WHEN id = $8 THEN $9::boolean ELSE $10::boolean END
-        RETURNING id, user_id, user_agent, expires_at
+        RETURNING id, user_id, token_digest, user_agent, expires_at
         "#,
         cause,
         origin,
@@ -138,7 +150,7 @@ pub async fn any_session(
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = delete_sessions!(
-        "DELETE FROM sessions WHERE id = $7 RETURNING id, user_id, user_agent, expires_at",
+        "DELETE FROM sessions WHERE id = $7 RETURNING id, user_id, token_digest, user_agent, expires_at",
         Cause::Revoked,
         origin,
         session as SessionId,
@@ -172,7 +184,7 @@ pub async fn by_filter(
          WHERE ($7::uuid IS NULL OR user_id = $7)
            AND ($8::text IS NULL OR ip_address <<= CAST($8 AS inet))
            AND ($9::timestamptz IS NULL OR created_at < $9)
-        RETURNING id, user_id, user_agent, expires_at
+        RETURNING id, user_id, token_digest, user_agent, expires_at
         "#,
         Cause::Revoked,
         origin,
@@ -264,7 +276,7 @@ pub(super) async fn replaced_by_sign_in(
     origin: &Origin,
 ) -> sqlx::Result<bool> {
     let ended = delete_sessions!(
-        "DELETE FROM sessions WHERE token_digest = $7 RETURNING id, user_id, user_agent, expires_at",
+        "DELETE FROM sessions WHERE token_digest = $7 RETURNING id, user_id, token_digest, user_agent, expires_at",
         Cause::Replaced,
         origin,
         former.as_bytes(),
@@ -306,7 +318,7 @@ pub(super) async fn beyond_limit(
                  FROM sessions
                 WHERE token_digest = ANY(ARRAY(SELECT token_digest FROM excess))
                   FOR UPDATE SKIP LOCKED)
-        RETURNING id, user_id, user_agent, expires_at
+        RETURNING id, user_id, token_digest, user_agent, expires_at
         "#,
         Cause::SessionLimit,
         origin,

@@ -207,6 +207,11 @@ impl PgSessionStore {
         }
     }
 
+    /// Whether the session of `digest` is live, by the database.
+    pub async fn is_live(&self, digest: Digest) -> anyhow::Result<bool> {
+        Ok(self.lookup.find(digest).await?.0.is_some())
+    }
+
     /// Creates a session of `user` in the caller's transaction, and revokes the browser's former session,
     /// whose cookie has the digest `former`. Locks the account and compares it with `new_session`. `None`:
     /// the account was changed, and nothing was written. For pages that sign in within their own transaction,

@@ -22,6 +22,7 @@ use actix_web::http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_CO
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use percent_encoding::percent_decode;
+use serde::{Deserialize, Serialize};
 
 use super::cookie_header::{CookieMatch, find};
 use super::error::HttpError;
@@ -44,7 +45,7 @@ pub struct SessionCookie {
 struct SentCookies(Vec<HeaderValue>);
 
 /// How the response changes the session cookie. Set by a handler or when the session is loaded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CookieOverride {
     /// How long the browser keeps the cookie. `None`: until the browser is closed.
     pub max_age: Option<std::time::Duration>,
@@ -55,7 +56,7 @@ pub struct CookieOverride {
 }
 
 /// A change of the session cookie.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub enum CookieChange {
     /// No change.
     #[default]

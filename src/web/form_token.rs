@@ -1,7 +1,8 @@
 //! The hidden field of every form (`templates/components/form.html`, `form.hidden`). It is sealed, and the
 //! server stores nothing when a page with a form is shown. It contains:
 //!
-//! * a one-time secret, which identifies the form;
+//! * a one-time secret, which identifies the form: the second arrival of the same form gets the answer of the
+//!   first (`auth/second_arrival.rs`);
 //! * the account of the page: a form of one account is refused while another one is signed in;
 //! * the client that the form was rendered for.
 //!

@@ -1,17 +1,25 @@
 //! The hidden field of forms: the account of a form, browsers without cookies, and what the sign-in form says
 //! about an ended session.
 
+use crate::command_line::run;
+use crate::costs::statements;
 use crate::late_forms::Site;
 use crate::late_forms::forms::forms;
 use crate::support::breakpoint::until;
 use crate::support::browser::encode;
 use crate::support::webdriver::Driver;
-use crate::support::{PASSWORD, Server, registered, site};
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
+
+/// The value of the hidden field `name` in `page`.
+pub fn hidden(page: &str, name: &str) -> String {
+    let before = format!("name=\"{name}\" value=\"");
+    let (_, rest) = page.split_once(&before).unwrap_or_else(|| panic!("no field {name}: {page}"));
+    rest.split('"').next().unwrap().to_owned()
+}
 
 /// The token in the forms of `page`.
 pub fn token(page: &str) -> String {
-    let (_, rest) = page.split_once("name=\"form_token\" value=\"").expect("a form with a token");
-    rest.split('"').next().unwrap().to_owned()
+    hidden(page, "form_token")
 }
 
 /// The fields of a form with its token.
@@ -188,6 +196,69 @@ fn a_browser_that_blocks_cookies_is_told_so_and_gets_no_session() {
     window.click("main a");
     window.wait_for_path("/login?next=%2Faccount%2Femail");
     assert_eq!(rows(), before);
+}
+
+/// A sentence for each cause, and the page without one.
+#[test]
+fn the_sign_in_form_says_why_a_session_ended_to_the_browser_that_had_it() {
+    let (server, database) = site();
+    let mut owner = registered(&server, "ada@example.com");
+    let device = |server: &Server| {
+        let mut browser = server.browser();
+        assert_eq!(browser.login("ada@example.com", PASSWORD).status, 303);
+        browser
+    };
+    let says = |browser: &Browser, sentence: &str| {
+        let mut browser = browser.clone();
+        assert_eq!(browser.get("/account/email").location(), "/login?next=%2Faccount%2Femail");
+        let body = browser.get("/login?next=%2Faccount%2Femail").body;
+        assert!(body.contains(sentence), "{sentence}: {body}");
+    };
+    let quiet = |browser: &Browser| {
+        let body = browser.clone().get("/login").body;
+        assert!(!body.contains("signed out") && !body.contains("has ended"), "{body}");
+    };
+    let lookups = || statements(&database, "%FROM ended_sessions WHERE token_digest%");
+    let revoked = device(&server);
+    assert_eq!(owner.post("/account/sessions/revoke-others", &[]).status, 303);
+    let before = lookups();
+    says(&revoked, "signed out from another device");
+    assert_eq!(lookups() - before, 1, "one statement");
+    let outdated = device(&server);
+    let fields = [("current_password", PASSWORD), ("new_password", OTHER_PASSWORD)];
+    assert_eq!(owner.post("/account/password", &fields).status, 303);
+    says(&outdated, "because your password was changed");
+    says(&revoked, "signed out from another device");
+    let expired = owner.clone();
+    database.db_execute("UPDATE sessions SET expires_at = now() - interval '1 second'");
+    says(&expired, "for example because it expired");
+    // Neither a disabled nor a deleted account is told from an expired session.
+    let mut bob = registered(&server, "bob@example.com");
+    let disabled = bob.clone();
+    assert_eq!(run(&database, &["user", "disable", "bob@example.com"], "").code, 0);
+    says(&disabled, "for example because it expired");
+    assert_eq!(run(&database, &["user", "enable", "bob@example.com"], "").code, 0);
+    assert_eq!(bob.login("bob@example.com", PASSWORD).status, 303);
+    let deleted = bob.clone();
+    assert_eq!(run(&database, &["user", "delete", "bob@example.com", "--yes"], "").code, 0);
+    says(&deleted, "for example because it expired");
+    // Others learn nothing, without a query: no cookie, a forged one, one of another site, and after a sign-out.
+    let before = lookups();
+    quiet(&server.browser());
+    let other = registered(
+        &Server::start(&Database::new(), &[("FRONTDESK_SECRET_KEYS", OTHER_KEY)]),
+        "eve@example.com",
+    );
+    for value in ["A".repeat(120), other.session().unwrap().to_owned()] {
+        let mut stranger = server.browser();
+        stranger.cookies.insert("session".to_owned(), value);
+        quiet(&stranger);
+    }
+    let mut leaving = registered(&server, "cy@example.com");
+    assert_eq!(leaving.post("/logout", &[]).status, 303);
+    leaving.get("/");
+    quiet(&leaving);
+    assert_eq!(lookups(), before);
 }
 
 const OTHER_KEY: &str = "Zp4Jq8Wm1Xc6Vb3Nn7Kt2Lr9Hs5Gf0DyAeUiOoPlQaSwEdRf";

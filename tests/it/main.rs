@@ -77,6 +77,7 @@ mod requirements;
 mod restore;
 mod revocation;
 mod revocation_triggers;
+mod second_arrival;
 mod servers;
 mod session_ends;
 mod session_engine;

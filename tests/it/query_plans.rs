@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::support::Database;
 
 /// Rows that make an index scan cheaper than a sequential scan wherever an index can be used.
-const FILL: [&str; 11] = [
+const FILL: [&str; 13] = [
     "INSERT INTO users (id, email, email_canonical, display_name, password_hash, created_at, deletion_due_at)
      SELECT gen_random_uuid(), 'user' || n || '@example.com', 'user' || n || '@example.com', 'User', repeat('x', 100), now(),
             CASE WHEN n % 1000 = 0 THEN now() + interval '1 day' END
@@ -48,10 +48,16 @@ const FILL: [&str; 11] = [
     "INSERT INTO mail_limits (recipient_digest, topic, full_at)
      SELECT sha256(n::text::bytea), 'topic_' || chr(97 + n % 12), now() + make_interval(secs => n)
        FROM generate_series(1, 20000) AS n",
+    "INSERT INTO form_answers (form_digest, sealed_answer, expires_at)
+     SELECT sha256(n::text::bytea), repeat('x', 500)::bytea, now() + make_interval(secs => n)
+       FROM generate_series(1, 20000) AS n",
+    "INSERT INTO ended_sessions (token_digest, cause, ended_at)
+     SELECT sha256(n::text::bytea), 'revoked', now() - make_interval(secs => n)
+       FROM generate_series(1, 20000) AS n",
 ];
 
 /// The tables that grow with users, sessions and time.
-const GROWING: [&str; 11] = [
+const GROWING: [&str; 13] = [
     "users",
     "sessions",
     "audit_events",
@@ -63,6 +69,8 @@ const GROWING: [&str; 11] = [
     "suppressed_recipients",
     "throttles",
     "mail_limits",
+    "form_answers",
+    "ended_sessions",
 ];
 
 /// Statements that may read a whole table: a part of the text, and why.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::cookies_blocked;
+use super::{cookies_blocked, ended_session};
 use crate::app::{self, App};
 use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, SignedIn, known_device};
 use crate::mail::address::EmailAddress;
@@ -33,6 +33,8 @@ const ACCOUNT_CHANGED: &str =
 struct Data {
     form: FormView,
     registration_open: bool,
+    /// Why the session of this browser ended.
+    ended: Option<&'static str>,
 }
 
 /// The query string.
@@ -54,7 +56,8 @@ pub async fn show(
         return Ok(app::redirect_to_next(&page, &app, &next, "/account", None));
     }
     let form = FormView { next, ..FormView::with_values([("email", "")]) };
-    page.show("sign_in/login.html", &data(&app, form))
+    let ended = ended_session::explain(page.request(), &app).await?;
+    page.show("sign_in/login.html", &Data { ended, ..data(&app, form) })
 }
 
 /// `POST /login`.
@@ -199,5 +202,5 @@ fn limit_sentence(app: &App, ended: usize) -> Option<String> {
 }
 
 fn data(app: &App, form: FormView) -> Data {
-    Data { form, registration_open: app.registration_is_open() }
+    Data { form, registration_open: app.registration_is_open(), ended: None }
 }

@@ -13,4 +13,5 @@ pub mod verify_code;
 pub mod verify_email;
 
 mod cookies_blocked;
+mod ended_session;
 mod link_gone;
