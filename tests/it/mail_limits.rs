@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use frontdesk::mail::outbox;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::mail::{Message, mailing, reset};
 use crate::support::breakpoint::until;
@@ -35,8 +36,9 @@ fn db_flood(database: &Database, recipient: &str, message: &Message) {
     database.runtime.block_on(async {
         let half = || async {
             let sealer = sealer();
+            let mut connection = PgConnection::connect(&database.url).await.unwrap();
             for _ in 0..FLOOD / 2 {
-                let mut transaction = database.pool.begin().await.unwrap();
+                let mut transaction = connection.begin().await.unwrap();
                 outbox::enqueue(&mut transaction, &sealer, None, recipient, message).await.unwrap();
                 transaction.commit().await.unwrap();
             }
