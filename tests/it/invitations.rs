@@ -8,6 +8,15 @@ const ADA: &str = "ada@example.com";
 const EVE: &str = "eve@example.com";
 const NEW: &str = "countess@example.org";
 
+/// Invites `email`, as an operator. Returns the mail with the link.
+pub fn invite(database: &Database, email: &str) -> Mail {
+    let invited = run(database, &["user", "invite", email], "");
+    assert_eq!(invited.code, 0, "{}", invited.error);
+    let mut mails = db_mails(database).into_iter().rev();
+    let is_invitation = |mail: &Mail| mail.kind == "invitation" && mail.recipient == email;
+    mails.find(is_invitation).expect("the invitation is in the outbox")
+}
+
 fn path(mail: &Mail) -> String {
     format!("/invitation/{}", mail.text("token"))
 }

@@ -1,5 +1,6 @@
 //! Every POST route: from another site, and by strangers.
 
+use crate::invitations::invite;
 use crate::late_forms::forms::{FORMS_WITHOUT_SESSION, Form, forms};
 use crate::late_forms::{Account, Site};
 use crate::support::account_states::register;
@@ -141,6 +142,18 @@ fn form_without_session(route: &str, site: &Site, account: &Account) -> Sent {
             let sent = site.database.db_count(sent) as usize;
             let undo = db_mail(&site.database, "email_changed", sent).text("undo_token").to_owned();
             (stranger, format!("/undo-email-change/{undo}"), Vec::new())
+        }
+        "/invitation" => {
+            let (mut guest, path, fields) =
+                form_without_session("/invitation/{token}", site, account);
+            assert_eq!(guest.open(&path).status, 200);
+            (guest, route.to_owned(), fields)
+        }
+        "/invitation/{token}" => {
+            let number = site.database.db_count("SELECT count(*) FROM users");
+            let mail = invite(&site.database, &format!("guest{number}@example.com"));
+            let path = format!("/invitation/{}", mail.text("token"));
+            (stranger, path, vec![("display_name", "Grace".to_owned()), ("password", password)])
         }
         route => panic!("add path and fields of {route}"),
     }

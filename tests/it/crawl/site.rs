@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::invitations::invite;
 use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
 use crate::support::routes::Route;
 use crate::support::{Browser, Database, PASSWORD, Response, Server, registered};
@@ -89,6 +90,7 @@ impl Site {
         keep("change_email", db_mail(&database, "change_email", 2));
         keep("reset_password", db_mail(&database, "reset_password", 1));
         keep("verify_registration", db_mail(&database, "verify_registration", 1));
+        keep("invitation", invite(&database, "grace@example.com"));
         let mail_id = database.db_texts("SELECT id::text FROM mail_outbox LIMIT 1").remove(0);
         let page = http.browser().get("/").body;
         let style_sheet =
@@ -116,6 +118,7 @@ impl Site {
                 ("someone who opened a reset link", "reset_password", "/reset-password"),
                 ("someone who opened an undo link", "email_changed", "/undo-email-change"),
                 ("someone who opened a link to an email", "change_email", "/verify-email"),
+                ("someone who opened an invitation", "invitation", "/invitation"),
             ] {
                 let mut browser = server.browser();
                 expect(&browser.open(&format!("{path}/{}", self.tokens[kind])), 200);
@@ -164,6 +167,7 @@ pub(super) fn paths_of(route: &Route, site: &Site, is_https: bool) -> Vec<String
         "/verify-email/{token}" => vec![token("verify_email"), token("change_email"), &unknown],
         "/reset-password/{token}" => vec![token("reset_password"), &unknown],
         "/undo-email-change/{token}" => vec![token("email_changed"), &unknown],
+        "/invitation/{token}" => vec![token("invitation"), &unknown],
         path => panic!("add values for the parameter of {path}"),
     };
     let parameter = route.path.find('{').expect("a parameter");
