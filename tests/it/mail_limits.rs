@@ -59,6 +59,8 @@ fn every_kind_of_mail_has_a_limit_per_recipient_and_notices_are_combined() {
         "change_email",
         "reset_password",
         "new_password_required",
+        "account_created",
+        "invitation",
         "failed_sign_ins",
         "address_removed",
         "account_deleted",
