@@ -211,10 +211,13 @@ impl Progress {
     }
 }
 
-/// An error with its causes, as one sentence.
+/// An error with its causes, as one sentence. An email at its beginning stays as it is.
 pub(super) fn sentence(error: &anyhow::Error) -> String {
     let mut text = db::explain(error);
-    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+    let begins_with_email = text.split(' ').next().is_some_and(|word| word.contains('@'));
+    if let Some(first) = text.get(..1).map(str::to_uppercase)
+        && !begins_with_email
+    {
         text.replace_range(..1, &first);
     }
     if !text.ends_with(['.', '!', '?', '\n']) {
