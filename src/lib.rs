@@ -7,11 +7,11 @@
 //! 1. `cli` and `server` wire everything together.
 //! 2. `pages` handles requests. `pages/sign_in` and `pages/account` do not import each other.
 //! 3. `auth` authenticates requests. `app` is the state that handlers use.
-//! 4. `user`, `session`, `mail`, `audit` and `peers` (the running servers) are the domain: rules and SQL,
-//!    without pages or requests.
+//! 4. `user`, `session`, `mail`, `audit`, `peers` (the running servers) and `form_answers` (the answers to forms
+//!    that arrive twice) are the domain: rules and SQL, without pages or requests.
 //! 5. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 6. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
-//!    `lifetimes`, `templates`, `unicode`.
+//!    `lifetimes`, `role`, `templates`, `unicode`.
 
 // ── wiring
 pub mod cli;

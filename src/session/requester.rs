@@ -15,9 +15,9 @@
 //! request.
 //!
 //! 0. Only while the notification queue is full: the row of `session_cache_resets`.
-//! 1. `registrations`, then `recovery_requests`, each in the order of their ids. The job that sends their mail
-//!    locks a request before it knows the account, so the deletion of an account locks the requests for its
-//!    email first too.
+//! 1. `invitations`, then `registrations`, then `recovery_requests`, each in the order of their ids. The job that
+//!    sends the mail of the last two locks a request before it knows the account, so the deletion of an account
+//!    locks the requests for its email first too.
 //! 2. `users`: the row of the user. `FOR NO KEY UPDATE` excludes every other change of the account and every
 //!    sign-in (`FOR SHARE`). It does not block the foreign-key check of a mail to this user that another
 //!    user's request inserts; only the deletion of the account (`FOR UPDATE`) does.
@@ -28,10 +28,16 @@
 //! 5. `email_tokens` of that user.
 //! 6. `throttles`, in the order of their key.
 //! 7. `audit_events`, which are inserted.
-//! 8. `mail_outbox`: inserted, or locked in the order of their ids.
+//! 8. For each mail: the row of its recipient in `users` (`FOR KEY SHARE`), then `mail_limits` in the order of
+//!    their topics.
+//! 9. `mail_outbox`: inserted, or locked in the order of their ids.
 //!
-//! A transaction that locks more than one row of a user in 3 to 6 holds the row of the user. No other transaction
-//! then waits for the rest, so within these a link may be used before the sessions end.
+//! A transaction that locks more than one row of a user in 3 to 6 holds the row of the user. Such a transaction
+//! may take the tables behind `users` in another order, for example a link before the sessions: nothing that
+//! waits for the row of the user holds one of these rows. Two orders remain: `sessions` before `throttles`,
+//! because [`Lock::Session`] locks both and not the user, and `mail_limits` before `mail_outbox`, because mails
+//! to the same recipient wait for each other. Only the deletion of an account deletes mail before it enqueues
+//! one: mails to its email wait for the row of the user, which it has locked `FOR UPDATE`.
 //!
 //! The last-seen update and the purges skip locked rows and never wait. Statements about many users cannot follow
 //! the order: `DELETE FROM sessions` of several rows in psql, `frontdesk session revoke` for a network or for all,
