@@ -2,7 +2,8 @@
 -- runs the migrations) or a superuser, after each migration. Running it again changes nothing.
 --
 --   frontdesk_app     for the server: reads and writes rows, no DDL; only SELECT and INSERT on the audit log
---   frontdesk_reader  for read-only access by operators: no digests, no session state, no password hashes
+--   frontdesk_reader  for read-only access by operators: no digests of sessions or links, no session state,
+--                    no password hashes
 --
 -- In another schema than public, the name of the schema follows: frontdesk_app_staff. So the roles of two sites
 -- in one database are separate. A name longer than 63 bytes ends with the MD5 of the schema's name instead.
