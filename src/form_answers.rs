@@ -14,8 +14,7 @@ const MAX_LENGTH: usize = 8 * 1024;
 /// The purpose that the sealed answer is bound to.
 const PURPOSE: &str = "form answer";
 
-/// A form with certain fields, sent to a certain address. The same form with other fields is another wish of
-/// the user.
+/// A form with certain fields, sent to a certain address. The same form with other fields is another form.
 pub struct SentForm {
     digest: Digest,
     sealer: Sealer,

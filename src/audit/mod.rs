@@ -1,5 +1,5 @@
-//! The audit log: rows of `audit_events` and `ended_sessions`, which only this folder writes. Must never contain a secret, an
-//! email, or other user input.
+//! The audit log: rows of `audit_events` and `ended_sessions`, which only this folder writes. Must never
+//! contain a secret, an email, or other user input.
 
 mod event_kind;
 mod origin;

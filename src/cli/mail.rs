@@ -1,5 +1,5 @@
-//! `frontdesk mail`: lists and retries mail, and lists and changes suppressed recipients. Never shows the content of a mail, which may contain secret
-//! links.
+//! `frontdesk mail`: lists and retries mail, and lists and changes suppressed recipients. Never shows the
+//! content of a mail, which may contain secret links.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;

@@ -81,8 +81,8 @@ pub(super) fn code_of(error: &sqlx::Error) -> Option<String> {
     }
 }
 
-/// Whether a schema, table, column, function, type, unique index (42P10) or prepared statement does not exist. This is so while a
-/// database is being restored or migrated.
+/// Whether a schema, table, column, function, type, unique index (42P10) or prepared statement does not exist.
+/// This is so while a database is being restored or migrated.
 pub(super) fn is_missing_object(code: &str) -> bool {
     matches!(code, "3F000" | "42P01" | "42P10" | "42703" | "42883" | "42704" | "26000")
 }

@@ -78,7 +78,8 @@ pub struct Mailer {
     pub renderer: Arc<MailRenderer>,
     /// Sends them.
     pub transport: Transport,
-    /// What servers do with mail that this one leaves it to ([`MailTransport::better`](crate::config::MailTransport::better)).
+    /// What servers do with mail that this one leaves it to
+    /// ([`MailTransport::better`](crate::config::MailTransport::better)).
     pub better: Vec<String>,
     /// The From address.
     pub from: Mailbox,

@@ -18,8 +18,8 @@ use crate::background::{JobRunner, Jobs, jitter};
 use crate::db::{self, Batch};
 use crate::peers;
 
-/// First attempts that a server makes concurrently. One that takes longer than [`SLOW_AFTER`](super::attempt::SLOW_AFTER) no
-/// longer counts, so that stalled ones do not delay the others.
+/// First attempts that a server makes concurrently. One that takes longer than
+/// [`SLOW_AFTER`](super::attempt::SLOW_AFTER) no longer counts, so that stalled ones do not delay the others.
 const NEW_IN_FLIGHT: usize = 8;
 /// The maximum number of first attempts including slow ones, which bounds the connections to the mail server.
 const MAX_NEW_IN_FLIGHT: usize = 24;

@@ -1,6 +1,6 @@
-//! Mail to users. Owns the tables `mail_outbox`, `mail_limits` and `suppressed_recipients`. A message is inserted
-//! into the outbox, sealed, in the transaction that it reports on, and a background job delivers it: it is sent if and only if that
-//! transaction commits.
+//! Mail to users. Owns the tables `mail_outbox`, `mail_limits` and `suppressed_recipients`. A message is
+//! inserted into the outbox, sealed, in the transaction that it reports on, and a background job delivers it:
+//! it is sent if and only if that transaction commits.
 
 pub mod address;
 mod attempt;

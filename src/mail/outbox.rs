@@ -1,6 +1,7 @@
-//! The rows of `mail_outbox`, which only this file, `enqueue.rs`, `outbox_owner.rs` and `outbox_retry.rs` write. A server leases a
-//! mail by incrementing `attempts`; the lease expires at `next_attempt_at`, and then any server may reclaim the mail.
-//! Only the holder of the current lease may reschedule the mail or mark it as failed.
+//! The rows of `mail_outbox`, which only this file, `enqueue.rs`, `outbox_owner.rs` and `outbox_retry.rs`
+//! write. A server leases a mail by incrementing `attempts`; the lease expires at `next_attempt_at`, and then
+//! any server may reclaim the mail. Only the holder of the current lease may reschedule the mail or mark it as
+//! failed.
 
 use std::time::Duration;
 

@@ -5,9 +5,8 @@ use sqlx::PgConnection;
 use super::suppression;
 use crate::id::UserId;
 
-/// Deletes all mail about the account of `user` and all mail to its email, sent or not, and the suppression of its
-/// email. Locks the rows in the order
-/// of their ids, as every statement does that waits for several of them.
+/// Deletes all mail about the account of `user` and all mail to its email, sent or not, and the suppression of
+/// its email. Locks the rows in the order of their ids, as every statement does that waits for several of them.
 pub async fn delete_for_user(
     connection: &mut PgConnection,
     user: UserId,

@@ -3,7 +3,8 @@
 //! the cache: `off`, `disconnected`, `doubtful`, `trusted`; the server is ready in every case), `cause` (why it
 //! is not ready, in words that name neither host nor user), `jobs` (see
 //! [`Jobs::summary`](crate::background::Jobs::summary)) and `servers` (`ok`, or how the settings of running
-//! servers differ). Both are outside the session middleware and contain no personal data. After the stop signal, `/readyz` answers 503 with `stopping`.
+//! servers differ). Both are outside the session middleware and contain no personal data. After the stop
+//! signal, `/readyz` answers 503 with `stopping`.
 
 use std::time::Duration;
 

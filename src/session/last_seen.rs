@@ -1,6 +1,7 @@
-//! Writes when sessions were last seen and from which IP address, which extends their idle timeout. A request records its session in
-//! memory, and a loop writes the updates that are due in one statement. Each session is written at most once
-//! per update interval. An update never moves a time backwards and never extends a session that has expired.
+//! Writes when sessions were last seen and from which IP address, which extends their idle timeout. A request
+//! records its session in memory, and a loop writes the updates that are due in one statement. Each session is
+//! written at most once per update interval. An update never moves a time backwards and never extends a session
+//! that has expired.
 //!
 //! The update interval is a minute, or a twentieth of the idle timeout if that is shorter. A pending update
 //! is written when that interval has passed since the last write, with the time of the latest activity. So no
@@ -89,8 +90,8 @@ impl LastSeen {
     }
 
     /// Records that a request from `ip` loaded a session from the database. Its last recorded activity is
-    /// `since_seen` seconds ago, its idle timeout is `idle` seconds, and it expires in `left` seconds, as computed by the
-    /// database.
+    /// `since_seen` seconds ago, its idle timeout is `idle` seconds, and it expires in `left` seconds, as
+    /// computed by the database.
     pub(super) async fn record_load(
         &self,
         digest: &Digest,

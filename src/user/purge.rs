@@ -3,8 +3,9 @@
 use sqlx::PgConnection;
 
 /// Defines a function that deletes up to `limit` rows of `$table` for which `$expired` holds, in the order of
-/// `$order` and without the first `skipped`, and returns how many. Rows that another transaction has locked are skipped. `$expired` is
-/// evaluated again when the row is deleted, because the row may have changed after it was selected.
+/// `$order` and without the first `skipped`, and returns how many. Rows that another transaction has locked are
+/// skipped. `$expired` is evaluated again when the row is deleted, because the row may have changed after it
+/// was selected.
 macro_rules! purge {
     ($(#[$doc:meta])* $name:ident: $table:tt, $key:tt, $expired:tt, $order:tt) => {
         $(#[$doc])*

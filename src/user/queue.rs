@@ -109,8 +109,8 @@ where
     processed
 }
 
-/// Counts a failed attempt of `row`, and logs it: the row is retried later, or set aside. If the database was unavailable, or a lock
-/// was not granted in time, the row is retried for as long as that takes.
+/// Counts a failed attempt of `row`, and logs it: the row is retried later, or set aside. If the database was
+/// unavailable, or a lock was not granted in time, the row is retried for as long as that takes.
 pub async fn postpone(
     pool: &PgPool,
     queue: Queue,

@@ -8,10 +8,11 @@
 //! passes on no other cookie, because actix-session would parse all of them for each request; the few handlers
 //! that need one call [`other_cookie`].
 //!
-//! Responses: if a handler created or renewed a session, its secret is sealed into the cookie. The cookie of
-//! a remembered session gets a Max-Age. A response that removes the cookie also clears the browser's cache. A cookie that was sealed with a previous key is sealed again. The
-//! cookie that the session middleware sets is dropped, so that a request that only wrote to its session
-//! cannot overwrite the newer cookie of a sign-in in another tab.
+//! Responses: if a handler created or renewed a session, its secret is sealed into the cookie. The cookie of a
+//! remembered session gets a Max-Age. A response that removes the cookie also clears the browser's cache. A
+//! cookie that was sealed with a previous key is sealed again. The cookie that the session middleware sets is
+//! dropped, so that a request that only wrote to its session cannot overwrite the newer cookie of a sign-in in
+//! another tab.
 
 use std::borrow::Cow;
 

@@ -206,8 +206,7 @@ fn section(path: &str) -> String {
 }
 
 /// The body of an error page, for [`super::outer`]. `own_address`: path and query of the request, for the link
-/// "Try again". Below `/account` it has the layout of the account pages
-/// if the user is known.
+/// "Try again". Below `/account` it has the layout of the account pages if the user is known.
 pub(super) fn error_page(
     tera: &Tera,
     common: &PageContext<'_>,

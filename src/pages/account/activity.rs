@@ -18,7 +18,7 @@ use crate::web::relative_time::Time;
 
 /// Entries per page.
 const PAGE_SIZE: usize = 30;
-/// Events per statement, and statements per page: so many events at most are joined to the entries of a page.
+/// Events per statement, and statements per page. Their product is the maximum number of events on a page.
 const BATCH_SIZE: i64 = 100;
 const MAX_BATCHES: usize = 20;
 

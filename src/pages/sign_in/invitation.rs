@@ -1,6 +1,6 @@
-//! `GET /invitation/{token}`, `GET`, `POST /invitation`: creates the account of an invitation, also where registration is closed. GET
-//! changes nothing, because mail scanners follow links. The link proves the email, and the password is chosen in this
-//! browser, so the form signs in.
+//! `GET /invitation/{token}`, `GET`, `POST /invitation`: creates the account of an invitation, also where
+//! registration is closed. GET changes nothing, because mail scanners follow links. The link proves the email,
+//! and the password is chosen in this browser, so the form signs in.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

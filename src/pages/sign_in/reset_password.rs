@@ -1,7 +1,7 @@
 //! `GET /reset-password/{token}`, `GET`, `POST /reset-password`: sets a new password by a link from a mail. GET
-//! changes nothing, because mail scanners follow links. A reset revokes every session and does not sign in: access to the
-//! mailbox alone must not be enough (ASVS 5.0 V6.3.6), and a second factor is requested at the next sign-in.
-//! The browser becomes a known device, so that attempts from elsewhere do not delay that sign-in.
+//! changes nothing, because mail scanners follow links. A reset revokes every session and does not sign in:
+//! access to the mailbox alone must not be enough (ASVS 5.0 V6.3.6), and a second factor is requested at the
+//! next sign-in. The browser becomes a known device, so that attempts from elsewhere do not delay that sign-in.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

@@ -1,7 +1,7 @@
-//! `GET /undo-email-change/{token}`, `GET`, `POST /undo-email-change`: for the owner of a former email, if someone
-//! else changed it. GET changes nothing, because mail scanners follow links. POST restores the email, invalidates the password,
-//! revokes every session and redirects to the password form. Opening the link or submitting the form again
-//! redirects there too, until a password is set.
+//! `GET /undo-email-change/{token}`, `GET`, `POST /undo-email-change`: for the owner of a former email, if
+//! someone else changed it. GET changes nothing, because mail scanners follow links. POST restores the email,
+//! invalidates the password, revokes every session and redirects to the password form. Opening the link or
+//! submitting the form again redirects there too, until a password is set.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};

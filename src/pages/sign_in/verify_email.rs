@@ -1,7 +1,7 @@
 //! `GET /verify-email/{token}`, `GET`, `POST /verify-email/link`: the link that verifies the email of a
-//! registration or of an account. GET changes nothing, because mail scanners follow links. The button requires the password, or a session of
-//! the account: otherwise an attacker could register with a victim's email and have the victim activate the
-//! account (pre-hijacking).
+//! registration or of an account. GET changes nothing, because mail scanners follow links. The button requires
+//! the password, or a session of the account: otherwise an attacker could register with a victim's email and
+//! have the victim activate the account (pre-hijacking).
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

@@ -84,8 +84,8 @@ pub struct Export {
     position: Position,
 }
 
-/// Records the export, notifies the owner, and starts it. The locking check is a separate transaction, because a long export must
-/// not block the account.
+/// Records the export, notifies the owner, and starts it. The locking check is a separate transaction, because
+/// a long export must not block the account.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn start(
     pool: &PgPool,

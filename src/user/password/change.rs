@@ -88,9 +88,9 @@ pub struct PasswordReset {
 
 /// Sets the password with a mailed link, and consumes the link. Does not sign in. Also marks the account's
 /// email as verified, because the link was sent there, and deletes the account's rate-limit counters, so that
-/// failed attempts of others do not lock the user out. With `keep_account`, a scheduled deletion is canceled: the
-/// user could also sign in with the new password and cancel it. `None` if the link was used, has expired, or was invalidated by a newer one or by
-/// a change of the account.
+/// failed attempts of others do not lock the user out. With `keep_account`, a scheduled deletion is canceled:
+/// the user could also sign in with the new password and cancel it. `None` if the link was used, has expired,
+/// or was invalidated by a newer one or by a change of the account.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn reset(
     pool: &PgPool,
@@ -185,9 +185,9 @@ async fn apply(
     Ok(Some((applied, owner.at)))
 }
 
-/// Deletes the password, for the reason `why`: sign-in is refused until a new one is set. Also updates `password_changed_at`, so
-/// that sign-ins in progress are refused and known devices are no longer valid. The caller revokes the
-/// sessions.
+/// Deletes the password, for the reason `why`: sign-in is refused until a new one is set. Also updates
+/// `password_changed_at`, so that sign-ins in progress are refused and known devices are no longer valid. The
+/// caller revokes the sessions.
 pub(in crate::user) async fn invalidate(
     connection: &mut PgConnection,
     user: UserId,

@@ -57,10 +57,10 @@ pub async fn of_user(
 }
 
 /// Requires a new password of the next accounts, in the order of their ids after `after`, whose password was
-/// chosen before `changed_before`. Returns the last of them and what was done; `None` if none is left. An account
-/// that cannot be changed, for example because of a trigger, is skipped. Otherwise each batch is complete or not
-/// done at all, and accounts that were done have no password, so that the work can
-/// be continued after an interruption.
+/// chosen before `changed_before`. Returns the last of them and what was done; `None` if none is left. An
+/// account that cannot be changed, for example because of a trigger, is skipped. Otherwise each batch is
+/// complete or not done at all, and accounts that were done have no password, so that the work can be continued
+/// after an interruption.
 pub async fn of_next_batch(
     pool: &PgPool,
     sealer: &Sealer,
