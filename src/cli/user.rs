@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::mail::address::EmailAddress;
+use crate::mail::outbox::Enqueued;
 use crate::role::Role;
 use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
@@ -22,7 +23,7 @@ use crate::user::password::change::set_by_operator;
 use crate::user::password::context::PasswordContext;
 use crate::user::password::hasher::{Hasher, PasswordHash};
 use crate::user::password::policy::PasswordPolicy;
-use crate::user::users::{self, FirstPassword, InsertOutcome};
+use crate::user::users::{self, Created, FirstPassword};
 use crate::user::{User, erasure, rate_limit};
 use crate::web::relative_time;
 
@@ -77,16 +78,19 @@ async fn create(
     let Some(password) = first_password(config, &email, display_name.as_str()).await? else {
         return Ok(ExitStatus::InvalidUsage);
     };
-    let note = match password {
-        FirstPassword::Chosen(_) => "",
-        FirstPassword::ByLink(_) => " The user gets a link to choose a password.",
-    };
-    let inserted =
+    let created =
         users::insert(&database.pool, address, display_name, role, password, operator()).await?;
-    match inserted {
-        InsertOutcome::Done(user) => out::line(&format!("Created {email} ({}).{note}", user.id)),
-        InsertOutcome::EmailTaken => bail!("an account with the email {email} already exists"),
-    }
+    let Some(Created { user, link }) = created else {
+        bail!("an account with the email {email} already exists");
+    };
+    let note = match link.map(Enqueued::is_sent) {
+        None => String::new(),
+        Some(true) => " The user gets a link to choose a password.".to_owned(),
+        Some(false) => format!(
+            " No link was sent: this email got several such mails already. Run frontdesk user reset {email} later."
+        ),
+    };
+    out::line(&format!("Created {email} ({}).{note}", user.id));
     Ok(ExitStatus::Done)
 }
 

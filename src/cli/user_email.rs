@@ -17,7 +17,7 @@ use crate::session::await_invalidation;
 use crate::user::display_name::DisplayName;
 use crate::user::email::change::{self, SetOutcome};
 use crate::user::email::verification;
-use crate::user::sign_up::invitation;
+use crate::user::sign_up::invitation::{self, InviteOutcome};
 use crate::user::sign_up::recovery::{self, SendOutcome};
 
 /// Mails a link to choose a new password.
@@ -58,8 +58,24 @@ pub(super) async fn set_email(
         return Ok(ExitStatus::NothingFound);
     };
     let (pool, former, email) = (&database.pool, &user.email, new.as_typed().to_owned());
-    match change::set_by_operator(pool, sealer(config)?, user.id, new, operator()).await? {
-        SetOutcome::Done => {}
+    let set = change::set_by_operator(pool, sealer(config)?, user.id, new, operator()).await?;
+    let mails = match set {
+        SetOutcome::Done { .. } if !config.mail_is_on() => format!(
+            "This site sends no mail, so neither email is notified. Run frontdesk user verify-email {email} to mark the new one as verified."
+        ),
+        SetOutcome::Done { former_is_notified, link_is_sent } => {
+            let former = match former_is_notified {
+                true => "The former email is notified",
+                false => "The former email is not notified, because it was not verified",
+            };
+            let new = match link_is_sent {
+                true => "the new one gets a link to verify it.".to_owned(),
+                false => format!(
+                    "the new one gets no link to verify it, because it got several such mails already. Its user can request one later, or run frontdesk user verify-email {email}."
+                ),
+            };
+            format!("{former}; {new}")
+        }
         SetOutcome::Unchanged => {
             out::line(&format!("{email} is already the email of the account."));
             return Ok(ExitStatus::NothingFound);
@@ -68,11 +84,9 @@ pub(super) async fn set_email(
         SetOutcome::Disabled => {
             bail!("{former} is disabled; run frontdesk user enable {former} first")
         }
-    }
+    };
     await_invalidation(pool, None).await;
-    out::line(&format!(
-        "{former} is now {email} and was signed out everywhere. Both emails are notified; the new one gets a link to verify it."
-    ));
+    out::line(&format!("{former} is now {email} and was signed out everywhere. {mails}"));
     Ok(ExitStatus::Done)
 }
 
@@ -107,8 +121,12 @@ pub(super) async fn invite(
         );
     }
     let (pool, sealer) = (&database.pool, sealer(config)?);
-    if !invitation::create(pool, sealer, email, display_name, role, operator()).await? {
-        bail!("an account with the email {text} already exists");
+    match invitation::create(pool, sealer, email, display_name, role, operator()).await? {
+        InviteOutcome::Sent => {}
+        InviteOutcome::EmailTaken => bail!("an account with the email {text} already exists"),
+        InviteOutcome::OverLimit => {
+            bail!("{text} got several invitations already; the last one stays valid")
+        }
     }
     let lifetime = lifetimes::words(lifetimes::INVITATION);
     out::line(&format!("{text} gets an invitation, which can be accepted for {lifetime}."));

@@ -14,7 +14,8 @@ use crate::crypto::seal::Sealer;
 use crate::db;
 use crate::id::UserId;
 use crate::mail::address::EmailAddress;
-use crate::mail::{Message, Source, outbox};
+use crate::mail::outbox::{self, Enqueued};
+use crate::mail::{Message, Source};
 use crate::role::Role;
 use crate::session::{Lock, Requester, SessionEnded, notice};
 
@@ -80,7 +81,16 @@ pub enum FirstPassword {
     ByLink(Sealer),
 }
 
-/// Creates an account whose email is not verified: for operators.
+/// An account that [`insert`] created.
+pub struct Created {
+    /// The account.
+    pub user: User,
+    /// What became of the mail with the link. `None` if the operator entered the password.
+    pub link: Option<Enqueued>,
+}
+
+/// Creates an account whose email is not verified: for operators. `None` if another account has the email. The
+/// account is also created if the email has got too much mail; then there is no link.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert(
     pool: &PgPool,
@@ -89,7 +99,7 @@ pub async fn insert(
     role: Role,
     password: FirstPassword,
     origin: Origin,
-) -> sqlx::Result<InsertOutcome> {
+) -> sqlx::Result<Option<Created>> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             let hash = match &password {
@@ -104,16 +114,18 @@ pub async fn insert(
                 password_hash: hash,
                 is_verified: false,
             };
-            let inserted = insert_in(connection, new, &origin).await?;
-            if let (InsertOutcome::Done(user), FirstPassword::ByLink(sealer)) =
-                (&inserted, &password)
-            {
-                let (id, purpose) = (user.id, Purpose::ResetPassword);
-                let about = (email.as_typed(), email.canonical());
-                let message = |link: NewLink| Message::AccountCreated { token: link.token };
-                token::send(connection, sealer, id, purpose, about, message).await?;
-            }
-            Ok(inserted)
+            let user = match insert_in(connection, new, &origin).await? {
+                InsertOutcome::Done(user) => user,
+                InsertOutcome::EmailTaken => return Ok(None),
+            };
+            let FirstPassword::ByLink(sealer) = &password else {
+                return Ok(Some(Created { user, link: None }));
+            };
+            let (id, purpose) = (user.id, Purpose::ResetPassword);
+            let about = (email.as_typed(), email.canonical());
+            let message = |link: NewLink| Message::AccountCreated { token: link.token };
+            let link = token::send(connection, sealer, id, purpose, about, message).await?;
+            Ok(Some(Created { user, link: Some(link) }))
         })
     })
     .await

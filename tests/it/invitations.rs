@@ -1,6 +1,7 @@
 //! Invitations, and what operators do about the email of an account.
 
 use crate::command_line::run;
+use crate::mail::frontdesk;
 use crate::support::mail::{Mail, db_mail, db_mails};
 use crate::support::{Database, PASSWORD, Server, registered, site, verified_site};
 
@@ -94,6 +95,85 @@ fn an_invitation_expires_is_replaced_by_another_and_dies_with_an_account_of_the_
     // Nothing of the email stays when the account is deleted.
     assert_eq!(run(&database, &["user", "delete", EVE, "--yes"], "").code, 0);
     assert_eq!(database.db_count("SELECT count(*) FROM invitations"), 0);
+}
+
+#[test]
+fn an_invitation_over_the_limit_is_refused_and_the_last_link_still_works() {
+    let (server, database) = site();
+    let mut refused = None;
+    for _ in 0..30 {
+        let invited = run(&database, &["user", "invite", EVE], "");
+        if invited.code != 0 {
+            refused = Some((invited.code, invited.error));
+            break;
+        }
+    }
+    let (code, error) = refused.expect("an email gets a limited number of invitations");
+    assert!(code == 1 && error.contains("the last one stays valid"), "{error}");
+    let mails = db_mails(&database);
+    let link = path(mails.last().unwrap());
+    let invited = "SELECT count(*) FROM audit_events WHERE event = 'invited'";
+    assert_eq!(database.db_count(invited), mails.len() as i64);
+    let fields = [("display_name", "Eve"), ("password", PASSWORD)];
+    assert_eq!(server.browser().post(&link, &fields).status, 303);
+}
+
+/// Settings with which mail is sent. Only the outbox is looked at.
+const SENDS: [(&str, &str); 2] = [
+    ("FRONTDESK_SMTP_URL", "smtps://127.0.0.1:9"),
+    ("FRONTDESK_MAIL_FROM", "Frontdesk <desk@example.com>"),
+];
+/// Settings with which no mail is sent.
+const SENDS_NOTHING: [(&str, &str); 1] = [("FRONTDESK_PUBLIC_URL", "https://desk.example.com")];
+
+/// Uses up the limits of `topic` for the recipients that got a mail of it.
+fn db_use_up(database: &Database, topic: &str) {
+    database.db_execute(&format!(
+        "UPDATE mail_limits SET full_at = now() + interval '12 hours' WHERE topic = '{topic}'"
+    ));
+}
+
+#[test]
+fn a_command_promises_only_the_mail_that_is_sent() {
+    let database = Database::new();
+    let create = ["user", "create", ADA, "--name", "Ada"];
+    let (code, out, error) = frontdesk(&database, &SENDS, &create);
+    assert!(code == 0 && out.contains("gets a link to choose a password"), "{out}{error}");
+    assert_eq!(run(&database, &["user", "delete", ADA, "--yes"], "").code, 0);
+    db_use_up(&database, "account_created");
+    let (code, out, error) = frontdesk(&database, &SENDS, &create);
+    assert!(code == 0 && out.contains("No link was sent"), "{out}{error}");
+    assert!(out.contains(&format!("frontdesk user reset {ADA}")), "{out}");
+    assert_eq!(database.db_count("SELECT count(*) FROM email_tokens"), 0);
+    let (code, out, error) = frontdesk(&database, &SENDS, &["user", "reset", ADA]);
+    assert!(code == 0 && out.contains("gets a link"), "{out}{error}");
+
+    let set = |settings: &[(&str, &str)], new: &str| {
+        let account = database.db_texts("SELECT email FROM users").remove(0);
+        let (code, out, error) =
+            frontdesk(&database, settings, &["user", "set-email", &account, new]);
+        assert!(code == 0 && out.contains("signed out everywhere"), "{out}{error}");
+        out
+    };
+    let mails = |kind| db_mails(&database).iter().filter(|mail| mail.kind == kind).count();
+    let out = set(&SENDS, NEW);
+    assert!(
+        out.contains(
+            "former email is not notified, because it was not verified; the new one gets a link"
+        ),
+        "{out}"
+    );
+    assert_eq!((mails("email_changed"), mails("verify_email")), (0, 1));
+    assert_eq!(run(&database, &["user", "verify-email", NEW], "").code, 0);
+    let out = set(&SENDS, ADA);
+    assert!(out.contains("former email is notified; the new one gets a link"), "{out}");
+    assert_eq!((mails("email_changed"), mails("verify_email")), (1, 2));
+    db_use_up(&database, "verification");
+    let out = set(&SENDS, NEW);
+    assert!(out.contains("gets no link to verify it"), "{out}");
+    assert_eq!((mails("email_changed"), mails("verify_email")), (1, 2));
+    let out = set(&SENDS_NOTHING, EVE);
+    assert!(out.contains("sends no mail") && !out.contains("gets a link"), "{out}");
 }
 
 #[test]

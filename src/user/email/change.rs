@@ -127,7 +127,12 @@ pub(in crate::user) async fn apply(
 #[derive(Debug, PartialEq, Eq)]
 pub enum SetOutcome {
     /// The email was changed.
-    Done,
+    Done {
+        /// The former email is notified, because it was verified.
+        former_is_notified: bool,
+        /// The new email gets a link to verify it: it has not got too much such mail.
+        link_is_sent: bool,
+    },
     /// It is the email of the account already.
     Unchanged,
     /// Another account has it.
@@ -136,8 +141,8 @@ pub enum SetOutcome {
     Disabled,
 }
 
-/// Changes the email of `user`, without a proof that the user receives mail there: for operators. Both emails are
-/// notified; the new one gets a link to verify it.
+/// Changes the email of `user`, without a proof that the user receives mail there: for operators. The former email
+/// is notified, if it was verified; the new one gets a link to verify it.
 #[tracing::instrument(level = "debug", skip_all, fields(%user))]
 pub async fn set_by_operator(
     pool: &PgPool,
@@ -161,17 +166,19 @@ pub async fn set_by_operator(
             let event = AccountEvent::EmailChanged;
             let applied = session_rules::apply(connection, event, user, None, &origin).await?;
             let source = notice::source_now(connection, &origin).await?;
-            notify_former_email(connection, &sealer, &owner, new.as_typed(), &source).await?;
+            let former_is_notified =
+                notify_former_email(connection, &sealer, &owner, new.as_typed(), &source).await?;
             let purpose = Purpose::VerifyEmail;
             let message = |link: NewLink| {
                 let (display_name, token, code) =
                     (owner.display_name.clone(), link.token, link.code);
                 Message::VerifyEmail { display_name, token, code }
             };
-            email::token::send(connection, &sealer, user, purpose, about, message).await?;
+            let link =
+                email::token::send(connection, &sealer, user, purpose, about, message).await?;
             let details = json!({ "by": "operator", "ended_sessions": applied.ended_sessions });
             record(connection, EventKind::EmailChanged, user, details, &origin).await?;
-            Ok(SetOutcome::Done)
+            Ok(SetOutcome::Done { former_is_notified, link_is_sent: link.is_sent() })
         })
     })
     .await;
@@ -179,16 +186,16 @@ pub async fn set_by_operator(
 }
 
 /// Tells the former email of `owner` about the change, with a link that undoes it. An unverified former email may
-/// belong to a stranger because of a typo, so it gets no mail.
+/// belong to a stranger because of a typo, so it gets no mail. Returns whether it is notified.
 async fn notify_former_email(
     connection: &mut PgConnection,
     sealer: &Sealer,
     owner: &LockedUser,
     new_email: &str,
     source: &Source,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     if owner.email_verified_at.is_none() {
-        return Ok(());
+        return Ok(false);
     }
     let about = (owner.email.as_str(), owner.email_canonical.as_str());
     let message = |link: NewLink| Message::EmailChanged {
@@ -198,8 +205,8 @@ async fn notify_former_email(
         source: source.clone(),
     };
     let purpose = Purpose::UndoEmailChange;
-    email::token::send(connection, sealer, owner.id, purpose, about, message).await?;
-    Ok(())
+    let sent = email::token::send(connection, sealer, owner.id, purpose, about, message).await?;
+    Ok(sent.is_sent())
 }
 
 /// Sets an email, which was verified or not. `false` if another account has it.

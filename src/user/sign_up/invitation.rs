@@ -30,7 +30,19 @@ pub struct Invitation {
     pub display_name: Option<String>,
 }
 
-/// Inserts an invitation and mails its link. `false` if the email has an account.
+/// The outcome of [`create`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum InviteOutcome {
+    /// The invitation exists, and its mail is in the outbox.
+    Sent,
+    /// An account has the email. Nothing was changed.
+    EmailTaken,
+    /// The email got enough invitations recently. Nothing was changed: an earlier invitation is still valid.
+    OverLimit,
+}
+
+/// Mails a link and inserts its invitation, in place of an earlier one of the email. The mail is enqueued first,
+/// because an invitation whose link is not sent must not replace one whose link was sent.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn create(
     pool: &PgPool,
@@ -39,18 +51,38 @@ pub async fn create(
     display_name: Option<DisplayName>,
     role: Role,
     origin: Origin,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<InviteOutcome> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
+            // In the lock order: before the account and the limits of the email.
+            sqlx::query!(
+                "SELECT FROM invitations WHERE email_canonical = $1 FOR UPDATE",
+                email.canonical(),
+            )
+            .execute(&mut *connection)
+            .await?;
+            let is_taken = sqlx::query_scalar!(
+                r#"SELECT EXISTS (SELECT FROM users WHERE email_canonical = $1) AS "is_taken!""#,
+                email.canonical(),
+            )
+            .fetch_one(&mut *connection)
+            .await?;
+            if is_taken {
+                return Ok(InviteOutcome::EmailTaken);
+            }
             let token = Secret::generate();
+            let message = Message::Invitation { token: token.reveal() };
+            let sent =
+                outbox::enqueue(connection, &sealer, None, email.as_typed(), &message).await?;
+            if !sent.is_sent() {
+                return Ok(InviteOutcome::OverLimit);
+            }
             let digest = token.digest();
-            let created = sqlx::query!(
+            sqlx::query!(
                 r#"
                 INSERT INTO invitations
                        (id, token_digest, email, email_canonical, display_name, role, expires_at)
-                SELECT $1::uuid, $2::bytea, $3::text, $4::text, $5::text, $6::text,
-                       now() + make_interval(days => $7)
-                 WHERE NOT EXISTS (SELECT FROM users WHERE email_canonical = $4)
+                VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))
                     ON CONFLICT ON CONSTRAINT invitations_email_canonical_key DO UPDATE
                    SET id = EXCLUDED.id,
                        token_digest = EXCLUDED.token_digest,
@@ -70,16 +102,11 @@ pub async fn create(
             )
             .execute(&mut *connection)
             .await?;
-            if created.rows_affected() == 0 {
-                return Ok(false);
-            }
-            let message = Message::Invitation { token: token.reveal() };
-            outbox::enqueue(connection, &sealer, None, email.as_typed(), &message).await?;
             let details = json!({ "role": role.as_str() });
             let (kind, origin) = (EventKind::Invited, &origin);
             let event = Event { kind, user: None, session: None, origin, details };
             audit::record(connection, event).await?;
-            Ok(true)
+            Ok(InviteOutcome::Sent)
         })
     })
     .await

@@ -28,7 +28,7 @@ use crate::user::password::hasher::PasswordHash;
 use crate::user::users::{self, InsertOutcome, NewUser, User};
 
 /// Creates an account whose email is not verified. With `mail`, a verification mail is in the outbox when
-/// this returns.
+/// this returns, unless the email has got too much mail; the user can request another one later.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn register_unverified(
     pool: &PgPool,
