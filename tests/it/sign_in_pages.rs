@@ -115,6 +115,8 @@ fn next_redirects_to_the_requested_page_and_never_to_another_site() {
         (redirect.status, redirect.location()),
         (303, "/login?next=%2Faccount%2Fsessions%3Fx%3D1")
     );
+    let backslash = browser.get("/account/sessions?a=\\x");
+    assert_eq!(backslash.location(), "/login?next=%2Faccount%2Fsessions%3Fa%3D%5Cx");
     assert!(
         browser
             .get("/login?next=/account/sessions")
@@ -123,6 +125,7 @@ fn next_redirects_to_the_requested_page_and_never_to_another_site() {
     );
     for (next, to) in [
         ("/account/sessions?x=1", "/account/sessions?x=1"),
+        ("/account/sessions?a=\\x", "/account/sessions?a=\\x"),
         ("//evil.example", "/account"),
         ("/\\evil.example", "/account"),
         ("https://evil.example/", "/account"),
