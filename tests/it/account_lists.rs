@@ -101,6 +101,26 @@ fn the_pages_of_sessions_show_each_session_once_newest_sign_in_first() {
         let page = ada.get(&format!("/account/sessions?{query}"));
         assert!(page.status == 200 && page.body.contains(">This device</span>"), "{query}");
     }
+    // Times outside the ranges of i64, of the calendar and of PostgreSQL, at both ends.
+    for microseconds in [
+        "-1",
+        "-0",
+        "0",
+        "-210866803200000001",
+        "-300000000000000000",
+        "-377705116800000000",
+        "253402300799999999",
+        "253402300800000000",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "1e9",
+    ] {
+        for id in ["00000000-0000-7000-8000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"] {
+            let path = format!("/account/sessions?before={microseconds}.{id}");
+            assert_eq!(ada.get(&path).status, 200, "{path}");
+        }
+    }
     let evil = format!("/account/sessions/{}/revoke?before=//evil.example", shown[0]);
     assert_eq!(ada.post(&evil, &[]).location(), "/account/sessions");
 }
@@ -196,6 +216,12 @@ fn two_hundred_thousand_events_are_shown_in_pages_and_an_attack_is_one_entry() {
         "SELECT id::text FROM audit_events ORDER BY occurred_at DESC, id DESC OFFSET 1228 LIMIT 1",
     );
     assert_eq!(older[0], ids[0], "the next page begins where this one ends");
+    for id in [i64::MIN, -1, 0, i64::MAX] {
+        assert_eq!(ada.get(&format!("/account/activity?before={id}")).status, 200, "{id}");
+    }
+    for text in ["9223372036854775808", "x", "", "%00", "%ff"] {
+        assert_eq!(ada.get(&format!("/account/activity?before={text}")).status, 200, "{text}");
+    }
 }
 
 #[test]

@@ -98,12 +98,15 @@ pub async fn show(
     page.show("account/sessions.html", &data)
 }
 
-/// The position in the query string. `None`, the first page, if there is none or if it cannot be read.
+/// The position in the query string. `None`, the first page, if there is none or if it cannot be read. A time
+/// before 1970 is that of no session, and PostgreSQL refuses times before 4713 BC.
 fn position(query: Option<web::Query<Query>>) -> Option<list::Position> {
     let text = query?.into_inner().before?;
     let (microseconds, id) = text.split_once('.')?;
     let nanoseconds = i128::from(microseconds.parse::<i64>().ok()?) * 1_000;
-    let created_at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
+    let created_at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
+        .ok()
+        .filter(|at| *at >= OffsetDateTime::UNIX_EPOCH)?;
     Some((created_at, id.parse().ok()?))
 }
 
