@@ -51,10 +51,18 @@ struct Device {
     ip_address: Option<String>,
     /// The IP address of the last activity, if it is not that of the sign-in.
     other_ip_address: Option<String>,
+    /// The last recorded activity of the current session, if it came from another IP address than this request.
+    used_elsewhere: Option<UsedElsewhere>,
     signed_in: Time,
     last_seen: Time,
     is_current: bool,
     remembered: bool,
+}
+
+#[derive(Serialize)]
+struct UsedElsewhere {
+    ip_address: String,
+    at: Time,
 }
 
 /// The query string.
@@ -180,10 +188,15 @@ pub async fn revoke_others(
     Ok(page.redirect_with(PATH, &Notice::good(notice)))
 }
 
-/// The session `current` is in use now, from `current_ip`; its row may be up to a minute behind.
+/// The session `current` is in use now, from `current_ip`. Its row may be up to a minute behind: it shows
+/// where the cookie was used before this request, for example by a thief.
 fn device(entry: list::LiveSession, current: SessionId, current_ip: Option<&String>) -> Device {
     let browser = user_agent::describe(entry.user_agent.as_deref());
     let is_current = entry.id == current;
+    let used_elsewhere =
+        entry.last_seen_ip_address.clone().filter(|ip| is_current && current_ip != Some(ip)).map(
+            |ip_address| UsedElsewhere { ip_address, at: Time::new(entry.last_seen_at, entry.now) },
+        );
     let (last_seen, last_ip) = if is_current {
         (entry.now, current_ip.cloned())
     } else {
@@ -201,6 +214,7 @@ fn device(entry: list::LiveSession, current: SessionId, current_ip: Option<&Stri
         name,
         kind: browser.kind.as_str(),
         other_ip_address: last_ip.filter(|ip| entry.ip_address.as_ref() != Some(ip)),
+        used_elsewhere,
         ip_address: entry.ip_address,
         signed_in,
         last_seen: Time::new(last_seen, entry.now),
