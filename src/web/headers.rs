@@ -4,13 +4,22 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Hsts;
 
-/// Allows only the site's own style sheet, images and forms, and no scripts (ASVS 5.0 V3.4.3).
-/// `connect-src` is for Lighthouse, which requests robots.txt as the page would.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
-     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-/// The same for a page with a password field, which has the site's own script `show-password.js`.
-const CONTENT_SECURITY_POLICY_WITH_SCRIPT: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// A policy that allows the site's own style sheet, images and forms, and no scripts (ASVS 5.0 V3.4.3), except for
+/// the directives `$script` and `$connect`.
+macro_rules! policy {
+    ($script:literal, $connect:literal) => {
+        concat!(
+            "default-src 'none'; ",
+            $script,
+            "style-src 'self'; img-src 'self'; ",
+            $connect,
+            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+    };
+}
+
+/// The pages that are checked for search engines. Lighthouse requests `/robots.txt` under the policy of the page.
+const SEARCHED: [&str; 3] = ["/", "/login", "/register"];
 /// No page uses any of these features.
 const PERMISSIONS_POLICY: &str =
     "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()";
@@ -25,7 +34,7 @@ fn strict_transport_security(hsts: Hsts) -> Option<HeaderValue> {
 
 /// The headers of every response. A `static`, so that names and values are checked once, by the compiler.
 static FIXED: [(HeaderName, HeaderValue); 9] = [
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy!("", ""))),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     // No address of this site, which may contain the token of a mailed link, is sent to another site (ASVS 5.0
@@ -44,14 +53,16 @@ static FIXED: [(HeaderName, HeaderValue); 9] = [
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
 ];
 
-/// The policy of a page with the markup `html`: scripts are allowed if it has a password field.
-pub(super) fn content_security_policy(html: &str) -> HeaderValue {
+/// The policy of the page at `path` with the markup `html`. A page with a password field has the site's own script
+/// `show-password.js`.
+pub(super) fn content_security_policy(path: &str, html: &str) -> HeaderValue {
     // What users type is escaped, so that it cannot contain this.
     let has_password = html.contains("type=\"password\"");
-    HeaderValue::from_static(if has_password {
-        CONTENT_SECURITY_POLICY_WITH_SCRIPT
-    } else {
-        CONTENT_SECURITY_POLICY
+    HeaderValue::from_static(match (has_password, SEARCHED.contains(&path)) {
+        (false, false) => policy!("", ""),
+        (true, false) => policy!("script-src 'self'; ", ""),
+        (false, true) => policy!("", "connect-src 'self'; "),
+        (true, true) => policy!("script-src 'self'; ", "connect-src 'self'; "),
     })
 }
 

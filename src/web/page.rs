@@ -94,7 +94,7 @@ impl Page {
             .insert_header((header::VARY, "Cookie"))
             .insert_header((
                 header::CONTENT_SECURITY_POLICY,
-                headers::content_security_policy(&html),
+                headers::content_security_policy(self.request.path(), &html),
             ));
         if sealed_notice.is_some() {
             response.cookie(self.flash.removal());

@@ -6,6 +6,7 @@ mod forms;
 mod site;
 mod tour;
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use site::{Site, Visitor, paths_of};
@@ -146,6 +147,21 @@ fn every_response_to_every_visitor_has_the_fixed_headers() {
     for visit in &crawl().visits {
         assert_fixed_headers(&visit.response, visit.is_https, &visit.name());
     }
+}
+
+#[test]
+fn every_page_has_the_policy_of_its_address() {
+    let mut connecting = BTreeSet::new();
+    for (get, head) in pairs(&crawl().visits, "GET", "HEAD") {
+        let policy =
+            |visit: &Visit| visit.response.header("content-security-policy").map(str::to_owned);
+        assert_eq!(policy(head), policy(get), "{}", head.name());
+        let has_connect = policy(get).is_some_and(|policy| policy.contains("connect-src"));
+        let is_searched = ["/", "/login", "/register"].contains(&get.route.path.as_str());
+        assert_eq!(has_connect, is_searched && get.response.status == 200, "{}", get.name());
+        connecting.extend(has_connect.then_some(&get.route.path));
+    }
+    assert_eq!(connecting.len(), 3, "{connecting:?}");
 }
 
 #[test]
