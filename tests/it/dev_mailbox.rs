@@ -13,7 +13,8 @@ fn the_dev_mailbox_shows_mail_with_clickable_links_without_a_mail_server() {
     database.db_enqueue("bob@example.com", &changed("Bob"));
     let list = browser.get("/dev/mailbox").body;
     assert!(
-        list.contains("Reset your Frontdesk password") && list.contains("to bob@example.com"),
+        list.contains("Reset your Frontdesk password")
+            && list.contains("to <bdi>bob@example.com</bdi>"),
         "{list}"
     );
     until("mail is kept", || database.db_mails("kept") == 2);

@@ -41,12 +41,13 @@ fn a_new_email_takes_effect_after_verification_and_both_emails_are_notified() {
     let mut ada = with_verified_email(&server, &database, "ada@example.com");
     let mut other_device = server.browser();
     other_device.login("ada@example.com", PASSWORD);
+    // The domain is stored in lower case.
     request_change(&mut ada, "Ada@New.example.com");
     let page = ada.get("/account/email").body;
-    assert!(page.contains("Ada@New.example.com") && page.contains("ada@example.com"));
+    assert!(page.contains("Ada@new.example.com") && page.contains("ada@example.com"));
     assert_eq!(email(&database), ["ada@example.com"]);
     let mail = db_mail(&database, "change_email", 1);
-    assert_eq!(mail.recipient, "Ada@New.example.com");
+    assert_eq!(mail.recipient, "Ada@new.example.com");
     // The link alone is not enough: it requires the session or the password.
     let page = server.browser().open(&link(&mail));
     assert!(page.body.contains("name=\"password\""));
@@ -54,15 +55,15 @@ fn a_new_email_takes_effect_after_verification_and_both_emails_are_notified() {
     assert_eq!(email(&database), ["ada@example.com"]);
     db_clear_rate_limits(&database);
     assert_eq!(ada.post(&link(&mail), &[]).status, 303);
-    assert_eq!(email(&database), ["Ada@New.example.com"]);
+    assert_eq!(email(&database), ["Ada@new.example.com"]);
     assert!(ada.is_signed_in() && !other_device.is_signed_in());
-    assert!(ada.get("/account/profile").body.contains("Ada@New.example.com"));
+    assert!(ada.get("/account/profile").body.contains("Ada@new.example.com"));
     let notice = db_mail(&database, "email_changed", 1);
     assert_eq!(
         (notice.recipient.as_str(), notice.text("new_email")),
-        ("ada@example.com", "Ada@New.example.com")
+        ("ada@example.com", "Ada@new.example.com")
     );
-    assert_eq!(db_mail(&database, "email_confirmed", 1).recipient, "Ada@New.example.com");
+    assert_eq!(db_mail(&database, "email_confirmed", 1).recipient, "Ada@new.example.com");
     assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 422);
     assert_eq!(server.browser().login("ada@new.example.com", PASSWORD).status, 303);
     let events = database.db_texts(
