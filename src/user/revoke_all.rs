@@ -30,13 +30,13 @@ pub async fn created_before(
     db::long_transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             // In the lock order.
+            let invitations = sqlx::query!("DELETE FROM invitations WHERE created_at < $1", time)
+                .execute(&mut *connection)
+                .await?;
             let registrations =
                 sqlx::query!("DELETE FROM registrations WHERE created_at < $1", time)
                     .execute(&mut *connection)
                     .await?;
-            let invitations = sqlx::query!("DELETE FROM invitations WHERE created_at < $1", time)
-                .execute(&mut *connection)
-                .await?;
             let recovery_requests =
                 sqlx::query!("DELETE FROM recovery_requests WHERE created_at < $1", time)
                     .execute(&mut *connection)

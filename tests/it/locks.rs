@@ -3,6 +3,7 @@
 
 use crate::command_line::run;
 use crate::support::breakpoint::{Breakpoint, db_until_disconnected, until};
+use crate::support::mail::db_mail;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, site};
 
 /// Deadlocks that PostgreSQL found in this database. Its statistics are complete once the connections are closed.
@@ -99,6 +100,26 @@ const FLOWS: [(&str, Flow); 11] = [
     ("disable", |_, database, _, email| command(database, &["user", "disable", email])),
     ("promote", |_, database, _, email| command(database, &["user", "promote", email])),
 ];
+
+#[test]
+fn a_password_reset_locks_the_counters_of_the_account_before_its_limits_of_mail() {
+    let (server, database) = site();
+    registered(&server, "ada@example.com");
+    server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
+    let link = format!("/reset-password/{}", db_mail(&database, "reset_password", 1).text("token"));
+    assert_eq!(server.browser().login("ada@example.com", OTHER_PASSWORD).status, 422);
+    let fields = [("new_password", OTHER_PASSWORD)];
+    let breakpoint = Breakpoint::db_at(&database, ("throttles", "BEFORE DELETE"));
+    std::thread::scope(|scope| {
+        let reset = scope.spawn(|| server.browser().post(&link, &fields).status);
+        breakpoint.until_reached(1);
+        assert!(database.db_count("SELECT count(*) FROM mail_limits") > 0);
+        // Fails if one of them is locked.
+        database.db_execute("SELECT FROM mail_limits FOR UPDATE NOWAIT");
+        breakpoint.release();
+        assert_eq!(reset.join().unwrap(), 303);
+    });
+}
 
 #[test]
 fn no_flow_deadlocks_with_the_deletion_of_its_account() {

@@ -114,8 +114,6 @@ pub async fn reset(
             let event = AccountEvent::PasswordReset;
             let new = NewPassword { user, verified: None, hash, event, by_link: true };
             let set = apply(connection, &sealer, new, None, &origin).await?;
-            let email = &owner.email_canonical;
-            rate_limit::delete_counters(connection, &sealer, user, email).await?;
             let Some((_, at)) = set else { return Ok(None) };
             let is_kept = keep_account
                 && deletion::cancel_in(connection, &sealer, user, None, &origin).await?;
@@ -134,7 +132,7 @@ struct NewPassword {
     by_link: bool,
 }
 
-/// Sets the password and applies the rule of the event. `None` if the stored hash is no longer `verified`.
+/// Sets the password and applies the rule of the event. A link also deletes the counters of the account. `None` if the stored hash is no longer `verified`.
 async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -153,7 +151,7 @@ async fn apply(
                email_verified_at = CASE WHEN $4 THEN COALESCE(email_verified_at, now()) ELSE email_verified_at END
          WHERE id = $1
            AND ($3::text IS NULL OR password_hash = $3)
-        RETURNING email, display_name, now() AS "at!"
+        RETURNING email, email_canonical, display_name, now() AS "at!"
         "#,
         user as UserId,
         hash.as_str(),
@@ -164,6 +162,10 @@ async fn apply(
     .await?;
     let Some(owner) = owner else { return Ok(None) };
     let applied = session_rules::apply(connection, event, user, keep, origin).await?;
+    if by_link {
+        // In the lock order: after the sessions, and before the limits of the mail.
+        rate_limit::delete_counters(connection, sealer, user, &owner.email_canonical).await?;
+    }
     audit::record(
         &mut *connection,
         Event {
