@@ -104,9 +104,9 @@ pub async fn purge_limits(
     Ok(deleted.rows_affected())
 }
 
-/// The recipient in `mail_limits`. After a change of the first key, every limit starts empty.
+/// The recipient in `mail_limits`. Servers whose first key differs, during a key rotation, share the limits.
 fn recipient_digest(sealer: &Sealer, canonical: &str) -> [u8; 32] {
-    sealer.digest("mail_limits", canonical.as_bytes())
+    sealer.keyed_hash("mail_limits").digest(&[canonical.as_bytes()])
 }
 
 /// The limits of a recipient, locked until the end of the transaction.

@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use frontdesk::config::SecretKeys;
+use frontdesk::crypto::seal::Sealer;
 use frontdesk::mail::outbox;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::mail::{Message, mailing, reset};
 use crate::support::breakpoint::until;
 use crate::support::mail::{db_clear_rate_limits, db_mail, db_mails};
+use crate::support::server::KEY;
 use crate::support::smtp::{Smtp, Tls, sealer};
 use crate::support::{
     Browser, Database, OTHER_PASSWORD, PASSWORD, registered, site, verified_site,
@@ -88,6 +91,20 @@ fn every_kind_of_mail_has_a_limit_per_recipient_and_notices_are_combined() {
     assert_eq!(database.db_count(endless), 0);
     let plain = "SELECT count(*) FROM mail_limits l WHERE l::text LIKE '%example%'";
     assert_eq!(database.db_count(plain), 0);
+}
+
+#[test]
+fn servers_share_the_limits_during_a_key_rotation() {
+    let database = Database::new();
+    let other = KEY.chars().rev().collect::<String>();
+    database.runtime.block_on(async {
+        let mut connection = PgConnection::connect(&database.url).await.unwrap();
+        for keys in [format!("{KEY},{other}"), format!("{other},{KEY}")] {
+            let sealer = Sealer::new(SecretKeys::parse(&keys).unwrap().as_slice());
+            outbox::enqueue(&mut connection, &sealer, None, ADA, &reset("Ada")).await.unwrap();
+        }
+    });
+    assert_eq!(database.db_count("SELECT count(DISTINCT recipient_digest) FROM mail_limits"), 1);
 }
 
 #[test]
