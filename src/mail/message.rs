@@ -95,8 +95,8 @@ pub enum Message {
         #[serde(flatten)]
         source: Source,
     },
-    /// To a former email of an account that was never verified, or whose change was undone. It may belong to
-    /// another person, so the mail contains no account details.
+    /// To a verified email that an undone change has removed from an account. It may be an attacker's, so the mail
+    /// contains no account details.
     AddressRemoved,
     /// To the new email, after it became the email of the account.
     EmailConfirmed {

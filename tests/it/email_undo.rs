@@ -4,6 +4,7 @@
 use frontdesk::crypto::secret::Secret;
 use frontdesk::user::email::undo_change::reset_secret;
 
+use crate::command_line::run;
 use crate::support::breakpoint::Breakpoint;
 use crate::support::mail::{Mail, db_clear_rate_limits, db_mail, db_mails};
 use crate::support::{
@@ -327,6 +328,16 @@ fn an_undo_to_an_email_in_use_gets_409_and_works_later() {
     assert_eq!(set_password(&mut ada, &form, LAST), 303);
     assert_eq!(ada.login(OLD, LAST).status, 303);
     assert!(bob.is_signed_in());
+}
+
+#[test]
+fn an_undo_sends_nothing_to_an_email_that_was_never_verified() {
+    let (server, database, _) = compromised_account();
+    assert_eq!(run(&database, &["user", "set-email", OLD, NEW], "").code, 0);
+    let token = db_mail(&database, "email_changed", 1).text("undo_token").to_owned();
+    submit_undo(&mut server.browser(), &format!("/undo-email-change/{token}"));
+    assert_eq!(email(&database), OLD);
+    assert!(db_mails(&database).iter().all(|mail| mail.kind != "address_removed"));
 }
 
 #[test]

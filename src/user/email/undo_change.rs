@@ -61,7 +61,7 @@ pub enum UndoOutcome {
 
 /// Restores the email that an account had before a change, with the link that was sent there. Every session
 /// is revoked, no password is accepted until a new one is set ([`reset_secret`]), a deletion that was
-/// requested since is canceled, and both emails are notified.
+/// requested since is canceled, and both emails are notified: the removed one only if it was verified.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn undo(
     pool: &PgPool,
@@ -116,8 +116,11 @@ async fn undo_in(
     outbox::enqueue(connection, sealer, Some(user), &old.email, &restored).await?;
     // The owner may already have changed the email back.
     if owner.email_canonical != old.email_canonical {
-        let removed = Message::AddressRemoved;
-        outbox::enqueue(connection, sealer, Some(user), &owner.email, &removed).await?;
+        // An email that an operator set and that was not verified may belong to a stranger.
+        if owner.email_verified_at.is_some() {
+            let removed = Message::AddressRemoved;
+            outbox::enqueue(connection, sealer, Some(user), &owner.email, &removed).await?;
+        }
         outbox::assign_to_user(connection, user, &owner.email_canonical).await?;
     }
     Ok(UndoOutcome::Done(user))
