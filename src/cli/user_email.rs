@@ -76,6 +76,12 @@ pub(super) async fn set_email(
             };
             format!("{former}; {new}")
         }
+        SetOutcome::Respelled => {
+            out::line(&format!(
+                "{former} is now {email}. Only upper and lower case differ, so it stays as verified as it was, and no session ended."
+            ));
+            return Ok(ExitStatus::Done);
+        }
         SetOutcome::Unchanged => {
             out::line(&format!("{email} is already the email of the account."));
             return Ok(ExitStatus::NothingFound);

@@ -33,8 +33,8 @@ pub async fn delete_for_user(
     suppression::delete(connection, email_canonical).await
 }
 
-/// Assigns the mails to an email that have no account to `user`, whose email it was until now: they are deleted with
-/// that account, although its email is another one then.
+/// Assigns the mails to an email that have no account, and the suppression of the email, to `user`, whose email it was
+/// until now: they are deleted with that account, although its email is another one then.
 pub async fn assign_to_user(
     connection: &mut PgConnection,
     user: UserId,
@@ -55,7 +55,7 @@ pub async fn assign_to_user(
         user as UserId,
         email_canonical,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    suppression::assign_to_user(connection, user, email_canonical).await
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::address::EmailAddress;
 use crate::db;
+use crate::id::UserId;
 
 /// Remembers that the mail bounced: its recipient is suppressed for one day, and for twice as long after each further
 /// bounce, up to 32 days. The notice of a deleted account is the last mail to its email, so that email is not kept.
@@ -71,6 +72,22 @@ pub(super) async fn delete(
     sqlx::query!("DELETE FROM suppressed_recipients WHERE email_canonical = $1", email_canonical)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Assigns the suppression of an email, if it has no account, to `user`, in the caller's transaction.
+pub(super) async fn assign_to_user(
+    connection: &mut PgConnection,
+    user: UserId,
+    email_canonical: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE suppressed_recipients SET user_id = $1 WHERE email_canonical = $2 AND user_id IS NULL",
+        user as UserId,
+        email_canonical,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -231,6 +231,47 @@ fn an_operator_changes_an_email_and_both_are_notified() {
 }
 
 #[test]
+fn an_email_that_an_operator_replaced_is_deleted_with_the_account() {
+    let (server, database) = site();
+    database.db_execute(&format!(
+        "INSERT INTO suppressed_recipients (email_canonical, reason, suppressed_until)
+         VALUES ('{EVE}', 'operator', 'infinity')"
+    ));
+    let link = path(&invite(&database, EVE));
+    let fields = [("display_name", "Eve"), ("password", PASSWORD)];
+    assert_eq!(server.browser().post(&link, &fields).status, 303);
+    for command in [&["user", "set-email", EVE, NEW][..], &["user", "delete", NEW, "--yes"]] {
+        assert_eq!(run(&database, command, "").code, 0, "{command:?}");
+    }
+    for (table, column) in
+        [("mail_outbox", "recipient"), ("suppressed_recipients", "email_canonical")]
+    {
+        let left = format!("SELECT count(*) FROM {table} WHERE {column} = '{EVE}'");
+        assert_eq!(database.db_count(&left), 0, "{table}");
+    }
+}
+
+#[test]
+fn another_spelling_of_an_email_keeps_its_verification_and_the_sessions() {
+    let (server, database) = site();
+    let mut ada = registered(&server, ADA);
+    database.db_execute("UPDATE users SET email_verified_at = now()");
+    let mails = db_mails(&database).len();
+    let set = run(&database, &["user", "set-email", ADA, "Ada@example.com"], "");
+    assert!(
+        set.code == 0 && set.out.contains("is now Ada@example.com"),
+        "{}{}",
+        set.out,
+        set.error
+    );
+    assert!(ada.is_signed_in());
+    let account =
+        "SELECT email || ' ' || email_canonical FROM users WHERE email_verified_at IS NOT NULL";
+    assert_eq!(database.db_texts(account), ["Ada@example.com ada@example.com"]);
+    assert_eq!(db_mails(&database).len(), mails);
+}
+
+#[test]
 fn an_operator_marks_an_email_as_verified() {
     let (server, database) = site();
     let mut ada = registered(&server, ADA);

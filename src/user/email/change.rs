@@ -133,6 +133,8 @@ pub enum SetOutcome {
         /// The new email gets a link to verify it: it has not got too much such mail.
         link_is_sent: bool,
     },
+    /// The email differs from the former one in upper and lower case only. It stays verified, and no session ends.
+    Respelled,
     /// It is the email of the account already.
     Unchanged,
     /// Another account has it.
@@ -159,6 +161,10 @@ pub async fn set_by_operator(
             if owner.email == new.as_typed() {
                 return Ok(SetOutcome::Unchanged);
             }
+            if owner.email_canonical == new.canonical() {
+                respell(connection, user, new.as_typed(), &origin).await?;
+                return Ok(SetOutcome::Respelled);
+            }
             let about = (new.as_typed(), new.canonical());
             if !set_email(connection, user, about, false).await? {
                 return Ok(SetOutcome::EmailTaken);
@@ -176,6 +182,7 @@ pub async fn set_by_operator(
             };
             let link =
                 email::token::send(connection, &sealer, user, purpose, about, message).await?;
+            outbox::assign_to_user(connection, user, &owner.email_canonical).await?;
             let details = json!({ "by": "operator", "ended_sessions": applied.ended_sessions });
             record(connection, EventKind::EmailChanged, user, details, &origin).await?;
             Ok(SetOutcome::Done { former_is_notified, link_is_sent: link.is_sent() })
@@ -183,6 +190,20 @@ pub async fn set_by_operator(
     })
     .await;
     set.or_else(|error| if is_taken(&error) { Ok(SetOutcome::EmailTaken) } else { Err(error) })
+}
+
+/// Changes how the email of `user` is spelled. The canonical email stays the same.
+async fn respell(
+    connection: &mut PgConnection,
+    user: UserId,
+    email: &str,
+    origin: &Origin,
+) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE users SET email = $2 WHERE id = $1", user as UserId, email)
+        .execute(&mut *connection)
+        .await?;
+    let details = json!({ "by": "operator", "ended_sessions": 0 });
+    record(connection, EventKind::EmailChanged, user, details, origin).await
 }
 
 /// Tells the former email of `owner` about the change, with a link that undoes it. An unverified former email may
