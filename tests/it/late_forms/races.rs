@@ -35,8 +35,8 @@ fn a_revocation_waits_for_a_form_that_is_being_processed() {
         ),
         (
             "cancellation of the deletion",
-            ("mail_outbox", "BEFORE INSERT"),
-            "mail_outbox WHERE kind = 'deletion_canceled'",
+            ("audit_events", "BEFORE INSERT"),
+            "audit_events WHERE event = 'deletion_canceled'",
         ),
         (
             "the export",
