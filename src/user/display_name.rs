@@ -13,8 +13,8 @@ use crate::unicode;
 
 /// The maximum, in characters (Unicode code points).
 pub const MAX_CHARS: usize = 64;
-/// The maximum of marks over or under one letter. Vietnamese needs one after composition, Hebrew with
-/// cantillation three.
+/// The maximum of marks over or under one letter, and of spacing marks after it. Vietnamese needs one after
+/// composition, Hebrew with cantillation three, and Burmese four beside two or three spacing ones.
 const MAX_MARKS: usize = 4;
 
 /// 1 to 64 characters, NFC, with white space collapsed and at least one visible character.
@@ -30,7 +30,7 @@ pub enum DisplayNameProblem {
     /// It has more than [`MAX_CHARS`] characters.
     #[error("Use at most 64 characters for your name.")]
     TooLong,
-    /// It has a control or format character, a line break, or too many marks on one letter.
+    /// It has a control or format character, an unassigned one, a line break, or too many marks on one letter.
     #[error("Your name contains a character we can't display. Please retype it.")]
     Undisplayable,
 }
@@ -64,8 +64,8 @@ impl DisplayName {
 }
 
 /// Whether the character at `at` cannot be shown as text: a control or format character, or a default-ignorable
-/// code point, except where Unicode gives it a visible effect; a nonspacing mark without a base, or beyond
-/// [`MAX_MARKS`].
+/// code point, except where Unicode gives it a visible effect; a mark without a base, or beyond [`MAX_MARKS`]; a
+/// line break; or a code point that stands for no character.
 fn is_undisplayable(name: &[char], at: usize) -> bool {
     let character = name[at];
     let before = &name[..at];
@@ -73,27 +73,42 @@ fn is_undisplayable(name: &[char], at: usize) -> bool {
         '\u{200C}' | '\u{200D}' => !is_joiner_visible(before, character, &name[at + 1..]),
         _ if VariationSelector::for_char(character) => !has_variants(before),
         _ if unicode::is_format(character) || character.is_control() => true,
-        _ if is_stacked_mark(character) => !fits_base(before),
-        _ => is_line_break(character),
+        _ if is_mark(character) => !fits_base(before, character),
+        _ => has_no_glyph(character),
     }
 }
 
-fn is_line_break(character: char) -> bool {
-    use GeneralCategory::{LineSeparator, ParagraphSeparator};
-    matches!(GeneralCategory::for_char(character), LineSeparator | ParagraphSeparator)
+/// A line break, or a code point to which Unicode assigns no character: an unassigned one, a noncharacter, or one
+/// for private use.
+fn has_no_glyph(character: char) -> bool {
+    use GeneralCategory::{LineSeparator, ParagraphSeparator, PrivateUse, Unassigned};
+    matches!(
+        GeneralCategory::for_char(character),
+        LineSeparator | ParagraphSeparator | PrivateUse | Unassigned
+    )
 }
 
-/// Nonspacing and enclosing marks are drawn over their base. Spacing marks take up space of their own.
-fn is_stacked_mark(character: char) -> bool {
-    use GeneralCategory::{EnclosingMark, NonspacingMark};
-    matches!(GeneralCategory::for_char(character), EnclosingMark | NonspacingMark)
+fn is_mark(character: char) -> bool {
+    GeneralCategoryGroup::Mark.contains(GeneralCategory::for_char(character))
 }
 
-/// Whether another stacked mark may follow the text `before`.
-fn fits_base(before: &[char]) -> bool {
-    let marks = before.iter().rev().take_while(|one| is_stacked_mark(**one)).count();
-    let has_base = before.iter().rev().nth(marks).is_some_and(|base| !base.is_whitespace());
-    has_base && marks < MAX_MARKS
+/// Whether `mark` may follow the text `before`. Nonspacing and enclosing marks are drawn over their base, spacing
+/// marks beside it; each kind has its own bound. Joiners and variation selectors between the marks do not begin
+/// another base.
+fn fits_base(before: &[char], mark: char) -> bool {
+    let is_base = |one: &&char| !is_mark(**one) && !is_joiner_or_selector(**one);
+    let base = before.iter().rposition(|one| is_base(&one));
+    let Some(base) = base.filter(|at| !before[*at].is_whitespace()) else { return false };
+    let is_spacing = |one: char| GeneralCategory::for_char(one) == GeneralCategory::SpacingMark;
+    let of_same_kind = |one: &&char| {
+        is_mark(**one) && !is_joiner_or_selector(**one) && is_spacing(**one) == is_spacing(mark)
+    };
+    before[base..].iter().filter(of_same_kind).count() < MAX_MARKS
+}
+
+/// Variation selectors are marks too, but nothing is drawn for them.
+fn is_joiner_or_selector(character: char) -> bool {
+    matches!(character, '\u{200C}' | '\u{200D}') || VariationSelector::for_char(character)
 }
 
 /// A variation selector changes the emoji, the ideograph or the Mongolian letter directly before it.
@@ -132,15 +147,18 @@ fn is_joiner_visible(before: &[char], joiner: char, after: &[char]) -> bool {
         && after.first().is_some_and(|next| ExtendedPictographic::for_char(*next))
 }
 
-/// Whether the character is visible without another one. U+2800 is the Braille pattern without dots, which no
-/// property sets apart from the others.
+/// Blank characters that no property sets apart from visible ones: the Braille pattern without dots, the blank
+/// Egyptian hieroglyphs, and the musical null notehead.
+const BLANK: [char; 4] = ['\u{2800}', '\u{13441}', '\u{13442}', '\u{1D159}'];
+
+/// Whether the character is visible without another one.
 fn is_visible(character: char) -> bool {
     const OTHER: GeneralCategoryGroup = GeneralCategoryGroup::Other;
     const INVISIBLE: GeneralCategoryGroup =
         OTHER.union(GeneralCategoryGroup::Separator).union(GeneralCategoryGroup::Mark);
     !INVISIBLE.contains(GeneralCategory::for_char(character))
         && !unicode::is_format(character)
-        && character != '\u{2800}'
+        && !BLANK.contains(&character)
 }
 
 #[cfg(test)]
@@ -166,6 +184,10 @@ mod tests {
             ("מֹשֶׁה", "מֹשֶׁה"),
             ("འཇམ་དབྱངས", "འཇམ་དབྱངས"),
             ("⠁⠙⠁", "⠁⠙⠁"),
+            ("မျှို့ ကြော့်း", "မျှို့ ကြော့်း"),
+            ("ശ്രീകൃഷ്ണൻ", "ശ്രീകൃഷ്ണൻ"),
+            ("क्ष्म्य", "क्ष्म्य"),
+            ("1\u{FE0F}\u{20E3}", "1\u{FE0F}\u{20E3}"),
         ] {
             assert_eq!(DisplayName::parse(typed).map(|name| name.0), Ok(name.to_owned()));
         }
@@ -185,6 +207,15 @@ mod tests {
             ("\u{FE0F}\u{34F}", Empty),
             ("\u{301}\u{302}", Empty),
             ("\u{E000}", Empty),
+            ("\u{1D159}", Empty),
+            ("\u{13441}\u{13442}", Empty),
+            ("Ada\u{E000}", Undisplayable),
+            ("Ada\u{10FFFD}", Undisplayable),
+            ("Ada\u{378}", Undisplayable),
+            ("Ada\u{FDD0}", Undisplayable),
+            ("Ada\u{1FFFE}", Undisplayable),
+            ("\u{903}Ada", Undisplayable),
+            ("Ada \u{903}", Undisplayable),
             ("\u{301}Ada", Undisplayable),
             ("Ada \u{301}", Undisplayable),
             ("Ada\u{200B}", Undisplayable),
@@ -213,5 +244,19 @@ mod tests {
         assert!(marked(4).is_ok());
         assert_eq!(marked(5), Err(Undisplayable));
         assert_eq!(marked(63), Err(Undisplayable));
+        // Joiners and variation selectors between the marks, and spacing marks.
+        for (marks, count) in [
+            ("\u{94D}\u{200D}", 31),
+            ("\u{94D}\u{200C}", 5),
+            ("\u{334}\u{334}\u{334}\u{94D}\u{200D}", 12),
+            ("\u{903}", 63),
+            ("\u{903}", 5),
+            ("\u{903}\u{94D}\u{200D}", 5),
+        ] {
+            let name = format!("क{}", marks.repeat(count));
+            assert_eq!(DisplayName::parse(&name), Err(Undisplayable), "{name:?}");
+        }
+        let name = format!("❤{}", "\u{FE0F}\u{334}".repeat(5));
+        assert_eq!(DisplayName::parse(&name), Err(Undisplayable));
     }
 }
