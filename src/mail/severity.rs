@@ -24,8 +24,10 @@ pub enum Refused {
 }
 
 /// Enhanced codes without their class that say that the mailbox does not exist: bad mailbox, bad domain, bad
-/// syntax, moved, disabled, no mail for this domain (RFC 7505), and 1.0, which is not more specific.
-const NO_MAILBOX: [(u16, u16); 7] = [(1, 0), (1, 1), (1, 2), (1, 3), (1, 6), (1, 10), (2, 1)];
+/// syntax, moved, disabled, no mail for this domain (RFC 7505). 1.0 is not among them: it may be about the sender.
+const NO_MAILBOX: [(u16, u16); 6] = [(1, 1), (1, 2), (1, 3), (1, 6), (1, 10), (2, 1)];
+/// Those about the email of the sender: bad syntax, and a domain that does not exist.
+const SENDER: [(u16, u16); 2] = [(1, 7), (1, 8)];
 /// Those that pass, whatever class the server gives them: mailbox full, mail system full, not accepting mail,
 /// congested.
 const PASSING: [(u16, u16); 4] = [(2, 2), (3, 1), (3, 2), (4, 5)];
@@ -34,7 +36,7 @@ const TOO_LARGE: [(u16, u16); 2] = [(2, 3), (3, 4)];
 /// The subject of policy and security.
 const POLICY: u16 = 7;
 /// Words about quotas, rates and the reputation of the sender, in lower case. They begin a word.
-const PASSING_WORDS: [&str; 20] = [
+const PASSING_WORDS: [&str; 22] = [
     "quota",
     "rate",
     "rates",
@@ -49,13 +51,17 @@ const PASSING_WORDS: [&str; 20] = [
     "temporar",
     "try again",
     "later",
-    "limit exceeded",
+    "exceeded",
+    "hourly",
+    "daily",
+    "sending limit",
     "limit reached",
     "mailbox full",
     "is full",
-    "exceeded the",
     "blocked using",
 ];
+/// Words about the sender, in lower case: the mailbox that does not exist is that of this site.
+const SENDER_WORDS: [&str; 2] = ["sender", "verification failed"];
 /// Words that say that the mailbox does not exist, in lower case.
 const NO_MAILBOX_WORDS: [&str; 13] = [
     "user unknown",
@@ -95,11 +101,16 @@ impl Severity {
         if contains_any(&text, &PASSING_WORDS) && !is_one_of(&[(1, 1)]) {
             return Severity::Transient;
         }
+        if is_one_of(&SENDER) || contains_any(&text, &SENDER_WORDS) {
+            return Severity::Transient;
+        }
         if is_one_of(&NO_MAILBOX) || contains_any(&text, &NO_MAILBOX_WORDS) {
             return Severity::Bounced;
         }
         // Before the mail is read, a policy can only be about the site: its IP address, its domain, its rate.
-        if refused == Refused::Recipient && detail.is_some_and(|(subject, _)| subject == POLICY) {
+        let is_policy = detail.is_some_and(|(subject, _)| subject == POLICY)
+            || contains_any(&text, &["policy"]);
+        if refused == Refused::Recipient && is_policy {
             return Severity::Transient;
         }
         Severity::Permanent
@@ -156,10 +167,15 @@ mod tests {
             (550, "Requested action not taken, please try again"),
             (550, "<ada@example.com>: mailbox is full"),
             (550, "5.3.2 system not accepting network messages"),
+            (550, "5.7.1 You have exceeded your hourly sending limit"),
+            (550, "The hourly limit of the domain has been exceeded"),
+            (550, "Daily message limit for this account"),
+            (550, "Message refused by policy"),
         ] {
             for refused in [Refused::Recipient, Refused::Content] {
                 // After the mail was read, a policy without a word about a rate may be about its content.
-                if refused == Refused::Content && text.contains("unauthenticated") {
+                let may_be_content = text.contains("unauthenticated") || text.contains("by policy");
+                if refused == Refused::Content && may_be_content {
                     continue;
                 }
                 assert_eq!(Severity::of(refused, code, text), Severity::Transient, "{code} {text}");
@@ -188,6 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn replies_about_the_sender_say_nothing_about_the_recipient() {
+        for (code, text) in [
+            (553, "5.1.8 Domain of sender address noreply@desk.example does not exist"),
+            (553, "5.1.8 Domain of noreply@desk.example does not exist"),
+            (550, "5.1.7 no such address <noreply@desk.example>"),
+            (550, "5.1.0 <noreply@desk.example>: Sender address rejected: User unknown"),
+            (550, "5.1.1 <noreply@desk.example>: Sender address rejected: undeliverable"),
+            (550, "Verification failed for <noreply@desk.example> No Such User Here"),
+            (550, "No Such User Here Sender verify failed"),
+        ] {
+            for refused in [Refused::Recipient, Refused::Content] {
+                assert_eq!(Severity::of(refused, code, text), Severity::Transient, "{code} {text}");
+            }
+        }
+    }
+
+    #[test]
     fn other_replies_are_final_for_the_mail_and_say_nothing_about_the_recipient() {
         for (refused, code, text) in [
             (Refused::Content, 554, "5.7.1 we do not like http://example.com/…"),
@@ -195,7 +228,9 @@ mod tests {
             (Refused::Content, 554, "5.6.0 cannot be parsed"),
             (Refused::Recipient, 550, "mailbox unavailable"),
             (Refused::Recipient, 550, "5.5.0 corporate separated desks"),
+            (Refused::Recipient, 550, "5.1.0 address rejected"),
             (Refused::Recipient, 553, ""),
+            (Refused::Content, 550, "Message refused by policy"),
         ] {
             assert_eq!(Severity::of(refused, code, text), Severity::Permanent, "{code} {text}");
         }
