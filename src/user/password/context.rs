@@ -32,11 +32,11 @@ pub struct PasswordContext<'a> {
 }
 
 impl PasswordContext<'_> {
-    /// What of the context a password contains, which is given in lower case.
+    /// What of the context a password contains, which is given in NFKC and in lower case.
     pub(super) fn find_in(&self, lower: &str) -> Option<Part> {
         let plain = undo_leetspeak(lower);
         let contains = |word: &str, shortest: usize| {
-            let word = word.nfc().collect::<String>().to_lowercase();
+            let word = word.nfkc().collect::<String>().to_lowercase();
             [lower, &plain].iter().any(|password| contains_word(password, &word, shortest))
         };
         let contains_any = |text: &str, shortest: usize| {

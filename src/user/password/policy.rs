@@ -2,6 +2,7 @@
 //! nothing is trimmed or truncated (NIST SP 800-63B-4, 3.1.1.2; ASVS 5.0 V6.2).
 
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 use zeroize::Zeroizing;
 
 use super::breached::is_breached;
@@ -73,7 +74,9 @@ pub enum PasswordProblem {
     #[error(transparent)]
     TooLong(#[from] TooLong),
     /// It is on the list of breached passwords, or a variant of one that is.
-    #[error("This is one of the most common passwords. Choose something only you would think of.")]
+    #[error(
+        "This is one of the most common passwords, or close to one. Choose something only you would think of."
+    )]
     Common,
     /// `aaaaaaaa`, `12345678`, `abcabcabc`.
     #[error("This is a simple pattern that's easy to guess. Choose something less predictable.")]
@@ -103,11 +106,11 @@ impl PasswordPolicy {
         if password.reveal().chars().count() < self.min_length {
             return Err(PasswordProblem::TooShort(self.min_length));
         }
-        let lower = Zeroizing::new(password.reveal().to_lowercase());
+        let lower = fold(password.reveal());
         if is_pattern(&lower) || is_pattern(unicode::trim(&lower)) {
             return Err(PasswordProblem::Pattern);
         }
-        if is_breached(&lower) {
+        if is_breached(&lower) || is_breached(&without_marks(&lower)) {
             return Err(PasswordProblem::Common);
         }
         match context.find_in(&lower) {
@@ -117,6 +120,18 @@ impl PasswordPolicy {
             Some(Part::Site) => Err(PasswordProblem::ContainsSite),
         }
     }
+}
+
+/// The form in which a password is compared with words: in lower case, and with compatibility characters, such as
+/// full-width letters, replaced by the usual ones (NFKC). The hash is computed from what was typed.
+fn fold(text: &str) -> Zeroizing<String> {
+    let compatible = Zeroizing::new(text.nfkc().collect::<String>());
+    Zeroizing::new(compatible.to_lowercase())
+}
+
+/// The letters without accents: `pàssword` is a variant of `password`.
+fn without_marks(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.nfd().filter(|character| !is_combining_mark(*character)).collect())
 }
 
 /// Whether the password is a repeated short string, a sequence of characters, or a row of the keyboard.
@@ -188,12 +203,19 @@ mod tests {
             ("passwordpassword", Common),
             ("Password1 ", Common),
             ("\u{feff}password1", Common),
+            ("ｐａｓｓｗｏｒｄ１２３", Common),
+            ("Ｓｕｍｍｅｒ2024!", Common),
+            ("𝐩𝐚𝐬𝐬𝐰𝐨𝐫𝐝", Common),
+            ("pàssword2024", Common),
+            ("Pa\u{301}sswo\u{308}rd", Common),
+            ("①②③④⑤⑥⑦⑧", Pattern),
             (" ghijklmnop ", Pattern),
             ("aaaaaaaaaaaa", Pattern),
             ("xyzxyzxyzxyz", Pattern),
             ("ghijklmnop", Pattern),
             ("my ada.lovelace key", ContainsEmail),
             ("Lovelace, countess", ContainsName),
+            ("Ｌｏｖｅｌａｃｅ, countess", ContainsName),
             ("frontdesk-2026-x", ContainsSite),
             ("at desk.example.com", ContainsSite),
         ] {
@@ -207,6 +229,7 @@ mod tests {
         let composed = Password::parse("caf\u{e9} au lait").unwrap();
         let decomposed = Password::parse("cafe\u{301} au lait").unwrap();
         assert_eq!(composed.reveal(), decomposed.reveal());
+        assert_eq!(Password::parse("ｗｉｄｅ").unwrap().reveal(), "ｗｉｄｅ");
         assert_eq!(Password::parse("  Spaces  ").unwrap().reveal(), "  Spaces  ");
         assert_eq!(format!("{composed:?}"), "Password");
     }
