@@ -15,8 +15,9 @@ const PASTED: [&str; 4] = [
 ];
 
 /// Texts that look like an email or like another one.
-const REFUSED: [&str; 8] = [
+const REFUSED: [&str; 9] = [
     "ada@ex%61mple.com",
+    "ada%example.org@example.com",
     "ada@%65xample.com",
     "ada@exam\u{ad}ple.com",
     "ada@exam\u{200b}ple.com",
