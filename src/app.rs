@@ -43,13 +43,22 @@ pub struct App {
     pub mail_counters: mail::Counters,
     /// The slots for exports of accounts.
     pub exports: Exports,
-    /// Wakes the background job that sends registration and password-reset mail, so that it is sent
+    /// Wakes the background jobs that send registration and password-reset mail, so that it is sent
     /// immediately.
-    pub pending_mail: Arc<Notify>,
+    pub pending_mail: PendingMail,
     /// The background jobs of this process.
     pub jobs: Jobs,
     /// The settings.
     pub config: Config,
+}
+
+/// One for each job of `user/sign_up/pending_mail.rs`.
+#[derive(Debug, Default)]
+pub struct PendingMail {
+    /// After a registration, and when another mail for it is requested.
+    pub registrations: Arc<Notify>,
+    /// After a password-reset request.
+    pub recovery_requests: Arc<Notify>,
 }
 
 impl App {
@@ -77,7 +86,7 @@ impl App {
             )?),
             mail_counters: mail::Counters::default(),
             exports: Exports::default(),
-            pending_mail: Arc::default(),
+            pending_mail: PendingMail::default(),
             jobs: Jobs::default(),
             config,
         })

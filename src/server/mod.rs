@@ -170,16 +170,15 @@ async fn start(
 
 fn start_jobs(app: &web::Data<App>, database: &Database) -> JobRunner {
     let mut runner = JobRunner::new(app.jobs.clone());
+    let (interval, wake) = (pending_mail::POLL_INTERVAL, &app.pending_mail);
     let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
-    runner.run_every_or_notified(
-        "pending_mail",
-        pending_mail::POLL_INTERVAL,
-        app.pending_mail.clone(),
-        move || {
-            let (pool, sealer) = (pool.clone(), sealer.clone());
-            async move { pending_mail::run_once(&pool, &sealer).await }
-        },
-    );
+    let registrations = move || pending_mail::send_for_registrations(pool.clone(), sealer.clone());
+    let notify = Arc::clone(&wake.registrations);
+    runner.run_every_or_notified("registration_mail", interval, notify, registrations);
+    let (pool, sealer) = (database.pool.clone(), app.sealer.clone());
+    let requests = move || pending_mail::process_reset_requests(pool.clone(), sealer.clone());
+    let notify = Arc::clone(&wake.recovery_requests);
+    runner.run_every_or_notified("recovery_mail", interval, notify, requests);
     jobs::start(&mut runner, app.clone().into_inner());
     runner
 }

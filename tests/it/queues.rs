@@ -14,7 +14,7 @@ use crate::mail::{changed, frontdesk};
 use crate::purge::key;
 use crate::support::folder::new_folder;
 use crate::support::smtp::until;
-use crate::support::{Database, Server, registered};
+use crate::support::{Database, PASSWORD, Server, registered};
 
 /// A function for triggers that fail.
 const FAIL: &str = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
@@ -119,6 +119,35 @@ fn a_row_that_always_fails_is_set_aside_and_no_row_of_any_queue_waits_for_it() {
                   + (SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL)",
         ) == 0
     });
+}
+
+#[test]
+fn password_resets_that_wait_for_a_lock_delay_no_mail_of_a_registration() {
+    let database = Database::new();
+    let server = Server::start(&database, &[("FRONTDESK_REGISTRATION", "verified")]);
+    database.db_execute(
+        "INSERT INTO users (id, email, email_canonical, display_name) VALUES
+         (gen_random_uuid(), 'eve@example.com', 'eve@example.com', 'Eve')",
+    );
+    let locked = database.db_begin("SELECT FROM users FOR UPDATE");
+    database.db_execute(
+        "INSERT INTO recovery_requests (id, email_canonical)
+         SELECT gen_random_uuid(), 'eve@example.com' FROM generate_series(1, 40)",
+    );
+    until("the job waits for the lock", || {
+        database.db_count(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        ) > 0
+    });
+    let fields = [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
+    assert_eq!(server.browser().post("/register", &fields).status, 303);
+    until("the mail of the registration is written", || {
+        database.db_count("SELECT count(*) FROM mail_outbox WHERE kind = 'verify_registration'")
+            == 1
+    });
+    // A round of a queue ends after twenty failures. The one of the password resets is not over.
+    assert!(database.db_count("SELECT count(*) FROM queue_failures") < 20);
+    drop(locked);
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub async fn submit(
     };
     if app.mail_is_on() {
         permit.refund_on_error(recovery::request(&app.pool, &email, &origin)).await?;
-        app.pending_mail.notify_one();
+        app.pending_mail.recovery_requests.notify_one();
     }
     Ok(page.redirect("/forgot-password?sent"))
 }

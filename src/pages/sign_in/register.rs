@@ -137,7 +137,7 @@ async fn insert_pending(
     let Input { email, display_name, .. } = input;
     let insert = registration::insert_pending(&app.pool, &ticket, email, display_name, hash);
     permit.refund_on_error(insert).await?;
-    app.pending_mail.notify_one();
+    app.pending_mail.registrations.notify_one();
     Ok(registration_cookie::set(page.redirect("/verify-email"), app, &ticket))
 }
 

@@ -106,7 +106,7 @@ async fn resend(
 ) -> Result<HttpResponse, HttpError> {
     let request = registration::request_new_mail(&app.pool, ticket);
     permit.refund_on_error(request).await?;
-    app.pending_mail.notify_one();
+    app.pending_mail.registrations.notify_one();
     let notice = Notice::good("We're sending a new email. The last one works until then.");
     let response = page.redirect_with("/verify-email", &notice);
     Ok(registration_cookie::set(response, app, ticket))

@@ -1,6 +1,7 @@
 //! Sends registration and password-reset mail from a background job, so that response time does not reveal
 //! whether an email has an account. Several servers share the work: each mail is one transaction that locks
-//! its row.
+//! its row. Each of the two queues has its own job, so that a row that waits for a lock does not delay the mail of
+//! the other queue.
 
 use std::time::Duration;
 
@@ -25,15 +26,16 @@ use crate::user::rate_limit::{self, AccountSubject, Action};
 /// The polling interval, for work that other servers accepted or that a previous round left over.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Sends all mail that is pending. The two queues do not wait for each other.
-pub async fn run_once(pool: &PgPool, sealer: &Sealer) {
-    let registrations = queue::process(pool, Queue::Registrations, |taken| {
-        send_for_registration(pool, sealer.clone(), taken)
-    });
-    let requests = queue::process(pool, Queue::RecoveryRequests, |taken| {
-        process_reset_request(pool, sealer.clone(), taken)
-    });
-    tokio::join!(registrations, requests);
+/// Enqueues the mail of all registrations that have none.
+pub async fn send_for_registrations(pool: PgPool, sealer: Sealer) {
+    let step = |taken| send_for_registration(&pool, sealer.clone(), taken);
+    queue::process(&pool, Queue::Registrations, step).await;
+}
+
+/// Processes all password-reset requests.
+pub async fn process_reset_requests(pool: PgPool, sealer: Sealer) {
+    let step = |taken| process_reset_request(&pool, sealer.clone(), taken);
+    queue::process(&pool, Queue::RecoveryRequests, step).await;
 }
 
 /// A registration whose mail has not been enqueued.
