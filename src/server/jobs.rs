@@ -90,6 +90,11 @@ impl Expiring {
         }
     }
 
+    /// Whether one statement takes all rows, which may need longer than the statement timeout of pages.
+    fn is_unbounded(self) -> bool {
+        matches!(self, Expiring::OriginsOfDeletedAccounts)
+    }
+
     /// Whether rows that cannot be deleted can be skipped. Functions in the database that take the oldest events
     /// cannot.
     fn can_skip(self) -> bool {
@@ -163,20 +168,32 @@ async fn purge_all(app: &App, data: Expiring, name: &str) -> sqlx::Result<u64> {
 /// Deletes one batch. `None`: another server holds the lock.
 async fn delete_batch(app: &App, data: Expiring, batch: Batch) -> sqlx::Result<Option<u64>> {
     let retention = app.config.audit_retention;
-    db::transaction(&app.pool, move |connection| {
-        Box::pin(async move {
-            sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut *connection).await?;
-            let has_lock =
-                sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "mine!""#, LOCK)
-                    .fetch_one(&mut *connection)
-                    .await?;
-            if !has_lock {
-                return Ok(None);
-            }
-            data.delete_batch(connection, retention, batch).await.map(Some)
+    if data.is_unbounded() {
+        return db::long_transaction(&app.pool, move |connection| {
+            Box::pin(delete_batch_alone(connection, data, retention, batch))
         })
+        .await;
+    }
+    db::transaction(&app.pool, move |connection| {
+        Box::pin(delete_batch_alone(connection, data, retention, batch))
     })
     .await
+}
+
+async fn delete_batch_alone(
+    connection: &mut PgConnection,
+    data: Expiring,
+    retention: Duration,
+    batch: Batch,
+) -> sqlx::Result<Option<u64>> {
+    sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut *connection).await?;
+    let has_lock = sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "mine!""#, LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !has_lock {
+        return Ok(None);
+    }
+    data.delete_batch(connection, retention, batch).await.map(Some)
 }
 
 /// Deletes each account whose grace period is over in its own transaction. A row lock prevents two servers from

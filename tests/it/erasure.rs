@@ -128,6 +128,14 @@ fn events_of_an_account_that_was_deleted_in_psql_are_anonymized_by_the_job() {
         server
     };
     database.db_execute("UPDATE audit_events SET occurred_at = now() - interval '100 days'");
+    // Longer than the statement timeout of pages.
+    database.db_execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'",
+    );
+    database.db_execute(
+        "CREATE TRIGGER slow BEFORE UPDATE ON audit_events FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
     database.db_execute("DELETE FROM users");
     until(|| {
         database.db_count("SELECT count(*) FROM audit_events WHERE ip_address IS NOT NULL") == 0
