@@ -5,13 +5,14 @@ use sqlx::PgConnection;
 use super::suppression;
 use crate::id::UserId;
 
-/// Deletes all mail about the account of `user` and all mail to its email, sent or not, and the suppression of
-/// its email. Locks the rows in the order of their ids, as every statement does that waits for several of them.
+/// Deletes all mail about the account of `user` and all mail to its email, sent or not, and the suppression of its
+/// email. Returns whether the email was suppressed. Locks the rows in the order of their ids, as every statement does
+/// that waits for several of them.
 pub async fn delete_for_user(
     connection: &mut PgConnection,
     user: UserId,
     (email, email_canonical): (&str, &str),
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     sqlx::query!(
         r#"
         DELETE FROM mail_outbox

@@ -64,15 +64,22 @@ pub async fn unsuppress(pool: &PgPool, email: &EmailAddress) -> sqlx::Result<boo
     Ok(deleted.rows_affected() > 0)
 }
 
-/// The same in the caller's transaction, which deletes the account.
+/// The same in the caller's transaction, which deletes the account. Returns whether mail to it was suppressed.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     email_canonical: &str,
-) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM suppressed_recipients WHERE email_canonical = $1", email_canonical)
-        .execute(connection)
-        .await?;
-    Ok(())
+) -> sqlx::Result<bool> {
+    let was_suppressed = sqlx::query_scalar!(
+        r#"
+        DELETE FROM suppressed_recipients
+         WHERE email_canonical = $1
+        RETURNING suppressed_until > now() AS "was_suppressed!"
+        "#,
+        email_canonical,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(was_suppressed.unwrap_or(false))
 }
 
 /// Assigns the suppression of an email, if it has no account, to `user`, in the caller's transaction.

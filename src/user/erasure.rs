@@ -259,7 +259,7 @@ async fn erase_locked(
     session_rules::apply(connection, AccountEvent::Deleted, user, None, origin).await?;
     rate_limit::delete_counters(connection, sealer, user, &account.email_canonical).await?;
     let email = (account.email.as_str(), account.email_canonical.as_str());
-    outbox::delete_for_user(connection, user, email).await?;
+    let was_suppressed = outbox::delete_for_user(connection, user, email).await?;
     sqlx::query!("DELETE FROM users WHERE id = $1", user as UserId)
         .execute(&mut *connection)
         .await?;
@@ -275,8 +275,8 @@ async fn erase_locked(
     )
     .await?;
     audit::anonymize(connection, user).await?;
-    // No account has the email any longer, so this is not for `enqueue` to find out.
-    if account.email_verified_at.is_some() {
+    // No account has the email any longer and its suppression is deleted, so `enqueue` and delivery cannot find out.
+    if account.email_verified_at.is_some() && !was_suppressed {
         let message = Message::AccountDeleted { display_name: account.display_name };
         outbox::enqueue(connection, sealer, None, &account.email, &message).await?;
     }

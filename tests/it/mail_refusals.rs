@@ -93,8 +93,11 @@ fn operators_suppress_a_recipient_and_the_erasure_of_an_account_ends_it() {
     assert_eq!(smtp.received().len(), sent);
     let (_, table, _) = run(&["mail", "list", "--suppressed"]);
     assert!(table.contains("ada@example.com") && table.contains("operator"), "{table}");
+    database.db_execute("UPDATE users SET email_verified_at = now()");
     assert_eq!(run(&["user", "delete", "ada@example.com", "--yes"]).0, 0);
     assert_eq!(database.db_count("SELECT count(*) FROM suppressed_recipients"), 0);
+    // Neither is the notice of the deletion sent.
+    assert_eq!(database.db_count("SELECT count(*) FROM mail_outbox"), 0);
 
     // A recipient that became another account's former email is deleted with that account.
     database.db_execute(
