@@ -216,7 +216,16 @@ where
                 let lock = "SELECT FROM session_cache_resets FOR NO KEY UPDATE";
                 transaction.execute(lock).await?;
             }
-            let value = work(&mut transaction).await?;
+            let value = match work(&mut transaction).await {
+                Ok(value) => value,
+                Err(error) => {
+                    // Dropping it would roll back later, and a second attempt would meet its locks.
+                    if !error.database_error().is_some_and(is_connection_unusable) {
+                        transaction.rollback().await.ok();
+                    }
+                    return Err(error);
+                }
+            };
             commits.store(true, Ordering::Relaxed);
             transaction.commit().await?;
             Ok(value)
