@@ -6,9 +6,10 @@
 //! Only answers of forms that did what the user wanted are kept (`form_answers.rs`): every page answers such a
 //! form with a redirect. A form with errors is processed again, and changes nothing again.
 //!
-//! An answer is given only to the client that sent the form first: to the same session, or to a browser
-//! with the same cookies. If the answer sets the cookie of a session that has ended in the meantime, the form
-//! is processed again.
+//! An answer is given only to the client that sent the form first: to the same session, to a client with the
+//! same session cookie, or to the browser with the same value in its cookie (`web/cookie_check.rs`). A client
+//! without any cookie never gets one. If the answer sets the cookie of a session that has ended in the
+//! meantime, the form is processed again.
 
 use std::time::Duration;
 
@@ -103,9 +104,13 @@ async fn first_answer(
     form: &SentForm,
     token: &FormToken,
 ) -> Result<Outcome, HttpError> {
-    if let Client::Browser(value) = token.client
-        && cookie_check::read(request) != Some(value)
-    {
+    let browser = cookie_check::read(request);
+    let is_recognizable = match token.client {
+        Client::Any => browser.is_some(),
+        Client::Browser(value) => browser == Some(value),
+        Client::Session { .. } => true,
+    };
+    if !is_recognizable {
         return Ok(Outcome::Untracked);
     }
     let mut pause = FIRST_PAUSE;
@@ -205,18 +210,14 @@ async fn restore(
     answer: &[u8],
 ) -> Option<HttpResponse> {
     let answer: Answer = serde_json::from_slice(answer).ok()?;
-    let has_same_identity = answer.client == identity(request, client);
+    let has_same_identity = answer.client.is_some() && answer.client == identity(request, client);
     let is_same_client = match client {
         // The answer may have changed the secret of the session, and the browser may know it already.
         Client::Session { session, .. } => {
             let viewer = request.extensions().get::<Viewer>().map(|viewer| viewer.session);
-            // Or it may have signed out, so that the browser has no cookie left; such an answer is no
-            // credential.
-            let is_signed_out = matches!(answer.session_cookie.change, CookieChange::Clear)
-                && !cookie_guard::has_cookie(request);
-            viewer == Some(session) || has_same_identity || is_signed_out
+            viewer == Some(session) || has_same_identity
         }
-        Client::Any | Client::Browser(_) => answer.client.is_none() || has_same_identity,
+        Client::Any | Client::Browser(_) => has_same_identity,
     };
     if !is_same_client {
         return None;

@@ -1,7 +1,12 @@
-//! Finds out before a sign-in whether the browser accepts cookies: the pages that lead to a session set a
-//! cookie with a random value, and their form repeats the value (`web/form_token.rs`). If the form arrives
-//! without any cookie, the sign-in would create a session that the browser never uses. The cookie lasts until
-//! the browser is closed, and its value is not stored on the server.
+//! A random value that identifies a browser without a session. The public pages with a form set it as a
+//! cookie, and their form repeats it (`web/form_token.rs`). It has two uses:
+//!
+//! * The answer that was kept for the second arrival of a form (`auth/second_arrival.rs`) is given only to the
+//!   browser with the same value: the answer may sign in.
+//! * If the form of a sign-in arrives without any cookie of this site, the browser does not accept cookies, and
+//!   the sign-in would create a session that the browser never uses.
+//!
+//! The cookie lasts until the browser is closed, and its value is not stored on the server.
 
 use actix_web::cookie::Cookie;
 use actix_web::{HttpRequest, web};
@@ -11,8 +16,17 @@ use uuid::Uuid;
 
 use super::cookie_guard::{self, SessionCookie, own_cookie};
 
-/// The pages whose forms create a session, or the cookie of a registration.
-const PAGES: [&str; 2] = ["/login", "/register"];
+/// The public pages with a form.
+const PAGES: [&str; 8] = [
+    "/login",
+    "/register",
+    "/verify-email",
+    "/verify-email/link",
+    "/forgot-password",
+    "/reset-password",
+    "/invitation",
+    "/undo-email-change",
+];
 
 /// `__Host-browser`, or `browser` in development without TLS.
 pub fn cookie_name(https: bool) -> &'static str {

@@ -34,6 +34,9 @@ use crate::crypto::secret::Secret;
 static CLEAR_CACHE: (HeaderName, HeaderValue) =
     (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
 
+/// The cookies of this site; over https their names have the prefix `__Host-`.
+const OWN_COOKIES: [&str; 6] = ["session", "browser", "device", "link", "notice", "registration"];
+
 /// Name, attributes and keys of the session cookie. Application data of the site.
 #[derive(Clone)]
 pub struct SessionCookie {
@@ -193,9 +196,20 @@ pub fn has_cookie(request: &HttpRequest) -> bool {
     })
 }
 
-/// Whether the request has a cookie, of whatever name.
-pub(super) fn has_any_cookie(request: &HttpRequest) -> bool {
-    request.headers().contains_key(COOKIE) || request.extensions().get::<SentCookies>().is_some()
+/// Whether the request has a cookie of this site. Others may come from a sibling subdomain, or be added by an
+/// intermediary, although the browser blocks cookies.
+pub(super) fn has_own_cookie(request: &HttpRequest) -> bool {
+    let Some(settings) = request.app_data::<web::Data<SessionCookie>>() else { return false };
+    let prefix = settings.name().trim_end_matches("session");
+    let extensions = request.extensions();
+    OWN_COOKIES.iter().any(|name| {
+        let name = format!("{prefix}{name}");
+        let found = match extensions.get::<SentCookies>() {
+            Some(SentCookies(sent)) => find(sent, &name),
+            None => find(request.headers().get_all(COOKIE), &name),
+        };
+        !matches!(found, CookieMatch::None)
+    })
 }
 
 /// The value of a cookie other than the session cookie, percent-decoded. `None` unless the client sent exactly

@@ -30,7 +30,7 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Form {
     fields: BTreeMap<String, Vec<Option<String>>>,
-    /// The form was rendered with a cookie, and arrived without any.
+    /// The form was rendered with a cookie, and arrived without any cookie of this site.
     lacks_cookies: bool,
 }
 
@@ -144,7 +144,7 @@ impl Form {
     }
 
     /// Whether the browser does not accept cookies: the page with the form set one, and the form arrived
-    /// without any. Always `false` for a form without a valid token.
+    /// without any of this site. Always `false` for a form without a valid token.
     pub fn lacks_cookies(&self) -> bool {
         self.lacks_cookies
     }
@@ -226,7 +226,7 @@ pub fn receive(
             form_token::mark_received(&request);
             check_account(&request, token.client)?;
             form.lacks_cookies = matches!(token.client, Client::Browser(_))
-                && !cookie_guard::has_any_cookie(&request);
+                && !cookie_guard::has_own_cookie(&request);
         }
         Ok(ReceivedForm { form, token, digest: Sha256::digest(&body).into() })
     })

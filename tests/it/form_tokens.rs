@@ -177,6 +177,11 @@ fn a_browser_that_blocks_cookies_is_told_so_and_gets_no_session() {
         assert!(response.body.contains("Cookies are blocked"), "{}", response.body);
         assert!(response.body.contains(&format!("href=\"{again}\"")), "{}", response.body);
         assert_eq!(rows(), before);
+        // A cookie that is not ours shows nothing.
+        let mut themed = server.browser();
+        themed.cookies.insert("theme".to_owned(), "dark".to_owned());
+        let response = themed.post(path, &with_token(&fields, &token(&form.body)));
+        assert_eq!((response.status, rows()), (403, before), "{path}");
         // With its cookie, the same form works; without a token, a script needs no cookie.
         let mut browser = server.browser();
         let form = browser.get(path);

@@ -1,6 +1,7 @@
 //! A form that arrives twice, as after a double click: it acts once, and both arrivals get the same answer, on
 //! whichever server. No other client gets it.
 
+use crate::command_line::run;
 use crate::costs::statements;
 use crate::form_tokens::{hidden, token, with_token};
 use crate::late_forms::Site;
@@ -15,7 +16,7 @@ use crate::support::{
 /// Number of rows of every table that forms write to.
 const ROWS: &str = "SELECT concat_ws(' ', (SELECT count(*) FROM users), (SELECT count(*) FROM sessions),
     (SELECT count(*) FROM audit_events), (SELECT count(*) FROM mail_outbox), (SELECT count(*) FROM email_tokens),
-    (SELECT count(*) FROM registrations), (SELECT count(*) FROM recovery_requests),
+    (SELECT count(*) FROM registrations), (SELECT count(*) FROM recovery_requests), (SELECT count(*) FROM invitations),
     (SELECT sum(tries) FROM throttles))";
 
 /// The answer without what differs in two equal ones: the date, the id of the request, and the sealed session
@@ -36,14 +37,15 @@ fn essence(response: &Response) -> (u16, Vec<String>, String) {
     (response.status, head, response.body.clone())
 }
 
-/// Sends the form to one server, and again to the other with the cookies of before and of after.
+/// Sends the form to one server, and again to the other with the cookies of before and, unless the form signed
+/// out, of after. Returns the answer.
 fn assert_arrives_once(
     database: &Database,
     browser: &Browser,
     other: &Server,
     path: &str,
     fields: &[(&str, &str)],
-) {
+) -> Response {
     let mut first = browser.clone();
     let answer = first.post(path, fields);
     assert!([303, 307].contains(&answer.status), "{path}: {} {}", answer.status, answer.body);
@@ -51,7 +53,9 @@ fn assert_arrives_once(
     let unsent = "SELECT count(*) FROM registrations WHERE mailed_at IS NULL";
     until(|| database.db_count(unsent) == 0);
     let rows = database.db_texts(ROWS);
-    for mut second in [browser.on_server(&other.addr), first.on_server(&other.addr)] {
+    let is_signed_out = browser.session().is_some() && first.session().is_none();
+    let after = (!is_signed_out).then(|| first.on_server(&other.addr));
+    for mut second in [Some(browser.on_server(&other.addr)), after].into_iter().flatten() {
         let repeated = second.post(path, fields);
         // A second sign-out is processed again; it changes nothing and says the same.
         if path != "/logout" {
@@ -60,6 +64,34 @@ fn assert_arrives_once(
         assert_eq!((repeated.status, repeated.location()), (answer.status, answer.location()));
         assert_eq!(database.db_texts(ROWS), rows, "{path}");
         assert_eq!(second.is_signed_in(), first.is_signed_in(), "{path}");
+    }
+    answer
+}
+
+/// Sends a form that was answered with `answer` from a client without cookies, and from another browser.
+fn assert_no_other_client_gets(
+    answer: &Response,
+    server: &Server,
+    database: &Database,
+    path: &str,
+    fields: &[(&str, &str)],
+) {
+    let pair = |cookie: &str| cookie.split(';').next().unwrap().to_owned();
+    let mut another = server.browser();
+    another.get("/login");
+    assert!(another.cookies.contains_key("browser"));
+    for mut client in [server.browser(), another] {
+        db_clear_rate_limits(database);
+        let count = || database.db_count("SELECT count(*) FROM sessions");
+        let before = count();
+        let response = client.post(path, fields);
+        let kept: Vec<String> = answer.cookies().into_iter().map(pair).collect();
+        for cookie in response.cookies().into_iter().map(pair) {
+            assert!(cookie.ends_with('=') || !kept.contains(&cookie), "{path}: {cookie}");
+        }
+        // Only the sign-in form contains all that a sign-in takes, and then the session is a new one.
+        let is_new = path == "/login" && count() == before + 1;
+        assert_eq!(client.is_signed_in(), is_new, "{path}: {response:?}");
     }
 }
 
@@ -83,12 +115,10 @@ fn every_form_of_an_account_acts_once_when_it_arrives_twice() {
 
 #[test]
 fn every_public_form_acts_once_when_it_arrives_twice() {
-    for route in FORMS_WITHOUT_SESSION {
-        let (server, database) = match route {
-            "/verify-email" => verified_site(),
-            _ => site(),
-        };
-        let registration = if route == "/verify-email" { "verified" } else { "open" };
+    for route in FORMS_WITHOUT_SESSION.into_iter().chain(["/verify-email/link"]) {
+        let is_verified = route.starts_with("/verify-email");
+        let (server, database) = if is_verified { verified_site() } else { site() };
+        let registration = if is_verified { "verified" } else { "open" };
         let other = Server::start(&database, &[("FRONTDESK_REGISTRATION", registration)]);
         let mut browser = server.browser();
         let mail = |kind: &str| {
@@ -97,19 +127,30 @@ fn every_public_form_acts_once_when_it_arrives_twice() {
         };
         let sign_up =
             [("email", "ada@example.com"), ("display_name", "Ada"), ("password", PASSWORD)];
-        match route {
+        // Opens a mailed link. Returns where its form is sent, with the fields that are hidden in it.
+        let open = |browser: &mut Browser, link: String, fields: &[(&str, &str)]| {
+            let page = browser.open(&link).body;
+            let hidden = |name: &str| (name.to_owned(), hidden(&page, name));
+            let typed =
+                fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let fields = typed.chain([hidden("form_token"), hidden("link")]).collect();
+            (if route.ends_with("{token}") { link } else { route.to_owned() }, fields)
+        };
+        let owned = |fields: &[(&str, &str)]| -> Vec<(String, String)> {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            fields.iter().map(owned).collect()
+        };
+        let (path, fields): (String, Vec<(String, String)>) = match route {
             "/register" => {
                 let page = token(&browser.get("/register").body);
-                let fields = with_token(&sign_up, &page);
-                assert_arrives_once(&database, &browser, &other, "/register", &fields);
+                (route.to_owned(), owned(&with_token(&sign_up, &page)))
             }
             "/login" => {
                 registered(&server, "ada@example.com");
                 let page = token(&browser.get("/login").body);
                 let fields =
                     [("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")];
-                let fields = with_token(&fields, &page);
-                assert_arrives_once(&database, &browser, &other, "/login", &fields);
+                (route.to_owned(), owned(&with_token(&fields, &page)))
             }
             "/verify-email" => {
                 let page = token(&browser.get("/register").body);
@@ -127,31 +168,39 @@ fn every_public_form_acts_once_when_it_arrives_twice() {
                 };
                 until(|| code().len() == 2);
                 // The latest mail comes first or last; the code of the other one is wrong.
-                for code in code() {
-                    let fields = [("code", code.as_str()), ("form_token", &page)];
-                    if browser.clone().post("/verify-email", &fields).status == 303 {
-                        assert_arrives_once(&database, &browser, &other, "/verify-email", &fields);
-                    }
-                }
-                assert_eq!(database.db_count("SELECT count(*) FROM users"), 1);
+                let codes = code();
+                let mut fields =
+                    codes.iter().map(|code| owned(&[("code", code), ("form_token", &page)]));
+                let right = fields.find(|fields| {
+                    let fields: Vec<_> = fields
+                        .iter()
+                        .map(|(name, value)| (name.as_str(), value.as_str()))
+                        .collect();
+                    browser.clone().post("/verify-email", &fields).status == 303
+                });
+                (route.to_owned(), right.unwrap())
+            }
+            "/verify-email/link" => {
+                server.browser().post("/register", &sign_up);
+                let link = format!("/verify-email/{}", mail("verify_registration").text("token"));
+                open(&mut browser, link, &[("password", PASSWORD)])
             }
             "/forgot-password" => {
                 registered(&server, "ada@example.com");
                 let page = token(&browser.get("/forgot-password").body);
-                let fields = [("email", "ada@example.com"), ("form_token", &page)];
-                assert_arrives_once(&database, &browser, &other, "/forgot-password", &fields);
+                (route.to_owned(), owned(&[("email", "ada@example.com"), ("form_token", &page)]))
             }
             // The link is in the address, as in a form of the previous version, or in a hidden field.
             "/reset-password" | "/reset-password/{token}" => {
                 registered(&server, "ada@example.com");
                 browser.post("/forgot-password", &[("email", "ada@example.com")]);
                 let link = format!("/reset-password/{}", mail("reset_password").text("token"));
-                let page = browser.open(&link).body;
-                let path = if route.ends_with("{token}") { link } else { route.to_owned() };
-                let (token, link) = (token(&page), hidden(&page, "link"));
-                let fields =
-                    [("new_password", OTHER_PASSWORD), ("form_token", &token), ("link", &link)];
-                assert_arrives_once(&database, &browser, &other, &path, &fields);
+                open(&mut browser, link, &[("new_password", OTHER_PASSWORD)])
+            }
+            "/invitation" | "/invitation/{token}" => {
+                assert_eq!(run(&database, &["user", "invite", "ada@example.com"], "").code, 0);
+                let link = format!("/invitation/{}", mail("invitation").text("token"));
+                open(&mut browser, link, &[("display_name", "Ada"), ("password", PASSWORD)])
             }
             "/undo-email-change" | "/undo-email-change/{token}" => {
                 let mut ada = registered(&server, "ada@example.com");
@@ -160,15 +209,15 @@ fn every_public_form_acts_once_when_it_arrives_twice() {
                 let code = mail("change_email").text("code").to_owned();
                 assert_eq!(ada.post("/account/email/code", &[("change_code", &code)]).status, 303);
                 let undo = mail("email_changed").text("undo_token").to_owned();
-                let link = format!("/undo-email-change/{undo}");
-                let page = browser.open(&link).body;
-                let path = if route.ends_with("{token}") { link } else { route.to_owned() };
-                let (token, link) = (token(&page), hidden(&page, "link"));
-                let fields = [("form_token", token.as_str()), ("link", &link)];
-                assert_arrives_once(&database, &browser, &other, &path, &fields);
+                open(&mut browser, format!("/undo-email-change/{undo}"), &[])
             }
             other => panic!("add the form {other}"),
-        }
+        };
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answer = assert_arrives_once(&database, &browser, &other, &path, &fields);
+        assert_no_other_client_gets(&answer, &server, &database, &path, &fields);
+        assert_eq!(database.db_count("SELECT count(*) FROM users"), 1, "{route}");
     }
 }
 
@@ -231,6 +280,18 @@ fn no_other_client_gets_the_answer_and_other_fields_are_another_wish() {
     let repeated = server.browser().post("/account/password", &change);
     assert_eq!((repeated.status, repeated.location()), (303, "/login"));
     assert!(repeated.cookies().is_empty(), "{repeated:?}");
+
+    // An answer that signed out contains no credential, but a notice.
+    let mut leaving = server.browser();
+    leaving.login("ada@example.com", OTHER_PASSWORD);
+    let page = token(&leaving.get("/account/sessions").body);
+    let (path, fields) = ("/account/delete", [("form_token", page.as_str())]);
+    assert_eq!(leaving.clone().post(path, &fields).location(), "/");
+    let stranger = server.browser().post(path, &fields);
+    assert!(stranger.location().starts_with("/login"), "{stranger:?}");
+    assert!(stranger.cookies().is_empty(), "{stranger:?}");
+    device.login("ada@example.com", OTHER_PASSWORD);
+    assert_eq!(device.post("/account/delete/cancel", &[]).status, 303);
 
     // The same form with other fields, and at another address.
     let page = token(&device.get("/account/profile").body);
