@@ -1,5 +1,6 @@
 //! The table `form_answers`: for some seconds, what the first arrival of a form was answered, so that the
-//! second one (a double click, a reload) gets the same answer, on whichever server. A row is found and opened
+//! second one (a double click, a reload) gets the same answer, on whichever server. If it has other fields than
+//! the first, the user wants something else, and it is processed. A row is found and opened
 //! only with the secret in the form's hidden field: the table contains a digest, and the answer is sealed with
 //! a key derived from that secret. No key of the site can open it.
 
@@ -14,10 +15,13 @@ const MAX_LENGTH: usize = 8 * 1024;
 /// The purpose that the sealed answer is bound to.
 const PURPOSE: &str = "form answer";
 
-/// A form with certain fields, sent to a certain address. The same form with other fields is another form.
+/// A form with certain fields, sent to a certain address.
 pub struct SentForm {
+    /// Of the form and the address: the row.
     digest: Digest,
     sealer: Sealer,
+    /// A digest of the fields. It is sealed with the answer.
+    fields: [u8; 32],
 }
 
 /// What is known of a form that arrives.
@@ -33,15 +37,16 @@ pub enum Arrival {
 }
 
 impl SentForm {
-    /// `secret`: of the form. `target`: path and query. `body`: a digest of the fields.
-    pub fn new(secret: &Secret, target: &str, body: &[u8; 32]) -> Self {
-        let secret = secret.derive(&format!("sent form:{}:{target}", hex::encode(body)));
+    /// `secret`: of the form. `target`: path and query. `fields`: their digest.
+    pub fn new(secret: &Secret, target: &str, fields: [u8; 32]) -> Self {
+        let secret = secret.derive(&format!("sent form:{target}"));
         let key = SecretText::new(secret.derive("answer").reveal());
-        Self { digest: secret.digest(), sealer: Sealer::new(&[key]) }
+        Self { digest: secret.digest(), sealer: Sealer::new(&[key]), fields }
     }
 }
 
-/// Claims `form` if no other arrival has, in one statement.
+/// Claims `form` if no other arrival has, in one statement. If the form was answered with other fields, another
+/// statement claims it.
 pub async fn arrive(pool: &PgPool, form: &SentForm) -> sqlx::Result<Arrival> {
     let found = sqlx::query!(
         r#"
@@ -60,12 +65,38 @@ pub async fn arrive(pool: &PgPool, form: &SentForm) -> sqlx::Result<Arrival> {
     )
     .fetch_one(db::on(pool))
     .await?;
-    let answer = found.sealed_answer.and_then(|sealed| form.sealer.open(PURPOSE, &sealed));
-    Ok(match (found.is_first, answer) {
-        (true, _) => Arrival::First,
-        (false, Some(answer)) => Arrival::Answered(answer),
-        (false, None) => Arrival::Running,
-    })
+    if found.is_first {
+        return Ok(Arrival::First);
+    }
+    let Some(sealed) = found.sealed_answer else { return Ok(Arrival::Running) };
+    let opened = form.sealer.open(PURPOSE, &sealed).unwrap_or_default();
+    match opened.strip_prefix(&form.fields) {
+        Some(answer) => Ok(Arrival::Answered(answer.to_vec())),
+        None => claim_answered(pool, form, &sealed).await,
+    }
+}
+
+/// Claims a form that was answered with other fields. `sealed_answer`: the answer, which no longer counts.
+async fn claim_answered(
+    pool: &PgPool,
+    form: &SentForm,
+    sealed_answer: &[u8],
+) -> sqlx::Result<Arrival> {
+    let claimed = sqlx::query!(
+        r#"
+        UPDATE form_answers
+           SET sealed_answer = NULL,
+               expires_at = clock_timestamp() + interval '10 seconds'
+         WHERE form_digest = $1
+           AND sealed_answer = $2
+        "#,
+        form.digest.as_bytes(),
+        sealed_answer,
+    )
+    .execute(db::on(pool))
+    .await?;
+    // Otherwise another arrival has claimed it meanwhile.
+    Ok(if claimed.rows_affected() == 1 { Arrival::First } else { Arrival::Running })
 }
 
 /// Keeps `answer` for the next arrivals, for 30 seconds. An answer that is too long is not kept.
@@ -81,7 +112,7 @@ pub async fn keep(pool: &PgPool, form: &SentForm, answer: &[u8]) -> sqlx::Result
          WHERE form_digest = $1
         "#,
         form.digest.as_bytes(),
-        form.sealer.seal(PURPOSE, answer),
+        form.sealer.seal(PURPOSE, &[&form.fields, answer].concat()),
     )
     .execute(db::on(pool))
     .await?;

@@ -79,7 +79,7 @@ async fn receive(request: &mut ServiceRequest) -> Option<(SentForm, FormToken)> 
             form::keep_for_handler(request, Ok(received.form));
             let token = received.token?;
             let target = resumed_form::target(request);
-            Some((SentForm::new(&token.secret, &target, &received.digest), token))
+            Some((SentForm::new(&token.secret, &target, received.digest), token))
         }
         Err(error) => {
             form::keep_for_handler(request, Err(error));
