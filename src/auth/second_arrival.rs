@@ -4,7 +4,8 @@
 //! one while the first is being processed; then it waits.
 //!
 //! Only answers of forms that did what the user wanted are kept (`form_answers.rs`): every page answers such a
-//! form with a redirect. A form with errors is processed again, and changes nothing again.
+//! form with a redirect. A form that was refused is processed at each arrival, and each counts as an attempt. The
+//! same holds for an export, whose answer is a file.
 //!
 //! An answer is given only to the client that sent the form first: to the same session, to a client with the
 //! same session cookie, or to the browser with the same value in its cookie (`web/cookie_check.rs`). A client
