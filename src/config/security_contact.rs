@@ -10,12 +10,15 @@ pub(super) fn security_contacts(read: &mut SettingsReader<'_>) -> Vec<String> {
     let name = "FRONTDESK_SECURITY_CONTACT";
     let text = read.text(name).unwrap_or_default().to_owned();
     let mut contacts = Vec::new();
+    if text.contains(',') && text.split(',').all(|part| part.trim().is_empty()) {
+        read.problem(name, "contains only commas");
+    }
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         match contact(part) {
             Some(uri) => contacts.push(uri),
             None => read.problem(
                 name,
-                &format!("is “{part}”, but must be an email, or an https:, mailto: or tel: URI; several are separated by commas"),
+                &format!("is “{part}”, but must be an email, or an https:, mailto: or tel: URI (such as tel:+1-201-555-0123); several are separated by commas"),
             ),
         }
     }
@@ -34,10 +37,17 @@ fn contact(text: &str) -> Option<String> {
     let is_valid = match url.scheme() {
         "https" => url.has_host() && url.password().is_none(),
         "mailto" => url.path().parse::<Address>().is_ok(),
-        "tel" => !url.path().is_empty(),
+        "tel" => is_global_number(url.path()),
         _ => false,
     };
     is_valid.then(|| text.to_owned())
+}
+
+/// Whether `number` is a global number of RFC 3966 (section 3) without parameters: `+`, digits and separators.
+fn is_global_number(number: &str) -> bool {
+    let Some(digits) = number.strip_prefix('+') else { return false };
+    digits.starts_with(|char: char| char.is_ascii_digit())
+        && digits.chars().all(|char| char.is_ascii_digit() || "-.()".contains(char))
 }
 
 #[cfg(test)]
@@ -56,6 +66,10 @@ mod tests {
             ("https://", None),
             ("mailto:", None),
             ("mailto:nobody", None),
+            ("tel:", None),
+            ("tel:abc", None),
+            ("tel:555-0123", None),
+            ("tel:+", None),
             ("javascript:alert(1)", None),
             ("security@example.com\nExpires: 2099-01-01T00:00:00Z", None),
             ("Security Team <security@example.com>", None),
