@@ -44,6 +44,9 @@ pub fn create_folder(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    if path.exists() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder"));
+    }
     let parent = parent(path);
     create_folder(parent, mode)?;
     match DirBuilder::new().mode(mode).create(path) {

@@ -134,8 +134,8 @@ pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<RunningServer>> {
     .await
 }
 
-/// Whether a server runs that does with mail one of `what`.
-pub async fn any_does_with_mail(pool: &PgPool, what: &[String]) -> sqlx::Result<bool> {
+/// Whether a server runs whose `servers.mail` is one of `transports`.
+pub async fn any_has_mail_transport(pool: &PgPool, transports: &[String]) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"
         SELECT EXISTS (
@@ -144,7 +144,7 @@ pub async fn any_does_with_mail(pool: &PgPool, what: &[String]) -> sqlx::Result<
                 WHERE mail = ANY($1)
                   AND last_seen_at > now() - make_interval(secs => $2)) AS "exists!"
         "#,
-        what,
+        transports,
         STOPPED_AFTER,
     )
     .fetch_one(db::on(pool))
@@ -254,9 +254,13 @@ fn differences_of_mail(settings: &[ServerSettings]) -> Option<Difference> {
     if without.is_empty() {
         return None;
     }
-    let action = if best == "smtp" { "sent" } else { "written into files" };
+    let (setting, all) = if best == "smtp" {
+        ("FRONTDESK_SMTP_URL", "FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM")
+    } else {
+        ("FRONTDESK_MAIL_DIR", "FRONTDESK_MAIL_DIR")
+    };
     let message = format!(
-        "Mail is {action} only by {with}; left to that by {without}. Set the same FRONTDESK_SMTP_URL and FRONTDESK_MAIL_FROM on every server."
+        "{setting} is set for {with}, but not for {without}. Mail is left to the servers that have it. Set the same {all} on every server."
     );
     Some(Difference { affects_users: false, message })
 }
@@ -323,9 +327,9 @@ mod tests {
             assert_eq!(found([Some(same), None]), None, "an earlier version");
         }
         for (mail, words) in [
-            (["smtp", "kept"], "Mail is sent only by a; left to that by b."),
-            (["folder", "smtp"], "Mail is sent only by b; left to that by a."),
-            (["kept", "folder"], "Mail is written into files only by b; left to that by a."),
+            (["smtp", "kept"], "FRONTDESK_SMTP_URL is set for a, but not for b."),
+            (["folder", "smtp"], "FRONTDESK_SMTP_URL is set for b, but not for a."),
+            (["kept", "folder"], "FRONTDESK_MAIL_DIR is set for b, but not for a."),
         ] {
             let message = found(mail.map(Some)).unwrap();
             assert!(message.starts_with(words), "{message}");

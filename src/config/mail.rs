@@ -47,9 +47,9 @@ impl MailTransport {
         }
     }
 
-    /// The names of those that do more with mail than this one: a server leaves mail to a running server with one
-    /// of them.
-    pub fn better(&self) -> &'static [&'static str] {
+    /// The names of the transports that do more with mail than this one. A server leaves mail to a running server
+    /// with one of them.
+    pub fn preferred_transports(&self) -> &'static [&'static str] {
         match self {
             MailTransport::OutboxOnly => &["smtp", "folder"],
             MailTransport::Folder(_) => &["smtp"],

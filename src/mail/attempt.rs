@@ -78,9 +78,9 @@ pub struct Mailer {
     pub renderer: Arc<MailRenderer>,
     /// Sends them.
     pub transport: Transport,
-    /// What servers do with mail that this one leaves it to
-    /// ([`MailTransport::better`](crate::config::MailTransport::better)).
-    pub better: Vec<String>,
+    /// The transports of the servers that this one leaves mail to
+    /// ([`MailTransport::preferred_transports`](crate::config::MailTransport::preferred_transports)).
+    pub preferred_transports: Vec<String>,
     /// The From address.
     pub from: Mailbox,
     /// The host of the public URL, for the Message-ID.

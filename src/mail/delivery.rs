@@ -179,10 +179,10 @@ impl Rounds {
     /// Whether a server runs, or ran shortly before, that can do more with mail than this one: send it instead of
     /// writing it into files, or either instead of keeping it.
     async fn is_left_to_peer(&mut self, mailer: &Mailer) -> sqlx::Result<bool> {
-        if mailer.better.is_empty() {
+        if mailer.preferred_transports.is_empty() {
             return Ok(false);
         }
-        let found = peers::any_does_with_mail(&mailer.pool, &mailer.better);
+        let found = peers::any_has_mail_transport(&mailer.pool, &mailer.preferred_transports);
         if db::with_deadline(found).await? {
             if self.peer_seen_at.is_none() {
                 tracing::warn!(

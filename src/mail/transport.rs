@@ -55,6 +55,14 @@ impl Transport {
         }
     }
 
+    /// The folder of [`Transport::Folder`], if it is missing. Sending the first mail creates it.
+    pub fn missing_folder(&self) -> Option<&Path> {
+        match self {
+            Transport::Folder(folder) if !folder.exists() => Some(folder),
+            _ => None,
+        }
+    }
+
     /// Checks whether mail can be sent, without sending any. Returns a description of the destination.
     pub async fn probe(&self) -> anyhow::Result<String> {
         match self {

@@ -191,7 +191,12 @@ fn start_delivery(app: &App, database: &Database) -> anyhow::Result<Delivery> {
         sealer: app.sealer.clone(),
         renderer: app.mail_renderer.clone(),
         transport: mail::Transport::new(settings, host)?,
-        better: settings.transport.better().iter().map(ToString::to_string).collect(),
+        preferred_transports: settings
+            .transport
+            .preferred_transports()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         from: settings.from.clone(),
         host: host.to_owned(),
         counters: app.mail_counters.clone(),

@@ -11,6 +11,10 @@ pub(super) async fn check(config: &Config, findings: &mut Findings) {
         Ok(transport) => transport,
         Err(error) => return findings.add(Verdict::Problem, "mail", sentence(&error)),
     };
+    if let Some(folder) = transport.missing_folder() {
+        let message = format!("Written to {}, which the server will create.", folder.display());
+        return findings.add(Verdict::Ok, "mail", message);
+    }
     match transport.probe().await {
         Ok(_) if matches!(transport, Transport::OutboxOnly) && config.public_url.is_loopback() => {
             findings.add(
