@@ -5,7 +5,7 @@ mod user;
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use super::values::{self, AccountName};
@@ -123,7 +123,7 @@ pub(super) struct Audit {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(super) since: Option<Duration>,
     /// Maximum number to list
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 100, value_parser = values::limit::<1_000_000>, allow_negative_numbers = true)]
     pub(super) limit: i64,
     /// Print new events as they happen, oldest first, until interrupted
     #[arg(long)]
@@ -144,16 +144,17 @@ pub(super) enum Mail {
         #[arg(long, conflicts_with = "state")]
         suppressed: bool,
         /// Maximum number to list
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        #[arg(long, default_value_t = 100, value_parser = values::limit::<100_000>, allow_negative_numbers = true)]
         limit: i64,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Retry failed, kept or delayed mail; a running server sends it
+    #[command(group = ArgGroup::new("which").args(["id", "failed", "kept"]).required(true).multiple(true))]
     Retry {
         /// Mail ID, as shown by `mail list`
-        #[arg(required_unless_present_any = ["failed", "kept"], conflicts_with_all = ["failed", "kept"])]
+        #[arg(value_parser = values::id::<Uuid>, conflicts_with_all = ["failed", "kept"])]
         id: Option<Uuid>,
         /// Retry all failed mail
         #[arg(long)]
@@ -181,16 +182,17 @@ pub(super) enum Queue {
     /// List what failed; what is set aside is not retried automatically
     List {
         /// Maximum number to list
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        #[arg(long, default_value_t = 100, value_parser = values::limit::<10_000>, allow_negative_numbers = true)]
         limit: i64,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Retry what failed; a running server does it
+    #[command(group = ArgGroup::new("which").args(["id", "all"]).required(true).multiple(true))]
     Retry {
         /// ID, as shown by `queue list`
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        #[arg(value_parser = values::id::<Uuid>, conflicts_with = "all")]
         id: Option<Uuid>,
         /// Retry everything
         #[arg(long)]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -76,6 +77,17 @@ pub(super) fn search(text: &str) -> Result<String, &'static str> {
 /// The names of audit events.
 pub(super) fn event_names() -> PossibleValuesParser {
     EventKind::ALL.iter().map(|kind| kind.as_str()).into()
+}
+
+/// An ID as the commands list it.
+pub(super) fn id<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.trim().parse().map_err(|_| "not an ID such as 01a20ac9-362c-7088-badc-46d695f6783a")
+}
+
+/// A number of rows, from 1 to `MAX`.
+pub(super) fn limit<const MAX: i64>(text: &str) -> Result<i64, String> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX).contains(limit));
+    limit.ok_or_else(|| format!("not a whole number from 1 to {MAX}"))
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {

@@ -1,6 +1,6 @@
 //! `frontdesk session`: its arguments and their help.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use ipnet::IpNet;
 
 use crate::cli::values::{self, AccountName, PointInTime};
@@ -14,17 +14,17 @@ pub(in crate::cli) enum Session {
         #[arg(long, value_name = "EMAIL|ID", value_parser = values::account)]
         user: Option<AccountName>,
         /// Maximum number to list
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+        #[arg(long, default_value_t = 100, value_parser = values::limit::<1_000_000>, allow_negative_numbers = true)]
         limit: i64,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Revoke one session, or all sessions that match the options
+    #[command(group = ArgGroup::new("which").args(["id", "user", "network", "created_before", "all"]).required(true).multiple(true))]
     Revoke {
         /// Session ID, as shown by `session list`
-        #[arg(required_unless_present_any = ["user", "network", "created_before", "all"],
-              conflicts_with_all = ["user", "network", "created_before", "all"])]
+        #[arg(value_parser = values::id::<SessionId>, conflicts_with_all = ["user", "network", "created_before", "all"])]
         id: Option<SessionId>,
         /// Only sessions of this account (email or ID)
         #[arg(long, value_name = "EMAIL|ID", value_parser = values::account, conflicts_with = "all")]

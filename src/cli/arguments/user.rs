@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use crate::cli::values::{self, AccountName, PointInTime};
 use crate::mail::address::EmailAddress;
@@ -33,7 +33,7 @@ pub(in crate::cli) enum User {
         #[arg(long, value_name = "TEXT", value_parser = values::search)]
         search: Option<String>,
         /// Maximum number to list
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        #[arg(long, default_value_t = 100, value_parser = values::limit::<100_000>, allow_negative_numbers = true)]
         limit: i64,
         /// Print JSON
         #[arg(long)]
@@ -106,10 +106,10 @@ pub(in crate::cli) enum User {
         role: RoleName,
     },
     /// Remove the password, revoke all sessions and mail a link to choose a new password
+    #[command(group = ArgGroup::new("which").args(["account", "all"]).required(true).multiple(true))]
     RequireNewPassword {
         /// Email or ID
-        #[arg(value_name = "EMAIL|ID", value_parser = values::account,
-              required_unless_present = "all", conflicts_with = "all")]
+        #[arg(value_name = "EMAIL|ID", value_parser = values::account, conflicts_with = "all")]
         account: Option<AccountName>,
         /// All accounts that have a password
         #[arg(long)]
@@ -159,7 +159,8 @@ way, and run --check: for each format of hashes it says whether one of the first
 
 Exit codes:
   0  All lines were accepted; with --check, a hash of each format matches
-  1  Some lines were rejected (each is reported on standard error), or the import failed
+  1  Some lines were rejected (each is reported on standard error), or the import failed;
+     with --check, also if no hash of a format matches
   2  Invalid arguments, or the columns of the CSV file are refused; nothing was imported
   3  Nothing to do";
 

@@ -102,10 +102,10 @@ fn report(formats: &BTreeMap<String, Format>, json: bool) -> anyhow::Result<()> 
                 out::line(&format!("{name}: the password matches the hash on line {line}."));
             }
             Format { decoded_line: Some(line), .. } => out::line(&format!(
-                "{name}: does not match. The salt on line {line} is bytes in hex or base64, not text: write the hash as $scrypt$ln=14,r=8,p=1$salt$key in base64."
+                "{name}: the password does not match. The salt on line {line} is bytes in hex or base64, not text: write the hash as $scrypt$ln=14,r=8,p=1$salt$key in base64."
             )),
             Format { tried, .. } => out::line(&format!(
-                "{name}: does not match. The password is that of none of the {tried} account(s) that were tried, or the format is another: these users could not sign in."
+                "{name}: the password matches none of the {tried} hashes that were tried. Either it is the password of none of these accounts, or the hashes are misread and their users could not sign in."
             )),
         }
     }
