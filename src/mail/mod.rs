@@ -6,13 +6,9 @@ pub mod address;
 mod attempt;
 mod bounded_stream;
 pub mod delivery;
-mod enqueue;
 pub mod message;
 pub mod mime;
 pub mod outbox;
-mod outbox_owner;
-mod outbox_read;
-mod outbox_retry;
 pub mod render;
 mod rules;
 #[cfg(test)]

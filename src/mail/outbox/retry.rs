@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::outbox::{LEASE, interval};
+use super::{LEASE, interval};
 use crate::db;
 
 /// The result of [`retry`].

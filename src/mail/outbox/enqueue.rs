@@ -8,12 +8,12 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Message;
-use super::address::EmailAddress;
-use super::outbox;
-use super::rules::{ALL_TOPICS, OVERALL, OverLimit, Rule};
 use crate::crypto::seal::Sealer;
 use crate::id::UserId;
+use crate::mail::Message;
+use crate::mail::address::EmailAddress;
+use crate::mail::outbox;
+use crate::mail::rules::{ALL_TOPICS, OVERALL, OverLimit, Rule};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Enqueued {
     }
 }
 
-/// Inserts `message` in the caller's transaction, if the rule of the message (`rules.rs`) allows it. `user` is
+/// Inserts `message` in the caller's transaction, if the rule of the message (`mail/rules.rs`) allows it. `user` is
 /// the account that it is about; [`outbox::delete_for_user`] deletes the mail with that account. `recipient`
 /// is a stored email. If no account has it, the caller has made sure that it was verified.
 ///

@@ -37,7 +37,7 @@ pub async fn count_unreadable(
 pub struct OutboxEntry {
     /// The id of the row.
     pub id: Uuid,
-    /// [`Message::kind`](super::Message::kind).
+    /// [`Message::kind`](crate::mail::Message::kind).
     pub kind: String,
     /// The email it is sent to.
     pub recipient: String,

@@ -2,8 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::suppression;
 use crate::id::UserId;
+use crate::mail::suppression;
 
 /// Deletes all mail about the account of `user` and all mail to its email, sent or not, and the suppression of its
 /// email. Returns whether the email was suppressed. Locks the rows in the order of their ids, as every statement does

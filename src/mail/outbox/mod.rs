@@ -1,7 +1,12 @@
-//! The rows of `mail_outbox`, which only this file, `enqueue.rs`, `outbox_owner.rs` and `outbox_retry.rs`
-//! write. A server leases a mail by incrementing `attempts`; the lease expires at `next_attempt_at`, and then
+//! The rows of `mail_outbox`, which only this module writes: `enqueue.rs` inserts them, this file changes them for
+//! the delivery job, `retry.rs` for operators, and `owner.rs` deletes those of an account. A server leases a mail by incrementing `attempts`; the lease expires at `next_attempt_at`, and then
 //! any server may reclaim the mail. Only the holder of the current lease may reschedule the mail or mark it as
 //! failed.
+
+mod enqueue;
+mod owner;
+mod read;
+mod retry;
 
 use std::time::Duration;
 
@@ -11,16 +16,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Message;
-pub use super::enqueue::{Enqueued, enqueue, purge_limits};
-pub use super::outbox_owner::{assign_to_user, delete_for_user};
-pub use super::outbox_read::{
-    KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept,
-};
-pub use super::outbox_retry::{RetryOutcome, retry, retry_all};
 use super::rules::LONGEST_HOLD;
 use crate::crypto::seal::Sealer;
 use crate::db::{self, Batch};
 use crate::peers;
+pub use enqueue::{Enqueued, enqueue, purge_limits};
+pub use owner::{assign_to_user, delete_for_user};
+pub use read::{KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept};
+pub use retry::{RetryOutcome, retry, retry_all};
 
 /// How long a lease lasts unless it is renewed.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -350,7 +353,7 @@ pub async fn mark_kept(pool: &PgPool) -> sqlx::Result<u64> {
     Ok(kept.rows_affected())
 }
 
-pub(super) fn interval(span: Duration) -> PgInterval {
+fn interval(span: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: span.as_micros() as i64 }
 }
 
