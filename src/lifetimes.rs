@@ -27,6 +27,12 @@ pub const CODE: Duration = Duration::from_secs(10 * MINUTE);
 /// owner can recover the account after an account takeover.
 pub const DELETION_GRACE: Duration = Duration::from_secs(7 * DAY);
 
+/// A span of whole days, for the calendar of PostgreSQL. In a constant, any other span is a compile error.
+pub const fn days(span: Duration) -> i32 {
+    assert!(span.as_secs().is_multiple_of(DAY));
+    (span.as_secs() / DAY) as i32
+}
+
 /// "30 minutes", "24 hours", "7 days": the largest unit in which `span` is a whole number, with days from the
 /// second day on.
 pub fn words(span: Duration) -> String {

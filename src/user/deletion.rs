@@ -14,7 +14,7 @@ use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
 
 /// Days between the request and the deletion.
-pub const GRACE_DAYS: i32 = (lifetimes::DELETION_GRACE.as_secs() / (24 * 60 * 60)) as i32;
+pub const GRACE_DAYS: i32 = lifetimes::days(lifetimes::DELETION_GRACE);
 
 /// Schedules the deletion of the account and returns its date, revokes all sessions and notifies the owner by
 /// mail. If it is already scheduled, the date is kept, and sessions that were created since then are revoked.

@@ -18,8 +18,8 @@ use crate::user::display_name::DisplayName;
 use crate::user::password::hasher::PasswordHash;
 use crate::user::users::{self, InsertOutcome, NewUser, User};
 
-/// How long an invitation can be accepted.
-const LIFETIME_DAYS: i32 = (lifetimes::INVITATION.as_secs() / (24 * 60 * 60)) as i32;
+/// How long an invitation can be accepted, for the calendar arithmetic of PostgreSQL.
+const LIFETIME_DAYS: i32 = lifetimes::days(lifetimes::INVITATION);
 
 /// An invitation that can be accepted.
 #[derive(Debug)]
