@@ -91,6 +91,12 @@ fn read(request: &HttpRequest, app: &App) -> Vec<Entry> {
     sealed.and_then(|sealed| open(&app.sealer, &sealed, now())).unwrap_or_default()
 }
 
+/// The identifier of this browser as a device of `account`, if its cookie has one.
+pub(super) fn device_id(request: &HttpRequest, app: &App, account: Uuid) -> Option<Uuid> {
+    let mut entries = read(request, app).into_iter();
+    entries.find(|entry| entry.device.user.uuid() == account).map(|entry| entry.device.id)
+}
+
 /// Whether `user` has signed in with this browser since the password was last changed.
 pub(super) fn is_known(request: &HttpRequest, app: &App, user: &User) -> bool {
     read(request, app).iter().any(|entry| entry.is_valid_for(user))

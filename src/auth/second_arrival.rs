@@ -8,8 +8,8 @@
 //! same holds for an export, whose answer is a file.
 //!
 //! An answer is given only to the client that sent the form first: to the same session, to a client with the
-//! same session cookie, or to the browser with the same value in its cookie (`web/cookie_check.rs`). A client
-//! without any cookie never gets one. If the answer sets the cookie of a session that has ended in the
+//! same session cookie, or to the browser with the same value in its cookie (`web/cookie_check.rs`); if the answer
+//! removed the session cookie, to the same device. A client without any cookie never gets one. If the answer sets the cookie of a session that has ended in the
 //! meantime, the form is processed again.
 
 use std::time::Duration;
@@ -20,6 +20,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::known_device;
 use crate::app::App;
@@ -45,6 +46,9 @@ struct Answer {
     session_cookie: CookieOverride,
     /// What the first arrival showed of its client, see [`identity`].
     client: Option<String>,
+    /// The device of the account in the first arrival, see [`known_device::device_id`].
+    #[serde(default)]
+    device: Option<Uuid>,
 }
 
 /// The middleware directly around the handlers. Runs after the check against cross-site requests.
@@ -147,7 +151,7 @@ async fn process<B: MessageBody + 'static>(
     let task = log::spawn_local(async move {
         let mut outcome = next.call(request).await;
         let answer = match &mut outcome {
-            Ok(response) => answer_to_keep(response, token.client),
+            Ok(response) => answer_to_keep(&app, response, token.client),
             Err(_) => None,
         };
         let kept = match answer {
@@ -168,6 +172,7 @@ async fn process<B: MessageBody + 'static>(
 
 /// The answer in the form in which it is kept. `None` unless the form did what the user wanted.
 fn answer_to_keep<B: MessageBody>(
+    app: &App,
     response: &mut ServiceResponse<B>,
     client: Client,
 ) -> Option<Vec<u8>> {
@@ -182,11 +187,16 @@ fn answer_to_keep<B: MessageBody>(
         response.headers().iter().map(|(name, value)| Some((name.to_string(), text(value).ok()?)));
     let headers = headers.collect::<Option<Vec<_>>>()?;
     let request = response.request();
+    let device = match client {
+        Client::Session { account, .. } => known_device::device_id(request, app, account),
+        Client::Any | Client::Browser(_) => None,
+    };
     let answer = Answer {
         status: response.status().as_u16(),
         headers,
         session_cookie: request.extensions().get().cloned().unwrap_or_default(),
         client: identity(request, client),
+        device,
     };
     serde_json::to_vec(&answer).ok()
 }
@@ -213,10 +223,15 @@ async fn restore(
     let answer: Answer = serde_json::from_slice(answer).ok()?;
     let has_same_identity = answer.client.is_some() && answer.client == identity(request, client);
     let is_same_client = match client {
-        // The answer may have changed the secret of the session, and the browser may know it already.
-        Client::Session { session, .. } => {
+        // The answer may have changed the secret of the session, and the browser may know it already. Or it ended
+        // the session, and the browser has removed the cookie already.
+        Client::Session { session, account } => {
             let viewer = request.extensions().get::<Viewer>().map(|viewer| viewer.session);
-            viewer == Some(session) || has_same_identity
+            let is_signed_out = matches!(answer.session_cookie.change, CookieChange::Clear)
+                && cookie_guard::secret(request).is_none();
+            let has_same_device = answer.device.is_some()
+                && answer.device == known_device::device_id(request, app, account);
+            viewer == Some(session) || has_same_identity || (is_signed_out && has_same_device)
         }
         Client::Any | Client::Browser(_) => has_same_identity,
     };

@@ -20,7 +20,9 @@ fn scan(folder: &str, marker: &str, own: u32, seen: &mut BTreeMap<u32, (String, 
         // In this order: between fork and exec, a child is a copy of the server.
         let arguments = read("cmdline");
         let environment = read("environ");
-        if pid == own || arguments.trim_end().ends_with("/frontdesk") {
+        // While a process is being replaced by exec, its arguments are empty and its environment is still the old one.
+        let is_starting = arguments.is_empty() || arguments.trim_end().ends_with("/frontdesk");
+        if pid == own || is_starting {
             continue;
         }
         let has_marker = environment.contains(marker);
