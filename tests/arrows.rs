@@ -90,7 +90,7 @@ const SPAWNS: [(&str, &str); 17] = [
     ("src/session/cache/lookup.rs", "a guard ends the round, and the next lookup starts another"),
     ("src/user/password/hasher.rs", "the job fails, and the thread continues"),
     ("src/user/rate_limit/failure_notice.rs", "the mail is not sent until the next wait"),
-    ("src/user/rate_limit/mod.rs", "the attempt counts fully after a minute"),
+    ("src/user/rate_limit/permit.rs", "the attempt counts fully after a minute"),
 ];
 
 /// One file below `src/`.

@@ -200,7 +200,8 @@ pub async fn reauthenticate(
     let (pool, hasher, id) = (&app.pool, &app.hasher, user.account.id);
     let verified = password::verify::confirm(pool, hasher, &permit, id, password).await?;
     let Some(verified_hash) = verified else {
-        reauthentication::record_refusal(app, requester).await?;
+        reauthentication::record_refusal(app, requester.clone()).await?;
+        permit.record_failure_in_session(&app.sealer, id, &requester.origin).await?;
         return Ok(Reauthentication::WrongPassword);
     };
     permit.refund().await?;

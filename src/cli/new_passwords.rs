@@ -31,8 +31,12 @@ pub(super) async fn of_one(
         return report(done);
     }
     out::line(&match done.mails {
+        0 if user.disabled_at.is_some() => format!(
+            "{} was signed out everywhere and no longer has a password. The account is disabled, so no mail was sent.",
+            user.email
+        ),
         0 => format!(
-            "{} no longer has a password. The account is disabled, so no mail was sent.",
+            "{0} was signed out everywhere and no longer has a password. No mail was sent, because this email has got as much mail of this kind as it may get. Send a link later: frontdesk user reset {0}",
             user.email
         ),
         _ => format!(

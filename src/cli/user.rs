@@ -11,11 +11,12 @@ use super::prompt::Piped;
 use super::{account, new_passwords, out, prompt, user_email, user_files};
 use crate::app::hash_parameters;
 use crate::audit;
-use crate::config::Config;
+use crate::config::{Config, MailTransport};
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::mail::address::EmailAddress;
 use crate::mail::outbox::Enqueued;
+use crate::peers;
 use crate::role::Role;
 use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
@@ -75,7 +76,8 @@ async fn create(
     role: Role,
 ) -> anyhow::Result<ExitStatus> {
     let email = address.as_typed().to_owned();
-    let Some(password) = first_password(config, &email, display_name.as_str()).await? else {
+    let Some(password) = first_password(config, database, &email, display_name.as_str()).await?
+    else {
         return Ok(ExitStatus::InvalidUsage);
     };
     let created =
@@ -224,7 +226,7 @@ async fn set_password(
         return Ok(ExitStatus::NothingFound);
     };
     // Only the user should know the password (ASVS 5.0 V6.4.6).
-    if config.mail.is_sent() {
+    if mail_is_sent(config, database).await? {
         out::problem(&format!(
             "Nothing was changed: this site sends mail, so let the user choose the password: frontdesk user reset {}",
             user.email
@@ -276,14 +278,23 @@ async fn set_role(
     Ok(if changed { ExitStatus::Done } else { ExitStatus::NothingFound })
 }
 
+/// Whether mail is sent: with the settings of this command, or by a running server.
+async fn mail_is_sent(config: &Config, database: &Database) -> anyhow::Result<bool> {
+    let transports = MailTransport::OutboxOnly.preferred_transports();
+    let transports: Vec<String> = transports.iter().map(ToString::to_string).collect();
+    let pool = &database.pool;
+    Ok(config.mail.is_sent() || peers::any_has_mail_transport(pool, &transports).await?)
+}
+
 /// The password of a new account. Where mail is sent, a terminal is not asked for it, and without one in standard
 /// input a link is mailed. `None` if it is missing or refused; then the reason is printed.
 async fn first_password(
     config: &Config,
+    database: &Database,
     email: &str,
     name: &str,
 ) -> anyhow::Result<Option<FirstPassword>> {
-    let typed = if config.mail.is_sent() {
+    let typed = if mail_is_sent(config, database).await? {
         match prompt::piped_password()? {
             Some(Piped::Nothing) => {
                 let sealer = Sealer::new(config.secret_keys()?.as_slice());

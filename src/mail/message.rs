@@ -133,10 +133,13 @@ pub enum Message {
         #[serde(flatten)]
         source: Source,
     },
-    /// The first wait after failed sign-ins began.
+    /// The first wait after wrong passwords began.
     FailedSignIns {
         /// The name of the user.
         display_name: String,
+        /// They were entered in a session of the account, and not at sign-in.
+        #[serde(default)]
+        in_session: bool,
         /// Time, browser and IP address of the last attempt.
         #[serde(flatten)]
         source: Source,

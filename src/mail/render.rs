@@ -93,44 +93,40 @@ impl MailRenderer {
                 data["link"] = self.page_url(&["invitation", token]).into();
             }
             Message::EmailChanged { display_name, new_email, undo_token, source } => {
-                insert_source(&mut data, source);
-                data["name"] = greeting_name(display_name);
+                insert_person_and_source(&mut data, display_name, source);
                 data["new_email"] = one_line(new_email).into();
                 data["link"] = self.page_url(&["undo-email-change", undo_token]).into();
             }
             Message::PasswordChanged { display_name, by_reset, by_operator, source } => {
-                insert_source(&mut data, source);
-                data["name"] = greeting_name(display_name);
+                insert_person_and_source(&mut data, display_name, source);
                 data["by_reset"] = (*by_reset).into();
                 data["by_operator"] = (*by_operator).into();
             }
+            Message::FailedSignIns { display_name, in_session, source } => {
+                insert_person_and_source(&mut data, display_name, source);
+                data["in_session"] = (*in_session).into();
+            }
             Message::SignInAfterFailures { display_name, failures, source } => {
-                insert_source(&mut data, source);
-                data["name"] = greeting_name(display_name);
+                insert_person_and_source(&mut data, display_name, source);
                 data["failures"] = (*failures).into();
             }
             Message::NewDevice { display_name, source }
-            | Message::FailedSignIns { display_name, source }
             | Message::DeletionCanceled { display_name, source }
             | Message::AccountDisabled { display_name, source }
             | Message::AccountEnabled { display_name, source }
             | Message::DataExported { display_name, source } => {
-                insert_source(&mut data, source);
-                data["name"] = greeting_name(display_name);
+                insert_person_and_source(&mut data, display_name, source);
             }
             Message::RoleChanged { display_name, role, source } => {
-                insert_source(&mut data, source);
-                data["name"] = greeting_name(display_name);
+                insert_person_and_source(&mut data, display_name, source);
                 data["is_admin"] = (*role == Role::Admin).into();
             }
             Message::DeletionScheduled { display_name, due_at, source } => {
-                insert_source(&mut data, source);
-                data["name"] = greeting_name(display_name);
+                insert_person_and_source(&mut data, display_name, source);
                 data["due_at"] = relative_time::exact(*due_at).into();
             }
             Message::EmailConfirmed { display_name, restored, deletion_canceled, source } => {
-                insert_source(&mut data, source);
-                data["name"] = greeting_name(display_name);
+                insert_person_and_source(&mut data, display_name, source);
                 data["restored"] = (*restored).into();
                 data["deletion_canceled"] = (*deletion_canceled).into();
             }
@@ -159,6 +155,11 @@ impl MailRenderer {
         }
         url.into()
     }
+}
+
+fn insert_person_and_source(data: &mut Value, display_name: &str, source: &Source) {
+    insert_source(data, source);
+    data["name"] = greeting_name(display_name);
 }
 
 fn insert_source(data: &mut Value, source: &Source) {

@@ -48,7 +48,16 @@ pub(super) fn samples(name: &str) -> Vec<Message> {
             display_name: display_name.clone(),
             source: Source { ip_address: None, ..browser() },
         },
-        Message::FailedSignIns { display_name: display_name.clone(), source: browser() },
+        Message::FailedSignIns {
+            display_name: display_name.clone(),
+            in_session: false,
+            source: browser(),
+        },
+        Message::FailedSignIns {
+            display_name: display_name.clone(),
+            in_session: true,
+            source: browser(),
+        },
         Message::SignInAfterFailures {
             display_name: display_name.clone(),
             failures: 8,

@@ -1,6 +1,6 @@
 //! Queues: rows that a background job processes one by one, each in its own transaction, the oldest first. Owns the
 //! table `queue_failures`. A row whose transaction fails is retried later, and set aside after
-//! [`WAITS`]`.len() + 1` attempts, so that the rows behind it never wait for it. Failures are counted in a table
+//! five attempts (`WAITS`), so that the rows behind it never wait for it. Failures are counted in a table
 //! beside the queues, because the row may be what cannot be written.
 //!
 //! The statements that take a row leave out those that wait or are set aside. A `next_attempt_at` further ahead

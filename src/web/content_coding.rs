@@ -2,7 +2,7 @@
 //!
 //! Compression leaks the content of an encrypted page through its length if a secret and text that an attacker
 //! chose are in the same page (BREACH). So a page is compressed only if nothing in it comes from its request:
-//! see [`compress_page`].
+//! see `compress_page`.
 
 use std::io::Write as _;
 

@@ -5,8 +5,8 @@ use actix_web::http::header::HeaderValue;
 use memchr::memchr;
 use percent_encoding::percent_decode;
 
-/// In bytes. A sealed session cookie has about 130.
-const MAX_VALUE_LENGTH: usize = 512;
+/// In bytes. A sealed session cookie has about 130, a notice with the longest email and name less than 1,500.
+const MAX_VALUE_LENGTH: usize = 2_048;
 
 /// A search for a cookie in the raw Cookie headers.
 #[derive(Debug, PartialEq, Eq)]

@@ -204,15 +204,24 @@ fn two_hundred_thousand_events_are_shown_in_pages_and_an_attack_is_one_entry() {
     insert(200_000, "5 days", "signed_in", "{}");
     insert(1_200, "1 day", "sign_in_refused", r#"{"why": "wrong_password"}"#);
     insert(1, "20 hours", "sign_in_refused", r#"{"why": "throttled"}"#);
+    insert(1, "20 hours", "sign_in_refused", r#"{"why": "wrong_password"}"#);
+    insert(1, "20 hours", "sign_in_refused", r#"{"why": "throttled"}"#);
+    insert(1, "20 hours", "password_reset_requested", "{}");
     insert(1, "19 hours", "signed_in", "{}");
     database.db_execute("ANALYZE audit_events");
     let page = ada.get("/account/activity").body;
     let entries = between(&page, "<p class=\"what\">", "</p>");
     assert_eq!(entries.len(), 30);
     assert!(entries[0].contains("Signed in"), "{entries:?}");
-    assert!(entries[1].contains("too many attempts"), "{entries:?}");
-    assert!(entries[2].contains("wrong password, 1,200 times"), "{entries:?}");
-    assert!(entries[3].contains("Signed in"), "sign-ins are never joined: {entries:?}");
+    assert!(entries[1].contains("Refused attempts and requests, 1,204 times"), "{entries:?}");
+    for kind in [
+        "Sign-in refused: wrong password, 1,201 times",
+        "Sign-in refused: too many attempts; new ones are delayed, 2 times",
+        "Password reset requested",
+    ] {
+        assert!(page.contains(&format!("<p>{kind}</p>")), "{kind}: {page}");
+    }
+    assert!(entries[2].contains("Signed in"), "sign-ins are never joined: {entries:?}");
     assert!(page.contains("and others") && page.contains(", since <time"));
     assert!(page.matches(" UTC</time>").count() >= 30, "exact times are text");
     assert!(!page.contains("<h2"), "{page}");
@@ -220,7 +229,7 @@ fn two_hundred_thousand_events_are_shown_in_pages_and_an_attack_is_one_entry() {
     let next = ada.get(&format!("/account/activity?before={}", older[0])).body;
     assert_eq!(between(&next, "<p class=\"what\">", "</p>").len(), 30);
     let ids = database.db_texts(
-        "SELECT id::text FROM audit_events ORDER BY occurred_at DESC, id DESC OFFSET 1228 LIMIT 1",
+        "SELECT id::text FROM audit_events ORDER BY occurred_at DESC, id DESC OFFSET 1232 LIMIT 1",
     );
     assert_eq!(older[0], ids[0], "the next page begins where this one ends");
     for id in [i64::MIN, -1, 0, i64::MAX] {

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use site::{Site, Visitor, paths_of};
 
 use crate::support::routes::{Route, routes};
-use crate::support::rows::{Rows, changes};
+use crate::support::rows::changes;
 use crate::support::{Browser, Response};
 
 pub use fixed_headers::assert_fixed_headers;
@@ -65,21 +65,10 @@ fn visit_all(
             crawl.visits.push(visit);
         }
     }
-    let found = changes_by_safe_requests(&before, &site.database.db_rows());
+    let found = changes(&before, &site.database.db_rows());
     crawl
         .changes
         .extend(found.into_iter().map(|row| format!("{method} by {}: {row}", visitor.name)));
-}
-
-/// The changes between `before` and `after`, without the audit events about links and cookies that no longer
-/// work: a request that uses one is recorded, whatever its method is.
-fn changes_by_safe_requests(before: &Rows, after: &Rows) -> Vec<String> {
-    let mut changes = changes(before, after);
-    changes.retain(|row| {
-        !row.starts_with("audit_events + ")
-            || !["link_refused", "session_used_after_end"].iter().any(|event| row.contains(event))
-    });
-    changes
 }
 
 fn crawl() -> &'static Crawl {

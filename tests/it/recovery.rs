@@ -64,6 +64,46 @@ fn a_password_reset_revokes_every_session_signs_no_one_in_and_notifies_the_owner
 }
 
 #[test]
+fn a_reset_names_its_account_if_another_one_is_signed_in_and_says_one_thing_if_none_is() {
+    let (server, database) = site();
+    let mut rita = registered(&server, "rita@example.com");
+    let mut bob = registered(&server, "bob@example.com");
+    let path = link(&server, &database, "rita@example.com", 1);
+    bob.open(&path);
+    let answer = bob.post(&path, &[("new_password", OTHER_PASSWORD)]);
+    assert_eq!((answer.status, answer.location()), (303, "/account"));
+    let page = bob.get("/account").body;
+    assert!(
+        page.contains("The password of <bdi>rita@example.com</bdi> has been changed."),
+        "{page}"
+    );
+    assert!(!page.contains("signed out everywhere"), "{page}");
+    // Her browser still has the cookie of the session that the reset ended.
+    let path = link(&server, &database, "rita@example.com", 2);
+    rita.open(&path);
+    assert_eq!(rita.post(&path, &[("new_password", NEW)]).status, 303);
+    let page = rita.get("/login").body;
+    assert!(page.contains("Your password has been changed"), "{page}");
+    assert_eq!(page.matches("role=\"status\"").count(), 1, "{page}");
+}
+
+#[test]
+fn the_longest_notice_is_shown() {
+    let (server, _database) = site();
+    let mut ada = registered(&server, "ada@example.com");
+    let name = "\u{1D49C}".repeat(64);
+    assert_eq!(ada.post("/account/profile", &[("display_name", &name)]).status, 303);
+    assert!(ada.get("/account/profile").body.contains("Your name is now"));
+    let label = "b".repeat(60);
+    let email = format!("{}@{label}.{label}.{label}.com", "a".repeat(60));
+    assert_eq!(email.len(), 247);
+    assert_eq!(ada.post("/account/email", &[("email", &email)]).status, 303);
+    let page = ada.get("/account/email").body;
+    assert!(page.contains(&format!("<bdi>{email}</bdi>")), "{page}");
+    assert_eq!(ada.cookies.get("notice").map(String::as_str).unwrap_or_default(), "");
+}
+
+#[test]
 fn thirty_concurrent_uses_of_a_reset_link_set_one_password() {
     let (server, database) = site();
     registered(&server, "ada@example.com");

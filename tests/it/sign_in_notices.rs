@@ -51,6 +51,24 @@ fn the_owner_is_told_when_a_wait_after_failed_sign_ins_begins_at_most_once_a_day
 }
 
 #[test]
+fn the_owner_is_notified_of_wrong_passwords_in_a_session() {
+    for path in ["/account/confirm", "/account/password"] {
+        let (server, database) = site();
+        let mut home = verified(&server, &database);
+        let wrong = [
+            ("password", "not the password"),
+            ("current_password", "not the password"),
+            ("new_password", "a quiet corner with a lamp"),
+        ];
+        let statuses: Vec<u16> = (0..12).map(|_| home.post(path, &wrong).status).collect();
+        assert_eq!((statuses[0], statuses.last()), (422, Some(&429)), "{path}: {statuses:?}");
+        let mail = db_mail(&database, "failed_sign_ins", 1);
+        assert_has_place_and_time(&mail);
+        assert_eq!(mail.data["in_session"], true, "{path}");
+    }
+}
+
+#[test]
 fn the_owner_is_told_of_a_sign_in_after_five_failures_also_on_a_known_device() {
     let (server, database) = site();
     let mut home = verified(&server, &database);

@@ -124,6 +124,23 @@ fn the_code_of_a_registration_expires_after_ten_minutes_and_its_link_after_a_day
 }
 
 #[test]
+fn too_many_codes_or_mails_show_the_form_again_with_the_wait() {
+    let (server, database) = verified_site();
+    let mut ada = server.browser();
+    register(&mut ada, "ada@example.com", PASSWORD);
+    db_mail(&database, "verify_registration", 1);
+    for fields in [[("again", "on")], [("code", "ABCD2345")]] {
+        let answer = (0..30).map(|_| ada.post(WAITS, &fields)).find(|answer| answer.status == 429);
+        let page = answer.expect("a limit").body;
+        assert!(
+            page.contains("Too many attempts. Wait ") && page.contains("name=\"code\""),
+            "{page}"
+        );
+        assert!(page.contains("<title>Error: "), "{page}");
+    }
+}
+
+#[test]
 fn thirty_concurrent_uses_of_a_link_or_code_create_one_account() {
     let (server, database) = verified_site();
     for round in 0..4 {

@@ -233,7 +233,10 @@ impl Client {
         let cookie = &self.cookie;
         self.send(
             stream,
-            &format!("GET /account/profile HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n"),
+            // Otherwise Caddy asks for gzip, and sends the page in chunks, which this client does not read.
+            &format!(
+                "GET /account/profile HTTP/1.1\r\nHost: {HOST}\r\nAccept-Encoding: identity\r\nCookie: {cookie}\r\n\r\n"
+            ),
         )
     }
 

@@ -145,7 +145,7 @@ pub async fn lease(
 }
 
 /// Handles up to 1000 mails that are due and that no running server can open, because none has their key. At first
-/// such a mail is noted, which starts its wait for a server that has the key; after [`UNREADABLE_FOR`] it fails.
+/// such a mail is noted, which starts its wait for a server that has the key; after two days (`UNREADABLE_FOR`) it fails.
 /// Returns how many were noted and how many have failed.
 pub async fn mark_unreadable(pool: &PgPool, key_ids: &[String]) -> sqlx::Result<(i64, i64)> {
     let marked = sqlx::query!(

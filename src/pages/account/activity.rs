@@ -1,6 +1,6 @@
 //! `GET /account/activity`: lists the user's audit events, newest first. Shows no events of other users and
-//! no secrets. Refusals of the same kind that follow each other are one entry, so that an attack does not hide
-//! what came before it.
+//! no secrets. Attempts that follow each other are one entry, whatever their kinds are, so that an attack does not
+//! hide what came before it.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -36,6 +36,8 @@ struct EventView {
     is_suspicious: bool,
     /// How often, if it is more than once: "12 times".
     times: Option<String>,
+    /// The kinds of several attempts, if there is more than one, each with how often.
+    kinds: Vec<String>,
     at: Time,
     /// When the first of several happened.
     since: Option<Time>,
@@ -50,22 +52,38 @@ struct Group {
     newest: StoredEvent,
     oldest: StoredEvent,
     count: usize,
+    /// Each description, and how often.
+    kinds: Vec<(String, usize)>,
     has_other_sources: bool,
+    /// There may be older ones, which were not read.
+    is_cut: bool,
 }
 
 impl Group {
     fn new(event: StoredEvent) -> Self {
-        Self { oldest: event.clone(), newest: event, count: 1, has_other_sources: false }
+        Self {
+            kinds: vec![(event_words::describe(&event).0, 1)],
+            oldest: event.clone(),
+            newest: event,
+            count: 1,
+            has_other_sources: false,
+            is_cut: false,
+        }
     }
 
-    /// Adds `event`, the next older one, if it is a refusal of the same kind. Otherwise returns it.
+    /// Adds `event`, the next older one, if both are attempts. Otherwise returns it.
     fn add(&mut self, event: StoredEvent) -> Option<StoredEvent> {
         let newest = &self.newest;
-        let is_same = event_words::is_refusal(&event.event)
-            && (&event.event, &event.actor) == (&newest.event, &newest.actor)
-            && event_words::describe(&event) == event_words::describe(newest);
-        if !is_same {
+        let belong_together = event_words::is_attempt(&event.event)
+            && event_words::is_attempt(&newest.event)
+            && event.actor == newest.actor;
+        if !belong_together {
             return Some(event);
+        }
+        let (description, _) = event_words::describe(&event);
+        match self.kinds.iter_mut().find(|(kind, _)| *kind == description) {
+            Some((_, count)) => *count += 1,
+            None => self.kinds.push((description, 1)),
         }
         self.has_other_sources |=
             (&event.ip_address, &event.user_agent) != (&newest.ip_address, &newest.user_agent);
@@ -127,12 +145,29 @@ async fn groups(
             return Ok((groups, false));
         }
     }
+    if let Some(last) = groups.last_mut() {
+        last.is_cut = event_words::is_attempt(&last.oldest.event);
+    }
     Ok((groups, true))
 }
 
 fn view(group: Group, current: SessionId) -> EventView {
-    let Group { newest: event, oldest, count, has_other_sources } = group;
-    let (description, is_suspicious) = event_words::describe(&event);
+    let Group { newest: event, oldest, count, kinds, has_other_sources, is_cut } = group;
+    let (description, is_suspicious) = match kinds.as_slice() {
+        [_] => event_words::describe(&event),
+        _ => ("Refused attempts and requests".to_owned(), true),
+    };
+    let times = |count: usize| format!("{} times", number::grouped(count));
+    let kinds = match kinds.as_slice() {
+        [_] => Vec::new(),
+        several => several
+            .iter()
+            .map(|(kind, count)| match count {
+                1 => kind.clone(),
+                count => format!("{kind}, {}", times(*count)),
+            })
+            .collect(),
+    };
     let device = event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title);
     let by = match event.actor.as_str() {
         "operator" => Some("by an administrator"),
@@ -145,9 +180,14 @@ fn view(group: Group, current: SessionId) -> EventView {
     EventView {
         description,
         is_suspicious,
-        times: (count > 1).then(|| format!("{} times", number::grouped(count))),
+        times: match (count, is_cut) {
+            (1, _) => None,
+            (_, false) => Some(times(count)),
+            (_, true) => Some(format!("at least {}", times(count))),
+        },
+        kinds,
         at: Time::new(event.occurred_at, event.now),
-        since: (count > 1).then(|| Time::new(oldest.occurred_at, event.now)),
+        since: (count > 1 && !is_cut).then(|| Time::new(oldest.occurred_at, event.now)),
         source: source.into_iter().flatten().collect(),
         is_this_session: event.session_id == Some(current),
     }

@@ -19,9 +19,10 @@ pub(super) fn describe(event: &StoredEvent) -> (String, bool) {
     }
 }
 
-/// Whether events of this kind are refused attempts, of which there may be many.
-pub(super) fn is_refusal(event: &str) -> bool {
-    event.ends_with("_refused")
+/// Whether events of this kind are attempts of anyone, of which there may be many: refusals, and requests for a
+/// link to reset the password.
+pub(super) fn is_attempt(event: &str) -> bool {
+    event.ends_with("_refused") || event == EventKind::PasswordResetRequested.as_str()
 }
 
 /// An event kind that this version does not know gets a generic description.

@@ -54,6 +54,8 @@ struct Device {
     /// The last recorded activity of the current session, if it came from another IP address than this request.
     used_elsewhere: Option<UsedElsewhere>,
     signed_in: Time,
+    /// Another session on the page has the same title and IP address: only the exact time tells them apart.
+    is_ambiguous: bool,
     last_seen: Time,
     is_current: bool,
     remembered: bool,
@@ -217,14 +219,22 @@ fn device(entry: list::LiveSession, current: SessionId, current_ip: Option<&Stri
         used_elsewhere,
         ip_address: entry.ip_address,
         signed_in,
+        is_ambiguous: false,
         last_seen: Time::new(last_seen, entry.now),
         is_current,
         remembered: entry.remembered,
     }
 }
 
-/// Numbers sessions of the same name: sign-ins with the same browser and IP address within a minute.
+/// Marks sessions with the same browser and IP address, and numbers those that also began within one minute.
 fn distinguish(sessions: &mut [Device]) {
+    let mut similar: HashMap<(String, Option<String>), usize> = HashMap::new();
+    for session in &*sessions {
+        *similar.entry((session.title.clone(), session.ip_address.clone())).or_default() += 1;
+    }
+    for session in &mut *sessions {
+        session.is_ambiguous = similar[&(session.title.clone(), session.ip_address.clone())] > 1;
+    }
     let mut counts: HashMap<String, usize> = HashMap::new();
     for session in sessions {
         let count = counts.entry(session.name.clone()).or_default();

@@ -18,6 +18,7 @@ use crate::user::password::change::PasswordReset;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt};
 use crate::user::{User, email, password, users};
+use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
@@ -103,7 +104,13 @@ pub async fn submit(
     permit.refund().await?;
     app.sessions.invalidate_user(id).await;
     known_device::mark_known(page.request(), &app, id, Some(at));
-    if visitor.0.is_some_and(|visitor| visitor.account.id == id) {
+    if visitor.0.is_some_and(|visitor| visitor.account.id != id) {
+        let rest = " has been changed. You're still signed in to another account.";
+        let notice = Notice::good_about("The password of ", &user.email, rest);
+        return Ok(mailed_link::clear(page.redirect_with("/account", &notice), &app));
+    }
+    // Its session has ended, or had ended before.
+    if cookie_guard::has_cookie(page.request()) {
         auth::clear_cookie(page.request());
     }
     let due_at = user.deletion_due_at.filter(|_| !is_kept);

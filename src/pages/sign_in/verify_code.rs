@@ -14,7 +14,7 @@ use crate::audit::EventKind;
 use crate::auth::{self, OptionalUser, RECENT_FOR};
 use crate::crypto::secret::Secret;
 use crate::user::email::code::Code;
-use crate::user::rate_limit::{Action, Attempt, Permit};
+use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
 use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -61,15 +61,23 @@ pub async fn submit(
     // The rate limit is per registration, not per email, which may belong to another person.
     let (origin, counted) = (auth::origin(page.request()), pending.name());
     let attempt = |action| Attempt::of(action).account(Some(&counted)).ip(origin.ip_address);
-    if sent.take_optional("again").is_some() {
-        let permit = attempt(Action::Resend).check(&app.pool, &app.sealer).await?;
-        return resend(&app, &page, &permit, &ticket).await;
-    }
     let mut form = FormView::default();
-    let Some(code) = parse(&mut form, sent) else {
+    let requests_mail = sent.take_optional("again").is_some();
+    let code = if requests_mail { None } else { parse(&mut form, sent) };
+    if !requests_mail && code.is_none() {
         return page.show_refused(TEMPLATE, &Data { form, email: pending.email });
+    }
+    let action = if requests_mail { Action::Resend } else { Action::Verify };
+    let permit = match attempt(action).check(&app.pool, &app.sealer).await {
+        Ok(permit) => permit,
+        Err(Refusal::TooMany { retry_after }) => {
+            form.set_rate_limited("Too many attempts.", retry_after);
+            let data = Data { form, email: pending.email };
+            return page.show_rate_limited(TEMPLATE, &data, retry_after);
+        }
+        Err(refusal) => return Err(refusal.into()),
     };
-    let permit = attempt(Action::Verify).check(&app.pool, &app.sealer).await?;
+    let Some(code) = code else { return resend(&app, &page, &permit, &ticket).await };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let finish = registration::finish_by_code(pool, sealer, &ticket, code, origin.clone());
     match permit.refund_on_error(finish).await? {

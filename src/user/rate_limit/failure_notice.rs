@@ -1,4 +1,4 @@
-//! Notifies the owner of an account of failed sign-ins by mail, when a wait begins (ASVS 5.0 V6.3.5). The limit
+//! Notifies the owner of an account by mail when a wait after wrong passwords begins (ASVS 5.0 V6.3.5). The limit
 //! of the mail (`mail/rules.rs`) allows one a day.
 
 use sqlx::PgPool;
@@ -12,20 +12,33 @@ use crate::user::users::User;
 
 /// Enqueues the mail in the background: a response that waited for it would reveal by its time that the email
 /// has an account (user enumeration). If the server stops before that, the next wait sends the mail.
-pub(super) fn send_in_background(pool: &PgPool, sealer: &Sealer, user: User, origin: &Origin) {
+pub(super) fn send_in_background(
+    pool: &PgPool,
+    sealer: &Sealer,
+    user: User,
+    origin: &Origin,
+    in_session: bool,
+) {
     let (pool, sealer, origin) = (pool.clone(), sealer.clone(), origin.clone());
     tokio::spawn(async move {
-        if let Err(error) = send(&pool, sealer, user, origin).await {
+        if let Err(error) = send(&pool, sealer, user, origin, in_session).await {
             db::log_failure("a notice of failed sign-ins is not sent", &error.into());
         }
     });
 }
 
-async fn send(pool: &PgPool, sealer: Sealer, user: User, origin: Origin) -> sqlx::Result<()> {
+async fn send(
+    pool: &PgPool,
+    sealer: Sealer,
+    user: User,
+    origin: Origin,
+    in_session: bool,
+) -> sqlx::Result<()> {
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let source = notice::source_now(connection, &origin).await?;
-            let message = Message::FailedSignIns { display_name: user.display_name, source };
+            let message =
+                Message::FailedSignIns { display_name: user.display_name, in_session, source };
             outbox::enqueue(connection, &sealer, Some(user.id), &user.email, &message).await?;
             Ok(())
         })
