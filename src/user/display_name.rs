@@ -13,9 +13,12 @@ use crate::unicode;
 
 /// The maximum, in characters (Unicode code points).
 pub const MAX_CHARS: usize = 64;
-/// The maximum of marks over or under one letter, and of spacing marks after it. Vietnamese needs one after
-/// composition, Hebrew with cantillation three, and Burmese four beside two or three spacing ones.
+/// The maximum of marks on one letter, after decomposition (NFD). Vietnamese needs two, Hebrew with cantillation
+/// three, and Kannada a vowel of three parts with an anusvara.
 const MAX_MARKS: usize = 4;
+
+/// Stands in a text for an embedded object, such as an image, that was not copied with it.
+const OBJECT_REPLACEMENT: char = '\u{FFFC}';
 
 /// 1 to 64 characters, NFC, with white space collapsed and at least one visible character.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +49,11 @@ impl DisplayName {
         if !composed.iter().copied().any(is_visible) {
             return Err(DisplayNameProblem::Empty);
         }
-        if (0..composed.len()).any(|at| is_undisplayable(&composed, at)) {
+        // Composition would hide a mark in its letter.
+        let decomposed: Vec<char> = typed.trim().nfd().collect();
+        if (0..composed.len()).any(|at| is_undisplayable(&composed, at))
+            || (0..decomposed.len()).any(|at| is_excessive_mark(&decomposed, at))
+        {
             return Err(DisplayNameProblem::Undisplayable);
         }
         let composed = String::from_iter(composed);
@@ -64,8 +71,8 @@ impl DisplayName {
 }
 
 /// Whether the character at `at` cannot be shown as text: a control or format character, or a default-ignorable
-/// code point, except where Unicode gives it a visible effect; a mark without a base, or beyond [`MAX_MARKS`]; a
-/// line break; or a code point that stands for no character.
+/// code point, except where Unicode gives it a visible effect; a line break; or a code point that stands for no
+/// character.
 fn is_undisplayable(name: &[char], at: usize) -> bool {
     let character = name[at];
     let before = &name[..at];
@@ -73,37 +80,52 @@ fn is_undisplayable(name: &[char], at: usize) -> bool {
         '\u{200C}' | '\u{200D}' => !is_joiner_visible(before, character, &name[at + 1..]),
         _ if VariationSelector::for_char(character) => !has_variants(before),
         _ if unicode::is_format(character) || character.is_control() => true,
-        _ if is_mark(character) => !fits_base(before, character),
         _ => has_no_glyph(character),
     }
 }
 
-/// A line break, or a code point to which Unicode assigns no character: an unassigned one, a noncharacter, or one
-/// for private use.
+/// A line break, a code point to which Unicode assigns no character (an unassigned one, a noncharacter, or one for
+/// private use), or one that only stands for something that could not be converted to text.
 fn has_no_glyph(character: char) -> bool {
     use GeneralCategory::{LineSeparator, ParagraphSeparator, PrivateUse, Unassigned};
-    matches!(
-        GeneralCategory::for_char(character),
-        LineSeparator | ParagraphSeparator | PrivateUse | Unassigned
-    )
+    matches!(character, OBJECT_REPLACEMENT | char::REPLACEMENT_CHARACTER)
+        || matches!(
+            GeneralCategory::for_char(character),
+            LineSeparator | ParagraphSeparator | PrivateUse | Unassigned
+        )
 }
 
 fn is_mark(character: char) -> bool {
     GeneralCategoryGroup::Mark.contains(GeneralCategory::for_char(character))
 }
 
-/// Whether `mark` may follow the text `before`. Nonspacing and enclosing marks are drawn over their base, spacing
-/// marks beside it; each kind has its own bound. Joiners and variation selectors between the marks do not begin
-/// another base.
-fn fits_base(before: &[char], mark: char) -> bool {
-    let is_base = |one: &&char| !is_mark(**one) && !is_joiner_or_selector(**one);
-    let base = before.iter().rposition(|one| is_base(&one));
-    let Some(base) = base.filter(|at| !before[*at].is_whitespace()) else { return false };
-    let is_spacing = |one: char| GeneralCategory::for_char(one) == GeneralCategory::SpacingMark;
-    let of_same_kind = |one: &&char| {
-        is_mark(**one) && !is_joiner_or_selector(**one) && is_spacing(**one) == is_spacing(mark)
+/// Whether the character at `at` is a mark without a base, or one beyond [`MAX_MARKS`]. Joiners and variation
+/// selectors between the marks do not begin another base.
+fn is_excessive_mark(decomposed: &[char], at: usize) -> bool {
+    let mark = decomposed[at];
+    if !is_mark(mark) || is_joiner_or_selector(mark) {
+        return false;
+    }
+    let before = &decomposed[..at];
+    let is_base = |one: &char| !is_mark(*one) && !is_joiner_or_selector(*one);
+    let Some(base) = before.iter().rposition(is_base) else { return true };
+    let counts_apart = has_many_marks(before[base]);
+    let counts_with = |one: &&char| {
+        let is_counted = is_mark(**one) && !is_joiner_or_selector(**one);
+        is_counted && (!counts_apart || is_spacing(**one) == is_spacing(mark))
     };
-    before[base..].iter().filter(of_same_kind).count() < MAX_MARKS
+    before[base].is_whitespace() || before[base..].iter().filter(counts_with).count() >= MAX_MARKS
+}
+
+/// The scripts whose syllables need more than [`MAX_MARKS`]: Burmese up to four over and under the letter, beside two
+/// or three spacing ones. In these, spacing marks are counted apart from the others.
+fn has_many_marks(base: char) -> bool {
+    matches!(Script::for_char(base), Script::Myanmar | Script::TaiTham)
+}
+
+/// Spacing marks are drawn beside their base, others over or under it.
+fn is_spacing(mark: char) -> bool {
+    GeneralCategory::for_char(mark) == GeneralCategory::SpacingMark
 }
 
 /// Variation selectors are marks too, but nothing is drawn for them.
@@ -148,8 +170,8 @@ fn is_joiner_visible(before: &[char], joiner: char, after: &[char]) -> bool {
 }
 
 /// Blank characters that no property sets apart from visible ones: the Braille pattern without dots, the blank
-/// Egyptian hieroglyphs, and the musical null notehead.
-const BLANK: [char; 4] = ['\u{2800}', '\u{13441}', '\u{13442}', '\u{1D159}'];
+/// Egyptian hieroglyphs, the musical null notehead, and the placeholder of an embedded object.
+const BLANK: [char; 5] = ['\u{2800}', '\u{13441}', '\u{13442}', '\u{1D159}', OBJECT_REPLACEMENT];
 
 /// Whether the character is visible without another one.
 fn is_visible(character: char) -> bool {
@@ -185,6 +207,10 @@ mod tests {
             ("འཇམ་དབྱངས", "འཇམ་དབྱངས"),
             ("⠁⠙⠁", "⠁⠙⠁"),
             ("မျှို့ ကြော့်း", "မျှို့ ကြော့်း"),
+            ("ᨠᩖᩮᩬᩥ᩶ᩋ", "ᨠᩖᩮᩬᩥ᩶ᩋ"),
+            ("ಕೋಂ", "ಕೋಂ"),
+            ("ශ්‍රෝ", "ශ්‍රෝ"),
+            ("\u{1EA5}\u{316}\u{316}", "\u{1EA5}\u{316}\u{316}"),
             ("ശ്രീകൃഷ്ണൻ", "ശ്രീകൃഷ്ണൻ"),
             ("क्ष्म्य", "क्ष्म्य"),
             ("1\u{FE0F}\u{20E3}", "1\u{FE0F}\u{20E3}"),
@@ -209,6 +235,17 @@ mod tests {
             ("\u{E000}", Empty),
             ("\u{1D159}", Empty),
             ("\u{13441}\u{13442}", Empty),
+            ("\u{FFFC}", Empty),
+            ("\u{FFFC} \u{FFFC}\u{2800}", Empty),
+            ("Ada\u{FFFC}", Undisplayable),
+            ("\u{FFFD}", Undisplayable),
+            ("Jos\u{FFFD}", Undisplayable),
+            ("Z\u{301}\u{301}\u{301}\u{301}\u{301}", Undisplayable),
+            ("a\u{302}\u{301}\u{301}\u{301}\u{301}\u{301}", Undisplayable),
+            ("\u{1EA5}\u{301}\u{301}\u{301}", Undisplayable),
+            ("Z\u{316}\u{316}\u{316}\u{316}\u{903}", Undisplayable),
+            ("क\u{903}\u{903}\u{94D}\u{94D}\u{94D}", Undisplayable),
+            ("မ\u{103B}\u{103B}\u{103B}\u{103B}\u{103B}", Undisplayable),
             ("Ada\u{E000}", Undisplayable),
             ("Ada\u{10FFFD}", Undisplayable),
             ("Ada\u{378}", Undisplayable),
