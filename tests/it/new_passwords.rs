@@ -24,7 +24,9 @@ fn breached_passwords_and_the_sites_name_are_refused_wherever_a_password_is_chos
         ("passwordpassword", "one of the most common passwords"),
         ("monkey monkey monkey", "one of the most common passwords"),
         ("football1", "one of the most common passwords"),
+        ("$ummer2024", "one of the most common passwords"),
         ("acme2026!", "the name of this site"),
+        ("acm\u{200b}\u{e9}-2026-lamp", "the name of this site"),
         ("our works council", "the name of this site"),
     ] {
         for (path, fields) in [

@@ -1,9 +1,11 @@
 //! Words that an attacker who aims at one account tries first: those of the email, of the name and of the site
 //! (NIST SP 800-63B-4, 3.1.1.2).
 
-use unicode_normalization::UnicodeNormalization as _;
+use std::ops::Range;
 
-use super::breached::undo_leetspeak;
+use zeroize::Zeroizing;
+
+use super::spelling::{fold, readings, spellings};
 
 /// Words up to this length occur in many good passwords by chance.
 const LONGEST_SHORT_WORD: usize = 4;
@@ -32,18 +34,23 @@ pub struct PasswordContext<'a> {
 }
 
 impl PasswordContext<'_> {
-    /// What of the context a password contains, which is given in NFKC and in lower case.
+    /// What of the context a folded password contains.
     pub(super) fn find_in(&self, lower: &str) -> Option<Part> {
-        let plain = undo_leetspeak(lower);
+        let passwords: Vec<_> =
+            spellings(lower).iter().map(|spelling| readings(spelling)).collect();
         let contains = |word: &str, shortest: usize| {
-            let word = word.nfkc().collect::<String>().to_lowercase();
-            [lower, &plain].iter().any(|password| contains_word(password, &word, shortest))
+            passwords.iter().any(|password| contains_word(password, word, shortest))
+        };
+        let contains_whole = |text: &str, shortest: usize| {
+            spellings(&fold(text)).iter().any(|text| contains(text.trim(), shortest))
         };
         let contains_any = |text: &str, shortest: usize| {
-            contains(text.trim(), shortest) || words(text).any(|word| contains(word, shortest))
+            let in_words = |text: &str| words(text).any(|word| contains(word, shortest));
+            contains_whole(text, shortest)
+                || spellings(&fold(text)).iter().any(|text| in_words(text))
         };
         let local = self.email.rsplit_once('@').map_or(self.email, |(local, _)| local);
-        if contains(self.email.trim(), SHORTEST_NAME) || contains(local.trim(), SHORTEST_NAME) {
+        if contains_whole(self.email, SHORTEST_NAME) || contains_whole(local, SHORTEST_NAME) {
             return Some(Part::Email);
         }
         if contains_any(self.display_name, SHORTEST_NAME) {
@@ -53,10 +60,10 @@ impl PasswordContext<'_> {
             return Some(Part::Email);
         }
         // An article or a preposition of a longer name occurs in many passphrases.
-        let is_one_word = words(self.site_name).nth(1).is_none();
+        let is_one_word = words(&fold(self.site_name)).nth(1).is_none();
         let shortest = if is_one_word { SHORTEST_NAME } else { LONGEST_SHORT_WORD };
         // A host without a dot, such as "localhost", can occur in a good passphrase.
-        let contains_host = self.host.contains('.') && contains(self.host, SHORTEST_NAME);
+        let contains_host = self.host.contains('.') && contains_whole(self.host, SHORTEST_NAME);
         if contains_host || contains_any(self.site_name, shortest) {
             return Some(Part::Site);
         }
@@ -68,36 +75,43 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// Whether the password contains `word`. A word of up to four characters counts only if it makes up more than
-/// half of the letters, or if it is a whole word and has at least `shortest` characters.
-fn contains_word(password: &str, word: &str, shortest: usize) -> bool {
+/// Whether a password contains `word` in one of its readings, of which the first is the password itself. A word of
+/// up to four characters counts only if it makes up more than half of the letters, or if it is a whole word and has
+/// at least `shortest` characters.
+fn contains_word(readings: &[Zeroizing<String>], word: &str, shortest: usize) -> bool {
     let length = word.chars().count();
+    let Some(typed) = readings.first() else { return false };
     if length < 2 || !word.contains(char::is_alphanumeric) {
         return false;
     }
-    let found = password.match_indices(word).count();
-    if found == 0 {
-        return false;
-    }
-    if length > LONGEST_SHORT_WORD {
-        return true;
-    }
-    let letters = password.chars().filter(|character| character.is_alphabetic()).count();
-    let mut whole =
-        password.match_indices(word).filter(|(at, _)| is_whole_word(password, *at, word));
-    2 * found * length > letters || (length >= shortest && whole.next().is_some())
+    let letters_in = |text: &str| text.chars().filter(|one| one.is_alphabetic()).count();
+    readings.iter().any(|reading| {
+        let found = reading.match_indices(word).map(|(at, _)| at..at + word.len());
+        // A number is not a word because its digits look like letters.
+        let is_meant =
+            |at: &Range<usize>| letters_in(&typed[at.clone()]) > 0 || &typed[at.clone()] == word;
+        let found: Vec<_> = found.filter(is_meant).collect();
+        let covered: usize = found.iter().map(|at| letters_in(&typed[at.clone()])).sum();
+        let is_most = found.len() * length > letters_in(typed) - covered;
+        let mut whole = found.iter().filter(|at| is_whole_word(typed, (*at).clone(), word));
+        !found.is_empty()
+            && (length > LONGEST_SHORT_WORD
+                || is_most
+                || (length >= shortest && whole.next().is_some()))
+    })
 }
 
-/// Whether the `word` at `at` is not a part of a longer word or number.
-fn is_whole_word(text: &str, at: usize, word: &str) -> bool {
+/// Whether the `word` that was found at `at` is not a part of a longer word or number. The characters around it are
+/// taken as typed: digits after a word are an addition to it, although they look like letters.
+fn is_whole_word(typed: &str, at: Range<usize>, word: &str) -> bool {
     let belong_together = |pair: (Option<char>, Option<char>)| match pair {
         (Some(a), Some(b)) => {
             a.is_alphabetic() && b.is_alphabetic() || a.is_numeric() && b.is_numeric()
         }
         _ => false,
     };
-    let before = text[..at].chars().next_back();
-    let after = text[at + word.len()..].chars().next();
+    let before = typed[..at.start].chars().next_back();
+    let after = typed[at.end..].chars().next();
     !belong_together((before, word.chars().next()))
         && !belong_together((word.chars().next_back(), after))
 }
@@ -108,7 +122,7 @@ mod tests {
 
     fn check(email: &str, display_name: &str, site_name: &str, typed: &str) -> Option<Part> {
         let context = PasswordContext { email, display_name, site_name, host: "desk.example.com" };
-        context.find_in(&typed.to_lowercase())
+        context.find_in(&fold(typed))
     }
 
     #[test]
@@ -117,6 +131,7 @@ mod tests {
             ("Acme", "acme2026!"),
             ("Acme", "my acme lamp"),
             ("Acme", "4cm3-lamp-77"),
+            ("Acme", "4cm32026!!"),
             ("Acme", "AcmeAcme77"),
             ("Grand Hotel", "hotelier in june"),
             ("Grand Hotel", "at the grand tour"),
@@ -141,6 +156,41 @@ mod tests {
             ("!!!", "quiet corner with a lamp!!!"),
         ] {
             assert_eq!(check("x@example.com", "Xi", site, password), None, "{site}: {password}");
+        }
+    }
+
+    #[test]
+    fn accents_invisible_characters_and_signs_do_not_hide_a_word() {
+        for (name, site, password, part) in [
+            ("Xi", "Bücherei Acme", "bucherei2026!", Part::Site),
+            ("Xi", "Bücherei Acme", "buecherei2026!", Part::Site),
+            ("Xi", "Bu\u{308}cherei Acme", "in der bücherei 7", Part::Site),
+            ("Xi", "Bücherei Acme", "ácme2026!!", Part::Site),
+            ("Xi", "Bücherei Acme", "acmé-2026-lamp", Part::Site),
+            ("Xi", "Bücherei Acme", "acm\u{200b}e2026!", Part::Site),
+            ("Xi", "Ac\u{ad}me", "acme2026!", Part::Site),
+            ("Xi", "Welcome Inn", "we1c0me to 2026", Part::Site),
+            ("Xi", "Łódź", "lodz2026!!", Part::Site),
+            ("Xi", "Straßenbahn", "strassenbahn 7", Part::Site),
+            ("Zoë Müller", "Acme", "muller-2026-x", Part::Name),
+            ("Zoë Müller", "Acme", "mueller-2026-x", Part::Name),
+            ("Zoe Mueller", "Acme", "müller-2026-x", Part::Name),
+            ("Zoë Müller", "Acme", "zoe2026!!", Part::Name),
+            ("Zoe\u{308}", "Acme", "zoë2026!!", Part::Name),
+            ("José", "Acme", "jose2026!!", Part::Name),
+            ("Jose", "Acme", "josé2026!!", Part::Name),
+            ("Garçon", "Acme", "garcon77!!x", Part::Name),
+            ("Jörg", "Acme", "j0rg2026!!", Part::Name),
+        ] {
+            let found = check("x@example.com", name, site, password);
+            assert_eq!(found, Some(part), "{name}, {site}: {password}");
+        }
+        for (name, password) in [
+            ("Zoe", "lamp 203 corner"),
+            ("김", "김철수의 우산과 등불"),
+            ("Bob", "seat 808 by the lamp"),
+        ] {
+            assert_eq!(check("x@example.com", name, "Acme", password), None, "{name}: {password}");
         }
     }
 

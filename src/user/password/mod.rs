@@ -9,4 +9,5 @@ pub mod hasher;
 mod phc;
 pub mod policy;
 pub mod require_new;
+mod spelling;
 pub mod verify;
