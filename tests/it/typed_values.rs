@@ -205,6 +205,8 @@ fn names_that_show_nothing_or_too_much_are_refused_everywhere() {
         "A\u{200b}da",
         "\u{3164}\u{ffa0}",
         "Ada\u{202e}",
+        "\u{fffc}",
+        "a\u{302}\u{301}\u{301}\u{301}\u{301}\u{301}",
     ] {
         let fields = [("email", "ada@example.com"), ("display_name", name), ("password", PASSWORD)];
         assert_eq!(server.browser().post("/register", &fields).status, 422, "{name:?}");
