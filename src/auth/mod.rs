@@ -184,10 +184,10 @@ pub async fn reauthenticate(
     user: &CurrentUser,
     password: &Password,
 ) -> Result<Reauthentication, HttpError> {
-    let email = EmailAddress::parse(&user.account.email).ok();
+    let email = EmailAddress::stored(&user.account.email);
     let requester = user.requester(request);
     let attempt = Attempt::of(Action::Confirm)
-        .email(email.as_ref())
+        .email(Some(&email))
         .ip(requester.origin.ip_address)
         .requester(&requester);
     let permit = match attempt.check(&app.pool, &app.sealer).await {

@@ -166,13 +166,13 @@ pub(super) enum Mail {
     /// Send no mail to a recipient
     Suppress {
         /// Email of the recipient
-        #[arg(value_parser = values::email)]
+        #[arg(value_parser = values::existing_email)]
         email: EmailAddress,
     },
     /// Send mail to a suppressed recipient again
     Unsuppress {
         /// Email of the recipient
-        #[arg(value_parser = values::email)]
+        #[arg(value_parser = values::existing_email)]
         email: EmailAddress,
     },
 }

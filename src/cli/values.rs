@@ -56,11 +56,17 @@ pub(super) fn account(text: &str) -> Result<AccountName, &'static str> {
     if let Ok(id) = text.trim().parse() {
         return Ok(AccountName::Id(id));
     }
-    EmailAddress::parse(text)
+    EmailAddress::parse_existing(text)
         .map(AccountName::Email)
         .map_err(|_| "neither an email like name@example.com nor an account ID")
 }
 
+/// An email that the site may know already.
+pub(super) fn existing_email(text: &str) -> Result<EmailAddress, &'static str> {
+    EmailAddress::parse_existing(text).map_err(|_| "not an email like name@example.com")
+}
+
+/// An email that is new to the site.
 pub(super) fn email(text: &str) -> Result<EmailAddress, &'static str> {
     EmailAddress::parse(text).map_err(|_| "not an email like name@example.com")
 }

@@ -26,17 +26,29 @@ pub struct EmailAddress {
 pub struct NotAnAddress;
 
 impl EmailAddress {
-    /// Parses what was typed. White space and format characters around it are removed, because they come along
-    /// when an email is copied.
+    /// Parses an email that is new to the site. White space and format characters around it are removed, because
+    /// they come along when an email is copied.
     pub fn parse(typed: &str) -> Result<Self, NotAnAddress> {
+        let email = Self::parse_existing(typed)?;
+        // A relay may read `a%b.example@c.example` as `a@b.example` (the percent hack). Two emails that differ in
+        // invisible characters look the same.
+        let is_refused = |character| character == '%' || unicode::is_invisible(character);
+        if email.as_typed.chars().chain(email.canonical.chars()).any(is_refused) {
+            return Err(NotAnAddress);
+        }
+        Ok(email)
+    }
+
+    /// Parses an email that an account may have already: for look-ups. Earlier versions accepted `%` and some
+    /// invisible letters before the @, so accounts with such an email exist.
+    pub fn parse_existing(typed: &str) -> Result<Self, NotAnAddress> {
         let typed: String = unicode::trim(typed).nfc().collect();
         let (local, domain) = typed.rsplit_once('@').ok_or(NotAnAddress)?;
         if typed.len() > MAX_BYTES || local.is_empty() || local.len() > MAX_LOCAL_BYTES {
             return Err(NotAnAddress);
         }
-        // IDNA ignores such characters. `url` decodes percent signs, and a relay may read `a%b.example@c.example` as
-        // `a@b.example` (the percent hack).
-        if typed.chars().any(unicode::is_invisible) || typed.contains('%') {
+        // IDNA ignores invisible characters, and `url` decodes percent signs.
+        if domain.chars().any(unicode::is_invisible) || domain.contains('%') {
             return Err(NotAnAddress);
         }
         if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
@@ -73,6 +85,15 @@ impl EmailAddress {
         Ok(Self { as_typed, canonical })
     }
 
+    /// The email that an account has. Other clients of the database may have stored a text that is no email; it is
+    /// compared in lower case.
+    pub fn stored(email: &str) -> Self {
+        Self::parse_existing(email).unwrap_or_else(|NotAnAddress| Self {
+            as_typed: email.to_owned(),
+            canonical: email.to_lowercase(),
+        })
+    }
+
     /// For mail and display. The part before the @ is as typed; the domain is canonical: in lower case, and
     /// internationalized domains in their ASCII form.
     pub fn as_typed(&self) -> &str {
@@ -85,10 +106,10 @@ impl EmailAddress {
     }
 }
 
-/// The characters that the HTML living standard allows before the @ except `%`, and letters of any script (RFC 6531).
+/// The characters that the HTML living standard allows before the @, and letters of any script (RFC 6531).
 fn is_local(character: char) -> bool {
     if character.is_ascii() {
-        character.is_ascii_alphanumeric() || ".!#$&'*+/=?^_`{|}~-".contains(character)
+        character.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(character)
     } else {
         character.is_alphanumeric() || unicode_normalization::char::is_combining_mark(character)
     }
@@ -138,6 +159,26 @@ mod tests {
             assert_eq!(domain(email.as_typed()), domain(email.canonical()));
             assert_eq!(EmailAddress::parse(stored), Ok(email), "parsing is stable");
         }
+    }
+
+    #[test]
+    fn an_email_that_earlier_versions_accepted_is_found_but_not_accepted_for_a_new_account() {
+        for (typed, canonical) in [
+            ("100%@example.com", "100%@example.com"),
+            (" Leg%1@Example.COM", "leg%1@example.com"),
+            ("ada%example.org@example.com", "ada%example.org@example.com"),
+            ("a\u{115f}da@example.com", "a\u{115f}da@example.com"),
+            ("a\u{34f}da@example.com", "a\u{34f}da@example.com"),
+        ] {
+            assert_eq!(EmailAddress::parse(typed), Err(NotAnAddress), "{typed:?}");
+            let existing = EmailAddress::parse_existing(typed).unwrap();
+            assert_eq!(existing.canonical(), canonical);
+            assert_eq!(EmailAddress::stored(existing.as_typed()), existing);
+        }
+        for typed in ["ada@ex%61mple.com", "ada@exam\u{ad}ple.com", "a\u{200d}da@example.com"] {
+            assert_eq!(EmailAddress::parse_existing(typed), Err(NotAnAddress), "{typed:?}");
+        }
+        assert_eq!(EmailAddress::stored("Not An@Email").canonical(), "not an@email");
     }
 
     #[test]

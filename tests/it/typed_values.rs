@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::command_line::{Output, run};
 use crate::support::mail::{db_clear_rate_limits, db_mail};
-use crate::support::{Database, PASSWORD, registered, site};
+use crate::support::{Database, OTHER_PASSWORD, PASSWORD, registered, site};
 
 /// An email and characters that come along when it is copied.
 const PASTED: [&str; 4] = [
@@ -15,16 +15,22 @@ const PASTED: [&str; 4] = [
 ];
 
 /// Texts that look like an email or like another one.
-const REFUSED: [&str; 9] = [
+const REFUSED: [&str; 7] = [
     "ada@ex%61mple.com",
-    "ada%example.org@example.com",
     "ada@%65xample.com",
     "ada@exam\u{ad}ple.com",
     "ada@exam\u{200b}ple.com",
     "ada@exam\u{2064}ple.com",
     "ada@exam\u{180d}ple.com",
     "a\u{200d}da@example.com",
+];
+
+/// Emails that earlier versions accepted. They are refused for a new account and found if an account has them.
+const LEGACY: [&str; 4] = [
+    "ada%example.org@example.com",
+    "leg%1@legacy.example",
     "a\u{3164}da@example.com",
+    "a\u{34f}da@example.com",
 ];
 
 fn import(database: &Database, email: &str, name: &str) -> Output {
@@ -75,7 +81,7 @@ fn format_characters_around_an_email_are_removed_everywhere() {
 fn emails_with_invisible_characters_or_percent_signs_are_refused_everywhere() {
     let (server, database) = site();
     let mut bob = registered(&server, "bob@example.com");
-    for email in REFUSED {
+    for email in REFUSED.into_iter().chain(LEGACY) {
         let fields = [("email", email), ("display_name", "Ada"), ("password", PASSWORD)];
         let refused = server.browser().post("/register", &fields);
         assert!(
@@ -83,16 +89,20 @@ fn emails_with_invisible_characters_or_percent_signs_are_refused_everywhere() {
             "{email:?}"
         );
         assert_eq!(bob.post("/account/email", &[("email", email)]).status, 422, "{email:?}");
-        assert_eq!(server.browser().post("/forgot-password", &[("email", email)]).status, 422);
         assert_eq!(server.browser().login(email, PASSWORD).status, 422, "{email:?}");
         for command in [
             &["user", "create", email, "--name", "Ada"][..],
             &["user", "set-email", "bob@example.com", email],
             &["user", "invite", email],
-            &["user", "show", email],
         ] {
             assert_eq!(run(&database, command, PASSWORD).code, 2, "{command:?}");
         }
+        // Looked up like any email, so that the answer does not reveal an account.
+        let is_legacy = LEGACY.contains(&email);
+        let forgot = server.browser().post("/forgot-password", &[("email", email)]).status;
+        assert_eq!(forgot, if is_legacy { 303 } else { 422 }, "{email:?}");
+        let show = run(&database, &["user", "show", email], "").code;
+        assert_eq!(show, if is_legacy { 3 } else { 2 }, "{email:?}");
         let import = import(&database, email, "Ada");
         assert!(import.code == 1 && import.error.contains("the email is not valid"), "{email:?}");
         db_clear_rate_limits(&database);
@@ -102,6 +112,62 @@ fn emails_with_invisible_characters_or_percent_signs_are_refused_everywhere() {
         database.db_count("SELECT count(*) FROM mail_outbox WHERE recipient <> 'bob@example.com'"),
         0
     );
+}
+
+#[test]
+fn an_account_whose_email_is_no_longer_accepted_signs_in_and_is_treated_as_unverified() {
+    let (server, database) = site();
+    for (number, email) in LEGACY.into_iter().enumerate() {
+        let registered_as = format!("user{number}@example.com");
+        let mut browser = registered(&server, &registered_as);
+        // As an earlier version stored it.
+        let canonical = if email.contains('\u{3164}') { "a\u{1160}da@example.com" } else { email };
+        database.db_execute(&format!(
+            "UPDATE users
+                SET email = '{email}', email_canonical = '{canonical}', display_name = 'Pay at 555-0100'
+              WHERE email = '{registered_as}'"
+        ));
+        database.db_execute("DELETE FROM mail_outbox");
+        assert_eq!(browser.login(email, PASSWORD).status, 303, "{email:?}");
+        assert_eq!(run(&database, &["user", "show", email], "").code, 0, "{email:?}");
+        // An unverified email gets no notice.
+        assert_eq!(browser.post("/account/delete", &[]).status, 303);
+        assert_eq!(browser.login(email, PASSWORD).status, 303);
+        assert_eq!(browser.post("/account/delete/cancel", &[]).status, 303);
+        let mails = || database.db_count("SELECT count(*) FROM mail_outbox");
+        assert_eq!(mails(), 0, "{email:?}");
+        // A wrong password in the open session counts against the account.
+        let change =
+            [("current_password", OTHER_PASSWORD), ("new_password", "seven quiet lanterns")];
+        assert_eq!(browser.post("/account/password", &change).status, 422);
+        let unlock = run(&database, &["user", "unlock", email], "");
+        assert_eq!(unlock.code, 0, "{email:?}: {}{}", unlock.out, unlock.error);
+        server.browser().post("/forgot-password", &[("email", email)]);
+        let reset = db_mail(&database, "reset_password", 1);
+        assert!(reset.recipient == email && !reset.data.to_string().contains("555"), "{email:?}");
+        // Once verified, it gets notices like every other one.
+        assert_eq!(run(&database, &["user", "verify-email", email], "").code, 0);
+        assert_eq!(browser.login(email, PASSWORD).status, 303);
+        assert_eq!(browser.post("/account/delete", &[]).status, 303);
+        db_mail(&database, "deletion_scheduled", 1);
+        let set = run(&database, &["user", "set-email", email, &registered_as], "");
+        assert_eq!(set.code, 0, "{email:?}: {}", set.error);
+        db_clear_rate_limits(&database);
+    }
+}
+
+#[test]
+fn a_stored_text_that_is_no_email_gets_no_notices() {
+    let (server, database) = site();
+    let mut browser = registered(&server, "ada@example.com");
+    database.db_execute(
+        "UPDATE users SET email = 'A..da@example.com', email_canonical = 'a..da@example.com'",
+    );
+    database.db_execute("DELETE FROM mail_outbox");
+    assert_eq!(browser.post("/account/delete", &[]).status, 303);
+    let scheduled = "SELECT count(*) FROM users WHERE deletion_due_at IS NOT NULL";
+    assert_eq!(database.db_count(scheduled), 1);
+    assert_eq!(database.db_count("SELECT count(*) FROM mail_outbox"), 0);
 }
 
 #[test]

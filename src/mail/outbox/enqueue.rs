@@ -37,7 +37,8 @@ impl Enqueued {
 
 /// Inserts `message` in the caller's transaction, if the rule of the message (`mail/rules.rs`) allows it. `user` is
 /// the account that it is about; [`outbox::delete_for_user`] deletes the mail with that account. `recipient`
-/// is a stored email. If no account has it, the caller has made sure that it was verified.
+/// is a stored email. If no account has it, the caller has made sure that it was verified; a text that is no email
+/// was not.
 ///
 /// Lock order: the account of the recipient (`FOR KEY SHARE`), then its limits, then the mail. Call it after
 /// the locks on sessions.
@@ -49,9 +50,10 @@ pub async fn enqueue(
     message: &Message,
 ) -> sqlx::Result<Enqueued> {
     let rule = message.rule();
-    let canonical = EmailAddress::parse(recipient).ok().map(|email| email.canonical().to_owned());
-    let digest = recipient_digest(sealer, canonical.as_deref().unwrap_or(recipient));
-    let limits = lock_limits(connection, &digest, canonical.as_deref(), &rule).await?;
+    let email = EmailAddress::stored(recipient);
+    let canonical = email.canonical();
+    let digest = recipient_digest(sealer, canonical);
+    let limits = lock_limits(connection, &digest, &email, &rule).await?;
     if !limits.is_verified && !rule.to_unverified {
         return Ok(Enqueued::Unverified);
     }
@@ -140,9 +142,11 @@ impl Limits {
 async fn lock_limits(
     connection: &mut PgConnection,
     digest: &[u8; 32],
-    canonical: Option<&str>,
+    email: &EmailAddress,
     rule: &Rule,
 ) -> sqlx::Result<Limits> {
+    // A text that is no email was verified by no one.
+    let is_email = EmailAddress::parse_existing(email.as_typed()).is_ok();
     let capacity = |burst: u32, interval: Duration| f64::from(burst) * interval.as_secs_f64();
     let rows = sqlx::query!(
         r#"
@@ -152,7 +156,7 @@ async fn lock_limits(
               WHERE email_canonical = $1
                 FOR KEY SHARE),
              recipient AS MATERIALIZED (
-             SELECT coalesce(bool_and(is_verified), true) AS is_verified FROM account),
+             SELECT coalesce(bool_and(is_verified), $6) AS is_verified FROM account),
              locked AS (
              INSERT INTO mail_limits AS l (recipient_digest, topic, full_at)
              SELECT $2, t.topic, now()
@@ -169,7 +173,7 @@ async fn lock_limits(
           FROM recipient r
           LEFT JOIN locked l ON true
         "#,
-        canonical,
+        email.canonical(),
         &digest[..],
         &[ALL_TOPICS.to_owned(), rule.topic.to_owned()],
         &[
@@ -177,6 +181,7 @@ async fn lock_limits(
             capacity(rule.limit.burst, rule.limit.interval),
         ],
         rule.to_unverified,
+        is_email,
     )
     .fetch_all(connection)
     .await?;
@@ -194,7 +199,7 @@ async fn lock_limits(
 struct NewMail<'a> {
     user: Option<UserId>,
     recipient: &'a str,
-    canonical: Option<String>,
+    canonical: &'a str,
     kind: &'static str,
     plain: Vec<u8>,
 }

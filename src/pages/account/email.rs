@@ -184,9 +184,9 @@ async fn check(
     user: &CurrentUser,
     action: Action,
 ) -> Result<Permit, Refusal> {
-    let email = EmailAddress::parse(&user.account.email).ok();
+    let email = EmailAddress::stored(&user.account.email);
     let requester = user.requester(page.request());
-    let attempt = Attempt::of(action).email(email.as_ref()).ip(requester.origin.ip_address);
+    let attempt = Attempt::of(action).email(Some(&email)).ip(requester.origin.ip_address);
     attempt.requester(&requester).check(&app.pool, &app.sealer).await
 }
 

@@ -53,8 +53,8 @@ pub async fn submit(
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     let requester = user.requester(page.request());
-    let email = EmailAddress::parse(&user.account.email).ok();
-    let attempt = Attempt::of(Action::Export).email(email.as_ref()).requester(&requester);
+    let email = EmailAddress::stored(&user.account.email);
+    let attempt = Attempt::of(Action::Export).email(Some(&email)).requester(&requester);
     // Stays counted if the export fails: otherwise exports that time out would not be rate limited.
     let _permit = attempt.check(&app.pool, &app.sealer).await?;
     let mut export = export::start(&app.pool, &app.sealer, &app.exports, &requester).await?;

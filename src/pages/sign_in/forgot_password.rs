@@ -75,8 +75,8 @@ pub async fn submit(
 fn parse(form: &mut FormView, mut sent: Form) -> Option<EmailAddress> {
     let typed = form.take(&mut sent, "email", "Your email address");
     form.values.insert("email", typed.clone());
-    let email =
-        EmailAddress::parse(&typed).map_err(|error| form.add_error("email", error.to_string()));
+    let email = EmailAddress::parse_existing(&typed)
+        .map_err(|error| form.add_error("email", error.to_string()));
     email.ok().filter(|_| form.is_valid())
 }
 

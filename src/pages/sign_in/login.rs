@@ -150,7 +150,7 @@ fn parse(form: &mut FormView, mut sent: Form) -> Option<Input> {
     }
     match Password::parse(&password) {
         Ok(password) => {
-            Some(Input { email: EmailAddress::parse(&email).ok(), password, remember_me })
+            Some(Input { email: EmailAddress::parse_existing(&email).ok(), password, remember_me })
         }
         Err(too_long) => {
             form.add_error("password", too_long.to_string());

@@ -311,7 +311,7 @@ async fn find(
     };
     let Some(pending) = pending.filter(confirms) else { return Ok(None) };
     let owner = users::find(&app.pool, pending.user).await?;
-    let email = owner.and_then(|owner| EmailAddress::parse(&owner.email).ok());
+    let email = owner.map(|owner| EmailAddress::stored(&owner.email));
     let own = visitor.0.clone().filter(|own| own.account.id == pending.user);
     Ok(Some((token, Link::Account { pending, email, own })))
 }

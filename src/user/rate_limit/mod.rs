@@ -220,11 +220,10 @@ pub async fn unlock(
     origin: Origin,
 ) -> sqlx::Result<u64> {
     let (sealer, id) = (sealer.clone(), user.id);
-    let account = EmailAddress::parse(&user.email).ok();
+    let account = EmailAddress::stored(&user.email);
     db::transaction(pool, move |connection| {
         Box::pin(async move {
-            let account = account.as_ref().map_or("", EmailAddress::canonical);
-            let deleted = delete_counters(connection, &sealer, id, account).await?;
+            let deleted = delete_counters(connection, &sealer, id, account.canonical()).await?;
             if deleted > 0 {
                 let event = Event {
                     kind: EventKind::AccountUnlocked,
