@@ -29,15 +29,30 @@ const NO_MAILBOX: [(u16, u16); 6] = [(1, 1), (1, 2), (1, 3), (1, 6), (1, 10), (2
 /// Those about the email of the sender: bad syntax, and a domain that does not exist.
 const SENDER: [(u16, u16); 2] = [(1, 7), (1, 8)];
 /// Those that pass, whatever class the server gives them: mailbox full, mail system full, not accepting mail,
-/// congested.
-const PASSING: [(u16, u16); 4] = [(2, 2), (3, 1), (3, 2), (4, 5)];
-/// Those that say that the mail is too large, whose words may be those of a quota.
+/// congested, and Gmail's limit of mail from one IP address.
+const PASSING: [(u16, u16); 5] = [(2, 2), (3, 1), (3, 2), (4, 5), (7, 28)];
+/// Those that say that the mail is too large. Their words may be those of a limit.
 const TOO_LARGE: [(u16, u16); 2] = [(2, 3), (3, 4)];
+/// "Exceeded storage allocation" (RFC 5321, 4.2.2). Before the mail is read, its size cannot be meant.
+const STORAGE_EXCEEDED: u16 = 552;
+/// Parts of words about a mailbox or a disk that is full, and about what is temporary, in lower case. They count
+/// more than any enhanced code: some servers say 5.1.1 or 5.2.1 about a full mailbox, and 5.3.4 about a quota.
+const FULL_WORDS: [&str; 10] = [
+    "quota",
+    "storage",
+    "mailbox full",
+    "mailbox is full",
+    "inbox is full",
+    "disk full",
+    "disk is full",
+    "disk space",
+    "out of space",
+    "temporar",
+];
 /// The subject of policy and security.
 const POLICY: u16 = 7;
 /// Words about quotas, rates and the reputation of the sender, in lower case. They begin a word.
-const PASSING_WORDS: [&str; 22] = [
-    "quota",
+const PASSING_WORDS: [&str; 31] = [
     "rate",
     "rates",
     "ratelimit",
@@ -48,17 +63,27 @@ const PASSING_WORDS: [&str; 22] = [
     "greylist",
     "graylist",
     "throttl",
-    "temporar",
     "try again",
     "later",
     "exceeded",
     "hourly",
     "daily",
+    "per second",
+    "per minute",
+    "per hour",
+    "per day",
     "sending limit",
     "limit reached",
-    "mailbox full",
+    "have sent more than",
+    "has sent more than",
+    "unusual amount",
+    "unusual volume",
+    "reputation",
+    "your ip",
     "is full",
     "blocked using",
+    "blacklist",
+    "blocklist",
 ];
 /// Words about the sender, in lower case: the mailbox that does not exist is that of this site.
 const SENDER_WORDS: [&str; 2] = ["sender", "verification failed"];
@@ -91,7 +116,8 @@ impl Severity {
         let (class, detail) = enhanced_code(&text).unzip();
         let is_one_of = |codes: &[(u16, u16)]| detail.is_some_and(|detail| codes.contains(&detail));
         // A reply that contradicts itself, such as 550 4.7.1, means the more specific part.
-        if class == Some(4) || is_one_of(&PASSING) {
+        let is_full = FULL_WORDS.iter().any(|words| text.contains(words));
+        if class == Some(4) || is_one_of(&PASSING) || is_full {
             return Severity::Transient;
         }
         if is_one_of(&TOO_LARGE) {
@@ -106,6 +132,9 @@ impl Severity {
         }
         if is_one_of(&NO_MAILBOX) || contains_any(&text, &NO_MAILBOX_WORDS) {
             return Severity::Bounced;
+        }
+        if refused == Refused::Recipient && code == STORAGE_EXCEEDED && detail.is_none() {
+            return Severity::Transient;
         }
         // Before the mail is read, a policy can only be about the site: its IP address, its domain, its rate.
         let is_policy = detail.is_some_and(|(subject, _)| subject == POLICY)
@@ -170,6 +199,19 @@ mod tests {
             (550, "5.7.1 You have exceeded your hourly sending limit"),
             (550, "The hourly limit of the domain has been exceeded"),
             (550, "Daily message limit for this account"),
+            (550, "5.1.1 The email account that you tried to reach is over quota"),
+            (550, "5.1.1 recipient temporarily disabled, quota"),
+            (550, "5.2.1 mailbox over its storage allocation"),
+            (550, "Overquota"),
+            (550, "5.1.1 user_quota_exceeded"),
+            (552, "Insufficient system storage"),
+            (552, "5.3.4 over quota"),
+            (554, "5.7.1 Messages per hour limit"),
+            (550, "5.7.1 You have sent more than 100 messages"),
+            (550, "5.7.28 unusual amount of unsolicited mail from your IP"),
+            (550, "5.7.28 mail from your network has been limited"),
+            (550, "5.7.1 blocked due to the very low reputation of the sending IP"),
+            (554, "5.7.1 192.0.2.1 is on our blocklist"),
             (550, "Message refused by policy"),
         ] {
             for refused in [Refused::Recipient, Refused::Content] {
@@ -181,6 +223,15 @@ mod tests {
                 assert_eq!(Severity::of(refused, code, text), Severity::Transient, "{code} {text}");
             }
         }
+    }
+
+    #[test]
+    fn a_bare_552_before_the_mail_is_read_is_about_a_full_mailbox() {
+        for text in ["", "Requested action aborted", "ada@example.com"] {
+            assert_eq!(Severity::of(Refused::Recipient, 552, text), Severity::Transient, "{text}");
+        }
+        let unknown = Severity::of(Refused::Recipient, 552, "no such user");
+        assert_eq!(unknown, Severity::Bounced);
     }
 
     #[test]
@@ -230,6 +281,8 @@ mod tests {
             (Refused::Recipient, 550, "5.5.0 corporate separated desks"),
             (Refused::Recipient, 550, "5.1.0 address rejected"),
             (Refused::Recipient, 553, ""),
+            (Refused::Content, 552, ""),
+            (Refused::Content, 552, "message too large"),
             (Refused::Content, 550, "Message refused by policy"),
         ] {
             assert_eq!(Severity::of(refused, code, text), Severity::Permanent, "{code} {text}");
