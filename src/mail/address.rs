@@ -104,6 +104,18 @@ impl EmailAddress {
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
+
+    /// The canonical email without a plus tag: `ada@example.com` for `ada+desk@example.com`. Many providers deliver
+    /// both to the same mailbox, others do not. So it must not identify an account.
+    pub fn without_tag(&self) -> String {
+        let email = &self.canonical;
+        match (email.find('+'), email.rfind('@')) {
+            (Some(plus), Some(at)) if (1..at).contains(&plus) => {
+                format!("{}{}", &email[..plus], &email[at..])
+            }
+            _ => email.clone(),
+        }
+    }
 }
 
 /// The characters that the HTML living standard allows before the @, and letters of any script (RFC 6531).
@@ -159,6 +171,20 @@ mod tests {
             assert_eq!(domain(email.as_typed()), domain(email.canonical()));
             assert_eq!(EmailAddress::parse(stored), Ok(email), "parsing is stable");
         }
+    }
+
+    #[test]
+    fn a_plus_tag_is_everything_from_the_first_plus_sign_to_the_at_sign() {
+        for (typed, mailbox) in [
+            ("Ada+desk@example.com", "ada@example.com"),
+            ("ada+a+b@example.com", "ada@example.com"),
+            ("ada+@example.com", "ada@example.com"),
+            ("ada@example.com", "ada@example.com"),
+            ("+ada@example.com", "+ada@example.com"),
+        ] {
+            assert_eq!(EmailAddress::parse(typed).unwrap().without_tag(), mailbox);
+        }
+        assert_eq!(EmailAddress::stored("no+email").without_tag(), "no+email");
     }
 
     #[test]

@@ -22,6 +22,11 @@ pub(super) const ALL_TOPICS: &str = "all";
 /// The limit over all topics. Strangers who know only the email cause fewer than eleven mails an hour, so they
 /// cannot use it up and keep the owner's mail away.
 pub(super) const OVERALL: Limit = Limit { burst: 40, interval: MINUTE.saturating_mul(5) };
+/// The topic that counts the mail of every topic to a recipient that its account has not verified.
+pub(super) const UNVERIFIED_TOPIC: &str = "unverified";
+/// The limit over all topics for such a recipient, who may be a stranger: at most 20 mails on the first day, then 8
+/// a day. Nothing ignores it.
+pub(super) const UNVERIFIED: Limit = Limit { burst: 12, interval: HOUR.saturating_mul(3) };
 /// The longest time for which a notice is held back: the longest interval of such a topic.
 pub const LONGEST_HOLD: Duration = HOUR;
 
@@ -43,6 +48,18 @@ pub(super) enum OverLimit {
     Drop,
 }
 
+/// What happens to a message for an email that its account has not verified. It then may belong to a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToUnverified {
+    /// It is sent.
+    Send,
+    /// It is not sent, but counted as if it were: the user who caused it must not find out that the email has an
+    /// account.
+    Withhold,
+    /// It is not sent.
+    Refuse,
+}
+
 /// The rule of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
@@ -52,8 +69,8 @@ pub(super) struct Rule {
     pub(super) limit: Limit,
     /// What happens over the limit.
     pub(super) over_limit: OverLimit,
-    /// Also sent to an email that its account has not verified. It then may belong to a stranger.
-    pub(super) to_unverified: bool,
+    /// What happens if the account has not verified its email.
+    pub(super) to_unverified: ToUnverified,
     /// Refused by the limit of its topic only. For links with which an owner gets back into the account, so that
     /// a thief who causes notices cannot use up their limit.
     pub(super) ignores_overall: bool,
@@ -65,7 +82,7 @@ impl Rule {
     /// A mail with a link that expires after `lifetime`.
     const fn link(topic: &'static str, limit: Limit, lifetime: Duration) -> Self {
         let over_limit = OverLimit::Drop;
-        let (to_unverified, ignores_overall) = (true, false);
+        let (to_unverified, ignores_overall) = (ToUnverified::Send, false);
         Self { topic, limit, over_limit, to_unverified, ignores_overall, useful_for: lifetime }
     }
 
@@ -81,7 +98,7 @@ impl Rule {
             topic,
             limit: Limit { burst, interval },
             over_limit: OverLimit::Combine,
-            to_unverified: false,
+            to_unverified: ToUnverified::Refuse,
             ignores_overall: false,
             useful_for: NOTICE_USEFUL_FOR,
         }
@@ -107,10 +124,12 @@ impl Message {
     /// of the other. Otherwise the limits would reveal which emails have an account.
     pub(super) fn rule(&self) -> Rule {
         match self {
-            Message::VerifyRegistration { .. }
-            | Message::AlreadyRegistered { for_email_change: false, .. } => REGISTRATION,
-            Message::ChangeEmail { .. }
-            | Message::AlreadyRegistered { for_email_change: true, .. } => EMAIL_CHANGE,
+            Message::VerifyRegistration { .. } => REGISTRATION,
+            Message::ChangeEmail { .. } => EMAIL_CHANGE,
+            Message::AlreadyRegistered { for_email_change, .. } => Rule {
+                to_unverified: ToUnverified::Withhold,
+                ..if *for_email_change { EMAIL_CHANGE } else { REGISTRATION }
+            },
             Message::VerifyEmail { .. } => Rule::link(
                 "verification",
                 Limit { burst: 10, interval: MINUTE.saturating_mul(15) },
@@ -181,14 +200,18 @@ mod tests {
         for message in samples("Ada") {
             let (kind, rule) = (message.kind(), message.rule());
             assert_eq!(*topics.entry(rule.topic).or_insert(rule.limit), rule.limit, "{kind}");
-            assert!(rule.topic != ALL_TOPICS && rule.limit.burst > 0, "{kind}");
+            assert!(
+                ![ALL_TOPICS, UNVERIFIED_TOPIC].contains(&rule.topic) && rule.limit.burst > 0,
+                "{kind}"
+            );
             assert!(rule.limit.burst <= OVERALL.burst, "{kind}");
             assert!(rule.useful_for >= lifetimes::RESET_LINK, "{kind}");
             if rule.over_limit == OverLimit::Combine {
                 assert!(rule.limit.interval <= LONGEST_HOLD, "{kind}");
-                assert!(!rule.to_unverified, "{kind}: a combined mail is a notice");
+                let refused = rule.to_unverified == ToUnverified::Refuse;
+                assert!(refused, "{kind}: a combined mail is a notice");
             }
-            if rule.to_unverified {
+            if rule.to_unverified != ToUnverified::Refuse {
                 assert_eq!(rule.over_limit, OverLimit::Drop, "{kind}");
             }
         }
@@ -208,7 +231,7 @@ mod tests {
                 rule.limit.burst,
                 lifetimes::words(rule.limit.interval),
                 if rule.over_limit == OverLimit::Combine { "combined" } else { "not sent" },
-                if rule.to_unverified { "yes" } else { "no" },
+                if rule.to_unverified == ToUnverified::Send { "yes" } else { "no" },
                 lifetimes::words(rule.useful_for),
             );
             if !rows.contains(&row) {
@@ -223,6 +246,14 @@ mod tests {
         let listed = listed
             .filter(|line| line.contains(" | combined | ") || line.contains(" | not sent | "));
         assert_eq!(listed.count(), rows.len(), "docs/OPERATIONS.md has rows of other messages");
+    }
+
+    #[test]
+    fn an_unverified_email_gets_well_below_forty_mails_a_day() {
+        let per_day = UNVERIFIED.burst + (DAY.as_secs() / UNVERIFIED.interval.as_secs()) as u32;
+        assert!(per_day <= 20, "{per_day}");
+        // `purge_limits` deletes what is further ahead.
+        assert!(UNVERIFIED.interval * UNVERIFIED.burst < DAY * 2);
     }
 
     #[test]

@@ -198,6 +198,7 @@ fn a_code_is_valid_for_five_attempts_and_only_for_its_own_email() {
 fn an_email_of_another_account_gets_the_same_response_and_its_owner_is_notified() {
     let (server, database) = site();
     registered(&server, "bob@example.com");
+    database.db_execute("UPDATE users SET email_verified_at = now()");
     let mut pages = Vec::new();
     for (number, new_email) in ["bob@example.com", "new@example.com"].into_iter().enumerate() {
         let mut ada = registered(&server, &format!("ada{number}@example.com"));

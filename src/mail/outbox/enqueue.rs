@@ -13,7 +13,9 @@ use crate::id::UserId;
 use crate::mail::Message;
 use crate::mail::address::EmailAddress;
 use crate::mail::outbox;
-use crate::mail::rules::{ALL_TOPICS, OVERALL, OverLimit, Rule};
+use crate::mail::rules::{
+    ALL_TOPICS, Limit, OVERALL, OverLimit, Rule, ToUnverified, UNVERIFIED, UNVERIFIED_TOPIC,
+};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +28,14 @@ pub enum Enqueued {
     OverLimit,
     /// It is not sent: the account has not verified the email, which may belong to a stranger.
     Unverified,
+    /// As [`Self::Unverified`], but counted as if it were sent: the user who caused it must see no difference.
+    Withheld,
 }
 
 impl Enqueued {
-    /// Whether the recipient gets the message.
+    /// Whether the recipient gets the message, as far as the user who caused it may know.
     pub fn is_sent(self) -> bool {
-        matches!(self, Self::Queued | Self::Combined)
+        matches!(self, Self::Queued | Self::Combined | Self::Withheld)
     }
 }
 
@@ -52,9 +56,9 @@ pub async fn enqueue(
     let rule = message.rule();
     let email = EmailAddress::stored(recipient);
     let canonical = email.canonical();
-    let digest = recipient_digest(sealer, canonical);
+    let digest = recipient_digest(sealer, &email, &rule);
     let limits = lock_limits(connection, &digest, &email, &rule).await?;
-    if !limits.is_verified && !rule.to_unverified {
+    if !limits.is_verified && rule.to_unverified == ToUnverified::Refuse {
         return Ok(Enqueued::Unverified);
     }
     let wait = limits.wait(&rule);
@@ -65,6 +69,7 @@ pub async fn enqueue(
         );
         return Ok(Enqueued::OverLimit);
     }
+    let is_withheld = !limits.is_verified && rule.to_unverified == ToUnverified::Withhold;
     let message = if limits.is_verified { message.clone() } else { message.without_name() };
     let plain = serde_json::to_vec(&message).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let mail = NewMail { user, recipient, canonical, kind: message.kind(), plain };
@@ -74,8 +79,8 @@ pub async fn enqueue(
     {
         return Ok(Enqueued::Combined);
     }
-    insert(connection, sealer, &mail, &digest, &rule, wait).await?;
-    Ok(Enqueued::Queued)
+    insert(connection, sealer, &mail, &digest, &rule, wait, is_withheld).await?;
+    Ok(if is_withheld { Enqueued::Withheld } else { Enqueued::Queued })
 }
 
 /// Deletes up to `at_most` rows of limits that are available in full, in the caller's transaction, without the
@@ -106,9 +111,15 @@ pub async fn purge_limits(
     Ok(deleted.rows_affected())
 }
 
-/// The recipient in `mail_limits`. Servers whose first key differs, during a key rotation, share the limits.
-fn recipient_digest(sealer: &Sealer, canonical: &str) -> [u8; 32] {
-    sealer.keyed_hash("mail_limits").digest(&[canonical.as_bytes()])
+/// The recipient in `mail_limits`. Servers whose first key differs, during a key rotation, share the limits. Mail that
+/// anyone can cause is counted without the plus tag: otherwise each tag would give the mailbox a limit of its own.
+/// Notices go to verified emails only and are combined with each other, so they are counted by the exact email.
+fn recipient_digest(sealer: &Sealer, email: &EmailAddress, rule: &Rule) -> [u8; 32] {
+    let recipient = match rule.to_unverified {
+        ToUnverified::Send | ToUnverified::Withhold => email.without_tag(),
+        ToUnverified::Refuse => email.canonical().to_owned(),
+    };
+    sealer.keyed_hash("mail_limits").digest(&[recipient.as_bytes()])
 }
 
 /// The limits of a recipient, locked until the end of the transaction.
@@ -119,6 +130,8 @@ struct Limits {
     topic_seconds: f64,
     /// The same for the limit over all topics.
     overall_seconds: f64,
+    /// The same for the limit of an unverified recipient.
+    unverified_seconds: f64,
     /// The mail of the topic that may still be held back.
     held_mail: Option<Uuid>,
 }
@@ -126,17 +139,24 @@ struct Limits {
 impl Limits {
     /// The time until the limits allow one more mail. Zero if they allow it now.
     fn wait(&self, rule: &Rule) -> Duration {
-        let of = |seconds: f64, burst: u32, interval: Duration| {
-            seconds - interval.as_secs_f64() * f64::from(burst - 1)
+        let of = |seconds: f64, limit: Limit| {
+            seconds - limit.interval.as_secs_f64() * f64::from(limit.burst - 1)
         };
-        let topic = of(self.topic_seconds, rule.limit.burst, rule.limit.interval);
-        let overall = of(self.overall_seconds, OVERALL.burst, OVERALL.interval);
-        let seconds = if rule.ignores_overall { topic } else { topic.max(overall) };
+        let topic = of(self.topic_seconds, rule.limit);
+        let overall = of(self.overall_seconds, OVERALL);
+        let unverified = of(self.unverified_seconds, UNVERIFIED);
+        let overall = if rule.ignores_overall { unverified } else { overall.max(unverified) };
+        let seconds = topic.max(overall);
         Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 }
 
-/// Locks both limits in the order of their topics, and inserts those that do not exist. An unverified recipient
+/// The limits that apply to `rule`, with their topics. The last one is for unverified recipients.
+fn limits_of(rule: &Rule) -> [(&'static str, Limit); 3] {
+    [(ALL_TOPICS, OVERALL), (rule.topic, rule.limit), (UNVERIFIED_TOPIC, UNVERIFIED)]
+}
+
+/// Locks the limits in the order of their topics, and inserts those that do not exist. An unverified recipient
 /// of a message for verified ones has none. A time that is further ahead than the limit allows was written
 /// before PostgreSQL's clock was set back, and is corrected.
 async fn lock_limits(
@@ -147,7 +167,8 @@ async fn lock_limits(
 ) -> sqlx::Result<Limits> {
     // A text that is no email was verified by no one.
     let is_email = EmailAddress::parse_existing(email.as_typed()).is_ok();
-    let capacity = |burst: u32, interval: Duration| f64::from(burst) * interval.as_secs_f64();
+    let capacity = |limit: Limit| f64::from(limit.burst) * limit.interval.as_secs_f64();
+    let is_for_unverified = rule.to_unverified != ToUnverified::Refuse;
     let rows = sqlx::query!(
         r#"
         WITH account AS MATERIALIZED (
@@ -162,7 +183,7 @@ async fn lock_limits(
              SELECT $2, t.topic, now()
                FROM recipient r
               CROSS JOIN unnest($3::text[]) AS t (topic)
-              WHERE r.is_verified OR $5
+              WHERE CASE WHEN r.is_verified THEN t.topic <> $7 ELSE $5 END
               ORDER BY t.topic
                  ON CONFLICT (recipient_digest, topic) DO UPDATE
                 SET full_at = least(l.full_at, now() + make_interval(
@@ -175,13 +196,11 @@ async fn lock_limits(
         "#,
         email.canonical(),
         &digest[..],
-        &[ALL_TOPICS.to_owned(), rule.topic.to_owned()],
-        &[
-            capacity(OVERALL.burst, OVERALL.interval),
-            capacity(rule.limit.burst, rule.limit.interval),
-        ],
-        rule.to_unverified,
+        &limits_of(rule).map(|(topic, _)| topic.to_owned()),
+        &limits_of(rule).map(|(_, limit)| capacity(limit)),
+        is_for_unverified,
         is_email,
+        UNVERIFIED_TOPIC,
     )
     .fetch_all(connection)
     .await?;
@@ -191,6 +210,7 @@ async fn lock_limits(
         is_verified: rows.first().is_none_or(|row| row.is_verified),
         topic_seconds: seconds(rule.topic),
         overall_seconds: seconds(ALL_TOPICS),
+        unverified_seconds: seconds(UNVERIFIED_TOPIC),
         held_mail: row(rule.topic).and_then(|row| row.held_mail),
     })
 }
@@ -240,7 +260,8 @@ async fn combine(
     Ok(updated.rows_affected() == 1)
 }
 
-/// Inserts the mail, due after `wait`, and counts it.
+/// Counts the mail in the limits that [`lock_limits`] has locked, and inserts it, due after `wait`. A withheld mail is
+/// only counted, by the same statement, so that it takes as long.
 async fn insert(
     connection: &mut PgConnection,
     sealer: &Sealer,
@@ -248,6 +269,7 @@ async fn insert(
     digest: &[u8; 32],
     rule: &Rule,
     wait: Duration,
+    is_withheld: bool,
 ) -> sqlx::Result<()> {
     let id = Uuid::now_v7();
     let is_held = !wait.is_zero();
@@ -263,12 +285,13 @@ async fn insert(
         INSERT INTO mail_outbox
                (id, kind, user_id, recipient, sealed, sealed_with, recipient_canonical, next_attempt_at,
                 not_after, combined)
-        VALUES ($6, $7, $8, $9, $10, $11, $12, now() + make_interval(secs => $13),
-                now() + make_interval(secs => $13 + $14), CASE WHEN $5 THEN 1 END)
+        SELECT $6, $7, $8, $9, $10, $11, $12, now() + make_interval(secs => $13),
+               now() + make_interval(secs => $13 + $14), CASE WHEN $5 THEN 1 END
+         WHERE NOT $15
         "#,
         &digest[..],
-        &[ALL_TOPICS.to_owned(), rule.topic.to_owned()],
-        &[OVERALL.interval.as_secs_f64(), rule.limit.interval.as_secs_f64()],
+        &limits_of(rule).map(|(topic, _)| topic.to_owned()),
+        &limits_of(rule).map(|(_, limit)| limit.interval.as_secs_f64()),
         rule.topic,
         is_held,
         id,
@@ -280,6 +303,7 @@ async fn insert(
         mail.canonical,
         wait.as_secs_f64(),
         rule.useful_for.as_secs_f64(),
+        is_withheld,
     )
     .execute(connection)
     .await?;
