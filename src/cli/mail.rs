@@ -10,9 +10,12 @@ use super::exit::ExitStatus;
 use super::out;
 use crate::db::Database;
 use crate::mail::address::EmailAddress;
-use crate::mail::outbox::{self, OutboxEntry, RetryOutcome};
+use crate::mail::outbox::{self, OutboxEntry, RetriedMail, RetryOutcome};
 use crate::mail::suppression::{self, SuppressedRecipient};
 use crate::web::relative_time;
+
+/// Why a mail is not retried.
+const OUT_OF_DATE: &str = "the link has expired, or the notice is out of date";
 
 pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<ExitStatus> {
     match action {
@@ -28,9 +31,13 @@ pub(super) async fn run(database: &Database, action: Action) -> anyhow::Result<E
             for (state, _) in
                 [("failed", failed), ("kept", kept)].iter().filter(|(_, is_meant)| *is_meant)
             {
-                let count = outbox::retry_all(&database.pool, state).await?;
-                out::line(&format!("Queued {count} {state} mail(s) for another attempt."));
-                total += count;
+                let RetriedMail { queued, expired } =
+                    outbox::retry_all(&database.pool, state).await?;
+                out::line(&format!("Queued {queued} {state} mail(s) for another attempt."));
+                if expired > 0 {
+                    out::line(&format!("Skipped {expired} {state} mail(s): {OUT_OF_DATE}."));
+                }
+                total += queued;
             }
             Ok(if total == 0 { ExitStatus::NothingFound } else { ExitStatus::Done })
         }
@@ -172,6 +179,10 @@ async fn retry(database: &Database, id: Uuid) -> anyhow::Result<ExitStatus> {
         }
         RetryOutcome::NotNeeded => {
             out::problem(&format!("Mail {id} has already been sent or is being sent."));
+            ExitStatus::NothingFound
+        }
+        RetryOutcome::Expired => {
+            out::problem(&format!("Mail {id} is not sent again: {OUT_OF_DATE}."));
             ExitStatus::NothingFound
         }
         RetryOutcome::NotFound => {

@@ -42,6 +42,28 @@ fn servers_without_a_mail_server_leave_all_mail_to_the_one_that_has_one() {
 }
 
 #[test]
+fn mail_retry_skips_mail_that_is_no_longer_useful_and_says_why() {
+    let database = Database::new();
+    for recipient in ["late@example.com", "ada@example.com", "lost@example.com"] {
+        database.db_enqueue(recipient, &reset("Ada"));
+    }
+    database.db_execute("UPDATE mail_outbox SET state = 'kept', finished_at = now()");
+    database.db_execute("UPDATE mail_outbox SET state = 'failed' WHERE recipient LIKE 'lost%'");
+    database.db_execute("UPDATE mail_outbox SET not_after = now() WHERE recipient NOT LIKE 'ada%'");
+    let retry = |which: &str| frontdesk(&database, &[], &["mail", "retry", which]);
+    let late = database.db_texts("SELECT id::text FROM mail_outbox WHERE recipient LIKE 'late%'");
+    let (code, _, error) = retry(&late[0]);
+    assert!(code == 3 && error.contains("the link has expired"), "{error}");
+    let (code, out, _) = retry("--kept");
+    assert!(code == 0 && out.contains("Queued 1 kept"), "{out}");
+    assert!(out.contains("Skipped 1 kept mail(s): the link has expired"), "{out}");
+    let (code, out, _) = retry("--failed");
+    assert!(code == 3 && out.contains("Queued 0 failed") && out.contains("Skipped 1"), "{out}");
+    let waiting = "SELECT recipient FROM mail_outbox WHERE state = 'waiting'";
+    assert_eq!(database.db_texts(waiting), ["ada@example.com"]);
+}
+
+#[test]
 fn kept_mail_is_sent_after_mail_retry_kept() {
     let database = Database::new();
     let keeping = Server::start(&database, &[]);

@@ -23,7 +23,7 @@ use crate::peers;
 pub use enqueue::{Enqueued, enqueue, purge_limits};
 pub use owner::{assign_to_user, delete_for_user};
 pub use read::{KeptMail, OutboxEntry, count_unreadable, count_waiting, list, list_kept};
-pub use retry::{RetryOutcome, retry, retry_all};
+pub use retry::{RetriedMail, RetryOutcome, retry, retry_all};
 
 /// How long a lease lasts unless it is renewed.
 pub const LEASE: Duration = Duration::from_secs(60);

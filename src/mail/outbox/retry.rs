@@ -15,6 +15,17 @@ pub enum RetryOutcome {
     NotFound,
     /// The mail has been sent or is being sent.
     NotNeeded,
+    /// The mail is no longer useful: its link has expired, or it is out of date. Nothing was changed.
+    Expired,
+}
+
+/// The result of [`retry_all`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetriedMail {
+    /// How many mails are due now.
+    pub queued: i64,
+    /// How many were left as they are, because they are no longer useful.
+    pub expired: i64,
 }
 
 /// Queues a mail that failed, was kept, or waits for a later attempt, for immediate delivery.
@@ -25,6 +36,7 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
            SET state = 'waiting', attempts = 0, next_attempt_at = now(), finished_at = NULL
          WHERE id = $1
            AND sealed IS NOT NULL
+           AND (not_after IS NULL OR not_after > now())
            AND (state IN ('failed', 'kept')
                 OR state = 'waiting' AND next_attempt_at > now() + $2)
         "#,
@@ -36,33 +48,46 @@ pub async fn retry(pool: &PgPool, id: Uuid) -> sqlx::Result<RetryOutcome> {
     if retried.rows_affected() > 0 {
         return Ok(RetryOutcome::Done);
     }
-    let found = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM mail_outbox WHERE id = $1) AS "found!""#,
+    let is_expired = sqlx::query_scalar!(
+        r#"
+        SELECT coalesce(sealed IS NOT NULL AND not_after <= now(), false) AS "is_expired!"
+          FROM mail_outbox
+         WHERE id = $1
+        "#,
         id
     )
-    .fetch_one(db::on(pool))
+    .fetch_optional(db::on(pool))
     .await?;
-    Ok(if found { RetryOutcome::NotNeeded } else { RetryOutcome::NotFound })
+    Ok(match is_expired {
+        None => RetryOutcome::NotFound,
+        Some(true) => RetryOutcome::Expired,
+        Some(false) => RetryOutcome::NotNeeded,
+    })
 }
 
-/// Queues all mail in `state` (`failed` or `kept`) for immediate delivery. Returns how many.
-pub async fn retry_all(pool: &PgPool, state: &str) -> sqlx::Result<u64> {
-    let retried = sqlx::query!(
+/// Queues all mail in `state` (`failed` or `kept`) that is still useful for immediate delivery.
+pub async fn retry_all(pool: &PgPool, state: &str) -> sqlx::Result<RetriedMail> {
+    sqlx::query_as!(
+        RetriedMail,
         r#"
-        UPDATE mail_outbox
-           SET state = 'waiting', attempts = 0, next_attempt_at = now(), finished_at = NULL
-         WHERE id = ANY(ARRAY(
-               SELECT id
+          WITH unsent AS MATERIALIZED (
+               SELECT id, coalesce(not_after <= now(), false) AS is_expired
                  FROM mail_outbox
                 WHERE state = $1
                   AND state IN ('failed', 'kept')
                   AND sealed IS NOT NULL
                 ORDER BY id
-                  FOR UPDATE))
+                  FOR UPDATE),
+               queued AS (
+        UPDATE mail_outbox
+           SET state = 'waiting', attempts = 0, next_attempt_at = now(), finished_at = NULL
+         WHERE id = ANY(ARRAY(SELECT id FROM unsent WHERE NOT is_expired)))
+        SELECT count(*) FILTER (WHERE NOT is_expired) AS "queued!",
+               count(*) FILTER (WHERE is_expired) AS "expired!"
+          FROM unsent
         "#,
         state,
     )
-    .execute(db::on(pool))
-    .await?;
-    Ok(retried.rows_affected())
+    .fetch_one(db::on(pool))
+    .await
 }
