@@ -242,11 +242,6 @@ async fn step<T>(
         Ok(Err(error)) => error,
         Err(_) => return Err(timed_out(stage, timeout)),
     };
-    let mut message = error.to_string();
-    // lettre adds the prefix once per layer; `stage` already contains this information.
-    while let Some(rest) = message.strip_prefix("Connection error: ") {
-        message = rest.to_owned();
-    }
     let code = error.status().map(u16::from);
     let refused = match stage {
         Stage::Recipient => Some(Refused::Recipient),
@@ -255,6 +250,14 @@ async fn step<T>(
     };
     // The reply without lettre's own words, which contain the code.
     let reply = error.source().map(ToString::to_string).unwrap_or_default();
+    let message = match code {
+        Some(code) => format!("{code} {reply}").trim_end().to_owned(),
+        None => {
+            // lettre adds the prefix once per layer; `stage` already contains this information.
+            let text = error.to_string();
+            text.trim_start_matches("Connection error: ").to_owned()
+        }
+    };
     let severity = match (refused, code) {
         (Some(refused), Some(code)) => Severity::of(refused, code, &reply),
         _ => Severity::Transient,

@@ -42,9 +42,9 @@ fn refusals_that_pass_are_retried_and_bounces_are_final() {
     });
     for (name, reply, state) in replies {
         let found = database.db_texts(&format!(
-            "SELECT state FROM mail_outbox WHERE recipient = '{name}@example.com'"
+            "SELECT state || ': ' || last_error FROM mail_outbox WHERE recipient = '{name}@example.com'"
         ));
-        assert_eq!(found, [state], "{reply}");
+        assert_eq!(found, [format!("{state}: {reply}")]);
     }
     let suppressed = "SELECT email_canonical FROM suppressed_recipients ORDER BY 1";
     assert_eq!(database.db_texts(suppressed), ["gone@example.com", "unknown@example.com"]);
