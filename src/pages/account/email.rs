@@ -26,8 +26,9 @@ const TEMPLATE: &str = "account/email.html";
 const MALFORMED_CODE: &str = "Enter the code from the email: eight letters and digits.";
 const WRONG_CODE: &str = "That code doesn't match the latest email. Check it and try again.";
 const EXPIRED_CODE: &str = "That code no longer works. Send another email to get a new one.";
-/// Over the limit per recipient (`mail/rules.rs`).
-const ENOUGH_MAIL: &str = "We've already sent several emails to that address. Use the latest one, or try again in an hour.";
+/// Over the limit per recipient (`mail/rules.rs`). Other users may have caused the emails, so the latest one need not
+/// be about this account.
+const ENOUGH_MAIL: &str = "We've already sent several emails to that address, so we didn't send another one. Try again later. A link that you've received for this account works until it expires.";
 
 #[derive(Serialize)]
 struct Data {

@@ -115,7 +115,8 @@ async fn resend(
     let request = registration::request_new_mail(&app.pool, ticket);
     permit.refund_on_error(request).await?;
     app.pending_mail.registrations.notify_one();
-    let notice = Notice::good("We're sending a new email. The last one works until then.");
+    let notice =
+        Notice::good("We're sending a new email. Its link and code replace those of the last one.");
     let response = page.redirect_with("/verify-email", &notice);
     Ok(registration_cookie::set(response, app, ticket))
 }
