@@ -41,8 +41,7 @@ impl Enqueued {
 
 /// Inserts `message` in the caller's transaction, if the rule of the message (`mail/rules.rs`) allows it. `user` is
 /// the account that it is about; [`outbox::delete_for_user`] deletes the mail with that account. `recipient`
-/// is a stored email. If no account has it, the caller has made sure that it was verified; a text that is no email
-/// was not.
+/// is a stored email. If no account has it, the caller has made sure that it was verified.
 ///
 /// Lock order: the account of the recipient (`FOR KEY SHARE`), then its limits, then the mail. Call it after
 /// the locks on sessions.
@@ -57,7 +56,11 @@ pub async fn enqueue(
     let email = EmailAddress::stored(recipient);
     let canonical = email.canonical();
     let digest = recipient_digest(sealer, &email, &rule);
-    let limits = lock_limits(connection, &digest, &email, &rule).await?;
+    // For a text that is no email the look-up may miss the account, whose email then counts as unverified.
+    let is_verified_without_account =
+        user.is_none() || EmailAddress::parse_existing(recipient).is_ok();
+    let limits =
+        lock_limits(connection, &digest, &email, is_verified_without_account, &rule).await?;
     if !limits.is_verified && rule.to_unverified == ToUnverified::Refuse {
         return Ok(Enqueued::Unverified);
     }
@@ -163,10 +166,9 @@ async fn lock_limits(
     connection: &mut PgConnection,
     digest: &[u8; 32],
     email: &EmailAddress,
+    is_verified_without_account: bool,
     rule: &Rule,
 ) -> sqlx::Result<Limits> {
-    // A text that is no email was verified by no one.
-    let is_email = EmailAddress::parse_existing(email.as_typed()).is_ok();
     let capacity = |limit: Limit| f64::from(limit.burst) * limit.interval.as_secs_f64();
     let is_for_unverified = rule.to_unverified != ToUnverified::Refuse;
     let rows = sqlx::query!(
@@ -199,7 +201,7 @@ async fn lock_limits(
         &limits_of(rule).map(|(topic, _)| topic.to_owned()),
         &limits_of(rule).map(|(_, limit)| capacity(limit)),
         is_for_unverified,
-        is_email,
+        is_verified_without_account,
         UNVERIFIED_TOPIC,
     )
     .fetch_all(connection)
