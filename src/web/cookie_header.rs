@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn repeated_misspelled_and_malformed_cookies_are_suspicious() {
-        let long = format!("__Host-session={}", "a".repeat(600));
+        let long = format!("__Host-session={}", "a".repeat(MAX_VALUE_LENGTH + 1));
         for lines in [
             &[&b"__Host-session=a; __Host-session=a"[..]][..],
             &[b"__Host-session=a", b"__Host-session=b"],
