@@ -146,6 +146,8 @@ fn a_password_change_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
         let database = Database::new();
         let mut server = Server::start(&database, &[]);
         let here = registered(&server, "ada@example.com");
+        // An unverified email gets no notice.
+        database.db_execute("UPDATE users SET email_verified_at = now()");
         server.browser().login("ada@example.com", PASSWORD);
         server.browser().post("/forgot-password", &[("email", "ada@example.com")]);
         db_mail(&database, "reset_password", 1);
@@ -213,6 +215,8 @@ fn a_sign_in_interrupted_by_a_kill_is_committed_whole_or_not_at_all() {
         let mut server = Server::start(&database, &[]);
         registered(&server, "ada@example.com");
         let bob = registered(&server, "bob@example.com");
+        // An unverified email gets no notice.
+        database.db_execute("UPDATE users SET email_verified_at = now()");
         database.db_execute(
             "DELETE FROM sessions s USING users u WHERE u.id = s.user_id AND u.email = 'ada@example.com'",
         );
