@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, web};
 use frontdesk::server::listen::{Listeners, ServerOptions};
-use frontdesk::templates;
+use frontdesk::templates::{self, Folder};
 use frontdesk::web::assets::Assets;
 use frontdesk::web::connection::OpenConnections;
 use frontdesk::web::error::HttpError;
@@ -45,8 +45,8 @@ async fn show(request: HttpRequest, page: Page) -> Result<HttpResponse, HttpErro
 async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
-    let assets = Assets::load()?;
-    let mut tera = templates::load()?;
+    let assets = Assets::load(&Folder::new())?;
+    let mut tera = templates::load(&Folder::new())?;
     tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
     tera.global_context().insert("assets", assets.urls());
     let tera = web::Data::new(tera);

@@ -4,7 +4,7 @@
 
 use actix_web::error::ErrorInternalServerError;
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, web};
-use frontdesk::templates;
+use frontdesk::templates::{self, Folder};
 use frontdesk::web::assets::Assets;
 use frontdesk::web::form::FormView;
 use tera::{Context, Tera};
@@ -46,8 +46,8 @@ async fn show(request: HttpRequest, tera: web::Data<Tera>) -> Result<HttpRespons
 async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
-    let assets = Assets::load()?;
-    let mut tera = templates::load()?;
+    let assets = Assets::load(&Folder::new())?;
+    let mut tera = templates::load(&Folder::new())?;
     tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
     tera.global_context().insert("assets", assets.urls());
     let tera = web::Data::new(tera);

@@ -12,6 +12,7 @@ use crate::crypto::seal::Sealer;
 use crate::mail;
 use crate::peers::ThisServer;
 use crate::session::{PgSessionStore, SessionEnded};
+use crate::templates::MailTemplates;
 use crate::user::export::Exports;
 use crate::user::password::context::PasswordContext;
 use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
@@ -63,7 +64,12 @@ pub struct PendingMail {
 
 impl App {
     /// Creates the state from the configuration.
-    pub fn new(config: Config, keys: &SecretKeys, pool: PgPool) -> anyhow::Result<Self> {
+    pub fn new(
+        config: Config,
+        keys: &SecretKeys,
+        pool: PgPool,
+        mail_templates: MailTemplates,
+    ) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
         let sessions = PgSessionStore::new(pool.clone(), config.session, config.session_cache)
             .with_sign_in_notices(sealer.clone())
@@ -81,9 +87,10 @@ impl App {
             pool,
             sealer,
             mail_renderer: Arc::new(mail::MailRenderer::new(
+                mail_templates,
                 &config.site_name,
                 &config.public_url,
-            )?),
+            )),
             mail_counters: mail::Counters::default(),
             exports: Exports::default(),
             pending_mail: PendingMail::default(),

@@ -1,49 +1,148 @@
 //! Frontdesk: sign-in, sessions and account pages for a website, one binary on PostgreSQL.
 //!
+//! # Build a site on it
+//!
+//! A site has its own pages, templates, static files and tables. It gets accounts, sessions, recovery, mail, the
+//! command line and a private PostgreSQL from this crate. `examples/notes` is a complete one:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use frontdesk::{CurrentUser, Page, PageResult, Pool, Routes, Website, sqlx};
+//! use serde_json::json;
+//!
+//! async fn list(user: CurrentUser, page: Page, pool: Pool) -> PageResult {
+//!     let select = sqlx::query_scalar("SELECT body FROM notes WHERE owner_id = $1 LIMIT 200");
+//!     let notes: Vec<String> = select.bind(user.id()).fetch_all(&*pool).await?;
+//!     page.render("notes.html", &json!({ "notes": notes }))
+//! }
+//!
+//! fn routes(routes: &mut Routes) {
+//!     routes.template("/", "start.html").get("/notes", list);
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     let website = Website::new(frontdesk::embed!()).name("Notes");
+//!     website.routes(routes).navigation("Notes", "/notes").main()
+//! }
+//! ```
+//!
+//! | I want to … | with |
+//! |---|---|
+//! | define pages and their methods | [`Routes`] |
+//! | require a signed-in user, or an administrator | [`CurrentUser`], [`Admin`] |
+//! | ask for the password before a sensitive change | [`RecentlyAuthenticated`] |
+//! | know who visits, if anyone is signed in | [`Visitor`] |
+//! | render a template, redirect, say what was done | [`Page`], [`Notice`] |
+//! | read a form and show it again with its errors | [`Form`], [`FormView`] |
+//! | use the database | [`Pool`] |
+//! | answer with an error page | [`Error`] |
+//! | read cookies of the site | [`Cookies`] |
+//! | accept larger bodies, allow more time | [`Limits`] |
+//! | have settings, shared state, periodic work, commands | [`Website`] |
+//!
+//! # Use only its sessions
+//!
+//! `examples/minimal.rs` uses the session store with actix-session, without accounts and pages.
+//!
+//! # How it is built
+//!
 //! Sessions are stored in the database, and the browser holds a random secret in a cookie. The modules below
 //! are listed from the top layer to the lowest. A module imports only from its own layer and from lower ones,
 //! which `tests/arrows.rs` checks:
 //!
-//! 1. `cli` and `server` wire everything together.
+//! 1. `website` is the interface for sites that are built on this crate. `cli` and `server` wire everything
+//!    together.
 //! 2. `pages` handles requests. `pages/sign_in` and `pages/account` do not import each other.
 //! 3. `auth` authenticates requests. `app` is the state that handlers use.
 //! 4. `user`, `session`, `mail`, `audit`, `peers` (the running servers) and `form_answers` (the answers to forms
 //!    that arrive twice) are the domain: rules and SQL, without pages or requests.
-//! 5. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
-//! 6. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
+//! 5. `site` is what a website adds to Frontdesk: routes, templates, migrations, jobs, commands.
+//! 6. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
+//! 7. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
 //!    `lifetimes`, `role`, `templates`, `unicode`.
 
+// Public for the program, the tests and the benchmarks. Only what is visible in the documentation is stable.
 // ── wiring
+#[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod server;
+mod website;
 
 // ── pages
+#[doc(hidden)]
 pub mod pages;
 
 // ── authentication
+#[doc(hidden)]
 pub mod app;
+#[doc(hidden)]
 pub mod auth;
 
 // ── domain
+#[doc(hidden)]
 pub mod audit;
+#[doc(hidden)]
 pub mod form_answers;
+#[doc(hidden)]
 pub mod mail;
+#[doc(hidden)]
 pub mod peers;
 pub mod session;
+#[doc(hidden)]
 pub mod user;
 
+// ── what a site adds
+#[doc(hidden)]
+pub mod site;
+
 // ── HTTP
+#[doc(hidden)]
 pub mod web;
 
 // ── lowest layer
+#[doc(hidden)]
 pub mod background;
+#[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
 pub mod crypto;
+#[doc(hidden)]
 pub mod db;
+#[doc(hidden)]
 pub mod durable;
+#[doc(hidden)]
 pub mod id;
+#[doc(hidden)]
 pub mod lifetimes;
+#[doc(hidden)]
 pub mod log;
+#[doc(hidden)]
 pub mod role;
+#[doc(hidden)]
 pub mod templates;
+#[doc(hidden)]
 pub mod unicode;
+
+pub use actix_web::web::{Data, Path, Query};
+pub use site::{BoxError, Embedded, Routes};
+pub use web::limits::Limits;
+pub use website::{
+    Admin, Cookies, CurrentUser, Error, FieldErrors, Form, FormView, Notice, Page, PageResult,
+    Pool, RecentlyAuthenticated, UserRole, Visitor, Website,
+};
+pub use {actix_web, sqlx};
+
+/// For the macro [`embed!`].
+#[doc(hidden)]
+pub mod __private {
+    pub use rust_embed;
+
+    use crate::templates::Folder;
+
+    /// The files of an embedded folder.
+    pub fn folder<E: rust_embed::RustEmbed>() -> Folder {
+        E::iter().filter_map(|path| Some((path.to_string(), E::get(&path)?.data))).collect()
+    }
+}

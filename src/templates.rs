@@ -1,6 +1,9 @@
 //! The embedded templates of pages and mails. tera escapes HTML in files that end in `.html`. Only mail has
 //! `.txt` templates, for subjects and plain text, which are not escaped.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use rust_embed::RustEmbed;
 use serde::Serialize;
@@ -10,18 +13,40 @@ use tera::{Context, Tera};
 #[folder = "templates/"]
 struct Files;
 
-/// Parses and checks all templates.
-pub fn load() -> anyhow::Result<Tera> {
+/// Files by their path.
+pub type Folder = BTreeMap<String, Cow<'static, [u8]>>;
+
+/// The prefixes of the layers, the strongest first. A plain name finds the file of the strongest layer that has it;
+/// `frontdesk/layouts/base.html` is always that of Frontdesk.
+const LAYERS: [&str; 2] = ["site/", "frontdesk/"];
+
+/// Parses and checks all templates: those of Frontdesk, and those of the site, which replace them by name.
+pub fn load(site: &Folder) -> anyhow::Result<Tera> {
     let mut tera = Tera::default();
+    tera.set_fallback_prefixes(LAYERS)?;
     let mut files = Vec::new();
     for path in Files::iter() {
         let file = Files::get(&path).context("an embedded template is listed but missing")?;
-        let text = String::from_utf8(file.data.into_owned())
-            .with_context(|| format!("the template {path} is not valid UTF-8"))?;
-        files.push((path.into_owned(), text));
+        files.push((format!("frontdesk/{path}"), text(&path, &file.data)?));
+    }
+    for (path, bytes) in site {
+        if !decides_escaping(path) {
+            anyhow::bail!("templates/{path} must end in .html (or .txt below mail/)");
+        }
+        files.push((format!("site/{path}"), text(path, bytes)?));
     }
     tera.add_raw_templates(files).context("the templates are invalid")?;
     Ok(tera)
+}
+
+fn text(path: &str, bytes: &[u8]) -> anyhow::Result<String> {
+    let text = std::str::from_utf8(bytes);
+    Ok(text.with_context(|| format!("the template {path} is not valid UTF-8"))?.to_owned())
+}
+
+/// Whether the ending of a template decides whether values are escaped.
+fn decides_escaping(path: &str) -> bool {
+    path.ends_with(".html") || (path.starts_with("mail/") && path.ends_with(".txt"))
 }
 
 /// The templates below `mail/`, with a folder for each kind of message. Values are inserted as text and never
@@ -30,8 +55,8 @@ pub struct MailTemplates(Tera);
 
 impl MailTemplates {
     /// Parses and checks them.
-    pub fn load() -> anyhow::Result<Self> {
-        load().map(Self)
+    pub fn load(site: &Folder) -> anyhow::Result<Self> {
+        load(site).map(Self)
     }
 
     /// Renders subject, plain text and HTML of the message `kind` with `data`.
@@ -54,11 +79,8 @@ mod tests {
     fn every_template_has_an_ending_that_decides_escaping() {
         let names: Vec<_> = Files::iter().collect();
         assert!(!names.is_empty());
-        let is_known = |name: &str| {
-            name.ends_with(".html") || (name.starts_with("mail/") && name.ends_with(".txt"))
-        };
-        assert!(names.iter().all(|name| is_known(name)), "{names:?}");
-        assert!(load().is_ok());
+        assert!(names.iter().all(|name| decides_escaping(name)), "{names:?}");
+        assert!(load(&Folder::new()).is_ok());
     }
 
     #[test]

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use text::files;
 
 /// Top-level modules from the highest layer to the lowest. A module imports from its own and from later entries.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 14] = [
     &["main"],
+    &["website"],
     &["cli"],
     &["server"],
     &["pages"],
@@ -26,6 +27,7 @@ const LAYERS: [&[&str]; 12] = [
     &["mail"],
     &["audit"],
     &["peers", "form_answers"],
+    &["site"],
     &["web"],
     &[
         "background",

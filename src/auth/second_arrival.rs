@@ -71,7 +71,11 @@ pub async fn answer_once<B: MessageBody + 'static>(
 
 /// Reads the form of `request`, for the handler too. `None` if its arrivals are not tracked.
 async fn receive(request: &mut ServiceRequest) -> Option<(SentForm, FormToken)> {
-    if request.method() != Method::POST || request.path() == SIGN_OUT {
+    // Any other body is for the handler of a site to read.
+    let is_tracked = request.method() == Method::POST
+        && request.path() != SIGN_OUT
+        && request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    if !is_tracked {
         return None;
     }
     let received = {

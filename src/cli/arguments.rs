@@ -34,6 +34,9 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Serve the site (the default command)
     Serve,
+    /// List the routes of the site
+    #[command(hide = true)]
+    Routes,
     /// Manage the database schema
     Migrate {
         #[command(subcommand)]
@@ -93,6 +96,9 @@ pub(super) enum Migrate {
         /// Revert every migration that is newer than this one, by its number
         #[arg(long, value_name = "VERSION", conflicts_with = "all")]
         to: Option<i64>,
+        /// In the program of a website: revert migrations of Frontdesk, and not the newest one of the site
+        #[arg(long)]
+        frontdesk: bool,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,

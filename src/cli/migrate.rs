@@ -1,10 +1,13 @@
 //! `frontdesk migrate`. Compatible with `sqlx migrate`: it uses the same files and the same table.
 
+use sqlx::PgPool;
+
 use super::arguments::Migrate;
 use super::exit::ExitStatus;
 use super::{out, prompt};
 use crate::db::migrations::Schema;
 use crate::db::{Database, migrations};
+use crate::site::Schemas;
 use crate::web::relative_time;
 
 /// Prints the SQL of `frontdesk migrate roles`. Needs no database.
@@ -13,14 +16,16 @@ pub(super) fn print_roles() -> ExitStatus {
     ExitStatus::Done
 }
 
-pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<ExitStatus> {
+pub(super) async fn run(
+    database: &Database,
+    schemas: &Schemas,
+    action: Migrate,
+) -> anyhow::Result<ExitStatus> {
     let pool = &database.pool;
     match action {
         Migrate::Run => {
-            let pending_before = count_pending(&migrations::info(pool).await?);
-            migrations::run(pool).await?;
-            out::line(&match pending_before {
-                0 => match migrations::check(pool).await?? {
+            out::line(&match schemas.migrate(|_| {}).await? {
+                0 => match schemas.check().await?? {
                     Schema::Current => "The schema is up to date.".to_owned(),
                     newer @ Schema::Newer { .. } => newer.to_string(),
                 },
@@ -28,7 +33,10 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             });
             Ok(ExitStatus::Done)
         }
-        Migrate::Revert { all, to, yes } => {
+        Migrate::Revert { all: false, to: None, frontdesk: false, yes } if schemas.has_site() => {
+            revert_site(database, schemas, yes).await
+        }
+        Migrate::Revert { all, to, yes, .. } => {
             let applied = migrations::revertible(pool).await?;
             let target = match (all, to) {
                 (true, _) => 0,
@@ -69,28 +77,51 @@ pub(super) async fn run(database: &Database, action: Migrate) -> anyhow::Result<
             ));
             Ok(ExitStatus::Done)
         }
-        Migrate::Info { json } => {
-            let steps = migrations::info(pool).await?;
-            if json {
-                out::json(&steps)?;
-            } else {
-                let rows: Vec<[String; 3]> = steps
-                    .iter()
-                    .map(|step| {
-                        let applied = step
-                            .applied_at
-                            .map_or_else(|| "pending".to_owned(), relative_time::iso);
-                        [step.version.to_string(), step.description.clone(), applied]
-                    })
-                    .collect();
-                out::table(["VERSION", "DESCRIPTION", "APPLIED"], &rows);
-            }
-            migrations::check(pool).await??;
-            Ok(ExitStatus::Done)
-        }
+        Migrate::Info { json } => info(pool, schemas, json).await,
     }
 }
 
-fn count_pending(steps: &[migrations::MigrationStatus]) -> usize {
-    steps.iter().filter(|step| step.applied_at.is_none()).count()
+/// Lists the migrations of Frontdesk, and then those of the site.
+async fn info(pool: &PgPool, schemas: &Schemas, json: bool) -> anyhow::Result<ExitStatus> {
+    let mut steps = migrations::info(pool).await?;
+    steps.extend(schemas.site_info().await?);
+    if json {
+        out::json(&steps)?;
+    } else {
+        let rows: Vec<[String; 3]> = steps
+            .iter()
+            .map(|step| {
+                let applied =
+                    step.applied_at.map_or_else(|| "pending".to_owned(), relative_time::iso);
+                [step.version.to_string(), step.description.clone(), applied]
+            })
+            .collect();
+        out::table(["VERSION", "DESCRIPTION", "APPLIED"], &rows);
+    }
+    schemas.check().await??;
+    Ok(ExitStatus::Done)
+}
+
+async fn revert_site(
+    database: &Database,
+    schemas: &Schemas,
+    yes: bool,
+) -> anyhow::Result<ExitStatus> {
+    let question = format!(
+        "Revert the latest migration of the site in {}? The data in its tables and columns is deleted.",
+        database.description()
+    );
+    if !prompt::is_confirmed(yes, &question) {
+        return Ok(ExitStatus::InvalidUsage);
+    }
+    match schemas.revert_site().await? {
+        Some(version) => {
+            out::line(&format!("Reverted {version}."));
+            Ok(ExitStatus::Done)
+        }
+        None => {
+            out::line("There is nothing to revert.");
+            Ok(ExitStatus::NothingFound)
+        }
+    }
 }

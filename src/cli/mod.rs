@@ -15,21 +15,23 @@ mod prompt;
 mod queue;
 mod revoke;
 mod session;
+mod site;
 mod user;
 mod user_email;
 mod user_files;
 mod values;
 
 use std::process::ExitCode;
-
-use clap::Parser as _;
+use std::sync::Arc;
 
 use crate::config::{Config, KeyRequirement};
 use crate::log;
+use crate::site::{Schemas, Site};
 use arguments::{Arguments, Command, Migrate};
 use connection::{close_after, connect, open};
 use exit::ExitStatus;
 use out::sentence;
+use site::Request;
 
 /// The log filter of the server unless `RUST_LOG` is set. `sqlx_core::pool` is off because it logs every
 /// refused or broken connection; `db` logs only the first. Spans are recorded from the level `info`.
@@ -43,31 +45,45 @@ pub fn command() -> clap::Command {
 }
 
 /// Parses the arguments, runs the command, and returns its exit code.
-pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let command = arguments.command.unwrap_or(Command::Serve);
-    if let Command::Migrate { action: Migrate::Roles { print: true } } = command {
-        return migrate::print_roles().into();
+pub fn main(mut website: Site) -> ExitCode {
+    let request = match site::parse(&website) {
+        Ok(request) => request,
+        Err(problems) => {
+            out::problem(&problems);
+            return ExitStatus::InvalidUsage.into();
+        }
+    };
+    match &request {
+        Request::Own(Command::Migrate { action: Migrate::Roles { print: true } }) => {
+            return migrate::print_roles().into();
+        }
+        Request::Own(Command::Routes) => return site::print_routes(&website).into(),
+        _ => {}
     }
-    let keys = if matches!(command, Command::Migrate { .. }) {
+    let keys = if matches!(request, Request::Own(Command::Migrate { .. })) {
         KeyRequirement::Optional
     } else {
         KeyRequirement::Required
     };
-    let config = match Config::from_env(keys) {
+    let config = match site::read_settings(&mut website, keys) {
         Ok(config) => config,
         Err(errors) => {
             out::problem(&errors.to_string());
             return ExitStatus::InvalidUsage.into();
         }
     };
-    let serves = matches!(command, Command::Serve);
+    let serves = matches!(request, Request::Own(Command::Serve));
     let filter = if serves { SERVER_LOG_FILTER } else { COMMAND_LOG_FILTER };
     if let Err(error) = log::start(config.log, filter) {
         out::problem(&format!("Logging cannot be started: {error}."));
         return ExitStatus::Failed.into();
     }
-    let result = actix_web::rt::System::new().block_on(run(config, command));
+    let result = actix_web::rt::System::new().block_on(async {
+        match request {
+            Request::Own(command) => run(config, command, website).await.map(ExitCode::from),
+            Request::Site(index, arguments) => site::run(&config, &website, index, arguments).await,
+        }
+    });
     let result = result.and_then(|status| match out::failure() {
         None => Ok(status),
         Some(error) => Err(anyhow::anyhow!("standard output cannot be written ({error})")),
@@ -77,19 +93,24 @@ pub fn main() -> ExitCode {
         // exiting.
         let print = if serves { log::print } else { out::problem };
         print(&sentence(&error));
-        ExitStatus::Failed
+        ExitStatus::Failed.into()
     });
     log::flush();
-    status.into()
+    status
 }
 
-async fn run(config: Config, command: Command) -> anyhow::Result<ExitStatus> {
+async fn run(config: Config, command: Command, website: Site) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Serve => crate::server::run(config).await.map(|()| ExitStatus::Done),
+        Command::Serve => {
+            crate::server::run(config, Arc::new(website)).await.map(|()| ExitStatus::Done)
+        }
+        // Printed without settings, see `main`.
+        Command::Routes => Ok(ExitStatus::Done),
         Command::Doctor { json } => doctor::run(&config, json).await,
         Command::Migrate { action } => {
             let database = open(&config).await?;
-            close_after(migrate::run(&database, action).await, database).await
+            let schemas = Schemas::new(&config, &database, &website)?;
+            close_after(migrate::run(&database, &schemas, action).await, database).await
         }
         Command::User { action } => {
             let database = connect(&config).await?;

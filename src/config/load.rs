@@ -10,8 +10,8 @@ use super::error::ConfigErrors;
 use super::parse::{SettingsReader, is_ours};
 use super::{
     Config, DatabaseLocation, Hsts, KeyRequirement, LogFormat, Mail, MailTransport, PostgresUrl,
-    PublicUrl, Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies, public_url,
-    security_contact,
+    Program, PublicUrl, Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies,
+    public_url, security_contact,
 };
 
 /// Every setting. Other names that begin with `FRONTDESK_` in upper or lower case are refused.
@@ -43,6 +43,9 @@ pub const NAMES: &[&str] = &[
     "FRONTDESK_ARGON2_ITERATIONS",
     "FRONTDESK_ARGON2_PARALLELISM",
     "FRONTDESK_DATABASE_POOL_SIZE",
+    "FRONTDESK_SCHEMA",
+    "FRONTDESK_SITE_SCHEMA",
+    "FRONTDESK_SITE_POOL_SIZE",
     "FRONTDESK_METRICS_BIND",
     "FRONTDESK_WORKERS",
     "FRONTDESK_LOG",
@@ -66,38 +69,38 @@ const ON_OR_OFF: [(&str, bool); 2] = [("on", true), ("off", false)];
 /// Off by default.
 const OFF_OR_ON: [(&str, bool); 2] = [("off", false), ("on", true)];
 
-impl Config {
-    /// Reads the environment. Variables that are not in it are taken from `.env` in the working directory.
-    pub fn from_env(keys: KeyRequirement) -> Result<Self, ConfigErrors> {
-        let mut settings = env_file::read(Path::new(".env"))?;
-        let mut problems = Vec::new();
-        for (name, value) in std::env::vars_os() {
-            let Ok(name) = name.into_string() else { continue };
-            match value.into_string() {
-                Ok(value) => {
-                    settings.insert(name, value);
-                }
-                // Ignoring it would silently use the default.
-                Err(_) if is_ours(&name, NAMES) => {
-                    problems.push(format!("{name} is not UTF-8 text."));
-                }
-                Err(_) => {}
+/// The names and values of the environment. Variables that are not in it are taken from `.env` in the working
+/// directory.
+pub fn environment() -> Result<BTreeMap<String, String>, ConfigErrors> {
+    let mut settings = env_file::read(Path::new(".env"))?;
+    let mut problems = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => {
+                settings.insert(name, value);
             }
+            // Ignoring it would silently use the default.
+            Err(_) if is_ours(&name, NAMES) => {
+                problems.push(format!("{name} is not UTF-8 text."));
+            }
+            Err(_) => {}
         }
-        if !problems.is_empty() {
-            return Err(ConfigErrors(problems));
-        }
-        Self::read(&settings, keys)
     }
+    if problems.is_empty() { Ok(settings) } else { Err(ConfigErrors(problems)) }
+}
 
-    /// Reads settings from names and values.
+impl Config {
+    /// Reads the settings of the program `frontdesk` from names and values.
     pub fn from_map(settings: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
-        Self::read(settings, KeyRequirement::Required)
+        Self::read(settings, KeyRequirement::Required, Program::default())
     }
 
-    fn read(
+    /// Reads the settings of `program` from names and values.
+    pub fn read(
         settings: &BTreeMap<String, String>,
         keys: KeyRequirement,
+        program: Program<'_>,
     ) -> Result<Self, ConfigErrors> {
         let mut read = SettingsReader::new(settings);
         read.refuse_unknown(NAMES);
@@ -113,9 +116,13 @@ impl Config {
             read.number("FRONTDESK_ARGON2_MEMORY_KIB", 19_456, 7_168..=1_048_576);
         let argon2_iterations = read.number("FRONTDESK_ARGON2_ITERATIONS", 2, 1..=20);
         let argon2_parallelism = read.number("FRONTDESK_ARGON2_PARALLELISM", 1, 1..=8);
+        let (schema, site_schema) = schemas(&mut read, program.is_website);
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let config = Config {
             database,
+            schema,
+            site_schema,
+            site_pool_size: read.number("FRONTDESK_SITE_POOL_SIZE", 10, 1..=500),
             database_tls: read.choice("FRONTDESK_DATABASE_TLS", &ON_OR_OFF),
             bind: bind::bind(&mut read),
             metrics_bind: metrics_bind(&mut read),
@@ -140,7 +147,7 @@ impl Config {
             argon2_memory_kib,
             argon2_iterations,
             argon2_parallelism,
-            site_name: site_name(&mut read),
+            site_name: site_name(&mut read, program.site_name),
             mail,
             trusted_proxies: proxies::trusted_proxies(&mut read),
             audit_retention,
@@ -178,6 +185,33 @@ fn database_and_keys(
         );
     }
     (database, keys)
+}
+
+/// The schemas of Frontdesk's tables and of the website's. A website keeps them apart; the program `frontdesk` uses
+/// the search path of the connection unless a schema is set.
+fn schemas(read: &mut SettingsReader<'_>, is_website: bool) -> (Option<String>, String) {
+    let own = schema(read, "FRONTDESK_SCHEMA").or_else(|| is_website.then(|| "frontdesk".into()));
+    let site = schema(read, "FRONTDESK_SITE_SCHEMA").unwrap_or_else(|| "public".to_owned());
+    if is_website && own.as_ref() == Some(&site) {
+        let problem =
+            "is the schema of the site's tables (FRONTDESK_SITE_SCHEMA) too. Use two schemas";
+        read.problem("FRONTDESK_SCHEMA", problem);
+    }
+    (own, site)
+}
+
+fn schema(read: &mut SettingsReader<'_>, name: &str) -> Option<String> {
+    let schema = read.text(name)?;
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    let is_valid = schema.len() <= 63
+        && schema.bytes().next().is_some_and(is_letter)
+        && schema.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
+        && !schema.starts_with("pg_");
+    if !is_valid {
+        let problem = "must be a name of at most 63 lower-case letters, digits and underscores that does not begin with a digit or pg_";
+        read.problem(name, problem);
+    }
+    Some(schema.to_owned())
 }
 
 fn postgres_url(read: &mut SettingsReader<'_>, name: &str) -> Option<PostgresUrl> {
@@ -264,8 +298,9 @@ fn metrics_bind(read: &mut SettingsReader<'_>) -> Option<SocketAddr> {
 }
 
 /// The name must fit into page titles and into the subject of a mail.
-fn site_name(read: &mut SettingsReader<'_>) -> String {
-    let name = read.text("FRONTDESK_SITE_NAME").unwrap_or("Frontdesk").trim().to_owned();
+fn site_name(read: &mut SettingsReader<'_>, default: Option<&str>) -> String {
+    let default = default.unwrap_or("Frontdesk");
+    let name = read.text("FRONTDESK_SITE_NAME").unwrap_or(default).trim().to_owned();
     if name.chars().count() > 64 || name.chars().any(char::is_control) {
         read.problem("FRONTDESK_SITE_NAME", "must be a single line of at most 64 characters");
     }

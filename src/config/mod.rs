@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use bind::BindAddress;
 pub use error::ConfigErrors;
 pub use keys::{SecretKeys, WeakKey};
-pub use load::NAMES;
+pub use load::{NAMES, environment};
 pub use mail::{Mail, MailTransport};
 pub use operator::operator_name;
 pub use parse::duration;
@@ -40,6 +40,12 @@ pub struct Config {
     pub database_tls: bool,
     /// Where the site listens, unless systemd passes sockets.
     pub bind: Vec<BindAddress>,
+    /// The schema of Frontdesk's tables; `None`: the first one of the connection's search path.
+    pub schema: Option<String>,
+    /// The schema of a website's own tables.
+    pub site_schema: String,
+    /// Maximum number of connections in the pool of a website's handlers.
+    pub site_pool_size: u32,
     /// How long an idle connection stays open; zero: a connection is closed after its first response.
     pub keep_alive: Duration,
     /// How long the site keeps accepting connections after the stop signal, so that load balancers notice.
@@ -165,6 +171,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// The program that reads the settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Program<'a> {
+    /// The default of `FRONTDESK_SITE_NAME`; `None`: "Frontdesk".
+    pub site_name: Option<&'a str>,
+    /// Whether it is a website built on the crate: it has tables of its own, in a schema of their own.
+    pub is_website: bool,
 }
 
 /// Whether `FRONTDESK_SECRET_KEYS` must be set with `DATABASE_URL`.

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Context as _;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::migration_lock;
 
 use super::error::code_of;
+pub use super::schema_problem::SchemaProblem;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -50,63 +51,6 @@ impl fmt::Display for Schema {
             ),
         }
     }
-}
-
-/// Why the schema does not match this program.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SchemaProblem {
-    /// Migrations of this program are not applied.
-    #[error(
-        "{pending} migration(s) are pending. Run `frontdesk migrate run` or `sqlx migrate run`."
-    )]
-    Pending {
-        /// The number of pending migrations.
-        pending: usize,
-    },
-    /// A migration started and did not finish.
-    #[error(
-        "Migration {version} started but did not finish. Undo its partial changes in the database, delete its row from _sqlx_migrations, then run `frontdesk migrate run`."
-    )]
-    Dirty {
-        /// The unfinished migration.
-        version: i64,
-    },
-    /// The database has a migration that this program does not know, and this program cannot be used with it.
-    #[error(
-        "The database schema is newer than this version of Frontdesk, and migration {version} is not compatible with it: {reason}. Start the newer version, or revert with its `frontdesk migrate revert`."
-    )]
-    Newer {
-        /// The unknown migration.
-        version: i64,
-        /// What no longer works.
-        reason: String,
-    },
-    /// The newest migration is not one of this program, which therefore cannot revert it.
-    #[error(
-        "Migration {version} is newer than this version of Frontdesk. Only a version that knows it can revert it: use its `frontdesk migrate revert`."
-    )]
-    NotRevertible {
-        /// The unknown migration.
-        version: i64,
-    },
-    /// The record of migrations is that of another application.
-    #[error(
-        "The table _sqlx_migrations in the schema {schema} belongs to another application (it has migration {version}, and none of Frontdesk's). Give Frontdesk a database of its own, or a schema: CREATE SCHEMA frontdesk; and add ?options=-c%20search_path%3Dfrontdesk to DATABASE_URL."
-    )]
-    Foreign {
-        /// The first schema of the search path.
-        schema: String,
-        /// A migration that is not Frontdesk's.
-        version: i64,
-    },
-    /// An applied migration differs from the one in this program.
-    #[error(
-        "Migration {version} in the database differs from the one in this version of Frontdesk. The file was changed after it was applied. Restore the file."
-    )]
-    Changed {
-        /// The changed migration.
-        version: i64,
-    },
 }
 
 /// Applies the pending migrations. If there are none, no privilege to change the schema is needed.
@@ -148,14 +92,33 @@ pub async fn run_and_report(pool: &PgPool, report: impl Fn(&str)) -> anyhow::Res
 /// Like [`run`], in a separate schema, which is created if it does not exist. `pool` must use the options of
 /// [`super::in_schema`]. `_sqlx_migrations` is in that schema too, separate from that of the application.
 pub async fn run_in_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
-    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", schema.replace('"', "\"\""));
+    run_in_schema_and_report(pool, schema, |_| {}).await
+}
+
+/// Like [`run_in_schema`], with the messages of [`run_and_report`].
+pub async fn run_in_schema_and_report(
+    pool: &PgPool,
+    schema: &str,
+    report: impl Fn(&str),
+) -> anyhow::Result<()> {
     if check(pool).await?.is_err() {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(create))
-            .execute(pool)
-            .await
-            .context("the schema cannot be created")?;
+        create_schema(pool, schema).await?;
     }
-    run(pool).await
+    run_and_report(pool, report).await
+}
+
+/// Creates `schema`, if it does not exist.
+pub(super) async fn create_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
+    // Without the statement, the right to create schemas is not needed.
+    let exists = "SELECT to_regnamespace(quote_ident($1)) IS NOT NULL";
+    if sqlx::query_scalar::<_, bool>(exists).bind(schema).fetch_one(pool).await? {
+        return Ok(());
+    }
+    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", schema.replace('"', "\"\""));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(pool).await.with_context(|| {
+        format!("the schema {schema} cannot be created. Run this as the owner of the database, or create it: CREATE SCHEMA {schema};")
+    })?;
+    Ok(())
 }
 
 /// SQL that creates the roles of least privilege and grants their privileges.
@@ -198,16 +161,21 @@ pub async fn revert(pool: &PgPool, target: i64) -> anyhow::Result<Vec<i64>> {
 
 /// Every migration of this program, in order.
 pub async fn info(pool: &PgPool) -> anyhow::Result<Vec<MigrationStatus>> {
-    let applied = applied(pool).await?;
-    Ok(MIGRATOR
-        .iter()
+    Ok(statuses(MIGRATOR.iter(), &applied(pool).await?))
+}
+
+pub(super) fn statuses<'a>(
+    migrations: impl Iterator<Item = &'a Migration>,
+    applied: &BTreeMap<i64, Applied>,
+) -> Vec<MigrationStatus> {
+    migrations
         .filter(|migration| migration.migration_type.is_up_migration())
         .map(|migration| MigrationStatus {
             version: migration.version,
             description: migration.description.to_string(),
             applied_at: applied.get(&migration.version).map(|row| row.at),
         })
-        .collect())
+        .collect()
 }
 
 /// Whether this program can use the current schema.
@@ -266,24 +234,31 @@ async fn first_breaking(
     .await
 }
 
-struct Applied {
-    checksum: Vec<u8>,
-    finished: bool,
+/// A row of `_sqlx_migrations`.
+pub(super) struct Applied {
+    pub(super) checksum: Vec<u8>,
+    pub(super) finished: bool,
     at: OffsetDateTime,
 }
 
 async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(pool)
-        .await?;
-    if !exists {
+    applied_in(pool, "_sqlx_migrations").await
+}
+
+/// The rows of the record `table`, which may be qualified and must be quoted where necessary. Empty if it does not
+/// exist.
+pub(super) async fn applied_in(
+    pool: &PgPool,
+    table: &str,
+) -> anyhow::Result<BTreeMap<i64, Applied>> {
+    let exists = "SELECT to_regclass($1) IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(exists).bind(table).fetch_one(pool).await? {
         return Ok(BTreeMap::new());
     }
-    let rows: Vec<(i64, Vec<u8>, bool, OffsetDateTime)> = sqlx::query_as(
-        "SELECT version, checksum, success, installed_on FROM _sqlx_migrations ORDER BY version",
-    )
-    .fetch_all(pool)
-    .await?;
+    let select =
+        format!("SELECT version, checksum, success, installed_on FROM {table} ORDER BY version");
+    let rows: Vec<(i64, Vec<u8>, bool, OffsetDateTime)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(select)).fetch_all(pool).await?;
     Ok(rows
         .into_iter()
         .map(|(version, checksum, finished, at)| (version, Applied { checksum, finished, at }))
@@ -291,7 +266,7 @@ async fn applied(pool: &PgPool) -> anyhow::Result<BTreeMap<i64, Applied>> {
 }
 
 /// Opens a connection without the statement timeout of pages: a migration may take long.
-async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
+pub(super) async fn without_timeout(pool: &PgPool) -> anyhow::Result<PgConnection> {
     let mut connection = super::connect_to_primary(&pool.connect_options()).await?;
     // A file with CREATE INDEX CONCURRENTLY cannot set its own timeouts. It does not need them: it blocks no
     // other statement while it waits for older transactions, and a timeout would leave an invalid index

@@ -25,6 +25,8 @@ pub mod migrations;
 mod outage;
 mod pool;
 pub mod private_cluster;
+mod schema_problem;
+pub mod site_migrations;
 mod statement;
 mod transaction;
 
@@ -44,6 +46,8 @@ pub use transaction::{
     with_connection, with_deadline,
 };
 
+/// Connections for the jobs of a website: one for the lock of a job and one for its work, twice.
+const SITE_JOB_POOL_SIZE: u32 = 4;
 /// How long [`Database::close`] waits for connections that are in use.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -72,6 +76,24 @@ impl Database {
     /// [`Database::pool`].
     pub fn new_pool(&self, size: u32) -> PgPool {
         pool(self.options.clone(), size)
+    }
+
+    /// A pool for the handlers of a website: it finds the site's tables first, and then Frontdesk's.
+    pub fn new_site_pool(&self, config: &Config) -> PgPool {
+        pool(self.site_options(config), config.site_pool_size)
+    }
+
+    /// Like [`Database::new_site_pool`], for jobs and commands: small, and without the statement timeout of pages.
+    pub fn new_site_job_pool(&self, config: &Config) -> PgPool {
+        pool(self.site_options(config).options([("statement_timeout", "0")]), SITE_JOB_POOL_SIZE)
+    }
+
+    fn site_options(&self, config: &Config) -> PgConnectOptions {
+        let path = match &config.schema {
+            Some(own) => format!("{}, {own}", config.site_schema),
+            None => config.site_schema.clone(),
+        };
+        in_schema(self.options.clone(), &path)
     }
 
     /// The connection options of the LISTEN connection.
@@ -152,6 +174,10 @@ pub async fn connect(config: &Config, private: PrivateCluster) -> anyhow::Result
     let description =
         cluster.as_ref().map_or_else(|| location(&options), |_| "a private PostgreSQL".to_owned());
     let options = pool::pinned(options);
+    let options = match &config.schema {
+        Some(schema) => in_schema(options, schema),
+        None => options,
+    };
     let pool = pool(options.clone(), config.pool_size);
     let database = Database { pool, options, cluster, description };
     match check_server(&database.options).await {

@@ -33,12 +33,8 @@ pub struct MailRenderer {
 
 impl MailRenderer {
     /// A renderer for the site with this name and public URL.
-    pub fn new(site_name: &str, public_url: &PublicUrl) -> anyhow::Result<Self> {
-        Ok(Self {
-            templates: MailTemplates::load()?,
-            site_name: site_name.to_owned(),
-            public_url: public_url.origin().clone(),
-        })
+    pub fn new(templates: MailTemplates, site_name: &str, public_url: &PublicUrl) -> Self {
+        Self { templates, site_name: site_name.to_owned(), public_url: public_url.origin().clone() }
     }
 
     /// Renders `message`.
@@ -213,6 +209,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::mail::samples::samples;
+    use crate::templates::Folder;
 
     fn renderer(site_name: &str) -> MailRenderer {
         let settings = BTreeMap::from([
@@ -220,7 +217,8 @@ mod tests {
             ("FRONTDESK_SITE_NAME".to_owned(), site_name.to_owned()),
         ]);
         let config = Config::from_map(&settings).unwrap();
-        MailRenderer::new(&config.site_name, &config.public_url).unwrap()
+        let templates = MailTemplates::load(&Folder::new()).unwrap();
+        MailRenderer::new(templates, &config.site_name, &config.public_url)
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod membership;
 pub mod metrics;
 pub mod routes;
 mod site;
+mod site_jobs;
 mod startup;
 mod stop;
 mod systemd;
@@ -22,10 +23,12 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::background::JobRunner;
 use crate::config::{BindAddress, Config};
-use crate::db::migrations::{self, Schema};
+use crate::db::migrations::Schema;
 use crate::db::{self, Database, PRIVATE_IN_PRODUCTION, PrivateCluster};
 use crate::mail::{self, Delivery};
 use crate::session::Engine;
+use crate::site::{Schemas, Site};
+use crate::templates::MailTemplates;
 use crate::user::sign_up::pending_mail;
 use crate::web::connection::OpenConnections;
 use listen::{Listeners, ServerOptions};
@@ -39,7 +42,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Serves until SIGTERM, SIGHUP or SIGINT. Then finishes requests in flight, writes pending data, and stops the
 /// private PostgreSQL. A second signal ends the drain; the next one stops without waiting. If the private
 /// PostgreSQL exits, it is restarted; if restarts fail for some minutes, the server stops with that error.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, website: Arc<Site>) -> anyhow::Result<()> {
     // A log file that reaches RLIMIT_FSIZE raises SIGXFSZ, whose default action ends the process. With a
     // handler, the write fails instead, and lines are dropped.
     let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
@@ -53,7 +56,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         database = db::connect(&config, PrivateCluster::Own) => database?,
         _ = signals.received() => return Ok(()),
     };
-    let served = serve(&config, &database, &mut signals).await;
+    let served = serve(&config, &database, &website, &mut signals).await;
     let closed = database.close().await;
     served?;
     closed?;
@@ -65,10 +68,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(
     config: &Config,
     database: &Database,
+    website: &Arc<Site>,
     signals: &mut StopSignals,
 ) -> anyhow::Result<()> {
     let (mut server, open, background) = tokio::select! {
-        started = start(config, database) => started?,
+        started = start(config, database, website) => started?,
         _ = signals.received() => return Ok(()),
     };
     print_summary(config, database, server.listeners.address());
@@ -136,17 +140,21 @@ impl Background {
 async fn start(
     config: &Config,
     database: &Database,
+    website: &Arc<Site>,
 ) -> anyhow::Result<(RunningSite, Arc<OpenConnections>, Background)> {
     let listeners = Listeners::open(config)?;
-    let pages = site::PageData::new(config)?;
+    let pages = site::PageData::new(config, website)?;
+    let mail_templates = MailTemplates::load(&website.embedded.templates)?;
+    let schemas = Schemas::new(config, database, website)?;
     if config.migrate {
-        startup::migrate(&database.pool, &listeners, &pages).await?;
+        startup::migrate(&schemas, &listeners, &pages).await?;
     }
-    if let newer @ Schema::Newer { .. } = migrations::check(&database.pool).await?? {
+    if let newer @ Schema::Newer { .. } = schemas.check().await?? {
         tracing::warn!("{newer}");
     }
     let secrets = config.secret_keys()?;
-    let app = web::Data::new(App::new(config.clone(), &secrets, database.pool.clone())?);
+    let app =
+        web::Data::new(App::new(config.clone(), &secrets, database.pool.clone(), mail_templates)?);
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
     // For connections to the database, for the workers, for metrics and for files.
@@ -158,9 +166,13 @@ async fn start(
         stop_deadline: REQUEST_DEADLINE,
         open: Arc::clone(&open),
     };
-    let server = site::serve(app.clone(), &secrets, pages, &listeners, &options)?;
+    let website_parts = (Arc::clone(website), schemas.site_database());
+    let server = site::serve(app.clone(), &secrets, pages, &listeners, &options, website_parts)?;
     let delivery = start_delivery(&app, database)?;
     let mut runner = start_jobs(&app, database);
+    if !website.jobs.is_empty() {
+        site_jobs::start(&mut runner, website, &database.new_site_job_pool(config));
+    }
     membership::start(&mut runner, app.clone().into_inner()).await;
     let metrics = metrics::start(app.clone())?;
     let handle = server.handle();

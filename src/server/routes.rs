@@ -15,25 +15,38 @@ use actix_session::SessionMiddleware;
 use actix_web::guard::{Any, Get, Head, fn_guard};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Resource, Route};
+use actix_web::{Resource, Route};
 
 use crate::auth;
 use crate::pages::{account, dev_mailbox, health, home, sign_in, well_known};
 use crate::session::PgSessionStore;
+use crate::site::{self, Site};
 use crate::web::outer::method_not_allowed;
 use crate::web::{assets, cookie_guard, cross_site};
 
-/// Registers all routes. `sessions` and `identity` are middleware of the last scope.
+/// Registers all routes, with those of `website`. `sessions` and `identity` are middleware of the last scope.
 pub fn configure(
     config: &mut ServiceConfig,
     sessions: SessionMiddleware<PgSessionStore>,
     identity: IdentityMiddleware,
+    website: &Site,
 ) {
+    let mut site = website.define_routes().into_services();
+    let without_session = std::mem::take(&mut site.without_session);
+    let missing = site.fallback.take().unwrap_or_else(|| web::to(site::not_found));
     config
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))
-        .service(read_only("/robots.txt").route(get().to(well_known::robots)))
-        .service(read_only("/favicon.ico").route(get().to(assets::icon)))
+        .service(
+            read_only("/robots.txt")
+                .guard(site.leaves("/robots.txt"))
+                .route(get().to(well_known::robots)),
+        )
+        .service(
+            read_only("/favicon.ico")
+                .guard(site.leaves("/favicon.ico"))
+                .route(get().to(assets::icon)),
+        )
         // Scopes, so that requests for pages are not matched against the patterns inside.
         .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
         .service(
@@ -48,6 +61,8 @@ pub fn configure(
                 .service(read_only("").route(get().to(dev_mailbox::list)))
                 .service(read_only("/{id}").route(get().to(dev_mailbox::show))),
         )
+        // The site's routes without a session.
+        .configure(|config| register(config, without_session))
         .service(
             web::scope("")
                 // The innermost middleware comes first; a request passes them from the last to the first.
@@ -58,7 +73,7 @@ pub fn configure(
                 .wrap(sessions)
                 .wrap(from_fn(cookie_guard::guard))
                 // ── public
-                .service(read_only("/").route(get().to(home::show)))
+                .service(read_only("/").guard(site.leaves("/")).route(get().to(home::show)))
                 .service(
                     form("/register")
                         .route(get().to(sign_in::register::show))
@@ -174,8 +189,19 @@ pub fn configure(
                         .route(get().to(sign_in::undo_email_change::open))
                         .route(web::post().to(sign_in::undo_email_change::submit)),
                 )
-                .default_service(web::to(|| async { HttpResponse::NotFound().finish() })),
+                // ── the site's
+                .configure(|config| {
+                    register(config, site.with_session);
+                    site.configure.into_iter().for_each(|configure| configure(config));
+                })
+                .default_service(missing),
         );
+}
+
+fn register(config: &mut ServiceConfig, resources: Vec<Resource>) {
+    for resource in resources {
+        config.service(resource.wrap(from_fn(site::leave_cookies)));
+    }
 }
 
 /// A page without a form.

@@ -1,5 +1,7 @@
 //! The actix application: its data and middleware.
 
+use std::sync::Arc;
+
 use actix_identity::IdentityMiddleware;
 use actix_session::SessionMiddleware;
 use actix_session::config::CookieContentSecurity;
@@ -15,6 +17,7 @@ use super::listen::{Listeners, ServerOptions};
 use super::routes;
 use crate::app::{App, cookie_keys};
 use crate::config::{Config, SecretKeys};
+use crate::site::{Site as Website, SiteDatabase};
 use crate::templates;
 use crate::web::assets::Assets;
 use crate::web::client::TrustedProxies;
@@ -33,9 +36,9 @@ pub(super) struct PageData {
 
 impl PageData {
     /// Loads the templates and static files.
-    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
-        let assets = web::Data::new(Assets::load()?);
-        let tera = web::Data::new(page_templates(&assets, config)?);
+    pub(super) fn new(config: &Config, website: &Website) -> anyhow::Result<Self> {
+        let assets = web::Data::new(Assets::load(&website.embedded.assets)?);
+        let tera = web::Data::new(page_templates(&assets, config, website)?);
         let hsts = config.public_url.is_https().then_some(config.hsts);
         let outer = Outer { hsts, log_client_ip: config.log_client_ip };
         Ok(Self { assets, tera, outer: web::Data::new(outer) })
@@ -49,6 +52,7 @@ pub(super) fn serve(
     pages: PageData,
     listeners: &Listeners,
     options: &ServerOptions,
+    (website, database): (Arc<Website>, Option<SiteDatabase>),
 ) -> anyhow::Result<Server> {
     let keys = cookie_keys(secrets);
     let PageData { assets, tera, outer } = pages;
@@ -60,6 +64,9 @@ pub(super) fn serve(
     let cookie = web::Data::new(SessionCookie::new(https, keys));
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let sealer = web::Data::new(app.sealer.clone());
+    let database = database.map(web::Data::new);
+    let limits = website.define_routes().route_limits();
+    let limits = limits.map(web::Data::new);
     let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
     let server = listeners.serve(options, move || {
         let sessions = SessionMiddleware::builder(app.sessions.clone(), first_key.clone())
@@ -84,16 +91,26 @@ pub(super) fn serve(
             .app_data(outer.clone())
             .app_data(open.clone())
             .app_data(proxies.clone())
+            .configure(|config| {
+                for data in database.iter().cloned() {
+                    config.app_data(data);
+                }
+                for limits in limits.iter().cloned() {
+                    config.app_data(limits);
+                }
+                website.data.iter().for_each(|add| add(config));
+            })
             .wrap(from_fn(outer::wrap))
-            .configure(|config| routes::configure(config, sessions, identity))
+            .configure(|config| routes::configure(config, sessions, identity, &website))
     })?;
     Ok(server)
 }
 
 /// The templates of pages, with the variables that all of them share.
-fn page_templates(assets: &Assets, config: &Config) -> anyhow::Result<Tera> {
-    let mut tera = templates::load()?;
+fn page_templates(assets: &Assets, config: &Config, website: &Website) -> anyhow::Result<Tera> {
+    let mut tera = templates::load(&website.embedded.templates)?;
     let globals = tera.global_context();
+    globals.insert("navigation", &website.navigation);
     globals.insert("site", &json!({ "name": config.site_name }));
     globals.insert("assets", assets.urls());
     Ok(tera)

@@ -8,14 +8,13 @@ use std::time::Duration;
 use actix_web::middleware::from_fn;
 use actix_web::{App as Site, HttpResponse, web};
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::listen::{Listeners, ServerOptions};
 use super::routes::{get, read_only};
 use super::site::PageData;
 use super::systemd;
-use crate::db::migrations::{self, SchemaProblem};
 use crate::pages::health;
+use crate::site::Schemas;
 use crate::web::connection::OpenConnections;
 use crate::web::error::HttpError;
 use crate::web::outer;
@@ -29,11 +28,11 @@ type Waiting = Arc<Mutex<String>>;
 
 /// Applies the pending migrations, if there are any.
 pub(super) async fn migrate(
-    pool: &PgPool,
+    schemas: &Schemas,
     listeners: &Listeners,
     pages: &PageData,
 ) -> anyhow::Result<()> {
-    if !matches!(migrations::check(pool).await?, Err(SchemaProblem::Pending { .. })) {
+    if !schemas.are_pending().await? {
         return Ok(());
     }
     let waiting = Waiting::new(Mutex::new("applying migrations".to_owned()));
@@ -60,14 +59,14 @@ pub(super) async fn migrate(
     })?;
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
-    let migrated = migrations::run_and_report(pool, |message| {
+    let report = |message: &str| {
         systemd::notify_status(message);
         message.clone_into(&mut waiting.lock().unwrap_or_else(PoisonError::into_inner));
-    })
-    .await;
+    };
+    let migrated = schemas.migrate(report).await;
     handle.stop(true).await;
     server.await??;
-    migrated
+    migrated.map(|_| ())
 }
 
 async fn ready(waiting: web::Data<Mutex<String>>) -> HttpResponse {

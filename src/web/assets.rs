@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::content_coding::{ContentCoding, FOR_FILES, brotli, gzip};
 use super::error::HttpError;
+use crate::templates::Folder;
 
 /// They are compressed once, at start.
 const GZIP_LEVEL: u32 = 9;
@@ -33,22 +34,27 @@ struct Asset {
 }
 
 impl Assets {
-    /// Fingerprints and compresses the files in `static/`.
-    pub fn load() -> anyhow::Result<Self> {
+    /// Fingerprints and compresses the files in `static/`: those of Frontdesk, and those of the site, which replace
+    /// them by name.
+    pub fn load(site: &Folder) -> anyhow::Result<Self> {
+        let own =
+            Files::iter().filter_map(|path| Some((path.to_string(), Files::get(&path)?.data)));
+        let mut files: Folder = own.filter(|(path, _)| media_type(path).is_some()).collect();
+        for (path, bytes) in site {
+            if media_type(path).is_none() {
+                anyhow::bail!("static/{path} has an ending that is not served: {ENDINGS}");
+            }
+            files.insert(path.clone(), bytes.clone());
+        }
         let mut by_url = HashMap::new();
         let mut urls = BTreeMap::new();
-        for path in Files::iter() {
-            let Some(file) = Files::get(&path) else {
-                continue;
-            };
-            let Some(media_type) = media_type(&path) else {
-                continue;
-            };
-            let (stem, ending) = path.rsplit_once('.').unwrap_or((&path, ""));
-            let fingerprint = hex::encode(&Sha256::digest(&file.data)[..6]);
+        for (path, data) in &files {
+            let media_type = media_type(path).unwrap_or_default();
+            let (stem, ending) = path.rsplit_once('.').unwrap_or((path, ""));
+            let fingerprint = hex::encode(&Sha256::digest(data)[..6]);
             let name = format!("{}-{fingerprint}.{ending}", stem.replace('/', "-"));
-            urls.insert(path.to_string(), format!("/static/{name}"));
-            let plain = web::Bytes::copy_from_slice(&file.data);
+            urls.insert(path.clone(), format!("/static/{name}"));
+            let plain = web::Bytes::copy_from_slice(data);
             let (gzip, brotli) = (gzip(&plain, GZIP_LEVEL)?, brotli(&plain, BROTLI_QUALITY)?);
             let asset = Asset { media_type, gzip, brotli, plain };
             by_url.insert(name, asset);
@@ -94,13 +100,27 @@ pub async fn icon(assets: web::Data<Assets>) -> Result<HttpResponse, HttpError> 
     Ok(HttpResponse::Ok().content_type(asset.media_type).body(asset.plain.clone()))
 }
 
+/// The endings of the files that are served, for a message.
+const ENDINGS: &str = "css, js, mjs, json, svg, png, jpg, webp, avif, gif, ico, woff2, txt, xml, pdf, webmanifest and mp4 are";
+
 fn media_type(path: &str) -> Option<&'static str> {
-    match path.rsplit_once('.')?.1 {
-        "css" => Some("text/css; charset=utf-8"),
-        "svg" => Some("image/svg+xml; charset=utf-8"),
-        "png" => Some("image/png"),
-        "js" => Some("text/javascript; charset=utf-8"),
-        "ico" => Some("image/x-icon"),
-        _ => None,
-    }
+    Some(match path.rsplit_once('.')?.1 {
+        "css" => "text/css; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "json" => "application/json",
+        "svg" => "image/svg+xml; charset=utf-8",
+        "png" => "image/png",
+        "jpg" => "image/jpeg",
+        "webp" => "image/webp",
+        "avif" => "image/avif",
+        "gif" => "image/gif",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "txt" => "text/plain; charset=utf-8",
+        "xml" => "application/xml",
+        "pdf" => "application/pdf",
+        "webmanifest" => "application/manifest+json",
+        "mp4" => "video/mp4",
+        _ => return None,
+    })
 }

@@ -35,7 +35,8 @@ static CLEAR_CACHE: (HeaderName, HeaderValue) =
     (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
 
 /// The cookies of this site; over https their names have the prefix `__Host-`.
-const OWN_COOKIES: [&str; 6] = ["session", "browser", "device", "link", "notice", "registration"];
+pub(super) const OWN_COOKIES: [&str; 6] =
+    ["session", "browser", "device", "link", "notice", "registration"];
 
 /// Name, attributes and keys of the session cookie. Application data of the site.
 #[derive(Clone)]
@@ -46,7 +47,10 @@ pub struct SessionCookie {
 }
 
 /// The Cookie headers as the client sent them. Kept with the request for [`other_cookie`].
-struct SentCookies(Vec<HeaderValue>);
+pub(super) struct SentCookies(pub(super) Vec<HeaderValue>);
+
+/// The Cookie headers with the session cookie, after [`super::site_cookies`] has replaced them.
+pub(super) struct OwnCookie(pub(super) Vec<HeaderValue>);
 
 /// How the response changes the session cookie. Set by a handler or when the session is loaded.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -169,6 +173,14 @@ impl SessionCookie {
         }
     }
 
+    /// What `read` makes of the session cookie of a request, also after its headers were replaced.
+    fn with_found<T>(&self, request: &HttpRequest, read: impl FnOnce(CookieMatch<'_>) -> T) -> T {
+        match request.extensions().get::<OwnCookie>() {
+            Some(OwnCookie(headers)) => read(self.find(headers)),
+            None => read(self.find(request.headers().get_all(COOKIE))),
+        }
+    }
+
     fn removal(&self) -> Cookie<'static> {
         let mut cookie = self.cookie(String::new(), None);
         cookie.make_removal();
@@ -192,7 +204,7 @@ pub fn override_cookie(request: &HttpRequest, change: impl FnOnce(&mut CookieOve
 pub fn has_cookie(request: &HttpRequest) -> bool {
     let settings = request.app_data::<web::Data<SessionCookie>>();
     settings.is_some_and(|settings| {
-        matches!(settings.find(request.headers().get_all(COOKIE)), CookieMatch::One(_))
+        settings.with_found(request, |found| matches!(found, CookieMatch::One(_)))
     })
 }
 
@@ -227,10 +239,10 @@ pub fn other_cookie(request: &HttpRequest, name: &str) -> Option<String> {
 /// The secret in the session cookie of the request. Call it only behind this middleware.
 pub fn secret(request: &HttpRequest) -> Option<Secret> {
     let settings = request.app_data::<web::Data<SessionCookie>>()?;
-    match settings.find(request.headers().get_all(COOKIE)) {
+    settings.with_found(request, |found| match found {
         CookieMatch::One(sealed) => Secret::parse(&settings.open(sealed, settings.keys.first()?)?),
         CookieMatch::None | CookieMatch::Suspicious => None,
-    }
+    })
 }
 
 /// The middleware.

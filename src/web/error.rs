@@ -8,6 +8,8 @@ use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 
+use serde_json::json;
+
 use crate::db;
 
 /// Why a handler does not return its page.
@@ -23,6 +25,12 @@ pub enum HttpError {
     /// because the browser may have signed in again in another tab.
     #[error("sign in again")]
     SignInAgain,
+    /// 401 with JSON, for a script: it cannot use a redirect to the sign-in page.
+    #[error("sign in required")]
+    SignInRequired,
+    /// 403 with JSON, for a script: the user has to re-authenticate first.
+    #[error("re-authentication required")]
+    ReauthenticationRequired,
     /// 303 to the re-authentication page, and back to `next` from there.
     #[error("re-authenticate first")]
     ReauthenticateFirst {
@@ -35,6 +43,9 @@ pub enum HttpError {
     /// 403: a cross-site request.
     #[error("refused")]
     Forbidden,
+    /// 403: the user may not do this.
+    #[error("no access")]
+    NoAccess,
     /// 404: it does not exist or belongs to another user.
     #[error("not found")]
     NotFound,
@@ -70,6 +81,9 @@ pub enum HttpError {
     Internal(#[source] anyhow::Error),
 }
 
+/// Marks a response as [`HttpError::NoAccess`]. The other 403 is a cross-site request.
+pub(super) struct NoAccess;
+
 /// `Retry-After` while the database is unavailable.
 const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
@@ -96,8 +110,10 @@ impl ResponseError for HttpError {
             HttpError::SignInFirst { .. }
             | HttpError::SignInAgain
             | HttpError::ReauthenticateFirst { .. } => StatusCode::SEE_OTHER,
+            HttpError::SignInRequired => StatusCode::UNAUTHORIZED,
+            HttpError::ReauthenticationRequired => StatusCode::FORBIDDEN,
             HttpError::BadRequest => StatusCode::BAD_REQUEST,
-            HttpError::Forbidden => StatusCode::FORBIDDEN,
+            HttpError::Forbidden | HttpError::NoAccess => StatusCode::FORBIDDEN,
             HttpError::NotFound => StatusCode::NOT_FOUND,
             HttpError::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             HttpError::OtherAccount => StatusCode::CONFLICT,
@@ -136,6 +152,17 @@ impl ResponseError for HttpError {
             }
             HttpError::Internal(cause) => {
                 tracing::error!(error = db::explain(cause), "answered 500");
+            }
+            HttpError::SignInRequired => {
+                return response.json(json!({ "error": "sign_in_required" }));
+            }
+            HttpError::ReauthenticationRequired => {
+                return response.json(json!({ "error": "reauthentication_required" }));
+            }
+            HttpError::NoAccess => {
+                let mut response = response.finish();
+                response.extensions_mut().insert(NoAccess);
+                return response;
             }
             _ => {}
         }

@@ -69,6 +69,11 @@ impl Notice {
         Self::new(Kind::Info, text.into())
     }
 
+    /// A notice of a failure.
+    pub fn danger(text: impl Into<String>) -> Self {
+        Self::new(Kind::Danger, text.into())
+    }
+
     fn new(kind: Kind, text: String) -> Self {
         Self { kind, text, subject: String::new(), rest: String::new() }
     }

@@ -16,12 +16,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::HttpError;
 use super::form_token::{self, Client, FormToken};
+use super::limits::{MAX_BODY, RouteLimits};
 use super::page::Viewer;
 use super::{cookie_guard, relative_time};
 use crate::crypto::seal::Sealer;
 
-/// In bytes. All forms of the site are smaller.
-pub const MAX_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive. actix-web has no such deadline, so a slow client could otherwise
 /// occupy a handler indefinitely.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -136,6 +135,11 @@ impl Form {
     /// The value of an optional `field`; `None` if it is missing or unusable.
     pub fn take_optional(&mut self, field: &str) -> Option<String> {
         self.take(field).ok()
+    }
+
+    /// All fields with their values, `None` for those that are unreadable.
+    pub fn into_texts(self) -> BTreeMap<String, Vec<Option<String>>> {
+        self.fields
     }
 
     /// Whether `field` was sent, even with an unusable value.
@@ -264,16 +268,20 @@ fn read_body(
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
+    let max_length = match request.app_data::<web::Data<RouteLimits>>() {
+        Some(limits) => limits.of(request.method(), request.path()).body,
+        None => MAX_BODY,
+    };
     let mut payload = payload.take();
     Box::pin(async move {
-        if content_length.is_some_and(|length| length > MAX_BODY as u64) {
+        if content_length.is_some_and(|length| length > max_length as u64) {
             return Err(HttpError::PayloadTooLarge);
         }
         let read = async {
             let mut body = Vec::new();
             while let Some(chunk) = payload.next().await {
                 let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
-                if body.len() + chunk.len() > MAX_BODY {
+                if body.len() + chunk.len() > max_length {
                     return Err(HttpError::PayloadTooLarge);
                 }
                 body.extend_from_slice(&chunk);

@@ -1,6 +1,7 @@
 //! HTTP code that all pages share. Independent of pages, tables and users.
 
 pub mod assets;
+pub mod caller;
 pub mod client;
 pub mod connection;
 pub mod content_coding;
@@ -13,9 +14,11 @@ pub mod flash;
 pub mod form;
 pub mod form_token;
 pub mod headers;
+pub mod limits;
 pub mod number;
 pub mod outer;
 pub mod page;
 pub mod relative_time;
 pub mod resumed_form;
 pub mod return_to;
+pub mod site_cookies;

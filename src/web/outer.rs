@@ -3,7 +3,7 @@
 //! for a panic.
 
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
@@ -18,18 +18,12 @@ use uuid::Uuid;
 
 use super::client::{self, RequestId};
 use super::connection::Exchange;
-use super::error::HttpError;
-use super::page::{self, PageContext, Viewer};
+use super::error::{HttpError, NoAccess};
+use super::limits::{Limits, RouteLimits};
+use super::page::{self, FailedRequest, PageContext, Viewer};
 use super::{content_coding, headers, return_to};
 use crate::config::Hsts;
 use crate::log::{self, LoggedRequest};
-
-/// After this long, a GET fails with 503, so that requests do not hang when the database hangs.
-const PAGE_DEADLINE: Duration = Duration::from_secs(5);
-/// The deadline of other methods. It is longer, because form bodies may arrive slowly, password hashes wait
-/// in a queue, and an export takes long. A transaction that is open at the deadline still completes in its
-/// own task.
-const FORM_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Settings of the middleware.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +61,10 @@ async fn answer(
     let uri = request.uri().clone();
     let method = request.method().clone();
 
-    let deadline = if method.is_safe() { PAGE_DEADLINE } else { FORM_DEADLINE };
+    let deadline = match request.app_data::<web::Data<RouteLimits>>() {
+        Some(limits) => limits.of(&method, request.path()).deadline,
+        None => Limits::of_method(&method).deadline,
+    };
     let handled = tokio::time::timeout(deadline, next.call(request));
     let caught = AssertUnwindSafe(handled).catch_unwind().await;
     let tera = tera.as_ref().map(|tera| tera.get_ref());
@@ -83,8 +80,14 @@ async fn answer(
             let status = response.status();
             if needs_page(status, response.headers()) {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
-                let page =
-                    ErrorPage { tera, uri: &uri, viewer: viewer.as_ref(), id, method: &method };
+                let page = ErrorPage {
+                    tera,
+                    uri: &uri,
+                    viewer: viewer.as_ref(),
+                    has_no_access: response.response().extensions().get::<NoAccess>().is_some(),
+                    id,
+                    method: &method,
+                };
                 response = response.map_body(|head, body| page.replace(head, body));
             }
             let pattern = response.request().match_pattern();
@@ -105,7 +108,9 @@ async fn answer(
                 None => error.error_response(),
             };
             let status = response.status();
-            let page = ErrorPage { tera, uri: &uri, viewer: None, id, method: &method };
+            let has_no_access = response.extensions().get::<NoAccess>().is_some();
+            let page =
+                ErrorPage { tera, uri: &uri, viewer: None, has_no_access, id, method: &method };
             response = response.map_body(|head, body| page.replace(head, body));
             add_headers(response.headers_mut(), id, hsts);
             response = response.map_body(|head, body| exchange.end(head, body));
@@ -116,7 +121,7 @@ async fn answer(
 }
 
 /// 405, with the methods that the resource supports.
-pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+pub fn method_not_allowed(allowed: &str) -> HttpResponse {
     HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
 }
 
@@ -133,6 +138,7 @@ struct ErrorPage<'a> {
     tera: Option<&'a Tera>,
     uri: &'a Uri,
     viewer: Option<&'a Viewer>,
+    has_no_access: bool,
     id: Uuid,
     method: &'a Method,
 }
@@ -149,10 +155,13 @@ impl ErrorPage<'_> {
             notice: None,
             form_token: "",
         };
-        let address = return_to::own_address(self.uri);
-        let page = self.tera.and_then(|tera| {
-            page::error_page(tera, &context, &address, self.id, self.method, head)
-        });
+        let failed = FailedRequest {
+            own_address: &return_to::own_address(self.uri),
+            id: self.id,
+            method: self.method,
+            has_no_access: self.has_no_access,
+        };
+        let page = self.tera.and_then(|tera| page::error_page(tera, &context, &failed, head));
         let Some(page) = page else { return body };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         head.headers.insert(header::CONTENT_TYPE, html);

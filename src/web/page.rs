@@ -205,23 +205,31 @@ fn section(path: &str) -> String {
     }
 }
 
-/// The body of an error page, for [`super::outer`]. `own_address`: path and query of the request, for the link
-/// "Try again". Below `/account` it has the layout of the account pages if the user is known.
+/// A request whose answer is an error.
+pub(super) struct FailedRequest<'a> {
+    /// Path and query, for the link "Try again".
+    pub(super) own_address: &'a str,
+    pub(super) id: Uuid,
+    pub(super) method: &'a Method,
+    /// The answer is [`HttpError::NoAccess`].
+    pub(super) has_no_access: bool,
+}
+
+/// The body of an error page, for [`super::outer`]. Below `/account` it has the layout of the account pages if the
+/// user is known.
 pub(super) fn error_page(
     tera: &Tera,
     common: &PageContext<'_>,
-    own_address: &str,
-    request: Uuid,
-    method: &Method,
+    request: &FailedRequest<'_>,
     head: &ResponseHead,
 ) -> Option<BoxBody> {
-    let (title, message) = text(head, method.is_safe(), common.viewer);
+    let (title, message) = text(head, request, common.viewer);
     let data = serde_json::json!({
-        "request_id": request,
+        "request_id": request.id,
         "status": head.status.as_u16(),
         "title": title,
         "message": message,
-        "retry": should_reload(head.status, method).then_some(own_address),
+        "retry": should_reload(head.status, request.method).then_some(request.own_address),
     });
     let is_account = common.path == "/account" || common.path.starts_with("/account/");
     let template = match common.viewer {
@@ -244,11 +252,15 @@ pub(super) fn should_reload(status: StatusCode, method: &Method) -> bool {
 
 fn text(
     head: &ResponseHead,
-    is_safe: bool,
+    request: &FailedRequest<'_>,
     viewer: Option<&Viewer>,
 ) -> (Cow<'static, str>, Cow<'static, str>) {
     let (title, message) = match head.status.as_u16() {
         400 => ("We couldn't understand that request", "Go back and try again."),
+        403 if request.has_no_access => (
+            "You don't have access to this page",
+            "Sign in with an account that has access, or ask the people who run this site.",
+        ),
         403 => ("This request came from another site", "Open the page on this site and try again."),
         404 => ("Page not found", "The page may have moved, or the URL has a typo."),
         405 => ("This action isn't available here", "Use the buttons and forms on the page."),
@@ -269,7 +281,7 @@ fn text(
             let message = format!("Too many requests. Wait {wait}, then try again.");
             return ("Please wait a moment".into(), message.into());
         }
-        503 if is_safe => (
+        503 if request.method.is_safe() => (
             "We'll be right back",
             "You haven't been signed out. This page will reload automatically in a few seconds.",
         ),

@@ -1,7 +1,7 @@
 //! One crawl over every route of `src/server/routes.rs`, by every kind of visitor, over http and over https.
 //! The tests look at the recorded responses, so that a new route is covered without being added here.
 
-mod fixed_headers;
+pub mod fixed_headers;
 mod forms;
 mod site;
 mod tour;

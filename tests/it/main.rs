@@ -95,4 +95,5 @@ mod transport;
 mod typed_values;
 mod upgrade;
 mod verification;
+mod website;
 mod well_known;

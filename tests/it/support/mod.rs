@@ -19,6 +19,7 @@ pub mod smtp;
 pub mod standby;
 pub mod starttls;
 pub mod webdriver;
+pub mod website;
 
 pub use browser::{Browser, Response, raw};
 pub use database::Database;

@@ -1,0 +1,125 @@
+//! The commands of a website's program: ours, and those of the site.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, value_parser};
+
+use super::arguments::{Arguments, Command};
+use super::connection::{close_after, connect};
+use super::exit::ExitStatus;
+use super::out;
+use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program};
+use crate::site::Site;
+
+/// What the command line asks for.
+pub(super) enum Request {
+    /// One of our commands.
+    Own(Command),
+    /// A command of the site, by its position, and its arguments.
+    Site(usize, Vec<OsString>),
+}
+
+/// Parses the command line. The error lists what is wrong with the definition of the site.
+pub(super) fn parse(site: &Site) -> Result<Request, String> {
+    let mut program = Arguments::command();
+    let mut problems = site.check();
+    for command in &site.commands {
+        if program.get_subcommands().any(|other| other.get_name() == command.name) {
+            problems.push(format!("The command {} is defined twice.", command.name));
+            continue;
+        }
+        let rest = Arg::new("arguments")
+            .num_args(0..)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true)
+            .value_parser(value_parser!(OsString));
+        program =
+            program.subcommand(clap::Command::new(command.name).about(command.about).arg(rest));
+    }
+    if !problems.is_empty() {
+        return Err(format!("The site cannot start:\n  {}", problems.join("\n  ")));
+    }
+    if site.is_website() {
+        if let Some(name) = program_name() {
+            program = program.display_name(name.clone()).bin_name(name);
+        }
+        program = program.mut_subcommand("routes", |routes| routes.hide(false));
+    }
+    let mut matches = program.get_matches();
+    let is_chosen = |name: &str| site.commands.iter().position(|command| command.name == name);
+    if let Some(index) = matches.subcommand_name().and_then(is_chosen) {
+        let rest = matches.remove_subcommand().map(|(_, mut command)| {
+            command.remove_many("arguments").map(Iterator::collect).unwrap_or_default()
+        });
+        return Ok(Request::Site(index, rest.unwrap_or_default()));
+    }
+    match Arguments::from_arg_matches_mut(&mut matches) {
+        Ok(arguments) => Ok(Request::Own(arguments.command.unwrap_or(Command::Serve))),
+        Err(error) => error.exit(),
+    }
+}
+
+/// The name of the file that runs.
+fn program_name() -> Option<String> {
+    let path = std::env::args_os().next()?;
+    Some(std::path::Path::new(&path).file_name()?.to_string_lossy().into_owned())
+}
+
+/// Reads our settings and those of the site; all problems are reported together.
+pub(super) fn read_settings(site: &mut Site, keys: KeyRequirement) -> Result<Config, ConfigErrors> {
+    let settings = config::environment()?;
+    let program = Program { site_name: site.name.as_deref(), is_website: site.is_website() };
+    let own = Config::read(&settings, keys, program);
+    let mut problems = Vec::new();
+    for (prefix, read) in std::mem::take(&mut site.settings) {
+        let of_site = settings.iter().filter_map(|(name, value)| {
+            Some((name.strip_prefix(prefix)?.to_owned(), value.clone()))
+        });
+        match read(&of_site.collect::<Vec<_>>()) {
+            Ok(data) => site.data.push(data),
+            Err(ConfigErrors(found)) => problems.extend(found),
+        }
+    }
+    match own {
+        Err(ConfigErrors(mut all)) => {
+            all.extend(problems);
+            Err(ConfigErrors(all))
+        }
+        Ok(_) if !problems.is_empty() => Err(ConfigErrors(problems)),
+        Ok(config) => Ok(config),
+    }
+}
+
+/// `routes`.
+pub(super) fn print_routes(site: &Site) -> ExitStatus {
+    let rows: Vec<[String; 4]> = site
+        .define_routes()
+        .list()
+        .map(|route| {
+            let session = if route.with_session { "yes" } else { "no" };
+            [
+                route.method.to_string(),
+                route.path.clone(),
+                session.to_owned(),
+                route.defined_at.clone(),
+            ]
+        })
+        .collect();
+    out::table(["METHOD", "PATH", "SESSION", "DEFINED AT"], &rows);
+    ExitStatus::Done
+}
+
+/// Runs a command of the site.
+pub(super) async fn run(
+    config: &Config,
+    site: &Site,
+    index: usize,
+    arguments: Vec<OsString>,
+) -> anyhow::Result<ExitCode> {
+    let database = connect(config).await?;
+    let pool = database.new_site_job_pool(config);
+    let result = (site.commands[index].run)(pool.clone(), arguments).await;
+    pool.close().await;
+    close_after(result.map_err(anyhow::Error::from_boxed), database).await
+}

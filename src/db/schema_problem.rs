@@ -1,0 +1,84 @@
+//! Why the tables in the database do not match the program, in sentences for operators.
+
+/// Why the schema does not match this program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaProblem {
+    /// Migrations of this program are not applied.
+    #[error(
+        "{pending} migration(s) are pending. Run `frontdesk migrate run` or `sqlx migrate run`."
+    )]
+    Pending {
+        /// The number of pending migrations.
+        pending: usize,
+    },
+    /// A migration started and did not finish.
+    #[error(
+        "Migration {version} started but did not finish. Undo its partial changes in the database, delete its row from _sqlx_migrations, then run `frontdesk migrate run`."
+    )]
+    Dirty {
+        /// The unfinished migration.
+        version: i64,
+    },
+    /// The database has a migration that this program does not know, and this program cannot be used with it.
+    #[error(
+        "The database schema is newer than this version of Frontdesk, and migration {version} is not compatible with it: {reason}. Start the newer version, or revert with its `frontdesk migrate revert`."
+    )]
+    Newer {
+        /// The unknown migration.
+        version: i64,
+        /// What no longer works.
+        reason: String,
+    },
+    /// The newest migration is not one of this program, which therefore cannot revert it.
+    #[error(
+        "Migration {version} is newer than this version of Frontdesk. Only a version that knows it can revert it: use its `frontdesk migrate revert`."
+    )]
+    NotRevertible {
+        /// The unknown migration.
+        version: i64,
+    },
+    /// The record of migrations is that of another application.
+    #[error(
+        "The table _sqlx_migrations in the schema {schema} belongs to another application (it has migration {version}, and none of Frontdesk's). Give Frontdesk a database of its own, or a schema: CREATE SCHEMA frontdesk; and add ?options=-c%20search_path%3Dfrontdesk to DATABASE_URL."
+    )]
+    Foreign {
+        /// The first schema of the search path.
+        schema: String,
+        /// A migration that is not Frontdesk's.
+        version: i64,
+    },
+    /// The tables of the site do not match its program.
+    #[error(transparent)]
+    Site(#[from] SiteSchemaProblem),
+    /// An applied migration differs from the one in this program.
+    #[error(
+        "Migration {version} in the database differs from the one in this version of Frontdesk. The file was changed after it was applied. Restore the file."
+    )]
+    Changed {
+        /// The changed migration.
+        version: i64,
+    },
+}
+
+/// Why the site's tables do not match its program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SiteSchemaProblem {
+    /// Migrations of the program are not applied.
+    #[error("{0} migration(s) of the site are pending. Run `migrate run`.")]
+    Pending(usize),
+    /// A migration started and did not finish.
+    #[error(
+        "Migration {0} of the site started but did not finish. Undo its partial changes, delete its row from _sqlx_migrations in the site's schema, then run `migrate run`."
+    )]
+    Unfinished(i64),
+    /// The database has a migration that the program does not know.
+    #[error(
+        "The site's schema has migration {0}, which this program does not have. Start the version that has it, or restore its file in migrations/."
+    )]
+    Unknown(i64),
+    /// The file was changed after it was applied.
+    #[error(
+        "Migration {0} of the site was changed after it was applied. Restore the file, and write another migration."
+    )]
+    Changed(i64),
+}

@@ -1,0 +1,126 @@
+//! The files of a site's crate: templates, static files and migrations. The macro `frontdesk::embed!()` makes
+//! them part of the program.
+
+use std::collections::BTreeMap;
+
+use sqlx::migrate::{Migration, MigrationType};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _};
+
+use crate::templates::Folder;
+
+/// The files of a site's crate.
+#[derive(Default)]
+pub struct Embedded {
+    is_website: bool,
+    /// `templates/`.
+    pub templates: Folder,
+    /// `static/`.
+    pub assets: Folder,
+    /// `migrations/`.
+    pub migrations: Folder,
+}
+
+/// A file in `migrations/` that is no migration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MigrationFileError {
+    /// Its name has another form.
+    #[error(
+        "migrations/{0} is not named like 20261201000001_notes.up.sql (a number, a description, and .up.sql, .down.sql or .sql)."
+    )]
+    Name(String),
+    /// It is not text.
+    #[error("migrations/{0} is not UTF-8 text.")]
+    Text(String),
+    /// Two files with one number.
+    #[error("migrations/{0} has the number of another migration.")]
+    Repeated(String),
+}
+
+impl Embedded {
+    /// No files: the program `frontdesk`.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The files of a website.
+    pub fn new(templates: Folder, assets: Folder, migrations: Folder) -> Self {
+        Self { is_website: true, templates, assets, migrations }
+    }
+
+    pub(super) fn is_website(&self) -> bool {
+        self.is_website
+    }
+
+    /// The migrations, in order. Files without the ending `.sql`, such as a README, are not read.
+    pub fn migrations(&self) -> Result<Vec<Migration>, MigrationFileError> {
+        let mut found = BTreeMap::new();
+        for (path, bytes) in self.migrations.iter().filter(|(path, _)| path.ends_with(".sql")) {
+            let (version, description, kind) =
+                parse_name(path).ok_or_else(|| MigrationFileError::Name(path.clone()))?;
+            let text = std::str::from_utf8(bytes)
+                .map_err(|_| MigrationFileError::Text(path.clone()))?
+                .to_owned();
+            let no_transaction = text.starts_with("-- no-transaction");
+            let (description, sql) = (description.into(), AssertSqlSafe(text).into_sql_str());
+            let migration = Migration::new(version, description, kind, sql, no_transaction);
+            if found.insert((version, kind.is_down_migration()), migration).is_some() {
+                return Err(MigrationFileError::Repeated(path.clone()));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.migrations().err().iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Version, description and kind of a migration, as sqlx-cli reads them from the name of a file.
+fn parse_name(name: &str) -> Option<(i64, String, MigrationType)> {
+    let (version, rest) = name.split_once('_')?;
+    let kind = MigrationType::from_filename(name);
+    let description = rest.strip_suffix(kind.suffix())?.replace('_', " ");
+    let version = version.parse().ok().filter(|version| *version > 0)?;
+    (!description.is_empty() && !name.contains('/')).then_some((version, description, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn with(files: &[(&str, &'static str)]) -> Result<Vec<Migration>, MigrationFileError> {
+        let folder = files
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), Cow::Borrowed(text.as_bytes())))
+            .collect();
+        Embedded::new(Folder::new(), Folder::new(), folder).migrations()
+    }
+
+    #[test]
+    fn migrations_are_read_from_the_names_of_files() {
+        let found = with(&[
+            ("2_b.sql", "SELECT 2"),
+            ("1_a_table.up.sql", "SELECT 1"),
+            ("1_a_table.down.sql", "SELECT 0"),
+            ("README.md", "text"),
+        ])
+        .unwrap();
+        let found: Vec<_> =
+            found.iter().map(|one| (one.version, &*one.description, one.migration_type)).collect();
+        assert_eq!(
+            found,
+            [
+                (1, "a table", MigrationType::ReversibleUp),
+                (1, "a table", MigrationType::ReversibleDown),
+                (2, "b", MigrationType::Simple)
+            ]
+        );
+        for name in ["notes.sql", "x_notes.sql", "1_.sql", "0_a.sql", "a/1_b.sql"] {
+            assert_eq!(with(&[(name, "")]).unwrap_err(), MigrationFileError::Name(name.to_owned()));
+        }
+        let repeated = with(&[("1_a.sql", ""), ("1_b.up.sql", "")]);
+        assert!(matches!(repeated, Err(MigrationFileError::Repeated(_))));
+    }
+}

@@ -1,0 +1,134 @@
+//! What a website adds to Frontdesk: pages, navigation, files, migrations, settings, jobs and commands. The
+//! program `frontdesk` adds nothing. `website/` builds it, `server` and `cli` use it.
+
+mod embedded;
+mod route_problems;
+mod routes;
+mod schemas;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, ServiceConfig};
+use serde::Serialize;
+use sqlx::PgPool;
+
+use crate::config::ConfigErrors;
+use crate::web::error::HttpError;
+
+pub use embedded::{Embedded, MigrationFileError};
+pub use route_problems::{RouteInfo, RouteProblem};
+pub use routes::{Routes, Services, WithoutSession, leave_cookies, not_found};
+pub use schemas::Schemas;
+
+/// An error of a site's handler, job or command.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// What a job or a command of a site returns.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+type DefineRoutes = Arc<dyn Fn(&mut Routes) + Send + Sync>;
+/// Runs a command with the site's connections and the remaining arguments.
+type RunCommand =
+    Box<dyn Fn(PgPool, Vec<OsString>) -> BoxFuture<Result<ExitCode, BoxError>> + Send + Sync>;
+/// Adds application data, which handlers extract as `Data<T>`.
+pub type AddData = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+/// Reads the settings of the site by name.
+pub type ReadSettings =
+    Box<dyn Fn(&[(String, String)]) -> Result<AddData, ConfigErrors> + Send + Sync>;
+
+/// What a website adds to Frontdesk.
+#[derive(Default)]
+pub struct Site {
+    /// The files of the crate.
+    pub embedded: Embedded,
+    /// The default of `FRONTDESK_SITE_NAME`.
+    pub name: Option<String>,
+    /// Defines the routes, once per worker.
+    pub routes: Option<DefineRoutes>,
+    /// Entries of the navigation.
+    pub navigation: Vec<NavigationEntry>,
+    /// Shared state.
+    pub data: Vec<AddData>,
+    /// The settings, by the prefix of their names.
+    pub settings: Vec<(&'static str, ReadSettings)>,
+    /// Periodic work.
+    pub jobs: Vec<SiteJob>,
+    /// Commands of the site's program.
+    pub commands: Vec<SiteCommand>,
+    /// What is wrong with the above, as sentences.
+    pub problems: Vec<String>,
+}
+
+/// An entry of the navigation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NavigationEntry {
+    /// What it is called.
+    pub label: String,
+    /// Where it leads.
+    pub path: String,
+}
+
+/// Periodic work of the site.
+pub struct SiteJob {
+    /// Its name in metrics and logs.
+    pub name: &'static str,
+    /// From the end of one run to the start of the next.
+    pub every: Duration,
+    /// One run.
+    pub run: Arc<dyn Fn(PgPool) -> BoxFuture<Result<(), BoxError>> + Send + Sync>,
+}
+
+/// A command of the site's program.
+pub struct SiteCommand {
+    /// The word on the command line.
+    pub name: &'static str,
+    /// For the list of commands.
+    pub about: &'static str,
+    /// Gets the site's connection pool and the remaining arguments.
+    pub run: RunCommand,
+}
+
+/// The connections of a site's handlers.
+pub struct SiteDatabase {
+    /// Finds the tables of the site's schema first, and then those of Frontdesk.
+    pub pool: PgPool,
+    /// The schema of Frontdesk's tables.
+    pub frontdesk_schema: Arc<str>,
+}
+
+impl SiteDatabase {
+    /// The database of the site that answers `request`.
+    pub fn of(request: &HttpRequest) -> Result<&Self, HttpError> {
+        let database = request.app_data::<Data<Self>>().map(Data::get_ref);
+        database.ok_or_else(|| HttpError::Internal(anyhow::anyhow!("no website is set up")))
+    }
+}
+
+impl Site {
+    /// Whether this is a website and not the program `frontdesk`: it has a schema of its own.
+    pub fn is_website(&self) -> bool {
+        self.embedded.is_website()
+    }
+
+    /// Defines the routes.
+    pub fn define_routes(&self) -> Routes {
+        let mut routes = Routes::default();
+        if let Some(define) = &self.routes {
+            define(&mut routes);
+        }
+        routes
+    }
+
+    /// Everything that is wrong with the definition of the site.
+    pub fn check(&self) -> Vec<String> {
+        let mut problems = self.problems.clone();
+        problems.extend(self.define_routes().problems().iter().map(ToString::to_string));
+        problems.extend(self.embedded.problems());
+        problems
+    }
+}

@@ -1,0 +1,137 @@
+//! What is wrong with the routes of a site: they clash with each other or with those of Frontdesk. Found before the
+//! server starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use actix_web::http::Method;
+
+/// The paths that belong to Frontdesk, now and in later versions, with everything below them.
+const RESERVED: [&str; 16] = [
+    "/account",
+    "/login",
+    "/register",
+    "/logout",
+    "/verify-email",
+    "/forgot-password",
+    "/reset-password",
+    "/undo-email-change",
+    "/undo-second-factor",
+    "/invitation",
+    "/language",
+    "/admin",
+    "/static",
+    "/dev",
+    "/.frontdesk",
+    "/.well-known/change-password",
+];
+/// Reserved without anything below them.
+const RESERVED_FILES: [&str; 3] = ["/healthz", "/readyz", "/.well-known/security.txt"];
+
+/// One route, for lists and messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// The method; GET stands for HEAD too.
+    pub method: Method,
+    /// The pattern of the path.
+    pub path: String,
+    /// Whether the session of the request is looked up.
+    pub with_session: bool,
+    /// File and line of the definition.
+    pub defined_at: String,
+}
+
+/// Why a route cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteProblem {
+    /// Two routes with the same method and pattern.
+    Repeated {
+        /// The second definition.
+        route: RouteInfo,
+        /// Where the first one is.
+        first: String,
+    },
+    /// The path belongs to Frontdesk.
+    Reserved {
+        /// The definition.
+        route: RouteInfo,
+        /// The reserved path.
+        reserved: &'static str,
+    },
+    /// The pattern does not begin with `/`.
+    NotAbsolute(RouteInfo),
+    /// The same pattern with and without session: actix-web would use only the first.
+    Divided(RouteInfo),
+}
+
+impl fmt::Display for RouteProblem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repeated { route, first } => write!(
+                out,
+                "{route} is defined twice: {} and {first}. Remove one of them.",
+                route.defined_at
+            ),
+            Self::Reserved { route, reserved } => write!(
+                out,
+                "{route} ({}) is below {reserved}, which belongs to Frontdesk. Choose another path.",
+                route.defined_at
+            ),
+            Self::NotAbsolute(route) => {
+                write!(out, "{route} ({}): a path begins with a slash.", route.defined_at)
+            }
+            Self::Divided(route) => write!(
+                out,
+                "{route} ({}): the other methods of this path are defined with another use of the session. Define all of them inside or outside of without_session.",
+                route.defined_at
+            ),
+        }
+    }
+}
+
+impl fmt::Display for RouteInfo {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.method, self.path)
+    }
+}
+
+/// What is wrong with `routes`.
+pub(super) fn problems<'a>(routes: impl Iterator<Item = &'a RouteInfo>) -> Vec<RouteProblem> {
+    let mut problems = Vec::new();
+    let mut seen: BTreeMap<(&str, &str), &RouteInfo> = BTreeMap::new();
+    let mut divided = BTreeSet::new();
+    for route in routes {
+        if !route.path.starts_with('/') {
+            problems.push(RouteProblem::NotAbsolute(route.clone()));
+        }
+        if let Some(reserved) = reserved(&route.path) {
+            problems.push(RouteProblem::Reserved { route: route.clone(), reserved });
+        }
+        let same_path = seen.range((route.path.as_str(), "")..).next();
+        let is_divided = same_path.is_some_and(|((path, _), other)| {
+            *path == route.path && other.with_session != route.with_session
+        });
+        if is_divided && divided.insert(&route.path) {
+            problems.push(RouteProblem::Divided(route.clone()));
+        }
+        let key = (route.path.as_str(), route.method.as_str());
+        if let Some(first) = seen.get(&key) {
+            let first = first.defined_at.clone();
+            problems.push(RouteProblem::Repeated { route: route.clone(), first });
+        } else {
+            seen.insert(key, route);
+        }
+    }
+    problems
+}
+
+fn reserved(path: &str) -> Option<&'static str> {
+    let is_below = |reserved: &str| {
+        path.strip_prefix(reserved).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    RESERVED
+        .iter()
+        .find(|reserved| is_below(reserved))
+        .or_else(|| RESERVED_FILES.iter().find(|file| **file == path))
+        .copied()
+}

@@ -1,0 +1,291 @@
+//! The routes of a site. A type of our own in place of actix-web's `ServiceConfig`: it finds clashes before the
+//! server starts, answers HEAD and 405, and can be listed.
+
+use std::collections::BTreeSet;
+use std::panic::Location;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::guard::{Any, Get, Guard, Head, fn_guard};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{Error, FromRequest, Handler, HttpResponse, Resource, Responder, Route};
+
+use super::route_problems::{self, RouteInfo, RouteProblem};
+use crate::web::limits::{Limits, RouteLimits};
+use crate::web::outer::method_not_allowed;
+use crate::web::page::Page;
+use crate::web::site_cookies;
+
+/// Registers services of actix-web.
+type Configure = Box<dyn FnOnce(&mut ServiceConfig)>;
+
+/// Collects the routes of a site.
+#[derive(Default)]
+pub struct Routes {
+    routes: Vec<SiteRoute>,
+    without_session: bool,
+    limits: Option<Limits>,
+    fallback: Option<Route>,
+    configure: Vec<Configure>,
+}
+
+struct SiteRoute {
+    info: RouteInfo,
+    limits: Option<Limits>,
+    route: Route,
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident $method:ident;)*) => {$(
+        $(#[$doc])*
+        #[track_caller]
+        pub fn $name<F, Args>(&mut self, path: &str, handler: F) -> &mut Self
+        where
+            F: Handler<Args>,
+            Args: FromRequest + 'static,
+            F::Output: Responder + 'static,
+        {
+            let route = web::method(Method::$method).to(handler);
+            self.add(Method::$method, path, route)
+        }
+    )*};
+}
+
+impl Routes {
+    /// GET and HEAD of `path`, a pattern of actix-web: `/notes/{id}` matches one segment, `/files/{path:.*}` the
+    /// rest.
+    #[track_caller]
+    pub fn get<F, Args>(&mut self, path: &str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let route = web::route().guard(Any(Get()).or(Head())).to(handler);
+        self.add(Method::GET, path, route)
+    }
+
+    methods! {
+        /// POST. Cross-site requests are refused before the handler runs.
+        post POST;
+        /// PUT. Cross-site requests are refused before the handler runs.
+        put PUT;
+        /// PATCH. Cross-site requests are refused before the handler runs.
+        patch PATCH;
+        /// DELETE. Cross-site requests are refused before the handler runs.
+        delete DELETE;
+    }
+
+    /// A page without a handler: the template `name` with the values that every page has.
+    #[track_caller]
+    pub fn template(&mut self, path: &str, name: &'static str) -> &mut Self {
+        let handler = move |page: Page| std::future::ready(page.show(name, &serde_json::json!({})));
+        let route = web::route().guard(Any(Get()).or(Head())).to(handler);
+        self.add(Method::GET, path, route)
+    }
+
+    /// Routes whose session is not looked up, for webhooks and pages that are the same for everyone. There is no
+    /// check for cross-site requests and no user.
+    pub fn without_session(&mut self, define: impl FnOnce(&mut Self)) -> &mut Self {
+        let before = std::mem::replace(&mut self.without_session, true);
+        define(self);
+        self.without_session = before;
+        self
+    }
+
+    /// Routes with other limits than 64 KiB, and 5 seconds for GET or 30 seconds for other methods.
+    pub fn limits(&mut self, limits: Limits, define: impl FnOnce(&mut Self)) -> &mut Self {
+        let before = self.limits.replace(limits);
+        define(self);
+        self.limits = before;
+        self
+    }
+
+    /// The handler of every path without a route, in place of the page with the status 404.
+    pub fn fallback<F, Args>(&mut self, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.fallback = Some(web::to(handler));
+        self
+    }
+
+    /// Registers services of actix-web, inside the session and after all other routes.
+    pub fn configure(&mut self, configure: impl FnOnce(&mut ServiceConfig) + 'static) -> &mut Self {
+        self.configure.push(Box::new(configure));
+        self
+    }
+
+    #[track_caller]
+    fn add(&mut self, method: Method, path: &str, route: Route) -> &mut Self {
+        let place = Location::caller();
+        let info = RouteInfo {
+            method,
+            path: path.to_owned(),
+            with_session: !self.without_session,
+            defined_at: format!("{}:{}", place.file(), place.line()),
+        };
+        self.routes.push(SiteRoute { info, limits: self.limits, route });
+        self
+    }
+
+    /// All routes, in the order of their definition.
+    pub fn list(&self) -> impl Iterator<Item = &RouteInfo> {
+        self.routes.iter().map(|route| &route.info)
+    }
+
+    /// The routes with other limits than the usual ones; `None` if there are none.
+    pub fn route_limits(&self) -> Option<RouteLimits> {
+        let mut limited = self
+            .routes
+            .iter()
+            .filter_map(|one| Some((&one.info.method, one.info.path.as_str(), one.limits?)))
+            .peekable();
+        limited.peek()?;
+        Some(RouteLimits::new(limited))
+    }
+
+    /// What is wrong with the routes.
+    pub fn problems(&self) -> Vec<RouteProblem> {
+        route_problems::problems(self.list())
+    }
+
+    /// The routes as services of actix-web: those without and those with a session.
+    pub fn into_services(self) -> Services {
+        let own_pages = self.list().filter(|route| route.method == Method::GET);
+        let mut services = Services {
+            own_pages: own_pages.map(|route| route.path.clone()).collect(),
+            without_session: Vec::new(),
+            with_session: Vec::new(),
+            fallback: self.fallback,
+            configure: self.configure,
+        };
+        let mut by_path: Vec<(String, Vec<SiteRoute>)> = Vec::new();
+        for route in self.routes {
+            match by_path.iter_mut().find(|(path, _)| *path == route.info.path) {
+                Some((_, routes)) => routes.push(route),
+                None => by_path.push((route.info.path.clone(), vec![route])),
+            }
+        }
+        for (path, routes) in by_path {
+            let with_session = routes.iter().all(|route| route.info.with_session);
+            let resource = resource(&path, routes);
+            if with_session {
+                services.with_session.push(resource);
+            } else {
+                services.without_session.push(resource.app_data(WithoutSession));
+            }
+        }
+        services
+    }
+}
+
+/// Marks a route outside of the session middleware.
+pub struct WithoutSession;
+
+/// The routes of a site, to be registered.
+pub struct Services {
+    own_pages: BTreeSet<String>,
+    /// Outside of the session middleware.
+    pub without_session: Vec<Resource>,
+    /// Inside.
+    pub with_session: Vec<Resource>,
+    /// For other paths.
+    pub fallback: Option<Route>,
+    /// Registered last.
+    pub configure: Vec<Configure>,
+}
+
+impl Services {
+    /// Whether the site leaves `path` to Frontdesk, because it has no page there.
+    pub fn leaves(&self, path: &str) -> impl Guard + use<> {
+        let leaves = !self.own_pages.contains(path);
+        fn_guard(move |_| leaves)
+    }
+}
+
+/// All methods of one pattern; any other method returns 405.
+fn resource(path: &str, routes: Vec<SiteRoute>) -> Resource {
+    let mut allowed: Vec<String> = routes.iter().map(|one| one.info.method.to_string()).collect();
+    if let Some(at) = allowed.iter().position(|method| method == "GET") {
+        allowed.insert(at + 1, "HEAD".to_owned());
+    }
+    let allowed = allowed.join(", ");
+    let refuse = move || std::future::ready(method_not_allowed(&allowed));
+    let mut resource = web::resource(path).default_service(web::to(refuse));
+    for SiteRoute { route, .. } in routes {
+        resource = resource.route(route);
+    }
+    resource
+}
+
+/// The middleware directly around the handlers of a site: they get the site's cookies, and none of Frontdesk's.
+pub async fn leave_cookies(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    site_cookies::leave(&mut request);
+    next.call(request).await
+}
+
+/// 404 for paths without a route.
+pub async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn nothing() -> &'static str {
+        ""
+    }
+
+    fn messages(define: impl FnOnce(&mut Routes)) -> Vec<String> {
+        let mut routes = Routes::default();
+        define(&mut routes);
+        routes.problems().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn routes_that_clash_are_named_with_both_places() {
+        let found = messages(|routes| {
+            routes.get("/notes", nothing).post("/notes", nothing);
+            routes.get("/notes", nothing);
+        });
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("GET /notes is defined twice: src/site/routes.rs:"));
+        assert_eq!(found[0].matches("src/site/routes.rs:").count(), 2);
+        let found = messages(|routes| {
+            routes.get("/feed", nothing);
+            routes.without_session(|routes| {
+                routes.post("/feed", nothing);
+            });
+        });
+        assert!(found.len() == 1 && found[0].contains("without_session"), "{found:?}");
+    }
+
+    fn with_page(path: &str) -> Vec<String> {
+        messages(|routes| {
+            routes.get(path, nothing);
+        })
+    }
+
+    #[test]
+    fn paths_of_frontdesk_and_what_is_below_them_are_refused() {
+        for path in
+            ["/login", "/account", "/account/notes", "/static/{name}", "/healthz", "/admin/x"]
+        {
+            let found = with_page(path);
+            assert!(found.len() == 1 && found[0].contains("belongs to Frontdesk"), "{found:?}");
+        }
+        for path in ["/", "/accounts", "/healthz/x", "/robots.txt", "/loginx", "/{any}"] {
+            assert!(with_page(path).is_empty(), "{path}");
+        }
+        assert_eq!(with_page("notes").len(), 1);
+    }
+}

@@ -1,0 +1,111 @@
+//! Errors of a site's handlers.
+
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::db::Failure;
+use crate::web::error::HttpError;
+
+/// Why a handler does not return its page. Frontdesk renders the error page.
+///
+/// The operator `?` turns every error type into one: an error of the database that means "unavailable" becomes 503
+/// with `Retry-After`, every other one 500 with the request ID. The cause is logged and never shown.
+///
+/// ```
+/// use frontdesk::{Error, Page, PageResult, Path};
+/// use serde_json::json;
+///
+/// async fn show(page: Page, id: Path<i64>) -> PageResult {
+///     if *id < 1 {
+///         return Err(Error::not_found());
+///     }
+///     page.render("note.html", &json!({ "id": *id }))
+/// }
+/// ```
+// Does not implement `std::error::Error`: the implementation of `From` below would then conflict with that of
+// the standard library for `From<Error> for Error`.
+pub struct Error(HttpError);
+
+/// The result of a handler that renders a page.
+pub type PageResult = Result<HttpResponse, Error>;
+
+impl Error {
+    /// 404: it does not exist, or belongs to another user.
+    pub fn not_found() -> Self {
+        Self(HttpError::NotFound)
+    }
+
+    /// 403: the user may not do this.
+    pub fn forbidden() -> Self {
+        Self(HttpError::NoAccess)
+    }
+
+    /// 400: the request cannot be understood.
+    pub fn bad_request() -> Self {
+        Self(HttpError::BadRequest)
+    }
+
+    /// 503: something that the site depends on is temporarily unavailable. `cause` is logged.
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(HttpError::unavailable(anyhow::Error::from_boxed(cause.into())))
+    }
+
+    /// 500, with the reason for the log.
+    pub(super) fn internal(reason: &'static str) -> Self {
+        Self(HttpError::Internal(anyhow::Error::msg(reason)))
+    }
+
+    pub(super) fn of(error: HttpError) -> Self {
+        Self(error)
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        let error = anyhow::Error::new(error);
+        let error = match error.downcast::<HttpError>() {
+            Ok(error) => return Self(error),
+            Err(error) => error,
+        };
+        Self(match error.downcast::<sqlx::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => HttpError::Internal(error),
+        })
+    }
+}
+
+impl Failure for Error {
+    fn database_error(&self) -> Option<&sqlx::Error> {
+        match &self.0 {
+            HttpError::Unavailable { cause: Some(cause), .. } | HttpError::Internal(cause) => {
+                cause.downcast_ref()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.0.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        self.0.error_response()
+    }
+}

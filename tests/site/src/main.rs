@@ -1,0 +1,170 @@
+//! A site that uses what a site can use, for `tests/it/website.rs`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use frontdesk::actix_web::http::header::{CACHE_CONTROL, COOKIE};
+use frontdesk::actix_web::{HttpRequest, HttpResponse, web};
+use frontdesk::{
+    Admin, BoxError, Cookies, CurrentUser, Data, Error, Form, FormView, Limits, Notice, Page,
+    PageResult, Path, Pool, RecentlyAuthenticated, Routes, Visitor, Website, sqlx,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Settings {
+    greeting: String,
+    #[serde(default)]
+    limit: Option<u8>,
+}
+
+#[derive(Default)]
+struct Visits(AtomicU64);
+
+#[derive(Deserialize)]
+struct Count {
+    count: u8,
+}
+
+async fn start(visitor: Visitor, visits: Data<Visits>, settings: Data<Settings>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "email": visitor.user().map(CurrentUser::email),
+        "visits": visits.0.fetch_add(1, Ordering::Relaxed) + 1,
+        "greeting": settings.greeting,
+        "limit": settings.limit,
+    }))
+}
+
+async fn whoami(user: CurrentUser, pool: Pool) -> Result<HttpResponse, Error> {
+    let answer = json!({
+        "id": user.id().to_string(),
+        "email": user.email(),
+        "display_name": user.display_name(),
+        "role": format!("{:?}", user.role()),
+        "session": user.session_id().to_string(),
+    });
+    pool.transaction(move |connection| {
+        Box::pin(async move { user.require_live(connection).await })
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+async fn show(page: Page) -> PageResult {
+    page.render_form("page.html", &FormView::default(), &json!({}))
+}
+
+async fn save(user: RecentlyAuthenticated, page: Page, form: Form<Count>) -> PageResult {
+    let checked = form.check(|form, errors| {
+        if form.count == 0 {
+            errors.add("count", "Count at least one.");
+        }
+    });
+    match checked {
+        Ok(form) => {
+            let text = format!("{} counted {}.", user.display_name(), form.count);
+            Ok(page.redirect_with("/page", Notice::success(text)))
+        }
+        Err(form) => page.render_form("page.html", &form, &json!({})),
+    }
+}
+
+async fn wrong_order(_: Form<Count>, _: RecentlyAuthenticated) -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+async fn statistics(admin: Admin) -> HttpResponse {
+    HttpResponse::Ok().body(admin.email().to_owned())
+}
+
+async fn fail(kind: Path<String>, pool: Pool) -> PageResult {
+    Err(match kind.as_str() {
+        "not-found" => Error::not_found(),
+        "forbidden" => Error::forbidden(),
+        "bad-request" => Error::bad_request(),
+        "unavailable" => Error::unavailable("the printer is out of paper"),
+        "parse" => "x".parse::<u8>().unwrap_err().into(),
+        "database" => sqlx::query("SELECT 1/0").execute(&*pool).await.unwrap_err().into(),
+        _ => panic!("a bug"),
+    })
+}
+
+async fn cookies(request: HttpRequest, cookies: Cookies) -> HttpResponse {
+    let headers: Vec<&str> =
+        request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok()).collect();
+    HttpResponse::Ok().json(json!({ "theme": cookies.get("theme"), "headers": headers }))
+}
+
+async fn echo(body: web::Json<Value>) -> HttpResponse {
+    HttpResponse::Ok().json(body.into_inner())
+}
+
+async fn feed() -> HttpResponse {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "public, max-age=60")).body("feed")
+}
+
+async fn never(_: CurrentUser) -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+async fn slow() -> HttpResponse {
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    HttpResponse::Ok().finish()
+}
+
+async fn length(form: web::Bytes) -> HttpResponse {
+    HttpResponse::Ok().body(form.len().to_string())
+}
+
+fn routes(routes: &mut Routes) {
+    routes.get("/", start).get("/whoami", whoami).get("/page", show).post("/recent", save);
+    routes.post("/wrong-order", wrong_order).get("/statistics", statistics);
+    routes.get("/fail/{kind}", fail).get("/cookies", cookies).post("/echo", echo);
+    routes.put("/thing", length).patch("/thing", length).delete("/thing", length);
+    routes.without_session(|routes| {
+        routes.get("/feed", feed).get("/never", never).post("/webhook", length);
+    });
+    let quick = Limits { body: 128 * 1024, deadline: Duration::from_millis(200) };
+    routes.limits(quick, |routes| {
+        routes.get("/slow", slow).post("/large", save);
+    });
+    routes.configure(|config| {
+        config.route("/raw", web::get().to(|| async { "raw" }));
+    });
+    if std::env::var_os("SITE_BROKEN").is_some() {
+        routes
+            .get("/account/notes", feed)
+            .get("/feed", feed)
+            .post("/page", save)
+            .get("/page", show);
+    }
+}
+
+async fn tick(pool: Pool) -> Result<(), BoxError> {
+    sqlx::query("INSERT INTO ticks DEFAULT VALUES").execute(&*pool).await?;
+    Ok(())
+}
+
+async fn count(pool: Pool, arguments: Vec<OsString>) -> Result<ExitCode, BoxError> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM ticks").fetch_one(&*pool).await?;
+    println!("{count} ticks, {} arguments", arguments.len());
+    if arguments.iter().any(|argument| argument == "--fail") {
+        return Err("it was asked to fail".into());
+    }
+    Ok(ExitCode::from(7))
+}
+
+fn main() -> ExitCode {
+    Website::new(frontdesk::embed!())
+        .name("Shop")
+        .settings::<Settings>("SHOP_")
+        .data(Visits::default())
+        .routes(routes)
+        .navigation("Page", "/page")
+        .job("tick", Duration::from_secs(3600), tick)
+        .command("count", "Count the ticks", count)
+        .main()
+}
