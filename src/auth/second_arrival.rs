@@ -12,13 +12,17 @@
 //! removed the session cookie, to the same device. A client without any cookie never gets one. If the answer sets the cookie of a session that has ended in the
 //! meantime, the form is processed again.
 
+use std::future::ready;
 use std::time::Duration;
 
+use actix_http::BoxedPayloadStream;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, web};
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -82,8 +86,14 @@ async fn receive(request: &mut ServiceRequest) -> Option<(SentForm, FormToken)> 
         let (request, payload) = request.parts_mut();
         form::receive(request, payload)
     };
+    let received = received.await;
+    // For a handler of a site that reads the body itself; the others take the form that is kept.
+    let again = received.as_ref().map(|received| received.body.clone());
+    let again = again.map_err(|_| PayloadError::Overflow);
+    let again: BoxedPayloadStream = Box::pin(stream::once(ready(again)));
+    request.set_payload(Payload::from(again));
     let request = request.request();
-    match received.await {
+    match received {
         Ok(received) => {
             form::keep_for_handler(request, Ok(received.form));
             let token = received.token?;

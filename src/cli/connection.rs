@@ -2,8 +2,9 @@
 
 use super::out;
 use crate::config::Config;
-use crate::db::migrations::{self, Schema};
+use crate::db::migrations::Schema;
 use crate::db::{self, Database, PrivateCluster};
+use crate::site::{Schemas, Site};
 
 /// Connects to the database. A command never creates a private one: only the server does.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Database> {
@@ -15,9 +16,13 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Database> {
 }
 
 /// Connects to the database and checks that this program can use its schema.
-pub(super) async fn connect(config: &Config) -> anyhow::Result<Database> {
+pub(super) async fn connect(config: &Config, site: &Site) -> anyhow::Result<Database> {
     let database = open(config).await?;
-    match migrations::check(&database.pool).await {
+    let checked = match Schemas::new(config, &database, site) {
+        Ok(schemas) => schemas.check().await,
+        Err(error) => Err(error),
+    };
+    match checked {
         Ok(Ok(Schema::Current)) => Ok(database),
         Ok(Ok(newer @ Schema::Newer { .. })) => {
             out::problem(&newer.to_string());

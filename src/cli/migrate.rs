@@ -33,11 +33,9 @@ pub(super) async fn run(
             });
             Ok(ExitStatus::Done)
         }
-        Migrate::Revert { all: false, to: None, frontdesk: false, yes } if schemas.has_site() => {
-            revert_site(database, schemas, yes).await
-        }
-        Migrate::Revert { all, to, yes, .. } => {
-            let applied = migrations::revertible(pool).await?;
+        Migrate::Revert { all, to, frontdesk, yes } => {
+            let of_site = schemas.has_site() && !frontdesk;
+            let applied = schemas.revertible(of_site).await?;
             let target = match (all, to) {
                 (true, _) => 0,
                 (false, Some(version)) if version == 0 || applied.contains(&version) => version,
@@ -56,14 +54,15 @@ pub(super) async fn run(
                 1 => "the latest migration".to_owned(),
                 count => format!("the {count} latest migrations"),
             };
+            let whose = if of_site { " of the site" } else { "" };
             let question = format!(
-                "Revert {what} in {}? The data in its tables and columns is deleted.",
+                "Revert {what}{whose} in {}? The data in its tables and columns is deleted.",
                 database.description()
             );
             if !prompt::is_confirmed(yes, &question) {
                 return Ok(ExitStatus::InvalidUsage);
             }
-            for version in migrations::revert(pool, target).await? {
+            for version in schemas.revert(of_site, target).await? {
                 out::line(&format!("Reverted {version}."));
             }
             Ok(ExitStatus::Done)
@@ -100,28 +99,4 @@ async fn info(pool: &PgPool, schemas: &Schemas, json: bool) -> anyhow::Result<Ex
     }
     schemas.check().await??;
     Ok(ExitStatus::Done)
-}
-
-async fn revert_site(
-    database: &Database,
-    schemas: &Schemas,
-    yes: bool,
-) -> anyhow::Result<ExitStatus> {
-    let question = format!(
-        "Revert the latest migration of the site in {}? The data in its tables and columns is deleted.",
-        database.description()
-    );
-    if !prompt::is_confirmed(yes, &question) {
-        return Ok(ExitStatus::InvalidUsage);
-    }
-    match schemas.revert_site().await? {
-        Some(version) => {
-            out::line(&format!("Reverted {version}."));
-            Ok(ExitStatus::Done)
-        }
-        None => {
-            out::line("There is nothing to revert.");
-            Ok(ExitStatus::NothingFound)
-        }
-    }
 }

@@ -106,30 +106,30 @@ async fn run(config: Config, command: Command, website: Site) -> anyhow::Result<
         }
         // Printed without settings, see `main`.
         Command::Routes => Ok(ExitStatus::Done),
-        Command::Doctor { json } => doctor::run(&config, json).await,
+        Command::Doctor { json } => doctor::run(&config, &website, json).await,
         Command::Migrate { action } => {
             let database = open(&config).await?;
             let schemas = Schemas::new(&config, &database, &website)?;
             close_after(migrate::run(&database, &schemas, action).await, database).await
         }
         Command::User { action } => {
-            let database = connect(&config).await?;
+            let database = connect(&config, &website).await?;
             close_after(user::run(&config, &database, action).await, database).await
         }
         Command::Audit(arguments) => {
-            let database = connect(&config).await?;
+            let database = connect(&config, &website).await?;
             close_after(audit::run(&database, arguments).await, database).await
         }
         Command::Session { action } => {
-            let database = connect(&config).await?;
+            let database = connect(&config, &website).await?;
             close_after(session::run(&config, &database, action).await, database).await
         }
         Command::Mail { action } => {
-            let database = connect(&config).await?;
+            let database = connect(&config, &website).await?;
             close_after(mail::run(&database, action).await, database).await
         }
         Command::Queue { action } => {
-            let database = connect(&config).await?;
+            let database = connect(&config, &website).await?;
             close_after(queue::run(&database, action).await, database).await
         }
     }

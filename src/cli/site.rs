@@ -117,7 +117,7 @@ pub(super) async fn run(
     index: usize,
     arguments: Vec<OsString>,
 ) -> anyhow::Result<ExitCode> {
-    let database = connect(config).await?;
+    let database = connect(config, site).await?;
     let pool = database.new_site_job_pool(config);
     let result = (site.commands[index].run)(pool.clone(), arguments).await;
     pool.close().await;

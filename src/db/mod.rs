@@ -174,9 +174,11 @@ pub async fn connect(config: &Config, private: PrivateCluster) -> anyhow::Result
     let description =
         cluster.as_ref().map_or_else(|| location(&options), |_| "a private PostgreSQL".to_owned());
     let options = pool::pinned(options);
-    let options = match &config.schema {
-        Some(schema) => in_schema(options, schema),
-        None => options,
+    let options = match (&config.schema, &cluster) {
+        (Some(schema), _) => in_schema(options, schema),
+        // Its login has the name of the schema that a website uses, which would come first.
+        (None, Some(_)) => in_schema(options, "public"),
+        (None, None) => options,
     };
     let pool = pool(options.clone(), config.pool_size);
     let database = Database { pool, options, cluster, description };

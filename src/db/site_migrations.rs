@@ -80,26 +80,46 @@ pub async fn run(
     result
 }
 
-/// Reverts the newest migration of the site, and returns its version.
-pub async fn revert(
+/// The versions of the applied migrations, in order. An error if one is unknown or was changed.
+pub async fn revertible(
     pool: &PgPool,
     schema: &str,
-    migrations: Vec<Migration>,
-) -> anyhow::Result<Option<i64>> {
-    if let Err(problem) = check(pool, schema, &migrations).await?
+    migrations: &[Migration],
+) -> anyhow::Result<Vec<i64>> {
+    if let Err(problem) = check(pool, schema, migrations).await?
         && !matches!(problem, SiteSchemaProblem::Pending(_))
     {
         return Err(problem.into());
     }
-    let applied = migrations::applied_in(pool, &record(schema)).await?;
-    let applied: Vec<i64> = applied.into_keys().collect();
-    let Some((newest, before)) = applied.split_last() else { return Ok(None) };
-    let target = before.last().copied().unwrap_or(0);
+    Ok(migrations::applied_in(pool, &record(schema)).await?.into_keys().collect())
+}
+
+/// Reverts every migration of the site that is newer than `target`, and returns their versions.
+pub async fn revert(
+    pool: &PgPool,
+    schema: &str,
+    migrations: Vec<Migration>,
+    target: i64,
+) -> anyhow::Result<Vec<i64>> {
+    let applied = revertible(pool, schema, &migrations).await?;
+    let reverted: Vec<i64> =
+        applied.into_iter().rev().filter(|version| *version > target).collect();
+    let has_down = |version: &i64| {
+        migrations
+            .iter()
+            .any(|one| one.version == *version && one.migration_type.is_down_migration())
+    };
+    // sqlx leaves out a migration without a way back, and reports success.
+    if let Some(version) = reverted.iter().find(|version| !has_down(version)) {
+        anyhow::bail!(
+            "migration {version} of the site cannot be reverted: it has no file that ends in .down.sql"
+        );
+    }
     let mut connection = migrations::without_timeout(pool).await?;
     let result = Migrator::with_migrations(migrations).undo(&mut connection, target).await;
     connection.close().await.ok();
     result.context("the site's migration cannot be reverted")?;
-    Ok(Some(*newest))
+    Ok(reverted)
 }
 
 /// Every migration of the site, in order.

@@ -13,9 +13,10 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::app::App;
-use crate::db::migrations::{self, Schema, SchemaProblem};
+use crate::db::migrations::{Schema, SchemaProblem};
 use crate::db::{self, ConnectError, NotPrimary};
 use crate::peers::{self, RunningServer};
+use crate::site::Schemas;
 use crate::web::connection::OpenConnections;
 
 /// Together with [`REASON_DEADLINE`] less than two seconds, because load balancers have short timeouts.
@@ -29,12 +30,16 @@ pub async fn live() -> HttpResponse {
 }
 
 /// `GET /readyz`.
-pub async fn ready(app: web::Data<App>, open: web::Data<OpenConnections>) -> HttpResponse {
+pub async fn ready(
+    app: web::Data<App>,
+    schemas: web::Data<Schemas>,
+    open: web::Data<OpenConnections>,
+) -> HttpResponse {
     if open.is_draining() {
         return HttpResponse::ServiceUnavailable()
             .json(json!({ "ready": false, "stopping": true }));
     }
-    let checked = tokio::time::timeout(DEADLINE, check(&app.pool)).await;
+    let checked = tokio::time::timeout(DEADLINE, check(&app.pool, &schemas)).await;
     let (ready, database, schema, cause) = match checked {
         Ok(Ok(Ok(schema))) => (true, "ok", schema.to_string(), None),
         Ok(Ok(Err(problem))) => {
@@ -73,9 +78,9 @@ async fn compare_servers(pool: &PgPool, is_available: bool) -> String {
 }
 
 /// Whether the database accepts writes and its schema matches.
-async fn check(pool: &PgPool) -> anyhow::Result<Result<Schema, SchemaProblem>> {
+async fn check(pool: &PgPool, schemas: &Schemas) -> anyhow::Result<Result<Schema, SchemaProblem>> {
     db::require_writes(pool).await?;
-    migrations::check(pool).await
+    schemas.check().await
 }
 
 /// Opens a connection to find the reason: the pool only reports that it has none.

@@ -166,7 +166,7 @@ async fn start(
         stop_deadline: REQUEST_DEADLINE,
         open: Arc::clone(&open),
     };
-    let website_parts = (Arc::clone(website), schemas.site_database());
+    let website_parts = (Arc::clone(website), web::Data::new(schemas));
     let server = site::serve(app.clone(), &secrets, pages, &listeners, &options, website_parts)?;
     let delivery = start_delivery(&app, database)?;
     let mut runner = start_jobs(&app, database);

@@ -50,10 +50,9 @@ pub fn configure(
         // Scopes, so that requests for pages are not matched against the patterns inside.
         .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
         .service(
-            web::scope("/.well-known")
-                .service(read_only("/change-password").route(get().to(well_known::change_password)))
-                .service(read_only("/security.txt").route(get().to(well_known::security_txt))),
+            read_only("/.well-known/change-password").route(get().to(well_known::change_password)),
         )
+        .service(read_only("/.well-known/security.txt").route(get().to(well_known::security_txt)))
         // Only in development; otherwise 404.
         .service(
             web::scope("/dev/mailbox")
@@ -62,7 +61,11 @@ pub fn configure(
                 .service(read_only("/{id}").route(get().to(dev_mailbox::show))),
         )
         // The site's routes without a session.
-        .configure(|config| register(config, without_session))
+        .configure(|config| {
+            for resource in without_session {
+                config.service(resource.wrap(from_fn(site::leave_cookies)));
+            }
+        })
         .service(
             web::scope("")
                 // The innermost middleware comes first; a request passes them from the last to the first.
@@ -190,17 +193,21 @@ pub fn configure(
                         .route(web::post().to(sign_in::undo_email_change::submit)),
                 )
                 // ── the site's
-                .configure(|config| {
-                    register(config, site.with_session);
-                    site.configure.into_iter().for_each(|configure| configure(config));
-                })
-                .default_service(missing),
+                .service(
+                    web::scope("")
+                        .wrap(from_fn(site::leave_cookies))
+                        .configure(|config| {
+                            register(config, site.with_session);
+                            site.configure.into_iter().for_each(|configure| configure(config));
+                        })
+                        .default_service(missing),
+                ),
         );
 }
 
 fn register(config: &mut ServiceConfig, resources: Vec<Resource>) {
     for resource in resources {
-        config.service(resource.wrap(from_fn(site::leave_cookies)));
+        config.service(resource);
     }
 }
 

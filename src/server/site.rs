@@ -17,7 +17,7 @@ use super::listen::{Listeners, ServerOptions};
 use super::routes;
 use crate::app::{App, cookie_keys};
 use crate::config::{Config, SecretKeys};
-use crate::site::{Site as Website, SiteDatabase};
+use crate::site::{Schemas, Site as Website};
 use crate::templates;
 use crate::web::assets::Assets;
 use crate::web::client::TrustedProxies;
@@ -52,7 +52,7 @@ pub(super) fn serve(
     pages: PageData,
     listeners: &Listeners,
     options: &ServerOptions,
-    (website, database): (Arc<Website>, Option<SiteDatabase>),
+    (website, schemas): (Arc<Website>, web::Data<Schemas>),
 ) -> anyhow::Result<Server> {
     let keys = cookie_keys(secrets);
     let PageData { assets, tera, outer } = pages;
@@ -64,7 +64,7 @@ pub(super) fn serve(
     let cookie = web::Data::new(SessionCookie::new(https, keys));
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let sealer = web::Data::new(app.sealer.clone());
-    let database = database.map(web::Data::new);
+    let database = schemas.site_database().map(web::Data::new);
     let limits = website.define_routes().route_limits();
     let limits = limits.map(web::Data::new);
     let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
@@ -81,6 +81,8 @@ pub(super) fn serve(
         // stored in the session row.
         let identity = IdentityMiddleware::default();
         Site::new()
+            // First, so that it cannot replace what Frontdesk's own pages use.
+            .configure(|config| website.data.iter().for_each(|add| add(config)))
             .app_data(app.clone())
             .app_data(sealer.clone())
             .app_data(flash.clone())
@@ -91,6 +93,7 @@ pub(super) fn serve(
             .app_data(outer.clone())
             .app_data(open.clone())
             .app_data(proxies.clone())
+            .app_data(schemas.clone())
             .configure(|config| {
                 for data in database.iter().cloned() {
                     config.app_data(data);
@@ -98,7 +101,6 @@ pub(super) fn serve(
                 for limits in limits.iter().cloned() {
                     config.app_data(limits);
                 }
-                website.data.iter().for_each(|add| add(config));
             })
             .wrap(from_fn(outer::wrap))
             .configure(|config| routes::configure(config, sessions, identity, &website))

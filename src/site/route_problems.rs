@@ -1,7 +1,7 @@
 //! What is wrong with the routes of a site: they clash with each other or with those of Frontdesk. Found before the
 //! server starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use actix_web::http::Method;
@@ -58,6 +58,13 @@ pub enum RouteProblem {
         /// The reserved path.
         reserved: &'static str,
     },
+    /// The same pattern with other names of its variables: actix-web would use only the first.
+    Renamed {
+        /// The second definition.
+        route: RouteInfo,
+        /// The first one.
+        first: RouteInfo,
+    },
     /// The pattern does not begin with `/`.
     NotAbsolute(RouteInfo),
     /// The same pattern with and without session: actix-web would use only the first.
@@ -76,6 +83,11 @@ impl fmt::Display for RouteProblem {
                 out,
                 "{route} ({}) is below {reserved}, which belongs to Frontdesk. Choose another path.",
                 route.defined_at
+            ),
+            Self::Renamed { route, first } => write!(
+                out,
+                "{route} ({}) has other names for its variables than {first} ({}). Use one pattern for both.",
+                route.defined_at, first.defined_at
             ),
             Self::NotAbsolute(route) => {
                 write!(out, "{route} ({}): a path begins with a slash.", route.defined_at)
@@ -98,8 +110,7 @@ impl fmt::Display for RouteInfo {
 /// What is wrong with `routes`.
 pub(super) fn problems<'a>(routes: impl Iterator<Item = &'a RouteInfo>) -> Vec<RouteProblem> {
     let mut problems = Vec::new();
-    let mut seen: BTreeMap<(&str, &str), &RouteInfo> = BTreeMap::new();
-    let mut divided = BTreeSet::new();
+    let mut by_shape: BTreeMap<String, Vec<&RouteInfo>> = BTreeMap::new();
     for route in routes {
         if !route.path.starts_with('/') {
             problems.push(RouteProblem::NotAbsolute(route.clone()));
@@ -107,25 +118,39 @@ pub(super) fn problems<'a>(routes: impl Iterator<Item = &'a RouteInfo>) -> Vec<R
         if let Some(reserved) = reserved(&route.path) {
             problems.push(RouteProblem::Reserved { route: route.clone(), reserved });
         }
-        let same_path = seen.range((route.path.as_str(), "")..).next();
-        let is_divided = same_path.is_some_and(|((path, _), other)| {
-            *path == route.path && other.with_session != route.with_session
-        });
-        if is_divided && divided.insert(&route.path) {
+        let same = by_shape.entry(shape(&route.path)).or_default();
+        let first = same.first().copied();
+        if let Some(other) = same.iter().find(|other| other.method == route.method) {
+            let first = other.defined_at.clone();
+            problems.push(RouteProblem::Repeated { route: route.clone(), first });
+        } else if let Some(first) = first.filter(|first| first.path != route.path) {
+            let first = first.clone();
+            problems.push(RouteProblem::Renamed { route: route.clone(), first });
+        } else if first.is_some_and(|first| first.with_session != route.with_session) {
             problems.push(RouteProblem::Divided(route.clone()));
         }
-        let key = (route.path.as_str(), route.method.as_str());
-        if let Some(first) = seen.get(&key) {
-            let first = first.defined_at.clone();
-            problems.push(RouteProblem::Repeated { route: route.clone(), first });
-        } else {
-            seen.insert(key, route);
-        }
+        same.push(route);
     }
     problems
 }
 
-fn reserved(path: &str) -> Option<&'static str> {
+/// A pattern without the names of its variables: two patterns with one shape match the same paths.
+fn shape(pattern: &str) -> String {
+    let mut shape = String::new();
+    let mut in_name = false;
+    for character in pattern.chars() {
+        match character {
+            '{' => in_name = true,
+            ':' | '}' => in_name = false,
+            _ if in_name => continue,
+            _ => {}
+        }
+        shape.push(character);
+    }
+    shape
+}
+
+pub(super) fn reserved(path: &str) -> Option<&'static str> {
     let is_below = |reserved: &str| {
         path.strip_prefix(reserved).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };

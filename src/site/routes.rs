@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::Location;
+use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -156,7 +157,7 @@ impl Routes {
 
     /// The routes as services of actix-web: those without and those with a session.
     pub fn into_services(self) -> Services {
-        let own_pages = self.list().filter(|route| route.method == Method::GET);
+        let own_pages = self.list();
         let mut services = Services {
             own_pages: own_pages.map(|route| route.path.clone()).collect(),
             without_session: Vec::new(),
@@ -171,13 +172,31 @@ impl Routes {
                 None => by_path.push((route.info.path.clone(), vec![route])),
             }
         }
+        let with_session_paths: Arc<BTreeSet<String>> = Arc::new(
+            by_path
+                .iter()
+                .filter(|(_, routes)| routes.iter().all(|route| route.info.with_session))
+                .map(|(path, _)| path.clone())
+                .collect(),
+        );
         for (path, routes) in by_path {
             let with_session = routes.iter().all(|route| route.info.with_session);
             let resource = resource(&path, routes);
             if with_session {
                 services.with_session.push(resource);
             } else {
-                services.without_session.push(resource.app_data(WithoutSession));
+                // They are registered before Frontdesk's routes and those with a session, which a pattern with
+                // variables must not take from them.
+                let taken = Arc::clone(&with_session_paths);
+                let is_free = fn_guard(move |request| {
+                    let path = request.head().uri.path();
+                    !path_of_pattern_is_taken(path, &taken)
+                });
+                let resource = resource.app_data(WithoutSession);
+                services.without_session.push(match path.contains('{') {
+                    true => resource.guard(is_free),
+                    false => resource,
+                });
             }
         }
         services
@@ -206,6 +225,11 @@ impl Services {
         let leaves = !self.own_pages.contains(path);
         fn_guard(move |_| leaves)
     }
+}
+
+/// Whether `path` belongs to Frontdesk, or to a route with a session and without variables.
+fn path_of_pattern_is_taken(path: &str, with_session: &BTreeSet<String>) -> bool {
+    route_problems::reserved(path).is_some() || with_session.contains(path)
 }
 
 /// All methods of one pattern; any other method returns 405.
@@ -267,6 +291,19 @@ mod tests {
             });
         });
         assert!(found.len() == 1 && found[0].contains("without_session"), "{found:?}");
+    }
+
+    #[test]
+    fn patterns_that_differ_only_in_names_are_one_pattern() {
+        let found = messages(|routes| {
+            routes.get("/n/{id}", nothing).get("/n/{x}", nothing);
+        });
+        assert!(found.len() == 1 && found[0].contains("is defined twice"), "{found:?}");
+        let found = messages(|routes| {
+            routes.get("/n/{id}", nothing).post("/n/{x}", nothing);
+            routes.get("/m/{id:[0-9]+}", nothing).get("/m/{id:[a-z]+}", nothing);
+        });
+        assert!(found.len() == 1 && found[0].contains("Use one pattern"), "{found:?}");
     }
 
     fn with_page(path: &str) -> Vec<String> {

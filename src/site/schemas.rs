@@ -8,9 +8,9 @@ use sqlx::migrate::Migration;
 
 use super::{Site, SiteDatabase};
 use crate::config::Config;
-use crate::db::Database;
 use crate::db::migrations::{self, MigrationStatus, Schema, SchemaProblem};
 use crate::db::site_migrations::{self, SiteSchemaProblem};
+use crate::db::{self, Database};
 
 /// Both schemas.
 pub struct Schemas {
@@ -60,8 +60,32 @@ impl Schemas {
         ))
     }
 
+    /// Fails if the tables of Frontdesk are in another schema than the one that is set: new, empty ones beside them
+    /// would look like the loss of all accounts.
+    async fn refuse_second_installation(&self) -> anyhow::Result<()> {
+        let Some(own) = &self.own else { return Ok(()) };
+        let elsewhere: Option<String> = sqlx::query_scalar(
+            "SELECT n.nspname::text
+               FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relname = 'session_cache_resets' AND c.relkind = 'r' AND n.nspname <> $1
+                AND to_regclass(quote_ident($1) || '.session_cache_resets') IS NULL
+              LIMIT 1",
+        )
+        .bind(own)
+        .fetch_optional(db::on(&self.pool))
+        .await?;
+        match elsewhere {
+            None => Ok(()),
+            Some(schema) => anyhow::bail!(
+                "the tables of Frontdesk are in the schema {schema} of this database, and not in {own}, so all accounts would be missing. Set FRONTDESK_SCHEMA={schema} and another FRONTDESK_SITE_SCHEMA, or use another database"
+            ),
+        }
+    }
+
     /// Applies the pending migrations of both. `report` gets messages about the progress.
     pub async fn migrate(&self, report: impl Fn(&str)) -> anyhow::Result<usize> {
+        self.refuse_second_installation().await?;
         let before = migrations::info(&self.pool).await?;
         let mut applied = before.iter().filter(|one| one.applied_at.is_none()).count();
         match &self.own {
@@ -89,14 +113,52 @@ impl Schemas {
         self.site.is_some()
     }
 
-    /// Reverts the newest migration of the site, and returns its version; `None` if there is none.
-    pub async fn revert_site(&self) -> anyhow::Result<Option<i64>> {
-        match &self.site {
-            Some(site) => {
-                site_migrations::revert(&site.pool, &site.name, site.migrations.clone()).await
+    /// The versions of the applied migrations of the site or of Frontdesk, in order. An error if this program cannot
+    /// revert the newest one, or if tables of the site refer to Frontdesk's.
+    pub async fn revertible(&self, of_site: bool) -> anyhow::Result<Vec<i64>> {
+        match self.site.as_ref().filter(|_| of_site) {
+            Some(SiteSchema { pool, name, migrations }) => {
+                site_migrations::revertible(pool, name, migrations).await
             }
-            None => Ok(None),
+            None => {
+                self.refuse_foreign_keys().await?;
+                migrations::revertible(&self.pool).await
+            }
         }
+    }
+
+    /// Reverts every migration of the site or of Frontdesk that is newer than `target`, and returns their versions.
+    pub async fn revert(&self, of_site: bool, target: i64) -> anyhow::Result<Vec<i64>> {
+        match self.site.as_ref().filter(|_| of_site) {
+            Some(SiteSchema { pool, name, migrations }) => {
+                site_migrations::revert(pool, name, migrations.clone(), target).await
+            }
+            None => migrations::revert(&self.pool, target).await,
+        }
+    }
+
+    /// Reverting would fail half-way at the table that they refer to.
+    async fn refuse_foreign_keys(&self) -> anyhow::Result<()> {
+        let keys: Vec<String> = sqlx::query_scalar(
+            "SELECT format('%s (%s)', c.conrelid::regclass, c.conname)
+               FROM pg_constraint c
+               JOIN pg_class target ON target.oid = c.confrelid
+               JOIN pg_class source ON source.oid = c.conrelid
+              WHERE c.contype = 'f'
+                AND target.relnamespace = current_schema()::regnamespace
+                AND source.relnamespace <> target.relnamespace
+              ORDER BY 1
+              LIMIT 20",
+        )
+        .fetch_all(db::on(&self.pool))
+        .await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        anyhow::bail!(
+            "other tables refer to those of Frontdesk: {}. Revert the migrations of the site first",
+            keys.join(", ")
+        )
     }
 
     /// For the site's handlers.

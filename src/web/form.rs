@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::Bytes;
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -155,7 +156,7 @@ impl Form {
 
     /// Encodes the fields as a browser would, without passwords and unreadable values.
     pub(super) fn encode_without_passwords(&self) -> String {
-        let kept = self.fields.iter().filter(|(name, _)| !name.contains("password"));
+        let kept = self.fields.iter().filter(|(name, _)| !name.to_lowercase().contains("password"));
         let pairs = kept.flat_map(|(name, values)| {
             values.iter().flatten().map(move |value| (name.as_str(), value.as_str()))
         });
@@ -193,6 +194,8 @@ pub struct ReceivedForm {
     pub token: Option<FormToken>,
     /// The SHA-256 of the body.
     pub digest: [u8; 32],
+    /// The body, for the handler of a site that reads it itself.
+    pub body: Bytes,
 }
 
 /// Reads the form of a request: the fields that [`receive`] has read already, or else the body.
@@ -232,7 +235,8 @@ pub fn receive(
             form.lacks_cookies = matches!(token.client, Client::Browser(_))
                 && !cookie_guard::has_own_cookie(&request);
         }
-        Ok(ReceivedForm { form, token, digest: Sha256::digest(&body).into() })
+        let digest = Sha256::digest(&body).into();
+        Ok(ReceivedForm { form, token, digest, body: body.into() })
     })
 }
 

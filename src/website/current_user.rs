@@ -161,6 +161,11 @@ impl FromRequest for Visitor {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        if request.app_data::<WithoutSession>().is_some() {
+            return ready(Err(Error::internal(
+                "a handler below Routes::without_session takes Visitor or Admin, which needs the session",
+            )));
+        }
         let user = request.extensions().get::<auth::CurrentUser>().cloned();
         ready(user.map(|user| CurrentUser::new(user, request)).transpose().map(Self))
     }

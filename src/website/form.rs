@@ -79,7 +79,7 @@ impl<T> Form<T> {
 }
 
 fn echoed(texts: Texts) -> BTreeMap<String, String> {
-    let shown = texts.into_iter().filter(|(name, _)| !name.contains("password"));
+    let shown = texts.into_iter().filter(|(name, _)| !name.to_lowercase().contains("password"));
     shown.filter_map(|(name, texts)| Some((name, texts.into_iter().next()??))).collect()
 }
 

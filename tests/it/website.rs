@@ -119,7 +119,17 @@ fn two_records_of_migrations_lie_side_by_side() {
     assert_eq!(database.db_texts(in_public), ["_sqlx_migrations"]);
     let (code, text) = run("notes", &database, &["migrate", "revert", "--yes"], &[]);
     assert!(code == Some(3) && text.contains("nothing to revert"), "{text}");
+    drop(start("notes", &database, &[]));
+    let (code, text) =
+        run("notes", &database, &["migrate", "revert", "--frontdesk", "--all", "--yes"], &[]);
+    assert!(code == Some(1) && text.contains("notes (notes_owner_id_fkey)"), "{text}");
+    let (code, text) = run("notes", &database, &["migrate", "revert", "--all", "--yes"], &[]);
+    assert!(code == Some(0) && text.contains("Reverted 20261201000001."), "{text}");
     assert!(count("frontdesk") > 50, "Frontdesk's are reverted only with --frontdesk");
+    let (code, text) = run("notes", &database, &["doctor"], &[]);
+    assert!(code == Some(4) && text.contains("1 migration(s) of the site are pending"), "{text}");
+    let (code, text) = run("notes", &database, &["user", "list"], &[]);
+    assert!(code == Some(1) && text.contains("of the site are pending"), "{text}");
     let off = [("FRONTDESK_MIGRATE", "off")];
     let log = try_start("notes", &database, &off).err().expect("a migration is pending");
     assert!(log.contains("1 migration(s) of the site are pending"), "{log}");
@@ -133,6 +143,20 @@ fn two_records_of_migrations_lie_side_by_side() {
     database.db_execute("UPDATE public._sqlx_migrations SET version = 7");
     let log = try_start("notes", &database, &[]).err().expect("an unknown migration");
     assert!(log.contains("The site's schema has migration 7"), "{log}");
+}
+
+#[test]
+fn a_site_does_not_hide_the_accounts_of_an_installation_in_another_schema() {
+    let database = Database::new();
+    let log = try_start("notes", &database, &[]).err().expect("it refuses to start");
+    assert!(log.contains("The tables of Frontdesk are in the schema public"), "{log}");
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'frontdesk'";
+    assert_eq!(database.db_count(schemas), 0, "nothing was changed");
+    let both = [GREETING, ("FRONTDESK_SCHEMA", "public"), ("FRONTDESK_SITE_SCHEMA", "shop")];
+    let server = start(SITE, &database, &both);
+    registered(&server, "ada@example.com");
+    assert_eq!(database.db_count("SELECT count(*) FROM public.users"), 1);
+    assert_eq!(database.db_count("SELECT count(*) FROM shop._sqlx_migrations"), 1);
 }
 
 #[test]
@@ -155,12 +179,20 @@ fn handlers_get_the_user_their_data_and_only_the_cookies_of_the_site() {
     database.db_execute("UPDATE frontdesk.users SET role = 'admin'");
     until(|| ada.get("/statistics").status == 200);
     assert_eq!(ada.get("/statistics").body, "ada@example.com");
+    let missing = ada.get("/not/there").body;
+    assert_eq!(missing, r#"{"cookies":"theme=dark%20blue","theme":"dark blue"}"#);
+    assert_eq!(
+        ada.post("/bytes", &[("a", "b c")]).body,
+        "5",
+        "a handler that reads the body itself"
+    );
     let json = [("Content-Type", "application/json")];
     assert_eq!(ada.send("POST", "/echo", &json, "{\"a\":1}").body, "{\"a\":1}");
     for method in ["PUT", "PATCH", "DELETE"] {
         assert_eq!(ada.send(method, "/thing", &[], "four").body, "4", "{method}");
     }
     assert_eq!(ada.get("/raw").body, "raw");
+    assert_eq!(ada.get("/.well-known/assetlinks.json").body, "feed");
 }
 
 #[test]
@@ -224,7 +256,8 @@ fn errors_of_a_site_have_a_page_and_their_cause_is_only_in_the_log() {
     {
         until(|| server.log().contains(cause));
     }
-    assert_eq!(visitor.get("/fail/not/there").status, 404);
+    let missing = visitor.get("/fail/not/there");
+    assert_eq!((missing.status, missing.body.as_str()), (404, r#"{"cookies":null,"theme":null}"#));
 }
 
 #[test]
@@ -235,6 +268,12 @@ fn routes_without_a_session_and_with_other_limits_have_what_they_ask_for() {
     let feed = ada.get("/feed");
     assert_eq!(feed.header("cache-control"), Some("public, max-age=60"));
     assert!(feed.cookies().is_empty());
+    // A pattern with variables takes no page of Frontdesk and none with a session.
+    assert_eq!(ada.get("/pq").body, "feed");
+    assert_eq!(ada.get("/a/b.txt").body, "feed");
+    for path in ["/page", "/account", "/login", "/robots.txt"] {
+        assert_ne!(ada.get(path).body, "feed", "{path}");
+    }
     assert_eq!(ada.get("/never").status, 500);
     until(|| server.log().contains("a handler below Routes::without_session takes CurrentUser"));
     // A webhook of another site is no cross-site request of a browser of ours.

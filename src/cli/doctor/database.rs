@@ -8,16 +8,21 @@ use super::{notifications, queues, servers};
 use crate::cli::connection;
 use crate::cli::out::sentence;
 use crate::config::{Config, DatabaseLocation};
-use crate::db::migrations::{self, Schema};
+use crate::db::migrations::Schema;
 use crate::db::private_cluster::ClusterError;
-use crate::db::{self, PRIVATE_IN_PRODUCTION};
+use crate::db::{self, Database, PRIVATE_IN_PRODUCTION};
+use crate::site::{Schemas, Site};
 
 /// In seconds. Sessions expire by the database's clock, but pages show relative times by this machine's
 /// clock.
 const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
 
 /// Connects to the database and runs every check that needs it.
-pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
+pub(super) async fn check(
+    config: &Config,
+    site: &Site,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     let database = match connection::open(config).await {
         Ok(database) => database,
         Err(error) => {
@@ -32,7 +37,7 @@ pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::R
     }
     let place = format!("Connected to {}.", database.description());
     findings.add(Verdict::Ok, "database", place);
-    if let Err(error) = server(config, &database.pool, findings).await {
+    if let Err(error) = server(config, &database, site, findings).await {
         findings.add(Verdict::Problem, "database", sentence(&error));
     }
     if let Err(error) = notifications::queue(&database.pool, findings).await {
@@ -49,9 +54,15 @@ pub(super) async fn check(config: &Config, findings: &mut Findings) -> anyhow::R
 }
 
 /// Runs the checks that query the server. Stops at the first query that fails.
-async fn server(config: &Config, pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+async fn server(
+    config: &Config,
+    database: &Database,
+    site: &Site,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let pool = &database.pool;
     version(pool, findings).await?;
-    match migrations::check(pool).await? {
+    match Schemas::new(config, database, site)?.check().await? {
         Ok(Schema::Current) => findings.add(Verdict::Ok, "schema", "Up to date."),
         Ok(newer @ Schema::Newer { .. }) => {
             findings.add(Verdict::Warning, "schema", newer.to_string());

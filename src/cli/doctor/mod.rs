@@ -11,13 +11,14 @@ mod settings;
 use super::exit::ExitStatus;
 use super::out;
 use crate::config::Config;
+use crate::site::Site;
 use findings::{Findings, Verdict};
 
-pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitStatus> {
+pub(super) async fn run(config: &Config, site: &Site, json: bool) -> anyhow::Result<ExitStatus> {
     let mut findings = Findings::default();
     settings::check(config, &mut findings);
     mail::check(config, &mut findings).await;
-    database::check(config, &mut findings).await?;
+    database::check(config, site, &mut findings).await?;
     let is_healthy = !findings.has(Verdict::Problem);
     if json {
         out::json(&serde_json::json!({ "healthy": is_healthy, "findings": findings.0 }))?;

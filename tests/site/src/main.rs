@@ -98,6 +98,12 @@ async fn cookies(request: HttpRequest, cookies: Cookies) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "theme": cookies.get("theme"), "headers": headers }))
 }
 
+/// For every path without a route.
+async fn missing(request: HttpRequest, cookies: Cookies) -> HttpResponse {
+    let sent = request.headers().get(COOKIE).and_then(|value| value.to_str().ok());
+    HttpResponse::NotFound().json(json!({ "theme": cookies.get("theme"), "cookies": sent }))
+}
+
 async fn echo(body: web::Json<Value>) -> HttpResponse {
     HttpResponse::Ok().json(body.into_inner())
 }
@@ -123,9 +129,13 @@ fn routes(routes: &mut Routes) {
     routes.get("/", start).get("/whoami", whoami).get("/page", show).post("/recent", save);
     routes.post("/wrong-order", wrong_order).get("/statistics", statistics);
     routes.get("/fail/{kind}", fail).get("/cookies", cookies).post("/echo", echo);
+    routes.post("/bytes", length).get("/.well-known/assetlinks.json", feed);
+    routes.fallback(missing);
     routes.put("/thing", length).patch("/thing", length).delete("/thing", length);
     routes.without_session(|routes| {
         routes.get("/feed", feed).get("/never", never).post("/webhook", length);
+        // Takes neither Frontdesk's pages nor the site's other ones.
+        routes.get("/{tail:.*}.txt", feed).get("/p{any}", feed);
     });
     let quick = Limits { body: 128 * 1024, deadline: Duration::from_millis(200) };
     routes.limits(quick, |routes| {
