@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
     let assets = Assets::load(&Folder::new())?;
-    let mut tera = templates::load(&Folder::new())?;
+    let mut tera = templates::load(&Folder::new(), assets.urls())?;
     tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
     tera.global_context().insert("assets", assets.urls());
     let tera = web::Data::new(tera);

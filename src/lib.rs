@@ -59,8 +59,8 @@
 //!    that arrive twice) are the domain: rules and SQL, without pages or requests.
 //! 5. `site` is what a website adds to Frontdesk: routes, templates, migrations, jobs, commands.
 //! 6. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
-//! 7. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `id`,
-//!    `lifetimes`, `role`, `templates`, `unicode`.
+//! 7. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `folder`,
+//!    `id`, `lifetimes`, `role`, `templates`, `unicode`.
 
 // Public for the program, the tests and the benchmarks. Only what is visible in the documentation is stable.
 // ── wiring
@@ -112,6 +112,8 @@ pub mod crypto;
 pub mod db;
 #[doc(hidden)]
 pub mod durable;
+#[doc(hidden)]
+pub mod folder;
 #[doc(hidden)]
 pub mod id;
 #[doc(hidden)]

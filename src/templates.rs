@@ -1,29 +1,33 @@
 //! The embedded templates of pages and mails. tera escapes HTML in files that end in `.html`. Only mail has
 //! `.txt` templates, for subjects and plain text, which are not escaped.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use rust_embed::RustEmbed;
 use serde::Serialize;
-use tera::{Context, Tera};
+use tera::{Context, Kwargs, State, Tera};
+
+pub use crate::folder::Folder;
 
 #[derive(RustEmbed)]
 #[folder = "templates/"]
 struct Files;
 
-/// Files by their path.
-pub type Folder = BTreeMap<String, Cow<'static, [u8]>>;
+/// The URLs of static files, by their path below `static/`.
+pub type AssetUrls = Arc<BTreeMap<String, String>>;
 
 /// The prefixes of the layers, the strongest first. A plain name finds the file of the strongest layer that has it;
 /// `frontdesk/layouts/base.html` is always that of Frontdesk.
 const LAYERS: [&str; 2] = ["site/", "frontdesk/"];
 
-/// Parses and checks all templates: those of Frontdesk, and those of the site, which replace them by name.
-pub fn load(site: &Folder) -> anyhow::Result<Tera> {
+/// Parses and checks all templates: those of Frontdesk, and those of the site, which replace them by name. `assets` are
+/// for the function `asset(name="app.js")`.
+pub fn load(site: &Folder, assets: &AssetUrls) -> anyhow::Result<Tera> {
     let mut tera = Tera::default();
     tera.set_fallback_prefixes(LAYERS)?;
+    tera.register_function("asset", asset_function(Arc::clone(assets)));
     let mut files = Vec::new();
     for path in Files::iter() {
         let file = Files::get(&path).context("an embedded template is listed but missing")?;
@@ -37,6 +41,14 @@ pub fn load(site: &Folder) -> anyhow::Result<Tera> {
     }
     tera.add_raw_templates(files).context("the templates are invalid")?;
     Ok(tera)
+}
+
+fn asset_function(urls: AssetUrls) -> impl Fn(Kwargs, &State) -> tera::TeraResult<String> {
+    move |arguments, _| {
+        let name = arguments.must_get::<&str>("name")?;
+        let url = urls.get(name).cloned();
+        url.ok_or_else(|| tera::Error::message(format!("there is no file static/{name}")))
+    }
 }
 
 fn text(path: &str, bytes: &[u8]) -> anyhow::Result<String> {
@@ -55,8 +67,8 @@ pub struct MailTemplates(Tera);
 
 impl MailTemplates {
     /// Parses and checks them.
-    pub fn load(site: &Folder) -> anyhow::Result<Self> {
-        load(site).map(Self)
+    pub fn load(site: &Folder, assets: &AssetUrls) -> anyhow::Result<Self> {
+        load(site, assets).map(Self)
     }
 
     /// Renders subject, plain text and HTML of the message `kind` with `data`.
@@ -80,7 +92,7 @@ mod tests {
         let names: Vec<_> = Files::iter().collect();
         assert!(!names.is_empty());
         assert!(names.iter().all(|name| decides_escaping(name)), "{names:?}");
-        assert!(load(&Folder::new()).is_ok());
+        assert!(load(&Folder::new(), &AssetUrls::default()).is_ok());
     }
 
     #[test]

@@ -35,6 +35,7 @@ const LAYERS: [&[&str]; 14] = [
         "crypto",
         "db",
         "durable",
+        "folder",
         "id",
         "lifetimes",
         "log",

@@ -6,7 +6,7 @@ use std::fs;
 
 use frontdesk::config::Config;
 use frontdesk::mail::render::MailRenderer;
-use frontdesk::templates::{Folder, MailTemplates};
+use frontdesk::templates::{AssetUrls, Folder, MailTemplates};
 
 /// The names by which `samples.rs` imports its types.
 mod mail {
@@ -52,7 +52,8 @@ fn every_mail_matches_its_snapshot() {
         ("FRONTDESK_SITE_NAME".to_owned(), "Frontdesk".to_owned()),
     ]))
     .expect("valid settings");
-    let templates = MailTemplates::load(&Folder::new()).expect("valid templates");
+    let templates =
+        MailTemplates::load(&Folder::new(), &AssetUrls::default()).expect("valid templates");
     let renderer = MailRenderer::new(templates, &config.site_name, &config.public_url);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = BTreeSet::new();

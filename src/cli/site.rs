@@ -66,7 +66,7 @@ fn program_name() -> Option<String> {
     Some(std::path::Path::new(&path).file_name()?.to_string_lossy().into_owned())
 }
 
-/// Reads our settings and those of the site; all problems are reported together.
+/// Reads our settings, those of the site, and the folders that they name; all problems are reported together.
 pub(super) fn read_settings(site: &mut Site, keys: KeyRequirement) -> Result<Config, ConfigErrors> {
     let settings = config::environment()?;
     let program = Program { site_name: site.name.as_deref(), is_website: site.is_website() };
@@ -80,6 +80,9 @@ pub(super) fn read_settings(site: &mut Site, keys: KeyRequirement) -> Result<Con
             Ok(data) => site.data.push(data),
             Err(ConfigErrors(found)) => problems.extend(found),
         }
+    }
+    if let Ok(config) = &own {
+        problems.extend(site.add_folders(config));
     }
     match own {
         Err(ConfigErrors(mut all)) => {

@@ -87,6 +87,8 @@ pub struct Config {
     pub argon2_parallelism: u32,
     /// Name of the site on pages and in mails.
     pub site_name: String,
+    /// A folder of static files, which replace the embedded ones by name.
+    pub static_dir: Option<PathBuf>,
     /// How mail is sent.
     pub mail: Mail,
     /// Proxies whose forwarding headers are trusted; empty: none.

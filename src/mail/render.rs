@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::mail::samples::samples;
-    use crate::templates::Folder;
+    use crate::templates::{AssetUrls, Folder};
 
     fn renderer(site_name: &str) -> MailRenderer {
         let settings = BTreeMap::from([
@@ -217,7 +217,7 @@ mod tests {
             ("FRONTDESK_SITE_NAME".to_owned(), site_name.to_owned()),
         ]);
         let config = Config::from_map(&settings).unwrap();
-        let templates = MailTemplates::load(&Folder::new()).unwrap();
+        let templates = MailTemplates::load(&Folder::new(), &AssetUrls::default()).unwrap();
         MailRenderer::new(templates, &config.site_name, &config.public_url)
     }
 

@@ -1,5 +1,6 @@
-//! The addresses that browsers, search engines and security researchers try on every site: `/robots.txt`,
-//! `/.well-known/change-password` and `/.well-known/security.txt`. Outside the session middleware.
+//! The addresses that browsers and security researchers try on every site: `/.well-known/change-password` and
+//! `/.well-known/security.txt`. Outside the session middleware. `/robots.txt` and `/favicon.ico` are files in
+//! `static/root/`.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -10,22 +11,8 @@ use crate::app::App;
 use crate::web::error::HttpError;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-/// Search engines may list the pages that anyone can use. A link from a mail must not be followed by a robot.
-const ROBOTS: &str = "User-agent: *
-Disallow: /account
-Disallow: /dev/
-Disallow: /invitation
-Disallow: /reset-password
-Disallow: /undo-email-change
-Disallow: /verify-email
-";
 /// How long what `security.txt` says is valid. RFC 9116 (2.5.5) recommends less than a year.
 const VALID_FOR: Duration = Duration::days(30);
-
-/// `GET /robots.txt` (RFC 9309).
-pub async fn robots() -> HttpResponse {
-    HttpResponse::Ok().content_type(TEXT).body(ROBOTS)
-}
 
 /// `GET /.well-known/change-password`: where password managers send users to change a password (W3C, "A
 /// Well-Known URL for Changing Passwords").

@@ -144,7 +144,7 @@ async fn start(
 ) -> anyhow::Result<(RunningSite, Arc<OpenConnections>, Background)> {
     let listeners = Listeners::open(config)?;
     let pages = site::PageData::new(config, website)?;
-    let mail_templates = MailTemplates::load(&website.embedded.templates)?;
+    let mail_templates = MailTemplates::load(&website.embedded.templates, pages.assets.urls())?;
     let schemas = Schemas::new(config, database, website)?;
     if config.migrate {
         startup::migrate(&schemas, &listeners, &pages).await?;

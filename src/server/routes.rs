@@ -21,15 +21,17 @@ use crate::auth;
 use crate::pages::{account, dev_mailbox, health, home, sign_in, well_known};
 use crate::session::PgSessionStore;
 use crate::site::{self, Site};
+use crate::web::assets::{self, Assets};
 use crate::web::outer::method_not_allowed;
-use crate::web::{assets, cookie_guard, cross_site};
+use crate::web::{cookie_guard, cross_site};
 
-/// Registers all routes, with those of `website`. `sessions` and `identity` are middleware of the last scope.
+/// Registers all routes, with those of `website` and the `files` at the root. `sessions` and `identity` are middleware of the last scope.
 pub fn configure(
     config: &mut ServiceConfig,
     sessions: SessionMiddleware<PgSessionStore>,
     identity: IdentityMiddleware,
     website: &Site,
+    files: &Assets,
 ) {
     let mut site = website.define_routes().into_services();
     let without_session = std::mem::take(&mut site.without_session);
@@ -37,18 +39,18 @@ pub fn configure(
     config
         .service(read_only("/healthz").route(get().to(health::live)))
         .service(read_only("/readyz").route(get().to(health::ready)))
-        .service(
-            read_only("/robots.txt")
-                .guard(site.leaves("/robots.txt"))
-                .route(get().to(well_known::robots)),
-        )
-        .service(
-            read_only("/favicon.ico")
-                .guard(site.leaves("/favicon.ico"))
-                .route(get().to(assets::icon)),
-        )
+        // `/robots.txt`, `/favicon.ico` and other files. A page of the site replaces a file of Frontdesk, and a file of
+        // the site a page of Frontdesk.
+        .configure(|config| {
+            for (path, is_own) in files.at_root() {
+                let file = read_only(path).route(get().to(assets::serve_at_root));
+                config.service(if is_own { file.guard(site.leaves(path)) } else { file });
+            }
+        })
         // Scopes, so that requests for pages are not matched against the patterns inside.
-        .service(web::scope("/static").service(read_only("/{name}").route(get().to(assets::serve))))
+        .service(
+            web::scope("/static").service(read_only("/{path:.*}").route(get().to(assets::serve))),
+        )
         .service(
             read_only("/.well-known/change-password").route(get().to(well_known::change_password)),
         )

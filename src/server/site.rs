@@ -103,14 +103,14 @@ pub(super) fn serve(
                 }
             })
             .wrap(from_fn(outer::wrap))
-            .configure(|config| routes::configure(config, sessions, identity, &website))
+            .configure(|config| routes::configure(config, sessions, identity, &website, &assets))
     })?;
     Ok(server)
 }
 
 /// The templates of pages, with the variables that all of them share.
 fn page_templates(assets: &Assets, config: &Config, website: &Website) -> anyhow::Result<Tera> {
-    let mut tera = templates::load(&website.embedded.templates)?;
+    let mut tera = templates::load(&website.embedded.templates, assets.urls())?;
     let globals = tera.global_context();
     globals.insert("navigation", &website.navigation);
     globals.insert("site", &json!({ "name": config.site_name }));

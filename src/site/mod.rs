@@ -18,7 +18,9 @@ use actix_web::web::{Data, ServiceConfig};
 use serde::Serialize;
 use sqlx::PgPool;
 
-use crate::config::ConfigErrors;
+use crate::config::{Config, ConfigErrors};
+use crate::folder::{self, Folder};
+use crate::web::assets;
 use crate::web::error::HttpError;
 
 pub use embedded::{Embedded, MigrationFileError};
@@ -129,6 +131,42 @@ impl Site {
         let mut problems = self.problems.clone();
         problems.extend(self.define_routes().problems().iter().map(ToString::to_string));
         problems.extend(self.embedded.problems());
+        problems.extend(self.static_problems(&self.embedded.assets, "static"));
         problems
+    }
+
+    /// Adds the operator's files, which replace those of the site by name. Returns what is wrong with them.
+    pub fn add_folders(&mut self, config: &Config) -> Vec<String> {
+        let Some(folder) = &config.static_dir else { return Vec::new() };
+        let problems = match folder::read(folder) {
+            Ok(files) => {
+                let problems = self.static_problems(&files, &folder.display().to_string());
+                self.embedded.assets.extend(files);
+                problems
+            }
+            Err(problems) => problems,
+        };
+        problems.iter().map(|problem| format!("FRONTDESK_STATIC_DIR: {problem}")).collect()
+    }
+
+    /// What is wrong with static files: types that are not served, and files at the root with the path of a route.
+    fn static_problems(&self, files: &Folder, folder: &str) -> Vec<String> {
+        let routes = self.define_routes();
+        let clash = |path: &str| {
+            let url = assets::url_at_root(path)?;
+            if let Some(reserved) = route_problems::reserved_for_files(&url) {
+                return Some(format!("would be at {url}, and {reserved} belongs to Frontdesk."));
+            }
+            let route = routes.list().find(|route| route.path == url)?;
+            Some(format!(
+                "and {route} ({}) have the same path. Remove one of them.",
+                route.defined_at
+            ))
+        };
+        let problem = |path: &str| assets::problem(path).map(str::to_owned).or_else(|| clash(path));
+        files
+            .keys()
+            .filter_map(|path| Some(format!("{folder}/{path} {}", problem(path)?)))
+            .collect()
     }
 }

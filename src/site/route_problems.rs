@@ -150,6 +150,11 @@ fn shape(pattern: &str) -> String {
     shape
 }
 
+/// The reserved path that a file at `path` would be below. A site may have its own `security.txt`.
+pub(super) fn reserved_for_files(path: &str) -> Option<&'static str> {
+    reserved(path).filter(|reserved| *reserved != "/.well-known/security.txt")
+}
+
 pub(super) fn reserved(path: &str) -> Option<&'static str> {
     let is_below = |reserved: &str| {
         path.strip_prefix(reserved).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

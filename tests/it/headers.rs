@@ -10,8 +10,7 @@ fn assets_are_fingerprinted_compressed_and_immutable() {
     let (server, database) = site();
     let mut browser = server.browser();
     let page = browser.get("/").body;
-    let url =
-        page.split('"').find(|part| part.starts_with("/static/frontdesk-")).unwrap().to_owned();
+    let url = page.split('"').find(|part| part.ends_with("/frontdesk.css")).unwrap().to_owned();
     let plain = browser.get(&url);
     assert_eq!(plain.header("cache-control"), Some("public, max-age=31536000, immutable"));
     assert_fixed_headers(&plain, false, "asset");

@@ -63,6 +63,7 @@ mod new_passwords;
 mod notification_queue;
 mod notifications;
 mod operator_commands;
+mod own_look;
 mod private_cluster;
 mod purge;
 mod query_plans;

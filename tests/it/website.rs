@@ -29,7 +29,7 @@ fn a_site_has_its_own_pages_and_tables_and_accounts_from_the_crate() {
     let start_page = server.browser().get("/").body;
     assert!(start_page.contains("Keep your notes in one place."), "{start_page}");
     assert!(
-        start_page.contains("<title>Start · Notes</title>") && start_page.contains("/static/site-")
+        start_page.contains("<title>Start · Notes</title>") && start_page.contains("/site.css\"")
     );
     let (mut ada, mut bob) =
         (registered(&server, "ada@example.com"), registered(&server, "bob@example.com"));
@@ -52,7 +52,7 @@ fn a_site_has_its_own_pages_and_tables_and_accounts_from_the_crate() {
     assert_eq!(database.db_count("SELECT count(*) FROM notes"), 0);
     // The site's navigation and style on the pages of the account.
     let account = ada.get("/account").body;
-    assert!(account.contains("<a href=\"/notes\">Notes</a>") && account.contains("/static/site-"));
+    assert!(account.contains("<a href=\"/notes\">Notes</a>") && account.contains("/site.css\""));
     assert!(ada.get("/notes").body.contains("<a href=\"/account\">Account</a>"));
     assert!(server.browser().get("/").body.contains("<a href=\"/login\">Sign in</a>"));
     assert_eq!(ada.get("/account/nothing").status, 404);

@@ -30,6 +30,10 @@ fn assert_policy(response: &Response, found: &str, what: &str) {
         assert_eq!(found, DOWNLOAD_POLICY, "{what}");
         return;
     }
+    if response.header("content-type").is_some_and(|kind| kind.starts_with("image/svg")) {
+        assert_eq!(found, "sandbox", "{what}");
+        return;
+    }
     let is_page = response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
     let has_script = match is_page && response.body.is_empty() {
         // The response to HEAD has the policy of the page.

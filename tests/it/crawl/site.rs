@@ -93,8 +93,7 @@ impl Site {
         keep("invitation", invite(&database, "grace@example.com"));
         let mail_id = database.db_texts("SELECT id::text FROM mail_outbox LIMIT 1").remove(0);
         let page = http.browser().get("/").body;
-        let style_sheet =
-            page.split('"').find(|part| part.starts_with("/static/")).map(str::to_owned);
+        let style_sheet = page.split('"').find(|part| part.ends_with(".css")).map(str::to_owned);
         let style_sheet = style_sheet.expect("a style sheet");
         let session_id = database.db_texts("SELECT id::text FROM sessions LIMIT 1").remove(0);
         database.db_until_idle();
@@ -150,7 +149,7 @@ pub(super) fn paths_of(route: &Route, site: &Site, is_https: bool) -> Vec<String
     let unknown = "A".repeat(43);
     let values: Vec<&str> = match route.path.as_str() {
         path if !path.contains('{') => return vec![path.to_owned()],
-        "/static/{name}" => {
+        "/static/{path:.*}" => {
             vec![site.style_sheet.trim_start_matches("/static/"), "nothing.css"]
         }
         "/dev/mailbox/{id}" => vec![&site.mail_id, "not-an-id"],

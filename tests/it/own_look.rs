@@ -1,0 +1,205 @@
+//! The look of the plain program, changed with a folder of files and settings.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::folder::new_folder;
+use crate::support::server::{KEY, Setting};
+use crate::support::{Browser, Database, Response, Server};
+
+const LOGO: &str =
+    "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1 1\"><path d=\"M0 0h1v1z\"/></svg>";
+const IMMUTABLE: Option<&str> = Some("public, max-age=31536000, immutable");
+
+/// A new folder with these files.
+fn folder_with(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let folder = new_folder(&format!("own_look_{name}"));
+    fs::create_dir_all(&folder).unwrap();
+    for (path, text) in files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn static_dir(folder: &Path) -> Setting<'_> {
+    ("FRONTDESK_STATIC_DIR", folder.to_str().unwrap())
+}
+
+/// Starts a server that must not start: its exit code and what it printed.
+fn refused(database: &Database, settings: &[Setting<'_>]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .arg("serve")
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env_clear()
+        .envs([("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)])
+        .env("FRONTDESK_BIND", "127.0.0.1:0")
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The URLs in quotes that end in `/{name}`, in their order.
+fn urls(page: &str, name: &str) -> Vec<String> {
+    let is_url = |part: &&str| part.starts_with("/static/") && part.ends_with(&format!("/{name}"));
+    page.split('"').filter(is_url).map(str::to_owned).collect()
+}
+
+fn caching(response: &Response) -> Option<&str> {
+    response.header("cache-control")
+}
+
+fn get_with(browser: &mut Browser, path: &str, name: &str, value: &str) -> Response {
+    browser.send("GET", path, &[(name, value)], "")
+}
+
+#[test]
+fn files_of_the_operator_are_served_with_one_hash_and_their_folders() {
+    let css = ":root { --own: url(fonts/a.woff2) }\n".repeat(99);
+    let folder = folder_with(
+        "files",
+        &[
+            ("site.css", &css),
+            ("favicon.svg", LOGO),
+            ("fonts/a.woff2", "wOF2"),
+            ("js/app.mjs", "import './util.mjs'"),
+            ("js/util.mjs", "export {}"),
+            ("a b%.txt", "text"),
+            (".hidden/x.exe", ""),
+        ],
+    );
+    let server = Server::start(&Database::new(), &[static_dir(&folder)]);
+    let mut browser = server.browser();
+    for path in ["/", "/login", "/nowhere"] {
+        let page = browser.get(path).body;
+        let (own, ours) = (urls(&page, "site.css"), urls(&page, "frontdesk.css"));
+        assert_eq!((own.len(), ours.len()), (1, 1), "{path}: {page}");
+        assert!(page.find(&ours[0]) < page.find(&own[0]), "{path}: ours come first");
+        assert!(own[0].starts_with("/static/s-") && ours[0].starts_with("/static/f-"));
+    }
+    let page = browser.get("/").body;
+    let site_css = urls(&page, "site.css").remove(0);
+    let layer = site_css.strip_suffix("/site.css").unwrap();
+    assert_eq!(urls(&page, "favicon.svg"), [format!("{layer}/favicon.svg")], "it replaces ours");
+    for (path, media_type) in [
+        ("site.css", "text/css; charset=utf-8"),
+        ("fonts/a.woff2", "font/woff2"),
+        ("js/app.mjs", "text/javascript; charset=utf-8"),
+        ("js/util.mjs", "text/javascript; charset=utf-8"),
+        ("favicon.svg", "image/svg+xml; charset=utf-8"),
+        ("a%20b%25.txt", "text/plain; charset=utf-8"),
+    ] {
+        let answer = browser.get(&format!("{layer}/{path}"));
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(media_type)));
+        assert_eq!(caching(&answer), IMMUTABLE, "{path}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert_eq!(policy == "sandbox", path.ends_with(".svg"), "{path}: {policy}");
+    }
+    for coding in ["br", "gzip"] {
+        let answer = get_with(&mut browser, &site_css, "Accept-Encoding", coding);
+        assert_eq!(answer.header("content-encoding"), Some(coding));
+        let length: usize = answer.header("content-length").unwrap().parse().unwrap();
+        assert!(length < css.len() / 4, "{coding}: {length}");
+    }
+    for absent in ["nothing.css", ".hidden/x.exe", "../site.css"] {
+        assert_eq!(browser.get(&format!("{layer}/{absent}")).status, 404, "{absent}");
+    }
+}
+
+#[test]
+fn a_server_serves_the_files_of_pages_that_another_version_rendered() {
+    let database = Database::new();
+    let blue = folder_with("blue", &[("site.css", "a { color: blue }"), ("old.js", "1")]);
+    let green = folder_with("green", &[("site.css", "a { color: green }")]);
+    let blue = Server::start(&database, &[static_dir(&blue)]);
+    let green = Server::start(&database, &[static_dir(&green)]);
+    let (blue_page, green_page) = (blue.browser().get("/").body, green.browser().get("/").body);
+    assert_eq!(urls(&blue_page, "frontdesk.css"), urls(&green_page, "frontdesk.css"));
+    let (of_blue, of_green) = (urls(&blue_page, "site.css"), urls(&green_page, "site.css"));
+    assert_ne!(of_blue, of_green);
+    let mut browser = green.browser();
+    let other = browser.get(&of_blue[0]);
+    assert_eq!((other.status, other.body.as_str()), (200, "a { color: green }"));
+    assert_eq!(caching(&other), Some("no-cache"));
+    let etag = other.header("etag").unwrap().to_owned();
+    for url in [&of_blue[0], &of_green[0]] {
+        let known = get_with(&mut browser, url, "If-None-Match", &etag);
+        assert_eq!((known.status, known.body.as_str()), (304, ""), "{url}");
+        assert_eq!(known.header("etag"), Some(etag.as_str()));
+        let changed = get_with(&mut browser, url, "If-None-Match", "W/\"other\"");
+        assert_eq!((changed.status, caching(&changed) == IMMUTABLE), (200, *url == of_green[0]));
+    }
+    // The names of the version before.
+    let former = browser.get("/static/frontdesk-0123456789ab.css");
+    assert_eq!((former.status, caching(&former)), (200, Some("no-cache")));
+    let ours = browser.get("/static/f-000000000000/frontdesk.css");
+    assert_eq!((ours.status, caching(&ours)), (200, Some("no-cache")));
+    assert_eq!(ours.body, former.body);
+    assert_eq!(browser.get("/static/frontdesk.css").status, 404);
+}
+
+#[test]
+fn files_at_the_root_replace_ours_and_are_kept_for_one_hour() {
+    let folder = folder_with(
+        "root",
+        &[
+            ("root/robots.txt", "User-agent: *\nDisallow: /\n"),
+            ("root/.well-known/security.txt", "Contact: https://example.com/own\n"),
+            ("root/icons/touch.png", "png"),
+            ("root/site.webmanifest", "{}"),
+        ],
+    );
+    let contact = ("FRONTDESK_SECURITY_CONTACT", "security@example.com");
+    let server = Server::start(&Database::new(), &[static_dir(&folder), contact]);
+    let mut browser = server.browser();
+    for (path, text, media_type) in [
+        ("/robots.txt", "Disallow: /\n", "text/plain; charset=utf-8"),
+        ("/.well-known/security.txt", "example.com/own", "text/plain; charset=utf-8"),
+        ("/icons/touch.png", "png", "image/png"),
+        ("/site.webmanifest", "{}", "application/manifest+json"),
+        ("/favicon.ico", "", "image/x-icon"),
+    ] {
+        let answer = browser.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(media_type)));
+        assert!(answer.body.contains(text), "{path}: {}", answer.body);
+        assert_eq!(caching(&answer), Some("public, max-age=3600"), "{path}");
+        let etag = answer.header("etag").unwrap();
+        assert_eq!(get_with(&mut browser, path, "If-None-Match", etag).status, 304, "{path}");
+        assert_eq!(browser.send("POST", path, &[], "").status, 405, "{path}");
+    }
+    assert_eq!(browser.get("/icons/other.png").status, 404);
+}
+
+#[test]
+fn a_static_folder_that_cannot_be_used_stops_the_start_with_the_path() {
+    let database = Database::new();
+    let endings = folder_with("endings", &[("site.css", ""), ("b/x.exe", "MZ"), ("noending", "")]);
+    let large = folder_with("large", &[]);
+    fs::write(large.join("a.png"), vec![0; 1024 * 1024 + 1]).unwrap();
+    let linked = folder_with("linked", &[]);
+    symlink("/etc/passwd", linked.join("passwd.txt")).unwrap();
+    let reserved = folder_with("reserved", &[("root/account/x.txt", ""), ("root/a{b}.txt", "")]);
+    let cases: [(&Path, &[&str]); 6] = [
+        (
+            &endings,
+            &["endings/b/x.exe has an ending that is not served", "/noending has an ending"],
+        ),
+        (&large, &["large/a.png has 1048577 bytes, more than 1 MiB"]),
+        (&linked, &["linked/passwd.txt is a link to /etc/passwd, which is outside"]),
+        (&reserved, &["/account/x.txt, and /account belongs to Frontdesk", "has a brace"]),
+        (&endings.join("nothing"), &["endings/nothing cannot be read"]),
+        (&endings.join("site.css"), &["endings/site.css is not a folder"]),
+    ];
+    for (folder, expected) in cases {
+        let (code, text) = refused(&database, &[static_dir(folder)]);
+        assert_eq!(code, Some(2), "{}: {text}", folder.display());
+        for expected in expected {
+            assert!(text.contains("FRONTDESK_STATIC_DIR: "), "{text}");
+            assert!(text.contains(expected), "{expected} is not in {text}");
+        }
+    }
+}
