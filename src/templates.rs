@@ -95,6 +95,56 @@ mod tests {
         assert!(load(&Folder::new(), &AssetUrls::default()).is_ok());
     }
 
+    /// The blocks that the template defines or fills, in order.
+    fn blocks(text: &str) -> Vec<&str> {
+        let starts = text.split("{% block ").skip(1);
+        starts.filter_map(|rest| rest.split_whitespace().next()).collect()
+    }
+
+    #[test]
+    fn blocks_of_a_site_are_filled_by_no_template_of_frontdesk() {
+        let for_sites = ["head", "header", "navigation", "footer"];
+        let for_pages = ["title", "description", "content", "aside"];
+        let internal = ["document_title", "kind", "main"];
+        let mut checked = 0;
+        for path in Files::iter().filter(|path| !path.starts_with("mail/")) {
+            let data = Files::get(&path).unwrap().data;
+            let text = std::str::from_utf8(&data).unwrap();
+            let found = blocks(text);
+            if path == "layouts/base.html" {
+                for block in for_sites.iter().chain(&for_pages).chain(&internal) {
+                    assert_eq!(found.iter().filter(|one| one == &block).count(), 1, "{block}");
+                }
+                continue;
+            }
+            for block in found {
+                checked += 1;
+                assert!(for_pages.contains(&block) || internal.contains(&block), "{path}: {block}");
+                // A layout only says where the content of a page is.
+                let is_empty = text.contains(&format!("{{% block {block} %}}{{% endblock %}}"));
+                let is_layout = path.starts_with("layouts/");
+                assert!(!is_layout || is_empty || internal.contains(&block), "{path}: {block}");
+            }
+        }
+        assert!(checked > 50, "{checked}");
+    }
+
+    #[test]
+    fn the_promised_layouts_and_components_exist() {
+        let tera = load(&Folder::new(), &AssetUrls::default()).unwrap();
+        for layout in ["base.html", "sign_in.html", "account.html"] {
+            assert!(tera.contains_template(&format!("layouts/{layout}")), "{layout}");
+        }
+        assert!(tera.contains_template("mail/layout.html"));
+        assert!(tera.contains_template("mail/layout.txt"));
+        let promised = "icon.logo icon.mark icon.device form.summary form.field form.textarea \
+                        form.checkbox form.submit form.hidden ui.notice ui.time ui.sign_out \
+                        mail.button mail.code mail.link";
+        for component in promised.split_whitespace() {
+            assert!(tera.contains_component(component), "{component}");
+        }
+    }
+
     #[test]
     fn html_is_escaped_plain_text_is_not_and_values_are_never_templates() {
         let mut tera = Tera::default();

@@ -82,7 +82,8 @@ impl Routes {
     /// A page without a handler: the template `name` with the values that every page has.
     #[track_caller]
     pub fn template(&mut self, path: &str, name: &'static str) -> &mut Self {
-        let handler = move |page: Page| std::future::ready(page.show(name, &serde_json::json!({})));
+        let handler =
+            move |page: Page| std::future::ready(page.of_site().show(name, &serde_json::json!({})));
         let route = web::route().guard(Any(Get()).or(Head())).to(handler);
         self.add(Method::GET, path, route)
     }

@@ -154,6 +154,7 @@ impl ErrorPage<'_> {
             viewer: self.viewer,
             notice: None,
             form_token: "",
+            is_site_page: false,
         };
         let failed = FailedRequest {
             own_address: &return_to::own_address(self.uri),

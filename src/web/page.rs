@@ -40,9 +40,16 @@ pub struct Page {
     request: HttpRequest,
     tera: web::Data<Tera>,
     flash: web::Data<Flash>,
+    is_site_page: bool,
 }
 
 impl Page {
+    /// The same, for a page of the site and not of Frontdesk.
+    #[must_use]
+    pub fn of_site(self) -> Self {
+        Self { is_site_page: true, ..self }
+    }
+
     /// 200 with a template.
     pub fn show(&self, template: &str, data: &impl Serialize) -> Result<HttpResponse, HttpError> {
         self.show_with(StatusCode::OK, template, data)
@@ -85,6 +92,7 @@ impl Page {
                 viewer: extensions.get::<Viewer>(),
                 notice: notice.as_ref(),
                 form_token: &form_token,
+                is_site_page: self.is_site_page,
             };
             render(&self.tera, template, &common, data)?
         };
@@ -155,9 +163,12 @@ impl FromRequest for Page {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let page =
             match (request.app_data::<web::Data<Tera>>(), request.app_data::<web::Data<Flash>>()) {
-                (Some(tera), Some(flash)) => {
-                    Ok(Page { request: request.clone(), tera: tera.clone(), flash: flash.clone() })
-                }
+                (Some(tera), Some(flash)) => Ok(Page {
+                    request: request.clone(),
+                    tera: tera.clone(),
+                    flash: flash.clone(),
+                    is_site_page: false,
+                }),
                 _ => Err(HttpError::Internal(anyhow::anyhow!("pages are not set up"))),
             };
         ready(page)
@@ -171,6 +182,8 @@ pub(super) struct PageContext<'a> {
     pub(super) notice: Option<&'a Notice>,
     /// The hidden field of the forms; empty on error pages, which only have the form that signs out.
     pub(super) form_token: &'a str,
+    /// Whether a handler of the site answers with it.
+    pub(super) is_site_page: bool,
 }
 
 pub(super) fn render(
@@ -186,6 +199,7 @@ pub(super) fn render(
         context.insert("viewer", &common.viewer);
         context.insert("notice", &common.notice);
         context.insert("form_token", common.form_token);
+        context.insert("is_site_page", &common.is_site_page);
         context.insert("lifetimes", &lifetimes::for_templates());
         tera.render(template, &context)
     };

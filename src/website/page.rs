@@ -15,7 +15,7 @@ use crate::web::page;
 /// Renders the templates of the site and of Frontdesk, and redirects.
 ///
 /// Every page has these values besides those that the handler passes: `site` (`name`), `viewer` (`display_name` and
-/// `email` of the signed-in user, or null), `path`, `notice`, and `navigation` (`label`, `path`).
+/// `email` of the signed-in user, or null), `path`, `notice`, `is_site_page`, and `navigation` (`label`, `path`).
 ///
 /// ```
 /// use frontdesk::{Page, PageResult};
@@ -66,7 +66,7 @@ impl FromRequest for Page {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let page = page::Page::from_request(request, payload).into_inner();
-        ready(page.map(Self).map_err(Error::of))
+        ready(page.map(|page| Self(page.of_site())).map_err(Error::of))
     }
 }
 

@@ -92,6 +92,7 @@ mod sizes;
 mod stalled_commits;
 mod standby;
 mod stopping;
+mod templates;
 mod transport;
 mod typed_values;
 mod upgrade;

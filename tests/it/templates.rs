@@ -1,0 +1,51 @@
+//! Templates of a site on the pages of Frontdesk.
+
+use crate::support::routes::routes;
+use crate::support::server::Setting;
+use crate::support::website::start;
+use crate::support::{Browser, Database, Response, registered};
+
+const SITE: &str = "site-under-test";
+const GREETING: Setting<'static> = ("SHOP_GREETING", "Hello");
+
+/// The answers of every page of Frontdesk that can be opened without a parameter, and of some errors.
+fn pages(browser: &mut Browser) -> Vec<(String, Response)> {
+    let routes = routes();
+    let paths = routes.iter().filter(|route| route.supports("GET") && !route.path.contains('{'));
+    let mut found: Vec<(String, Response)> = paths
+        .map(|route| route.path.clone())
+        // The site has a page of its own at `/`, which is no HTML, and a fallback.
+        .chain(["/logout", "/account/nowhere", "/dev/mailbox"].map(str::to_owned))
+        .map(|path| (path.clone(), browser.get(&path)))
+        .collect();
+    for path in ["/login", "/register", "/forgot-password", "/account/password"] {
+        found.push((format!("POST {path}"), browser.post(path, &[])));
+    }
+    found.retain(|(_, response)| {
+        response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"))
+    });
+    found
+}
+
+#[test]
+fn the_header_and_footer_of_a_site_are_on_every_page_of_frontdesk() {
+    let database = Database::empty();
+    let server = start(SITE, &database, &[GREETING]);
+    let mut ada = registered(&server, "ada@example.com");
+    let signed_in = pages(&mut ada);
+    let signed_out = pages(&mut server.browser());
+    assert!(signed_in.len() > 15 && signed_out.len() > 8, "{signed_in:?} {signed_out:?}");
+    for (path, response) in signed_in.iter().chain(&signed_out) {
+        for part in [
+            "<meta name=\"generator\" content=\"Shop\">",
+            "Shop header",
+            "Shop navigation",
+            "<a href=\"/page\">Page</a>",
+            "<footer>Shop footer</footer>",
+        ] {
+            assert_eq!(response.body.matches(part).count(), 1, "{path}: {part}: {}", response.body);
+        }
+    }
+    let page = ada.get("/page").body;
+    assert!(page.contains("Shop header") && page.contains("Shop footer"), "{page}");
+}
