@@ -58,8 +58,9 @@
 //! 4. `user`, `session`, `mail`, `audit`, `peers` (the running servers) and `form_answers` (the answers to forms
 //!    that arrive twice) are the domain: rules and SQL, without pages or requests.
 //! 5. `site` is what a website adds to Frontdesk: routes, templates, migrations, jobs, commands.
-//! 6. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
-//! 7. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `folder`,
+//! 6. [`events`] is what happens to accounts, and the hooks of a site that it calls.
+//! 7. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
+//! 8. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `folder`,
 //!    `id`, `lifetimes`, `role`, `templates`, `unicode`.
 
 // Public for the program, the tests and the benchmarks. Only what is visible in the documentation is stable.
@@ -97,6 +98,9 @@ pub mod user;
 #[doc(hidden)]
 pub mod site;
 
+// ── hooks of a site
+pub mod events;
+
 // ── HTTP
 #[doc(hidden)]
 pub mod web;
@@ -128,6 +132,7 @@ pub mod templates;
 pub mod unicode;
 
 pub use actix_web::web::{Data, Path, Query};
+pub use events::HookResult;
 pub use site::{BoxError, Embedded, Routes};
 pub use web::limits::Limits;
 pub use website::{

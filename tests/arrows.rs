@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use text::files;
 
 /// Top-level modules from the highest layer to the lowest. A module imports from its own and from later entries.
-const LAYERS: [&[&str]; 14] = [
+const LAYERS: [&[&str]; 15] = [
     &["main"],
     &["website"],
     &["cli"],
@@ -28,6 +28,7 @@ const LAYERS: [&[&str]; 14] = [
     &["audit"],
     &["peers", "form_answers"],
     &["site"],
+    &["events"],
     &["web"],
     &[
         "background",
@@ -47,7 +48,7 @@ const LAYERS: [&[&str]; 14] = [
 /// Modules of one layer that may import each other, beside those of the lowest layer.
 const SAME_LAYER: [(&str, &str); 2] = [("auth", "app"), ("app", "auth")];
 /// The domain: no pages, no requests.
-const DOMAIN: [&str; 4] = ["user", "session", "mail", "audit"];
+const DOMAIN: [&str; 5] = ["user", "session", "mail", "audit", "events"];
 /// Every table and the folder or file that writes it.
 const OWNERS: [(&str, &str); 18] = [
     ("users", "src/user/"),

@@ -19,17 +19,17 @@ use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::config::{Config, ConfigErrors};
+use crate::events::RegisteredHooks;
 use crate::folder::{self, Folder};
 use crate::web::assets;
 use crate::web::error::HttpError;
 
+pub use crate::events::BoxError;
 pub use embedded::{Embedded, MigrationFileError};
 pub use route_problems::{RouteInfo, RouteProblem};
 pub use routes::{Routes, Services, WithoutSession, leave_cookies, not_found};
 pub use schemas::Schemas;
 
-/// An error of a site's handler, job or command.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What a job or a command of a site returns.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -62,6 +62,8 @@ pub struct Site {
     pub jobs: Vec<SiteJob>,
     /// Commands of the site's program.
     pub commands: Vec<SiteCommand>,
+    /// What runs when something happens to an account.
+    pub hooks: RegisteredHooks,
     /// What is wrong with the above, as sentences.
     pub problems: Vec<String>,
 }
@@ -126,9 +128,16 @@ impl Site {
         routes
     }
 
+    /// The events that have a hook, sorted: a program without them must not change users in a database whose site has
+    /// them.
+    pub fn hook_names(&self) -> Vec<String> {
+        self.hooks.names()
+    }
+
     /// Everything that is wrong with the definition of the site.
     pub fn check(&self) -> Vec<String> {
         let mut problems = self.problems.clone();
+        problems.extend_from_slice(self.hooks.problems());
         problems.extend(self.define_routes().problems().iter().map(ToString::to_string));
         problems.extend(self.embedded.problems());
         problems.extend(self.static_problems(&self.embedded.assets, "static"));

@@ -5,6 +5,7 @@ mod current_user;
 mod database;
 mod error;
 mod form;
+mod hooks;
 mod page;
 mod values;
 

@@ -1,0 +1,157 @@
+//! What happens to accounts, for the hooks of a site: its own functions that Frontdesk calls.
+//!
+//! Two kinds of hooks exist:
+//!
+//! * `on_…` runs in the transaction of the event. If it fails, nothing happened: the account is not created, the
+//!   email not changed. It may take two seconds, all hooks of one event together five. It must not call
+//!   other programs: rows of the account are locked meanwhile.
+//! * `after_…` runs after the commit, at least once, possibly on another server and more than once. It is the place
+//!   for calls to other programs.
+//!
+//! A hook in the transaction gets a connection on which a statement finds the tables of the site first
+//! (`FRONTDESK_SITE_SCHEMA`), and then those of Frontdesk:
+//!
+//! ```no_run
+//! use frontdesk::events::Registered;
+//! use frontdesk::{HookResult, Website};
+//! use sqlx::PgConnection;
+//!
+//! async fn welcome(event: Registered, connection: &mut PgConnection) -> HookResult {
+//!     let insert = sqlx::query("INSERT INTO notes (owner_id, body) VALUES ($1, 'Welcome!')");
+//!     insert.bind(event.user).execute(connection).await?;
+//!     Ok(())
+//! }
+//!
+//! Website::new(frontdesk::embed!()).on_registered(welcome).main();
+//! ```
+
+mod hook;
+mod registry;
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub use hook::{BoxError, Hook, HookFuture, HookResult};
+pub use registry::RegisteredHooks;
+
+/// An account was created. The event is in the transaction that inserts the user: if registrations are verified, after
+/// the user has verified the email.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Registered {
+    /// `users.id`, the target of the site's foreign keys.
+    pub user: Uuid,
+    /// The email as the user typed it.
+    pub email: String,
+    /// The name that pages show.
+    pub display_name: String,
+    /// The language of the user, `en`.
+    pub language: String,
+    /// How the account was created.
+    pub by: RegisteredBy,
+}
+
+/// How an account was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisteredBy {
+    /// The user registered.
+    User,
+    /// An administrator created it on the command line.
+    Admin,
+    /// The user accepted an invitation.
+    Invitation,
+    /// It was imported from another system.
+    Import,
+}
+
+/// The email of an account was changed: by the user, by an administrator, or back to the former one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EmailChanged {
+    /// `users.id`.
+    pub user: Uuid,
+    /// The former email.
+    pub old_email: String,
+    /// The email of the account from now on. They may differ in upper and lower case only.
+    pub new_email: String,
+}
+
+/// An account is being deleted. Its row still exists. Rows of the site that refer to it with `ON DELETE CASCADE` or
+/// `ON DELETE SET NULL` need no hook.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Deletion {
+    /// `users.id`.
+    pub user: Uuid,
+    /// The email of the account.
+    pub email: String,
+}
+
+/// A user exports everything that is stored about them. What the hook returns is in the file as `website.<name>`. The
+/// hooks of a site may return 16 MiB of JSON together; put links to large files into it. The transaction is
+/// REPEATABLE READ.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Export {
+    /// `users.id`.
+    pub user: Uuid,
+}
+
+/// What is stored about an event until its hook has run, sealed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Details {
+    pub(crate) user: Uuid,
+    pub(crate) email: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(crate) at: OffsetDateTime,
+    pub(crate) ip_address: Option<IpAddr>,
+    pub(crate) device: Option<String>,
+}
+
+/// Defines the events after a commit, which have the same fields.
+macro_rules! after_events {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        ///
+        /// The hook may run more than once for one event, and events may arrive in another order. To do something only
+        /// once, insert `id` into a table of the site with a primary key.
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// Identifies the event (UUID version 7). It is the same at each attempt.
+            pub id: Uuid,
+            /// `users.id`. The account may not exist any longer.
+            pub user: Uuid,
+            /// The email that the account had.
+            pub email: String,
+            /// When it happened.
+            pub at: OffsetDateTime,
+            /// Where the request came from. `None` for the command line and background jobs.
+            pub ip_address: Option<IpAddr>,
+            /// The browser and operating system, for example “Firefox on Linux”.
+            pub device: Option<String>,
+        }
+
+        impl From<(Uuid, Details)> for $name {
+            fn from((id, details): (Uuid, Details)) -> Self {
+                let Details { user, email, at, ip_address, device } = details;
+                Self { id, user, email, at, ip_address, device }
+            }
+        }
+    )*};
+}
+
+after_events! {
+    /// A user signed in.
+    SignedIn
+    /// A user signed out, in this browser or of another device.
+    SignedOut
+    /// A password was changed by its user, with a mailed link, or by an administrator.
+    PasswordChanged
+    /// An account was deleted.
+    Deleted
+}
