@@ -11,6 +11,9 @@ use super::error::ConfigErrors;
 use super::kubernetes;
 use crate::crypto::secret::SecretText;
 
+/// Not a setting: sqlx reads it when it compiles the queries (`sqlx.toml`).
+const BUILD_VARIABLE: &str = "FRONTDESK_SQLX_DATABASE_URL";
+
 /// Whether a name is meant as a setting of Frontdesk, in whatever case it is written.
 pub(super) fn is_ours(name: &str, known: &[&str]) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -39,7 +42,10 @@ impl<'a> SettingsReader<'a> {
     /// A misspelled setting, or one in lower case, would otherwise be ignored without notice.
     pub(super) fn refuse_unknown(&mut self, known: &[&str]) {
         for (name, value) in self.settings.iter().filter(|(name, _)| is_ours(name, known)) {
-            if !known.contains(&name.as_str()) && !kubernetes::is_service_variable(name, value) {
+            if name != BUILD_VARIABLE
+                && !known.contains(&name.as_str())
+                && !kubernetes::is_service_variable(name, value)
+            {
                 let upper = name.to_ascii_uppercase();
                 let nearest = known.iter().min_by_key(|known| levenshtein(&upper, known));
                 let hint = nearest.filter(|known| levenshtein(&upper, known) <= 4).map_or_else(
