@@ -103,7 +103,7 @@ pub(super) enum Migrate {
         #[arg(long)]
         yes: bool,
     },
-    /// Create the roles frontdesk_app and frontdesk_reader with least privilege; rerun after each migration
+    /// Create the roles frontdesk_app, frontdesk_reader and frontdesk_website with least privilege; rerun after each migration
     Roles {
         /// Only print the SQL
         #[arg(long)]

@@ -5,13 +5,20 @@ use sqlx::PgPool;
 use super::arguments::Migrate;
 use super::exit::ExitStatus;
 use super::{out, prompt};
+use crate::config::Config;
 use crate::db::migrations::Schema;
 use crate::db::{Database, migrations};
-use crate::site::Schemas;
+use crate::site::{Schemas, Site};
 use crate::web::relative_time;
 
-/// Prints the SQL of `frontdesk migrate roles`. Needs no database.
-pub(super) fn print_roles() -> ExitStatus {
+/// Prints the SQL of `migrate roles`. Needs no database.
+pub(super) fn print_roles(config: &Config, site: &Site) -> ExitStatus {
+    if let Some(schema) = &config.schema {
+        out::line(&format!("SET search_path = {schema};"));
+    }
+    if site.is_website() {
+        out::line(&format!("SET frontdesk.site_schema = '{}';", config.site_schema));
+    }
     out::line(migrations::ROLES.trim_end());
     ExitStatus::Done
 }
@@ -69,10 +76,10 @@ pub(super) async fn run(
         }
         Migrate::Roles { .. } => {
             migrations::check(pool).await??;
-            let names = migrations::grant_roles(pool).await?;
+            let names = schemas.grant_roles().await?;
             out::line(&format!(
                 "The roles {} exist and have the privileges they need.",
-                names.join(" and ")
+                names.join(", ")
             ));
             Ok(ExitStatus::Done)
         }

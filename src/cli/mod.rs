@@ -53,12 +53,8 @@ pub fn main(mut website: Site) -> ExitCode {
             return ExitStatus::InvalidUsage.into();
         }
     };
-    match &request {
-        Request::Own(Command::Migrate { action: Migrate::Roles { print: true } }) => {
-            return migrate::print_roles().into();
-        }
-        Request::Own(Command::Routes) => return site::print_routes(&website).into(),
-        _ => {}
+    if matches!(request, Request::Own(Command::Routes)) {
+        return site::print_routes(&website).into();
     }
     let keys = if matches!(request, Request::Own(Command::Migrate { .. })) {
         KeyRequirement::Optional
@@ -72,6 +68,9 @@ pub fn main(mut website: Site) -> ExitCode {
             return ExitStatus::InvalidUsage.into();
         }
     };
+    if let Request::Own(Command::Migrate { action: Migrate::Roles { print: true } }) = request {
+        return migrate::print_roles(&config, &website).into();
+    }
     let serves = matches!(request, Request::Own(Command::Serve));
     let filter = if serves { SERVER_LOG_FILTER } else { COMMAND_LOG_FILTER };
     if let Err(error) = log::start(config.log, filter) {

@@ -125,14 +125,18 @@ pub(super) async fn create_schema(pool: &PgPool, schema: &str) -> anyhow::Result
 pub const ROLES: &str = include_str!("roles.sql");
 
 /// Runs [`ROLES`], and returns the names of the roles. Must be repeated after each migration, because it grants
-/// privileges on the tables that exist now.
-pub async fn grant_roles(pool: &PgPool) -> anyhow::Result<Vec<String>> {
-    sqlx::raw_sql(ROLES)
+/// privileges on the tables that exist now. `site_schema`: that of a website's tables.
+pub async fn grant_roles(pool: &PgPool, site_schema: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let site_schema = site_schema.unwrap_or_default().replace('\'', "''");
+    // One transaction, in which the setting is local.
+    let sql =
+        format!("SELECT set_config('frontdesk.site_schema', '{site_schema}', true);\n{ROLES}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
         .execute(pool)
         .await
         .context("the roles cannot be created. Run this as the owner of the tables with CREATEROLE, or as a superuser")?;
     let names = "SELECT DISTINCT grantee::text FROM information_schema.role_table_grants
-                  WHERE table_schema = current_schema() AND table_name = 'breaking_migrations'
+                  WHERE table_schema = current_schema() AND table_name = 'user_profiles'
                     AND grantee LIKE 'frontdesk\\_%' ORDER BY 1";
     Ok(sqlx::query_scalar(names).fetch_all(pool).await?)
 }

@@ -113,6 +113,12 @@ impl Schemas {
         self.site.is_some()
     }
 
+    /// Creates the roles of least privilege, and returns their names.
+    pub async fn grant_roles(&self) -> anyhow::Result<Vec<String>> {
+        let site = self.site.as_ref().map(|site| site.name.as_str());
+        migrations::grant_roles(&self.pool, site).await
+    }
+
     /// The versions of the applied migrations of the site or of Frontdesk, in order. An error if this program cannot
     /// revert the newest one, or if tables of the site refer to Frontdesk's.
     pub async fn revertible(&self, of_site: bool) -> anyhow::Result<Vec<i64>> {

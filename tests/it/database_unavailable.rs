@@ -133,7 +133,7 @@ fn while_access_is_refused_or_objects_are_missing_forms_answer_503_and_readyz_sa
             assert!(ready.body.contains(cause), "{what}: {}", ready.body);
         }
         if open.is_empty() {
-            let grant = frontdesk::db::migrations::grant_roles(&database.pool);
+            let grant = frontdesk::db::migrations::grant_roles(&database.pool, None);
             database.runtime.block_on(grant).unwrap();
         } else {
             database.db_execute(&open);

@@ -126,6 +126,17 @@ fn the_reader_role_sees_no_secrets_and_the_app_role_cannot_change_the_audit_log(
         assert!(!may("frontdesk_app", what), "{what}");
     }
     assert!(may("frontdesk_app", "DELETE FROM sessions"));
+    assert!(may("frontdesk_website", "SELECT * FROM user_profiles, active_sessions, audit_log"));
+    for what in [
+        "SELECT id FROM users",
+        "SELECT token_digest FROM sessions",
+        "SELECT * FROM audit_events",
+        "SELECT * FROM mail_outbox",
+        "DELETE FROM active_sessions",
+        "CREATE TABLE mine (id int)",
+    ] {
+        assert!(!may("frontdesk_website", what), "{what}");
+    }
 }
 
 #[test]

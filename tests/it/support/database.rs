@@ -61,7 +61,7 @@ fn cluster() -> &'static Cluster {
                 .execute(&template)
                 .await
                 .expect("pg_stat_statements is part of PostgreSQL's package");
-            migrations::grant_roles(&template).await.expect("roles");
+            migrations::grant_roles(&template, None).await.expect("roles");
             sqlx::query("CREATE ROLE desk LOGIN IN ROLE frontdesk_app")
                 .execute(&template)
                 .await
