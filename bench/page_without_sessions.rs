@@ -16,7 +16,7 @@ use frontdesk::web::form::FormView;
 use frontdesk::web::outer;
 use frontdesk::web::outer::Outer;
 use frontdesk::web::page::Page;
-use frontdesk::web::page::Viewer;
+use frontdesk::web::page_templates::{PageTemplates, Viewer};
 use uuid::Uuid;
 
 #[global_allocator]
@@ -35,6 +35,7 @@ async fn show(request: HttpRequest, page: Page) -> Result<HttpResponse, HttpErro
         session: Uuid::nil(),
         display_name: "User 0".to_owned(),
         email: email.clone(),
+        groups: Vec::new(),
     };
     request.extensions_mut().insert(viewer);
     let form = FormView::with_values([("display_name", "User 0")]);
@@ -49,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     let mut tera = templates::load(&Folder::new(), assets.urls())?;
     tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
     tera.global_context().insert("assets", assets.urls());
-    let tera = web::Data::new(tera);
+    let templates = web::Data::new(PageTemplates::new(tera, Vec::new(), false));
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));
     let outer = web::Data::new(Outer::default());
@@ -63,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
     let listeners = Listeners::of(TcpListener::bind(("127.0.0.1", port))?);
     let server = listeners.serve(&options, move || {
         App::new()
-            .app_data(tera.clone())
+            .app_data(templates.clone())
             .app_data(flash.clone())
             .app_data(outer.clone())
             .app_data(open.clone())

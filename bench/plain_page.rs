@@ -50,6 +50,9 @@ async fn main() -> anyhow::Result<()> {
     let mut tera = templates::load(&Folder::new(), assets.urls())?;
     tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
     tera.global_context().insert("assets", assets.urls());
+    tera.global_context().insert("navigation", &[(); 0]);
+    tera.global_context().insert("is_site_page", &false);
+    tera.global_context().insert("lang", "en");
     let tera = web::Data::new(tera);
     HttpServer::new(move || {
         App::new()

@@ -34,6 +34,7 @@
 //! | ask for the password before a sensitive change | [`RecentlyAuthenticated`] |
 //! | know who visits, if anyone is signed in | [`Visitor`] |
 //! | render a template, redirect, say what was done | [`Page`], [`Notice`] |
+//! | link to a page of Frontdesk | [`page_path`] |
 //! | read a form and show it again with its errors | [`Form`], [`FormView`] |
 //! | use the database | [`Pool`] |
 //! | answer with an error page | [`Error`] |
@@ -61,7 +62,7 @@
 //! 6. [`events`] is what happens to accounts, and the hooks of a site that it calls.
 //! 7. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 8. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `folder`,
-//!    `id`, `lifetimes`, `role`, `templates`, `unicode`.
+//!    `id`, `lifetimes`, `paths`, `role`, `templates`, `unicode`.
 
 // Public for the program, the tests and the benchmarks. Only what is visible in the documentation is stable.
 // ── wiring
@@ -124,6 +125,7 @@ pub mod id;
 pub mod lifetimes;
 #[doc(hidden)]
 pub mod log;
+mod paths;
 #[doc(hidden)]
 pub mod role;
 #[doc(hidden)]
@@ -133,6 +135,7 @@ pub mod unicode;
 
 pub use actix_web::web::{Data, Path, Query};
 pub use events::HookResult;
+pub use paths::page_path;
 pub use site::{BoxError, Embedded, Routes};
 pub use web::limits::Limits;
 pub use website::{

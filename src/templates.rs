@@ -10,6 +10,7 @@ use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera};
 
 pub use crate::folder::Folder;
+use crate::paths::page_path;
 
 #[derive(RustEmbed)]
 #[folder = "templates/"]
@@ -28,6 +29,7 @@ pub fn load(site: &Folder, assets: &AssetUrls) -> anyhow::Result<Tera> {
     let mut tera = Tera::default();
     tera.set_fallback_prefixes(LAYERS)?;
     tera.register_function("asset", asset_function(Arc::clone(assets)));
+    tera.register_function("page_path", page_path_function);
     let mut files = Vec::new();
     for path in Files::iter() {
         let file = Files::get(&path).context("an embedded template is listed but missing")?;
@@ -49,6 +51,10 @@ fn asset_function(urls: AssetUrls) -> impl Fn(Kwargs, &State) -> tera::TeraResul
         let url = urls.get(name).cloned();
         url.ok_or_else(|| tera::Error::message(format!("there is no file static/{name}")))
     }
+}
+
+fn page_path_function(arguments: Kwargs, _: &State) -> tera::TeraResult<String> {
+    Ok(page_path(arguments.must_get::<&str>("to")?))
 }
 
 fn text(path: &str, bytes: &[u8]) -> anyhow::Result<String> {

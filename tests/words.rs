@@ -89,6 +89,67 @@ fn retired_words_and_names_are_not_used() {
     assert!(found.is_empty(), "{} retired words:\n{}", found.len(), found.join("\n"));
 }
 
+/// Where Frontdesk's pages are: the first segments of their paths.
+const PAGES: [&str; 9] = [
+    "account",
+    "login",
+    "register",
+    "logout",
+    "verify-email",
+    "forgot-password",
+    "reset-password",
+    "undo-email-change",
+    "invitation",
+];
+
+/// The columns at which a string in quotes begins with the path of one of Frontdesk's pages.
+fn page_paths(line: &str) -> Vec<usize> {
+    let quoted = line.match_indices("\"/").chain(line.match_indices("}/"));
+    let is_page = |rest: &str| {
+        let first: String =
+            rest.chars().take_while(|one| one.is_alphanumeric() || *one == '-').collect();
+        PAGES.contains(&first.as_str())
+    };
+    quoted.filter(|(at, _)| is_page(&line[at + 2..])).map(|(at, _)| at).collect()
+}
+
+#[test]
+fn links_to_the_pages_of_frontdesk_go_through_page_path() {
+    let mut found = Vec::new();
+    let mut check = |files: Vec<PathBuf>, wrapped: &[&str], definitions: &[&str]| {
+        for path in files.iter().filter(|path| !path.ends_with("tests.rs")) {
+            let text = fs::read_to_string(path).expect("a readable text file");
+            let code = text.split("\nmod tests {").next().unwrap_or_default();
+            for (number, line) in code.lines().enumerate() {
+                let is_comment = line.trim_start().starts_with("//");
+                let is_definition = definitions.iter().any(|one| line.contains(one));
+                let bare = page_paths(line)
+                    .into_iter()
+                    .any(|at| !wrapped.iter().any(|before| line[..at].ends_with(before)));
+                if bare && !is_comment && !is_definition {
+                    found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+                }
+            }
+        }
+    };
+    let templates = files("templates", &[".html", ".txt"]);
+    assert!(templates.len() > 50, "the templates were not found");
+    // The entries of the navigation, which are passed to page_path.
+    check(templates, &["page_path(to="], &["{\"path\": "]);
+    let pages =
+        ["src/pages", "src/auth", "src/app.rs", "src/web/error.rs", "src/web/page.rs", "src/mail"];
+    let pages: Vec<PathBuf> = pages.iter().flat_map(|root| files(root, &[".rs"])).collect();
+    assert!(pages.len() > 50, "the sources were not found");
+    // A constant and a field `href` hold the path of a page; what uses them calls page_path.
+    let wrapped = ["page_path(", "page_url(", "page_url(&format!("];
+    check(pages, &wrapped, &["const ", "href: \"/"]);
+    assert!(
+        found.is_empty(),
+        "paths that ignore where the pages are; use page_path:\n{}",
+        found.join("\n")
+    );
+}
+
 #[test]
 fn functions_are_short() {
     let mut long = Vec::new();

@@ -16,7 +16,7 @@ use crate::db;
 use crate::session::{Account, Requester, SessionInfo};
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
-use crate::web::page::Viewer;
+use crate::web::page_templates::Viewer;
 use crate::web::resumed_form::SessionBinding;
 use crate::web::return_to;
 
@@ -69,6 +69,7 @@ pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
         session: user.session.id.uuid(),
         display_name: user.account.display_name.clone(),
         email: user.account.email.clone(),
+        groups: Vec::new(),
     });
     extensions.insert(user);
 }

@@ -34,7 +34,7 @@ use crate::web::cookie_guard::{self, CookieChange, CookieOverride, override_cook
 use crate::web::error::HttpError;
 use crate::web::form;
 use crate::web::form_token::{Client, FormToken, SIGN_OUT};
-use crate::web::page::Viewer;
+use crate::web::page_templates::Viewer;
 use crate::web::{cookie_check, resumed_form};
 use crate::{db, log};
 

@@ -9,6 +9,7 @@ use url::Url;
 use super::{Message, Source};
 use crate::config::PublicUrl;
 use crate::lifetimes;
+use crate::paths::page_path;
 use crate::role::Role;
 use crate::templates::MailTemplates;
 use crate::web::relative_time;
@@ -73,25 +74,25 @@ impl MailRenderer {
             Message::VerifyRegistration { token, code, .. }
             | Message::VerifyEmail { token, code, .. }
             | Message::ChangeEmail { token, code, .. } => {
-                data["link"] = self.page_url(&["verify-email", token]).into();
+                data["link"] = self.page_url(&format!("/verify-email/{token}")).into();
                 data["code"] = code.as_str().into();
             }
             Message::ResetPassword { display_name, token }
             | Message::NewPasswordRequired { display_name, token } => {
                 data["name"] = greeting_name(display_name);
-                data["link"] = self.page_url(&["reset-password", token]).into();
+                data["link"] = self.page_url(&format!("/reset-password/{token}")).into();
             }
             // Only a link that was opened proves the email, so the mail contains no name.
             Message::AccountCreated { token } => {
-                data["link"] = self.page_url(&["reset-password", token]).into();
+                data["link"] = self.page_url(&format!("/reset-password/{token}")).into();
             }
             Message::Invitation { token } => {
-                data["link"] = self.page_url(&["invitation", token]).into();
+                data["link"] = self.page_url(&format!("/invitation/{token}")).into();
             }
             Message::EmailChanged { display_name, new_email, undo_token, source } => {
                 insert_person_and_source(&mut data, display_name, source);
                 data["new_email"] = one_line(new_email).into();
-                data["link"] = self.page_url(&["undo-email-change", undo_token]).into();
+                data["link"] = self.page_url(&format!("/undo-email-change/{undo_token}")).into();
             }
             Message::PasswordChanged { display_name, by_reset, by_operator, source } => {
                 insert_person_and_source(&mut data, display_name, source);
@@ -134,21 +135,19 @@ impl MailRenderer {
     /// The links that any mail may have.
     fn links(&self) -> Value {
         json!({
-            "login": self.page_url(&["login"]),
-            "forgot": self.page_url(&["forgot-password"]),
-            "account": self.page_url(&["account"]),
-            "password": self.page_url(&["account", "password"]),
-            "sessions": self.page_url(&["account", "sessions"]),
-            "activity": self.page_url(&["account", "activity"]),
+            "login": self.page_url("/login"),
+            "forgot": self.page_url("/forgot-password"),
+            "account": self.page_url("/account"),
+            "password": self.page_url("/account/password"),
+            "sessions": self.page_url("/account/sessions"),
+            "activity": self.page_url("/account/activity"),
         })
     }
 
-    /// The URL of a page.
-    fn page_url(&self, path: &[&str]) -> String {
+    /// The URL of the page at `path`.
+    fn page_url(&self, path: &str) -> String {
         let mut url = self.public_url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.clear().extend(path);
-        }
+        url.set_path(&page_path(path));
         url.into()
     }
 }

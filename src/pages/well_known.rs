@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, Time};
 
 use crate::app::App;
+use crate::paths::page_path;
 use crate::web::error::HttpError;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -17,7 +18,9 @@ const VALID_FOR: Duration = Duration::days(30);
 /// `GET /.well-known/change-password`: where password managers send users to change a password (W3C, "A
 /// Well-Known URL for Changing Passwords").
 pub async fn change_password() -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, "/account/password")).finish()
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, page_path("/account/password")))
+        .finish()
 }
 
 /// `GET /.well-known/security.txt` (RFC 9116). 404 unless `FRONTDESK_SECURITY_CONTACT` is set.

@@ -11,7 +11,6 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as Site, web};
 use anyhow::Context as _;
 use serde_json::json;
-use tera::Tera;
 
 use super::listen::{Listeners, ServerOptions};
 use super::routes;
@@ -26,11 +25,12 @@ use crate::web::cookie_guard::SessionCookie;
 use crate::web::cross_site::OwnOrigin;
 use crate::web::flash::Flash;
 use crate::web::outer::{self, Outer};
+use crate::web::page_templates::PageTemplates;
 
 /// What every page needs, error pages included.
 pub(super) struct PageData {
     pub(super) assets: web::Data<Assets>,
-    pub(super) tera: web::Data<Tera>,
+    pub(super) templates: web::Data<PageTemplates>,
     pub(super) outer: web::Data<Outer>,
 }
 
@@ -38,10 +38,10 @@ impl PageData {
     /// Loads the templates and static files.
     pub(super) fn new(config: &Config, website: &Website) -> anyhow::Result<Self> {
         let assets = web::Data::new(Assets::load(&website.embedded.assets)?);
-        let tera = web::Data::new(page_templates(&assets, config, website)?);
+        let templates = web::Data::new(page_templates(&assets, config, website)?);
         let hsts = config.public_url.is_https().then_some(config.hsts);
         let outer = Outer { hsts, log_client_ip: config.log_client_ip };
-        Ok(Self { assets, tera, outer: web::Data::new(outer) })
+        Ok(Self { assets, templates, outer: web::Data::new(outer) })
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) fn serve(
     (website, schemas): (Arc<Website>, web::Data<Schemas>),
 ) -> anyhow::Result<Server> {
     let keys = cookie_keys(secrets);
-    let PageData { assets, tera, outer } = pages;
+    let PageData { assets, templates, outer } = pages;
     let open: web::Data<OpenConnections> = web::Data::from(options.open.clone());
     let public_url = &app.config.public_url;
     let https = public_url.is_https();
@@ -88,7 +88,7 @@ pub(super) fn serve(
             .app_data(flash.clone())
             .app_data(cookie.clone())
             .app_data(assets.clone())
-            .app_data(tera.clone())
+            .app_data(templates.clone())
             .app_data(own_origin.clone())
             .app_data(outer.clone())
             .app_data(open.clone())
@@ -109,11 +109,15 @@ pub(super) fn serve(
 }
 
 /// The templates of pages, with the variables that all of them share.
-fn page_templates(assets: &Assets, config: &Config, website: &Website) -> anyhow::Result<Tera> {
+fn page_templates(
+    assets: &Assets,
+    config: &Config,
+    website: &Website,
+) -> anyhow::Result<PageTemplates> {
     let mut tera = templates::load(&website.embedded.templates, assets.urls())?;
     let globals = tera.global_context();
-    globals.insert("navigation", &website.navigation);
     globals.insert("site", &json!({ "name": config.site_name }));
     globals.insert("assets", assets.urls());
-    Ok(tera)
+    let is_development = config.public_url.is_loopback();
+    Ok(PageTemplates::new(tera, website.navigation.clone(), is_development))
 }

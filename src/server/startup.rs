@@ -46,11 +46,11 @@ pub(super) async fn migrate(
         open,
     };
     let state = web::Data::from(Arc::clone(&waiting));
-    let (tera, outer) = (pages.tera.clone(), pages.outer.clone());
+    let (templates, outer) = (pages.templates.clone(), pages.outer.clone());
     let server = listeners.serve(&options, move || {
         Site::new()
             .app_data(state.clone())
-            .app_data(tera.clone())
+            .app_data(templates.clone())
             .app_data(outer.clone())
             .wrap(from_fn(outer::wrap))
             .service(read_only("/healthz").route(get().to(health::live)))

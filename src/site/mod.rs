@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, ServiceConfig};
-use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::config::{Config, ConfigErrors};
@@ -25,6 +24,7 @@ use crate::web::assets;
 use crate::web::error::HttpError;
 
 pub use crate::events::BoxError;
+pub use crate::web::page_templates::NavigationEntry;
 pub use embedded::{Embedded, MigrationFileError};
 pub use route_problems::{RouteInfo, RouteProblem};
 pub use routes::{Routes, Services, WithoutSession, leave_cookies, not_found};
@@ -66,15 +66,6 @@ pub struct Site {
     pub hooks: RegisteredHooks,
     /// What is wrong with the above, as sentences.
     pub problems: Vec<String>,
-}
-
-/// An entry of the navigation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NavigationEntry {
-    /// What it is called.
-    pub label: String,
-    /// Where it leads.
-    pub path: String,
 }
 
 /// Periodic work of the site.

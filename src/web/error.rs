@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
 use crate::db;
+use crate::paths::page_path;
 
 /// Why a handler does not return its page.
 #[derive(Debug, thiserror::Error)]
@@ -130,13 +131,16 @@ impl ResponseError for HttpError {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             HttpError::SignInFirst { next } => {
-                response.insert_header((header::LOCATION, with_next("/login", next)));
+                response.insert_header((header::LOCATION, with_next(&page_path("/login"), next)));
             }
             HttpError::SignInAgain => {
-                response.insert_header((header::LOCATION, "/login"));
+                response.insert_header((header::LOCATION, page_path("/login")));
             }
             HttpError::ReauthenticateFirst { next } => {
-                response.insert_header((header::LOCATION, with_next("/account/confirm", next)));
+                response.insert_header((
+                    header::LOCATION,
+                    with_next(&page_path("/account/confirm"), next),
+                ));
             }
             HttpError::TooManyRequests { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, seconds(*retry_after)));

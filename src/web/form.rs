@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::HttpError;
 use super::form_token::{self, Client, FormToken};
 use super::limits::{MAX_BODY, RouteLimits};
-use super::page::Viewer;
+use super::page_templates::Viewer;
 use super::{cookie_guard, relative_time};
 use crate::crypto::seal::Sealer;
 

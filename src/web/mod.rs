@@ -18,6 +18,7 @@ pub mod limits;
 pub mod number;
 pub mod outer;
 pub mod page;
+pub mod page_templates;
 pub mod relative_time;
 pub mod resumed_form;
 pub mod return_to;

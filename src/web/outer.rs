@@ -13,14 +13,14 @@ use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _, web};
 use futures_util::FutureExt as _;
-use tera::Tera;
 use uuid::Uuid;
 
 use super::client::{self, RequestId};
 use super::connection::Exchange;
 use super::error::{HttpError, NoAccess};
 use super::limits::{Limits, RouteLimits};
-use super::page::{self, FailedRequest, PageContext, Viewer};
+use super::page::{self, FailedRequest};
+use super::page_templates::{PageContext, PageTemplates, Viewer};
 use super::{content_coding, headers, return_to};
 use crate::config::Hsts;
 use crate::log::{self, LoggedRequest};
@@ -57,7 +57,7 @@ async fn answer(
     hsts: Option<Hsts>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started_at = Instant::now();
-    let tera = request.app_data::<web::Data<Tera>>().cloned();
+    let templates = request.app_data::<web::Data<PageTemplates>>().cloned();
     let uri = request.uri().clone();
     let method = request.method().clone();
 
@@ -67,7 +67,7 @@ async fn answer(
     };
     let handled = tokio::time::timeout(deadline, next.call(request));
     let caught = AssertUnwindSafe(handled).catch_unwind().await;
-    let tera = tera.as_ref().map(|tera| tera.get_ref());
+    let templates = templates.as_ref().map(|templates| templates.get_ref());
     let outcome = match caught {
         Ok(Ok(outcome)) => outcome.map(ServiceResponse::map_into_boxed_body),
         Ok(Err(_)) => {
@@ -81,7 +81,7 @@ async fn answer(
             if needs_page(status, response.headers()) {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
                 let page = ErrorPage {
-                    tera,
+                    templates,
                     uri: &uri,
                     viewer: viewer.as_ref(),
                     has_no_access: response.response().extensions().get::<NoAccess>().is_some(),
@@ -109,8 +109,14 @@ async fn answer(
             };
             let status = response.status();
             let has_no_access = response.extensions().get::<NoAccess>().is_some();
-            let page =
-                ErrorPage { tera, uri: &uri, viewer: None, has_no_access, id, method: &method };
+            let page = ErrorPage {
+                templates,
+                uri: &uri,
+                viewer: None,
+                has_no_access,
+                id,
+                method: &method,
+            };
             response = response.map_body(|head, body| page.replace(head, body));
             add_headers(response.headers_mut(), id, hsts);
             response = response.map_body(|head, body| exchange.end(head, body));
@@ -135,7 +141,7 @@ fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
 
 /// What an error page needs to know of its request.
 struct ErrorPage<'a> {
-    tera: Option<&'a Tera>,
+    templates: Option<&'a PageTemplates>,
     uri: &'a Uri,
     viewer: Option<&'a Viewer>,
     has_no_access: bool,
@@ -162,7 +168,9 @@ impl ErrorPage<'_> {
             method: self.method,
             has_no_access: self.has_no_access,
         };
-        let page = self.tera.and_then(|tera| page::error_page(tera, &context, &failed, head));
+        let page = self
+            .templates
+            .and_then(|templates| page::error_page(templates, &context, &failed, head));
         let Some(page) = page else { return body };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         head.headers.insert(header::CONTENT_TYPE, html);

@@ -1,5 +1,4 @@
-//! Renders pages: a template with its data and with the data that every page has (the signed-in user, the
-//! notice of the last action, the path).
+//! Pages: the answers that a handler gives with a template, redirects, and error pages.
 
 use actix_web::body::BoxBody;
 use actix_web::cookie::Cookie;
@@ -10,35 +9,20 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::future::{Ready, ready};
 use std::time::Duration;
-use tera::{Context, Tera};
 use uuid::Uuid;
 
 use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
 use super::form_token::{self, Client, FormToken};
+use super::page_templates::{PageContext, PageTemplates, Viewer};
 use super::{cookie_check, cookie_guard, headers, relative_time};
 use crate::crypto::seal::Sealer;
-use crate::lifetimes;
-
-/// The signed-in user, for the header of the page.
-#[derive(Clone, Debug, Serialize)]
-pub struct Viewer {
-    /// The id of their account.
-    #[serde(skip)]
-    pub account: Uuid,
-    /// The public id of their session.
-    #[serde(skip)]
-    pub session: Uuid,
-    /// Their name.
-    pub display_name: String,
-    /// Their email.
-    pub email: String,
-}
+use crate::paths::page_path;
 
 /// Renders responses to one request.
 pub struct Page {
     request: HttpRequest,
-    tera: web::Data<Tera>,
+    templates: web::Data<PageTemplates>,
     flash: web::Data<Flash>,
     is_site_page: bool,
 }
@@ -94,7 +78,7 @@ impl Page {
                 form_token: &form_token,
                 is_site_page: self.is_site_page,
             };
-            render(&self.tera, template, &common, data)?
+            self.templates.render(template, &common, data)?
         };
         let mut response = HttpResponse::build(status);
         response
@@ -161,61 +145,19 @@ impl FromRequest for Page {
     type Future = Ready<Result<Self, HttpError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let page =
-            match (request.app_data::<web::Data<Tera>>(), request.app_data::<web::Data<Flash>>()) {
-                (Some(tera), Some(flash)) => Ok(Page {
-                    request: request.clone(),
-                    tera: tera.clone(),
-                    flash: flash.clone(),
-                    is_site_page: false,
-                }),
-                _ => Err(HttpError::Internal(anyhow::anyhow!("pages are not set up"))),
-            };
+        let page = match (
+            request.app_data::<web::Data<PageTemplates>>(),
+            request.app_data::<web::Data<Flash>>(),
+        ) {
+            (Some(templates), Some(flash)) => Ok(Page {
+                request: request.clone(),
+                templates: templates.clone(),
+                flash: flash.clone(),
+                is_site_page: false,
+            }),
+            _ => Err(HttpError::Internal(anyhow::anyhow!("pages are not set up"))),
+        };
         ready(page)
-    }
-}
-
-/// The data that every page has.
-pub(super) struct PageContext<'a> {
-    pub(super) path: &'a str,
-    pub(super) viewer: Option<&'a Viewer>,
-    pub(super) notice: Option<&'a Notice>,
-    /// The hidden field of the forms; empty on error pages, which only have the form that signs out.
-    pub(super) form_token: &'a str,
-    /// Whether a handler of the site answers with it.
-    pub(super) is_site_page: bool,
-}
-
-pub(super) fn render(
-    tera: &Tera,
-    template: &str,
-    common: &PageContext<'_>,
-    data: &impl Serialize,
-) -> Result<String, HttpError> {
-    let render = || {
-        let mut context = Context::from_serialize(data)?;
-        context.insert("path", common.path);
-        context.insert("section", &section(common.path));
-        context.insert("viewer", &common.viewer);
-        context.insert("notice", &common.notice);
-        context.insert("form_token", common.form_token);
-        context.insert("is_site_page", &common.is_site_page);
-        context.insert("lifetimes", &lifetimes::for_templates());
-        tera.render(template, &context)
-    };
-    render().map_err(|error| {
-        HttpError::Internal(anyhow::Error::new(error).context(template.to_owned()))
-    })
-}
-
-/// The page of the account navigation that `path` belongs to: itself or the one above it. Empty for other paths.
-fn section(path: &str) -> String {
-    let mut segments = path.split('/').skip(1);
-    match (segments.next(), segments.next()) {
-        (Some("account"), Some("delete")) => "/account/export".to_owned(),
-        (Some("account"), Some(name)) => format!("/account/{name}"),
-        (Some("account"), None) => path.to_owned(),
-        _ => String::new(),
     }
 }
 
@@ -232,7 +174,7 @@ pub(super) struct FailedRequest<'a> {
 /// The body of an error page, for [`super::outer`]. Below `/account` it has the layout of the account pages if the
 /// user is known.
 pub(super) fn error_page(
-    tera: &Tera,
+    templates: &PageTemplates,
     common: &PageContext<'_>,
     request: &FailedRequest<'_>,
     head: &ResponseHead,
@@ -245,12 +187,14 @@ pub(super) fn error_page(
         "message": message,
         "retry": should_reload(head.status, request.method).then_some(request.own_address),
     });
-    let is_account = common.path == "/account" || common.path.starts_with("/account/");
+    let account = page_path("/account");
+    let below = common.path.strip_prefix(account.as_str());
+    let is_account = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let template = match common.viewer {
         Some(_) if is_account => "error_account.html",
         _ => "error.html",
     };
-    match render(tera, template, common, &data) {
+    match templates.render(template, common, &data) {
         Ok(html) => Some(BoxBody::new(html)),
         Err(error) => {
             tracing::error!(%error, "the error page could not be rendered");

@@ -14,8 +14,8 @@ use crate::web::page;
 
 /// Renders the templates of the site and of Frontdesk, and redirects.
 ///
-/// Every page has these values besides those that the handler passes: `site` (`name`), `viewer` (`display_name` and
-/// `email` of the signed-in user, or null), `path`, `notice`, `is_site_page`, and `navigation` (`label`, `path`).
+/// Every page has these values besides those that the handler passes, and they win over a field of the same name: `site`,
+/// `viewer`, `path`, `notice`, `navigation`, `is_site_page`, `lang` and `languages` (docs/TEMPLATES.md).
 ///
 /// ```
 /// use frontdesk::{Page, PageResult};

@@ -1,5 +1,6 @@
 //! Templates of a site on the pages of Frontdesk.
 
+use crate::support::breakpoint::until;
 use crate::support::routes::routes;
 use crate::support::server::Setting;
 use crate::support::website::start;
@@ -41,11 +42,36 @@ fn the_header_and_footer_of_a_site_are_on_every_page_of_frontdesk() {
             "Shop header",
             "Shop navigation",
             "<a href=\"/page\">Page</a>",
-            "<footer>Shop footer</footer>",
+            "<footer>Shop footer below Frontdesk's page</footer>",
         ] {
             assert_eq!(response.body.matches(part).count(), 1, "{path}: {part}: {}", response.body);
         }
     }
     let page = ada.get("/page").body;
-    assert!(page.contains("Shop header") && page.contains("Shop footer"), "{page}");
+    assert!(
+        page.contains("Shop header") && page.contains("<footer>Shop footer</footer>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn the_values_of_every_page_win_over_those_of_a_handler_and_the_log_says_so() {
+    let database = Database::empty();
+    let server = start(SITE, &database, &[GREETING]);
+    let values = |page: String| {
+        let (_, rest) = page.split_once("<p id=\"values\">").expect("the values");
+        rest.split("</p>").next().unwrap().to_owned()
+    };
+    let rest = "/page|Shop|en|en English true|Page /page true|true|/login";
+    assert_eq!(values(server.browser().get("/page").body), format!("no one|{rest}"));
+    let mut ada = registered(&server, "ada@example.com");
+    let expected = format!("ADA (ada@example.com), 0 groups|{rest}");
+    assert_eq!(values(ada.get("/page").body), expected);
+    let replaced = ["viewer", "site", "navigation", "lang"];
+    until(|| {
+        let log = server.log();
+        replaced.iter().all(|name| log.contains(&format!("the field {name} of the page")))
+    });
+    assert!(!server.log().contains("the field extra"), "only promised values");
+    assert!(ada.get("/account").body.contains("<html lang=\"en\">"));
 }

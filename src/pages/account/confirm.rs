@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, web};
 use super::export;
 use crate::app::App;
 use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
+use crate::paths::page_path;
 use crate::user::password::policy::Password;
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -37,7 +38,7 @@ pub async fn show(
     let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
     if RecentlyAuthenticated::is_recent(&user.session) {
         return Ok(
-            page.redirect(&checked_next(&app, &next).unwrap_or_else(|| "/account".to_owned()))
+            page.redirect(&checked_next(&app, &next).unwrap_or_else(|| page_path("/account")))
         );
     }
     let form = FormView { next, ..FormView::default() };
@@ -104,20 +105,20 @@ fn refuse(
 fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpResponse {
     let next = checked_next(app, next);
     if original.is_empty() {
-        return page.redirect(next.as_deref().unwrap_or("/account"));
+        return page.redirect(&next.unwrap_or_else(|| page_path("/account")));
     }
     let binding = SessionBinding::of(page.request());
     match (next, binding) {
         (Some(next), Some(binding)) if binding.open(&app.sealer, &next, original).is_some() => {
-            if next.split('?').next() == Some(export::PATH) {
+            if next.split('?').next() == Some(page_path(export::PATH).as_str()) {
                 let notice = "You confirmed it's you. You can download your data now.";
-                return page.redirect_with(export::PATH, &Notice::good(notice));
+                return page.redirect_with(&page_path(export::PATH), &Notice::good(notice));
             }
             page.redirect_preserving_method(&next)
         }
         _ => {
             let text = "Your request expired and nothing was changed. Please start again.";
-            page.redirect_with("/account", &Notice::info(text))
+            page.redirect_with(&page_path("/account"), &Notice::info(text))
         }
     }
 }
@@ -125,5 +126,5 @@ fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpRes
 /// `next`, if it is a page of this site and not this one, which would be a redirect loop.
 fn checked_next(app: &App, next: &str) -> Option<String> {
     let next = return_to::checked(next, app.config.public_url.origin())?;
-    (next.split('?').next() != Some(OWN_PATH)).then_some(next)
+    (next.split('?').next() != Some(page_path(OWN_PATH).as_str())).then_some(next)
 }

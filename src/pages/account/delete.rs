@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::app::App;
 use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
+use crate::paths::page_path;
 use crate::session::list;
 use crate::user::deletion::{self, GRACE_DAYS};
 use crate::user::users;
@@ -87,5 +88,5 @@ pub async fn cancel(
     } else {
         "Your account wasn't scheduled for deletion."
     };
-    Ok(page.redirect_with("/account", &Notice::good(text)))
+    Ok(page.redirect_with(&page_path("/account"), &Notice::good(text)))
 }

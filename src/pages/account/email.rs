@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::audit::EventKind;
 use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::mail::address::EmailAddress;
+use crate::paths::page_path;
 use crate::user::email::change::RequestOutcome;
 use crate::user::email::code::Code;
 use crate::user::email::token::Purpose;
@@ -79,7 +80,7 @@ pub async fn submit(
         RequestOutcome::Sent => sent,
         RequestOutcome::OverLimit => Notice::info(ENOUGH_MAIL),
     };
-    Ok(page.redirect_with("/account/email", &notice))
+    Ok(page.redirect_with(&page_path("/account/email"), &notice))
 }
 
 /// Parses the submitted email. `None`: the errors are in `form`.
@@ -119,7 +120,7 @@ pub async fn verify(
         SendOutcome::OverLimit => Notice::info(ENOUGH_MAIL),
         SendOutcome::AlreadyVerified => Notice::good("Your email address is already confirmed."),
     };
-    Ok(page.redirect_with("/account/email", &notice))
+    Ok(page.redirect_with(&page_path("/account/email"), &notice))
 }
 
 /// `POST /account/email/code`: the code from a mail, for the email of the account or for the new one.
@@ -150,9 +151,10 @@ pub async fn code(
             if changed {
                 auth::rotate_cookie(page.request(), secret);
             }
-            return Ok(
-                page.redirect_with("/account/email", &Notice::email_confirmed(&email, changed))
-            );
+            return Ok(page.redirect_with(
+                &page_path("/account/email"),
+                &Notice::email_confirmed(&email, changed),
+            ));
         }
         ConfirmationOutcome::WrongCode => form.add_error(field, WRONG_CODE),
         ConfirmationOutcome::Invalid => form.add_error(field, EXPIRED_CODE),

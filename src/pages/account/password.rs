@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::{self, CurrentUser, Reauthentication, known_device};
+use crate::paths::page_path;
 use crate::user::password;
 use crate::user::password::change::PasswordSet;
 use crate::user::password::policy::Password;
@@ -61,7 +62,7 @@ pub async fn submit(
                 app.sessions.invalidate_user(user.account.id).await;
                 known_device::mark_known(request, &app, user.account.id, Some(at));
                 auth::rotate_cookie(request, secret);
-                return Ok(page.redirect_with("/account/password", &changed(ended)));
+                return Ok(page.redirect_with(&page_path("/account/password"), &changed(ended)));
             }
         }
     }

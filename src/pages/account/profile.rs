@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::CurrentUser;
+use crate::paths::page_path;
 use crate::user::display_name::DisplayName;
 use crate::user::users;
 use crate::web::error::HttpError;
@@ -50,5 +51,5 @@ pub async fn submit(
     let requester = user.requester(page.request());
     users::set_display_name(&app.pool, &requester, name).await??;
     app.sessions.invalidate_user(requester.user).await;
-    Ok(page.redirect_with("/account/profile", &notice))
+    Ok(page.redirect_with(&page_path("/account/profile"), &notice))
 }

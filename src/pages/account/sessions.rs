@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use crate::app::App;
 use crate::auth::{self, CurrentUser};
 use crate::id::SessionId;
+use crate::paths::page_path;
 use crate::session::revoke::{self, Cause};
 use crate::session::{Lock, list, user_agent};
 use crate::user::session_rules::{self, AccountEvent};
@@ -155,7 +156,7 @@ pub async fn revoke(
     app.sessions.invalidate_user(requester.user).await;
     let title = user_agent::describe(ended.user_agent.as_deref()).title;
     // Back to the page with the button.
-    let shown = format!("{PATH}{}", query_string(position(query)));
+    let shown = format!("{}{}", page_path(PATH), query_string(position(query)));
     Ok(page.redirect_with(&shown, &Notice::good(format!("Signed out of {title}."))))
 }
 
@@ -187,7 +188,7 @@ pub async fn revoke_others(
         1 => "Signed out on 1 other device.".to_owned(),
         many => format!("Signed out on {} other devices.", number::grouped(many)),
     };
-    Ok(page.redirect_with(PATH, &Notice::good(notice)))
+    Ok(page.redirect_with(&page_path(PATH), &Notice::good(notice)))
 }
 
 /// The session `current` is in use now, from `current_ip`. Its row may be up to a minute behind: it shows

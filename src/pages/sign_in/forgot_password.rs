@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::auth::{self, known_device};
 use crate::mail::address::EmailAddress;
+use crate::paths::page_path;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::sign_up::recovery;
 use crate::web::error::HttpError;
@@ -68,7 +69,7 @@ pub async fn submit(
         permit.refund_on_error(recovery::request(&app.pool, &email, &origin)).await?;
         app.pending_mail.recovery_requests.notify_one();
     }
-    Ok(page.redirect("/forgot-password?sent"))
+    Ok(page.redirect(&page_path("/forgot-password?sent")))
 }
 
 /// Parses the submitted email. `None`: the errors are in `form`.

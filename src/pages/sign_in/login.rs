@@ -11,6 +11,7 @@ use super::{cookies_blocked, ended_session};
 use crate::app::{self, App};
 use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, SignedIn, known_device};
 use crate::mail::address::EmailAddress;
+use crate::paths::page_path;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::{Authentication, authenticate};
@@ -53,7 +54,7 @@ pub async fn show(
 ) -> Result<HttpResponse, HttpError> {
     let next = query.and_then(|query| query.into_inner().next).unwrap_or_default();
     if visitor.0.is_some() {
-        return Ok(app::redirect_to_next(&page, &app, &next, "/account", None));
+        return Ok(app::redirect_to_next(&page, &app, &next, &page_path("/account"), None));
     }
     let form = FormView { next, ..FormView::with_values([("email", "")]) };
     let ended = ended_session::explain(page.request(), &app).await?;
@@ -70,7 +71,7 @@ pub async fn submit(
     let mut form = FormView::default();
     if sent.lacks_cookies() {
         let next = sent.take_optional("next").unwrap_or_default();
-        return cookies_blocked::show(&page, &with_next("/login", &next));
+        return cookies_blocked::show(&page, &with_next(&page_path("/login"), &next));
     }
     let Some(input) = parse(&mut form, sent) else { return refuse(&page, &app, form) };
     let Input { email, password, remember_me } = input;
@@ -112,12 +113,13 @@ pub(super) fn redirect_signed_in(
     notice: Option<Notice>,
 ) -> HttpResponse {
     let SignedIn { ended_by_limit, is_deletion_scheduled } = signed_in;
-    let next = if is_deletion_scheduled { "/account/delete" } else { next };
+    let deletion = page_path("/account/delete");
+    let next = if is_deletion_scheduled { &deletion } else { next };
     let notice = match (notice, limit_sentence(app, ended_by_limit)) {
         (Some(notice), Some(limit)) => Some(notice.followed_by(&limit)),
         (notice, limit) => notice.or(limit.map(Notice::info)),
     };
-    app::redirect_to_next(page, app, next, "/account", notice.as_ref())
+    app::redirect_to_next(page, app, next, &page_path("/account"), notice.as_ref())
 }
 
 /// A complete sign-in form. `email: None`: the input is not a valid email. The sign-in is processed anyway,

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::crypto::secret::Secret;
 use crate::lifetimes;
+use crate::paths::page_path;
 use crate::web::cookie_guard::{self, own_cookie};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -56,8 +57,8 @@ impl LinkPage {
         notice: Option<&Notice>,
     ) -> HttpResponse {
         let response = match notice {
-            Some(notice) => page.redirect_with(self.path, notice),
-            None => page.redirect(self.path),
+            Some(notice) => page.redirect_with(&page_path(self.path), notice),
+            None => page.redirect(&page_path(self.path)),
         };
         let mut cookie = cookie(app, self.seal(app, token));
         cookie.set_max_age(Duration::seconds(lifetimes::LINK_PAGE.as_secs() as i64));

@@ -13,6 +13,7 @@ use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome};
 use crate::config::Registration;
 use crate::crypto::secret::Secret;
 use crate::mail::address::EmailAddress;
+use crate::paths::page_path;
 use crate::user::display_name::DisplayName;
 use crate::user::password::hasher::PasswordHash;
 use crate::user::password::policy::Password;
@@ -42,7 +43,7 @@ pub async fn show(
     visitor: OptionalUser,
 ) -> Result<HttpResponse, HttpError> {
     if visitor.0.is_some() {
-        return Ok(page.redirect("/account"));
+        return Ok(page.redirect(&page_path("/account")));
     }
     let form = FormView::with_values([("email", ""), ("display_name", "")]);
     page.show(TEMPLATE, &data(&app, form))
@@ -60,7 +61,7 @@ pub async fn submit(
         return page.show_with(StatusCode::FORBIDDEN, TEMPLATE, &data(&app, form));
     }
     if sent.lacks_cookies() {
-        return cookies_blocked::show(&page, "/register");
+        return cookies_blocked::show(&page, &page_path("/register"));
     }
     let mut form = FormView::default();
     let Some(input) = parse(&app, &mut form, sent) else {
@@ -138,7 +139,7 @@ async fn insert_pending(
     let insert = registration::insert_pending(&app.pool, &ticket, email, display_name, hash);
     permit.refund_on_error(insert).await?;
     app.pending_mail.registrations.notify_one();
-    Ok(registration_cookie::set(page.redirect("/verify-email"), app, &ticket))
+    Ok(registration_cookie::set(page.redirect(&page_path("/verify-email")), app, &ticket))
 }
 
 /// Open mode: creates the account and signs in.
@@ -165,7 +166,7 @@ async fn register_unverified(
     let factor = FirstFactor { user, method: "pwd" };
     match auth::sign_in(page.request(), app, factor, false).await? {
         SignInOutcome::SignedIn(signed_in) => {
-            Ok(login::redirect_signed_in(page, app, signed_in, "/account", None))
+            Ok(login::redirect_signed_in(page, app, signed_in, &page_path("/account"), None))
         }
         SignInOutcome::AccountChanged => {
             let email = form.values.get("email").map_or("", String::as_str);

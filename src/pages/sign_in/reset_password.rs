@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::auth::{self, OptionalUser, known_device};
 use crate::crypto::secret::Secret;
 use crate::lifetimes;
+use crate::paths::page_path;
 use crate::user::email::token::Purpose;
 use crate::user::password::change::PasswordReset;
 use crate::user::password::policy::Password;
@@ -107,7 +108,7 @@ pub async fn submit(
     if visitor.0.is_some_and(|visitor| visitor.account.id != id) {
         let rest = " has been changed. You're still signed in to another account.";
         let notice = Notice::good_about("The password of ", &user.email, rest);
-        return Ok(mailed_link::clear(page.redirect_with("/account", &notice), &app));
+        return Ok(mailed_link::clear(page.redirect_with(&page_path("/account"), &notice), &app));
     }
     // Its session has ended, or had ended before.
     if cookie_guard::has_cookie(page.request()) {
@@ -115,7 +116,7 @@ pub async fn submit(
     }
     let due_at = user.deletion_due_at.filter(|_| !is_kept);
     let notice = Notice::good(notice_text(due_at, is_kept));
-    Ok(mailed_link::clear(page.redirect_with("/login", &notice), &app))
+    Ok(mailed_link::clear(page.redirect_with(&page_path("/login"), &notice), &app))
 }
 
 /// The notice after a reset. `due_at`: the account will still be deleted then. `is_kept`: a deletion was canceled.

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::audit::EventKind;
 use crate::auth::{self, OptionalUser, RECENT_FOR};
 use crate::crypto::secret::Secret;
+use crate::paths::page_path;
 use crate::user::email::code::Code;
 use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
 use crate::user::sign_up::registration::{self, PendingRegistration, RegistrationOutcome};
@@ -40,7 +41,7 @@ pub async fn show(
     visitor: OptionalUser,
 ) -> Result<HttpResponse, HttpError> {
     if visitor.0.is_some() {
-        return Ok(page.redirect("/account"));
+        return Ok(page.redirect(&page_path("/account")));
     }
     let Some((_, pending)) = find(&app, &page).await? else {
         return link_gone::show(&page, ALTERNATIVE);
@@ -88,7 +89,10 @@ pub async fn submit(
             }
             let notice =
                 Notice::good("Your email address is confirmed. Sign in with your password.");
-            return Ok(registration_cookie::clear(page.redirect_with("/login", &notice), &app));
+            return Ok(registration_cookie::clear(
+                page.redirect_with(&page_path("/login"), &notice),
+                &app,
+            ));
         }
         RegistrationOutcome::NotFound => return link_gone::show(&page, ALTERNATIVE),
         RegistrationOutcome::WrongCode => form.add_error("code", WRONG_CODE),
@@ -117,7 +121,7 @@ async fn resend(
     app.pending_mail.registrations.notify_one();
     let notice =
         Notice::good("We're sending a new email. Its link and code replace those of the last one.");
-    let response = page.redirect_with("/verify-email", &notice);
+    let response = page.redirect_with(&page_path("/verify-email"), &notice);
     Ok(registration_cookie::set(response, app, ticket))
 }
 

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::auth::{self, CurrentUser, FirstFactor, OptionalUser, SignInOutcome, known_device};
 use crate::crypto::secret::Secret;
 use crate::mail::address::EmailAddress;
+use crate::paths::page_path;
 use crate::user::email::token::{PendingLink, Purpose};
 use crate::user::email::verification::{Authorization, ConfirmationOutcome};
 use crate::user::password::hasher::Verdict;
@@ -231,7 +232,7 @@ pub(super) async fn sign_in_new_account(
     let response = match auth::sign_in(page.request(), app, factor, false).await? {
         SignInOutcome::SignedIn(signed_in) => {
             let notice = Notice::good("Your email address is confirmed. This is your account.");
-            login::redirect_signed_in(page, app, signed_in, "/account", Some(notice))
+            login::redirect_signed_in(page, app, signed_in, &page_path("/account"), Some(notice))
         }
         SignInOutcome::AccountChanged => login::show_account_changed(page, app, &email)?,
     };
@@ -273,7 +274,7 @@ async fn confirm(
     };
     app.sessions.invalidate_user(user).await;
     let notice = Notice::email_confirmed(&email, changed);
-    let next = "/account/email";
+    let next = &page_path("/account/email");
     match verified {
         Some(user) => {
             // The password is the one that was compared; the email is the one that this link has set.

@@ -54,7 +54,9 @@ async fn whoami(user: CurrentUser, pool: Pool) -> Result<HttpResponse, Error> {
 }
 
 async fn show(page: Page) -> PageResult {
-    page.render_form("page.html", &FormView::default(), &json!({}))
+    // The values of every page win over these.
+    let data = json!({ "viewer": "x", "site": "x", "navigation": "x", "lang": "xx", "extra": "own" });
+    page.render_form("page.html", &FormView::default(), &data)
 }
 
 async fn save(user: RecentlyAuthenticated, page: Page, form: Form<Count>) -> PageResult {

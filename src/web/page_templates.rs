@@ -1,0 +1,147 @@
+//! The templates of pages, and the values that every page has (docs/TEMPLATES.md).
+
+use serde::Serialize;
+use serde_json::json;
+use tera::{Context, Tera};
+use uuid::Uuid;
+
+use super::error::HttpError;
+use super::flash::Notice;
+use crate::lifetimes;
+
+/// The values of every page that are the same for all requests: they are in the global context of the templates.
+const SHARED: [&str; 4] = ["site", "assets", "lang", "languages"];
+/// The values of every page that differ from request to request.
+const OF_REQUEST: [&str; 8] = [
+    "path",
+    "section",
+    "viewer",
+    "notice",
+    "navigation",
+    "is_site_page",
+    "form_token",
+    "lifetimes",
+];
+
+/// The language of all pages.
+const LANGUAGE: &str = "en";
+
+/// The signed-in user, for the header of the page.
+#[derive(Clone, Debug, Serialize)]
+pub struct Viewer {
+    /// The id of their account.
+    #[serde(skip)]
+    pub account: Uuid,
+    /// The public id of their session.
+    #[serde(skip)]
+    pub session: Uuid,
+    /// Their name.
+    pub display_name: String,
+    /// Their email.
+    pub email: String,
+    /// The names of the groups that they are a member of.
+    pub groups: Vec<String>,
+}
+
+/// An entry of the site's navigation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NavigationEntry {
+    /// What it is called.
+    pub label: String,
+    /// Where it leads.
+    pub path: String,
+}
+
+/// The values of every page that belong to one request.
+pub(super) struct PageContext<'a> {
+    pub(super) path: &'a str,
+    pub(super) viewer: Option<&'a Viewer>,
+    pub(super) notice: Option<&'a Notice>,
+    /// The hidden field of the forms; empty on error pages, which only have the form that signs out.
+    pub(super) form_token: &'a str,
+    /// Whether a handler of the site answers with it.
+    pub(super) is_site_page: bool,
+}
+
+impl PageContext<'_> {
+    fn values(&self, navigation: &[NavigationEntry]) -> Context {
+        let link = |entry: &NavigationEntry| {
+            json!({
+                "label": entry.label,
+                "path": entry.path,
+                "is_current": entry.path == self.path,
+            })
+        };
+        let mut values = Context::new();
+        values.insert("path", self.path);
+        values.insert("section", &section(self.path));
+        values.insert("viewer", &self.viewer);
+        values.insert("notice", &self.notice);
+        values.insert("navigation", &navigation.iter().map(link).collect::<Vec<_>>());
+        values.insert("is_site_page", &self.is_site_page);
+        values.insert("form_token", self.form_token);
+        values.insert("lifetimes", &lifetimes::for_templates());
+        values
+    }
+}
+
+/// The templates of pages.
+pub struct PageTemplates {
+    tera: Tera,
+    navigation: Vec<NavigationEntry>,
+    /// A value of a handler that is replaced is a warning in the log.
+    is_development: bool,
+}
+
+impl PageTemplates {
+    /// With templates whose global context has the values `site` and `assets`.
+    pub fn new(mut tera: Tera, navigation: Vec<NavigationEntry>, is_development: bool) -> Self {
+        let globals = tera.global_context();
+        globals.insert("lang", LANGUAGE);
+        globals.insert(
+            "languages",
+            &[json!({ "code": LANGUAGE, "label": "English", "is_current": true })],
+        );
+        Self { tera, navigation, is_development }
+    }
+
+    /// Renders `template` with `data` and the values that every page has. The latter win over fields of `data` with
+    /// the same name.
+    pub(super) fn render(
+        &self,
+        template: &str,
+        common: &PageContext<'_>,
+        data: &impl Serialize,
+    ) -> Result<String, HttpError> {
+        let render = || {
+            let mut context = Context::from_serialize(data)?;
+            if self.is_development {
+                for name in SHARED.iter().chain(&OF_REQUEST).filter(|it| context.contains_key(it)) {
+                    tracing::warn!(
+                        template,
+                        "the field {name} of the page is replaced by the value {name} of every page: rename the field"
+                    );
+                }
+            }
+            for name in SHARED {
+                context.remove(name);
+            }
+            context.extend(common.values(&self.navigation));
+            self.tera.render(template, &context)
+        };
+        render().map_err(|error| {
+            HttpError::Internal(anyhow::Error::new(error).context(template.to_owned()))
+        })
+    }
+}
+
+/// The page of the account navigation that `path` belongs to: itself or the one above it. Empty for other paths.
+fn section(path: &str) -> String {
+    let mut segments = path.split('/').skip(1);
+    match (segments.next(), segments.next()) {
+        (Some("account"), Some("delete")) => "/account/export".to_owned(),
+        (Some("account"), Some(name)) => format!("/account/{name}"),
+        (Some("account"), None) => path.to_owned(),
+        _ => String::new(),
+    }
+}
