@@ -20,6 +20,19 @@ const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
 /// If a job ran at least this long before it ended, the delay is reset to [`FIRST_RESTART_DELAY`].
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
+/// The names of Frontdesk's jobs. A job of a site has another one.
+pub const OWN_JOBS: [&str; 9] = [
+    "housekeeping",
+    "last_seen",
+    "mail_delivery",
+    "metrics",
+    "recovery_mail",
+    "registration_mail",
+    "servers",
+    "session_notifications",
+    "session_purge",
+];
+
 /// The status of every job of this process. Clones share it.
 #[derive(Clone, Default)]
 pub struct Jobs(Arc<Mutex<BTreeMap<&'static str, JobStatus>>>);

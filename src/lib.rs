@@ -39,6 +39,7 @@
 //! | use the database | [`Pool`] |
 //! | answer with an error page | [`Error`] |
 //! | read cookies of the site | [`Cookies`] |
+//! | remember something until the user signs out | [`SessionData`] |
 //! | accept larger bodies, allow more time | [`Limits`] |
 //! | have settings, shared state, periodic work, commands | [`Website`] |
 //!
@@ -62,7 +63,7 @@
 //! 6. [`events`] is what happens to accounts, and the hooks of a site that it calls.
 //! 7. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 8. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `folder`,
-//!    `id`, `lifetimes`, `paths`, `role`, `templates`, `unicode`.
+//!    `id`, `lifetimes`, `paths`, `program` (its name), `role`, `templates`, `unicode`.
 
 // Public for the program, the tests and the benchmarks. Only what is visible in the documentation is stable.
 // ── wiring
@@ -127,6 +128,8 @@ pub mod lifetimes;
 pub mod log;
 mod paths;
 #[doc(hidden)]
+pub mod program;
+#[doc(hidden)]
 pub mod role;
 #[doc(hidden)]
 pub mod templates;
@@ -139,8 +142,9 @@ pub use paths::page_path;
 pub use site::{BoxError, Embedded, Routes};
 pub use web::limits::Limits;
 pub use website::{
-    Admin, Cookies, CurrentUser, Error, FieldErrors, Form, FormView, Notice, Page, PageResult,
-    Pool, RecentlyAuthenticated, UserRole, Visitor, Website,
+    Admin, AssuranceLevel, CommandContext, Cookies, CurrentUser, Error, FieldErrors, Form,
+    FormView, JobContext, Notice, Page, PageResult, Pool, RecentlyAuthenticated, SessionData,
+    UserRole, Visitor, Website,
 };
 pub use {actix_web, sqlx};
 

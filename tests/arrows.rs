@@ -41,6 +41,7 @@ const LAYERS: [&[&str]; 15] = [
         "lifetimes",
         "log",
         "paths",
+        "program",
         "role",
         "templates",
         "unicode",

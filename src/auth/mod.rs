@@ -50,7 +50,7 @@ use actix_session::SessionExt as _;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest};
+use actix_web::{Error, HttpMessage as _, HttpRequest};
 use tracing::Level;
 
 use crate::app::App;
@@ -60,8 +60,8 @@ use crate::user::password;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
 use crate::user::session_rules::{self, AccountEvent};
-use crate::web::cookie_guard;
 use crate::web::error::HttpError;
+use crate::web::{cookie_guard, request_data};
 
 pub use current_user::{CurrentUser, OptionalUser};
 pub use first_factor::{FirstFactor, SignInOutcome, SignedIn};
@@ -79,10 +79,14 @@ pub async fn resume(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let user = SessionInfo::of(&request.get_session()).and_then(|session| {
-        session_cookie::keep_max_age(request.request(), &session);
-        current_user::identify(&request, session)
-    });
+    let session = request.get_session();
+    let info = SessionInfo::of(&session);
+    let user = info.clone().and_then(|info| current_user::identify(&request, info));
+    request_data::leave_session(request.request());
+    request.extensions_mut().insert(session);
+    if let Some(info) = info {
+        session_cookie::keep_max_age(request.request(), &info);
+    }
     // Not at a higher level: any client can send such a cookie with every request.
     if user.is_none()
         && tracing::enabled!(Level::DEBUG)
@@ -101,6 +105,7 @@ pub async fn resume(
         None => response.map_into_left_body(),
     };
     known_device::set_cookie(&mut response);
+    request_data::return_to_session(response.request());
     Ok(response)
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::values::{self, AccountName};
 use crate::mail::address::EmailAddress;
+use crate::program;
 pub(super) use session::Session;
 pub(super) use user::{AccountArgument, Export, FileFormat, Import, User};
 
@@ -28,6 +29,12 @@ Settings are read from the environment and from .env; .env.example describes the
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+}
+
+/// The examples of a command; `{}` stands for the name of the program.
+fn examples(lines: &[&str]) -> String {
+    let lines = lines.iter().map(|line| format!("\n  {}", line.replace("{}", program::name())));
+    format!("Examples:{}", lines.collect::<String>())
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,7 +57,15 @@ pub(super) enum Command {
     },
     /// Manage accounts
     #[command(
-        after_help = "Examples:\n  frontdesk user create ada@example.com --name Ada\n  frontdesk user reset ada@example.com\n  frontdesk user invite bob@example.com --name Bob\n  frontdesk user disable ada@example.com\n  frontdesk user list --search ada\n  frontdesk user require-new-password ada@example.com\n  frontdesk user import people.csv --dry-run"
+        after_help = examples(&[
+        "{} user create ada@example.com --name Ada",
+        "{} user reset ada@example.com",
+        "{} user invite bob@example.com --name Bob",
+        "{} user disable ada@example.com",
+        "{} user list --search ada",
+        "{} user require-new-password ada@example.com",
+        "{} user import people.csv --dry-run",
+    ])
     )]
     User {
         #[command(subcommand)]
@@ -58,12 +73,21 @@ pub(super) enum Command {
     },
     /// Show the audit log, newest first
     #[command(
-        after_help = "Examples:\n  frontdesk audit --user ada@example.com --since 2h\n  frontdesk audit --event sign_in_refused --follow --json"
+        after_help = examples(&[
+        "{} audit --user ada@example.com --since 2h",
+        "{} audit --event sign_in_refused --follow --json",
+    ])
     )]
     Audit(Audit),
     /// Manage sessions
     #[command(
-        after_help = "Examples:\n  frontdesk session list --user ada@example.com\n  frontdesk session revoke 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk session revoke --network 203.0.113.0/24 --yes\n  frontdesk session revoke --all --created-before 2026-11-27T08:30:00Z --yes\n  pbpaste | frontdesk session whose"
+        after_help = examples(&[
+        "{} session list --user ada@example.com",
+        "{} session revoke 01a20ac9-362c-7088-badc-46d695f6783a",
+        "{} session revoke --network 203.0.113.0/24 --yes",
+        "{} session revoke --all --created-before 2026-11-27T08:30:00Z --yes",
+        "pbpaste | {} session whose",
+    ])
     )]
     Session {
         #[command(subcommand)]
@@ -71,7 +95,12 @@ pub(super) enum Command {
     },
     /// Manage outgoing mail
     #[command(
-        after_help = "Examples:\n  frontdesk mail list --state failed\n  frontdesk mail retry 01a20ac9-362c-7088-badc-46d695f6783a\n  frontdesk mail retry --failed\n  frontdesk mail unsuppress ada@example.com"
+        after_help = examples(&[
+        "{} mail list --state failed",
+        "{} mail retry 01a20ac9-362c-7088-badc-46d695f6783a",
+        "{} mail retry --failed",
+        "{} mail unsuppress ada@example.com",
+    ])
     )]
     Mail {
         #[command(subcommand)]

@@ -12,6 +12,7 @@ use crate::db::Database;
 use crate::mail::address::EmailAddress;
 use crate::mail::outbox::{self, OutboxEntry, RetriedMail, RetryOutcome};
 use crate::mail::suppression::{self, SuppressedRecipient};
+use crate::program;
 use crate::web::relative_time;
 
 /// Why a mail is not retried.
@@ -50,7 +51,8 @@ async fn suppress(database: &Database, email: &EmailAddress) -> anyhow::Result<E
     let is_new = suppression::suppress(&database.pool, email).await?;
     let (email, already) = (email.as_typed(), if is_new { "" } else { " already" });
     out::line(&format!(
-        "{email} is{already} suppressed: no mail is sent there until `frontdesk mail unsuppress {email}`."
+        "{email} is{already} suppressed: no mail is sent there until `{} mail unsuppress {email}`.",
+        program::name()
     ));
     Ok(if is_new { ExitStatus::Done } else { ExitStatus::NothingFound })
 }
@@ -58,8 +60,9 @@ async fn suppress(database: &Database, email: &EmailAddress) -> anyhow::Result<E
 async fn unsuppress(database: &Database, email: &EmailAddress) -> anyhow::Result<ExitStatus> {
     if suppression::unsuppress(&database.pool, email).await? {
         out::line(&format!(
-            "{} gets mail again. Mail that failed meanwhile is sent by `frontdesk mail retry`.",
-            email.as_typed()
+            "{} gets mail again. Mail that failed meanwhile is sent by `{} mail retry`.",
+            email.as_typed(),
+            program::name()
         ));
         return Ok(ExitStatus::Done);
     }

@@ -1,4 +1,4 @@
-//! `frontdesk migrate`. Compatible with `sqlx migrate`: it uses the same files and the same table.
+//! The command `migrate`. Compatible with `sqlx migrate`: it uses the same files and the same table.
 
 use sqlx::PgPool;
 
@@ -6,7 +6,7 @@ use super::arguments::Migrate;
 use super::exit::ExitStatus;
 use super::{out, prompt};
 use crate::config::Config;
-use crate::db::migrations::Schema;
+use crate::db::migrations::{MigrationStatus, Schema};
 use crate::db::{Database, migrations};
 use crate::site::{Schemas, Site};
 use crate::web::relative_time;
@@ -87,22 +87,32 @@ pub(super) async fn run(
     }
 }
 
+/// A migration in a list, with the record that it belongs to.
+#[derive(serde::Serialize)]
+struct Listed {
+    ledger: &'static str,
+    #[serde(flatten)]
+    migration: MigrationStatus,
+}
+
 /// Lists the migrations of Frontdesk, and then those of the site.
 async fn info(pool: &PgPool, schemas: &Schemas, json: bool) -> anyhow::Result<ExitStatus> {
-    let mut steps = migrations::info(pool).await?;
-    steps.extend(schemas.site_info().await?);
+    let of = |ledger| move |migration| Listed { ledger, migration };
+    let mut listed: Vec<Listed> =
+        migrations::info(pool).await?.into_iter().map(of("frontdesk")).collect();
+    listed.extend(schemas.site_info().await?.into_iter().map(of("site")));
     if json {
-        out::json(&steps)?;
+        out::json(&listed)?;
     } else {
-        let rows: Vec<[String; 3]> = steps
-            .iter()
-            .map(|step| {
+        let rows: Vec<[String; 4]> = listed
+            .into_iter()
+            .map(|Listed { ledger, migration }| {
                 let applied =
-                    step.applied_at.map_or_else(|| "pending".to_owned(), relative_time::iso);
-                [step.version.to_string(), step.description.clone(), applied]
+                    migration.applied_at.map_or_else(|| "pending".to_owned(), relative_time::iso);
+                [ledger.to_owned(), migration.version.to_string(), migration.description, applied]
             })
             .collect();
-        out::table(["VERSION", "DESCRIPTION", "APPLIED"], &rows);
+        out::table(["LEDGER", "VERSION", "DESCRIPTION", "APPLIED"], &rows);
     }
     schemas.check().await??;
     Ok(ExitStatus::Done)

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, KeyRequirement};
 use crate::log;
+use crate::program;
 use crate::site::{Schemas, Site};
 use arguments::{Arguments, Command, Migrate};
 use connection::{close_after, connect, open};
@@ -46,6 +47,7 @@ pub fn command() -> clap::Command {
 
 /// Parses the arguments, runs the command, and returns its exit code.
 pub fn main(mut website: Site) -> ExitCode {
+    program::set_name();
     let request = match site::parse(&website) {
         Ok(request) => request,
         Err(problems) => {
@@ -92,7 +94,7 @@ pub fn main(mut website: Site) -> ExitCode {
         // exiting.
         let print = if serves { log::print } else { out::problem };
         print(&sentence(&error));
-        ExitStatus::Failed.into()
+        ExitStatus::of(&error).into()
     });
     log::flush();
     status

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::id::UserId;
+use crate::program;
 use crate::session::await_invalidation;
 use crate::user::password::require_new::{self, Required};
 
@@ -36,8 +37,9 @@ pub(super) async fn of_one(
             user.email
         ),
         0 => format!(
-            "{0} was signed out everywhere and no longer has a password. No mail was sent, because this email has got as much mail of this kind as it may get. Send a link later: frontdesk user reset {0}",
-            user.email
+            "{0} was signed out everywhere and no longer has a password. No mail was sent, because this email has got as much mail of this kind as it may get. Send a link later: {1} user reset {0}",
+            user.email,
+            program::name()
         ),
         _ => format!(
             "{} was signed out everywhere, no longer has a password, and gets a link to choose a new one.",
@@ -69,8 +71,9 @@ pub(super) async fn of_all(
         let batch = batch.inspect_err(|_| {
             // With all its digits: a later time would include those who have chosen a new password since.
             out::problem(&format!(
-                "Stopped after {} account(s). To continue: frontdesk user require-new-password --all --changed-before {}",
+                "Stopped after {} account(s). To continue: {} user require-new-password --all --changed-before {}",
                 done.accounts,
+                program::name(),
                 before.format(&Rfc3339).unwrap_or_default()
             ));
         })?;

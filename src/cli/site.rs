@@ -10,6 +10,8 @@ use super::connection::{close_after, connect};
 use super::exit::ExitStatus;
 use super::out;
 use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program};
+use crate::program;
+use crate::server::routes::PATHS;
 use crate::site::Site;
 
 /// What the command line asks for.
@@ -22,13 +24,14 @@ pub(super) enum Request {
 
 /// Parses the command line. The error lists what is wrong with the definition of the site.
 pub(super) fn parse(site: &Site) -> Result<Request, String> {
-    let mut program = Arguments::command();
-    let mut problems = site.check();
+    let mut program = Arguments::command().bin_name(program::name());
+    let is_own =
+        |name: &str| name == "help" || program.get_subcommands().any(|own| own.get_name() == name);
+    let problems = site.check(is_own);
+    if !problems.is_empty() {
+        return Err(format!("The site cannot start:\n  {}", problems.join("\n  ")));
+    }
     for command in &site.commands {
-        if program.get_subcommands().any(|other| other.get_name() == command.name) {
-            problems.push(format!("The command {} is defined twice.", command.name));
-            continue;
-        }
         let rest = Arg::new("arguments")
             .num_args(0..)
             .trailing_var_arg(true)
@@ -37,14 +40,8 @@ pub(super) fn parse(site: &Site) -> Result<Request, String> {
         program =
             program.subcommand(clap::Command::new(command.name).about(command.about).arg(rest));
     }
-    if !problems.is_empty() {
-        return Err(format!("The site cannot start:\n  {}", problems.join("\n  ")));
-    }
     if site.is_website() {
-        if let Some(name) = program_name() {
-            program = program.display_name(name.clone()).bin_name(name);
-        }
-        program = program.mut_subcommand("routes", |routes| routes.hide(false));
+        program = as_website(program, site);
     }
     let mut matches = program.get_matches();
     let is_chosen = |name: &str| site.commands.iter().position(|command| command.name == name);
@@ -60,10 +57,17 @@ pub(super) fn parse(site: &Site) -> Result<Request, String> {
     }
 }
 
-/// The name of the file that runs.
-fn program_name() -> Option<String> {
-    let path = std::env::args_os().next()?;
-    Some(std::path::Path::new(&path).file_name()?.to_string_lossy().into_owned())
+/// `program` with the name and the version of the site. clap takes only texts that live as long as the process.
+fn as_website(program: clap::Command, site: &Site) -> clap::Command {
+    let name = site.name.as_deref().unwrap_or(program::name());
+    let (version, own) = (site.embedded.version, env!("CARGO_PKG_VERSION"));
+    let about = format!("{name} {version}, built on frontdesk {own}");
+    let version = format!("{version} ({name}, built on frontdesk {own})");
+    program
+        .display_name(program::name())
+        .version(&*version.leak())
+        .about(about)
+        .mut_subcommand("routes", |routes| routes.hide(false))
 }
 
 /// Reads our settings, those of the site, and the folders that they name; all problems are reported together.
@@ -72,11 +76,8 @@ pub(super) fn read_settings(site: &mut Site, keys: KeyRequirement) -> Result<Con
     let program = Program { site_name: site.name.as_deref(), is_website: site.is_website() };
     let own = Config::read(&settings, keys, program);
     let mut problems = Vec::new();
-    for (prefix, read) in std::mem::take(&mut site.settings) {
-        let of_site = settings.iter().filter_map(|(name, value)| {
-            Some((name.strip_prefix(prefix)?.to_owned(), value.clone()))
-        });
-        match read(&of_site.collect::<Vec<_>>()) {
+    for of_site in std::mem::take(&mut site.settings) {
+        match (of_site.read)(&settings) {
             Ok(data) => site.data.push(data),
             Err(ConfigErrors(found)) => problems.extend(found),
         }
@@ -96,20 +97,26 @@ pub(super) fn read_settings(site: &mut Site, keys: KeyRequirement) -> Result<Con
 
 /// `routes`.
 pub(super) fn print_routes(site: &Site) -> ExitStatus {
-    let rows: Vec<[String; 4]> = site
+    let rows: Vec<[String; 5]> = site
         .define_routes()
         .list()
         .map(|route| {
-            let session = if route.with_session { "yes" } else { "no" };
+            let audience = match route.with_session {
+                true => route.audience.to_string(),
+                false => format!("{}, without session", route.audience),
+            };
+            let matched = route.matched(&PATHS);
+            let note = matched.map(|own| format!("also matches {own}, which Frontdesk answers"));
             [
                 route.method.to_string(),
                 route.path.clone(),
-                session.to_owned(),
+                audience,
                 route.defined_at.clone(),
+                note.unwrap_or_default(),
             ]
         })
         .collect();
-    out::table(["METHOD", "PATH", "SESSION", "DEFINED AT"], &rows);
+    out::table(["METHOD", "PATH", "WHO", "DEFINED AT", "NOTE"], &rows);
     ExitStatus::Done
 }
 

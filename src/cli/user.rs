@@ -17,6 +17,7 @@ use crate::db::Database;
 use crate::mail::address::EmailAddress;
 use crate::mail::outbox::Enqueued;
 use crate::peers;
+use crate::program;
 use crate::role::Role;
 use crate::session::{await_invalidation, list};
 use crate::user::display_name::DisplayName;
@@ -89,7 +90,8 @@ async fn create(
         None => String::new(),
         Some(true) => " The user gets a link to choose a password.".to_owned(),
         Some(false) => format!(
-            " No link was sent: this email got several such mails already. Run frontdesk user reset {email} later."
+            " No link was sent: this email got several such mails already. Run {} user reset {email} later.",
+            program::name()
         ),
     };
     out::line(&format!("Created {email} ({}).{note}", user.id));
@@ -228,7 +230,8 @@ async fn set_password(
     // Only the user should know the password (ASVS 5.0 V6.4.6).
     if mail_is_sent(config, database).await? {
         out::problem(&format!(
-            "Nothing was changed: this site sends mail, so let the user choose the password: frontdesk user reset {}",
+            "Nothing was changed: this site sends mail, so let the user choose the password: {} user reset {}",
+            program::name(),
             user.email
         ));
         return Ok(ExitStatus::InvalidUsage);

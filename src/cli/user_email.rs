@@ -12,6 +12,7 @@ use crate::crypto::seal::Sealer;
 use crate::db::Database;
 use crate::lifetimes;
 use crate::mail::address::EmailAddress;
+use crate::program;
 use crate::role::Role;
 use crate::session::await_invalidation;
 use crate::user::display_name::DisplayName;
@@ -32,7 +33,8 @@ pub(super) async fn reset(
     let email = &user.email;
     if !config.mail_is_on() {
         bail!(
-            "this site sends no mail; set FRONTDESK_SMTP_URL, or run frontdesk user set-password {email}"
+            "this site sends no mail; set FRONTDESK_SMTP_URL, or run {} user set-password {email}",
+            program::name()
         );
     }
     let pool = &database.pool;
@@ -40,7 +42,7 @@ pub(super) async fn reset(
         SendOutcome::Sent => {}
         SendOutcome::OverLimit => bail!("{email} got several such mails already; try again later"),
         SendOutcome::Disabled => {
-            bail!("{email} is disabled; run frontdesk user enable {email} first")
+            bail!("{email} is disabled; run {} user enable {email} first", program::name())
         }
     }
     out::line(&format!("{email} gets a link to choose a new password."));
@@ -61,7 +63,8 @@ pub(super) async fn set_email(
     let set = change::set_by_operator(pool, sealer(config)?, user.id, new, operator()).await?;
     let mails = match set {
         SetOutcome::Done { .. } if !config.mail_is_on() => format!(
-            "This site sends no mail, so neither email is notified. Run frontdesk user verify-email {email} to mark the new one as verified."
+            "This site sends no mail, so neither email is notified. Run {} user verify-email {email} to mark the new one as verified.",
+            program::name()
         ),
         SetOutcome::Done { former_is_notified, link_is_sent } => {
             let former = match former_is_notified {
@@ -71,7 +74,8 @@ pub(super) async fn set_email(
             let new = match link_is_sent {
                 true => "the new one gets a link to verify it.".to_owned(),
                 false => format!(
-                    "the new one gets no link to verify it, because it got several such mails already. Its user can request one later, or run frontdesk user verify-email {email}."
+                    "the new one gets no link to verify it, because it got several such mails already. Its user can request one later, or run {} user verify-email {email}.",
+                    program::name()
                 ),
             };
             format!("{former}; {new}")
@@ -88,7 +92,7 @@ pub(super) async fn set_email(
         }
         SetOutcome::EmailTaken => bail!("an account with the email {email} already exists"),
         SetOutcome::Disabled => {
-            bail!("{former} is disabled; run frontdesk user enable {former} first")
+            bail!("{former} is disabled; run {} user enable {former} first", program::name())
         }
     };
     await_invalidation(pool, None).await;
@@ -123,7 +127,8 @@ pub(super) async fn invite(
     let text = email.as_typed().to_owned();
     if !config.mail_is_on() {
         bail!(
-            "this site sends no mail; set FRONTDESK_SMTP_URL, or run frontdesk user create {text}"
+            "this site sends no mail; set FRONTDESK_SMTP_URL, or run {} user create {text}",
+            program::name()
         );
     }
     let (pool, sealer) = (&database.pool, sealer(config)?);

@@ -25,7 +25,7 @@ pub use keys::{SecretKeys, WeakKey};
 pub use load::{NAMES, environment};
 pub use mail::{Mail, MailTransport};
 pub use operator::operator_name;
-pub use parse::duration;
+pub use parse::{duration, text_or_file};
 pub use postgres_url::PostgresUrl;
 pub use proxies::canonical_network;
 pub use public_url::PublicUrl;

@@ -20,6 +20,31 @@ pub(super) fn is_ours(name: &str, known: &[&str]) -> bool {
     upper.starts_with("FRONTDESK_") || known.contains(&upper.as_str())
 }
 
+/// The value of `name`, or else the content of the file that `…_FILE` names, without white space around it. `None` if
+/// both are empty or not set; the error is a sentence for operators.
+pub fn text_or_file(
+    settings: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<Option<String>, String> {
+    let file_name = format!("{name}_FILE");
+    let set =
+        |name: &str| settings.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    match (set(name), set(&file_name)) {
+        (Some(_), Some(_)) => {
+            Err(format!("{name} and {file_name} are both set. Set only one of them."))
+        }
+        (Some(value), None) => Ok(Some(value.to_owned())),
+        (None, Some(path)) => match std::fs::read_to_string(path) {
+            Ok(text) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
+            Ok(_) => Err(format!("{file_name} points to {path}, which is empty.")),
+            Err(error) => {
+                Err(format!("{file_name} points to {path}, which cannot be read ({error})."))
+            }
+        },
+        (None, None) => Ok(None),
+    }
+}
+
 /// Names and values, and the problems found so far.
 pub(super) struct SettingsReader<'a> {
     settings: &'a BTreeMap<String, String>,
@@ -69,29 +94,12 @@ impl<'a> SettingsReader<'a> {
 
     /// A secret, from its setting or from the file in `…_FILE`.
     pub(super) fn secret(&mut self, name: &str) -> Option<SecretText> {
-        let file_name = format!("{name}_FILE");
-        match (self.text(name), self.text(&file_name)) {
-            (Some(_), Some(_)) => {
-                self.problem(name, &format!("and {file_name} are both set. Set only one of them"));
-                None
-            }
-            (Some(value), None) => Some(SecretText::new(value)),
-            (None, Some(path)) => match std::fs::read_to_string(path) {
-                Ok(text) if !text.trim().is_empty() => Some(SecretText::new(text.trim())),
-                Ok(_) => {
-                    self.problem(&file_name, &format!("points to {path}, which is empty"));
-                    None
-                }
-                Err(error) => {
-                    self.problem(
-                        &file_name,
-                        &format!("points to {path}, which cannot be read ({error})"),
-                    );
-                    None
-                }
-            },
-            (None, None) => None,
-        }
+        let found = text_or_file(self.settings, name);
+        found
+            .map_err(|problem| self.problems.push(problem))
+            .ok()
+            .flatten()
+            .map(|text| SecretText::new(&text))
     }
 
     pub(super) fn parsed<T: FromStr>(&mut self, name: &str, default: &str, expected: &str) -> T {

@@ -13,6 +13,7 @@ use super::migration_lock;
 
 use super::error::code_of;
 pub use super::schema_problem::SchemaProblem;
+use crate::program;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -293,7 +294,8 @@ async fn describe_failure(connection: &mut PgConnection, error: &MigrateError) -
     );
     if let Ok(Some(index)) = invalid.fetch_optional(&mut *connection).await {
         return format!(
-            "a migration failed and left an invalid index. Run `DROP INDEX CONCURRENTLY {index};`, then `frontdesk migrate run`"
+            "a migration failed and left an invalid index. Run `DROP INDEX CONCURRENTLY {index};`, then `{} migrate run`",
+            program::name()
         );
     }
     let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
@@ -311,7 +313,8 @@ async fn describe_failure(connection: &mut PgConnection, error: &MigrateError) -
             "the login {user} may not create tables in the schema {schema} (run as its owner or a superuser: GRANT USAGE, CREATE ON SCHEMA {schema} TO {user};)"
         ),
         (Some("42501"), Ok((_, user, true))) => format!(
-            "a migration was rolled back, because the login {user} does not own the tables. Run `frontdesk migrate run` as their owner, and set FRONTDESK_MIGRATE=off for {user}"
+            "a migration was rolled back, because the login {user} does not own the tables. Run `{} migrate run` as their owner, and set FRONTDESK_MIGRATE=off for {user}",
+            program::name()
         ),
         _ => "a migration failed and was rolled back".to_owned(),
     }

@@ -46,8 +46,8 @@ pub use transaction::{
     with_connection, with_deadline,
 };
 
-/// Connections for the jobs of a website: one for the lock of a job and one for its work, twice.
-const SITE_JOB_POOL_SIZE: u32 = 4;
+/// Connections for the work of the jobs of a website. The lock of each job has another one.
+pub const SITE_JOB_POOL_SIZE: u32 = 4;
 /// How long [`Database::close`] waits for connections that are in use.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgExecutor, PgPoo
 use tokio::time::timeout;
 
 use super::error::timed_out;
+use crate::program;
 
 /// How long a request waits for a connection before it fails with 503. Also the timeout for opening a
 /// connection.
@@ -74,7 +75,7 @@ pub enum ConnectError {
     NotPrimary(#[from] NotPrimary),
     /// The login lacks a privilege, for example `INSERT on sessions`.
     #[error(
-        "the login lacks the privilege {0}. Grant the privileges with `frontdesk migrate roles`"
+        "the login lacks the privilege {0}. Grant the privileges with `{program} migrate roles`", program = program::name()
     )]
     MissingPrivilege(String),
     /// A table or its primary key is missing.

@@ -1,11 +1,14 @@
 //! Why the tables in the database do not match the program, in sentences for operators.
 
+use crate::program;
+
 /// Why the schema does not match this program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaProblem {
     /// Migrations of this program are not applied.
     #[error(
-        "{pending} migration(s) are pending. Run `frontdesk migrate run` or `sqlx migrate run`."
+        "{pending} migration(s) are pending. Run `{} migrate run` or `sqlx migrate run`.",
+        program::name()
     )]
     Pending {
         /// The number of pending migrations.
@@ -13,7 +16,8 @@ pub enum SchemaProblem {
     },
     /// A migration started and did not finish.
     #[error(
-        "Migration {version} started but did not finish. Undo its partial changes in the database, delete its row from _sqlx_migrations, then run `frontdesk migrate run`."
+        "Migration {version} started but did not finish. Undo its partial changes in the database, delete its row from _sqlx_migrations, then run `{} migrate run`.",
+        program::name()
     )]
     Dirty {
         /// The unfinished migration.
@@ -21,7 +25,8 @@ pub enum SchemaProblem {
     },
     /// The database has a migration that this program does not know, and this program cannot be used with it.
     #[error(
-        "The database schema is newer than this version of Frontdesk, and migration {version} is not compatible with it: {reason}. Start the newer version, or revert with its `frontdesk migrate revert`."
+        "The database schema is newer than this version of Frontdesk, and migration {version} is not compatible with it: {reason}. Start the newer version, or revert with its `{} migrate revert`.",
+        program::name()
     )]
     Newer {
         /// The unknown migration.
@@ -31,7 +36,8 @@ pub enum SchemaProblem {
     },
     /// The newest migration is not one of this program, which therefore cannot revert it.
     #[error(
-        "Migration {version} is newer than this version of Frontdesk. Only a version that knows it can revert it: use its `frontdesk migrate revert`."
+        "Migration {version} is newer than this version of Frontdesk. Only a version that knows it can revert it: use its `{} migrate revert`.",
+        program::name()
     )]
     NotRevertible {
         /// The unknown migration.
@@ -64,11 +70,11 @@ pub enum SchemaProblem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SiteSchemaProblem {
     /// Migrations of the program are not applied.
-    #[error("{0} migration(s) of the site are pending. Run `migrate run`.")]
+    #[error("{0} migration(s) of the site are pending. Run `{program} migrate run`.", program = program::name())]
     Pending(usize),
     /// A migration started and did not finish.
     #[error(
-        "Migration {0} of the site started but did not finish. Undo its partial changes, delete its row from _sqlx_migrations in the site's schema, then run `migrate run`."
+        "Migration {0} of the site started but did not finish. Undo its partial changes, delete its row from _sqlx_migrations in the site's schema, then run `{program} migrate run`.", program = program::name()
     )]
     Unfinished(i64),
     /// The database has a migration that the program does not know.
@@ -76,6 +82,18 @@ pub enum SiteSchemaProblem {
         "The site's schema has migration {0}, which this program does not have. Start the version that has it, or restore its file in migrations/."
     )]
     Unknown(i64),
+    /// A pending migration names the schema `frontdesk`, and another one is in force.
+    #[error(
+        "Line {line} of migrations/{file} names the schema frontdesk, but FRONTDESK_SCHEMA is {schema}. Write users in place of frontdesk.users: the search path of the site's migrations has both schemas. Or set FRONTDESK_SCHEMA=frontdesk."
+    )]
+    OtherSchema {
+        /// The name of the file.
+        file: String,
+        /// Counted from 1.
+        line: usize,
+        /// The schema of Frontdesk's tables.
+        schema: String,
+    },
     /// The file was changed after it was applied.
     #[error(
         "Migration {0} of the site was changed after it was applied. Restore the file, and write another migration."

@@ -18,6 +18,7 @@ use super::{MailRenderer, Transport, suppression};
 use crate::background::jitter;
 use crate::crypto::seal::Sealer;
 use crate::db;
+use crate::program;
 
 /// An attempt that takes longer is slow. Most take less than a second.
 pub(super) const SLOW_AFTER: Duration = Duration::from_secs(4);
@@ -150,11 +151,11 @@ async fn record_failure(mailer: &Mailer, mail: &LeasedMail, error: &SendError) {
     let wait = RETRY_DELAYS.get(usize::try_from(attempt - 1).unwrap_or(usize::MAX));
     let Some(wait) = wait.filter(|_| *severity == Severity::Transient) else {
         mailer.counters.count_failed(1);
-        tracing::error!(mail = %id, kind, attempt, ?stage, code, detail, "mail failed permanently; see `frontdesk mail list --state failed`");
+        tracing::error!(mail = %id, kind, attempt, ?stage, code, detail, "mail failed permanently; see `{} mail list --state failed`", program::name());
         if *severity == Severity::Bounced {
             record(|| suppression::record_bounce(&mailer.pool, id)).await;
         }
-        return record(|| outbox::mark_failed(&mailer.pool, mail, message)).await;
+        return record(|| outbox::mark_failed(&mailer.pool, mail, &message)).await;
     };
     let wait = wait.mul_f64(0.8 + 0.4 * jitter());
     tracing::warn!(mail = %id, kind, attempt, ?stage, code, detail, "mail is delayed");
@@ -164,8 +165,11 @@ async fn record_failure(mailer: &Mailer, mail: &LeasedMail, error: &SendError) {
 /// Marks a mail as failed that must not be sent.
 async fn record_suppressed(mailer: &Mailer, mail: &LeasedMail) {
     tracing::info!(mail = %mail.id, kind = mail.kind.as_str(), "mail is not sent: its recipient is suppressed");
-    let message = "not sent: the recipient is suppressed; see `frontdesk mail list --suppressed`";
-    record(|| outbox::mark_failed(&mailer.pool, mail, message)).await;
+    let message = format!(
+        "not sent: the recipient is suppressed; see `{} mail list --suppressed`",
+        program::name()
+    );
+    record(|| outbox::mark_failed(&mailer.pool, mail, &message)).await;
 }
 
 /// Sends one mail. Secrets in the server's reply are redacted.

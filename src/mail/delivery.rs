@@ -17,6 +17,7 @@ use super::outbox::{self, Lane, LeasedMail};
 use crate::background::{JobRunner, Jobs, jitter};
 use crate::db::{self, Batch};
 use crate::peers;
+use crate::program;
 
 /// First attempts that a server makes concurrently. One that takes longer than
 /// [`SLOW_AFTER`](super::attempt::SLOW_AFTER) no longer counts, so that stalled ones do not delay the others.
@@ -209,7 +210,8 @@ async fn correct(mailer: &Mailer) -> sqlx::Result<()> {
         mailer.counters.count_failed(expired);
         tracing::warn!(
             mails = expired,
-            "mail was not sent in time and is no longer useful; see `frontdesk mail list --state failed`"
+            "mail was not sent in time and is no longer useful; see `{} mail list --state failed`",
+            program::name()
         );
     }
     let keys = mailer.sealer.key_ids();
@@ -217,14 +219,16 @@ async fn correct(mailer: &Mailer) -> sqlx::Result<()> {
     if noted > 0 {
         tracing::warn!(
             mails = noted,
-            "mail waits for a server with its key: it is encrypted with a key that is on no running server. See `frontdesk mail list --state waiting`, and `frontdesk doctor` for the key"
+            "mail waits for a server with its key: it is encrypted with a key that is on no running server. See `{program} mail list --state waiting`, and `{program} doctor` for the key",
+            program = program::name()
         );
     }
     if failed > 0 {
         mailer.counters.count_failed(failed.unsigned_abs());
         tracing::error!(
             mails = failed,
-            "mail failed because no server with its key was started for two days; see `frontdesk mail list --state failed`"
+            "mail failed because no server with its key was started for two days; see `{} mail list --state failed`",
+            program::name()
         );
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::background::JobRunner;
 use crate::db;
 use crate::peers::{self, Difference, RunningServer};
+use crate::program;
 
 /// Records this server and logs differences before it serves, then starts the job.
 pub async fn start(runner: &mut JobRunner, app: Arc<App>) {
@@ -44,7 +45,10 @@ async fn run_once(app: &App, reported: &Mutex<Report>) {
             if !report.is_failing && !db::is_unavailable(&error) {
                 report.is_failing = true;
                 db::log_failure(
-                    "the table servers cannot be written; run `frontdesk migrate roles` after a migration",
+                    &format!(
+                        "the table servers cannot be written; run `{} migrate roles` after a migration",
+                        program::name()
+                    ),
                     &error.into(),
                 );
             }

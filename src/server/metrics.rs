@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Listeners, ServerOptions};
+use super::site_jobs::JobMetrics;
 use crate::app::App;
 use crate::background::{JobRunner, Jobs};
 use crate::db;
@@ -32,7 +33,7 @@ use crate::web::connection::{self, OpenConnections};
 const MAX_CONNECTIONS: usize = 64;
 
 /// Starts the metrics server if `FRONTDESK_METRICS_BIND` is set.
-pub fn start(app: web::Data<App>) -> anyhow::Result<JobRunner> {
+pub fn start(app: web::Data<App>, site_jobs: Option<JobMetrics>) -> anyhow::Result<JobRunner> {
     let mut runner = JobRunner::new(app.jobs.clone());
     let Some(bind) = app.config.metrics_bind else {
         return Ok(runner);
@@ -42,8 +43,9 @@ pub fn start(app: web::Data<App>) -> anyhow::Result<JobRunner> {
     let listener = Arc::new(listener);
     runner.run("metrics", move |stop| {
         let (app, listener) = (app.clone(), Arc::clone(&listener));
+        let site_jobs = web::Data::new(site_jobs.clone());
         async move {
-            if let Err(error) = serve(app, &listener, stop).await {
+            if let Err(error) = serve((app, site_jobs), &listener, stop).await {
                 tracing::error!(%error, "the metrics server failed");
             }
         }
@@ -54,7 +56,7 @@ pub fn start(app: web::Data<App>) -> anyhow::Result<JobRunner> {
 /// Serves until the stop signal. The listener stays open when the server fails, so that a restarted job can
 /// use it.
 async fn serve(
-    app: web::Data<App>,
+    (app, site_jobs): (web::Data<App>, web::Data<Option<JobMetrics>>),
     listener: &TcpListener,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
@@ -68,6 +70,7 @@ async fn serve(
     let server = listeners.serve(&options, move || {
         Site::new()
             .app_data(app.clone())
+            .app_data(site_jobs.clone())
             .wrap(from_fn(connection::track))
             .route("/metrics", web::get().to(show))
     })?;
@@ -79,14 +82,18 @@ async fn serve(
     }
 }
 
-async fn show(app: web::Data<App>) -> HttpResponse {
+async fn show(app: web::Data<App>, site_jobs: web::Data<Option<JobMetrics>>) -> HttpResponse {
     let mut text = String::new();
     let (mail, queue) = tokio::join!(
         outbox::count_waiting(&app.pool),
         invalidation::notification_queue_usage(db::on(&app.pool))
     );
     let queried = QueriedMetrics { mail_waiting: mail.ok(), notification_queue_usage: queue.ok() };
-    match encode(&mut text, &registry(&app, &queried)) {
+    let mut registry = registry(&app, &queried);
+    if let Some(jobs) = &**site_jobs {
+        jobs.register(&mut registry);
+    }
+    match encode(&mut text, &registry) {
         Ok(()) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(text),

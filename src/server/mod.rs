@@ -32,6 +32,7 @@ use crate::templates::MailTemplates;
 use crate::user::sign_up::pending_mail;
 use crate::web::connection::OpenConnections;
 use listen::{Listeners, ServerOptions};
+use site_jobs::JobMetrics;
 use stop::{RunningSite, Stop, StopSignals};
 
 /// How long requests in flight may run after the site has stopped accepting connections.
@@ -170,11 +171,12 @@ async fn start(
     let server = site::serve(app.clone(), &secrets, pages, &listeners, &options, website_parts)?;
     let delivery = start_delivery(&app, database)?;
     let mut runner = start_jobs(&app, database);
-    if !website.jobs.is_empty() {
-        site_jobs::start(&mut runner, website, &database.new_site_job_pool(config));
+    let job_metrics = JobMetrics::of(website);
+    if let Some(metrics) = &job_metrics {
+        site_jobs::start(&mut runner, website, &database.new_site_job_pool(config), metrics);
     }
     membership::start(&mut runner, app.clone().into_inner()).await;
-    let metrics = metrics::start(app.clone())?;
+    let metrics = metrics::start(app.clone(), job_metrics)?;
     let handle = server.handle();
     let server = RunningSite { handle, task: tokio::spawn(server), listeners };
     Ok((server, open, Background { app, engine, delivery, runner, metrics }))

@@ -22,8 +22,50 @@ use crate::pages::{account, dev_mailbox, health, home, sign_in, well_known};
 use crate::session::PgSessionStore;
 use crate::site::{self, Site};
 use crate::web::assets::{self, Assets};
+use crate::web::limits::ResourceLimits;
 use crate::web::outer::method_not_allowed;
 use crate::web::{cookie_guard, cross_site};
+
+/// The pattern of every route of Frontdesk, and its files at the root.
+pub const PATHS: [&str; 37] = [
+    "/",
+    "/robots.txt",
+    "/favicon.ico",
+    "/healthz",
+    "/readyz",
+    "/static/{path:.*}",
+    "/.well-known/change-password",
+    "/.well-known/security.txt",
+    "/dev/mailbox",
+    "/dev/mailbox/{id}",
+    "/register",
+    "/login",
+    "/verify-email",
+    "/forgot-password",
+    "/verify-email/link",
+    "/reset-password",
+    "/invitation",
+    "/undo-email-change",
+    "/logout",
+    "/account",
+    "/account/profile",
+    "/account/password",
+    "/account/email",
+    "/account/email/verify",
+    "/account/email/code",
+    "/account/sessions",
+    "/account/sessions/revoke-others",
+    "/account/activity",
+    "/account/confirm",
+    "/account/export",
+    "/account/delete",
+    "/account/delete/cancel",
+    "/account/sessions/{id}/revoke",
+    "/verify-email/{token}",
+    "/reset-password/{token}",
+    "/invitation/{token}",
+    "/undo-email-change/{token}",
+];
 
 /// Registers all routes, with those of `website` and the `files` at the root. `sessions` and `identity` are middleware of the last scope.
 pub fn configure(
@@ -64,142 +106,162 @@ pub fn configure(
         )
         // The site's routes without a session.
         .configure(|config| {
-            for resource in without_session {
-                config.service(resource.wrap(from_fn(site::leave_cookies)));
+            for (resource, limits) in without_session {
+                config.service(
+                    resource
+                        .wrap(from_fn(site::leave_cookies))
+                        .wrap(from_fn(move |request, next| limits.clone().apply(request, next))),
+                );
             }
         })
         .service(
             web::scope("")
                 // The innermost middleware comes first; a request passes them from the last to the first.
-                .wrap(from_fn(auth::second_arrival::answer_once))
                 .wrap(from_fn(cross_site::refuse))
                 .wrap(from_fn(auth::resume))
                 .wrap(identity)
                 .wrap(sessions)
                 .wrap(from_fn(cookie_guard::guard))
-                // ── public
-                .service(read_only("/").guard(site.leaves("/")).route(get().to(home::show)))
-                .service(
-                    form("/register")
-                        .route(get().to(sign_in::register::show))
-                        .route(web::post().to(sign_in::register::submit)),
-                )
-                .service(
-                    form("/login")
-                        .route(get().to(sign_in::login::show))
-                        .route(web::post().to(sign_in::login::submit)),
-                )
-                .service(
-                    form("/verify-email")
-                        .route(get().to(sign_in::verify_code::show))
-                        .route(web::post().to(sign_in::verify_code::submit)),
-                )
-                .service(
-                    form("/forgot-password")
-                        .route(get().to(sign_in::forgot_password::show))
-                        .route(web::post().to(sign_in::forgot_password::submit)),
-                )
-                // The links in mails: the page without the token. Where the link leads is at the end.
-                .service(
-                    form("/verify-email/link")
-                        .route(get().to(sign_in::verify_email::show))
-                        .route(web::post().to(sign_in::verify_email::submit)),
-                )
-                .service(
-                    form("/reset-password")
-                        .route(get().to(sign_in::reset_password::show))
-                        .route(web::post().to(sign_in::reset_password::submit)),
-                )
-                .service(
-                    form("/invitation")
-                        .route(get().to(sign_in::invitation::show))
-                        .route(web::post().to(sign_in::invitation::submit)),
-                )
-                .service(
-                    form("/undo-email-change")
-                        .route(get().to(sign_in::undo_email_change::show))
-                        .route(web::post().to(sign_in::undo_email_change::submit)),
-                )
-                .service(button("/logout").route(web::post().to(sign_in::logout::submit)))
-                // ── signed in
-                .service(read_only("/account").route(get().to(account::overview::show)))
-                .service(
-                    form("/account/profile")
-                        .route(get().to(account::profile::show))
-                        .route(web::post().to(account::profile::submit)),
-                )
-                .service(
-                    form("/account/password")
-                        .route(get().to(account::password::show))
-                        .route(web::post().to(account::password::submit)),
-                )
-                .service(
-                    form("/account/email")
-                        .route(get().to(account::email::show))
-                        .route(web::post().to(account::email::submit)),
-                )
-                .service(
-                    button("/account/email/verify").route(web::post().to(account::email::verify)),
-                )
-                .service(button("/account/email/code").route(web::post().to(account::email::code)))
-                .service(read_only("/account/sessions").route(get().to(account::sessions::show)))
-                .service(
-                    button("/account/sessions/revoke-others")
-                        .route(web::post().to(account::sessions::revoke_others)),
-                )
-                .service(read_only("/account/activity").route(get().to(account::activity::show)))
-                .service(
-                    form("/account/confirm")
-                        .route(get().to(account::confirm::show))
-                        .route(web::post().to(account::confirm::submit)),
-                )
-                // Submitting these requires a recent authentication.
-                .service(
-                    form("/account/export")
-                        .route(get().to(account::export::show))
-                        .route(web::post().to(account::export::submit)),
-                )
-                .service(
-                    form("/account/delete")
-                        .route(get().to(account::delete::show))
-                        .route(web::post().to(account::delete::submit)),
-                )
-                .service(
-                    button("/account/delete/cancel").route(web::post().to(account::delete::cancel)),
-                )
-                // ── paths with a parameter: last, because they are matched by regular expressions, which
-                // would be evaluated before every route that follows
-                .service(
-                    button("/account/sessions/{id}/revoke")
-                        .route(web::post().to(account::sessions::revoke)),
-                )
-                // GET moves the token out of the address. The previous version renders forms that are sent here.
-                .service(
-                    form("/verify-email/{token}")
-                        .route(get().to(sign_in::verify_email::open))
-                        .route(web::post().to(sign_in::verify_email::submit)),
-                )
-                .service(
-                    form("/reset-password/{token}")
-                        .route(get().to(sign_in::reset_password::open))
-                        .route(web::post().to(sign_in::reset_password::submit)),
-                )
-                .service(
-                    form("/invitation/{token}")
-                        .route(get().to(sign_in::invitation::open))
-                        .route(web::post().to(sign_in::invitation::submit)),
-                )
-                .service(
-                    form("/undo-email-change/{token}")
-                        .route(get().to(sign_in::undo_email_change::open))
-                        .route(web::post().to(sign_in::undo_email_change::submit)),
-                )
+                .configure(|config| {
+                    AnsweredOnce(config)
+                        // ── public
+                        .service(read_only("/").guard(site.leaves("/")).route(get().to(home::show)))
+                        .service(
+                            form("/register")
+                                .route(get().to(sign_in::register::show))
+                                .route(web::post().to(sign_in::register::submit)),
+                        )
+                        .service(
+                            form("/login")
+                                .route(get().to(sign_in::login::show))
+                                .route(web::post().to(sign_in::login::submit)),
+                        )
+                        .service(
+                            form("/verify-email")
+                                .route(get().to(sign_in::verify_code::show))
+                                .route(web::post().to(sign_in::verify_code::submit)),
+                        )
+                        .service(
+                            form("/forgot-password")
+                                .route(get().to(sign_in::forgot_password::show))
+                                .route(web::post().to(sign_in::forgot_password::submit)),
+                        )
+                        // The links in mails: the page without the token. Where the link leads is at the end.
+                        .service(
+                            form("/verify-email/link")
+                                .route(get().to(sign_in::verify_email::show))
+                                .route(web::post().to(sign_in::verify_email::submit)),
+                        )
+                        .service(
+                            form("/reset-password")
+                                .route(get().to(sign_in::reset_password::show))
+                                .route(web::post().to(sign_in::reset_password::submit)),
+                        )
+                        .service(
+                            form("/invitation")
+                                .route(get().to(sign_in::invitation::show))
+                                .route(web::post().to(sign_in::invitation::submit)),
+                        )
+                        .service(
+                            form("/undo-email-change")
+                                .route(get().to(sign_in::undo_email_change::show))
+                                .route(web::post().to(sign_in::undo_email_change::submit)),
+                        )
+                        .service(button("/logout").route(web::post().to(sign_in::logout::submit)))
+                        // ── signed in
+                        .service(read_only("/account").route(get().to(account::overview::show)))
+                        .service(
+                            form("/account/profile")
+                                .route(get().to(account::profile::show))
+                                .route(web::post().to(account::profile::submit)),
+                        )
+                        .service(
+                            form("/account/password")
+                                .route(get().to(account::password::show))
+                                .route(web::post().to(account::password::submit)),
+                        )
+                        .service(
+                            form("/account/email")
+                                .route(get().to(account::email::show))
+                                .route(web::post().to(account::email::submit)),
+                        )
+                        .service(
+                            button("/account/email/verify")
+                                .route(web::post().to(account::email::verify)),
+                        )
+                        .service(
+                            button("/account/email/code")
+                                .route(web::post().to(account::email::code)),
+                        )
+                        .service(
+                            read_only("/account/sessions").route(get().to(account::sessions::show)),
+                        )
+                        .service(
+                            button("/account/sessions/revoke-others")
+                                .route(web::post().to(account::sessions::revoke_others)),
+                        )
+                        .service(
+                            read_only("/account/activity").route(get().to(account::activity::show)),
+                        )
+                        .service(
+                            form("/account/confirm")
+                                .route(get().to(account::confirm::show))
+                                .route(web::post().to(account::confirm::submit)),
+                        )
+                        // Submitting these requires a recent authentication.
+                        .service(
+                            form("/account/export")
+                                .route(get().to(account::export::show))
+                                .route(web::post().to(account::export::submit)),
+                        )
+                        .service(
+                            form("/account/delete")
+                                .route(get().to(account::delete::show))
+                                .route(web::post().to(account::delete::submit)),
+                        )
+                        .service(
+                            button("/account/delete/cancel")
+                                .route(web::post().to(account::delete::cancel)),
+                        )
+                        // ── paths with a parameter: last, because they are matched by regular expressions, which
+                        // would be evaluated before every route that follows
+                        .service(
+                            button("/account/sessions/{id}/revoke")
+                                .route(web::post().to(account::sessions::revoke)),
+                        )
+                        // GET moves the token out of the address. The previous version renders forms that are sent here.
+                        .service(
+                            form("/verify-email/{token}")
+                                .route(get().to(sign_in::verify_email::open))
+                                .route(web::post().to(sign_in::verify_email::submit)),
+                        )
+                        .service(
+                            form("/reset-password/{token}")
+                                .route(get().to(sign_in::reset_password::open))
+                                .route(web::post().to(sign_in::reset_password::submit)),
+                        )
+                        .service(
+                            form("/invitation/{token}")
+                                .route(get().to(sign_in::invitation::open))
+                                .route(web::post().to(sign_in::invitation::submit)),
+                        )
+                        .service(
+                            form("/undo-email-change/{token}")
+                                .route(get().to(sign_in::undo_email_change::open))
+                                .route(web::post().to(sign_in::undo_email_change::submit)),
+                        );
+                })
                 // ── the site's
+                .configure(|config| {
+                    let mut resources = AnsweredOnce(config);
+                    for (resource, limits) in site.with_session {
+                        resources.limited(resource, limits);
+                    }
+                })
                 .service(
                     web::scope("")
                         .wrap(from_fn(site::leave_cookies))
                         .configure(|config| {
-                            register(config, site.with_session);
                             site.configure.into_iter().for_each(|configure| configure(config));
                         })
                         .default_service(missing),
@@ -207,9 +269,23 @@ pub fn configure(
         );
 }
 
-fn register(config: &mut ServiceConfig, resources: Vec<Resource>) {
-    for resource in resources {
-        config.service(resource);
+/// Registers resources in whose forms a second arrival gets the answer of the first.
+struct AnsweredOnce<'a>(&'a mut ServiceConfig);
+
+impl AnsweredOnce<'_> {
+    fn service(&mut self, resource: Resource) -> &mut Self {
+        self.0.service(resource.wrap(from_fn(auth::second_arrival::answer_once)));
+        self
+    }
+
+    /// A resource of the site. The limits are outside, because the body of a form is read before the handler runs.
+    fn limited(&mut self, resource: Resource, limits: ResourceLimits) {
+        self.0.service(
+            resource
+                .wrap(from_fn(site::leave_cookies))
+                .wrap(from_fn(auth::second_arrival::answer_once))
+                .wrap(from_fn(move |request, next| limits.clone().apply(request, next))),
+        );
     }
 }
 

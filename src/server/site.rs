@@ -65,8 +65,6 @@ pub(super) fn serve(
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let sealer = web::Data::new(app.sealer.clone());
     let database = schemas.site_database().map(web::Data::new);
-    let limits = website.define_routes().route_limits();
-    let limits = limits.map(web::Data::new);
     let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
     let server = listeners.serve(options, move || {
         let sessions = SessionMiddleware::builder(app.sessions.clone(), first_key.clone())
@@ -97,9 +95,6 @@ pub(super) fn serve(
             .configure(|config| {
                 for data in database.iter().cloned() {
                     config.app_data(data);
-                }
-                for limits in limits.iter().cloned() {
-                    config.app_data(limits);
                 }
             })
             .wrap(from_fn(outer::wrap))

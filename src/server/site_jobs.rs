@@ -1,48 +1,115 @@
 //! The periodic work of a website. Each job runs on one server at a time: the one that gets its lock.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures_util::FutureExt as _;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 use sqlx::{Connection as _, Executor as _, PgPool};
 
 use crate::background::JobRunner;
 use crate::db;
-use crate::site::{BoxError, BoxFuture, Site, SiteJob};
+use crate::site::{BoxError, Site, SiteJob};
 
-/// Starts the jobs of `website`. `pool` is that of its handlers.
-pub(super) fn start(runner: &mut JobRunner, website: &Site, pool: &PgPool) {
-    for SiteJob { name, every, run } in &website.jobs {
-        let (name, run, pool) = (*name, Arc::clone(run), pool.clone());
-        runner.run_every_interruptible(name, *every, move || {
-            let (run, pool) = (Arc::clone(&run), pool.clone());
-            async move {
-                match run_alone(name, &pool, || run(pool.clone())).await {
-                    Ok(()) => {}
-                    Err(error) => db::log_failure(
-                        &format!("the job {name} failed"),
-                        &anyhow::Error::from_boxed(error),
-                    ),
-                }
+/// In seconds: the upper bounds of the histogram of durations.
+const DURATIONS: [f64; 7] = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
+/// The values of the label `result`.
+const RESULTS: [&str; 3] = ["ok", "error", "panic"];
+
+/// The runs of the jobs on this server. Clones share them.
+#[derive(Clone)]
+pub struct JobMetrics {
+    runs: Family<[(&'static str, &'static str); 2], Counter>,
+    seconds: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+}
+
+impl JobMetrics {
+    /// For the jobs of `website`; `None` if it has none.
+    pub(super) fn of(website: &Site) -> Option<Self> {
+        let metrics = Self {
+            runs: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
+        };
+        for job in &website.jobs {
+            for result in RESULTS {
+                drop(metrics.runs.get_or_create(&[("job", job.name), ("result", result)]));
             }
+        }
+        (!website.jobs.is_empty()).then_some(metrics)
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let help = "Runs of the site's jobs on this server";
+        registry.register("job_runs", help, self.runs.clone());
+        let help = "Durations of these runs";
+        registry.register_with_unit("job", help, Unit::Seconds, self.seconds.clone());
+    }
+
+    fn count(&self, job: &'static str, result: &'static str, started_at: Instant) {
+        self.runs.get_or_create(&[("job", job), ("result", result)]).inc();
+        self.seconds.get_or_create(&[("job", job)]).observe(started_at.elapsed().as_secs_f64());
+    }
+}
+
+/// Starts the jobs of `website`. `pool` is for their work.
+pub(super) fn start(runner: &mut JobRunner, website: &Site, pool: &PgPool, metrics: &JobMetrics) {
+    for SiteJob { name, every, run, .. } in &website.jobs {
+        let (name, run) = (*name, Arc::clone(run));
+        let (pool, metrics) = (pool.clone(), metrics.clone());
+        runner.run_every_interruptible(name, *every, move || {
+            let (run, pool, metrics) = (Arc::clone(&run), pool.clone(), metrics.clone());
+            async move { run_once(name, &pool, &metrics, || run(pool.clone())).await }
         });
     }
 }
 
-/// Runs `work` unless another server does. The lock belongs to a transaction on a connection of its own, so that it
-/// ends with the connection, behind a pooler too.
-async fn run_alone(
+/// Runs `work` unless another server does, and counts and logs the result.
+async fn run_once<R>(
+    name: &'static str,
+    pool: &PgPool,
+    metrics: &JobMetrics,
+    work: impl FnOnce() -> R,
+) where
+    R: Future<Output = Result<(), BoxError>>,
+{
+    let started_at = Instant::now();
+    // The panic hook logs the panic itself.
+    let work = async { AssertUnwindSafe(async { work().await }).catch_unwind().await };
+    let (result, error) = match run_alone(name, pool, work).await {
+        Ok(None) => return,
+        Ok(Some(Ok(Ok(())))) => ("ok", None),
+        Ok(Some(Ok(Err(error)))) => ("error", Some(anyhow::Error::from_boxed(error))),
+        Ok(Some(Err(_))) => ("panic", Some(anyhow::anyhow!("it panicked"))),
+        Err(error) => ("error", Some(error)),
+    };
+    metrics.count(name, result, started_at);
+    if let Some(error) = error {
+        db::log_failure(&format!("the job {name} failed"), &error);
+    }
+}
+
+/// The output of `work`; `None` if another server does this work. The lock belongs to a transaction on a connection
+/// of its own, so that it ends with the connection, behind a pooler too. Its key contains the search path: another
+/// site may be in another schema of the same database.
+async fn run_alone<T>(
     name: &str,
     pool: &PgPool,
-    work: impl FnOnce() -> BoxFuture<Result<(), BoxError>>,
-) -> Result<(), BoxError> {
+    work: impl Future<Output = T>,
+) -> anyhow::Result<Option<T>> {
     let mut lock = db::connect_to_primary(&pool.connect_options()).await?;
     lock.execute("BEGIN").await?;
-    let try_lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('frontdesk job ' || $1, 0)),
+    let try_lock = "SELECT pg_try_advisory_xact_lock(hashtextextended(
+                               concat_ws(' ', 'frontdesk job', current_setting('search_path'), $1::text), 0)),
                            set_config('idle_in_transaction_session_timeout', '0', true)";
     let (is_locked, _): (bool, String) =
         sqlx::query_as(try_lock).bind(name).fetch_one(&mut lock).await?;
-    if is_locked {
-        work().await?;
-    }
-    lock.close().await?;
-    Ok(())
+    let output = if is_locked { Some(work.await) } else { None };
+    // The work is done, even if the connection was lost meanwhile.
+    lock.close().await.ok();
+    Ok(output)
 }

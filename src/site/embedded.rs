@@ -12,6 +12,8 @@ use crate::templates::Folder;
 #[derive(Default)]
 pub struct Embedded {
     is_website: bool,
+    /// The version of the crate.
+    pub version: &'static str,
     /// `templates/`.
     pub templates: Folder,
     /// `static/`.
@@ -44,7 +46,12 @@ impl Embedded {
 
     /// The files of a website.
     pub fn new(templates: Folder, assets: Folder, migrations: Folder) -> Self {
-        Self { is_website: true, templates, assets, migrations }
+        Self { is_website: true, version: "", templates, assets, migrations }
+    }
+
+    /// The same files, of a crate with this version.
+    pub fn with_version(self, version: &'static str) -> Self {
+        Self { version, ..self }
     }
 
     pub(super) fn is_website(&self) -> bool {
@@ -82,6 +89,12 @@ fn parse_name(name: &str) -> Option<(i64, String, MigrationType)> {
     let description = rest.strip_suffix(kind.suffix())?.replace('_', " ");
     let version = version.parse().ok().filter(|version| *version > 0)?;
     (!description.is_empty() && !name.contains('/')).then_some((version, description, kind))
+}
+
+/// The name of the file of a migration.
+pub(super) fn file_name(migration: &Migration) -> String {
+    let description = migration.description.replace(' ', "_");
+    format!("{}_{description}{}", migration.version, migration.migration_type.suffix())
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What a website adds to Frontdesk: pages, navigation, files, migrations, settings, jobs and commands. The
 //! program `frontdesk` adds nothing. `website/` builds it, `server` and `cli` use it.
 
+mod definitions;
 mod embedded;
 mod route_problems;
 mod routes;
 mod schemas;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::pin::Pin;
@@ -25,6 +27,7 @@ use crate::web::error::HttpError;
 
 pub use crate::events::BoxError;
 pub use crate::web::page_templates::NavigationEntry;
+pub use definitions::place;
 pub use embedded::{Embedded, MigrationFileError};
 pub use route_problems::{RouteInfo, RouteProblem};
 pub use routes::{Routes, Services, WithoutSession, leave_cookies, not_found};
@@ -39,9 +42,9 @@ type RunCommand =
     Box<dyn Fn(PgPool, Vec<OsString>) -> BoxFuture<Result<ExitCode, BoxError>> + Send + Sync>;
 /// Adds application data, which handlers extract as `Data<T>`.
 pub type AddData = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
-/// Reads the settings of the site by name.
+/// Reads settings of the site from the names and values of all settings.
 pub type ReadSettings =
-    Box<dyn Fn(&[(String, String)]) -> Result<AddData, ConfigErrors> + Send + Sync>;
+    Box<dyn Fn(&BTreeMap<String, String>) -> Result<AddData, ConfigErrors> + Send + Sync>;
 
 /// What a website adds to Frontdesk.
 #[derive(Default)]
@@ -56,8 +59,8 @@ pub struct Site {
     pub navigation: Vec<NavigationEntry>,
     /// Shared state.
     pub data: Vec<AddData>,
-    /// The settings, by the prefix of their names.
-    pub settings: Vec<(&'static str, ReadSettings)>,
+    /// The settings.
+    pub settings: Vec<SiteSettings>,
     /// Periodic work.
     pub jobs: Vec<SiteJob>,
     /// Commands of the site's program.
@@ -68,10 +71,22 @@ pub struct Site {
     pub problems: Vec<String>,
 }
 
+/// Settings of the site.
+pub struct SiteSettings {
+    /// Their names begin with it.
+    pub prefix: &'static str,
+    /// File and line of the definition.
+    pub defined_at: String,
+    /// Reads them.
+    pub read: ReadSettings,
+}
+
 /// Periodic work of the site.
 pub struct SiteJob {
     /// Its name in metrics and logs.
     pub name: &'static str,
+    /// File and line of the definition.
+    pub defined_at: String,
     /// From the end of one run to the start of the next.
     pub every: Duration,
     /// One run.
@@ -82,6 +97,8 @@ pub struct SiteJob {
 pub struct SiteCommand {
     /// The word on the command line.
     pub name: &'static str,
+    /// File and line of the definition.
+    pub defined_at: String,
     /// For the list of commands.
     pub about: &'static str,
     /// Gets the site's connection pool and the remaining arguments.
@@ -125,10 +142,17 @@ impl Site {
         self.hooks.names()
     }
 
-    /// Everything that is wrong with the definition of the site.
-    pub fn check(&self) -> Vec<String> {
+    /// Everything that is wrong with the definition of the site. `is_own_command`: whether Frontdesk has a command
+    /// with this name.
+    pub fn check(&self, is_own_command: impl Fn(&str) -> bool) -> Vec<String> {
         let mut problems = self.problems.clone();
         problems.extend_from_slice(self.hooks.problems());
+        let settings = self.settings.iter().map(|one| (one.prefix, one.defined_at.as_str()));
+        problems.extend(definitions::settings_problems(settings));
+        let jobs = self.jobs.iter().map(|one| (one.name, one.defined_at.as_str()));
+        problems.extend(definitions::job_problems(jobs));
+        let commands = self.commands.iter().map(|one| (one.name, one.defined_at.as_str()));
+        problems.extend(definitions::command_problems(commands, is_own_command));
         problems.extend(self.define_routes().problems().iter().map(ToString::to_string));
         problems.extend(self.embedded.problems());
         problems.extend(self.static_problems(&self.embedded.assets, "static"));

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use actix_web::dev::ResourceDef;
 use actix_web::http::Method;
 
 /// The paths that belong to Frontdesk, now and in later versions, with everything below them.
@@ -37,8 +38,52 @@ pub struct RouteInfo {
     pub path: String,
     /// Whether the session of the request is looked up.
     pub with_session: bool,
+    /// Who may use it, by the arguments of the handler.
+    pub audience: Audience,
     /// File and line of the definition.
     pub defined_at: String,
+}
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everyone.
+    Anyone,
+    /// Signed-in users.
+    SignedIn,
+    /// Users who entered their password recently.
+    RecentlyAuthenticated,
+    /// Administrators.
+    Admin,
+}
+
+impl Audience {
+    /// The audience of a handler with these arguments. The names of types are for lists only.
+    pub(super) fn of<Args>() -> Self {
+        let arguments = std::any::type_name::<Args>();
+        let takes =
+            |extractor: &str| arguments.contains(&format!("::website::current_user::{extractor}"));
+        if takes("Admin") {
+            Self::Admin
+        } else if takes("RecentlyAuthenticated") {
+            Self::RecentlyAuthenticated
+        } else if takes("CurrentUser") || arguments.contains("::SessionData") {
+            Self::SignedIn
+        } else {
+            Self::Anyone
+        }
+    }
+}
+
+impl fmt::Display for Audience {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Anyone => "anyone",
+            Self::SignedIn => "signed in",
+            Self::RecentlyAuthenticated => "recently authenticated",
+            Self::Admin => "administrators",
+        })
+    }
 }
 
 /// Why a route cannot be used.
@@ -98,6 +143,22 @@ impl fmt::Display for RouteProblem {
                 route.defined_at
             ),
         }
+    }
+}
+
+impl RouteInfo {
+    /// The first of `own` that the pattern matches too, if it has variables. Each of `own` is a pattern.
+    pub fn matched<'a>(&self, own: &[&'a str]) -> Option<&'a str> {
+        if !self.path.contains('{') {
+            return None;
+        }
+        let pattern = ResourceDef::new(self.path.as_str());
+        let example = |own: &str| -> String {
+            let segments =
+                own.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+            segments.collect::<Vec<_>>().join("/")
+        };
+        own.iter().copied().find(|own| pattern.is_match(&example(own)))
     }
 }
 

@@ -2,7 +2,6 @@
 //! server starts, answers HEAD and 405, and can be listed.
 
 use std::collections::BTreeSet;
-use std::panic::Location;
 use std::sync::Arc;
 
 use actix_web::body::MessageBody;
@@ -11,10 +10,12 @@ use actix_web::guard::{Any, Get, Guard, Head, fn_guard};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{FormConfig, JsonConfig, PayloadConfig};
 use actix_web::{Error, FromRequest, Handler, HttpResponse, Resource, Responder, Route};
+use percent_encoding::percent_decode_str;
 
-use super::route_problems::{self, RouteInfo, RouteProblem};
-use crate::web::limits::{Limits, RouteLimits};
+use super::route_problems::{self, Audience, RouteInfo, RouteProblem};
+use crate::web::limits::{Limits, ResourceLimits};
 use crate::web::outer::method_not_allowed;
 use crate::web::page::Page;
 use crate::web::site_cookies;
@@ -49,7 +50,7 @@ macro_rules! methods {
             F::Output: Responder + 'static,
         {
             let route = web::method(Method::$method).to(handler);
-            self.add(Method::$method, path, route)
+            self.add(Method::$method, path, Audience::of::<Args>(), route)
         }
     )*};
 }
@@ -65,7 +66,7 @@ impl Routes {
         F::Output: Responder + 'static,
     {
         let route = web::route().guard(Any(Get()).or(Head())).to(handler);
-        self.add(Method::GET, path, route)
+        self.add(Method::GET, path, Audience::of::<Args>(), route)
     }
 
     methods! {
@@ -85,7 +86,7 @@ impl Routes {
         let handler =
             move |page: Page| std::future::ready(page.of_site().show(name, &serde_json::json!({})));
         let route = web::route().guard(Any(Get()).or(Head())).to(handler);
-        self.add(Method::GET, path, route)
+        self.add(Method::GET, path, Audience::Anyone, route)
     }
 
     /// Routes whose session is not looked up, for webhooks and pages that are the same for everyone. There is no
@@ -97,7 +98,9 @@ impl Routes {
         self
     }
 
-    /// Routes with other limits than 64 KiB, and 5 seconds for GET or 30 seconds for other methods.
+    /// Routes with other limits than 64 KiB, and 5 seconds for GET or 30 seconds for other methods. The limit of the
+    /// body holds for every extractor: [`Form`](crate::Form), and `Bytes`, `Json`, `Payload` and so on of actix-web,
+    /// with which a handler also reads `multipart/form-data`.
     pub fn limits(&mut self, limits: Limits, define: impl FnOnce(&mut Self)) -> &mut Self {
         let before = self.limits.replace(limits);
         define(self);
@@ -116,20 +119,21 @@ impl Routes {
         self
     }
 
-    /// Registers services of actix-web, inside the session and after all other routes.
+    /// Registers services of actix-web, inside the session and after all other routes. A form that arrives twice
+    /// there is processed twice, and bodies have the limits of actix-web.
     pub fn configure(&mut self, configure: impl FnOnce(&mut ServiceConfig) + 'static) -> &mut Self {
         self.configure.push(Box::new(configure));
         self
     }
 
     #[track_caller]
-    fn add(&mut self, method: Method, path: &str, route: Route) -> &mut Self {
-        let place = Location::caller();
+    fn add(&mut self, method: Method, path: &str, audience: Audience, route: Route) -> &mut Self {
         let info = RouteInfo {
             method,
             path: path.to_owned(),
             with_session: !self.without_session,
-            defined_at: format!("{}:{}", place.file(), place.line()),
+            audience,
+            defined_at: super::place(),
         };
         self.routes.push(SiteRoute { info, limits: self.limits, route });
         self
@@ -138,17 +142,6 @@ impl Routes {
     /// All routes, in the order of their definition.
     pub fn list(&self) -> impl Iterator<Item = &RouteInfo> {
         self.routes.iter().map(|route| &route.info)
-    }
-
-    /// The routes with other limits than the usual ones; `None` if there are none.
-    pub fn route_limits(&self) -> Option<RouteLimits> {
-        let mut limited = self
-            .routes
-            .iter()
-            .filter_map(|one| Some((&one.info.method, one.info.path.as_str(), one.limits?)))
-            .peekable();
-        limited.peek()?;
-        Some(RouteLimits::new(limited))
     }
 
     /// What is wrong with the routes.
@@ -182,22 +175,24 @@ impl Routes {
         );
         for (path, routes) in by_path {
             let with_session = routes.iter().all(|route| route.info.with_session);
-            let resource = resource(&path, routes);
+            let (resource, limits) = resource(&path, routes);
             if with_session {
-                services.with_session.push(resource);
+                services.with_session.push((resource, limits));
             } else {
                 // They are registered before Frontdesk's routes and those with a session, which a pattern with
                 // variables must not take from them.
                 let taken = Arc::clone(&with_session_paths);
                 let is_free = fn_guard(move |request| {
-                    let path = request.head().uri.path();
-                    !path_of_pattern_is_taken(path, &taken)
+                    // The router decodes the path too.
+                    let path = percent_decode_str(request.head().uri.path()).decode_utf8_lossy();
+                    !path_of_pattern_is_taken(&path, &taken)
                 });
                 let resource = resource.app_data(WithoutSession);
-                services.without_session.push(match path.contains('{') {
+                let resource = match path.contains('{') {
                     true => resource.guard(is_free),
                     false => resource,
-                });
+                };
+                services.without_session.push((resource, limits));
             }
         }
         services
@@ -210,10 +205,10 @@ pub struct WithoutSession;
 /// The routes of a site, to be registered.
 pub struct Services {
     own_pages: BTreeSet<String>,
-    /// Outside of the session middleware.
-    pub without_session: Vec<Resource>,
+    /// Outside of the session middleware, each with its limits.
+    pub without_session: Vec<(Resource, ResourceLimits)>,
     /// Inside.
-    pub with_session: Vec<Resource>,
+    pub with_session: Vec<(Resource, ResourceLimits)>,
     /// For other paths.
     pub fallback: Option<Route>,
     /// Registered last.
@@ -234,27 +229,42 @@ fn path_of_pattern_is_taken(path: &str, with_session: &BTreeSet<String>) -> bool
 }
 
 /// All methods of one pattern; any other method returns 405.
-fn resource(path: &str, routes: Vec<SiteRoute>) -> Resource {
+fn resource(path: &str, routes: Vec<SiteRoute>) -> (Resource, ResourceLimits) {
     let mut allowed: Vec<String> = routes.iter().map(|one| one.info.method.to_string()).collect();
     if let Some(at) = allowed.iter().position(|method| method == "GET") {
         allowed.insert(at + 1, "HEAD".to_owned());
     }
     let allowed = allowed.join(", ");
     let refuse = move || std::future::ready(method_not_allowed(&allowed));
-    let mut resource = web::resource(path).default_service(web::to(refuse));
+    let limited = routes.iter().filter_map(|one| Some((one.info.method.clone(), one.limits?)));
+    let limits: ResourceLimits = limited.collect();
+    // The extractors of actix-web have limits of their own, some of them lower.
+    let mut resource = web::resource(path)
+        .default_service(web::to(refuse))
+        .app_data(PayloadConfig::new(limits.max_body()))
+        .app_data(JsonConfig::default().limit(limits.max_body()))
+        .app_data(FormConfig::default().limit(limits.max_body()));
     for SiteRoute { route, .. } in routes {
         resource = resource.route(route);
     }
-    resource
+    (resource, limits)
 }
 
-/// The middleware directly around the handlers of a site: they get the site's cookies, and none of Frontdesk's.
+/// The middleware directly around the handlers of a site: they get the site's cookies, and none of Frontdesk's, and
+/// cannot set one of Frontdesk's.
 pub async fn leave_cookies(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     site_cookies::leave(&mut request);
-    next.call(request).await
+    let response = next.call(request).await?;
+    match site_cookies::refuse_own_names(&response) {
+        Ok(()) => Ok(response.map_into_left_body()),
+        Err(error) => {
+            let response = ServiceResponse::from_err(error, response.into_parts().0);
+            Ok(response.map_into_right_body())
+        }
+    }
 }
 
 /// 404 for paths without a route.

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use sqlx::migrate::Migration;
 
-use super::{Site, SiteDatabase};
+use super::{Site, SiteDatabase, embedded};
 use crate::config::Config;
 use crate::db::migrations::{self, MigrationStatus, Schema, SchemaProblem};
 use crate::db::site_migrations::{self, SiteSchemaProblem};
 use crate::db::{self, Database};
+
+/// The schema of Frontdesk's tables in a website, unless `FRONTDESK_SCHEMA` is set.
+const DEFAULT_SCHEMA: &str = "frontdesk";
 
 /// Both schemas.
 pub struct Schemas {
@@ -83,8 +86,36 @@ impl Schemas {
         }
     }
 
+    /// Fails if a pending migration of the site names the schema `frontdesk`, and Frontdesk's tables are in another
+    /// one. The statement would fail after Frontdesk's migrations, or refer to the tables of another installation.
+    async fn refuse_other_schema(&self) -> anyhow::Result<()> {
+        let (Some(own), Some(site)) = (&self.own, &self.site) else { return Ok(()) };
+        if own == DEFAULT_SCHEMA {
+            return Ok(());
+        }
+        let statuses = site_migrations::info(&site.pool, &site.name, &site.migrations).await?;
+        let is_pending = |migration: &&Migration| {
+            let is_up = migration.migration_type.is_up_migration();
+            let mut same = statuses.iter().filter(|status| status.version == migration.version);
+            is_up && same.all(|status| status.applied_at.is_none())
+        };
+        for migration in site.migrations.iter().filter(is_pending) {
+            let mut lines = migration.sql.as_str().lines().map(without_comment);
+            if let Some(index) = lines.position(names_default_schema) {
+                return Err(SiteSchemaProblem::OtherSchema {
+                    file: embedded::file_name(migration),
+                    line: index + 1,
+                    schema: own.clone(),
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
     /// Applies the pending migrations of both. `report` gets messages about the progress.
     pub async fn migrate(&self, report: impl Fn(&str)) -> anyhow::Result<usize> {
+        self.refuse_other_schema().await?;
         self.refuse_second_installation().await?;
         let before = migrations::info(&self.pool).await?;
         let mut applied = before.iter().filter(|one| one.applied_at.is_none()).count();
@@ -172,5 +203,39 @@ impl Schemas {
         let frontdesk_schema: Arc<str> = self.own.as_deref()?.into();
         let pool = self.site.as_ref()?.pool.clone();
         Some(SiteDatabase { pool, frontdesk_schema })
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    line.split("--").next().unwrap_or_default()
+}
+
+/// Whether a line of SQL has an identifier that is qualified with [`DEFAULT_SCHEMA`].
+fn names_default_schema(line: &str) -> bool {
+    let line = line.to_ascii_lowercase().replace('"', "");
+    let qualified = format!("{DEFAULT_SCHEMA}.");
+    line.match_indices(&qualified).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|before| before.is_alphanumeric() || matches!(before, '_' | '.'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_qualified_name_is_found_and_a_comment_is_not() {
+        for (line, is_found) in [
+            ("owner uuid REFERENCES frontdesk.users (id)", true),
+            ("SELECT 1 FROM \"Frontdesk\".users", true),
+            ("frontdesk.users", true),
+            ("SELECT my_frontdesk.users", false),
+            ("x.frontdesk.y", false),
+            ("SELECT 1 -- frontdesk.users", false),
+            ("REFERENCES users (id)", false),
+        ] {
+            assert_eq!(names_default_schema(without_comment(line)), is_found, "{line}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::db;
+use crate::program;
 
 /// The waits after the failed attempts of a row, in seconds. The attempt after the last one sets it aside.
 const WAITS: [f64; 4] = [5.0, 60.0, 10.0 * 60.0, 3_600.0];
@@ -148,8 +149,9 @@ pub async fn postpone(
             row = %row,
             attempts,
             error = reason,
-            "{} failed too often and is set aside. Remove the cause and run `frontdesk queue retry {row}`; to drop it, run in psql: {drop}",
+            "{} failed too often and is set aside. Remove the cause and run `{program} queue retry {row}`; to drop it, run in psql: {drop}",
             queue.work(),
+            program = program::name(),
         );
     } else {
         let what =

@@ -24,6 +24,14 @@ impl Caller {
             (false, _) => Self::Script,
         }
     }
+
+    /// Whether an error is answered with a page: always, except for a script that says that it is one. A client
+    /// that sends neither `Accept` nor `Sec-Fetch-Mode` accepts everything (RFC 9110, 12.5.1).
+    pub fn accepts_page(request: &HttpRequest) -> bool {
+        let headers = request.headers();
+        let says_nothing = !headers.contains_key(ACCEPT) && !headers.contains_key("sec-fetch-mode");
+        says_nothing || Self::of(request) != Self::Script
+    }
 }
 
 fn is_opened_as_page(headers: &HeaderMap) -> bool {

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cookie_header::{CookieMatch, find};
 use super::error::HttpError;
+use super::request_data;
 use crate::crypto::secret::Secret;
 
 /// In the response that signs this browser out, in whatever way: the back button must not show pages of the
@@ -255,6 +256,7 @@ pub async fn guard(
         return Err(HttpError::Internal(error).into());
     };
     let opened_with_previous = settings.filter(&mut request);
+    request_data::put_aside(request.request());
     let mut response = next.call(request).await?;
     settings.write(&mut response, opened_with_previous);
     Ok(response)

@@ -6,6 +6,7 @@ use std::future::ready;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::Bytes;
 use actix_web::{HttpMessage as _, HttpRequest, web};
@@ -17,14 +18,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::HttpError;
 use super::form_token::{self, Client, FormToken};
-use super::limits::{MAX_BODY, RouteLimits};
+use super::limits::BodyLimits;
 use super::page_templates::Viewer;
 use super::{cookie_guard, relative_time};
 use crate::crypto::seal::Sealer;
-
-/// How long a body may take to arrive. actix-web has no such deadline, so a slow client could otherwise
-/// occupy a handler indefinitely.
-pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The fields of a body that is `application/x-www-form-urlencoded`.
 #[derive(Debug, Default)]
@@ -272,10 +269,7 @@ fn read_body(
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
-    let max_length = match request.app_data::<web::Data<RouteLimits>>() {
-        Some(limits) => limits.of(request.method(), request.path()).body,
-        None => MAX_BODY,
-    };
+    let BodyLimits { length: max_length, deadline } = BodyLimits::of(request);
     let mut payload = payload.take();
     Box::pin(async move {
         if content_length.is_some_and(|length| length > max_length as u64) {
@@ -284,7 +278,10 @@ fn read_body(
         let read = async {
             let mut body = Vec::new();
             while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|_| HttpError::BadRequest)?;
+                let chunk = chunk.map_err(|error| match error {
+                    PayloadError::Overflow => HttpError::PayloadTooLarge,
+                    _ => HttpError::BadRequest,
+                })?;
                 if body.len() + chunk.len() > max_length {
                     return Err(HttpError::PayloadTooLarge);
                 }
@@ -292,9 +289,8 @@ fn read_body(
             }
             Ok(body)
         };
-        let body = tokio::time::timeout(BODY_DEADLINE, read)
-            .await
-            .map_err(|_| HttpError::RequestTimeout)??;
+        let body =
+            tokio::time::timeout(deadline, read).await.map_err(|_| HttpError::RequestTimeout)??;
         match media_type.as_deref() {
             Some("application/x-www-form-urlencoded") => Ok(body),
             // A form without fields that a script submitted.

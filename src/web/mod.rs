@@ -20,6 +20,7 @@ pub mod outer;
 pub mod page;
 pub mod page_templates;
 pub mod relative_time;
+pub mod request_data;
 pub mod resumed_form;
 pub mod return_to;
 pub mod site_cookies;

@@ -5,7 +5,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -13,12 +13,14 @@ use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _, web};
 use futures_util::FutureExt as _;
+use serde_json::json;
 use uuid::Uuid;
 
+use super::caller::Caller;
 use super::client::{self, RequestId};
 use super::connection::Exchange;
 use super::error::{HttpError, NoAccess};
-use super::limits::{Limits, RouteLimits};
+use super::limits::{Deadline, Limits};
 use super::page::{self, FailedRequest};
 use super::page_templates::{PageContext, PageTemplates, Viewer};
 use super::{content_coding, headers, return_to};
@@ -61,32 +63,39 @@ async fn answer(
     let uri = request.uri().clone();
     let method = request.method().clone();
 
-    let deadline = match request.app_data::<web::Data<RouteLimits>>() {
-        Some(limits) => limits.of(&method, request.path()).deadline,
-        None => Limits::of_method(&method).deadline,
-    };
-    let handled = tokio::time::timeout(deadline, next.call(request));
+    let accepts_page = Caller::accepts_page(request.request());
+    let deadline = Deadline::new(Limits::usual_deadline(&method));
+    request.extensions_mut().insert(deadline.clone());
+    let handled = deadline.within(next.call(request));
     let caught = AssertUnwindSafe(handled).catch_unwind().await;
-    let templates = templates.as_ref().map(|templates| templates.get_ref());
     let outcome = match caught {
-        Ok(Ok(outcome)) => outcome.map(ServiceResponse::map_into_boxed_body),
-        Ok(Err(_)) => {
-            Err(HttpError::unavailable(anyhow::anyhow!("no response within {deadline:?}")).into())
+        Ok(Some(outcome)) => outcome.map(ServiceResponse::map_into_boxed_body),
+        Ok(None) => {
+            let passed = anyhow::anyhow!("no response within {:?}", deadline.after());
+            Err(HttpError::unavailable(passed).into())
         }
         Err(_) => Err(HttpError::Internal(anyhow::anyhow!("a handler panicked")).into()),
+    };
+    let page = ErrorPage {
+        templates: templates.as_ref().map(|templates| templates.get_ref()),
+        uri: &uri,
+        viewer: None,
+        has_no_access: false,
+        is_of_handler: false,
+        accepts_page,
+        id,
+        method: &method,
     };
     match outcome {
         Ok(mut response) => {
             let status = response.status();
-            if needs_page(status, response.headers()) {
+            if status.is_client_error() || status.is_server_error() {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
                 let page = ErrorPage {
-                    templates,
-                    uri: &uri,
                     viewer: viewer.as_ref(),
                     has_no_access: response.response().extensions().get::<NoAccess>().is_some(),
-                    id,
-                    method: &method,
+                    is_of_handler: response.response().error().is_none(),
+                    ..page
                 };
                 response = response.map_body(|head, body| page.replace(head, body));
             }
@@ -109,14 +118,7 @@ async fn answer(
             };
             let status = response.status();
             let has_no_access = response.extensions().get::<NoAccess>().is_some();
-            let page = ErrorPage {
-                templates,
-                uri: &uri,
-                viewer: None,
-                has_no_access,
-                id,
-                method: &method,
-            };
+            let page = ErrorPage { has_no_access, ..page };
             response = response.map_body(|head, body| page.replace(head, body));
             add_headers(response.headers_mut(), id, hsts);
             response = response.map_body(|head, body| exchange.end(head, body));
@@ -131,29 +133,42 @@ pub fn method_not_allowed(allowed: &str) -> HttpResponse {
     HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
 }
 
-fn needs_page(status: StatusCode, headers: &header::HeaderMap) -> bool {
-    (status.is_client_error() || status.is_server_error())
-        && !headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-            kind.as_bytes().starts_with(b"text/html")
-                || kind.as_bytes().starts_with(b"application/json")
-        })
-}
-
 /// What an error page needs to know of its request.
+#[derive(Clone, Copy)]
 struct ErrorPage<'a> {
     templates: Option<&'a PageTemplates>,
     uri: &'a Uri,
     viewer: Option<&'a Viewer>,
     has_no_access: bool,
+    /// The handler returned the response, and no error.
+    is_of_handler: bool,
+    /// Otherwise the client gets JSON.
+    accepts_page: bool,
     id: Uuid,
     method: &'a Method,
 }
 
 impl ErrorPage<'_> {
-    /// The error page, if the response is an error without a page; otherwise `body`.
+    /// Whether the response is an error whose content the client may get: the handler has set its type.
+    /// actix-web gives errors a `text/plain` body, which is for developers.
+    fn is_complete(&self, head: &ResponseHead, body: &BoxBody) -> bool {
+        let is_empty = matches!(body.size(), BodySize::None | BodySize::Sized(0));
+        let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_own =
+            kind.is_some_and(|kind| self.is_of_handler || !kind.starts_with(b"text/plain"));
+        !is_empty && is_own
+    }
+
+    /// The error page or, for a script, JSON. `body` if the response is no error or is complete.
     fn replace(&self, head: &mut ResponseHead, body: BoxBody) -> BoxBody {
-        if !needs_page(head.status, &head.headers) {
+        let is_error = head.status.is_client_error() || head.status.is_server_error();
+        if !is_error || self.is_complete(head, &body) {
             return body;
+        }
+        if !self.accepts_page {
+            let json = HeaderValue::from_static("application/json");
+            head.headers.insert(header::CONTENT_TYPE, json);
+            return BoxBody::new(json!({ "error": error_code(head.status) }).to_string());
         }
         let context = PageContext {
             path: self.uri.path(),
@@ -179,6 +194,11 @@ impl ErrorPage<'_> {
         }
         page
     }
+}
+
+/// The name of an error for scripts, by its status: `not_found`.
+fn error_code(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace([' ', '-'], "_")
 }
 
 fn add_headers(headers: &mut header::HeaderMap, id: Uuid, hsts: Option<Hsts>) {

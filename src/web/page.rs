@@ -15,7 +15,7 @@ use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
 use super::form_token::{self, Client, FormToken};
 use super::page_templates::{PageContext, PageTemplates, Viewer};
-use super::{cookie_check, cookie_guard, headers, relative_time};
+use super::{cookie_check, cookie_guard, headers, relative_time, site_cookies};
 use crate::crypto::seal::Sealer;
 use crate::paths::page_path;
 
@@ -88,10 +88,9 @@ impl Page {
                 header::CONTENT_SECURITY_POLICY,
                 headers::content_security_policy(self.request.path(), &html),
             ));
-        if sealed_notice.is_some() {
-            response.cookie(self.flash.removal());
-        }
-        if let Some(cookie) = browser_cookie {
+        for cookie in sealed_notice.map(|_| self.flash.removal()).into_iter().chain(browser_cookie)
+        {
+            site_cookies::note_set_by_page(&self.request);
             response.cookie(cookie);
         }
         Ok(response.body(html))
@@ -126,6 +125,7 @@ impl Page {
     /// 303 to a path of this site, where `notice` is shown once.
     pub fn redirect_with(&self, to: &str, notice: &Notice) -> HttpResponse {
         let cookie: Cookie<'static> = self.flash.seal(notice);
+        site_cookies::note_set_by_page(&self.request);
         HttpResponse::SeeOther().insert_header((header::LOCATION, to)).cookie(cookie).finish()
     }
 

@@ -19,7 +19,7 @@ use crate::crypto::seal::Sealer;
 
 /// The hidden field with the sealed form. No other field may have this name.
 pub const FIELD: &str = "original_request";
-/// In bytes. With sealing and Base64, a larger form would exceed [`form::MAX_BODY`].
+/// In bytes. With sealing and Base64, a larger form would exceed [`super::limits::MAX_BODY`].
 const MAX_LENGTH: usize = 32 * 1024;
 /// The same as `auth::RECENT_FOR`.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);

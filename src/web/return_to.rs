@@ -5,7 +5,11 @@
 use std::sync::LazyLock;
 
 use actix_web::http::Uri;
+use actix_web::http::header::{HOST, REFERER};
+use actix_web::{HttpRequest, web};
 use url::Url;
+
+use super::cross_site::OwnOrigin;
 
 /// In bytes. The limit of `next`.
 const MAX_LENGTH: usize = 2048;
@@ -44,6 +48,21 @@ pub fn checked(next: &str, own: &Url) -> Option<String> {
         return None;
     }
     Some(path_and_query(&url))
+}
+
+/// Path and query of the page with the form or link that caused `request`, if it is a page of this site to return to.
+/// From `Referer`, which browsers send to the same origin (`headers.rs`).
+pub fn referring_page(request: &HttpRequest) -> Option<String> {
+    let own: Url = request.app_data::<web::Data<OwnOrigin>>()?.0.parse().ok()?;
+    let referrer: Url = request.headers().get(REFERER)?.to_str().ok()?.parse().ok()?;
+    // A server without a proxy may be reached by several names.
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let same = host.and_then(|host| Url::parse(&format!("{}://{host}", own.scheme())).ok());
+    let is_own = |url: &Url| url.origin() == referrer.origin();
+    if !is_own(&own) && !same.as_ref().is_some_and(is_own) {
+        return None;
+    }
+    checked(&path_and_query(&referrer), &own)
 }
 
 /// The URL of `address` on the site `own`, if `address` is a path that no browser and no lenient parser reads
@@ -143,6 +162,30 @@ mod tests {
             assert_eq!(check(next), None, "{next:?}");
         }
         assert_eq!(check(&format!("/{}", "a".repeat(3000))), None);
+    }
+
+    #[test]
+    fn the_referring_page_is_one_of_the_same_origin() {
+        let page = |referrer: &str| {
+            let own = OwnOrigin("https://desk.example".to_owned());
+            let request = actix_web::test::TestRequest::post()
+                .app_data(web::Data::new(own))
+                .insert_header((REFERER, referrer));
+            referring_page(&request.to_http_request())
+        };
+        let found = page("https://desk.example/notes?page=2#end");
+        assert_eq!(found.as_deref(), Some("/notes?page=2"));
+        for other in [
+            "https://evil.example/notes",
+            "http://desk.example/notes",
+            "https://desk.example:8443/notes",
+            "https://desk.example/logout",
+            "https://desk.example//evil.example",
+            "/notes",
+            "",
+        ] {
+            assert_eq!(page(other), None, "{other}");
+        }
     }
 
     #[test]

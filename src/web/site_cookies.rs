@@ -1,10 +1,13 @@
 //! The cookies of a site that is built on Frontdesk. Its handlers get them, and none of Frontdesk's.
 
 use actix_web::HttpMessage as _;
-use actix_web::dev::ServiceRequest;
-use actix_web::http::header::{COOKIE, HeaderValue};
+use actix_web::HttpRequest;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{COOKIE, HeaderValue, SET_COOKIE};
 
 use super::cookie_guard::{OWN_COOKIES, OwnCookie, SentCookies};
+use super::error::HttpError;
 
 /// The prefix of Frontdesk's cookies over https, in lower case.
 const PREFIX: &[u8] = b"__host-";
@@ -31,6 +34,31 @@ pub fn leave(request: &mut ServiceRequest) {
     let mut extensions = request.extensions_mut();
     extensions.insert(SentCookies(sent));
     extensions.insert(own);
+}
+
+/// Marks a request whose response has a cookie of Frontdesk, which the handler of a site has set with its page.
+struct SetByPage;
+
+/// Notes that the response to `request` gets a cookie of Frontdesk.
+pub(super) fn note_set_by_page(request: &HttpRequest) {
+    request.extensions_mut().insert(SetByPage);
+}
+
+/// Refuses the response of a site's handler that sets a cookie with the name of one of Frontdesk's: it would not be
+/// sent back to the site.
+pub fn refuse_own_names<B: MessageBody>(response: &ServiceResponse<B>) -> Result<(), HttpError> {
+    let set = response.headers().get_all(SET_COOKIE);
+    let own = set.map(HeaderValue::as_bytes).find(|cookie| is_own(cookie));
+    let Some(own) = own else { return Ok(()) };
+    if response.request().extensions().get::<SetByPage>().is_some() {
+        return Ok(());
+    }
+    let name = own.split(|byte| *byte == b'=').next().unwrap_or_default();
+    Err(HttpError::Internal(anyhow::anyhow!(
+        "a handler of the site sets the cookie {}, but Frontdesk has a cookie with this name: choose another one than {}",
+        String::from_utf8_lossy(name),
+        OWN_COOKIES.join(", ")
+    )))
 }
 
 /// Whether a pair has the name of a cookie of Frontdesk, with any prefix and in any case.

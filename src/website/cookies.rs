@@ -9,8 +9,11 @@ use actix_web::http::header::COOKIE;
 use actix_web::{FromRequest, HttpRequest};
 use percent_encoding::percent_decode;
 
-/// The cookies of the site in a request, without those of Frontdesk. `HttpRequest::cookie` of actix-web does not
-/// have them, because it keeps what the session middleware read.
+/// The cookies of the site in a request, without those of Frontdesk.
+///
+/// A cookie of the site must not be called `session`, `browser`, `device`, `link`, `notice` or `registration`, with or
+/// without the prefix `__Host-`: Frontdesk has cookies with these names. A response that sets one is replaced by 500,
+/// with the reason in the log.
 ///
 /// ```
 /// use frontdesk::{Cookies, Page, PageResult};

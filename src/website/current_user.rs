@@ -19,11 +19,12 @@ use crate::session::Requester;
 use crate::site::{SiteDatabase, WithoutSession};
 use crate::web::caller::Caller;
 use crate::web::error::HttpError;
+use crate::web::return_to;
 
 /// The signed-in user. A handler that takes it runs only for signed-in users.
 ///
-/// Without a session, a person who opens a page is redirected to the sign-in page (303) and back afterwards. A
-/// script, which cannot use a redirect, gets 401 with `{"error":"sign_in_required"}`.
+/// Without a session, a person who opens a page is redirected to the sign-in page (303) and back afterwards, or back
+/// to the page with the form if they sent one; the form itself is lost. A script, which cannot use a redirect, gets 401 with `{"error":"sign_in_required"}`.
 ///
 /// ```
 /// use frontdesk::{CurrentUser, Page, PageResult};
@@ -49,6 +50,16 @@ pub enum UserRole {
     User,
     /// May use the administration pages.
     Admin,
+}
+
+/// The authentication assurance level of a session (NIST SP 800-63B).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum AssuranceLevel {
+    /// One factor: a password.
+    Aal1,
+    /// Two factors.
+    Aal2,
 }
 
 impl CurrentUser {
@@ -78,6 +89,16 @@ impl CurrentUser {
             Role::User => UserRole::User,
             Role::Admin => UserRole::Admin,
         }
+    }
+
+    /// The language of pages and mails for this user, as a language tag (BCP 47).
+    pub fn language(&self) -> &str {
+        "en"
+    }
+
+    /// How the user has proven who they are in this session.
+    pub fn assurance_level(&self) -> AssuranceLevel {
+        AssuranceLevel::Aal1
     }
 
     /// The public identifier of the session. It is not a credential.
@@ -129,6 +150,10 @@ impl FromRequest for CurrentUser {
             Ok(user) => Self::new(user, request),
             Err(HttpError::SignInFirst { .. }) if Caller::of(request) == Caller::Script => {
                 Err(Error::of(HttpError::SignInRequired))
+            }
+            Err(HttpError::SignInFirst { next }) if next.is_empty() => {
+                let next = return_to::referring_page(request).unwrap_or(next);
+                Err(Error::of(HttpError::SignInFirst { next }))
             }
             Err(error) => Err(Error::of(error)),
         })

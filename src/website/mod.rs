@@ -1,5 +1,6 @@
 //! What a Rust developer builds a site with: the builder [`Website`], the extractors, and their values.
 
+mod context;
 mod cookies;
 mod current_user;
 mod database;
@@ -7,6 +8,8 @@ mod error;
 mod form;
 mod hooks;
 mod page;
+mod session_data;
+mod settings;
 mod values;
 
 use std::collections::BTreeMap;
@@ -22,17 +25,21 @@ use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 
 use crate::cli;
-use crate::config::ConfigErrors;
 use crate::site::{
-    AddData, BoxError, Embedded, NavigationEntry, Routes, Site, SiteCommand, SiteJob,
+    self, AddData, BoxError, Embedded, NavigationEntry, Routes, Site, SiteCommand, SiteJob,
+    SiteSettings,
 };
 
+pub use context::{CommandContext, JobContext};
 pub use cookies::Cookies;
-pub use current_user::{Admin, CurrentUser, RecentlyAuthenticated, UserRole, Visitor};
+pub use current_user::{
+    Admin, AssuranceLevel, CurrentUser, RecentlyAuthenticated, UserRole, Visitor,
+};
 pub use database::Pool;
 pub use error::{Error, PageResult};
 pub use form::{FieldErrors, Form, FormView};
 pub use page::{Notice, Page};
+pub use session_data::SessionData;
 
 /// A website with accounts. `main` of the site's program builds it and calls [`Website::main`].
 ///
@@ -66,11 +73,13 @@ impl Website {
 
     /// Defines the routes. `define` is called several times: for each worker, and to check the routes before the
     /// server starts.
+    #[track_caller]
     pub fn routes(mut self, define: impl Fn(&mut Routes) + Send + Sync + 'static) -> Self {
         if self.0.routes.is_some() {
-            self.0
-                .problems
-                .push("Website::routes is called twice. Define all routes in one function.".into());
+            self.0.problems.push(format!(
+                "Website::routes is called twice ({}). Define all routes in one function.",
+                site::place()
+            ));
         }
         self.0.routes = Some(Arc::new(define));
         self
@@ -89,71 +98,54 @@ impl Website {
     }
 
     /// The site's own settings: the environment and `.env`, where every name begins with `prefix` (`"NOTES_"`). The
-    /// field `page_size` of `T` is the setting `NOTES_PAGE_SIZE`. Handlers extract them as
-    /// [`Data<T>`](crate::Data). What is wrong with them is reported together with our settings, at start.
+    /// field `page_size` of `T` is the setting `NOTES_PAGE_SIZE`, or the content of the file that
+    /// `NOTES_PAGE_SIZE_FILE` names. Handlers extract them as [`Data<T>`](crate::Data). What is wrong with them is
+    /// reported together with our settings, at start.
+    #[track_caller]
     pub fn settings<T>(mut self, prefix: &'static str) -> Self
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        if prefix.is_empty() || "FRONTDESK_".starts_with(prefix) || prefix.starts_with("FRONTDESK_")
-        {
-            let problem = format!(
-                "The prefix “{prefix}” of the site's settings is that of Frontdesk. Choose another one."
-            );
-            self.0.problems.push(problem);
-        }
-        let read = move |settings: &[(String, String)]| {
-            let texts: values::Texts = settings
-                .iter()
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| (name.to_ascii_lowercase(), vec![Some(value.clone())]))
-                .collect::<BTreeMap<_, _>>();
-            match values::read::<T>(&texts) {
-                Ok(value) => Ok(share(value)),
-                Err(problem) => {
-                    let name = problem.name.to_ascii_uppercase();
-                    let message = match problem.message.as_str() {
-                        "Fill in this field." => "must be set.".to_owned(),
-                        message => format!("cannot be read: {message}"),
-                    };
-                    Err(ConfigErrors(vec![format!("{prefix}{name} {message}")]))
-                }
-            }
-        };
-        self.0.settings.push((prefix, Box::new(read)));
+        let read =
+            move |all: &BTreeMap<String, String>| settings::read::<T>(all, prefix).map(share);
+        let (defined_at, read) = (site::place(), Box::new(read));
+        self.0.settings.push(SiteSettings { prefix, defined_at, read });
         self
     }
 
     /// Periodic work: `run` is called at start, and again `every` so often after it ended, with up to a tenth added
-    /// at random. Several servers do not run it at the same time. An error is logged. The pool has no statement
-    /// timeout.
+    /// at random. Several servers do not run it at the same time. An error or a panic is logged and counted in the
+    /// metric `frontdesk_job_runs_total`. When the server stops, a run is dropped at its next `await`.
     ///
-    /// It is not a queue: work that must not be lost belongs into a table.
+    /// It is not a queue: work that must not be lost belongs into a table, from which each run takes rows with
+    /// `SELECT … FOR UPDATE SKIP LOCKED`.
+    #[track_caller]
     pub fn job<F, R>(mut self, name: &'static str, every: Duration, run: F) -> Self
     where
-        F: Fn(Pool) -> R + Send + Sync + 'static,
+        F: Fn(JobContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        if self.0.jobs.iter().any(|job| job.name == name) {
-            self.0.problems.push(format!("The job {name} is defined twice."));
-        }
-        let run =
-            move |pool: PgPool| -> crate::site::BoxFuture<_> { Box::pin(run(Pool::new(pool))) };
-        self.0.jobs.push(SiteJob { name, every, run: Arc::new(run) });
+        let run = move |pool: PgPool| -> site::BoxFuture<_> {
+            Box::pin(run(JobContext::new(Pool::new(pool))))
+        };
+        let (defined_at, run) = (site::place(), Arc::new(run));
+        self.0.jobs.push(SiteJob { name, defined_at, every, run });
         self
     }
 
-    /// A command of the site's program, beside ours (`serve`, `migrate`, `user`, …). `run` gets the site's
-    /// connections and the arguments after the name. An error is printed and means the exit code 1.
+    /// A command of the site's program, beside ours (`serve`, `migrate`, `user`, …). `run` gets the arguments after
+    /// the name. An error is printed and means the exit code 1.
+    #[track_caller]
     pub fn command<F, R>(mut self, name: &'static str, about: &'static str, run: F) -> Self
     where
-        F: Fn(Pool, Vec<OsString>) -> R + Send + Sync + 'static,
+        F: Fn(CommandContext, Vec<OsString>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<ExitCode, BoxError>> + Send + 'static,
     {
-        let run = move |pool: PgPool, arguments| -> crate::site::BoxFuture<_> {
-            Box::pin(run(Pool::new(pool), arguments))
+        let run = move |pool: PgPool, arguments| -> site::BoxFuture<_> {
+            Box::pin(run(CommandContext::new(Pool::new(pool)), arguments))
         };
-        self.0.commands.push(SiteCommand { name, about, run: Box::new(run) });
+        let (defined_at, run) = (site::place(), Box::new(run));
+        self.0.commands.push(SiteCommand { name, defined_at, about, run });
         self
     }
 
@@ -205,5 +197,6 @@ macro_rules! embed {
             $crate::__private::folder::<Static>(),
             $crate::__private::folder::<Migrations>(),
         )
+        .with_version(env!("CARGO_PKG_VERSION"))
     }};
 }

@@ -28,6 +28,39 @@ pub(super) fn read<T: DeserializeOwned>(texts: &Texts) -> Result<T, Problem> {
     T::deserialize(Struct(texts))
 }
 
+/// The names of the fields of `T`; empty if it is not a struct, or has a flattened field.
+pub(super) fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
+    let mut fields: &[&str] = &[];
+    // Always an error, because there is nothing to read.
+    T::deserialize(FieldNames(&mut fields)).err();
+    fields
+}
+
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
+        Err(problem("no struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Problem> {
+        *self.0 = fields;
+        Err(problem("only the names of the fields are read"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 impl std::error::Error for Problem {}
 
 impl fmt::Display for Problem {

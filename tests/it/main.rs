@@ -99,4 +99,6 @@ mod typed_values;
 mod upgrade;
 mod verification;
 mod website;
+mod website_names;
+mod website_requests;
 mod well_known;

@@ -314,6 +314,10 @@ fn mistakes_in_a_site_are_all_reported_and_it_does_not_start() {
     for line in [
         "GET /account/notes (src/main.rs:",
         "is below /account, which belongs to Frontdesk",
+        "The job tick is defined twice: src/work.rs:",
+        "The command count is defined twice: src/work.rs:",
+        "The prefix of settings SHOP_ is defined twice: src/work.rs:",
+        "The prefix “FRONTDESK_SHOP_” of the site's settings (src/work.rs:",
         "GET /feed is defined twice: src/main.rs:",
         "GET /page is defined twice: src/main.rs:",
     ] {

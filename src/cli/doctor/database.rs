@@ -16,6 +16,8 @@ use crate::site::{Schemas, Site};
 /// In seconds. Sessions expire by the database's clock, but pages show relative times by this machine's
 /// clock.
 const MAX_CLOCK_DIFFERENCE: f64 = 2.0;
+/// Connections of a server beside those of its pools: for mail, LISTEN, and for a moment.
+const OTHER_CONNECTIONS: i64 = 5;
 
 /// Connects to the database and runs every check that needs it.
 pub(super) async fn check(
@@ -70,7 +72,7 @@ async fn server(
         Err(problem) => findings.add(Verdict::Problem, "schema", problem.to_string()),
     }
     clocks(pool, findings).await?;
-    connections(config, pool, findings).await?;
+    connections(config, pool, site, findings).await?;
     durability(pool, findings).await?;
     replication(pool, findings).await?;
     // Otherwise `settings.rs` has reported the problem, or FRONTDESK_DATABASE_TLS=off says that it is none.
@@ -113,20 +115,32 @@ async fn clocks(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
 async fn connections(
     config: &Config,
     pool: &PgPool,
+    site: &Site,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let maximum: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
         .fetch_one(db::on(pool))
         .await?;
-    if i64::from(config.pool_size) + 5 > i64::from(maximum) {
-        findings.add(Verdict::Warning, "pool", format!("FRONTDESK_DATABASE_POOL_SIZE is {}, but max_connections of PostgreSQL is {maximum}. Lower the pool size or raise max_connections.", config.pool_size));
-    } else {
-        findings.add(
-            Verdict::Ok,
-            "pool",
-            format!("Up to {} of {maximum} connections.", config.pool_size),
-        );
+    let of_site = if site.is_website() { i64::from(config.site_pool_size) } else { 0 };
+    let of_jobs = match site.jobs.len() as i64 {
+        0 => 0,
+        // Each holds its lock on a connection of its own.
+        jobs => i64::from(db::SITE_JOB_POOL_SIZE) + jobs,
+    };
+    let count = i64::from(config.pool_size) + of_site + of_jobs;
+    if count + OTHER_CONNECTIONS <= i64::from(maximum) {
+        let message = format!("Up to {count} of {maximum} connections.");
+        findings.add(Verdict::Ok, "pool", message);
+        return Ok(());
     }
+    let mut sizes = format!("FRONTDESK_DATABASE_POOL_SIZE is {}", config.pool_size);
+    if of_site > 0 {
+        sizes += &format!(", FRONTDESK_SITE_POOL_SIZE is {of_site}");
+    }
+    if of_jobs > 0 {
+        sizes += &format!(", the site's jobs use up to {of_jobs} connections");
+    }
+    findings.add(Verdict::Warning, "pool", format!("{sizes}, but max_connections of PostgreSQL is {maximum}. Lower the pool size or raise max_connections."));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use sqlx::PgPool;
 
 use super::findings::{Findings, Verdict};
 use crate::db;
+use crate::program;
 use crate::user::queue;
 
 /// How many rows are named.
@@ -27,7 +28,10 @@ pub(super) async fn check(pool: &PgPool, findings: &mut Findings) -> anyhow::Res
         findings.add(
             Verdict::Warning,
             "queues",
-            format!("{count} row(s) failed and will be retried: see `frontdesk queue list`."),
+            format!(
+                "{count} row(s) failed and will be retried: see `{} queue list`.",
+                program::name()
+            ),
         );
     }
     if !set_aside.is_empty() {
@@ -40,9 +44,10 @@ pub(super) async fn check(pool: &PgPool, findings: &mut Findings) -> anyhow::Res
             Verdict::Problem,
             "queues",
             format!(
-                "{} row(s) failed too often and are set aside: {}. Remove the cause, then run `frontdesk queue retry --all`; `frontdesk queue list --json` says how to drop one.",
+                "{} row(s) failed too often and are set aside: {}. Remove the cause, then run `{program} queue retry --all`; `{program} queue list --json` says how to drop one.",
                 set_aside.len(),
-                names.join(", ")
+                names.join(", "),
+                program = program::name()
             ),
         );
     }

@@ -1,5 +1,8 @@
 //! A site that uses what a site can use, for `tests/it/website.rs`.
 
+mod requests;
+mod work;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +11,9 @@ use std::time::Duration;
 use frontdesk::actix_web::http::header::{CACHE_CONTROL, COOKIE};
 use frontdesk::actix_web::{HttpRequest, HttpResponse, web};
 use frontdesk::{
-    Admin, BoxError, Cookies, CurrentUser, Data, Error, Form, FormView, Limits, Notice, Page,
-    PageResult, Path, Pool, RecentlyAuthenticated, Routes, Visitor, Website, sqlx,
+    Admin, BoxError, CommandContext, Cookies, CurrentUser, Data, Error, Form, FormView, JobContext,
+    Limits, Notice, Page, PageResult, Path, Pool, RecentlyAuthenticated, Routes, Visitor, Website,
+    sqlx,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -132,6 +136,7 @@ fn routes(routes: &mut Routes) {
     routes.post("/wrong-order", wrong_order).get("/statistics", statistics);
     routes.get("/fail/{kind}", fail).get("/cookies", cookies).post("/echo", echo);
     routes.post("/bytes", length).get("/.well-known/assetlinks.json", feed);
+    requests::routes(routes);
     routes.fallback(missing);
     routes.put("/thing", length).patch("/thing", length).delete("/thing", length);
     routes.without_session(|routes| {
@@ -141,7 +146,11 @@ fn routes(routes: &mut Routes) {
     });
     let quick = Limits { body: 128 * 1024, deadline: Duration::from_millis(200) };
     routes.limits(quick, |routes| {
-        routes.get("/slow", slow).post("/large", save);
+        routes.get("/slow", slow);
+    });
+    let large = Limits { body: 128 * 1024, deadline: Duration::from_secs(30) };
+    routes.limits(large, |routes| {
+        routes.post("/large", save);
     });
     routes.configure(|config| {
         config.route("/raw", web::get().to(|| async { "raw" }));
@@ -155,13 +164,14 @@ fn routes(routes: &mut Routes) {
     }
 }
 
-async fn tick(pool: Pool) -> Result<(), BoxError> {
-    sqlx::query("INSERT INTO ticks DEFAULT VALUES").execute(&*pool).await?;
+async fn tick(job: JobContext) -> Result<(), BoxError> {
+    sqlx::query("INSERT INTO ticks DEFAULT VALUES").execute(&**job.pool()).await?;
     Ok(())
 }
 
-async fn count(pool: Pool, arguments: Vec<OsString>) -> Result<ExitCode, BoxError> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM ticks").fetch_one(&*pool).await?;
+async fn count(command: CommandContext, arguments: Vec<OsString>) -> Result<ExitCode, BoxError> {
+    let select = sqlx::query_scalar("SELECT count(*) FROM ticks");
+    let count: i64 = select.fetch_one(&**command.pool()).await?;
     println!("{count} ticks, {} arguments", arguments.len());
     if arguments.iter().any(|argument| argument == "--fail") {
         return Err("it was asked to fail".into());
@@ -170,13 +180,13 @@ async fn count(pool: Pool, arguments: Vec<OsString>) -> Result<ExitCode, BoxErro
 }
 
 fn main() -> ExitCode {
-    Website::new(frontdesk::embed!())
+    let website = Website::new(frontdesk::embed!())
         .name("Shop")
         .settings::<Settings>("SHOP_")
         .data(Visits::default())
         .routes(routes)
         .navigation("Page", "/page")
         .job("tick", Duration::from_secs(3600), tick)
-        .command("count", "Count the ticks", count)
-        .main()
+        .command("count", "Count the ticks", count);
+    work::add(website).main()
 }
