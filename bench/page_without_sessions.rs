@@ -1,11 +1,14 @@
 //! The profile page of the real program, with its HTTP server, outermost middleware, templates and headers, but
 //! without sessions: the baseline for the cost of a signed-in page. Listens on 127.0.0.1 and the port in PORT.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, web};
+use frontdesk::config::{ColorScheme, Config};
+use frontdesk::look::Look;
 use frontdesk::server::listen::{Listeners, ServerOptions};
 use frontdesk::templates::{self, Folder};
 use frontdesk::web::assets::Assets;
@@ -46,10 +49,11 @@ async fn show(request: HttpRequest, page: Page) -> Result<HttpResponse, HttpErro
 async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
-    let assets = Assets::load(&Folder::new())?;
+    let assets = Assets::load(&Folder::new(), ColorScheme::Auto)?;
     let mut tera = templates::load(&Folder::new(), assets.urls())?;
-    tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
-    tera.global_context().insert("assets", assets.urls());
+    tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
+    let look = Look::new(ColorScheme::Auto, |_| None);
+    tera.global_context().insert("look", &look);
     let templates = web::Data::new(PageTemplates::new(tera, Vec::new(), false));
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));

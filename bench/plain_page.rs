@@ -2,8 +2,12 @@
 //! or session of Frontdesk. The baseline for the cost of Frontdesk's own layers. Listens on 127.0.0.1 and the
 //! port in PORT.
 
+use std::collections::BTreeMap;
+
 use actix_web::error::ErrorInternalServerError;
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, web};
+use frontdesk::config::{ColorScheme, Config};
+use frontdesk::look::Look;
 use frontdesk::templates::{self, Folder};
 use frontdesk::web::assets::Assets;
 use frontdesk::web::form::FormView;
@@ -46,10 +50,11 @@ async fn show(request: HttpRequest, tera: web::Data<Tera>) -> Result<HttpRespons
 async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
-    let assets = Assets::load(&Folder::new())?;
+    let assets = Assets::load(&Folder::new(), ColorScheme::Auto)?;
     let mut tera = templates::load(&Folder::new(), assets.urls())?;
-    tera.global_context().insert("site", &serde_json::json!({ "name": "Frontdesk" }));
-    tera.global_context().insert("assets", assets.urls());
+    tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
+    let look = Look::new(ColorScheme::Auto, |_| None);
+    tera.global_context().insert("look", &look);
     tera.global_context().insert("navigation", &[(); 0]);
     tera.global_context().insert("is_site_page", &false);
     tera.global_context().insert("lang", "en");

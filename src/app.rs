@@ -88,7 +88,7 @@ impl App {
             sealer,
             mail_renderer: Arc::new(mail::MailRenderer::new(
                 mail_templates,
-                &config.site_name,
+                config.site().for_mail(),
                 &config.public_url,
             )),
             mail_counters: mail::Counters::default(),
@@ -144,10 +144,22 @@ pub fn redirect_to_next(
     notice: Option<&Notice>,
 ) -> actix_web::HttpResponse {
     let to = crate::web::return_to::checked(next, app.config.public_url.origin());
-    let to = to.as_deref().unwrap_or(otherwise);
+    // The policy of the sign-in pages allows no form to lead to a home page on another site.
+    let leaves = app.config.links.foreign_home(&app.config.public_url).is_some();
+    let to = to.as_deref().filter(|to| !leaves || *to != "/").unwrap_or(otherwise);
     match notice {
         Some(notice) => page.redirect_with(to, notice),
         None => page.redirect(to),
+    }
+}
+
+/// Redirects to the home page of the site after a sign-out, with `notice` unless it is on another site: that one cannot
+/// show the notice, and it would appear later, on a page of this one.
+pub fn redirect_home(page: &Page, app: &App, notice: &Notice) -> actix_web::HttpResponse {
+    let links = &app.config.links;
+    match (&links.home, links.foreign_home(&app.config.public_url)) {
+        (Some(home), Some(_)) => page.redirect(home),
+        (home, _) => page.redirect_with(home.as_deref().unwrap_or("/"), notice),
     }
 }
 

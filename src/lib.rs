@@ -63,7 +63,7 @@
 //! 6. [`events`] is what happens to accounts, and the hooks of a site that it calls.
 //! 7. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 8. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `folder`,
-//!    `id`, `lifetimes`, `paths`, `program` (its name), `role`, `templates`, `unicode`.
+//!    `id`, `lifetimes`, `look` (colors, logo), `paths`, `program` (its name), `role`, `templates`, `unicode`.
 
 // Public for the program, the tests and the benchmarks. Only what is visible in the documentation is stable.
 // ── wiring
@@ -126,6 +126,8 @@ pub mod id;
 pub mod lifetimes;
 #[doc(hidden)]
 pub mod log;
+#[doc(hidden)]
+pub mod look;
 mod paths;
 #[doc(hidden)]
 pub mod program;

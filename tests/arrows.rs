@@ -40,6 +40,7 @@ const LAYERS: [&[&str]; 15] = [
         "id",
         "lifetimes",
         "log",
+        "look",
         "paths",
         "program",
         "role",

@@ -54,7 +54,7 @@ fn every_mail_matches_its_snapshot() {
     .expect("valid settings");
     let templates =
         MailTemplates::load(&Folder::new(), &AssetUrls::default()).expect("valid templates");
-    let renderer = MailRenderer::new(templates, &config.site_name, &config.public_url);
+    let renderer = MailRenderer::new(templates, config.site().for_mail(), &config.public_url);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for message in samples::samples("Ada") {

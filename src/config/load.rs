@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::error::ConfigErrors;
 use super::parse::{SettingsReader, is_ours};
 use super::{
-    Config, DatabaseLocation, Hsts, KeyRequirement, LogFormat, Mail, MailTransport, PostgresUrl,
-    Program, PublicUrl, Registration, SecretKeys, Timeouts, bind, env_file, mail, proxies,
-    public_url, security_contact,
+    ColorScheme, Config, DatabaseLocation, Hsts, KeyRequirement, LogFormat, Mail, MailTransport,
+    PostgresUrl, Program, PublicUrl, Registration, SecretKeys, Timeouts, bind, env_file, mail,
+    proxies, public_url, security_contact, site_links,
 };
 
 /// Every setting. Other names that begin with `FRONTDESK_` in upper or lower case are refused.
@@ -52,10 +52,17 @@ pub const NAMES: &[&str] = &[
     "FRONTDESK_LOG_CLIENT_IP",
     "FRONTDESK_SITE_NAME",
     "FRONTDESK_STATIC_DIR",
+    "FRONTDESK_COLOR_SCHEME",
+    "FRONTDESK_HOME_URL",
+    "FRONTDESK_SUPPORT_URL",
+    "FRONTDESK_TERMS_URL",
+    "FRONTDESK_PRIVACY_URL",
+    "FRONTDESK_IMPRINT_URL",
     "FRONTDESK_SMTP_URL",
     "FRONTDESK_SMTP_URL_FILE",
     "FRONTDESK_SMTP_CA_FILE",
     "FRONTDESK_MAIL_FROM",
+    "FRONTDESK_MAIL_REPLY_TO",
     "FRONTDESK_MAIL_DIR",
     "FRONTDESK_TRUSTED_PROXIES",
     "FRONTDESK_AUDIT_RETENTION",
@@ -133,6 +140,7 @@ impl Config {
                 "FRONTDESK_HSTS",
                 &[("subdomains", Hsts::Subdomains), ("host", Hsts::Host), ("off", Hsts::Off)],
             ),
+            links: site_links::site_links(&mut read, &public_url),
             public_url,
             security_contacts: security_contact::security_contacts(&mut read),
             secret_keys,
@@ -149,6 +157,14 @@ impl Config {
             argon2_iterations,
             argon2_parallelism,
             site_name: site_name(&mut read, program.site_name),
+            color_scheme: read.choice(
+                "FRONTDESK_COLOR_SCHEME",
+                &[
+                    ("auto", ColorScheme::Auto),
+                    ("light", ColorScheme::Light),
+                    ("dark", ColorScheme::Dark),
+                ],
+            ),
             static_dir: read.text("FRONTDESK_STATIC_DIR").map(PathBuf::from),
             mail,
             trusted_proxies: proxies::trusted_proxies(&mut read),

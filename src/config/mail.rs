@@ -15,6 +15,8 @@ pub struct Mail {
     pub transport: MailTransport,
     /// The sender.
     pub from: Mailbox,
+    /// Where answers go; `None`: to the sender.
+    pub reply_to: Option<Mailbox>,
     /// CA certificates (PEM) to trust for the mail server, in addition to the system's.
     pub ca_certificates: Option<String>,
 }
@@ -108,7 +110,15 @@ pub(super) fn mail(read: &mut SettingsReader<'_>) -> Mail {
         read.problem("FRONTDESK_MAIL_FROM", "is not an email like Frontdesk <desk@example.com>");
         "desk@localhost".parse().expect("a valid email")
     });
-    Mail { transport, from, ca_certificates }
+    let reply_to = read.text("FRONTDESK_MAIL_REPLY_TO").and_then(|text| {
+        let mailbox = mailbox(text);
+        if mailbox.is_none() {
+            let problem = "is not an email like Help <help@example.com>";
+            read.problem("FRONTDESK_MAIL_REPLY_TO", problem);
+        }
+        mailbox
+    });
+    Mail { transport, from, reply_to, ca_certificates }
 }
 
 /// Parses `desk@example.com`, or `Frontdesk, Ltd. <desk@example.com>`. Quotes around the name are optional.

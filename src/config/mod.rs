@@ -14,6 +14,7 @@ pub mod postgres_url;
 mod proxies;
 mod public_url;
 mod security_contact;
+mod site_links;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use parse::{duration, text_or_file};
 pub use postgres_url::PostgresUrl;
 pub use proxies::canonical_network;
 pub use public_url::PublicUrl;
+pub use site_links::{SiteLinks, SiteValues};
 
 /// All settings. Its `Debug` output contains no secret: each secret field has a type that redacts itself.
 #[derive(Clone, Debug)]
@@ -87,6 +89,10 @@ pub struct Config {
     pub argon2_parallelism: u32,
     /// Name of the site on pages and in mails.
     pub site_name: String,
+    /// The links to the home page, the support and the legal pages.
+    pub links: SiteLinks,
+    /// The color schemes of pages and mails.
+    pub color_scheme: ColorScheme,
     /// A folder of static files, which replace the embedded ones by name.
     pub static_dir: Option<PathBuf>,
     /// How mail is sent.
@@ -166,6 +172,18 @@ pub enum Hsts {
     Off,
 }
 
+/// The color schemes of pages and mails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ColorScheme {
+    /// The one that the browser prefers.
+    #[default]
+    Auto,
+    /// Light only.
+    Light,
+    /// Dark only.
+    Dark,
+}
+
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -197,6 +215,11 @@ impl Config {
     /// Whether users can read mail: it is sent, or shown in the development mailbox.
     pub fn mail_is_on(&self) -> bool {
         self.mail.is_sent() || self.public_url.is_loopback()
+    }
+
+    /// What templates know of the site.
+    pub fn site(&self) -> SiteValues {
+        SiteValues::new(&self.site_name, &self.public_url, &self.links)
     }
 
     /// The configured keys, or else those in the data folder, which are generated once.

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lettre::message::Mailbox;
 use sqlx::PgPool;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::mime::compose;
+use super::mime::{Sender, compose};
 use super::outbox::{self, LeasedMail};
 use super::severity::Severity;
 use super::smtp::{SendError, Stage};
@@ -82,10 +81,8 @@ pub struct Mailer {
     /// The transports of the servers that this one leaves mail to
     /// ([`MailTransport::preferred_transports`](crate::config::MailTransport::preferred_transports)).
     pub preferred_transports: Vec<String>,
-    /// The From address.
-    pub from: Mailbox,
-    /// The host of the public URL, for the Message-ID.
-    pub host: String,
+    /// Who sends them.
+    pub sender: Sender,
     /// Counts sent and failed mail.
     pub counters: Counters,
 }
@@ -194,8 +191,8 @@ async fn send(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
         .renderer
         .render_combined(&message, mail.combined.unwrap_or(1))
         .map_err(|error| permanent(&format!("{error:#}")))?;
-    let (from, host) = (&mailer.from, mailer.host.as_str());
-    let composed = compose(mail.id, mail.created_at, from, &mail.recipient, host, &rendered)
+    let sender = &mailer.sender;
+    let composed = compose(mail.id, mail.created_at, sender, &mail.recipient, &rendered)
         .map_err(|error| permanent(&error.to_string()))?;
     mailer.transport.send(mail.id, &composed).await.map_err(|mut error| {
         error.message = redacted(&error.message, &message.secrets());

@@ -31,13 +31,23 @@ pub enum ComposeError {
     Other(&'static str),
 }
 
-/// Builds the mail of outbox row `id`. `host` is the host of the public URL.
+/// Who sends the mails.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The From address.
+    pub from: Mailbox,
+    /// Where answers go; `None`: to the From address.
+    pub reply_to: Option<Mailbox>,
+    /// The host of the public URL, for the Message-ID.
+    pub host: String,
+}
+
+/// Builds the mail of outbox row `id`.
 pub fn compose(
     id: Uuid,
     written_at: OffsetDateTime,
-    from: &Mailbox,
+    sender: &Sender,
     recipient: &str,
-    host: &str,
     rendered: &RenderedMail,
 ) -> Result<ComposedMail, ComposeError> {
     let to = address(recipient).ok_or(ComposeError::Recipient)?;
@@ -48,7 +58,12 @@ pub fn compose(
         .boundary(format!("frontdesk-{}", id.simple()))
         .singlepart(SinglePart::plain(rendered.text.clone()))
         .singlepart(SinglePart::html(rendered.html.clone()));
-    let mail = Mail::builder()
+    let mut mail = Mail::builder();
+    if let Some(reply_to) = &sender.reply_to {
+        mail = mail.reply_to(reply_to.clone());
+    }
+    let Sender { from, host, .. } = sender;
+    let mail = mail
         .from(from.clone())
         // Without the display name, which is user input and not needed.
         .to(Mailbox::new(None, to.clone()))
@@ -93,16 +108,11 @@ mod tests {
         };
         let from =
             Mailbox::new(Some("The Grand, Ltd.".to_owned()), "desk@example.com".parse().unwrap());
+        let reply_to = Some("Help <help@example.com>".parse().unwrap());
+        let sender = Sender { from, reply_to, host: "desk.example.com".to_owned() };
         let id = Uuid::from_u128(7);
-        compose(
-            id,
-            datetime!(2026-11-25 09:30 UTC),
-            &from,
-            recipient,
-            "desk.example.com",
-            &rendered,
-        )
-        .map(|mail| String::from_utf8(mail.bytes).unwrap())
+        compose(id, datetime!(2026-11-25 09:30 UTC), &sender, recipient, &rendered)
+            .map(|mail| String::from_utf8(mail.bytes).unwrap())
     }
 
     #[test]
@@ -111,6 +121,7 @@ mod tests {
         let text = mail();
         for line in [
             "From: =?utf-8?b?VGhlIEdyYW5kLCBMdGQu?= <desk@example.com>\r\n",
+            "Reply-To: Help <help@example.com>\r\n",
             "To: Ada@xn--bcher-kva.example\r\n",
             "Date: Wed, 25 Nov 2026 09:30:00 +0000\r\n",
             "Message-ID: <00000000-0000-0000-0000-000000000007@desk.example.com>\r\n",

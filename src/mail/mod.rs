@@ -20,5 +20,6 @@ pub mod transport;
 
 pub use delivery::{Counters, Delivery};
 pub use message::{Message, Source};
+pub use mime::Sender;
 pub use render::{MailRenderer, RenderedMail};
 pub use transport::Transport;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Message, Source};
-use crate::config::PublicUrl;
+use crate::config::{PublicUrl, SiteValues};
 use crate::lifetimes;
 use crate::paths::page_path;
 use crate::role::Role;
@@ -28,14 +28,14 @@ pub struct RenderedMail {
 /// Renders messages.
 pub struct MailRenderer {
     templates: MailTemplates,
-    site_name: String,
+    site: SiteValues,
     public_url: Url,
 }
 
 impl MailRenderer {
-    /// A renderer for the site with this name and public URL.
-    pub fn new(templates: MailTemplates, site_name: &str, public_url: &PublicUrl) -> Self {
-        Self { templates, site_name: site_name.to_owned(), public_url: public_url.origin().clone() }
+    /// A renderer for the site with these values ([`SiteValues::for_mail`]) and this public URL.
+    pub fn new(templates: MailTemplates, site: SiteValues, public_url: &PublicUrl) -> Self {
+        Self { templates, site, public_url: public_url.origin().clone() }
     }
 
     /// Renders `message`.
@@ -60,7 +60,7 @@ impl MailRenderer {
     /// The variables of the templates.
     fn data(&self, message: &Message) -> Value {
         let mut data = json!({
-            "site": { "name": self.site_name, "url": self.public_url.as_str() },
+            "site": self.site,
             "name": null,
             "at": null,
             "device": null,
@@ -217,7 +217,7 @@ mod tests {
         ]);
         let config = Config::from_map(&settings).unwrap();
         let templates = MailTemplates::load(&Folder::new(), &AssetUrls::default()).unwrap();
-        MailRenderer::new(templates, &config.site_name, &config.public_url)
+        MailRenderer::new(templates, config.site().for_mail(), &config.public_url)
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! `GET /`: the name of the site and the button to sign in; for a signed-in user, a greeting and links to the
-//! account.
+//! `GET /`: the way to the home page of the site. Without one, its name and the buttons to sign in and register, or for
+//! a signed-in user the way to the account.
 
+use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
@@ -18,6 +19,9 @@ struct Data {
 /// `GET /`.
 #[tracing::instrument(name = "home_page", level = "debug", skip_all)]
 pub async fn show(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpError> {
+    if let Some(home) = &app.config.links.home {
+        return Ok(HttpResponse::Found().insert_header((header::LOCATION, home.as_str())).finish());
+    }
     page.show(
         "home.html",
         &Data { greeting: "Welcome back", registration_open: app.registration_is_open() },

@@ -211,8 +211,11 @@ fn start_delivery(app: &App, database: &Database) -> anyhow::Result<Delivery> {
             .iter()
             .map(ToString::to_string)
             .collect(),
-        from: settings.from.clone(),
-        host: host.to_owned(),
+        sender: mail::Sender {
+            from: settings.from.clone(),
+            reply_to: settings.reply_to.clone(),
+            host: host.to_owned(),
+        },
         counters: app.mail_counters.clone(),
     };
     Ok(Delivery::start(mailer, &app.jobs))

@@ -10,12 +10,12 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App as Site, web};
 use anyhow::Context as _;
-use serde_json::json;
 
 use super::listen::{Listeners, ServerOptions};
 use super::routes;
 use crate::app::{App, cookie_keys};
 use crate::config::{Config, SecretKeys};
+use crate::look::Look;
 use crate::site::{Schemas, Site as Website};
 use crate::templates;
 use crate::web::assets::Assets;
@@ -24,6 +24,7 @@ use crate::web::connection::OpenConnections;
 use crate::web::cookie_guard::SessionCookie;
 use crate::web::cross_site::OwnOrigin;
 use crate::web::flash::Flash;
+use crate::web::headers::ForeignHome;
 use crate::web::outer::{self, Outer};
 use crate::web::page_templates::PageTemplates;
 
@@ -37,7 +38,7 @@ pub(super) struct PageData {
 impl PageData {
     /// Loads the templates and static files.
     pub(super) fn new(config: &Config, website: &Website) -> anyhow::Result<Self> {
-        let assets = web::Data::new(Assets::load(&website.embedded.assets)?);
+        let assets = web::Data::new(Assets::load(&website.embedded.assets, config.color_scheme)?);
         let templates = web::Data::new(page_templates(&assets, config, website)?);
         let hsts = config.public_url.is_https().then_some(config.hsts);
         let outer = Outer { hsts, log_client_ip: config.log_client_ip };
@@ -65,6 +66,7 @@ pub(super) fn serve(
     let proxies = web::Data::new(TrustedProxies(app.config.trusted_proxies.clone()));
     let sealer = web::Data::new(app.sealer.clone());
     let database = schemas.site_database().map(web::Data::new);
+    let home = web::Data::new(ForeignHome(app.config.links.foreign_home(public_url)));
     let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
     let server = listeners.serve(options, move || {
         let sessions = SessionMiddleware::builder(app.sessions.clone(), first_key.clone())
@@ -92,6 +94,7 @@ pub(super) fn serve(
             .app_data(open.clone())
             .app_data(proxies.clone())
             .app_data(schemas.clone())
+            .app_data(home.clone())
             .configure(|config| {
                 for data in database.iter().cloned() {
                     config.app_data(data);
@@ -111,8 +114,9 @@ fn page_templates(
 ) -> anyhow::Result<PageTemplates> {
     let mut tera = templates::load(&website.embedded.templates, assets.urls())?;
     let globals = tera.global_context();
-    globals.insert("site", &json!({ "name": config.site_name }));
-    globals.insert("assets", assets.urls());
+    globals.insert("site", &config.site());
+    let look = Look::new(config.color_scheme, |name| assets.urls().get(name).cloned());
+    globals.insert("look", &look);
     let is_development = config.public_url.is_loopback();
     Ok(PageTemplates::new(tera, website.navigation.clone(), is_development))
 }

@@ -2,6 +2,7 @@
 //! compressed once, at start. Their URLs contain a hash of all files of their layer, so that browsers cache them for
 //! a year, and relative references between them work. Served without a session lookup.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::content_coding::{ContentCoding, FOR_FILES, brotli, gzip};
 use super::error::HttpError;
+use crate::config::ColorScheme;
 use crate::folder::{self, Folder};
+use crate::look;
 use crate::templates::AssetUrls;
 
 /// They are compressed once, at start.
@@ -73,12 +76,13 @@ struct Asset {
 impl Assets {
     /// Hashes and compresses the files in `static/`: those of Frontdesk, and those of the site, which replace them by
     /// name.
-    pub fn load(site: &Folder) -> anyhow::Result<Self> {
+    pub fn load(site: &Folder, scheme: ColorScheme) -> anyhow::Result<Self> {
         let own =
             Files::iter().filter_map(|path| Some((path.to_string(), Files::get(&path)?.data)));
         let own: Folder = own.collect();
+        let (own, site) = (&in_scheme(&own, scheme), &in_scheme(site, scheme));
         let mut strongest = BTreeMap::new();
-        for (letter, files) in [('f', &own), ('s', site)] {
+        for (letter, files) in [('f', own), ('s', site)] {
             let layer: Arc<str> = format!("{letter}-{}", hash_of_all(files)).into();
             let files = files.iter().filter(|(path, _)| !is_hidden(path));
             strongest.extend(files.map(|(path, bytes)| (path, (Arc::clone(&layer), bytes))));
@@ -118,6 +122,18 @@ impl Assets {
             None => Some((self.by_path.get(&former_name(path)?)?, false)),
         }
     }
+}
+
+/// The files with style sheets of one color scheme, if the site has only one.
+fn in_scheme(files: &Folder, scheme: ColorScheme) -> Folder {
+    let mut files = files.clone();
+    if scheme != ColorScheme::Auto {
+        for (_, bytes) in files.iter_mut().filter(|(path, _)| path.ends_with(".css")) {
+            let css = look::with_fixed_scheme(&String::from_utf8_lossy(bytes), scheme);
+            *bytes = Cow::Owned(css.into_bytes());
+        }
+    }
+    files
 }
 
 /// The file that a version before had at `/static/style-0123456789ab.css`.

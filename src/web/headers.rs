@@ -1,6 +1,8 @@
 //! The headers of every response, including errors.
 
+use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::web;
 
 use crate::config::Hsts;
 
@@ -53,17 +55,46 @@ static FIXED: [(HeaderName, HeaderValue); 9] = [
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
 ];
 
+/// The origin of the site's home page, if it is another one than that of this site. Application data.
+#[derive(Clone, Debug, Default)]
+pub struct ForeignHome(pub Option<String>);
+
+impl ForeignHome {
+    /// That of the site that answers `request`.
+    pub(super) fn of(request: &HttpRequest) -> Option<&str> {
+        request.app_data::<web::Data<Self>>()?.0.as_deref()
+    }
+}
+
 /// The policy of the page at `path` with the markup `html`. A page with a password field has the site's own script
-/// `show-password.js`.
-pub(super) fn content_security_policy(path: &str, html: &str) -> HeaderValue {
-    // What users type is escaped, so that it cannot contain this.
+/// `show-password.js`. On a page that signs out, forms may lead to `foreign_home`, the origin of the home page if it
+/// is another one: browsers apply the directive to redirects too.
+pub(super) fn content_security_policy(
+    path: &str,
+    html: &str,
+    foreign_home: Option<&str>,
+) -> HeaderValue {
+    // What users type is escaped, so that it cannot contain these.
     let has_password = html.contains("type=\"password\"");
-    HeaderValue::from_static(match (has_password, SEARCHED.contains(&path)) {
+    let signs_out = html.contains("action=\"/logout\"");
+    let policy = match (has_password, SEARCHED.contains(&path)) {
         (false, false) => policy!("", ""),
         (true, false) => policy!("script-src 'self'; ", ""),
         (false, true) => policy!("", "connect-src 'self'; "),
         (true, true) => policy!("script-src 'self'; ", "connect-src 'self'; "),
-    })
+    };
+    let extended = foreign_home.filter(|_| signs_out).and_then(|home| with_forms_to(policy, home));
+    extended.unwrap_or_else(|| HeaderValue::from_static(policy))
+}
+
+/// The policy of an error page that signs out, if the home page has another origin.
+pub(super) fn policy_of_error_page(foreign_home: Option<&str>) -> Option<HeaderValue> {
+    with_forms_to(policy!("", ""), foreign_home?)
+}
+
+fn with_forms_to(policy: &str, origin: &str) -> Option<HeaderValue> {
+    let forms = format!("form-action 'self' {origin}");
+    HeaderValue::from_str(&policy.replace("form-action 'self'", &forms)).ok()
 }
 
 /// Adds the headers, except those that the handler has set. `hsts` is `None` unless the public URL is https.

@@ -20,6 +20,7 @@ use super::caller::Caller;
 use super::client::{self, RequestId};
 use super::connection::Exchange;
 use super::error::{HttpError, NoAccess};
+use super::headers::ForeignHome;
 use super::limits::{Deadline, Limits};
 use super::page::{self, FailedRequest};
 use super::page_templates::{PageContext, PageTemplates, Viewer};
@@ -85,16 +86,19 @@ async fn answer(
         accepts_page,
         id,
         method: &method,
+        foreign_home: None,
     };
     match outcome {
         Ok(mut response) => {
             let status = response.status();
             if status.is_client_error() || status.is_server_error() {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
+                let foreign_home = ForeignHome::of(response.request()).map(str::to_owned);
                 let page = ErrorPage {
                     viewer: viewer.as_ref(),
                     has_no_access: response.response().extensions().get::<NoAccess>().is_some(),
                     is_of_handler: response.response().error().is_none(),
+                    foreign_home: foreign_home.as_deref(),
                     ..page
                 };
                 response = response.map_body(|head, body| page.replace(head, body));
@@ -146,6 +150,7 @@ struct ErrorPage<'a> {
     accepts_page: bool,
     id: Uuid,
     method: &'a Method,
+    foreign_home: Option<&'a str>,
 }
 
 impl ErrorPage<'_> {
@@ -189,6 +194,12 @@ impl ErrorPage<'_> {
         let Some(page) = page else { return body };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         head.headers.insert(header::CONTENT_TYPE, html);
+        // The handler may have set another one. `headers::apply` adds the usual one.
+        head.headers.remove(header::CONTENT_SECURITY_POLICY);
+        let policy = headers::policy_of_error_page(self.foreign_home);
+        if let Some(policy) = policy.filter(|_| self.viewer.is_some()) {
+            head.headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
         if page::should_reload(head.status, self.method) {
             head.headers.insert(header::REFRESH, HeaderValue::from_static("5"));
         }

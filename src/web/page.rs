@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::error::{self, HttpError};
 use super::flash::{Flash, Notice};
 use super::form_token::{self, Client, FormToken};
+use super::headers::ForeignHome;
 use super::page_templates::{PageContext, PageTemplates, Viewer};
 use super::{cookie_check, cookie_guard, headers, relative_time, site_cookies};
 use crate::crypto::seal::Sealer;
@@ -86,7 +87,11 @@ impl Page {
             .insert_header((header::VARY, "Cookie"))
             .insert_header((
                 header::CONTENT_SECURITY_POLICY,
-                headers::content_security_policy(self.request.path(), &html),
+                headers::content_security_policy(
+                    self.request.path(),
+                    &html,
+                    ForeignHome::of(&self.request),
+                ),
             ));
         for cookie in sealed_notice.map(|_| self.flash.removal()).into_iter().chain(browser_cookie)
         {
@@ -217,7 +222,7 @@ fn text(
         400 => ("We couldn't understand that request", "Go back and try again."),
         403 if request.has_no_access => (
             "You don't have access to this page",
-            "Sign in with an account that has access, or ask the people who run this site.",
+            "Sign in with an account that has access, or ask the site's administrators.",
         ),
         403 => ("This request came from another site", "Open the page on this site and try again."),
         404 => ("Page not found", "The page may have moved, or the URL has a typo."),

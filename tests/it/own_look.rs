@@ -5,9 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::breakpoint::until;
 use crate::support::folder::new_folder;
 use crate::support::server::{KEY, Setting};
-use crate::support::{Browser, Database, Response, Server};
+use crate::support::{Browser, Database, PASSWORD, Response, Server, registered};
 
 const LOGO: &str =
     "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1 1\"><path d=\"M0 0h1v1z\"/></svg>";
@@ -201,5 +202,175 @@ fn a_static_folder_that_cannot_be_used_stops_the_start_with_the_path() {
             assert!(text.contains("FRONTDESK_STATIC_DIR: "), "{text}");
             assert!(text.contains(expected), "{expected} is not in {text}");
         }
+    }
+}
+
+const HTTPS: Setting<'static> = ("FRONTDESK_PUBLIC_URL", "https://desk.example.com");
+
+#[test]
+fn every_page_and_mail_has_the_links_of_the_settings() {
+    let database = Database::new();
+    let mails = new_folder("own_look_mails");
+    let settings = [
+        HTTPS,
+        ("FRONTDESK_SITE_NAME", "The Lake Club"),
+        ("FRONTDESK_REGISTRATION", "open"),
+        ("FRONTDESK_MAIL_DIR", mails.to_str().unwrap()),
+        ("FRONTDESK_MAIL_REPLY_TO", "Help <help@example.com>"),
+        ("FRONTDESK_SUPPORT_URL", "mailto:help@example.com"),
+        ("FRONTDESK_TERMS_URL", "/terms"),
+        ("FRONTDESK_PRIVACY_URL", "https://www.example.com/privacy?a=1&b=2"),
+        ("FRONTDESK_IMPRINT_URL", "https://www.example.com/imprint"),
+    ];
+    let server = Server::start(&database, &settings);
+    let mut ada = registered(&server, "ada@example.com");
+    let links = [
+        "<a href=\"mailto:help@example.com\">Support</a>",
+        "<a href=\"/terms\">Terms of use</a>",
+        "<a href=\"https://www.example.com/privacy?a=1&amp;b=2\">Privacy policy</a>",
+        "<a href=\"https://www.example.com/imprint\">Imprint</a>",
+    ];
+    for path in ["/", "/login", "/nowhere", "/account", "/account/nowhere"] {
+        let page = ada.get(path).body;
+        for link in links {
+            assert_eq!(page.matches(link).count(), 1, "{path}: {link} in {page}");
+        }
+        assert_eq!(page.matches("<footer").count(), 1, "{path}");
+    }
+    let error = ada.get("/nowhere").body;
+    assert!(error.contains("<a href=\"mailto:help@example.com\">contact us</a>"), "{error}");
+    let register = server.browser().get("/register").body;
+    let sentence = "By creating an account, you agree to the <a href=\"/terms\">terms of use</a> and confirm that you have read the <a href=\"https://www.example.com/privacy?a=1&amp;b=2\">privacy policy</a>.";
+    assert!(register.contains(sentence), "{register}");
+    assert_eq!(
+        server.browser().post("/forgot-password", &[("email", "ada@example.com")]).status,
+        303
+    );
+    let mail = || {
+        let mut files = fs::read_dir(&mails).ok()?.filter_map(Result::ok);
+        let file = files.find(|file| file.path().extension().is_some_and(|end| end == "eml"))?;
+        fs::read_to_string(file.path()).ok().filter(|text| !text.is_empty())
+    };
+    until(|| mail().is_some());
+    // Quoted-printable: a soft line break ends with `=`.
+    let mail = mail().unwrap().replace("=\r\n", "").replace("=3D", "=");
+    assert!(mail.contains("Reply-To: Help <help@example.com>\r\n"), "{mail}");
+    for line in
+        ["Support: mailto:help@example.com\r\n", "Terms of use: https://desk.example.com/terms\r\n"]
+    {
+        assert!(mail.contains(line), "{line}: {mail}");
+    }
+    for link in
+        ["href=\"https://desk.example.com/terms\"", "https://www.example.com/privacy?a=1&amp;b=2"]
+    {
+        assert!(mail.contains(link), "{link}: {mail}");
+    }
+    let without = Server::start(&database, &[("FRONTDESK_REGISTRATION", "open")]);
+    let register = without.browser().get("/register").body;
+    assert!(!register.contains("<footer") && !register.contains("terms of use"), "{register}");
+}
+
+#[test]
+fn the_home_page_may_be_elsewhere() {
+    let database = Database::new();
+    let own = ("FRONTDESK_HOME_URL", "/start");
+    let server = Server::start(&database, &[own, ("FRONTDESK_REGISTRATION", "open")]);
+    let mut ada = registered(&server, "ada@example.com");
+    let answer = ada.get("/");
+    assert_eq!((answer.status, answer.location()), (302, "/start"));
+    let page = ada.get("/account");
+    assert!(page.body.contains("<a class=\"brand\" href=\"/start\">"), "{}", page.body);
+    assert!(page.header("content-security-policy").unwrap().contains("form-action 'self';"));
+    assert_eq!(ada.post("/logout", &[]).location(), "/start");
+    assert!(ada.get("/login").body.contains("You&#39;re signed out."));
+
+    let foreign = ("FRONTDESK_HOME_URL", "https://www.example.com/home");
+    let server = Server::start(&database, &[foreign, ("FRONTDESK_REGISTRATION", "open")]);
+    let is_allowed = |answer: &Response| {
+        let policy = answer.header("content-security-policy").unwrap();
+        policy.contains("form-action 'self' https://www.example.com;")
+    };
+    let mut stranger = server.browser();
+    for path in ["/login", "/register", "/nowhere"] {
+        assert!(!is_allowed(&stranger.get(path)), "{path}");
+    }
+    let answer = stranger.get("/");
+    assert_eq!((answer.status, answer.location()), (302, "https://www.example.com/home"));
+    let mut ada = stranger.clone();
+    let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/")];
+    assert_eq!(
+        ada.post("/login", &fields).location(),
+        "/account",
+        "its policy allows no other site"
+    );
+    for path in ["/account", "/account/sessions", "/account/delete", "/account/nowhere", "/login"] {
+        let page = ada.get(path);
+        let signs_out = page.body.contains("action=\"/logout\"");
+        assert_eq!(is_allowed(&page), signs_out, "{path}: {}", page.body);
+        assert!(signs_out || page.status == 303, "{path}: {}", page.status);
+    }
+    let id = database.db_texts("SELECT id::text FROM sessions").remove(0);
+    let mut second = ada.clone();
+    assert_eq!(ada.post("/logout", &[]).location(), "https://www.example.com/home");
+    assert!(!ada.get("/login").body.contains("signed out."), "the notice would come too late");
+    assert_eq!(second.login("ada@example.com", PASSWORD).status, 303);
+    let id = database.db_texts("SELECT id::text FROM sessions").into_iter().find(|one| *one != id);
+    let revoke = format!("/account/sessions/{}/revoke", id.unwrap());
+    assert_eq!(second.post(&revoke, &[]).location(), "https://www.example.com/home");
+}
+
+#[test]
+fn a_site_has_its_own_logo_and_one_color_scheme() {
+    let database = Database::new();
+    let css = "@media (prefers-color-scheme: dark) { a { color: red } }";
+    for (scheme, logo, condition) in [
+        ("auto", "logo.svg", "(prefers-color-scheme: dark)"),
+        ("light", "logo.png", "(max-width: 0)"),
+        ("dark", "logo.svg", "(min-width: 0)"),
+    ] {
+        let folder = folder_with(scheme, &[("site.css", css), (logo, LOGO)]);
+        let scheme_setting = ("FRONTDESK_COLOR_SCHEME", scheme);
+        let server = Server::start(&database, &[static_dir(&folder), scheme_setting]);
+        let mut browser = server.browser();
+        let page = browser.get("/login").body;
+        let logo = urls(&page, logo).remove(0);
+        assert!(page.contains(&format!("<img class=\"logo\" src=\"{logo}\" alt=\"\">")), "{page}");
+        assert_eq!(browser.get(&logo).status, 200);
+        let meta = if scheme == "auto" { "light dark" } else { scheme };
+        assert!(
+            page.contains(&format!("<meta name=\"color-scheme\" content=\"{meta}\">")),
+            "{page}"
+        );
+        let themes = page.matches("<meta name=\"theme-color\"").count();
+        assert_eq!(themes, if scheme == "auto" { 2 } else { 1 }, "{page}");
+        for name in ["site.css", "frontdesk.css"] {
+            let css = browser.get(&urls(&page, name)[0]).body;
+            let is_fixed = css.contains(&format!("@media {condition}"));
+            assert!(is_fixed, "{scheme}: {css}");
+            assert_eq!(css.contains("prefers-color-scheme"), scheme == "auto", "{scheme}: {css}");
+        }
+    }
+}
+
+#[test]
+fn settings_that_are_wrong_are_listed_together() {
+    let wrong = [
+        ("FRONTDESK_HOME_URL", "http://www.example.com"),
+        ("FRONTDESK_SUPPORT_URL", "tel:5550123"),
+        ("FRONTDESK_TERMS_URL", "javascript:alert(1)"),
+        ("FRONTDESK_PRIVACY_URL", "//evil.example"),
+        ("FRONTDESK_IMPRINT_URL", "imprint"),
+        ("FRONTDESK_MAIL_REPLY_TO", "nobody"),
+        ("FRONTDESK_COLOR_SCHEME", "blue"),
+        ("FRONTDESK_HSTS", "on"),
+    ];
+    let (code, text) = refused(&Database::new(), &wrong);
+    assert_eq!(code, Some(2), "{text}");
+    for (name, value) in wrong {
+        assert!(text.contains(name), "{name}: {text}");
+        assert!(
+            name == "FRONTDESK_MAIL_REPLY_TO" || text.contains(&format!("is “{value}”")),
+            "{text}"
+        );
     }
 }

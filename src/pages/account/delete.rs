@@ -70,7 +70,10 @@ pub async fn submit(
         "You're signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
         relative_time::exact(due_at)
     ));
-    Ok(page.redirect_with("/", &notice))
+    // The home page may be on another site, which cannot show the notice.
+    let is_foreign = app.config.links.foreign_home(&app.config.public_url).is_some();
+    let home = app.config.links.home.as_deref().unwrap_or("/");
+    Ok(page.redirect_with(if is_foreign { "/login" } else { home }, &notice))
 }
 
 /// `POST /account/delete/cancel`.

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::app::App;
+use crate::app::{App, redirect_home};
 use crate::auth::{self, CurrentUser};
 use crate::id::SessionId;
 use crate::paths::page_path;
@@ -141,7 +141,7 @@ pub async fn revoke(
     let id: SessionId = path.parse().map_err(|_| HttpError::NotFound)?;
     if id == user.session.id {
         auth::sign_out(page.request(), &app, Some(user)).await??;
-        return Ok(page.redirect_with("/", &Notice::good("You're signed out.")));
+        return Ok(redirect_home(&page, &app, &Notice::good("You're signed out.")));
     }
     let requester = user.requester(page.request());
     let by = requester.clone();

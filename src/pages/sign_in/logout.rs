@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 
-use crate::app::App;
+use crate::app::{App, redirect_home};
 use crate::auth::{self, OptionalUser};
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -19,5 +19,5 @@ pub async fn submit(
 ) -> Result<HttpResponse, HttpError> {
     // It is not an error if the session has already ended.
     auth::sign_out(page.request(), &app, visitor.0).await?.ok();
-    Ok(page.redirect_with("/", &Notice::good("You're signed out.")))
+    Ok(redirect_home(&page, &app, &Notice::good("You're signed out.")))
 }
