@@ -52,8 +52,7 @@ async fn main() -> anyhow::Result<()> {
     let assets = Assets::load(&Folder::new(), ColorScheme::Auto)?;
     let mut tera = templates::load(&Folder::new(), assets.urls())?;
     tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
-    let look = Look::new(ColorScheme::Auto, |_| None);
-    tera.global_context().insert("look", &look);
+    tera.global_context().insert("look", &Look::default());
     let templates = web::Data::new(PageTemplates::new(tera, Vec::new(), false));
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));

@@ -53,8 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let assets = Assets::load(&Folder::new(), ColorScheme::Auto)?;
     let mut tera = templates::load(&Folder::new(), assets.urls())?;
     tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
-    let look = Look::new(ColorScheme::Auto, |_| None);
-    tera.global_context().insert("look", &look);
+    tera.global_context().insert("look", &Look::default());
     tera.global_context().insert("navigation", &[(); 0]);
     tera.global_context().insert("is_site_page", &false);
     tera.global_context().insert("lang", "en");

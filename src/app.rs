@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::background::Jobs;
 use crate::config::{Config, Registration, SecretKeys};
 use crate::crypto::seal::Sealer;
+use crate::look::Look;
 use crate::mail;
 use crate::peers::ThisServer;
 use crate::session::{PgSessionStore, SessionEnded};
@@ -69,6 +70,7 @@ impl App {
         keys: &SecretKeys,
         pool: PgPool,
         mail_templates: MailTemplates,
+        look: Look,
     ) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
         let sessions = PgSessionStore::new(pool.clone(), config.session, config.session_cache)
@@ -89,6 +91,7 @@ impl App {
             mail_renderer: Arc::new(mail::MailRenderer::new(
                 mail_templates,
                 config.site().for_mail(),
+                look,
                 &config.public_url,
             )),
             mail_counters: mail::Counters::default(),

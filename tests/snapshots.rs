@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use frontdesk::config::Config;
+use frontdesk::look::Look;
 use frontdesk::mail::render::MailRenderer;
 use frontdesk::templates::{AssetUrls, Folder, MailTemplates};
 
@@ -54,7 +55,8 @@ fn every_mail_matches_its_snapshot() {
     .expect("valid settings");
     let templates =
         MailTemplates::load(&Folder::new(), &AssetUrls::default()).expect("valid templates");
-    let renderer = MailRenderer::new(templates, config.site().for_mail(), &config.public_url);
+    let renderer =
+        MailRenderer::new(templates, config.site().for_mail(), Look::default(), &config.public_url);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for message in samples::samples("Ada") {

@@ -37,7 +37,7 @@ pub fn with_fixed_scheme(css: &str, scheme: ColorScheme) -> String {
 }
 
 /// `dark` for `(prefers-color-scheme: dark)`.
-fn preferred(condition: &str) -> Option<String> {
+pub(super) fn preferred(condition: &str) -> Option<String> {
     let inside = condition.strip_prefix('(')?.strip_suffix(')')?.to_ascii_lowercase();
     let (name, value) = inside.split_once(':')?;
     (name.trim() == FEATURE).then(|| value.trim().to_owned())

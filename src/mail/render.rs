@@ -9,6 +9,7 @@ use url::Url;
 use super::{Message, Source};
 use crate::config::{PublicUrl, SiteValues};
 use crate::lifetimes;
+use crate::look::Look;
 use crate::paths::page_path;
 use crate::role::Role;
 use crate::templates::MailTemplates;
@@ -29,13 +30,19 @@ pub struct RenderedMail {
 pub struct MailRenderer {
     templates: MailTemplates,
     site: SiteValues,
+    look: Look,
     public_url: Url,
 }
 
 impl MailRenderer {
     /// A renderer for the site with these values ([`SiteValues::for_mail`]) and this public URL.
-    pub fn new(templates: MailTemplates, site: SiteValues, public_url: &PublicUrl) -> Self {
-        Self { templates, site, public_url: public_url.origin().clone() }
+    pub fn new(
+        templates: MailTemplates,
+        site: SiteValues,
+        look: Look,
+        public_url: &PublicUrl,
+    ) -> Self {
+        Self { templates, site, look, public_url: public_url.origin().clone() }
     }
 
     /// Renders `message`.
@@ -61,6 +68,7 @@ impl MailRenderer {
     fn data(&self, message: &Message) -> Value {
         let mut data = json!({
             "site": self.site,
+            "look": self.look,
             "name": null,
             "at": null,
             "device": null,
@@ -217,7 +225,7 @@ mod tests {
         ]);
         let config = Config::from_map(&settings).unwrap();
         let templates = MailTemplates::load(&Folder::new(), &AssetUrls::default()).unwrap();
-        MailRenderer::new(templates, config.site().for_mail(), &config.public_url)
+        MailRenderer::new(templates, config.site().for_mail(), Look::default(), &config.public_url)
     }
 
     #[test]

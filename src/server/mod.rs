@@ -154,8 +154,8 @@ async fn start(
         tracing::warn!("{newer}");
     }
     let secrets = config.secret_keys()?;
-    let app =
-        web::Data::new(App::new(config.clone(), &secrets, database.pool.clone(), mail_templates)?);
+    let (pool, look) = (database.pool.clone(), pages.look.clone());
+    let app = web::Data::new(App::new(config.clone(), &secrets, pool, mail_templates, look)?);
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
     // For connections to the database, for the workers, for metrics and for files.

@@ -15,7 +15,7 @@ use super::listen::{Listeners, ServerOptions};
 use super::routes;
 use crate::app::{App, cookie_keys};
 use crate::config::{Config, SecretKeys};
-use crate::look::Look;
+use crate::look::{Look, Tokens};
 use crate::site::{Schemas, Site as Website};
 use crate::templates;
 use crate::web::assets::Assets;
@@ -33,16 +33,23 @@ pub(super) struct PageData {
     pub(super) assets: web::Data<Assets>,
     pub(super) templates: web::Data<PageTemplates>,
     pub(super) outer: web::Data<Outer>,
+    pub(super) look: Look,
 }
 
 impl PageData {
     /// Loads the templates and static files.
     pub(super) fn new(config: &Config, website: &Website) -> anyhow::Result<Self> {
         let assets = web::Data::new(Assets::load(&website.embedded.assets, config.color_scheme)?);
-        let templates = web::Data::new(page_templates(&assets, config, website)?);
+        let tokens = Tokens::read(&website.style_sheets(config));
+        for warning in &tokens.warnings {
+            tracing::warn!("{warning}");
+        }
+        let url = |name: &str| assets.urls().get(name).cloned();
+        let look = Look::new(&tokens, config.color_scheme, url);
+        let templates = web::Data::new(page_templates(&assets, &look, config, website)?);
         let hsts = config.public_url.is_https().then_some(config.hsts);
         let outer = Outer { hsts, log_client_ip: config.log_client_ip };
-        Ok(Self { assets, templates, outer: web::Data::new(outer) })
+        Ok(Self { assets, templates, outer: web::Data::new(outer), look })
     }
 }
 
@@ -56,7 +63,7 @@ pub(super) fn serve(
     (website, schemas): (Arc<Website>, web::Data<Schemas>),
 ) -> anyhow::Result<Server> {
     let keys = cookie_keys(secrets);
-    let PageData { assets, templates, outer } = pages;
+    let PageData { assets, templates, outer, .. } = pages;
     let open: web::Data<OpenConnections> = web::Data::from(options.open.clone());
     let public_url = &app.config.public_url;
     let https = public_url.is_https();
@@ -109,14 +116,14 @@ pub(super) fn serve(
 /// The templates of pages, with the variables that all of them share.
 fn page_templates(
     assets: &Assets,
+    look: &Look,
     config: &Config,
     website: &Website,
 ) -> anyhow::Result<PageTemplates> {
     let mut tera = templates::load(&website.embedded.templates, assets.urls())?;
     let globals = tera.global_context();
     globals.insert("site", &config.site());
-    let look = Look::new(config.color_scheme, |name| assets.urls().get(name).cloned());
-    globals.insert("look", &look);
+    globals.insert("look", look);
     let is_development = config.public_url.is_loopback();
     Ok(PageTemplates::new(tera, website.navigation.clone(), is_development))
 }

@@ -22,6 +22,7 @@ use sqlx::PgPool;
 use crate::config::{Config, ConfigErrors};
 use crate::events::RegisteredHooks;
 use crate::folder::{self, Folder};
+use crate::look::StyleSheet;
 use crate::web::assets;
 use crate::web::error::HttpError;
 
@@ -171,6 +172,19 @@ impl Site {
             Err(problems) => problems,
         };
         problems.iter().map(|problem| format!("FRONTDESK_STATIC_DIR: {problem}")).collect()
+    }
+
+    /// The style sheets of the site, in the order of their links: one that replaces Frontdesk's, and `site.css`.
+    pub fn style_sheets(&self, config: &Config) -> Vec<StyleSheet<'_>> {
+        let sheet = |name: &str| {
+            let text = std::str::from_utf8(self.embedded.assets.get(name)?).ok()?;
+            let of_operator = config.static_dir.as_ref().map(|folder| folder.join(name));
+            let path = of_operator.filter(|path| path.exists());
+            let path =
+                path.map_or_else(|| format!("static/{name}"), |path| path.display().to_string());
+            Some(StyleSheet { path, text })
+        };
+        ["frontdesk.css", "site.css"].into_iter().filter_map(sheet).collect()
     }
 
     /// What is wrong with static files: types that are not served, and files at the root with the path of a route.

@@ -207,6 +207,18 @@ fn a_static_folder_that_cannot_be_used_stops_the_start_with_the_path() {
 
 const HTTPS: Setting<'static> = ("FRONTDESK_PUBLIC_URL", "https://desk.example.com");
 
+/// The first mail in the folder, once it is written.
+fn written_mail(folder: &Path) -> String {
+    let read = || {
+        let mut files = fs::read_dir(folder).ok()?.filter_map(Result::ok);
+        let file = files.find(|file| file.path().extension().is_some_and(|end| end == "eml"))?;
+        fs::read_to_string(file.path()).ok().filter(|text| !text.is_empty())
+    };
+    until(|| read().is_some());
+    // Quoted-printable: a soft line break ends with `=`.
+    read().unwrap().replace("=\r\n", "").replace("=3D", "=")
+}
+
 #[test]
 fn every_page_and_mail_has_the_links_of_the_settings() {
     let database = Database::new();
@@ -246,14 +258,7 @@ fn every_page_and_mail_has_the_links_of_the_settings() {
         server.browser().post("/forgot-password", &[("email", "ada@example.com")]).status,
         303
     );
-    let mail = || {
-        let mut files = fs::read_dir(&mails).ok()?.filter_map(Result::ok);
-        let file = files.find(|file| file.path().extension().is_some_and(|end| end == "eml"))?;
-        fs::read_to_string(file.path()).ok().filter(|text| !text.is_empty())
-    };
-    until(|| mail().is_some());
-    // Quoted-printable: a soft line break ends with `=`.
-    let mail = mail().unwrap().replace("=\r\n", "").replace("=3D", "=");
+    let mail = written_mail(&mails);
     assert!(mail.contains("Reply-To: Help <help@example.com>\r\n"), "{mail}");
     for line in
         ["Support: mailto:help@example.com\r\n", "Terms of use: https://desk.example.com/terms\r\n"]
@@ -373,4 +378,124 @@ fn settings_that_are_wrong_are_listed_together() {
             "{text}"
         );
     }
+}
+
+fn doctor(database: &Database, settings: &[Setting<'_>]) -> (Option<i32>, serde_json::Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .args(["doctor", "--json"])
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env_clear()
+        .envs([("DATABASE_URL", database.url.as_str()), ("FRONTDESK_SECRET_KEYS", KEY)])
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// What `doctor` says about `check`: verdict and message.
+fn findings(report: &serde_json::Value, check: &str) -> Vec<(String, String)> {
+    let all = report["findings"].as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    all.filter(|one| one["what"] == check)
+        .map(|one| (text(&one["verdict"]), text(&one["said"])))
+        .collect()
+}
+
+#[test]
+fn doctor_names_colors_with_too_little_contrast_and_those_it_cannot_read() {
+    let database = Database::new();
+    let (_, report) = doctor(&database, &[]);
+    let ours = findings(&report, "contrast");
+    assert!(ours.len() == 1 && ours[0].0 == "ok", "{ours:?}");
+    let css = ":root {\n  --fd-text-muted: oklch(75% 0 0);\n  --fd-accent: color-mix(in oklch, red, blue);\n}\n\
+               @media (prefers-color-scheme: dark) {\n  :root { --fd-text-muted: #ddd; --fd-control-border: rgb(40 40 40) }\n}\n";
+    let folder = folder_with("contrast", &[("site.css", css)]);
+    let place = |line| format!("{}:{line}: ", folder.join("site.css").display());
+    let (code, report) = doctor(&database, &[static_dir(&folder)]);
+    assert_eq!(code, Some(4), "{report}");
+    let found = findings(&report, "contrast");
+    let expected = [
+        (2, "in the light scheme, --fd-text-muted (#aeaeae) on --fd-background (#fcfaf6)"),
+        (2, "in the light scheme, --fd-text-muted (#aeaeae) on --fd-surface (#ffffff)"),
+        (6, "in the dark scheme, --fd-control-border (#282828) on --fd-background (#111419)"),
+        (6, "in the dark scheme, --fd-control-border (#282828) on --fd-surface ("),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((verdict, message), (line, text)) in found.iter().zip(expected) {
+        let start = format!("{}{text}", place(line));
+        assert!(verdict == "problem" && message.starts_with(&start), "{start} is not in {message}");
+    }
+    assert!(found[0].1.contains("2.") && found[0].1.ends_with("Text needs 4.5:1."), "{found:?}");
+    assert!(found[2].1.ends_with("Controls and focus need 3:1."), "{found:?}");
+    let unread = findings(&report, "colors");
+    assert_eq!(unread.len(), 1, "{unread:?}");
+    assert_eq!(unread[0].0, "warning");
+    assert!(unread[0].1.starts_with(&place(3)) && unread[0].1.contains("mails keep"), "{unread:?}");
+    // Only the scheme that the site has.
+    let light = ("FRONTDESK_COLOR_SCHEME", "light");
+    let (_, report) = doctor(&database, &[static_dir(&folder), light]);
+    let found = findings(&report, "contrast");
+    assert!(
+        found.len() == 2 && found.iter().all(|(_, text)| text.contains("the light")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn mails_and_browsers_have_the_colors_of_the_site() {
+    let database = Database::new();
+    let css = "@layer site { :root { --fd-accent: #7a0019; --fd-background: #fffaf0 } }\n\
+               @media (prefers-color-scheme: dark) { :root { --fd-accent: #ff99aa; --brand: #100; --fd-background: var(--brand) } }";
+    let folder = folder_with("colors", &[("site.css", css)]);
+    for (scheme, colors, absent) in [
+        ("auto", &["#7a0019", "#fffaf0", "#ff99aa", "#110000"][..], &["#005a5f", "#72d0d0"][..]),
+        ("light", &["#7a0019", "#fffaf0"], &["#ff99aa", "#110000", "prefers-color-scheme"]),
+        ("dark", &["#ff99aa", "#110000"], &["#7a0019", "#fffaf0", "prefers-color-scheme"]),
+    ] {
+        let mails = new_folder(&format!("own_look_mails_{scheme}"));
+        let settings = [
+            static_dir(&folder),
+            ("FRONTDESK_COLOR_SCHEME", scheme),
+            ("FRONTDESK_REGISTRATION", "open"),
+            ("FRONTDESK_MAIL_DIR", mails.to_str().unwrap()),
+        ];
+        let server = Server::start(&database, &settings);
+        let email = format!("{scheme}@example.com");
+        registered(&server, &email);
+        server.browser().post("/forgot-password", &[("email", &email)]);
+        let mail = written_mail(&mails);
+        let page = server.browser().get("/login").body;
+        for color in colors {
+            assert!(mail.contains(color), "{scheme} {color}: {mail}");
+        }
+        for absent in absent {
+            assert!(!mail.contains(absent), "{scheme} {absent}: {mail}");
+        }
+        let themes: Vec<&str> = page.split("<meta name=\"theme-color\"").skip(1).collect();
+        let content = |index: usize| themes[index].split("content=\"").nth(1).unwrap();
+        let background = if scheme == "dark" { "#110000\"" } else { "#fffaf0\"" };
+        assert!(content(0).starts_with(background), "{page}");
+        assert_eq!(themes.len(), if scheme == "auto" { 2 } else { 1 });
+        assert!(scheme != "auto" || content(1).starts_with("#110000\""), "{page}");
+    }
+}
+
+#[test]
+fn the_home_page_names_the_site_and_nothing_else() {
+    let database = Database::new();
+    let settings = [("FRONTDESK_SITE_NAME", "The Lake Club"), ("FRONTDESK_REGISTRATION", "open")];
+    let server = Server::start(&database, &settings);
+    let page = server.browser().get("/").body;
+    let text = page.replace("frontdesk.css", "");
+    assert!(!text.to_lowercase().contains("frontdesk"), "{page}");
+    assert!(page.contains("<h1>The Lake Club</h1>"), "{page}");
+    assert_eq!(page.matches("class=\"button").count(), 2, "{page}");
+    for link in ["href=\"/login\"", "href=\"/register\""] {
+        assert!(page.contains(link), "{page}");
+    }
+    let page = registered(&server, "ada@example.com").get("/").body;
+    assert!(page.contains("href=\"/account\"") && !page.contains("href=\"/login\""), "{page}");
+    let closed = Server::start(&database, &[settings[0], ("FRONTDESK_REGISTRATION", "closed")]);
+    let page = closed.browser().get("/").body;
+    assert_eq!(page.matches("class=\"button").count(), 1, "{page}");
 }

@@ -2,6 +2,7 @@
 
 mod database;
 mod findings;
+mod look;
 mod mail;
 mod notifications;
 mod queues;
@@ -17,6 +18,7 @@ use findings::{Findings, Verdict};
 pub(super) async fn run(config: &Config, site: &Site, json: bool) -> anyhow::Result<ExitStatus> {
     let mut findings = Findings::default();
     settings::check(config, &mut findings);
+    look::check(config, site, &mut findings);
     mail::check(config, &mut findings).await;
     database::check(config, site, &mut findings).await?;
     let is_healthy = !findings.has(Verdict::Problem);
