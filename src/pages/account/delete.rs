@@ -71,9 +71,10 @@ pub async fn submit(
         relative_time::exact(due_at)
     ));
     // The home page may be on another site, which cannot show the notice.
+    let login = page_path("/login");
     let is_foreign = app.config.links.foreign_home(&app.config.public_url).is_some();
     let home = app.config.links.home.as_deref().unwrap_or("/");
-    Ok(page.redirect_with(if is_foreign { "/login" } else { home }, &notice))
+    Ok(page.redirect_with(if is_foreign { &login } else { home }, &notice))
 }
 
 /// `POST /account/delete/cancel`.
