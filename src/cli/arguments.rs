@@ -138,6 +138,12 @@ pub(super) enum Migrate {
         #[arg(long)]
         print: bool,
     },
+    /// Move the tables of Frontdesk into another schema, in one transaction; every server must be stopped
+    Move {
+        /// The schema; it is created if necessary
+        #[arg(value_parser = values::schema)]
+        schema: String,
+    },
     /// List migrations and when each was applied
     Info {
         /// Print JSON

@@ -4,7 +4,7 @@ use super::out;
 use crate::config::Config;
 use crate::db::migrations::Schema;
 use crate::db::{self, Database, PrivateCluster};
-use crate::site::{Schemas, Site};
+use crate::site::{Schemas, Site, installation};
 
 /// Connects to the database. A command never creates a private one: only the server does.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Database> {
@@ -30,6 +30,19 @@ pub(super) async fn connect(config: &Config, site: &Site) -> anyhow::Result<Data
         }
         Ok(Err(problem)) => close_after(Err(problem.into()), database).await,
         Err(error) => close_after(Err(error), database).await,
+    }
+}
+
+/// Like [`connect`], and checks that this program has the hooks of the site.
+pub(super) async fn connect_to_change_users(
+    config: &Config,
+    site: &Site,
+) -> anyhow::Result<Database> {
+    let database = connect(config, site).await?;
+    match installation::check(&database.pool, &site.hook_names()).await {
+        Ok(Ok(())) => Ok(database),
+        Ok(Err(problem)) => close_after(Err(problem.into()), database).await,
+        Err(error) => close_after(Err(error.into()), database).await,
     }
 }
 

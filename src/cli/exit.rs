@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::db::migrations::SchemaProblem;
 use crate::db::site_migrations::SiteSchemaProblem;
+use crate::site::installation::WrongProgram;
 
 /// The exit codes, as documented in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +17,13 @@ pub(super) enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The code for a command that failed with `error`. The files of a site that do not match its database are like
-    /// invalid configuration.
+    /// That of a command that failed with `error`: a program or its files that do not belong to the database are
+    /// invalid usage.
     pub(super) fn of(error: &anyhow::Error) -> Self {
-        let problem = match error.downcast_ref::<SchemaProblem>() {
-            Some(SchemaProblem::Site(problem)) => Some(problem),
-            _ => error.downcast_ref::<SiteSchemaProblem>(),
-        };
-        match problem {
-            None | Some(SiteSchemaProblem::Pending(_)) => Self::Failed,
-            Some(_) => Self::InvalidUsage,
-        }
+        let is_wrong_program = error.is::<WrongProgram>()
+            || error.downcast_ref().is_some_and(SchemaProblem::is_wrong_program)
+            || error.downcast_ref().is_some_and(SiteSchemaProblem::is_wrong_program);
+        if is_wrong_program { Self::InvalidUsage } else { Self::Failed }
     }
 }
 

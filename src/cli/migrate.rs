@@ -7,7 +7,9 @@ use super::exit::ExitStatus;
 use super::{out, prompt};
 use crate::config::Config;
 use crate::db::migrations::{MigrationStatus, Schema};
+use crate::db::schema_move::Move;
 use crate::db::{Database, migrations};
+use crate::program;
 use crate::site::{Schemas, Site};
 use crate::web::relative_time;
 
@@ -31,6 +33,7 @@ pub(super) async fn run(
     let pool = &database.pool;
     match action {
         Migrate::Run => {
+            schemas.require_search_paths().await?;
             out::line(&match schemas.migrate(|_| {}).await? {
                 0 => match schemas.check().await?? {
                     Schema::Current => "The schema is up to date.".to_owned(),
@@ -83,8 +86,32 @@ pub(super) async fn run(
             ));
             Ok(ExitStatus::Done)
         }
+        Migrate::Move { schema } => move_to(schemas, &schema).await,
         Migrate::Info { json } => info(pool, schemas, json).await,
     }
+}
+
+/// Moves the tables of Frontdesk, and says what follows.
+async fn move_to(schemas: &Schemas, schema: &str) -> anyhow::Result<ExitStatus> {
+    if schemas.is_of_site(schema) {
+        out::problem(&format!(
+            "{schema} is the schema of the site's tables (FRONTDESK_SITE_SCHEMA). Use two schemas."
+        ));
+        return Ok(ExitStatus::InvalidUsage);
+    }
+    let Move::Done { from } = schemas.move_to(schema).await?? else {
+        out::line(&format!("The tables of Frontdesk are in the schema {schema} already."));
+        return Ok(ExitStatus::NothingFound);
+    };
+    out::line(&format!("Moved the tables of Frontdesk from the schema {from} to {schema}."));
+    if !schemas.is_own(schema) {
+        out::line(&format!("Set FRONTDESK_SCHEMA={schema} for every program that uses them."));
+    }
+    out::line(&format!(
+        "If you use its roles, run `{} migrate roles`, and grant those of the schema {schema} to the login of the servers.",
+        program::name()
+    ));
+    Ok(ExitStatus::Done)
 }
 
 /// A migration in a list, with the record that it belongs to.

@@ -29,7 +29,7 @@ use crate::log;
 use crate::program;
 use crate::site::{Schemas, Site};
 use arguments::{Arguments, Command, Migrate};
-use connection::{close_after, connect, open};
+use connection::{close_after, connect, connect_to_change_users, open};
 use exit::ExitStatus;
 use out::sentence;
 use site::Request;
@@ -114,7 +114,11 @@ async fn run(config: Config, command: Command, website: Site) -> anyhow::Result<
             close_after(migrate::run(&database, &schemas, action).await, database).await
         }
         Command::User { action } => {
-            let database = connect(&config, &website).await?;
+            let database = if action.changes_users() {
+                connect_to_change_users(&config, &website).await?
+            } else {
+                connect(&config, &website).await?
+            };
             close_after(user::run(&config, &database, action).await, database).await
         }
         Command::Audit(arguments) => {

@@ -75,6 +75,10 @@ pub(super) fn display_name(text: &str) -> Result<DisplayName, String> {
     DisplayName::parse(text).map_err(|problem| problem.to_string())
 }
 
+pub(super) fn schema(text: &str) -> Result<String, &'static str> {
+    if config::is_schema_name(text) { Ok(text.to_owned()) } else { Err(config::SCHEMA_NAMES) }
+}
+
 pub(super) fn search(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() { Err("nothing to search for") } else { Ok(text.to_owned()) }

@@ -220,16 +220,22 @@ fn schemas(read: &mut SettingsReader<'_>, is_website: bool) -> (Option<String>, 
 
 fn schema(read: &mut SettingsReader<'_>, name: &str) -> Option<String> {
     let schema = read.text(name)?;
-    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-    let is_valid = schema.len() <= 63
-        && schema.bytes().next().is_some_and(is_letter)
-        && schema.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
-        && !schema.starts_with("pg_");
-    if !is_valid {
-        let problem = "must be a name of at most 63 lower-case letters, digits and underscores that does not begin with a digit or pg_";
-        read.problem(name, problem);
+    if !is_schema_name(schema) {
+        read.problem(name, SCHEMA_NAMES);
     }
     Some(schema.to_owned())
+}
+
+/// What [`is_schema_name`] accepts, for messages.
+pub const SCHEMA_NAMES: &str = "must be a name of at most 63 lower-case letters, digits and underscores that does not begin with a digit or pg_";
+
+/// Whether `name` can be a schema of Frontdesk or of a site: without quotation marks, so that every statement finds it.
+pub fn is_schema_name(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    name.len() <= 63
+        && name.bytes().next().is_some_and(is_letter)
+        && name.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
+        && !name.starts_with("pg_")
 }
 
 fn postgres_url(read: &mut SettingsReader<'_>, name: &str) -> Option<PostgresUrl> {

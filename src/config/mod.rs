@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use bind::BindAddress;
 pub use error::ConfigErrors;
 pub use keys::{SecretKeys, WeakKey};
-pub use load::{NAMES, environment};
+pub use load::{NAMES, SCHEMA_NAMES, environment, is_schema_name};
 pub use mail::{Mail, MailTransport};
 pub use operator::operator_name;
 pub use parse::{duration, text_or_file};

@@ -113,6 +113,15 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// The foreign key that refused a deletion, with its table.
+pub fn refusing_foreign_key(error: &sqlx::Error) -> Option<(String, String)> {
+    if !has_code(error, "23503") && !has_code(error, "23001") {
+        return None;
+    }
+    let error = error.as_database_error()?;
+    Some((error.constraint()?.to_owned(), error.table().unwrap_or_default().to_owned()))
+}
+
 /// The name of the constraint that the statement violated.
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     match error {

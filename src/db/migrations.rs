@@ -15,7 +15,7 @@ use super::error::code_of;
 pub use super::schema_problem::SchemaProblem;
 use crate::program;
 
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// A migration and whether it is applied.
 #[derive(Debug, serde::Serialize)]

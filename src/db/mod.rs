@@ -20,11 +20,14 @@ mod batch;
 mod breaker;
 mod error;
 mod explain;
+pub mod foreign_keys;
 mod migration_lock;
 pub mod migrations;
 mod outage;
+mod own_objects;
 mod pool;
 pub mod private_cluster;
+pub mod schema_move;
 mod schema_problem;
 pub mod site_migrations;
 mod statement;
@@ -33,7 +36,7 @@ mod transaction;
 pub use batch::Batch;
 pub use error::{
     is_cached_plan_error, is_in_recovery, is_notification_queue_full, is_unavailable,
-    violated_constraint,
+    refusing_foreign_key, violated_constraint,
 };
 pub use explain::{cause, connect_cause, explain, reason};
 pub use pool::{

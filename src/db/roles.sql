@@ -46,7 +46,7 @@ BEGIN
 
     -- %1$I is the application role, %2$I the reader, %3$I the website.
     FOREACH statement IN ARRAY ARRAY[
-        'REVOKE ALL ON servers, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
+        'REVOKE ALL ON servers, installation, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
                        invitations, recovery_requests, queue_failures, mail_outbox, mail_limits, suppressed_recipients,
                        throttles, form_answers, ended_sessions, audit_events, active_sessions,
                        user_profiles, audit_log, breaking_migrations, _sqlx_migrations
@@ -57,7 +57,7 @@ BEGIN
                queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles, form_answers,
                ended_sessions
             TO %1$I',
-        'GRANT SELECT, INSERT, UPDATE ON session_cache_resets TO %1$I',
+        'GRANT SELECT, INSERT, UPDATE ON session_cache_resets, installation TO %1$I',
         'GRANT SELECT, INSERT ON audit_events TO %1$I',
         'GRANT SELECT ON active_sessions, user_profiles, audit_log, breaking_migrations, _sqlx_migrations TO %1$I',
         'GRANT SELECT, USAGE ON SEQUENCE session_asks TO %1$I',
@@ -66,7 +66,7 @@ BEGIN
             notification_channel(text), announce_change(text, text) TO %1$I',
 
         'GRANT SELECT
-            ON active_sessions, user_profiles, audit_log, audit_events, servers, session_caches, session_cache_resets, queue_failures,
+            ON active_sessions, user_profiles, audit_log, audit_events, servers, installation, session_caches, session_cache_resets, queue_failures,
                mail_limits, suppressed_recipients, throttles, breaking_migrations, _sqlx_migrations
             TO %2$I',
         'GRANT SELECT (id, kind, user_id, recipient, recipient_canonical, sealed_with, state, attempts, created_at,

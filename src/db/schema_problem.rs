@@ -53,6 +53,18 @@ pub enum SchemaProblem {
         /// A migration that is not Frontdesk's.
         version: i64,
     },
+    /// The tables are in another schema than the one that is set: new, empty ones beside them would look like the
+    /// loss of all accounts.
+    #[error(
+        "The tables of Frontdesk are in the schema {schema} of this database, and not in {own}, so all accounts would be missing. Stop every server and run `{program} migrate move {own}`. Or set FRONTDESK_SCHEMA={schema} and another FRONTDESK_SITE_SCHEMA, or use another database.",
+        program = program::name()
+    )]
+    Elsewhere {
+        /// Where they are.
+        schema: String,
+        /// The schema that is set.
+        own: String,
+    },
     /// The tables of the site do not match its program.
     #[error(transparent)]
     Site(#[from] SiteSchemaProblem),
@@ -64,6 +76,17 @@ pub enum SchemaProblem {
         /// The changed migration.
         version: i64,
     },
+}
+
+impl SchemaProblem {
+    /// Whether this is the wrong program or setting for the database, or its files were changed.
+    pub fn is_wrong_program(&self) -> bool {
+        match self {
+            Self::Elsewhere { .. } => true,
+            Self::Site(problem) => problem.is_wrong_program(),
+            _ => false,
+        }
+    }
 }
 
 /// Why the site's tables do not match its program.
@@ -99,4 +122,11 @@ pub enum SiteSchemaProblem {
         "Migration {0} of the site was changed after it was applied. Restore the file, and write another migration."
     )]
     Changed(i64),
+}
+
+impl SiteSchemaProblem {
+    /// Whether the program or its files are not those that the database knows.
+    pub fn is_wrong_program(&self) -> bool {
+        !matches!(self, Self::Pending(_))
+    }
 }

@@ -23,11 +23,12 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::background::JobRunner;
 use crate::config::{BindAddress, Config};
+use crate::db::foreign_keys::ForeignKey;
 use crate::db::migrations::Schema;
 use crate::db::{self, Database, PRIVATE_IN_PRODUCTION, PrivateCluster};
 use crate::mail::{self, Delivery};
 use crate::session::Engine;
-use crate::site::{Schemas, Site};
+use crate::site::{Schemas, Site, installation};
 use crate::templates::MailTemplates;
 use crate::user::sign_up::pending_mail;
 use crate::web::connection::OpenConnections;
@@ -115,6 +116,18 @@ fn warn_about_settings(config: &Config, database: &Database) {
     }
 }
 
+/// Warns about foreign keys that prevent or slow down deletions. `doctor` has the same warnings.
+async fn warn_about_foreign_keys(schemas: &Schemas) {
+    match schemas.foreign_keys().await {
+        Ok(keys) => {
+            for warning in keys.iter().flat_map(ForeignKey::warnings) {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(error) => db::log_failure("foreign keys could not be checked", &error.into()),
+    }
+}
+
 /// The background jobs that run alongside the HTTP server.
 struct Background {
     app: web::Data<App>,
@@ -147,12 +160,15 @@ async fn start(
     let pages = site::PageData::new(config, website)?;
     let mail_templates = MailTemplates::load(&website.embedded.templates, pages.assets.urls())?;
     let schemas = Schemas::new(config, database, website)?;
+    schemas.require_search_paths().await?;
     if config.migrate {
         startup::migrate(&schemas, &listeners, &pages).await?;
     }
     if let newer @ Schema::Newer { .. } = schemas.check().await?? {
         tracing::warn!("{newer}");
     }
+    installation::record(&database.pool, &config.site_name, &website.hook_names()).await??;
+    warn_about_foreign_keys(&schemas).await;
     let secrets = config.secret_keys()?;
     let (pool, look) = (database.pool.clone(), pages.look.clone());
     let app = web::Data::new(App::new(config.clone(), &secrets, pool, mail_templates, look)?);

@@ -3,6 +3,7 @@
 
 mod definitions;
 mod embedded;
+pub mod installation;
 mod route_problems;
 mod routes;
 mod schemas;

@@ -8,12 +8,16 @@ use sqlx::migrate::Migration;
 
 use super::{Site, SiteDatabase, embedded};
 use crate::config::Config;
+use crate::db::foreign_keys::{self, ForeignKey};
 use crate::db::migrations::{self, MigrationStatus, Schema, SchemaProblem};
+use crate::db::schema_move::{self, Move, MoveProblem};
 use crate::db::site_migrations::{self, SiteSchemaProblem};
 use crate::db::{self, Database};
 
 /// The schema of Frontdesk's tables in a website, unless `FRONTDESK_SCHEMA` is set.
 const DEFAULT_SCHEMA: &str = "frontdesk";
+/// How many connections [`Schemas::require_search_paths`] asks.
+const SEARCH_PATH_QUERIES: usize = 10;
 
 /// Both schemas.
 pub struct Schemas {
@@ -50,6 +54,11 @@ impl Schemas {
     /// Whether this program can use both.
     pub async fn check(&self) -> anyhow::Result<Result<Schema, SchemaProblem>> {
         let own = migrations::check(&self.pool).await?;
+        if let Err(SchemaProblem::Pending { .. }) = own
+            && let Some(problem) = self.installation_elsewhere().await?
+        {
+            return Ok(Err(problem));
+        }
         let Some(site) = self.site.as_ref().filter(|_| own.is_ok()) else { return Ok(own) };
         let checked = site_migrations::check(&site.pool, &site.name, &site.migrations).await?;
         Ok(checked.map_or_else(|problem| Err(problem.into()), |()| own))
@@ -63,27 +72,30 @@ impl Schemas {
         ))
     }
 
-    /// Fails if the tables of Frontdesk are in another schema than the one that is set: new, empty ones beside them
-    /// would look like the loss of all accounts.
-    async fn refuse_second_installation(&self) -> anyhow::Result<()> {
+    async fn installation_elsewhere(&self) -> anyhow::Result<Option<SchemaProblem>> {
+        let Some(own) = &self.own else { return Ok(None) };
+        let schemas = schema_move::schemas_with_tables(db::on(&self.pool)).await?;
+        let elsewhere = schemas.first().filter(|_| !schemas.contains(own));
+        Ok(elsewhere
+            .map(|schema| SchemaProblem::Elsewhere { schema: schema.clone(), own: own.clone() }))
+    }
+
+    /// Fails if a connection does not have the search path of its pool. Asks both pools in turn: a pooler in
+    /// transaction mode may give them the same connection.
+    pub async fn require_search_paths(&self) -> anyhow::Result<()> {
         let Some(own) = &self.own else { return Ok(()) };
-        let elsewhere: Option<String> = sqlx::query_scalar(
-            "SELECT n.nspname::text
-               FROM pg_class c
-               JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE c.relname = 'session_cache_resets' AND c.relkind = 'r' AND n.nspname <> $1
-                AND to_regclass(quote_ident($1) || '.session_cache_resets') IS NULL
-              LIMIT 1",
-        )
-        .bind(own)
-        .fetch_optional(db::on(&self.pool))
-        .await?;
-        match elsewhere {
-            None => Ok(()),
-            Some(schema) => anyhow::bail!(
-                "the tables of Frontdesk are in the schema {schema} of this database, and not in {own}, so all accounts would be missing. Set FRONTDESK_SCHEMA={schema} and another FRONTDESK_SITE_SCHEMA, or use another database"
-            ),
+        let mut pools = vec![(&self.pool, own.clone())];
+        pools.extend(self.site.as_ref().map(|site| (&site.pool, format!("{}, {own}", site.name))));
+        for (pool, expected) in pools.iter().cycle().take(SEARCH_PATH_QUERIES) {
+            let found: String = sqlx::query_scalar("SELECT current_setting('search_path')")
+                .fetch_one(db::on(pool))
+                .await?;
+            anyhow::ensure!(
+                found == *expected,
+                "a connection has the search path {found} instead of {expected}, so it would use the wrong tables. A pooler in transaction mode ignores the search path or shares connections: set pool_mode = session and remove options from ignore_startup_parameters in PgBouncer, or connect directly to PostgreSQL"
+            );
         }
+        Ok(())
     }
 
     /// Fails if a pending migration of the site names the schema `frontdesk`, and Frontdesk's tables are in another
@@ -115,8 +127,10 @@ impl Schemas {
 
     /// Applies the pending migrations of both. `report` gets messages about the progress.
     pub async fn migrate(&self, report: impl Fn(&str)) -> anyhow::Result<usize> {
+        if let Some(problem) = self.installation_elsewhere().await? {
+            return Err(problem.into());
+        }
         self.refuse_other_schema().await?;
-        self.refuse_second_installation().await?;
         let before = migrations::info(&self.pool).await?;
         let mut applied = before.iter().filter(|one| one.applied_at.is_none()).count();
         match &self.own {
@@ -176,26 +190,33 @@ impl Schemas {
 
     /// Reverting would fail half-way at the table that they refer to.
     async fn refuse_foreign_keys(&self) -> anyhow::Result<()> {
-        let keys: Vec<String> = sqlx::query_scalar(
-            "SELECT format('%s (%s)', c.conrelid::regclass, c.conname)
-               FROM pg_constraint c
-               JOIN pg_class target ON target.oid = c.confrelid
-               JOIN pg_class source ON source.oid = c.conrelid
-              WHERE c.contype = 'f'
-                AND target.relnamespace = current_schema()::regnamespace
-                AND source.relnamespace <> target.relnamespace
-              ORDER BY 1
-              LIMIT 20",
-        )
-        .fetch_all(db::on(&self.pool))
-        .await?;
-        if keys.is_empty() {
-            return Ok(());
-        }
-        anyhow::bail!(
+        let keys: Vec<String> = self.foreign_keys().await?.iter().map(ForeignKey::name).collect();
+        anyhow::ensure!(
+            keys.is_empty(),
             "other tables refer to those of Frontdesk: {}. Revert the migrations of the site first",
             keys.join(", ")
-        )
+        );
+        Ok(())
+    }
+
+    /// The foreign keys of other tables to those of Frontdesk.
+    pub async fn foreign_keys(&self) -> sqlx::Result<Vec<ForeignKey>> {
+        foreign_keys::list(&self.pool).await
+    }
+
+    /// Moves the tables of Frontdesk into `schema`.
+    pub async fn move_to(&self, schema: &str) -> anyhow::Result<Result<Move, MoveProblem>> {
+        schema_move::move_to(&self.pool, schema).await
+    }
+
+    /// Whether `schema` is that of the site's tables.
+    pub fn is_of_site(&self, schema: &str) -> bool {
+        self.site.as_ref().is_some_and(|site| site.name == schema)
+    }
+
+    /// Whether `schema` is set as that of Frontdesk's tables.
+    pub fn is_own(&self, schema: &str) -> bool {
+        self.own.as_deref() == Some(schema)
     }
 
     /// For the site's handlers.

@@ -18,7 +18,7 @@ use crate::support::server::KEY;
 use crate::support::{Browser, Database, PASSWORD, Server, registered};
 
 /// A process that is terminated when dropped.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -51,7 +51,7 @@ fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) 
 }
 
 /// PgBouncer in transaction mode; it refuses to run as root.
-fn pgbouncer(target: u16, database: &str) -> (Running, u16) {
+pub fn pgbouncer(target: u16, database: &str) -> (Running, u16) {
     let (folder, port) = (folder(&format!("pgbouncer-{database}")), free_port());
     let ini = folder.join("pgbouncer.ini");
     fs::write(folder.join("users"), "\"desk\" \"\"\n").unwrap();
@@ -81,7 +81,7 @@ fn pgbouncer_program() -> PathBuf {
     built.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("pgbouncer"))
 }
 
-fn name_of(database: &Database) -> String {
+pub fn name_of(database: &Database) -> String {
     database.db_texts("SELECT current_database()::text").remove(0)
 }
 

@@ -58,6 +58,7 @@ mod mail_servers;
 mod mail_starttls;
 mod mailed_links;
 mod many_sessions;
+mod migrate_move;
 mod migrations;
 mod new_passwords;
 mod notification_queue;

@@ -12,7 +12,7 @@ use crate::support::server::KEY;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered, runbook};
 
 /// The binary of the previous release. `.ci/run` has built it.
-fn previous() -> PathBuf {
+pub fn previous() -> PathBuf {
     let built = Command::new("script/previous-release").output().unwrap();
     let error = String::from_utf8_lossy(&built.stderr).into_owned();
     assert!(built.status.success(), "{error}");

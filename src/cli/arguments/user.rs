@@ -144,6 +144,13 @@ pub(in crate::cli) enum User {
     Export(Export),
 }
 
+impl User {
+    /// Whether the command changes users, so that the hooks of the site must run.
+    pub(in crate::cli) fn changes_users(&self) -> bool {
+        !matches!(self, Self::List { .. } | Self::Show { .. } | Self::Export(_))
+    }
+}
+
 const IMPORT: &str = "CSV columns or JSON keys; only email is required:
   email            Existing accounts are left unchanged and counted
   display_name     Default: the part of the email before the @

@@ -8,6 +8,7 @@ use super::{notifications, queues, servers};
 use crate::cli::connection;
 use crate::cli::out::sentence;
 use crate::config::{Config, DatabaseLocation};
+use crate::db::foreign_keys::ForeignKey;
 use crate::db::migrations::Schema;
 use crate::db::private_cluster::ClusterError;
 use crate::db::{self, Database, PRIVATE_IN_PRODUCTION};
@@ -64,7 +65,12 @@ async fn server(
 ) -> anyhow::Result<()> {
     let pool = &database.pool;
     version(pool, findings).await?;
-    match Schemas::new(config, database, site)?.check().await? {
+    let schemas = Schemas::new(config, database, site)?;
+    if let Err(error) = schemas.require_search_paths().await {
+        findings.add(Verdict::Problem, "pooler", sentence(&error));
+    }
+    foreign_keys(&schemas, findings).await?;
+    match schemas.check().await? {
         Ok(Schema::Current) => findings.add(Verdict::Ok, "schema", "Up to date."),
         Ok(newer @ Schema::Newer { .. }) => {
             findings.add(Verdict::Warning, "schema", newer.to_string());
@@ -93,6 +99,14 @@ async fn version(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     } else {
         let message = format!("PostgreSQL {major} is too old. Use 15 or newer.");
         findings.add(Verdict::Problem, "version", message);
+    }
+    Ok(())
+}
+
+/// Foreign keys that prevent or slow down deletions. Says nothing without them.
+async fn foreign_keys(schemas: &Schemas, findings: &mut Findings) -> anyhow::Result<()> {
+    for warning in schemas.foreign_keys().await?.iter().flat_map(ForeignKey::warnings) {
+        findings.add(Verdict::Warning, "keys", warning);
     }
     Ok(())
 }
