@@ -79,6 +79,8 @@ stored_as_text! {
         DeletionRequested => "deletion_requested",
         /// The requested deletion was canceled.
         DeletionCanceled => "deletion_canceled",
+        /// A foreign key of another table refused the deletion, which `details` names.
+        DeletionFailed => "deletion_failed",
         /// The account was deleted.
         AccountDeleted => "account_deleted",
         /// The user downloaded the data of the account.

@@ -13,7 +13,7 @@ use crate::app::hash_parameters;
 use crate::audit;
 use crate::config::{Config, MailTransport};
 use crate::crypto::seal::Sealer;
-use crate::db::Database;
+use crate::db::{self, Database};
 use crate::mail::address::EmailAddress;
 use crate::mail::outbox::Enqueued;
 use crate::peers;
@@ -212,7 +212,17 @@ async fn delete(
     }
     let pool = &database.pool;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    let deleted = erasure::delete_now(pool, &sealer, user.id, operator()).await?;
+    let deleted = erasure::delete_now(pool, &sealer, user.id, operator()).await;
+    if let Err(error) = &deleted
+        && let Some((constraint, table)) = db::refusing_foreign_key(error)
+    {
+        bail!(
+            "{} was not deleted, and nothing was changed: the foreign key {constraint} of the table {table} refers to the account. Delete those rows, or give the key ON DELETE; {} doctor prints the statement",
+            user.email,
+            program::name()
+        );
+    }
+    let deleted = deleted?;
     await_invalidation(pool, None).await;
     let result = if deleted { "was deleted" } else { "was already deleted" };
     out::line(&format!("{} {result}.", user.email));

@@ -112,9 +112,9 @@ async fn erase(
     which: Which,
     origin: Origin,
 ) -> sqlx::Result<Erasure> {
-    let sealer = sealer.clone();
+    let (sealer, recorded) = (sealer.clone(), origin.clone());
     // Anonymizing a long audit log takes longer than the statement timeout of pages.
-    db::long_transaction(pool, move |connection| {
+    let erased = db::long_transaction(pool, move |connection| {
         Box::pin(async move {
             if which == Which::Due {
                 // Other accounts must not wait for a row of this one that someone has locked in psql.
@@ -135,6 +135,33 @@ async fn erase(
             requests.delete(connection).await?;
             erase_locked(connection, &sealer, account, &origin).await?;
             Ok(Erasure::Done)
+        })
+    })
+    .await;
+    if let Err(error) = &erased
+        && let Some(key) = db::refusing_foreign_key(error)
+        && let Err(error) = record_failure(pool, user, key, recorded).await
+    {
+        db::log_failure("the failed deletion of an account could not be recorded", &error.into());
+    }
+    erased
+}
+
+/// Records that a foreign key of another table, for example of a site, has refused the deletion. Everything else was
+/// rolled back.
+async fn record_failure(
+    pool: &PgPool,
+    user: UserId,
+    (constraint, table): (String, String),
+    origin: Origin,
+) -> sqlx::Result<()> {
+    tracing::warn!(%user, constraint, table, "a foreign key refused the deletion of an account");
+    db::transaction(pool, move |connection| {
+        Box::pin(async move {
+            let details = json!({ "constraint": constraint, "table": table });
+            let (kind, user) = (EventKind::DeletionFailed, Some(user));
+            audit::record(connection, Event { kind, user, session: None, origin: &origin, details })
+                .await
         })
     })
     .await

@@ -201,6 +201,19 @@ pub async fn list_failed(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<FailedRo
     .await
 }
 
+/// Whether the last attempt of `row` failed.
+pub async fn has_failed(pool: &PgPool, queue: Queue, row: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT FROM queue_failures WHERE queue = $1 AND row_id = $2) AS "exists!"
+        "#,
+        queue.as_str(),
+        row,
+    )
+    .fetch_one(db::on(pool))
+    .await
+}
+
 /// Makes a row due that failed, or all of them, with all their attempts. Returns how many.
 pub async fn retry(pool: &PgPool, row: Option<Uuid>) -> sqlx::Result<u64> {
     let retried =

@@ -74,6 +74,7 @@ mod rate_limit;
 mod reauthentication;
 mod recovery;
 mod refusals;
+mod refused_deletion;
 mod registration_cookie;
 mod requirements;
 mod restore;

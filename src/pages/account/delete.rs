@@ -11,6 +11,7 @@ use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
 use crate::paths::page_path;
 use crate::session::list;
 use crate::user::deletion::{self, GRACE_DAYS};
+use crate::user::queue::{self, Queue};
 use crate::user::users;
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
@@ -26,6 +27,8 @@ struct Data {
     grace_days: i32,
     /// When the account will be deleted, if deletion was requested.
     due: Option<Time>,
+    /// The deletion was due, and failed.
+    has_failed: bool,
     /// When it would be deleted if deletion were requested now.
     due_if_requested: Time,
     /// The user must enter the password before the form is processed.
@@ -42,7 +45,14 @@ pub async fn show(
     let now = OffsetDateTime::now_utc();
     let account = users::find(&app.pool, user.account.id).await?.ok_or(HttpError::NotFound)?;
     let session_count = list::count_for_user(&app.pool, user.account.id).await?;
+    let has_failed = match account.deletion_due_at {
+        Some(due) if due <= now => {
+            queue::has_failed(&app.pool, Queue::Deletions, user.account.id.uuid()).await?
+        }
+        _ => false,
+    };
     let data = Data {
+        has_failed,
         email: account.email,
         display_name: account.display_name,
         session_count,

@@ -69,6 +69,7 @@ fn event_words(kind: EventKind) -> (&'static str, bool) {
         EventKind::Imported => ("Account imported", false),
         EventKind::DeletionRequested => ("Account deletion requested", true),
         EventKind::DeletionCanceled => ("Account deletion canceled", false),
+        EventKind::DeletionFailed => ("Account deletion failed", false),
         EventKind::AccountDeleted => ("Account deleted", false),
         EventKind::DataExported => ("Data exported", false),
     }
