@@ -68,6 +68,9 @@ impl Tour {
     fn through_an_account(&mut self) {
         let response = self.server.browser().get("/login");
         self.expect(200, "the sign-in form", response);
+        let known = [("If-None-Match", "*")];
+        let response = self.server.browser().send("GET", "/robots.txt", &known, "");
+        self.expect(304, "a file that the browser has", response);
         let mut ada = self.register("ada@example.com", 1);
         let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("remember_me", "on")];
         let response = self.server.browser().post("/login", &fields);
