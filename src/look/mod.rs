@@ -62,7 +62,7 @@ impl Default for Look {
 fn palette(tokens: &Tokens, scheme: Scheme) -> Palette {
     let white = Color::new(1.0, 1.0, 1.0, 1.0);
     let page = tokens.get("--fd-background", scheme);
-    let page = page.map_or(white.clone(), |token| contrast::over(&token.color, &white));
+    let page = page.map_or(white, |token| contrast::over(&token.color, &white));
     let hex = |name: &str| {
         let opaque = contrast::over(&tokens.get(name, scheme)?.color, &page);
         Some((name.strip_prefix("--fd-")?.replace('-', "_"), opaque.to_css_hex().to_string()))

@@ -152,7 +152,7 @@ async fn record_failure(mailer: &Mailer, mail: &LeasedMail, error: &SendError) {
         if *severity == Severity::Bounced {
             record(|| suppression::record_bounce(&mailer.pool, id)).await;
         }
-        return record(|| outbox::mark_failed(&mailer.pool, mail, &message)).await;
+        return record(|| outbox::mark_failed(&mailer.pool, mail, message)).await;
     };
     let wait = wait.mul_f64(0.8 + 0.4 * jitter());
     tracing::warn!(mail = %id, kind, attempt, ?stage, code, detail, "mail is delayed");

@@ -21,11 +21,13 @@ const DURATIONS: [f64; 7] = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
 /// The values of the label `result`.
 const RESULTS: [&str; 3] = ["ok", "error", "panic"];
 
+type Label = (&'static str, &'static str);
+
 /// The runs of the jobs on this server. Clones share them.
 #[derive(Clone)]
 pub struct JobMetrics {
-    runs: Family<[(&'static str, &'static str); 2], Counter>,
-    seconds: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    runs: Family<[Label; 2], Counter>,
+    seconds: Family<[Label; 1], Histogram, fn() -> Histogram>,
 }
 
 impl JobMetrics {

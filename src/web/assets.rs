@@ -171,8 +171,8 @@ impl Asset {
         };
         let (mut gzipped, mut brotlied) = (None, None);
         if is_compressible(media_type) {
-            gzipped = Some(gzip(bytes, GZIP_LEVEL)?.into());
-            brotlied = Some(brotli(bytes, BROTLI_QUALITY)?.into());
+            gzipped = Some(gzip(bytes, GZIP_LEVEL)?);
+            brotlied = Some(brotli(bytes, BROTLI_QUALITY)?);
         }
         let is_shorter = |compressed: &web::Bytes| compressed.len() < bytes.len();
         Ok(Self {
