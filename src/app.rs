@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::background::Jobs;
 use crate::config::{Config, Registration, SecretKeys};
 use crate::crypto::seal::Sealer;
+use crate::events::{Hooks, RegisteredHooks};
 use crate::look::Look;
 use crate::mail;
 use crate::peers::ThisServer;
@@ -39,6 +40,8 @@ pub struct App {
     pub server: ThisServer,
     /// Encrypts and authenticates data that leaves the server and comes back, and mail in the outbox.
     pub sealer: Sealer,
+    /// What the site does when something happens to an account.
+    pub hooks: Hooks,
     /// Renders mail from templates.
     pub mail_renderer: Arc<mail::MailRenderer>,
     /// Counts the mail that this server sent.
@@ -71,11 +74,14 @@ impl App {
         pool: PgPool,
         mail_templates: MailTemplates,
         look: Look,
+        hooks: &RegisteredHooks,
     ) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
+        let hooks = Hooks::new(hooks, config.site_search_path(), sealer.clone());
         let sessions = PgSessionStore::new(pool.clone(), config.session, config.session_cache)
             .with_sign_in_notices(sealer.clone())
-            .with_session_limit(config.sessions_per_user);
+            .with_session_limit(config.sessions_per_user)
+            .with_hooks(hooks.clone());
         Ok(Self {
             server: ThisServer {
                 id: sessions.server_id(),
@@ -88,6 +94,7 @@ impl App {
             sessions,
             pool,
             sealer,
+            hooks,
             mail_renderer: Arc::new(mail::MailRenderer::new(
                 mail_templates,
                 config.site().for_mail(),

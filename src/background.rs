@@ -21,7 +21,8 @@ const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// The names of Frontdesk's jobs. A job of a site has another one.
-pub const OWN_JOBS: [&str; 9] = [
+pub const OWN_JOBS: [&str; 10] = [
+    "event_delivery",
     "housekeeping",
     "last_seen",
     "mail_delivery",

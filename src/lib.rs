@@ -42,6 +42,7 @@
 //! | remember something until the user signs out | [`SessionData`] |
 //! | accept larger bodies, allow more time | [`Limits`] |
 //! | have settings, shared state, periodic work, commands | [`Website`] |
+//! | do something when an account is created, changed or deleted | [`Website::on_registered`], [`events`] |
 //!
 //! # Use only its sessions
 //!

@@ -53,7 +53,7 @@ const SAME_LAYER: [(&str, &str); 2] = [("auth", "app"), ("app", "auth")];
 /// The domain: no pages, no requests.
 const DOMAIN: [&str; 5] = ["user", "session", "mail", "audit", "events"];
 /// Every table and the folder or file that writes it.
-const OWNERS: [(&str, &str); 19] = [
+const OWNERS: [(&str, &str); 20] = [
     ("users", "src/user/"),
     ("registrations", "src/user/"),
     ("email_tokens", "src/user/"),
@@ -70,6 +70,7 @@ const OWNERS: [(&str, &str); 19] = [
     ("audit_events", "src/audit/"),
     ("servers", "src/peers.rs"),
     ("form_answers", "src/form_answers.rs"),
+    ("event_deliveries", "src/events/"),
     ("ended_sessions", "src/audit/"),
     ("installation", "src/site/installation.rs"),
     // Only migrations write to it.

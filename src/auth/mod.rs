@@ -54,8 +54,9 @@ use actix_web::{Error, HttpMessage as _, HttpRequest};
 use tracing::Level;
 
 use crate::app::App;
+use crate::events::After;
 use crate::mail::address::EmailAddress;
-use crate::session::{Lock, Requester, SessionEnded, SessionInfo};
+use crate::session::{Lock, Requester, SessionEnded, SessionInfo, notice};
 use crate::user::password;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
@@ -169,12 +170,16 @@ async fn delete_session(
     app: &App,
     requester: Requester,
 ) -> Result<Result<(), SessionEnded>, HttpError> {
-    let by = requester.clone();
+    let (by, hooks) = (requester.clone(), app.hooks.clone());
     let ended =
         requester.transaction::<_, sqlx::Error, _>(&app.pool, Lock::Session, move |connection| {
             Box::pin(async move {
                 let (event, session) = (AccountEvent::SignedOut, Some(by.session));
-                session_rules::apply(connection, event, by.user, session, &by.origin).await
+                let applied =
+                    session_rules::apply(connection, event, by.user, session, &by.origin).await?;
+                let (user, origin) = (by.user, &by.origin);
+                notice::for_hooks(connection, &hooks, After::SignOut, user, origin).await?;
+                Ok(applied)
             })
         });
     Ok(ended.await?.map(|_| ()))

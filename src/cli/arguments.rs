@@ -111,6 +111,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: Queue,
     },
+    /// Manage events that hooks of the site get after they happened
+    Event {
+        #[command(subcommand)]
+        action: Event,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -215,6 +220,32 @@ pub(super) enum Mail {
         /// Email of the recipient
         #[arg(value_parser = values::existing_email)]
         email: EmailAddress,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Event {
+    /// List events and their state, newest first; emails are never shown
+    List {
+        /// Only events in this state
+        #[arg(long, value_parser = ["waiting", "delivered", "failed"])]
+        state: Option<String>,
+        /// Maximum number to list
+        #[arg(long, default_value_t = 100, value_parser = values::limit::<100_000>, allow_negative_numbers = true)]
+        limit: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deliver failed events again, for up to three days; a running server does it
+    #[command(group = ArgGroup::new("which").args(["id", "all"]).required(true).multiple(true))]
+    Retry {
+        /// ID, as shown by `event list`
+        #[arg(value_parser = values::id::<Uuid>, conflicts_with = "all")]
+        id: Option<Uuid>,
+        /// Retry everything that failed
+        #[arg(long)]
+        all: bool,
     },
 }
 

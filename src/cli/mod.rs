@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 mod connection;
 mod doctor;
+mod event;
 mod exit;
 mod mail;
 mod migrate;
@@ -114,12 +115,13 @@ async fn run(config: Config, command: Command, website: Site) -> anyhow::Result<
             close_after(migrate::run(&database, &schemas, action).await, database).await
         }
         Command::User { action } => {
+            let hooks = site::hooks(&config, &website)?;
             let database = if action.changes_users() {
                 connect_to_change_users(&config, &website).await?
             } else {
                 connect(&config, &website).await?
             };
-            close_after(user::run(&config, &database, action).await, database).await
+            close_after(user::run(&config, &database, &hooks, action).await, database).await
         }
         Command::Audit(arguments) => {
             let database = connect(&config, &website).await?;
@@ -132,6 +134,10 @@ async fn run(config: Config, command: Command, website: Site) -> anyhow::Result<
         Command::Mail { action } => {
             let database = connect(&config, &website).await?;
             close_after(mail::run(&database, action).await, database).await
+        }
+        Command::Event { action } => {
+            let database = connect(&config, &website).await?;
+            close_after(event::run(&database, action).await, database).await
         }
         Command::Queue { action } => {
             let database = connect(&config, &website).await?;

@@ -10,6 +10,8 @@ use super::connection::{close_after, connect};
 use super::exit::ExitStatus;
 use super::out;
 use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program};
+use crate::crypto::seal::Sealer;
+use crate::events::Hooks;
 use crate::program;
 use crate::server::routes::PATHS;
 use crate::site::Site;
@@ -118,6 +120,15 @@ pub(super) fn print_routes(site: &Site) -> ExitStatus {
         .collect();
     out::table(["METHOD", "PATH", "WHO", "DEFINED AT", "NOTE"], &rows);
     ExitStatus::Done
+}
+
+/// The hooks of the site, for commands that change accounts.
+pub(super) fn hooks(config: &Config, site: &Site) -> anyhow::Result<Hooks> {
+    if site.hook_names().is_empty() {
+        return Ok(Hooks::default());
+    }
+    let sealer = Sealer::new(config.secret_keys()?.as_slice());
+    Ok(Hooks::new(&site.hooks, config.site_search_path(), sealer))
 }
 
 /// Runs a command of the site.

@@ -14,6 +14,7 @@ use crate::audit;
 use crate::config::{Config, MailTransport};
 use crate::crypto::seal::Sealer;
 use crate::db::{self, Database};
+use crate::events::Hooks;
 use crate::mail::address::EmailAddress;
 use crate::mail::outbox::Enqueued;
 use crate::peers;
@@ -32,11 +33,12 @@ use crate::web::relative_time;
 pub(super) async fn run(
     config: &Config,
     database: &Database,
+    hooks: &Hooks,
     action: Action,
 ) -> anyhow::Result<ExitStatus> {
     match action {
         Action::Create { email, name, admin } => {
-            create(config, database, email, name, role(admin)).await
+            create(config, database, hooks, email, name, role(admin)).await
         }
         Action::List { search, limit, json } => {
             list(database, search.as_deref(), limit, json).await
@@ -50,11 +52,11 @@ pub(super) async fn run(
         }
         Action::Disable { account } => set_disabled(config, database, &account, true).await,
         Action::Enable { account } => set_disabled(config, database, &account, false).await,
-        Action::Delete { account, yes } => delete(config, database, &account, yes).await,
-        Action::SetPassword { account } => set_password(config, database, &account).await,
+        Action::Delete { account, yes } => delete(config, database, hooks, &account, yes).await,
+        Action::SetPassword { account } => set_password(config, database, hooks, &account).await,
         Action::Reset { account } => user_email::reset(config, database, &account).await,
         Action::SetEmail { account, new } => {
-            user_email::set_email(config, database, &account, new).await
+            user_email::set_email(config, database, hooks, &account, new).await
         }
         Action::VerifyEmail { account } => user_email::verify_email(database, &account).await,
         Action::Invite { email, name, role } => {
@@ -64,7 +66,9 @@ pub(super) async fn run(
         Action::Promote { account, demote } => {
             set_role(config, database, &account, role(!demote)).await
         }
-        Action::Import(arguments) => user_files::import(config, &database.pool, arguments).await,
+        Action::Import(arguments) => {
+            user_files::import(config, &database.pool, hooks, arguments).await
+        }
         Action::Export(arguments) => user_files::export(&database.pool, arguments).await,
     }
 }
@@ -72,6 +76,7 @@ pub(super) async fn run(
 async fn create(
     config: &Config,
     database: &Database,
+    hooks: &Hooks,
     address: EmailAddress,
     display_name: DisplayName,
     role: Role,
@@ -81,8 +86,9 @@ async fn create(
     else {
         return Ok(ExitStatus::InvalidUsage);
     };
+    let pool = &database.pool;
     let created =
-        users::insert(&database.pool, address, display_name, role, password, operator()).await?;
+        users::insert(pool, hooks, address, display_name, role, password, operator()).await?;
     let Some(Created { user, link }) = created else {
         bail!("an account with the email {email} already exists");
     };
@@ -200,6 +206,7 @@ async fn set_disabled(
 async fn delete(
     config: &Config,
     database: &Database,
+    hooks: &Hooks,
     account: &AccountArgument,
     yes: bool,
 ) -> anyhow::Result<ExitStatus> {
@@ -212,7 +219,7 @@ async fn delete(
     }
     let pool = &database.pool;
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    let deleted = erasure::delete_now(pool, &sealer, user.id, operator()).await;
+    let deleted = erasure::delete_now(pool, &sealer, hooks, user.id, operator()).await;
     if let Err(error) = &deleted
         && let Some((constraint, table)) = db::refusing_foreign_key(error)
     {
@@ -232,6 +239,7 @@ async fn delete(
 async fn set_password(
     config: &Config,
     database: &Database,
+    hooks: &Hooks,
     account: &AccountArgument,
 ) -> anyhow::Result<ExitStatus> {
     let Some(user) = account::find(database, &account.account).await? else {
@@ -250,7 +258,7 @@ async fn set_password(
     let hash = hash_new_password(config, &user.email, &user.display_name, &typed).await?;
     let Some(hash) = hash else { return Ok(ExitStatus::InvalidUsage) };
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    set_by_operator(&database.pool, sealer, user.id, hash, operator()).await?;
+    set_by_operator(&database.pool, sealer, hooks, user.id, hash, operator()).await?;
     await_invalidation(&database.pool, None).await;
     out::line(&format!("{} has a new password and was signed out everywhere.", user.email));
     Ok(ExitStatus::Done)

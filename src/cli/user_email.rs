@@ -10,6 +10,7 @@ use super::{account, out};
 use crate::config::Config;
 use crate::crypto::seal::Sealer;
 use crate::db::Database;
+use crate::events::Hooks;
 use crate::lifetimes;
 use crate::mail::address::EmailAddress;
 use crate::program;
@@ -53,6 +54,7 @@ pub(super) async fn reset(
 pub(super) async fn set_email(
     config: &Config,
     database: &Database,
+    hooks: &Hooks,
     account: &AccountArgument,
     new: EmailAddress,
 ) -> anyhow::Result<ExitStatus> {
@@ -60,7 +62,8 @@ pub(super) async fn set_email(
         return Ok(ExitStatus::NothingFound);
     };
     let (pool, former, email) = (&database.pool, &user.email, new.as_typed().to_owned());
-    let set = change::set_by_operator(pool, sealer(config)?, user.id, new, operator()).await?;
+    let sealer = sealer(config)?;
+    let set = change::set_by_operator(pool, sealer, hooks, user.id, new, operator()).await?;
     let mails = match set {
         SetOutcome::Done { .. } if !config.mail_is_on() => format!(
             "This site sends no mail, so neither email is notified. Run {} user verify-email {email} to mark the new one as verified.",

@@ -222,6 +222,14 @@ impl Config {
         SiteValues::new(&self.site_name, &self.public_url, &self.links)
     }
 
+    /// The search path of a site's statements: its own schema, then that of Frontdesk's tables.
+    pub fn site_search_path(&self) -> String {
+        match &self.schema {
+            Some(own) => format!("{}, {own}", self.site_schema),
+            None => self.site_schema.clone(),
+        }
+    }
+
     /// The configured keys, or else those in the data folder, which are generated once.
     pub fn secret_keys(&self) -> anyhow::Result<SecretKeys> {
         match &self.secret_keys {

@@ -25,6 +25,33 @@ pub(super) fn commits_stall() -> sqlx::Error {
     .into()
 }
 
+/// A hook of the site failed, or did not end in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct HookFailed {
+    text: String,
+    /// A statement of the hook may still run on the connection.
+    was_interrupted: bool,
+}
+
+/// The error of a transaction in which a hook of the site failed. `was_interrupted`: the connection must be closed.
+pub fn hook_failed(text: String, was_interrupted: bool) -> sqlx::Error {
+    // No variant of sqlx is for work between statements. This one is otherwise unused: it is for the driver Any.
+    sqlx::Error::AnyDriverError(Box::new(HookFailed { text, was_interrupted }))
+}
+
+/// Whether a hook of the site failed. The transaction was rolled back, and a retry is safe.
+pub fn is_hook_failure(error: &sqlx::Error) -> bool {
+    hook_failure(error).is_some()
+}
+
+fn hook_failure(error: &sqlx::Error) -> Option<&HookFailed> {
+    match error {
+        sqlx::Error::AnyDriverError(error) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
 /// Whether PostgreSQL closed the connection (57P01 to 57P03). A commit that waited for a standby has then taken
 /// effect on the primary.
 pub(super) fn is_shutdown(error: &sqlx::Error) -> bool {
@@ -61,11 +88,12 @@ pub(super) fn is_connection_unusable(error: &sqlx::Error) -> bool {
         || has_code(error, "25006")
         || is_in_recovery(error)
         || is_cached_plan_error(error)
+        || hook_failure(error).is_some_and(|failure| failure.was_interrupted)
 }
 
 /// Whether a statement or a transaction can be run again without a change: it lost a conflict with a
 /// concurrent one (40001, 40P01), or its prepared statement is out of date. It had no effect.
-pub(super) fn is_retryable(error: &sqlx::Error) -> bool {
+pub fn is_retryable(error: &sqlx::Error) -> bool {
     is_cached_plan_error(error) || has_code(error, "40001") || has_code(error, "40P01")
 }
 

@@ -61,7 +61,7 @@ pub fn reason(error: &sqlx::Error) -> String {
         sqlx::Error::PoolTimedOut => {
             "no connection to PostgreSQL became available within 2 seconds".to_owned()
         }
-        sqlx::Error::Configuration(error) => error.to_string(),
+        sqlx::Error::Configuration(error) | sqlx::Error::AnyDriverError(error) => error.to_string(),
         error => error.to_string(),
     }
 }

@@ -35,8 +35,8 @@ mod transaction;
 
 pub use batch::Batch;
 pub use error::{
-    is_cached_plan_error, is_in_recovery, is_notification_queue_full, is_unavailable,
-    refusing_foreign_key, violated_constraint,
+    hook_failed, is_cached_plan_error, is_hook_failure, is_in_recovery, is_notification_queue_full,
+    is_retryable, is_unavailable, refusing_foreign_key, violated_constraint,
 };
 pub use explain::{cause, connect_cause, explain, reason};
 pub use pool::{
@@ -92,11 +92,7 @@ impl Database {
     }
 
     fn site_options(&self, config: &Config) -> PgConnectOptions {
-        let path = match &config.schema {
-            Some(own) => format!("{}, {own}", config.site_schema),
-            None => config.site_schema.clone(),
-        };
-        in_schema(self.options.clone(), &path)
+        in_schema(self.options.clone(), &config.site_search_path())
     }
 
     /// The connection options of the LISTEN connection.

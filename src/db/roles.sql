@@ -48,14 +48,14 @@ BEGIN
     FOREACH statement IN ARRAY ARRAY[
         'REVOKE ALL ON servers, installation, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
                        invitations, recovery_requests, queue_failures, mail_outbox, mail_limits, suppressed_recipients,
-                       throttles, form_answers, ended_sessions, audit_events, active_sessions,
+                       throttles, form_answers, event_deliveries, ended_sessions, audit_events, active_sessions,
                        user_profiles, audit_log, breaking_migrations, _sqlx_migrations
            FROM %1$I, %2$I, %3$I',
 
         'GRANT SELECT, INSERT, UPDATE, DELETE
             ON servers, users, sessions, session_caches, registrations, email_tokens, invitations, recovery_requests,
                queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles, form_answers,
-               ended_sessions
+               event_deliveries, ended_sessions
             TO %1$I',
         'GRANT SELECT, INSERT, UPDATE ON session_cache_resets, installation TO %1$I',
         'GRANT SELECT, INSERT ON audit_events TO %1$I',
@@ -72,6 +72,9 @@ BEGIN
         'GRANT SELECT (id, kind, user_id, recipient, recipient_canonical, sealed_with, state, attempts, created_at,
                        next_attempt_at, finished_at, last_error, not_after, combined, language)
             ON mail_outbox TO %2$I',
+        'GRANT SELECT (id, event, hook, user_id, sealed_with, state, attempts, created_at, next_attempt_at, retry_until,
+                       finished_at, last_error)
+            ON event_deliveries TO %2$I',
         'GRANT SELECT (id, email, email_canonical, display_name, role, password_changed_at, created_at, disabled_at,
                        email_verified_at, deletion_due_at, language)
             ON users TO %2$I',

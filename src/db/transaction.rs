@@ -14,8 +14,8 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use super::error::{
-    commit_unknown, commits_stall, is_connection_unusable, is_notification_queue_full,
-    is_retryable, is_shutdown, is_timeout, timed_out,
+    commit_unknown, commits_stall, is_connection_unusable, is_hook_failure,
+    is_notification_queue_full, is_retryable, is_shutdown, is_timeout, timed_out,
 };
 use super::pool::close_idle;
 use super::{breaker, outage};
@@ -81,8 +81,11 @@ where
             if error.database_error().is_some_and(is_connection_unusable) {
                 connection.close_on_drop();
                 drop(connection);
-                // The idle connections of the pool are probably connected to the same server.
-                close_idle(pool).await;
+                // The idle connections of the pool are probably connected to the same server. A hook of a site that
+                // was interrupted says nothing about them.
+                if !error.database_error().is_some_and(is_hook_failure) {
+                    close_idle(pool).await;
+                }
             }
             Err(error)
         }

@@ -25,8 +25,12 @@
 //! Website::new(frontdesk::embed!()).on_registered(welcome).main();
 //! ```
 
+mod deliveries;
+mod delivery;
 mod hook;
+mod list;
 mod registry;
+mod run;
 
 use std::net::IpAddr;
 
@@ -34,8 +38,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::id::UserId;
+
+pub use deliveries::{Source, purge};
 pub use hook::{BoxError, Hook, HookFuture, HookResult};
-pub use registry::RegisteredHooks;
+pub use list::{Delivery, count_failed, list, retry};
+pub use registry::{After, RegisteredHooks};
+pub use run::Hooks;
 
 /// An account was created. The event is in the transaction that inserts the user: if registrations are verified, after
 /// the user has verified the email.
@@ -52,6 +61,18 @@ pub struct Registered {
     pub language: String,
     /// How the account was created.
     pub by: RegisteredBy,
+}
+
+impl Registered {
+    pub(crate) fn new(user: UserId, email: &str, display_name: &str, by: RegisteredBy) -> Self {
+        Self {
+            user: user.uuid(),
+            email: email.to_owned(),
+            display_name: display_name.to_owned(),
+            language: "en".to_owned(),
+            by,
+        }
+    }
 }
 
 /// How an account was created.
@@ -80,6 +101,12 @@ pub struct EmailChanged {
     pub new_email: String,
 }
 
+impl EmailChanged {
+    pub(crate) fn new(user: UserId, old_email: String, new_email: &str) -> Self {
+        Self { user: user.uuid(), old_email, new_email: new_email.to_owned() }
+    }
+}
+
 /// An account is being deleted. Its row still exists. Rows of the site that refer to it with `ON DELETE CASCADE` or
 /// `ON DELETE SET NULL` need no hook.
 #[derive(Clone, Debug)]
@@ -91,6 +118,12 @@ pub struct Deletion {
     pub email: String,
 }
 
+impl Deletion {
+    pub(crate) fn new(user: UserId, email: &str) -> Self {
+        Self { user: user.uuid(), email: email.to_owned() }
+    }
+}
+
 /// A user exports everything that is stored about them. What the hook returns is in the file as `website.<name>`. The
 /// hooks of a site may return 16 MiB of JSON together; put links to large files into it. The transaction is
 /// REPEATABLE READ.
@@ -99,6 +132,12 @@ pub struct Deletion {
 pub struct Export {
     /// `users.id`.
     pub user: Uuid,
+}
+
+impl Export {
+    pub(crate) fn new(user: UserId) -> Self {
+        Self { user: user.uuid() }
+    }
 }
 
 /// What is stored about an event until its hook has run, sealed.

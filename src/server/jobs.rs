@@ -14,7 +14,7 @@ use crate::db::Batch;
 use crate::mail::{outbox, suppression};
 use crate::user::queue::{self, Queue};
 use crate::user::{erasure, purge};
-use crate::{audit, db, form_answers};
+use crate::{audit, db, events, form_answers};
 
 /// Rows per statement: few enough that no request waits long for a lock.
 const BATCH_SIZE: i64 = 1000;
@@ -38,10 +38,11 @@ enum Expiring {
     MailLimits,
     FormAnswers,
     EndedSessions,
+    EventDeliveries,
 }
 
 impl Expiring {
-    const ALL: [(Expiring, &str); 14] = [
+    const ALL: [(Expiring, &str); 15] = [
         (Expiring::Events, "events past their retention"),
         (Expiring::OriginsWithoutUser, "IP address and browser of events without a user"),
         (
@@ -59,6 +60,7 @@ impl Expiring {
         (Expiring::MailLimits, "unused limits of mail"),
         (Expiring::FormAnswers, "answers to forms"),
         (Expiring::EndedSessions, "causes of ended sessions"),
+        (Expiring::EventDeliveries, "events that hooks of the site got"),
     ];
 
     async fn delete_batch(
@@ -87,6 +89,7 @@ impl Expiring {
             // Nothing can keep these rows from being deleted, so none is skipped.
             Expiring::FormAnswers => form_answers::purge(connection, limit).await,
             Expiring::EndedSessions => audit::purge_ended_sessions(connection, limit).await,
+            Expiring::EventDeliveries => events::purge(connection, limit, skipped).await,
         }
     }
 
@@ -203,7 +206,7 @@ async fn delete_accounts(app: &App) -> sqlx::Result<()> {
     loop {
         let due = erasure::list_due(&app.pool, after, BATCH_SIZE).await?;
         for account in &due {
-            match erasure::delete_if_due(&app.pool, &app.sealer, account.id).await {
+            match erasure::delete_if_due(&app.pool, &app.sealer, &app.hooks, account.id).await {
                 Ok(true) => {
                     app.sessions.invalidate_user(account.id).await;
                     deleted += 1;

@@ -171,7 +171,9 @@ async fn start(
     warn_about_foreign_keys(&schemas).await;
     let secrets = config.secret_keys()?;
     let (pool, look) = (database.pool.clone(), pages.look.clone());
-    let app = web::Data::new(App::new(config.clone(), &secrets, pool, mail_templates, look)?);
+    let hooks = &website.hooks;
+    let app = App::new(config.clone(), &secrets, pool, mail_templates, look, hooks)?;
+    let app = web::Data::new(app);
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
     // For connections to the database, for the workers, for metrics and for files.
@@ -191,6 +193,11 @@ async fn start(
     if let Some(metrics) = &job_metrics {
         site_jobs::start(&mut runner, website, &database.new_site_job_pool(config), metrics);
     }
+    app.hooks.start_delivery(
+        &mut runner,
+        || database.new_pool(2),
+        || database.new_site_job_pool(config),
+    );
     membership::start(&mut runner, app.clone().into_inner()).await;
     let metrics = metrics::start(app.clone(), job_metrics)?;
     let handle = server.handle();

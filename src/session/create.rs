@@ -7,10 +7,11 @@ use sqlx::PgConnection;
 
 use super::state::{FORMAT_VERSION, NewSession, SessionToInsert};
 use super::timeouts::{self, Timeouts};
-use super::{revoke, sign_in_notice};
+use super::{notice as source, revoke, sign_in_notice};
 use crate::audit::{self, Event, EventKind};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
+use crate::events::{After, Hooks};
 use crate::id::{SessionId, UserId};
 use crate::role::Role;
 
@@ -27,6 +28,8 @@ pub(super) struct Policy {
     pub(super) sessions_per_user: u32,
     /// Seals the mail about a sign-in. `None`: no mail is sent.
     pub(super) sealer: Option<Sealer>,
+    /// What the site does after a sign-in.
+    pub(super) hooks: Hooks,
 }
 
 /// A session that was inserted.
@@ -96,6 +99,8 @@ pub(super) async fn insert(
         if let (Some(notice), Some(sealer)) = (notice, &policy.sealer) {
             notice.enqueue(connection, sealer, user).await?;
         }
+        let (hooks, origin) = (&policy.hooks, &new_session.origin);
+        source::for_hooks(connection, hooks, After::SignIn, user, origin).await?;
     }
     Ok(Some(InsertedSession { secret, has_replaced, ended_by_limit, is_deletion_scheduled }))
 }

@@ -30,6 +30,7 @@ use super::timeouts::Timeouts;
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
+use crate::events::Hooks;
 use crate::id::UserId;
 use crate::web::client;
 
@@ -94,7 +95,12 @@ impl PgSessionStore {
         let barrier = Barrier::new(pool.clone(), server, Arc::clone(&status.peer_heartbeats));
         Self {
             pool,
-            policy: Policy { timeouts, sessions_per_user: 0, sealer: None },
+            policy: Policy {
+                timeouts,
+                sessions_per_user: 0,
+                sealer: None,
+                hooks: Hooks::default(),
+            },
             last_seen,
             cache,
             lookup,
@@ -116,6 +122,12 @@ impl PgSessionStore {
     /// those seen longest ago. `0`: no limit.
     pub fn with_session_limit(self, sessions_per_user: u32) -> Self {
         Self { policy: Policy { sessions_per_user, ..self.policy }, ..self }
+    }
+
+    /// The same store, but it stores each sign-in for the hooks of a site.
+    #[doc(hidden)]
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { policy: Policy { hooks, ..self.policy }, ..self }
     }
 
     /// The id of this server, a new one for each store.

@@ -11,8 +11,10 @@ use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
+use crate::events::{After, Deletion, Hooks};
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
+use crate::session::notice;
 
 /// How often [`delete_now`] starts again because the email of the account changed before its row was locked.
 const MAX_TRIES: usize = 3;
@@ -23,11 +25,12 @@ const MAX_TRIES: usize = 3;
 pub async fn delete_now(
     pool: &PgPool,
     sealer: &Sealer,
+    hooks: &Hooks,
     user: UserId,
     origin: Origin,
 ) -> sqlx::Result<bool> {
     for _ in 0..MAX_TRIES {
-        match erase(pool, sealer, user, Which::Any, origin.clone()).await? {
+        match erase(pool, sealer, hooks, user, Which::Any, origin.clone()).await? {
             Erasure::Done => return Ok(true),
             Erasure::NotFound => return Ok(false),
             Erasure::Changed => {}
@@ -81,8 +84,13 @@ pub async fn list_due(
 /// it, for example to cancel its deletion; then the next round of the job finds it again. The caller invalidates its
 /// sessions in the caches.
 #[tracing::instrument(level = "debug", skip_all, fields(%user))]
-pub async fn delete_if_due(pool: &PgPool, sealer: &Sealer, user: UserId) -> sqlx::Result<bool> {
-    let erasure = erase(pool, sealer, user, Which::Due, Origin::system()).await?;
+pub async fn delete_if_due(
+    pool: &PgPool,
+    sealer: &Sealer,
+    hooks: &Hooks,
+    user: UserId,
+) -> sqlx::Result<bool> {
+    let erasure = erase(pool, sealer, hooks, user, Which::Due, Origin::system()).await?;
     Ok(erasure == Erasure::Done)
 }
 
@@ -108,11 +116,12 @@ enum Erasure {
 async fn erase(
     pool: &PgPool,
     sealer: &Sealer,
+    hooks: &Hooks,
     user: UserId,
     which: Which,
     origin: Origin,
 ) -> sqlx::Result<Erasure> {
-    let (sealer, recorded) = (sealer.clone(), origin.clone());
+    let (sealer, hooks, recorded) = (sealer.clone(), hooks.clone(), origin.clone());
     // Anonymizing a long audit log takes longer than the statement timeout of pages.
     let erased = db::long_transaction(pool, move |connection| {
         Box::pin(async move {
@@ -132,6 +141,10 @@ async fn erase(
             let Some(account) = lock(connection, user, &email_canonical, which).await? else {
                 return Ok(Erasure::Changed);
             };
+            // Before Frontdesk's rows are deleted, so that the hook can read them.
+            let event = Deletion::new(account.id, &account.email);
+            hooks.deletion(connection, event).await?;
+            notice::for_hooks(connection, &hooks, After::Deletion, account.id, &origin).await?;
             requests.delete(connection).await?;
             erase_locked(connection, &sealer, account, &origin).await?;
             Ok(Erasure::Done)

@@ -12,6 +12,7 @@ use super::display_name::DisplayName;
 use super::password::hasher::PasswordHash;
 use crate::audit::{self, EventKind, Origin};
 use crate::db;
+use crate::events::{Hooks, Registered, RegisteredBy};
 use crate::id::UserId;
 use crate::mail::address::EmailAddress;
 use crate::role::Role;
@@ -62,34 +63,56 @@ impl Since {
 }
 
 /// Creates accounts in one transaction; rows whose email already has an account are skipped. Returns for each
-/// row whether its account was created.
+/// row whether its account was created. The hooks of the site run for each account, so with one there is more time.
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert_many(
     pool: &PgPool,
+    hooks: &Hooks,
     rows: Vec<ImportRow>,
     origin: Origin,
 ) -> sqlx::Result<Vec<bool>> {
     let ids: Vec<UserId> = rows.iter().map(|row| id_of(row.created_at)).collect();
-    let all = ids.clone();
-    let created = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
-        Box::pin(async move {
-            let created: HashSet<UserId> =
-                insert_rows(connection, &ids, &rows).await?.into_iter().collect();
-            let events: Vec<_> = ids
-                .iter()
-                .zip(&rows)
-                .filter(|(id, _)| created.contains(id))
-                .map(|(id, row)| {
-                    let password = row.password_hash.as_ref().map(PasswordHash::family);
-                    (*id, json!({ "role": row.role.as_str(), "password": password }))
-                })
-                .collect();
-            audit::record_for_users(connection, EventKind::Imported, &events, &origin).await?;
-            Ok(created)
+    let (all, hooks) = (ids.clone(), hooks.clone());
+    let created = if hooks.has_registered() {
+        db::long_transaction(pool, move |connection| {
+            Box::pin(async move { insert_in(connection, &hooks, &ids, &rows, &origin).await })
         })
-    })
-    .await?;
+        .await?
+    } else {
+        db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
+            Box::pin(async move { insert_in(connection, &hooks, &ids, &rows, &origin).await })
+        })
+        .await?
+    };
     Ok(all.iter().map(|id| created.contains(id)).collect())
+}
+
+/// Inserts `rows` and their audit events, and returns the ids of the accounts that were created.
+async fn insert_in(
+    connection: &mut PgConnection,
+    hooks: &Hooks,
+    ids: &[UserId],
+    rows: &[ImportRow],
+    origin: &Origin,
+) -> sqlx::Result<HashSet<UserId>> {
+    let created: HashSet<UserId> = insert_rows(connection, ids, rows).await?.into_iter().collect();
+    let inserted = || ids.iter().zip(rows).filter(|(id, _)| created.contains(id));
+    let events: Vec<_> = inserted()
+        .map(|(id, row)| {
+            let password = row.password_hash.as_ref().map(PasswordHash::family);
+            (*id, json!({ "role": row.role.as_str(), "password": password }))
+        })
+        .collect();
+    audit::record_for_users(&mut *connection, EventKind::Imported, &events, origin).await?;
+    if hooks.has_registered() {
+        let by = RegisteredBy::Import;
+        let registered = |(id, row): (&UserId, &ImportRow)| {
+            Registered::new(*id, row.email.as_typed(), row.display_name.as_str(), by)
+        };
+        let registered: Vec<_> = inserted().map(registered).collect();
+        hooks.registered(connection, &registered).await?;
+    }
+    Ok(created)
 }
 
 /// Inserts `rows` with the ids of `ids` and returns the ids of those whose email had no account.

@@ -12,6 +12,7 @@ use super::session_rules::{self, AccountEvent};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
+use crate::events::{Hooks, Registered, RegisteredBy};
 use crate::id::UserId;
 use crate::mail::address::EmailAddress;
 use crate::mail::outbox::{self, Enqueued};
@@ -94,12 +95,14 @@ pub struct Created {
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn insert(
     pool: &PgPool,
+    hooks: &Hooks,
     email: EmailAddress,
     display_name: DisplayName,
     role: Role,
     password: FirstPassword,
     origin: Origin,
 ) -> sqlx::Result<Option<Created>> {
+    let hooks = hooks.clone();
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             let hash = match &password {
@@ -113,8 +116,9 @@ pub async fn insert(
                 role,
                 password_hash: hash,
                 is_verified: false,
+                by: RegisteredBy::Admin,
             };
-            let user = match insert_in(connection, new, &origin).await? {
+            let user = match insert_in(connection, &hooks, new, &origin).await? {
                 InsertOutcome::Done(user) => user,
                 InsertOutcome::EmailTaken => return Ok(None),
             };
@@ -141,11 +145,14 @@ pub(super) struct NewUser<'a> {
     pub(super) password_hash: Option<&'a str>,
     /// Whether the email is verified.
     pub(super) is_verified: bool,
+    /// For the hooks of the site.
+    pub(super) by: RegisteredBy,
 }
 
 /// Creates an account in the caller's transaction, which stays usable if the email is taken.
 pub(super) async fn insert_in(
     connection: &mut PgConnection,
+    hooks: &Hooks,
     new: NewUser<'_>,
     origin: &Origin,
 ) -> sqlx::Result<InsertOutcome> {
@@ -175,6 +182,8 @@ pub(super) async fn insert_in(
     let Some(user) = inserted else { return Ok(InsertOutcome::EmailTaken) };
     let details = json!({ "role": new.role.as_str() });
     record(connection, EventKind::Registered, id, origin, details).await?;
+    let event = Registered::new(id, new.email, new.display_name, new.by);
+    hooks.registered(connection, &[event]).await?;
     Ok(InsertOutcome::Done(user))
 }
 

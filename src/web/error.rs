@@ -97,7 +97,10 @@ impl HttpError {
 
 impl From<sqlx::Error> for HttpError {
     fn from(error: sqlx::Error) -> Self {
-        if db::is_unavailable(&error) {
+        if db::is_hook_failure(&error) {
+            // Logged where it failed, with the name of the hook. Nothing was changed, so a retry is safe.
+            Self::Unavailable { retry_after: DATABASE_RETRY, cause: None }
+        } else if db::is_unavailable(&error) {
             Self::unavailable(error)
         } else {
             Self::Internal(anyhow::Error::new(error))

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::support::Database;
 
 /// Rows that make an index scan cheaper than a sequential scan wherever an index can be used.
-const FILL: [&str; 13] = [
+const FILL: [&str; 14] = [
     "INSERT INTO users (id, email, email_canonical, display_name, password_hash, created_at, deletion_due_at)
      SELECT gen_random_uuid(), 'user' || n || '@example.com', 'user' || n || '@example.com', 'User', repeat('x', 100), now(),
             CASE WHEN n % 1000 = 0 THEN now() + interval '1 day' END
@@ -54,10 +54,15 @@ const FILL: [&str; 13] = [
     "INSERT INTO ended_sessions (token_digest, cause, ended_at)
      SELECT sha256(n::text::bytea), 'revoked', now() - make_interval(secs => n)
        FROM generate_series(1, 20000) AS n",
+    "INSERT INTO event_deliveries (id, event, hook, user_id, sealed, sealed_with, state, retry_until, finished_at)
+     SELECT gen_random_uuid(), 'after_sign_in', 'greet', gen_random_uuid(), CASE WHEN n % 100 = 0 THEN 'x'::bytea END,
+            repeat('a', 16), CASE WHEN n % 100 = 0 THEN 'waiting' ELSE 'delivered' END, now() + make_interval(secs => n),
+            CASE WHEN n % 100 > 0 THEN now() - make_interval(secs => n) END
+       FROM generate_series(1, 20000) AS n",
 ];
 
 /// The tables that grow with users, sessions and time.
-const GROWING: [&str; 13] = [
+const GROWING: [&str; 14] = [
     "users",
     "sessions",
     "audit_events",
@@ -71,6 +76,7 @@ const GROWING: [&str; 13] = [
     "mail_limits",
     "form_answers",
     "ended_sessions",
+    "event_deliveries",
 ];
 
 /// Statements that may read a whole table: a part of the text, and why.

@@ -38,8 +38,9 @@ fn a_site_has_its_own_pages_and_tables_and_accounts_from_the_crate() {
     let page = ada.get("/notes").body;
     assert!(page.contains("<bdi>Milk &lt;b&gt;</bdi>") && page.contains("Note added."), "{page}");
     assert!(!ada.get("/notes").body.contains("Note added."), "the notice is shown once");
-    assert!(bob.get("/notes").body.contains("No notes yet."));
-    let id = database.db_texts("SELECT id::text FROM notes")[0].clone();
+    let notes = bob.get("/notes").body;
+    assert!(notes.contains("Welcome!") && !notes.contains("Milk"), "{notes}");
+    let id = database.db_texts("SELECT id::text FROM notes WHERE body LIKE 'Milk%'")[0].clone();
     let delete = format!("/notes/{id}/delete");
     assert_eq!(bob.post(&delete, &[]).status, 404, "another user's note");
     assert_eq!(ada.post("/notes/x/delete", &[]).status, 404);
@@ -49,7 +50,11 @@ fn a_site_has_its_own_pages_and_tables_and_accounts_from_the_crate() {
     assert!(refused.body.contains("<title>Error: Notes"), "{}", refused.body);
     assert_eq!(ada.post("/notes", &[]).status, 422, "a missing field");
     assert_eq!(ada.post(&delete, &[]).status, 303);
-    assert_eq!(database.db_count("SELECT count(*) FROM notes"), 0);
+    assert_eq!(database.db_count("SELECT count(*) FROM notes WHERE body LIKE 'Milk%'"), 0);
+    // The hooks: everyone gets a note at first, and the notes are in the export.
+    let export = ada.post("/account/export", &[]).body;
+    let export: serde_json::Value = serde_json::from_str(&export).unwrap();
+    assert_eq!(export["website"]["notes"][0]["body"], "Welcome!");
     // The site's navigation and style on the pages of the account.
     let account = ada.get("/account").body;
     assert!(account.contains("<a href=\"/notes\">Notes</a>") && account.contains("/site.css\""));
@@ -81,11 +86,11 @@ fn every_layer_applies_to_the_routes_of_a_site() {
     for _ in 0..2 {
         assert_eq!(ada.post("/notes", &fields).status, 303);
     }
-    assert_eq!(database.db_count("SELECT count(*) FROM notes"), 1);
+    assert_eq!(database.db_count("SELECT count(*) FROM notes WHERE body <> 'Welcome!'"), 1);
     let mut bob = registered(&server, "bob@example.com");
     let page = token(&ada.get("/notes").body);
     assert_eq!(bob.post("/notes", &[("body", "x"), ("form_token", &page)]).status, 409);
-    assert_eq!(database.db_count("SELECT count(*) FROM notes"), 1);
+    assert_eq!(database.db_count("SELECT count(*) FROM notes WHERE body <> 'Welcome!'"), 1);
     // A person is redirected and comes back, a script gets JSON.
     let mut stranger = server.browser();
     let answer = open(&mut stranger, "/notes?page=2");
@@ -156,7 +161,7 @@ fn a_site_does_not_hide_the_accounts_of_an_installation_in_another_schema() {
     let server = start(SITE, &database, &both);
     registered(&server, "ada@example.com");
     assert_eq!(database.db_count("SELECT count(*) FROM public.users"), 1);
-    assert_eq!(database.db_count("SELECT count(*) FROM shop._sqlx_migrations"), 1);
+    assert_eq!(database.db_count("SELECT count(*) FROM shop._sqlx_migrations"), 2);
 }
 
 #[test]
@@ -320,6 +325,9 @@ fn mistakes_in_a_site_are_all_reported_and_it_does_not_start() {
         "The prefix “FRONTDESK_SHOP_” of the site's settings (src/work.rs:",
         "GET /feed is defined twice: src/main.rs:",
         "GET /page is defined twice: src/main.rs:",
+        "The hook on_registered hooks::registered is defined twice, at src/hooks.rs:",
+        "The hook on_export shop is defined twice, at src/hooks.rs:",
+        "The hook after_sign_in hooks::signed_in is defined twice, at src/hooks.rs:",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use frontdesk::{
-    CurrentUser, Error, Form, FormView, Notice, Page, PageResult, Path, Pool, Routes, Website,
-};
+use frontdesk::events::{Export, Registered};
+use frontdesk::{CurrentUser, Error, Form, FormView, HookResult, Notice, Page, PageResult, Path};
+use frontdesk::{Pool, Routes, Website};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sqlx::FromRow;
+use serde_json::{Value, json};
+use sqlx::{FromRow, PgConnection};
 
 const LIST: &str = "SELECT id, body FROM notes WHERE owner_id = $1 ORDER BY id DESC LIMIT $2";
 
@@ -60,7 +60,20 @@ fn routes(routes: &mut Routes) {
     routes.get("/notes", list).post("/notes", add).post("/notes/{id}/delete", delete);
 }
 
+async fn welcome(event: Registered, connection: &mut PgConnection) -> HookResult {
+    let insert = sqlx::query("INSERT INTO notes (owner_id, body) VALUES ($1, 'Welcome!')");
+    insert.bind(event.user).execute(connection).await?;
+    Ok(())
+}
+
+async fn export(event: Export, connection: &mut PgConnection) -> HookResult<Value> {
+    let all = sqlx::query_as(LIST).bind(event.user).bind(i64::MAX);
+    let notes: Vec<Note> = all.fetch_all(connection).await?;
+    Ok(json!(notes))
+}
+
 fn main() -> ExitCode {
     let website = Website::new(frontdesk::embed!()).name("Notes");
-    website.routes(routes).navigation("Notes", "/notes").main()
+    let website = website.routes(routes).navigation("Notes", "/notes");
+    website.on_registered(welcome).on_export("notes", export).main()
 }

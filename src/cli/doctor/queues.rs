@@ -4,6 +4,7 @@ use sqlx::PgPool;
 
 use super::findings::{Findings, Verdict};
 use crate::db;
+use crate::events;
 use crate::program;
 use crate::user::queue;
 
@@ -50,6 +51,22 @@ pub(super) async fn check(pool: &PgPool, findings: &mut Findings) -> anyhow::Res
                 program = program::name()
             ),
         );
+    }
+    check_events(pool, findings).await
+}
+
+/// Whether hooks of the site failed for good.
+async fn check_events(pool: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
+    let exists = "SELECT to_regclass('event_deliveries') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(exists).fetch_one(db::on(pool)).await? {
+        return Ok(());
+    }
+    let program = program::name();
+    for (hook, count, error) in events::count_failed(pool).await? {
+        let text = format!(
+            "{count} event(s) of the hook {hook} failed for three days ({error}). Remove the cause, then run `{program} event retry --all`; `{program} event list --state failed` shows them."
+        );
+        findings.add(Verdict::Problem, "events", text);
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::cli::operator::operator;
 use crate::cli::out;
 use crate::config::Config;
 use crate::db;
+use crate::events::Hooks;
 use crate::user::import::{ImportRow, emails_exist, insert_many};
 
 /// Accounts per transaction: enough to save round trips, few enough to hold locks only briefly.
@@ -76,6 +77,7 @@ impl SeenEmails {
 pub(in crate::cli) async fn run(
     config: &Config,
     pool: &PgPool,
+    hooks: &Hooks,
     arguments: Import,
 ) -> anyhow::Result<ExitStatus> {
     let is_stdin = |path: &Path| path.as_os_str() == "-";
@@ -119,7 +121,8 @@ pub(in crate::cli) async fn run(
         }
         if batch.len() == BATCH_SIZE || (is_end && !batch.is_empty()) {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_SIZE));
-            store(pool, full, arguments.dry_run, &mut counts, &mut rejects)
+            let results = store(pool, hooks, full, arguments.dry_run, &mut counts, &mut rejects);
+            results
                 .await
                 .context("the import stopped halfway; run the same command again to continue")?;
         }
@@ -151,6 +154,7 @@ fn open(path: &Path) -> anyhow::Result<(Box<dyn BufRead>, u64)> {
 /// Writes a batch, or with `is_dry_run` only checks which of its accounts exist, and counts the results.
 async fn store(
     pool: &PgPool,
+    hooks: &Hooks,
     batch: Vec<PendingRow>,
     is_dry_run: bool,
     counts: &mut Counts,
@@ -167,7 +171,7 @@ async fn store(
         let checked = existing.into_iter().zip(repeated);
         checked.map(|(exists, repeated)| Ok(!exists && !repeated)).collect()
     } else {
-        insert(pool, batch.into_iter().map(|one| one.row).collect()).await?
+        insert(pool, hooks, batch.into_iter().map(|one| one.row).collect()).await?
     };
     for ((line, is_repeated, has_password), created) in pending.into_iter().zip(created) {
         match (created, is_repeated) {
@@ -186,18 +190,23 @@ async fn store(
 }
 
 /// Inserts the rows of a batch and returns for each whether its account was created, or why it cannot be. If the
-/// database refuses the batch, for example because of a trigger, the rows are inserted one by one.
-async fn insert(pool: &PgPool, rows: Vec<ImportRow>) -> sqlx::Result<Vec<Result<bool, String>>> {
-    match insert_many(pool, rows.clone(), operator()).await {
+/// database or a hook of the site refuses the batch, for example because of a trigger, the rows are inserted one by one.
+async fn insert(
+    pool: &PgPool,
+    hooks: &Hooks,
+    rows: Vec<ImportRow>,
+) -> sqlx::Result<Vec<Result<bool, String>>> {
+    match insert_many(pool, hooks, rows.clone(), operator()).await {
         Ok(created) => return Ok(created.into_iter().map(Ok).collect()),
         Err(error) if db::is_unavailable(&error) => return Err(error),
         Err(_) => {}
     }
     let mut results = Vec::with_capacity(rows.len());
     for row in rows {
-        results.push(match insert_many(pool, vec![row], operator()).await {
+        results.push(match insert_many(pool, hooks, vec![row], operator()).await {
             Ok(created) => Ok(created == [true]),
             Err(error) if db::is_unavailable(&error) => return Err(error),
+            Err(error) if db::is_hook_failure(&error) => Err(db::explain(&error.into())),
             Err(error) => Err(format!("the database refuses it: {}", db::explain(&error.into()))),
         });
     }

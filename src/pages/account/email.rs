@@ -143,7 +143,8 @@ pub async fn code(
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
     let requester = user.requester(page.request());
-    let confirm = email::verification::confirm_by_code(pool, sealer, &requester, purpose, code);
+    let confirm =
+        email::verification::confirm_by_code(pool, sealer, &app.hooks, &requester, purpose, code);
     match permit.refund_on_error(confirm).await?? {
         ConfirmationOutcome::Done { email, secret, changed, .. } => {
             permit.refund().await?;

@@ -57,7 +57,8 @@ pub async fn submit(
     let attempt = Attempt::of(Action::Export).email(Some(&email)).requester(&requester);
     // Stays counted if the export fails: otherwise exports that time out would not be rate limited.
     let _permit = attempt.check(&app.pool, &app.sealer).await?;
-    let mut export = export::start(&app.pool, &app.sealer, &app.exports, &requester).await?;
+    let mut export =
+        export::start(&app.pool, &app.sealer, &app.hooks, &app.exports, &requester).await?;
     let mut head = String::new();
     while head.len() < SENT_WHOLE {
         match export.next().await? {

@@ -57,7 +57,14 @@ pub async fn submit(
         Reauthentication::Accepted { verified_hash } => {
             let hash = app.hasher.hash(&new).await?;
             let (sealer, requester) = (app.sealer.clone(), user.requester(request));
-            let set = password::change::change(&app.pool, sealer, &requester, verified_hash, hash);
+            let set = password::change::change(
+                &app.pool,
+                sealer,
+                &app.hooks,
+                &requester,
+                verified_hash,
+                hash,
+            );
             if let PasswordSet::Done { ended, secret, at } = set.await?? {
                 app.sessions.invalidate_user(user.account.id).await;
                 known_device::mark_known(request, &app, user.account.id, Some(at));

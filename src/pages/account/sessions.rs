@@ -10,10 +10,11 @@ use time::OffsetDateTime;
 
 use crate::app::{App, redirect_home};
 use crate::auth::{self, CurrentUser};
+use crate::events::After;
 use crate::id::SessionId;
 use crate::paths::page_path;
 use crate::session::revoke::{self, Cause};
-use crate::session::{Lock, list, user_agent};
+use crate::session::{Lock, list, notice, user_agent};
 use crate::user::session_rules::{self, AccountEvent};
 use crate::web::client;
 use crate::web::error::HttpError;
@@ -144,12 +145,19 @@ pub async fn revoke(
         return Ok(redirect_home(&page, &app, &Notice::good("You're signed out.")));
     }
     let requester = user.requester(page.request());
-    let by = requester.clone();
+    let (by, hooks) = (requester.clone(), app.hooks.clone());
     let ended = requester.transaction::<_, sqlx::Error, _>(
         &app.pool,
         Lock::UserAndSession,
         move |connection| {
-            Box::pin(async move { revoke::own_session(connection, &by, id, Cause::Revoked).await })
+            Box::pin(async move {
+                let ended = revoke::own_session(connection, &by, id, Cause::Revoked).await?;
+                if ended.is_some() {
+                    let (user, origin) = (by.user, &by.origin);
+                    notice::for_hooks(connection, &hooks, After::SignOut, user, origin).await?;
+                }
+                Ok(ended)
+            })
         },
     );
     let ended = ended.await??.ok_or(HttpError::NotFound)?;
@@ -169,15 +177,19 @@ pub async fn revoke_others(
     _form: Form,
 ) -> Result<HttpResponse, HttpError> {
     let requester = user.requester(page.request());
-    let by = requester.clone();
+    let (by, hooks) = (requester.clone(), app.hooks.clone());
     let ended = requester.transaction::<_, sqlx::Error, _>(
         &app.pool,
         Lock::UserAndSession,
         move |connection| {
             Box::pin(async move {
                 let (user, keep) = (by.user, Some(by.session));
-                session_rules::apply(connection, AccountEvent::OthersEnded, user, keep, &by.origin)
-                    .await
+                let (event, origin) = (AccountEvent::OthersEnded, &by.origin);
+                let applied = session_rules::apply(connection, event, user, keep, origin).await?;
+                if applied.ended_sessions > 0 {
+                    notice::for_hooks(connection, &hooks, After::SignOut, user, origin).await?;
+                }
+                Ok(applied)
             })
         },
     );

@@ -80,7 +80,7 @@ pub async fn submit(
         return page.show_refused(TEMPLATE, &data(&app, &token, &invitation, form));
     };
     let hash = permit.refund_on_error(app.hasher.hash(&password)).await?;
-    let accept = invitation::accept(&app.pool, &token, display_name, hash, origin);
+    let accept = invitation::accept(&app.pool, &app.hooks, &token, display_name, hash, origin);
     let Some(user) = permit.refund_on_error(accept).await? else {
         return link_gone::refuse(&app, &page, &permit, None, ALTERNATIVE).await;
     };

@@ -154,8 +154,15 @@ async fn register_unverified(
     let Input { email, display_name, .. } = input;
     let mail = app.mail_is_on().then(|| app.sealer.clone());
     let origin = auth::origin(page.request());
-    let register =
-        registration::register_unverified(&app.pool, mail, email, display_name, hash, origin);
+    let register = registration::register_unverified(
+        &app.pool,
+        &app.hooks,
+        mail,
+        email,
+        display_name,
+        hash,
+        origin,
+    );
     let InsertOutcome::Done(user) = permit.refund_on_error(register).await? else {
         form.add_error(
             "email",

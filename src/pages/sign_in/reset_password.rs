@@ -97,7 +97,8 @@ pub async fn submit(
     };
     let hash = permit.refund_on_error(app.hasher.hash(&new)).await?;
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let reset = password::change::reset(pool, sealer, &token, hash, keep_account, origin);
+    let reset =
+        password::change::reset(pool, sealer, &app.hooks, &token, hash, keep_account, origin);
     let reset = permit.refund_on_error(reset).await?;
     let Some(PasswordReset { user: id, at, is_kept }) = reset else {
         return link_gone::refuse(&app, &page, &permit, digest.as_ref(), ALTERNATIVE).await;

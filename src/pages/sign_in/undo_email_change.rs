@@ -89,7 +89,7 @@ pub async fn submit(
     let UndoLink::Unused { email } = link else {
         return repeat(&app, &page, &permit, &token).await;
     };
-    let undo = email::undo_change::undo(&app.pool, app.sealer.clone(), &token, origin);
+    let undo = email::undo_change::undo(&app.pool, app.sealer.clone(), &app.hooks, &token, origin);
     match permit.refund_on_error(undo).await? {
         UndoOutcome::Invalid => repeat(&app, &page, &permit, &token).await,
         UndoOutcome::EmailTaken => {

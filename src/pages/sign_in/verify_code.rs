@@ -80,7 +80,8 @@ pub async fn submit(
     };
     let Some(code) = code else { return resend(&app, &page, &permit, &ticket).await };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let finish = registration::finish_by_code(pool, sealer, &ticket, code, origin.clone());
+    let finish =
+        registration::finish_by_code(pool, sealer, &app.hooks, &ticket, code, origin.clone());
     match permit.refund_on_error(finish).await? {
         RegistrationOutcome::Done { user, password_age } => {
             permit.refund().await?;

@@ -209,7 +209,7 @@ async fn register(
         return Ok(Outcome::WrongPassword);
     }
     let origin = auth::origin(page.request());
-    let finish = registration::finish_by_link(&app.pool, token, origin);
+    let finish = registration::finish_by_link(&app.pool, &app.hooks, token, origin);
     match permit.refund_on_error(finish).await? {
         RegistrationOutcome::Done { user, .. } => {
             sign_in_new_account(app, page, *user).await.map(Outcome::Done)
@@ -267,7 +267,8 @@ async fn confirm(
         }
     };
     let (pool, sealer) = (&app.pool, app.sealer.clone());
-    let confirm = email::verification::confirm_by_link(pool, sealer, authorization, token);
+    let confirm =
+        email::verification::confirm_by_link(pool, sealer, &app.hooks, authorization, token);
     let confirmed = permit.refund_on_error(confirm).await??;
     let ConfirmationOutcome::Done { user, email, secret, changed } = confirmed else {
         return Ok(Outcome::InvalidLink);

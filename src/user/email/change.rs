@@ -9,6 +9,7 @@ use super::token::{ConsumedLink, LockedUser, NewLink, Purpose};
 use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::db;
+use crate::events::{EmailChanged, Hooks};
 use crate::id::{SessionId, UserId};
 use crate::mail::address::EmailAddress;
 use crate::mail::{Message, Source, outbox};
@@ -149,10 +150,12 @@ pub enum SetOutcome {
 pub async fn set_by_operator(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     user: UserId,
     new: EmailAddress,
     origin: Origin,
 ) -> sqlx::Result<SetOutcome> {
+    let hooks = hooks.clone();
     let set = db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner(connection, user).await? else {
@@ -163,6 +166,8 @@ pub async fn set_by_operator(
             }
             if owner.email_canonical == new.canonical() {
                 respell(connection, user, new.as_typed(), &origin).await?;
+                let event = EmailChanged::new(user, owner.email, new.as_typed());
+                hooks.email_changed(connection, event).await?;
                 return Ok(SetOutcome::Respelled);
             }
             let about = (new.as_typed(), new.canonical());
@@ -185,6 +190,8 @@ pub async fn set_by_operator(
             outbox::assign_to_user(connection, user, &owner.email_canonical).await?;
             let details = json!({ "by": "operator", "ended_sessions": applied.ended_sessions });
             record(connection, EventKind::EmailChanged, user, details, &origin).await?;
+            let event = EmailChanged::new(user, owner.email, new.as_typed());
+            hooks.email_changed(connection, event).await?;
             Ok(SetOutcome::Done { former_is_notified, link_is_sent: link.is_sent() })
         })
     })

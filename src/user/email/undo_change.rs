@@ -12,6 +12,7 @@ use crate::audit::{EventKind, Origin, RefusalReason};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
+use crate::events::{EmailChanged, Hooks};
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
 use crate::session::notice;
@@ -66,12 +67,14 @@ pub enum UndoOutcome {
 pub async fn undo(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     token: &Secret,
     origin: Origin,
 ) -> sqlx::Result<UndoOutcome> {
+    let hooks = hooks.clone();
     let (token, reset) = (token.digest(), reset_secret(token).digest());
     let undone = db::transaction(pool, move |connection| {
-        Box::pin(async move { undo_in(connection, &sealer, &token, &reset, &origin).await })
+        Box::pin(async move { undo_in(connection, &sealer, &hooks, &token, &reset, &origin).await })
     })
     .await;
     undone.or_else(|error| {
@@ -82,6 +85,7 @@ pub async fn undo(
 async fn undo_in(
     connection: &mut PgConnection,
     sealer: &Sealer,
+    hooks: &Hooks,
     token: &Digest,
     reset: &Digest,
     origin: &Origin,
@@ -122,6 +126,10 @@ async fn undo_in(
             outbox::enqueue(connection, sealer, Some(user), &owner.email, &removed).await?;
         }
         outbox::assign_to_user(connection, user, &owner.email_canonical).await?;
+    }
+    if owner.email != old.email {
+        let event = EmailChanged::new(user, owner.email, &old.email);
+        hooks.email_changed(connection, event).await?;
     }
     Ok(UndoOutcome::Done(user))
 }

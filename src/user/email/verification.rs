@@ -11,6 +11,7 @@ use crate::audit::{EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
+use crate::events::{EmailChanged, Hooks};
 use crate::id::{SessionId, UserId};
 use crate::mail::Message;
 use crate::session::{Lock, Requester, SessionEnded};
@@ -119,10 +120,11 @@ impl Authorization {
 pub async fn confirm_by_link(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     authorization: Authorization,
     token: &Secret,
 ) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
-    let token = token.digest();
+    let (token, hooks) = (token.digest(), hooks.clone());
     let confirmed = db::transaction(pool, move |connection| {
         Box::pin(async move {
             if let Authorization::Session(requester) = &authorization
@@ -135,7 +137,9 @@ pub async fn confirm_by_link(
                 return Ok(Ok(ConfirmationOutcome::Invalid));
             };
             let digest = token.as_bytes();
-            confirm(connection, &sealer, owner, digest, &authorization, "link").await.map(Ok)
+            confirm(connection, &sealer, &hooks, owner, digest, &authorization, "link")
+                .await
+                .map(Ok)
         })
     })
     .await;
@@ -148,11 +152,12 @@ pub async fn confirm_by_link(
 pub async fn confirm_by_code(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     requester: &Requester,
     purpose: Purpose,
     code: Code,
 ) -> sqlx::Result<Result<ConfirmationOutcome, SessionEnded>> {
-    let user = requester.user;
+    let (user, hooks) = (requester.user, hooks.clone());
     let authorization = Authorization::Session(requester.clone());
     let confirm = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
@@ -161,7 +166,8 @@ pub async fn confirm_by_code(
             };
             match email::token::check_code(connection, &sealer, user, purpose, &code).await? {
                 CodeOutcome::Correct(token) => {
-                    confirm(connection, &sealer, owner, &token, &authorization, "code").await
+                    confirm(connection, &sealer, &hooks, owner, &token, &authorization, "code")
+                        .await
                 }
                 CodeOutcome::Wrong => Ok(ConfirmationOutcome::WrongCode),
                 CodeOutcome::Expired => Ok(ConfirmationOutcome::Invalid),
@@ -174,6 +180,7 @@ pub async fn confirm_by_code(
 async fn confirm(
     connection: &mut PgConnection,
     sealer: &Sealer,
+    hooks: &Hooks,
     owner: LockedUser,
     token: &[u8],
     authorization: &Authorization,
@@ -197,14 +204,14 @@ async fn confirm(
     }
     let new = email::token::consume(connection, &owner, Purpose::ChangeEmail, token).await?;
     let Some(new) = new else { return Ok(ConfirmationOutcome::Invalid) };
+    let event = EmailChanged::new(user, owner.email.clone(), &new.email);
     let applied =
         email::change::apply(connection, sealer, owner, &new, session, origin, by).await?;
-    Ok(match applied {
-        Some(AppliedRule { secret, .. }) => {
-            ConfirmationOutcome::Done { user, email: new.email, secret, changed: true }
-        }
-        None => ConfirmationOutcome::Invalid,
-    })
+    let Some(AppliedRule { secret, .. }) = applied else {
+        return Ok(ConfirmationOutcome::Invalid);
+    };
+    hooks.email_changed(connection, event).await?;
+    Ok(ConfirmationOutcome::Done { user, email: new.email, secret, changed: true })
 }
 
 /// Marks the email of `user` as verified, and deletes the links that would verify it: for operators. `false` if it

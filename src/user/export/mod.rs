@@ -11,7 +11,7 @@ mod lists;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::audit::{self, Event, EventKind};
 use crate::crypto::seal::Sealer;
 use crate::db;
+use crate::events::{self, Hooks};
 use crate::id::UserId;
 use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
@@ -79,21 +80,30 @@ pub struct Export {
     _slot: OwnedSemaphorePermit,
     started_at: Instant,
     account: Account,
+    /// What the site has stored about the user.
+    website: Map<String, Value>,
     /// The list that is being written, and its position.
     list: usize,
     position: Position,
 }
 
-/// Records the export, notifies the owner, and starts it. The locking check is a separate transaction, because
-/// a long export must not block the account.
+/// Asks the hooks of the site for their data, records the export, notifies the owner, and starts it. The hooks come first:
+/// if one fails, there is no export. The locking check is a separate transaction, because a long export must not block
+/// the account.
 #[tracing::instrument(level = "debug", skip_all, fields(user = %requester.user))]
 pub async fn start(
     pool: &PgPool,
     sealer: &Sealer,
+    hooks: &Hooks,
     exports: &Exports,
     requester: &Requester,
 ) -> Result<Export, ExportError> {
     let slot = Arc::clone(&exports.running).try_acquire_owned().map_err(|_| ExportError::Busy)?;
+    let hooks = hooks.clone();
+    let website = read(pool, &exports.reading, requester, move |connection, requester| {
+        Box::pin(async move { hooks.export(connection, events::Export::new(requester.user)).await })
+    });
+    let website = website.await?;
     let (by, sealer) = (requester.clone(), sealer.clone());
     let recorded =
         requester.transaction::<_, sqlx::Error, _>(pool, Lock::UserAndSession, move |connection| {
@@ -120,6 +130,7 @@ pub async fn start(
         _slot: slot,
         started_at: Instant::now(),
         account: account.await?.ok_or(ExportError::SessionEnded)?,
+        website,
         list: 0,
         position: Position::before(0),
     })
@@ -196,7 +207,12 @@ impl Export {
         let about = "Everything this site holds about you. Times are UTC. Credentials (the hashes of your password, \
                      of your sessions and of mailed links) are left out.";
         let account = indented(&self.account.account, "  ");
-        format!("{{\n  \"about\": {},\n  \"account\": {account},\n", json!(about))
+        let mut head = format!("{{\n  \"about\": {},\n  \"account\": {account},\n", json!(about));
+        if !self.website.is_empty() {
+            let website = indented(&json!(self.website), "  ");
+            head += &format!("  \"website\": {website},\n");
+        }
+        head
     }
 }
 

@@ -10,6 +10,7 @@ use crate::audit::{self, Event, EventKind, Origin, RefusalReason};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
+use crate::events::{After, Hooks};
 use crate::id::{SessionId, UserId};
 use crate::mail::{Message, outbox};
 use crate::session::{Lock, Requester, SessionEnded, notice};
@@ -37,17 +38,19 @@ pub enum PasswordSet {
 pub async fn change(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     requester: &Requester,
     verified: String,
     hash: PasswordHash,
 ) -> sqlx::Result<Result<PasswordSet, SessionEnded>> {
     let Requester { user, session, origin, .. } = requester.clone();
+    let hooks = hooks.clone();
     let change = requester.transaction(pool, Lock::UserAndSession, move |connection| {
         Box::pin(async move {
             let (verified, event) = (Some(verified), AccountEvent::PasswordChanged);
             let new = NewPassword { user, verified, hash, event, by_link: false };
             let Some((applied, at)) =
-                apply(connection, &sealer, new, Some(session), &origin).await?
+                apply(connection, &sealer, &hooks, new, Some(session), &origin).await?
             else {
                 return Ok(PasswordSet::HashChanged);
             };
@@ -62,15 +65,17 @@ pub async fn change(
 pub async fn set_by_operator(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     user: UserId,
     hash: PasswordHash,
     origin: Origin,
 ) -> sqlx::Result<bool> {
+    let hooks = hooks.clone();
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let event = AccountEvent::PasswordReset;
             let new = NewPassword { user, verified: None, hash, event, by_link: false };
-            Ok(apply(connection, &sealer, new, None, &origin).await?.is_some())
+            Ok(apply(connection, &sealer, &hooks, new, None, &origin).await?.is_some())
         })
     })
     .await
@@ -95,12 +100,13 @@ pub struct PasswordReset {
 pub async fn reset(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     token: &Secret,
     hash: PasswordHash,
     keep_account: bool,
     origin: Origin,
 ) -> sqlx::Result<Option<PasswordReset>> {
-    let token = token.digest();
+    let (token, hooks) = (token.digest(), hooks.clone());
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             let Some(owner) = email::token::lock_owner_of(connection, &token).await? else {
@@ -113,7 +119,7 @@ pub async fn reset(
             }
             let event = AccountEvent::PasswordReset;
             let new = NewPassword { user, verified: None, hash, event, by_link: true };
-            let set = apply(connection, &sealer, new, None, &origin).await?;
+            let set = apply(connection, &sealer, &hooks, new, None, &origin).await?;
             let Some((_, at)) = set else { return Ok(None) };
             let is_kept = keep_account
                 && deletion::cancel_in(connection, &sealer, user, None, &origin).await?;
@@ -136,6 +142,7 @@ struct NewPassword {
 async fn apply(
     connection: &mut PgConnection,
     sealer: &Sealer,
+    hooks: &Hooks,
     new: NewPassword,
     keep: Option<SessionId>,
     origin: &Origin,
@@ -184,6 +191,7 @@ async fn apply(
         source: notice::source(origin, owner.at),
     };
     outbox::enqueue(connection, sealer, Some(user), &owner.email, &message).await?;
+    notice::for_hooks(connection, hooks, After::PasswordChanged, user, origin).await?;
     Ok(Some((applied, owner.at)))
 }
 

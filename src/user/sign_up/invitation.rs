@@ -10,6 +10,7 @@ use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::Secret;
 use crate::db;
+use crate::events::{Hooks, RegisteredBy};
 use crate::lifetimes;
 use crate::mail::address::EmailAddress;
 use crate::mail::{Message, outbox};
@@ -136,12 +137,13 @@ pub async fn find(pool: &PgPool, token: &Secret) -> sqlx::Result<Option<Invitati
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn accept(
     pool: &PgPool,
+    hooks: &Hooks,
     token: &Secret,
     display_name: DisplayName,
     hash: PasswordHash,
     origin: Origin,
 ) -> sqlx::Result<Option<User>> {
-    let token = token.digest();
+    let (token, hooks) = (token.digest(), hooks.clone());
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             let invitation = sqlx::query!(
@@ -178,8 +180,9 @@ pub async fn accept(
                 role: invitation.role,
                 password_hash: Some(hash.as_str()),
                 is_verified: true,
+                by: RegisteredBy::Invitation,
             };
-            let inserted = users::insert_in(connection, new, &origin).await?;
+            let inserted = users::insert_in(connection, &hooks, new, &origin).await?;
             let InsertOutcome::Done(user) = inserted else { return Ok(None) };
             let (kind, details) = (EventKind::EmailVerified, json!({ "by": "invitation" }));
             let event =

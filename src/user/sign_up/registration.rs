@@ -16,6 +16,7 @@ use crate::audit::{self, Event, EventKind, Origin};
 use crate::crypto::seal::Sealer;
 use crate::crypto::secret::{Digest, Secret};
 use crate::db;
+use crate::events::{Hooks, RegisteredBy};
 use crate::lifetimes;
 use crate::mail::address::EmailAddress;
 use crate::role::Role;
@@ -32,12 +33,14 @@ use crate::user::users::{self, InsertOutcome, NewUser, User};
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn register_unverified(
     pool: &PgPool,
+    hooks: &Hooks,
     mail: Option<Sealer>,
     email: EmailAddress,
     display_name: DisplayName,
     hash: PasswordHash,
     origin: Origin,
 ) -> sqlx::Result<InsertOutcome> {
+    let hooks = hooks.clone();
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             if is_reserved_for_undo(connection, &email).await? {
@@ -50,8 +53,9 @@ pub async fn register_unverified(
                 role: Role::User,
                 password_hash: Some(hash.as_str()),
                 is_verified: false,
+                by: RegisteredBy::User,
             };
-            let inserted = users::insert_in(connection, new, &origin).await?;
+            let inserted = users::insert_in(connection, &hooks, new, &origin).await?;
             if let (InsertOutcome::Done(user), Some(sealer)) = (&inserted, mail) {
                 let (id, purpose) = (user.id, Purpose::VerifyEmail);
                 let about = (email.as_typed(), email.canonical());
@@ -213,10 +217,11 @@ pub enum RegistrationOutcome {
 #[tracing::instrument(level = "debug", skip_all)]
 pub async fn finish_by_link(
     pool: &PgPool,
+    hooks: &Hooks,
     token: &Secret,
     origin: Origin,
 ) -> sqlx::Result<RegistrationOutcome> {
-    let token = token.digest();
+    let (token, hooks) = (token.digest(), hooks.clone());
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             lock_registrations(connection, Some(&token), None).await?;
@@ -227,7 +232,7 @@ pub async fn finish_by_link(
             .fetch_optional(&mut *connection)
             .await?;
             match row {
-                Some(row) => finish(connection, row, "link", &origin).await,
+                Some(row) => finish(connection, &hooks, row, "link", &origin).await,
                 None => Ok(RegistrationOutcome::NotFound),
             }
         })
@@ -240,11 +245,12 @@ pub async fn finish_by_link(
 pub async fn finish_by_code(
     pool: &PgPool,
     sealer: Sealer,
+    hooks: &Hooks,
     ticket: &Secret,
     code: Code,
     origin: Origin,
 ) -> sqlx::Result<RegistrationOutcome> {
-    let ticket = ticket.digest();
+    let (ticket, hooks) = (ticket.digest(), hooks.clone());
     db::transaction(pool, move |connection| {
         Box::pin(async move {
             lock_registrations(connection, None, Some(&ticket)).await?;
@@ -271,7 +277,7 @@ pub async fn finish_by_code(
             if !code.matches(&sealer, &row_name(row.id), row.code_digest.as_deref()) {
                 return Ok(RegistrationOutcome::WrongCode);
             }
-            finish(connection, row.id, "code", &origin).await
+            finish(connection, &hooks, row.id, "code", &origin).await
         })
     })
     .await
@@ -307,6 +313,7 @@ async fn lock_registrations(
 /// Creates the account of the registration and deletes all other registrations of the email.
 async fn finish(
     connection: &mut PgConnection,
+    hooks: &Hooks,
     row: Uuid,
     by: &'static str,
     origin: &Origin,
@@ -333,8 +340,9 @@ async fn finish(
         role: Role::User,
         password_hash: Some(&row.password_hash),
         is_verified: true,
+        by: RegisteredBy::User,
     };
-    match users::insert_in(connection, new, origin).await? {
+    match users::insert_in(connection, hooks, new, origin).await? {
         InsertOutcome::EmailTaken => Ok(RegistrationOutcome::NotFound),
         InsertOutcome::Done(user) => {
             audit::record(

@@ -1,5 +1,6 @@
 //! A site that uses what a site can use, for `tests/it/website.rs`.
 
+mod hooks;
 mod requests;
 mod work;
 
@@ -180,7 +181,7 @@ async fn count(command: CommandContext, arguments: Vec<OsString>) -> Result<Exit
 }
 
 fn main() -> ExitCode {
-    let website = Website::new(frontdesk::embed!())
+    let website = hooks::add(Website::new(frontdesk::embed!()))
         .name("Shop")
         .settings::<Settings>("SHOP_")
         .data(Visits::default())

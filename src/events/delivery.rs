@@ -1,0 +1,143 @@
+//! The background job that calls the hooks after a commit. Several servers share the work. The hook runs outside of any
+//! transaction, and the result is recorded afterwards. If a server is killed in between, its lease expires and the
+//! hook is called again: no event is lost, and the hook may get one twice. Each hook has a loop and connections of its own, so
+//! that a slow one does not delay the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::PgPool;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::deliveries::{self, LONGEST_WAIT, Leased};
+use super::registry::AfterHook;
+use super::run::{Failure, Hooks, Parts, call};
+use crate::background::{JobRunner, jitter};
+use crate::db;
+use crate::program;
+
+/// How long a hook may take: less than a lease.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How many events of one hook a server delivers at the same time: as many as it has connections.
+const IN_FLIGHT: i64 = 4;
+/// How often a server looks for events.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The same while the database is unavailable.
+const POLL_INTERVAL_AFTER_ERROR: Duration = Duration::from_secs(5);
+/// The wait after the first failure. It doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+/// How long hooks that run may take after the stop signal. What is interrupted is delivered again after the next start.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Hooks {
+    /// Starts a job for the hooks after a commit. `pool` opens connections that find Frontdesk's tables; `site_pool` those
+    /// for one hook, which find the site's. Without such a hook, nothing is started.
+    pub fn start_delivery(
+        &self,
+        runner: &mut JobRunner,
+        pool: impl FnOnce() -> PgPool,
+        site_pool: impl Fn() -> PgPool,
+    ) {
+        let Some(parts) = self.shared_parts() else { return };
+        let hooks: Vec<(AfterHook, PgPool)> =
+            parts.registered.after.iter().map(|hook| (hook.clone(), site_pool())).collect();
+        if hooks.is_empty() {
+            return;
+        }
+        let (hooks, pool) = (Arc::new(hooks), pool());
+        runner.run("event_delivery", move |stop| {
+            let (hooks, parts, pool) = (Arc::clone(&hooks), Arc::clone(&parts), pool.clone());
+            async move {
+                let loops = hooks.iter().map(|(hook, site_pool)| {
+                    let delivery = Delivery { hook, parts: &parts, pool: &pool, site_pool };
+                    delivery.run(stop.clone())
+                });
+                join_all(loops).await;
+            }
+        });
+    }
+}
+
+/// One hook.
+struct Delivery<'a> {
+    hook: &'a AfterHook,
+    parts: &'a Parts,
+    pool: &'a PgPool,
+    site_pool: &'a PgPool,
+}
+
+impl Delivery<'_> {
+    async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let round = self.deliver_due();
+            tokio::pin!(round);
+            let found = tokio::select! {
+                found = &mut round => found,
+                () = stop.cancelled() => {
+                    timeout(STOP_DEADLINE, round).await.ok();
+                    return;
+                }
+            };
+            let wait = match found {
+                Ok(found) if found == IN_FLIGHT as usize => continue,
+                Ok(_) => POLL_INTERVAL,
+                Err(error) => {
+                    let what = "events cannot be read; hooks of the site are delayed";
+                    db::log_failure(what, &error.into());
+                    POLL_INTERVAL_AFTER_ERROR
+                }
+            };
+            stop.run_until_cancelled(sleep(wait.mul_f64(1.0 + jitter() / 10.0))).await;
+        }
+    }
+
+    /// Delivers events that are due, and returns how many were.
+    async fn deliver_due(&self) -> sqlx::Result<usize> {
+        let AfterHook { event, registration } = self.hook;
+        let keys = self.parts.sealer.key_ids();
+        let leased = deliveries::lease(self.pool, (*event, &registration.name), keys, IN_FLIGHT);
+        let leased = db::with_deadline(leased).await?;
+        let results = join_all(leased.iter().map(|one| self.deliver(one))).await;
+        results.into_iter().collect::<sqlx::Result<()>>()?;
+        Ok(leased.len())
+    }
+
+    async fn deliver(&self, leased: &Leased) -> sqlx::Result<()> {
+        let AfterHook { event, registration } = self.hook;
+        let (event, hook) = (event.as_str(), registration.name.as_str());
+        let error = match self.call(leased).await {
+            Ok(()) => {
+                return db::with_deadline(deliveries::mark_delivered(self.pool, leased.id)).await;
+            }
+            Err(failure) => failure.to_string(),
+        };
+        let doublings = u32::try_from(leased.attempts - 1).unwrap_or(0).min(16);
+        let wait = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
+        let wait = wait.mul_f64(1.0 + jitter() / 10.0);
+        let rescheduled = deliveries::reschedule(self.pool, leased, wait, &error);
+        let id = leased.id;
+        if db::with_deadline(rescheduled).await? {
+            tracing::error!(hook, event, %id, error, "a hook of the site failed for three days and is not retried; see `{} event list --state failed`", program::name());
+        } else {
+            tracing::warn!(hook, event, %id, error, "a hook of the site failed and is retried later");
+        }
+        Ok(())
+    }
+
+    /// Calls the hook once. After a failure its connection is closed, because it may be in a transaction.
+    async fn call(&self, leased: &Leased) -> Result<(), Failure> {
+        let Some(details) = leased.open(&self.parts.sealer) else {
+            return Err(Failure::Error("the details of the event cannot be decrypted".into()));
+        };
+        let connection = self.site_pool.acquire().await;
+        let mut connection = connection.map_err(|error| Failure::Error(error.into()))?;
+        let event = (leased.id, details);
+        let called = call(LIMIT, || self.hook.registration.hook.call(event, &mut connection)).await;
+        if called.is_err() {
+            connection.close_on_drop();
+        }
+        called
+    }
+}

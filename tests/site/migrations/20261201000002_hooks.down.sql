@@ -1,0 +1,2 @@
+DROP TABLE hook_behavior;
+DROP TABLE hook_calls;
