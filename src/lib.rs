@@ -145,9 +145,9 @@ pub use paths::page_path;
 pub use site::{BoxError, Embedded, Routes};
 pub use web::limits::Limits;
 pub use website::{
-    Admin, AssuranceLevel, CommandContext, Cookies, CurrentUser, Error, FieldErrors, Form,
-    FormView, JobContext, Notice, Page, PageResult, Pool, RecentlyAuthenticated, SessionData,
-    UserRole, Visitor, Website,
+    Admin, AssuranceLevel, CommandContext, ContentSecurityPolicy, Cookies, CurrentUser, Error,
+    FieldErrors, Form, FormView, JobContext, Notice, Page, PageResult, Pool, RecentlyAuthenticated,
+    SessionData, UserRole, Visitor, Website,
 };
 pub use {actix_web, sqlx};
 

@@ -74,6 +74,7 @@ pub(super) fn serve(
     let sealer = web::Data::new(app.sealer.clone());
     let database = schemas.site_database().map(web::Data::new);
     let home = web::Data::new(ForeignHome(app.config.links.foreign_home(public_url)));
+    let policy = web::Data::new(website.content_security_policy.clone());
     let own_origin = web::Data::new(OwnOrigin(public_url.origin().origin().ascii_serialization()));
     let server = listeners.serve(options, move || {
         let sessions = SessionMiddleware::builder(app.sessions.clone(), first_key.clone())
@@ -102,6 +103,7 @@ pub(super) fn serve(
             .app_data(proxies.clone())
             .app_data(schemas.clone())
             .app_data(home.clone())
+            .app_data(policy.clone())
             .configure(|config| {
                 for data in database.iter().cloned() {
                     config.app_data(data);

@@ -26,6 +26,7 @@ use crate::folder::{self, Folder};
 use crate::look::StyleSheet;
 use crate::web::assets;
 use crate::web::error::HttpError;
+use crate::web::site_policy::ContentSecurityPolicy;
 
 pub use crate::events::BoxError;
 pub use crate::web::page_templates::NavigationEntry;
@@ -69,6 +70,8 @@ pub struct Site {
     pub commands: Vec<SiteCommand>,
     /// What runs when something happens to an account.
     pub hooks: RegisteredHooks,
+    /// What its own pages may load.
+    pub content_security_policy: ContentSecurityPolicy,
     /// What is wrong with the above, as sentences.
     pub problems: Vec<String>,
 }
@@ -157,6 +160,7 @@ impl Site {
         problems.extend(definitions::command_problems(commands, is_own_command));
         problems.extend(self.define_routes().problems().iter().map(ToString::to_string));
         problems.extend(self.embedded.problems());
+        problems.extend(self.content_security_policy.problems().iter().cloned());
         problems.extend(self.static_problems(&self.embedded.assets, "static"));
         problems
     }
@@ -167,6 +171,10 @@ impl Site {
         let problems = match folder::read(folder) {
             Ok(files) => {
                 let problems = self.static_problems(&files, &folder.display().to_string());
+                // The operator's logo replaces the site's, whatever the format of both.
+                if files.contains_key("logo.png") {
+                    self.embedded.assets.remove("logo.svg");
+                }
                 self.embedded.assets.extend(files);
                 problems
             }
@@ -207,5 +215,39 @@ impl Site {
             .keys()
             .filter_map(|path| Some(format!("{folder}/{path} {}", problem(path)?)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn site(files: &[&str]) -> Site {
+        let file = |path: &&str| ((*path).to_owned(), Cow::Borrowed(&b""[..]));
+        let assets = files.iter().map(file).collect();
+        Site {
+            embedded: Embedded::new(Folder::new(), assets, Folder::new()),
+            routes: Some(Arc::new(|routes: &mut Routes| {
+                routes.template("/feed.txt", "feed.html");
+            })),
+            ..Site::default()
+        }
+    }
+
+    #[test]
+    fn a_static_file_that_cannot_be_served_is_a_problem_of_the_site() {
+        let files = ["feed.txt", "root/.well-known/security.txt", "root/feed.xml", ".git/config"];
+        assert!(site(&files).check().is_empty());
+        for (path, expected) in [
+            ("root/feed.txt", "static/root/feed.txt and GET /feed.txt (src/site/mod.rs:"),
+            ("root/login/x.txt", "static/root/login/x.txt would be at /login/x.txt, and /login"),
+            ("photo.bmp", "static/photo.bmp has an ending that is not served"),
+        ] {
+            let problems = site(&[path]).check();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(expected), "{problems:?}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::route_problems::{self, Audience, RouteInfo, RouteProblem};
 use crate::web::limits::{Limits, ResourceLimits};
 use crate::web::outer::method_not_allowed;
 use crate::web::page::Page;
-use crate::web::site_cookies;
+use crate::web::{site_cookies, site_policy};
 
 /// Registers services of actix-web.
 type Configure = Box<dyn FnOnce(&mut ServiceConfig)>;
@@ -251,13 +251,15 @@ fn resource(path: &str, routes: Vec<SiteRoute>) -> (Resource, ResourceLimits) {
 }
 
 /// The middleware directly around the handlers of a site: they get the site's cookies, and none of Frontdesk's, and
-/// cannot set one of Frontdesk's.
+/// cannot set one of Frontdesk's. Their responses have
+/// the site's Content-Security-Policy.
 pub async fn leave_cookies(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     site_cookies::leave(&mut request);
-    let response = next.call(request).await?;
+    let mut response = next.call(request).await?;
+    site_policy::extend(&mut response);
     match site_cookies::refuse_own_names(&response) {
         Ok(()) => Ok(response.map_into_left_body()),
         Err(error) => {

@@ -5,6 +5,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web;
 
 use crate::config::Hsts;
+use crate::paths::page_path;
 
 /// A policy that allows the site's own style sheet, images and forms, and no scripts (ASVS 5.0 V3.4.3), except for
 /// the directives `$script` and `$connect`.
@@ -36,7 +37,7 @@ fn strict_transport_security(hsts: Hsts) -> Option<HeaderValue> {
 
 /// The headers of every response. A `static`, so that names and values are checked once, by the compiler.
 static FIXED: [(HeaderName, HeaderValue); 9] = [
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy!("", ""))),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(BASE_POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     // No address of this site, which may contain the token of a mailed link, is sent to another site (ASVS 5.0
@@ -54,6 +55,14 @@ static FIXED: [(HeaderName, HeaderValue); 9] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS_POLICY)),
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
 ];
+
+/// The policy of a response without a password field and without a form that leads elsewhere.
+pub const BASE_POLICY: &str = policy!("", "");
+
+/// Whether `policy` is one of those of this module, and not one that a handler has set.
+pub fn is_own(policy: &HeaderValue) -> bool {
+    policy.as_bytes().ends_with(b"; base-uri 'none'; frame-ancestors 'none'")
+}
 
 /// The origin of the site's home page, if it is another one than that of this site. Application data.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +85,7 @@ pub(super) fn content_security_policy(
 ) -> HeaderValue {
     // What users type is escaped, so that it cannot contain these.
     let has_password = html.contains("type=\"password\"");
-    let signs_out = html.contains("action=\"/logout\"");
+    let signs_out = html.contains(&format!("action=\"{}\"", page_path("/logout")));
     let policy = match (has_password, SEARCHED.contains(&path)) {
         (false, false) => policy!("", ""),
         (true, false) => policy!("script-src 'self'; ", ""),
@@ -89,7 +98,7 @@ pub(super) fn content_security_policy(
 
 /// The policy of an error page that signs out, if the home page has another origin.
 pub(super) fn policy_of_error_page(foreign_home: Option<&str>) -> Option<HeaderValue> {
-    with_forms_to(policy!("", ""), foreign_home?)
+    with_forms_to(BASE_POLICY, foreign_home?)
 }
 
 fn with_forms_to(policy: &str, origin: &str) -> Option<HeaderValue> {

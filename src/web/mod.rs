@@ -24,3 +24,4 @@ pub mod request_data;
 pub mod resumed_form;
 pub mod return_to;
 pub mod site_cookies;
+pub mod site_policy;

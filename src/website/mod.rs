@@ -30,6 +30,7 @@ use crate::site::{
     SiteSettings,
 };
 
+pub use crate::web::site_policy::ContentSecurityPolicy;
 pub use context::{CommandContext, JobContext};
 pub use cookies::Cookies;
 pub use current_user::{
@@ -110,6 +111,16 @@ impl Website {
             move |all: &BTreeMap<String, String>| settings::read::<T>(all, prefix).map(share);
         let (defined_at, read) = (site::place(), Box::new(read));
         self.0.settings.push(SiteSettings { prefix, defined_at, read });
+        self
+    }
+
+    /// Adds sources to the Content-Security-Policy of the site's own pages, which is otherwise the one of Frontdesk's
+    /// pages: only the site's own style sheets and images. Frontdesk's pages keep theirs.
+    pub fn content_security_policy(
+        mut self,
+        change: impl FnOnce(ContentSecurityPolicy) -> ContentSecurityPolicy,
+    ) -> Self {
+        self.0.content_security_policy = change(self.0.content_security_policy);
         self
     }
 

@@ -92,6 +92,7 @@ mod sign_in_notices;
 mod sign_in_pages;
 mod sign_in_races;
 mod signing_out;
+mod site_policy;
 mod site_schemas;
 mod sizes;
 mod stalled_commits;

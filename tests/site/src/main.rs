@@ -188,6 +188,11 @@ fn main() -> ExitCode {
         .routes(routes)
         .navigation("Page", "/page")
         .job("tick", Duration::from_secs(3600), tick)
+        .content_security_policy(|csp| {
+            let csp = csp.script_self().connect_self().image_from("https://images.example");
+            let is_broken = std::env::var_os("SITE_BROKEN").is_some();
+            if is_broken { csp.image_from("*") } else { csp }
+        })
         .command("count", "Count the ticks", count);
     work::add(website).main()
 }
