@@ -277,4 +277,22 @@ mod tests {
         ];
         assert!(order.windows(2).all(|pair| rank(pair[0]) < rank(pair[1])));
     }
+
+    #[test]
+    fn every_rule_of_frontdesk_is_in_a_layer_so_that_those_of_a_site_win() {
+        let css = without_comments(include_str!("../../static/frontdesk.css"));
+        assert!(css.contains("utilities, site;"), "the layer of a site is the last one");
+        let (mut open, mut start) = (Vec::new(), 0);
+        for (at, letter) in css.char_indices().filter(|(_, letter)| "{};".contains(*letter)) {
+            let prelude = css[start..at].trim();
+            match letter {
+                '{' => open.push(prelude),
+                '}' => drop(open.pop()),
+                _ => {}
+            }
+            start = at + 1;
+            let is_in_layer = open.iter().any(|outer| outer.starts_with("@layer"));
+            assert!(is_in_layer || open.iter().all(|outer| outer.starts_with('@')), "{prelude}");
+        }
+    }
 }

@@ -239,13 +239,13 @@ mod tests {
     #[test]
     fn a_static_file_that_cannot_be_served_is_a_problem_of_the_site() {
         let files = ["feed.txt", "root/.well-known/security.txt", "root/feed.xml", ".git/config"];
-        assert!(site(&files).check().is_empty());
+        assert!(site(&files).check(|_| false).is_empty());
         for (path, expected) in [
             ("root/feed.txt", "static/root/feed.txt and GET /feed.txt (src/site/mod.rs:"),
             ("root/login/x.txt", "static/root/login/x.txt would be at /login/x.txt, and /login"),
             ("photo.bmp", "static/photo.bmp has an ending that is not served"),
         ] {
-            let problems = site(&[path]).check();
+            let problems = site(&[path]).check(|_| false);
             assert_eq!(problems.len(), 1, "{problems:?}");
             assert!(problems[0].starts_with(expected), "{problems:?}");
         }
