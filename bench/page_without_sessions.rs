@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -10,7 +11,7 @@ use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, web};
 use frontdesk::config::{ColorScheme, Config};
 use frontdesk::look::Look;
 use frontdesk::server::listen::{Listeners, ServerOptions};
-use frontdesk::templates::{self, Folder};
+use frontdesk::templates::{Folder, Layers, Templates};
 use frontdesk::web::assets::Assets;
 use frontdesk::web::connection::OpenConnections;
 use frontdesk::web::error::HttpError;
@@ -50,10 +51,12 @@ async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
     let assets = Assets::load(&Folder::new(), ColorScheme::Auto)?;
-    let mut tera = templates::load(&Folder::new(), assets.urls())?;
-    tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
-    tera.global_context().insert("look", &Look::default());
-    let templates = web::Data::new(PageTemplates::new(tera, Vec::new(), false));
+    let mut globals = PageTemplates::globals();
+    globals.insert("site", &Config::from_map(&BTreeMap::new())?.site());
+    globals.insert("look", &Look::default());
+    let templates = Templates::load(Layers::default(), assets.urls(), globals);
+    let templates = Arc::new(templates.map_err(|problems| anyhow::anyhow!("{problems:?}"))?);
+    let templates = web::Data::new(PageTemplates::new(templates, Vec::new(), false));
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));
     let outer = web::Data::new(Outer::default());

@@ -8,7 +8,7 @@ use actix_web::error::ErrorInternalServerError;
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, web};
 use frontdesk::config::{ColorScheme, Config};
 use frontdesk::look::Look;
-use frontdesk::templates::{self, Folder};
+use frontdesk::templates::{self, Folder, Layers};
 use frontdesk::web::assets::Assets;
 use frontdesk::web::form::FormView;
 use tera::{Context, Tera};
@@ -51,7 +51,8 @@ async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
     let assets = Assets::load(&Folder::new(), ColorScheme::Auto)?;
-    let mut tera = templates::load(&Folder::new(), assets.urls())?;
+    let mut tera = templates::load(&Layers::default(), assets.urls())
+        .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
     tera.global_context().insert("look", &Look::default());
     tera.global_context().insert("navigation", &[(); 0]);

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 use frontdesk::config::Config;
 use frontdesk::look::Look;
 use frontdesk::mail::render::MailRenderer;
-use frontdesk::templates::{AssetUrls, Folder, MailTemplates};
+use frontdesk::templates::{AssetUrls, Layers, MailTemplates, Templates};
 
 /// The names by which `samples.rs` imports its types.
 mod mail {
@@ -46,17 +48,21 @@ fn stored(prefix: &str) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn every_mail_matches_its_snapshot() {
+fn renderer() -> MailRenderer {
     let config = Config::from_map(&BTreeMap::from([
         ("FRONTDESK_PUBLIC_URL".to_owned(), "http://127.0.0.1:8080".to_owned()),
         ("FRONTDESK_SITE_NAME".to_owned(), "Frontdesk".to_owned()),
     ]))
     .expect("valid settings");
-    let templates =
-        MailTemplates::load(&Folder::new(), &AssetUrls::default()).expect("valid templates");
-    let renderer =
-        MailRenderer::new(templates, config.site().for_mail(), Look::default(), &config.public_url);
+    let globals = tera::Context::new();
+    let templates = Templates::load(Layers::default(), &AssetUrls::default(), globals);
+    let templates = MailTemplates::new(Arc::new(templates.expect("valid templates")));
+    MailRenderer::new(templates, config.site().for_mail(), Look::default(), &config.public_url)
+}
+
+#[test]
+fn every_mail_matches_its_snapshot() {
+    let renderer = renderer();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for message in samples::samples("Ada") {
@@ -70,6 +76,47 @@ fn every_mail_matches_its_snapshot() {
     let sampled: BTreeSet<String> = counts.into_keys().collect();
     assert_eq!(sampled, kinds(), "src/mail/samples.rs needs at least one message of each kind");
     assert_eq!(stored("mail_"), names, "snapshots of mails that no longer exist");
+}
+
+/// The samples of mails are what the templates get, so that `/dev/templates` and `template check` show real mails.
+#[test]
+fn every_mail_has_samples_with_exactly_its_values() {
+    let renderer = renderer();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut expected = BTreeMap::new();
+    for message in samples::samples("Ada") {
+        let kind = message.kind();
+        let count = counts.entry(kind.to_owned()).or_default();
+        *count += 1;
+        for (state, combined) in [(count.to_string(), 1), ("combined".to_owned(), 3)] {
+            let mut values = renderer.values(&message, combined);
+            // Name, links and colors are those of the site that renders the sample.
+            let map = values.as_object_mut().expect("an object");
+            map.retain(|name, _| !["site", "look"].contains(&name.as_str()));
+            expected.insert(format!("{kind}.{state}.json"), values);
+        }
+    }
+    let folder = Path::new("templates/samples/mail");
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let files = fs::read_dir(folder).into_iter().flatten();
+        files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned()).collect()
+    };
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        fs::create_dir_all(folder).expect("a folder");
+        for name in names(folder).iter().filter(|name| !expected.contains_key(*name)) {
+            fs::remove_file(folder.join(name)).expect("a file");
+        }
+        for (name, values) in &expected {
+            let text = serde_json::to_string_pretty(values).expect("JSON") + "\n";
+            fs::write(folder.join(name), text).expect("a writable file");
+        }
+    }
+    assert_eq!(names(folder), expected.keys().cloned().collect());
+    for (name, values) in &expected {
+        let text = fs::read_to_string(folder.join(name)).expect("a readable file");
+        let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(found, *values, "{name}");
+    }
 }
 
 #[test]

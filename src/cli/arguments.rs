@@ -19,7 +19,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  Failure; the reason is on standard error
   2  Invalid arguments or input (such as a refused password), or invalid configuration
   3  No such account, session or mail, or nothing to do
-  4  `doctor` found a problem
+  4  `doctor` or `template check` found a problem
 
 Settings are read from the environment and from .env; .env.example describes them.";
 
@@ -49,7 +49,19 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: Migrate,
     },
-    /// Check the configuration, the database and mail, and report problems
+    /// Check, list and copy templates of pages and mails
+    #[command(
+        after_help = examples(&[
+        "{} template check",
+        "{} template copy sign_in/login.html",
+        "{} template diff",
+    ])
+    )]
+    Template {
+        #[command(subcommand)]
+        action: Template,
+    },
+    /// Check the configuration, the templates, the database and mail, and report problems
     Doctor {
         /// Print JSON
         #[arg(long)]
@@ -154,6 +166,28 @@ pub(super) enum Migrate {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Template {
+    /// Render every page and mail in every state, and report missing values and mistakes in the markup
+    Check,
+    /// List the templates, the layer that each comes from, and their states
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy a template of Frontdesk into the folder of templates, to change it
+    Copy {
+        /// Its name, such as sign_in/login.html
+        page: String,
+    },
+    /// Show what has changed in Frontdesk's templates since they were copied
+    Diff {
+        /// Only this template
+        page: Option<String>,
     },
 }
 

@@ -17,6 +17,7 @@ mod queue;
 mod revoke;
 mod session;
 mod site;
+mod template;
 mod user;
 mod user_email;
 mod user_files;
@@ -108,6 +109,7 @@ async fn run(config: Config, command: Command, website: Site) -> anyhow::Result<
         }
         // Printed without settings, see `main`.
         Command::Routes => Ok(ExitStatus::Done),
+        Command::Template { action } => template::run(&config, &website, action),
         Command::Doctor { json } => doctor::run(&config, &website, json).await,
         Command::Migrate { action } => {
             let database = open(&config).await?;

@@ -95,6 +95,8 @@ pub struct Config {
     pub color_scheme: ColorScheme,
     /// A folder of static files, which replace the embedded ones by name.
     pub static_dir: Option<PathBuf>,
+    /// A folder of templates, which replace the embedded ones by name.
+    pub templates_dir: Option<PathBuf>,
     /// How mail is sent.
     pub mail: Mail,
     /// Proxies whose forwarding headers are trusted; empty: none.

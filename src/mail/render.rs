@@ -52,8 +52,7 @@ impl MailRenderer {
 
     /// Renders `message` as the latest of `count` notices, the others of which are not sent.
     pub fn render_combined(&self, message: &Message, count: i32) -> anyhow::Result<RenderedMail> {
-        let mut data = self.data(message);
-        data["count"] = count.into();
+        let data = self.values(message, count);
         let [subject, text, html] = self.templates.render(message.kind(), &data)?;
         let subject = subject.trim().to_owned();
         ensure!(!subject.chars().any(char::is_control), "the subject of a mail has a line break");
@@ -64,7 +63,13 @@ impl MailRenderer {
         })
     }
 
-    /// The variables of the templates.
+    /// The values of the templates, for `count` notices.
+    pub fn values(&self, message: &Message, count: i32) -> Value {
+        let mut data = self.data(message);
+        data["count"] = count.into();
+        data
+    }
+
     fn data(&self, message: &Message) -> Value {
         let mut data = json!({
             "site": self.site,
@@ -212,11 +217,14 @@ fn normalize_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use tera::Context;
 
     use super::*;
     use crate::config::Config;
     use crate::mail::samples::samples;
-    use crate::templates::{AssetUrls, Folder};
+    use crate::templates::{AssetUrls, Layers, Templates};
 
     fn renderer(site_name: &str) -> MailRenderer {
         let settings = BTreeMap::from([
@@ -224,7 +232,8 @@ mod tests {
             ("FRONTDESK_SITE_NAME".to_owned(), site_name.to_owned()),
         ]);
         let config = Config::from_map(&settings).unwrap();
-        let templates = MailTemplates::load(&Folder::new(), &AssetUrls::default()).unwrap();
+        let templates = Templates::load(Layers::default(), &AssetUrls::default(), Context::new());
+        let templates = MailTemplates::new(Arc::new(templates.unwrap()));
         MailRenderer::new(templates, config.site().for_mail(), Look::default(), &config.public_url)
     }
 

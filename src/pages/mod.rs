@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod dev_mailbox;
+pub mod dev_templates;
 pub mod health;
 pub mod home;
 pub mod sign_in;

@@ -29,10 +29,10 @@ use crate::db::{self, Database, PRIVATE_IN_PRODUCTION, PrivateCluster};
 use crate::mail::{self, Delivery};
 use crate::session::Engine;
 use crate::site::{Schemas, Site, installation};
-use crate::templates::MailTemplates;
 use crate::user::sign_up::pending_mail;
 use crate::web::connection::OpenConnections;
 use listen::{Listeners, ServerOptions};
+pub use site::PageData;
 use site_jobs::JobMetrics;
 use stop::{RunningSite, Stop, StopSignals};
 
@@ -158,7 +158,7 @@ async fn start(
 ) -> anyhow::Result<(RunningSite, Arc<OpenConnections>, Background)> {
     let listeners = Listeners::open(config)?;
     let pages = site::PageData::new(config, website)?;
-    let mail_templates = MailTemplates::load(&website.embedded.templates, pages.assets.urls())?;
+    let mail_templates = pages.mails.clone();
     let schemas = Schemas::new(config, database, website)?;
     schemas.require_search_paths().await?;
     if config.migrate {

@@ -18,7 +18,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Resource, Route};
 
 use crate::auth;
-use crate::pages::{account, dev_mailbox, health, home, sign_in, well_known};
+use crate::pages::{account, dev_mailbox, dev_templates, health, home, sign_in, well_known};
 use crate::session::PgSessionStore;
 use crate::site::{self, Site};
 use crate::web::assets::{self, Assets};
@@ -103,6 +103,13 @@ pub fn configure(
                 .guard(fn_guard(dev_mailbox::is_available))
                 .service(read_only("").route(get().to(dev_mailbox::list)))
                 .service(read_only("/{id}").route(get().to(dev_mailbox::show))),
+        )
+        .service(
+            web::scope("/dev/templates")
+                .guard(fn_guard(dev_mailbox::is_available))
+                .service(read_only("").route(get().to(dev_templates::list)))
+                .service(read_only("/sample").route(get().to(dev_templates::show)))
+                .service(read_only("/frame").route(get().to(dev_templates::frame))),
         )
         // The site's routes without a session.
         .configure(|config| {

@@ -17,7 +17,7 @@ use crate::app::{App, cookie_keys};
 use crate::config::{Config, SecretKeys};
 use crate::look::{Look, Tokens};
 use crate::site::{Schemas, Site as Website};
-use crate::templates;
+use crate::templates::{MailTemplates, Templates};
 use crate::web::assets::Assets;
 use crate::web::client::TrustedProxies;
 use crate::web::connection::OpenConnections;
@@ -29,16 +29,19 @@ use crate::web::outer::{self, Outer};
 use crate::web::page_templates::PageTemplates;
 
 /// What every page needs, error pages included.
-pub(super) struct PageData {
+pub struct PageData {
     pub(super) assets: web::Data<Assets>,
-    pub(super) templates: web::Data<PageTemplates>,
+    /// The templates of pages.
+    pub templates: web::Data<PageTemplates>,
+    /// Those of mails.
+    pub mails: MailTemplates,
     pub(super) outer: web::Data<Outer>,
     pub(super) look: Look,
 }
 
 impl PageData {
     /// Loads the templates and static files.
-    pub(super) fn new(config: &Config, website: &Website) -> anyhow::Result<Self> {
+    pub fn new(config: &Config, website: &Website) -> anyhow::Result<Self> {
         let assets = web::Data::new(Assets::load(&website.embedded.assets, config.color_scheme)?);
         let tokens = Tokens::read(&website.style_sheets(config));
         for warning in &tokens.warnings {
@@ -46,10 +49,14 @@ impl PageData {
         }
         let url = |name: &str| assets.urls().get(name).cloned();
         let look = Look::new(&tokens, config.color_scheme, url);
-        let templates = web::Data::new(page_templates(&assets, &look, config, website)?);
+        let templates = Arc::new(templates(&assets, &look, config, website)?);
+        let mails = MailTemplates::new(Arc::clone(&templates));
+        let is_development = config.public_url.is_loopback();
+        let pages = PageTemplates::new(templates, website.navigation.clone(), is_development);
         let hsts = config.public_url.is_https().then_some(config.hsts);
         let outer = Outer { hsts, log_client_ip: config.log_client_ip };
-        Ok(Self { assets, templates, outer: web::Data::new(outer), look })
+        let (templates, outer) = (web::Data::new(pages), web::Data::new(outer));
+        Ok(Self { assets, templates, mails, outer, look })
     }
 }
 
@@ -115,17 +122,22 @@ pub(super) fn serve(
     Ok(server)
 }
 
-/// The templates of pages, with the variables that all of them share.
-fn page_templates(
+/// All templates, with the values that pages share.
+fn templates(
     assets: &Assets,
     look: &Look,
     config: &Config,
     website: &Website,
-) -> anyhow::Result<PageTemplates> {
-    let mut tera = templates::load(&website.embedded.templates, assets.urls())?;
-    let globals = tera.global_context();
+) -> anyhow::Result<Templates> {
+    let mut globals = PageTemplates::globals();
     globals.insert("site", &config.site());
     globals.insert("look", look);
+    // `Site::check` and `Site::add_folders` have found the same before.
+    let templates = Templates::load(website.templates(), assets.urls(), globals);
+    let templates = templates.map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", problems.join("\n"))
+    })?;
     let is_development = config.public_url.is_loopback();
-    Ok(PageTemplates::new(tera, website.navigation.clone(), is_development))
+    Ok(if is_development { templates.reloading() } else { templates })
 }

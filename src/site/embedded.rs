@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
-use crate::templates::Folder;
+use crate::templates::{self, Folder, Layers};
 
 /// The files of a site's crate.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub struct Embedded {
     pub version: &'static str,
     /// `templates/`.
     pub templates: Folder,
+    /// Where `templates/` is on the computer that built the program; `None` in a release build.
+    pub templates_source: Option<&'static str>,
     /// `static/`.
     pub assets: Folder,
     /// `migrations/`.
@@ -46,12 +48,25 @@ impl Embedded {
 
     /// The files of a website.
     pub fn new(templates: Folder, assets: Folder, migrations: Folder) -> Self {
-        Self { is_website: true, version: "", templates, assets, migrations }
+        Self {
+            is_website: true,
+            version: "",
+            templates,
+            templates_source: None,
+            assets,
+            migrations,
+        }
     }
 
     /// The same files, of a crate with this version.
     pub fn with_version(self, version: &'static str) -> Self {
         Self { version, ..self }
+    }
+
+    /// The same, with the folder of its templates.
+    #[must_use]
+    pub fn with_templates_source(self, folder: Option<&'static str>) -> Self {
+        Self { templates_source: folder, ..self }
     }
 
     pub(super) fn is_website(&self) -> bool {
@@ -78,7 +93,10 @@ impl Embedded {
     }
 
     pub(super) fn problems(&self) -> Vec<String> {
-        self.migrations().err().iter().map(ToString::to_string).collect()
+        let migrations = self.migrations().err();
+        let templates = templates::problems(&Layers::of_site(&self.templates));
+        let migrations = migrations.iter().map(ToString::to_string);
+        migrations.chain(templates.iter().map(ToString::to_string)).collect()
     }
 }
 

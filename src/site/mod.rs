@@ -11,6 +11,7 @@ mod schemas;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::events::RegisteredHooks;
 use crate::folder::{self, Folder};
 use crate::look::StyleSheet;
+use crate::templates::{self, Layers};
 use crate::web::assets;
 use crate::web::error::HttpError;
 use crate::web::site_policy::ContentSecurityPolicy;
@@ -72,7 +74,9 @@ pub struct Site {
     pub hooks: RegisteredHooks,
     /// What its own pages may load.
     pub content_security_policy: ContentSecurityPolicy,
-    /// What is wrong with the above, as sentences.
+    /// The folder `FRONTDESK_TEMPLATES_DIR` and its files.
+    pub templates_folder: Option<(PathBuf, Folder)>,
+    /// What is wrong with the definition, as sentences.
     pub problems: Vec<String>,
 }
 
@@ -167,8 +171,17 @@ impl Site {
 
     /// Adds the operator's files, which replace those of the site by name. Returns what is wrong with them.
     pub fn add_folders(&mut self, config: &Config) -> Vec<String> {
-        let Some(folder) = &config.static_dir else { return Vec::new() };
-        let problems = match folder::read(folder) {
+        let assets = config.static_dir.as_ref().map(|folder| self.add_static_folder(folder));
+        let templates = config.templates_dir.as_ref().map(|folder| self.add_templates(folder));
+        let of = |setting: &str, problems: Option<Vec<String>>| {
+            let problems = problems.unwrap_or_default();
+            problems.iter().map(|problem| format!("{setting}: {problem}")).collect::<Vec<_>>()
+        };
+        [of("FRONTDESK_STATIC_DIR", assets), of("FRONTDESK_TEMPLATES_DIR", templates)].concat()
+    }
+
+    fn add_static_folder(&mut self, folder: &Path) -> Vec<String> {
+        match folder::read(folder) {
             Ok(files) => {
                 let problems = self.static_problems(&files, &folder.display().to_string());
                 // The operator's logo replaces the site's, whatever the format of both.
@@ -179,8 +192,26 @@ impl Site {
                 problems
             }
             Err(problems) => problems,
-        };
-        problems.iter().map(|problem| format!("FRONTDESK_STATIC_DIR: {problem}")).collect()
+        }
+    }
+
+    fn add_templates(&mut self, folder: &Path) -> Vec<String> {
+        match folder::read(folder) {
+            Ok(files) => {
+                self.templates_folder = Some((folder.to_owned(), files));
+                templates::problems(&self.templates()).iter().map(ToString::to_string).collect()
+            }
+            Err(problems) => problems,
+        }
+    }
+
+    /// The templates that replace Frontdesk's.
+    pub fn templates(&self) -> Layers {
+        Layers {
+            operator: self.templates_folder.clone(),
+            site: self.embedded.templates.clone(),
+            site_source: self.embedded.templates_source.map(PathBuf::from),
+        }
     }
 
     /// The style sheets of the site, in the order of their links: one that replaces Frontdesk's, and `site.css`.

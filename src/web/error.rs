@@ -77,6 +77,9 @@ pub enum HttpError {
         #[source]
         cause: Option<anyhow::Error>,
     },
+    /// 500 in development: a template is broken. The page says where.
+    #[error("a template is broken: {0}")]
+    BrokenTemplate(String),
     /// 500: a bug, or a failure that retrying does not fix.
     #[error("internal")]
     Internal(#[source] anyhow::Error),
@@ -84,6 +87,9 @@ pub enum HttpError {
 
 /// Marks a response as [`HttpError::NoAccess`]. The other 403 is a cross-site request.
 pub(super) struct NoAccess;
+
+/// Marks a response as [`HttpError::BrokenTemplate`].
+pub(super) struct BrokenTemplate(pub(super) String);
 
 /// `Retry-After` while the database is unavailable.
 const DATABASE_RETRY: Duration = Duration::from_secs(5);
@@ -125,7 +131,9 @@ impl ResponseError for HttpError {
             HttpError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             HttpError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             HttpError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            HttpError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            HttpError::Internal(_) | HttpError::BrokenTemplate(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -165,6 +173,10 @@ impl ResponseError for HttpError {
             }
             HttpError::ReauthenticationRequired => {
                 return response.json(json!({ "error": "reauthentication_required" }));
+            }
+            HttpError::BrokenTemplate(problem) => {
+                tracing::error!("a template is broken: {problem}");
+                response.extensions_mut().insert(BrokenTemplate(problem.clone()));
             }
             HttpError::NoAccess => {
                 let mut response = response.finish();

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::client::{self, RequestId};
 use super::connection::Exchange;
-use super::error::{HttpError, NoAccess};
+use super::error::{BrokenTemplate, HttpError, NoAccess};
 use super::headers::ForeignHome;
 use super::limits::{Deadline, Limits};
 use super::page::{self, FailedRequest};
@@ -82,6 +82,7 @@ async fn answer(
         uri: &uri,
         viewer: None,
         has_no_access: false,
+        broken_template: None,
         is_of_handler: false,
         accepts_page,
         id,
@@ -94,9 +95,11 @@ async fn answer(
             if status.is_client_error() || status.is_server_error() {
                 let viewer = response.request().extensions().get::<Viewer>().cloned();
                 let foreign_home = ForeignHome::of(response.request()).map(str::to_owned);
+                let broken_template = broken_template(response.response());
                 let page = ErrorPage {
                     viewer: viewer.as_ref(),
                     has_no_access: response.response().extensions().get::<NoAccess>().is_some(),
+                    broken_template: broken_template.as_deref(),
                     is_of_handler: response.response().error().is_none(),
                     foreign_home: foreign_home.as_deref(),
                     ..page
@@ -111,18 +114,11 @@ async fn answer(
             Ok(response)
         }
         Err(error) => {
-            // A server error of another type is from the session store and means that the database is
-            // unavailable. The cookies are not changed.
-            let mut response = match error.as_error::<HttpError>() {
-                Some(error) => error.error_response(),
-                None if error.as_response_error().status_code().is_server_error() => {
-                    HttpError::unavailable(anyhow::anyhow!("{error}")).error_response()
-                }
-                None => error.error_response(),
-            };
+            let mut response = response_to(&error);
             let status = response.status();
             let has_no_access = response.extensions().get::<NoAccess>().is_some();
-            let page = ErrorPage { has_no_access, ..page };
+            let problem = broken_template(&response);
+            let page = ErrorPage { has_no_access, broken_template: problem.as_deref(), ..page };
             response = response.map_body(|head, body| page.replace(head, body));
             add_headers(response.headers_mut(), id, hsts);
             response = response.map_body(|head, body| exchange.end(head, body));
@@ -132,9 +128,26 @@ async fn answer(
     }
 }
 
+/// The response to an error. A server error of another type is from the session store and means that the database is
+/// unavailable. The cookies are not changed.
+fn response_to(error: &Error) -> HttpResponse {
+    match error.as_error::<HttpError>() {
+        Some(error) => error.error_response(),
+        None if error.as_response_error().status_code().is_server_error() => {
+            HttpError::unavailable(anyhow::anyhow!("{error}")).error_response()
+        }
+        None => error.error_response(),
+    }
+}
+
 /// 405, with the methods that the resource supports.
 pub fn method_not_allowed(allowed: &str) -> HttpResponse {
     HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
+}
+
+/// What is wrong with a template, in development.
+fn broken_template<B>(response: &HttpResponse<B>) -> Option<String> {
+    response.extensions().get::<BrokenTemplate>().map(|BrokenTemplate(problem)| problem.clone())
 }
 
 /// What an error page needs to know of its request.
@@ -144,6 +157,8 @@ struct ErrorPage<'a> {
     uri: &'a Uri,
     viewer: Option<&'a Viewer>,
     has_no_access: bool,
+    /// What is wrong with a template, in development.
+    broken_template: Option<&'a str>,
     /// The handler returned the response, and no error.
     is_of_handler: bool,
     /// Otherwise the client gets JSON.
@@ -187,6 +202,7 @@ impl ErrorPage<'_> {
             id: self.id,
             method: self.method,
             has_no_access: self.has_no_access,
+            broken_template: self.broken_template,
         };
         let page = self
             .templates

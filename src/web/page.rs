@@ -67,6 +67,7 @@ impl Page {
         template: &str,
         data: &impl Serialize,
     ) -> Result<HttpResponse, HttpError> {
+        self.templates.check()?;
         let sealed_notice = cookie_guard::other_cookie(&self.request, self.flash.name());
         let notice = sealed_notice.as_deref().and_then(|sealed| self.flash.open(sealed));
         let (form_token, browser_cookie) = self.form_token();
@@ -172,6 +173,8 @@ pub(super) struct FailedRequest<'a> {
     pub(super) own_address: &'a str,
     pub(super) id: Uuid,
     pub(super) method: &'a Method,
+    /// What is wrong with a template, in development.
+    pub(super) broken_template: Option<&'a str>,
     /// The answer is [`HttpError::NoAccess`].
     pub(super) has_no_access: bool,
 }
@@ -218,6 +221,9 @@ fn text(
     request: &FailedRequest<'_>,
     viewer: Option<&Viewer>,
 ) -> (Cow<'static, str>, Cow<'static, str>) {
+    if let Some(problem) = request.broken_template {
+        return ("A template is broken".into(), problem.to_owned().into());
+    }
     let (title, message) = match head.status.as_u16() {
         400 => ("We couldn't understand that request", "Go back and try again."),
         403 if request.has_no_access => (

@@ -1,16 +1,19 @@
 //! The templates of pages, and the values that every page has (docs/TEMPLATES.md).
 
+use std::sync::Arc;
+
 use serde::Serialize;
-use serde_json::json;
-use tera::{Context, Tera};
+use serde_json::{Value, json};
+use tera::Context;
 use uuid::Uuid;
 
 use super::error::HttpError;
 use super::flash::Notice;
 use crate::lifetimes;
+use crate::templates::{Layers, MailTemplates, Sample, Templates, samples};
 
 /// The values of every page that are the same for all requests: they are in the global context of the templates.
-const SHARED: [&str; 4] = ["site", "assets", "lang", "languages"];
+const SHARED: [&str; 4] = ["site", "look", "lang", "languages"];
 /// The values of every page that differ from request to request.
 const OF_REQUEST: [&str; 8] = [
     "path",
@@ -22,6 +25,9 @@ const OF_REQUEST: [&str; 8] = [
     "form_token",
     "lifetimes",
 ];
+
+/// The target of log events with the names of a page's values.
+const FIELDS: &str = "frontdesk::fields";
 
 /// The language of all pages.
 const LANGUAGE: &str = "en";
@@ -87,22 +93,61 @@ impl PageContext<'_> {
 
 /// The templates of pages.
 pub struct PageTemplates {
-    tera: Tera,
+    templates: Arc<Templates>,
     navigation: Vec<NavigationEntry>,
-    /// A value of a handler that is replaced is a warning in the log.
+    /// A value of a handler that is replaced is a warning in the log, and a template that fails is explained.
     is_development: bool,
 }
 
 impl PageTemplates {
-    /// With templates whose global context has the values `site` and `assets`.
-    pub fn new(mut tera: Tera, navigation: Vec<NavigationEntry>, is_development: bool) -> Self {
-        let globals = tera.global_context();
+    /// With templates that have [`PageTemplates::globals`], `site` and `look` as their global values.
+    pub fn new(
+        templates: Arc<Templates>,
+        navigation: Vec<NavigationEntry>,
+        is_development: bool,
+    ) -> Self {
+        Self { templates, navigation, is_development }
+    }
+
+    /// Values that are the same on every page of every site.
+    pub fn globals() -> Context {
+        let mut globals = Context::new();
         globals.insert("lang", LANGUAGE);
-        globals.insert(
-            "languages",
-            &[json!({ "code": LANGUAGE, "label": "English", "is_current": true })],
-        );
-        Self { tera, navigation, is_development }
+        let english = json!({ "code": LANGUAGE, "label": "English", "is_current": true });
+        globals.insert("languages", &[english]);
+        globals
+    }
+
+    /// All samples.
+    pub fn samples(&self) -> Vec<Sample> {
+        samples(&self.templates.layers())
+    }
+
+    /// The page of a sample, or the mail in HTML.
+    pub fn show_sample(&self, sample: &Sample) -> Result<String, HttpError> {
+        self.check()?;
+        let html = if sample.is_mail() {
+            let mails = MailTemplates::new(Arc::clone(&self.templates));
+            mails.render_sample(sample).map(|[_, _, html]| html)
+        } else {
+            self.render_sample(sample)
+        };
+        html.map_err(|error| self.failed(&sample.page, error))
+    }
+
+    /// Renders the page of a sample.
+    pub fn render_sample(&self, sample: &Sample) -> tera::TeraResult<String> {
+        let text = |name: &str| sample.values.get(name).and_then(Value::as_str).unwrap_or_default();
+        let common = PageContext {
+            path: text("path"),
+            viewer: None,
+            notice: None,
+            form_token: "sample",
+            is_site_page: !Layers::is_own(&sample.page),
+        };
+        let mut context = common.values(&self.navigation);
+        context.extend(Context::from_serialize(&sample.values)?);
+        self.templates.current().render(&sample.page, &context)
     }
 
     /// Renders `template` with `data` and the values that every page has. The latter win over fields of `data` with
@@ -115,6 +160,7 @@ impl PageTemplates {
     ) -> Result<String, HttpError> {
         let render = || {
             let mut context = Context::from_serialize(data)?;
+            trace_fields(template, data);
             if self.is_development {
                 for name in SHARED.iter().chain(&OF_REQUEST).filter(|it| context.contains_key(it)) {
                     tracing::warn!(
@@ -127,11 +173,35 @@ impl PageTemplates {
                 context.remove(name);
             }
             context.extend(common.values(&self.navigation));
-            self.tera.render(template, &context)
+            self.templates.current().render(template, &context)
         };
-        render().map_err(|error| {
-            HttpError::Internal(anyhow::Error::new(error).context(template.to_owned()))
-        })
+        render().map_err(|error| self.failed(template, error))
+    }
+
+    /// Development: what is wrong with a template that was changed since the start.
+    pub(super) fn check(&self) -> Result<(), HttpError> {
+        let problems = self.templates.problems();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(HttpError::BrokenTemplate(problems.join(" "))),
+        }
+    }
+
+    fn failed(&self, template: &str, error: tera::Error) -> HttpError {
+        if self.is_development {
+            return HttpError::BrokenTemplate(self.templates.explain(&error));
+        }
+        HttpError::Internal(anyhow::Error::new(error).context(template.to_owned()))
+    }
+}
+
+/// The names of the values that the template gets, for the test that compares them with the samples.
+fn trace_fields(template: &str, data: &impl Serialize) {
+    if tracing::enabled!(target: FIELDS, tracing::Level::TRACE)
+        && let Ok(Value::Object(fields)) = serde_json::to_value(data)
+    {
+        let fields = fields.keys().map(String::as_str).collect::<Vec<_>>().join(",");
+        tracing::trace!(target: FIELDS, "the template {template} gets {fields}");
     }
 }
 

@@ -209,5 +209,10 @@ macro_rules! embed {
             $crate::__private::folder::<Migrations>(),
         )
         .with_version(env!("CARGO_PKG_VERSION"))
+        .with_templates_source(if cfg!(debug_assertions) {
+            Some(concat!(env!("CARGO_MANIFEST_DIR"), "/templates"))
+        } else {
+            None
+        })
     }};
 }

@@ -4,6 +4,7 @@
 mod account_deletion;
 mod mailed_links;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -234,7 +235,8 @@ fn a_64_character_site_name_fits_the_pages() {
 
 #[test]
 fn every_page_in_every_state_is_valid_html() {
-    let (server, database) = site();
+    let database = Database::new();
+    let server = Server::start(&database, &[("RUST_LOG", "info,frontdesk::fields=trace")]);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("html");
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
@@ -311,6 +313,7 @@ fn every_page_in_every_state_is_valid_html() {
     drop_database(&database);
     save(browser.get("/account"));
     println!("{count} pages");
+    assert_samples_have_the_fields_of_pages(&server.log());
     let output = Command::new("node")
         .args([
             "tests/pages/node_modules/html-validate/bin/html-validate.mjs",
@@ -326,6 +329,38 @@ fn every_page_in_every_state_is_valid_html() {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The log names the values that each page got. A sample has the same, besides those that every page has.
+fn assert_samples_have_the_fields_of_pages(log: &str) {
+    let common = ["path", "viewer", "notice"];
+    let mut found = BTreeSet::new();
+    for line in log.lines() {
+        let Some((_, rest)) = line.split_once("the template ") else { continue };
+        let Some((template, fields)) = rest.split_once(" gets ") else { continue };
+        found.insert((
+            template.to_owned(),
+            fields.split_whitespace().next().unwrap_or("").to_owned(),
+        ));
+    }
+    assert!(found.len() > 12, "{found:?}");
+    for (template, fields) in found {
+        let page = Path::new("templates/samples").join(&template).with_extension("");
+        let prefix = format!("{}.", page.file_name().unwrap().to_string_lossy());
+        let files = fs::read_dir(page.parent().unwrap()).unwrap().map(|file| file.unwrap().path());
+        let is_sample =
+            |file: &PathBuf| file.file_name().unwrap().to_string_lossy().starts_with(&prefix);
+        let samples: Vec<PathBuf> = files.filter(is_sample).collect();
+        assert!(!samples.is_empty(), "{template} has no sample");
+        let fields: BTreeSet<&str> = fields.split(',').filter(|name| !name.is_empty()).collect();
+        for sample in samples {
+            let values: serde_json::Value =
+                serde_json::from_str(&fs::read_to_string(&sample).unwrap()).unwrap();
+            let names = values.as_object().unwrap().keys().map(String::as_str);
+            let names: BTreeSet<&str> = names.filter(|name| !common.contains(name)).collect();
+            assert_eq!(names, fields, "{}", sample.display());
+        }
+    }
 }
 
 /// Rate limits every action for ten minutes, which no limit exceeds.

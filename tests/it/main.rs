@@ -98,6 +98,8 @@ mod sizes;
 mod stalled_commits;
 mod standby;
 mod stopping;
+mod template_commands;
+mod template_folder;
 mod templates;
 mod transport;
 mod typed_values;

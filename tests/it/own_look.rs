@@ -31,7 +31,7 @@ fn static_dir(folder: &Path) -> Setting<'_> {
 }
 
 /// Starts a server that must not start: its exit code and what it printed.
-fn refused(database: &Database, settings: &[Setting<'_>]) -> (Option<i32>, String) {
+pub fn refused(database: &Database, settings: &[Setting<'_>]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
         .arg("serve")
         .current_dir(env!("CARGO_TARGET_TMPDIR"))

@@ -8,6 +8,7 @@ mod notifications;
 mod queues;
 mod servers;
 mod settings;
+mod templates;
 
 use super::exit::ExitStatus;
 use super::out;
@@ -19,6 +20,7 @@ pub(super) async fn run(config: &Config, site: &Site, json: bool) -> anyhow::Res
     let mut findings = Findings::default();
     settings::check(config, &mut findings);
     look::check(config, site, &mut findings);
+    templates::check(config, site, &mut findings)?;
     mail::check(config, &mut findings).await;
     database::check(config, site, &mut findings).await?;
     let is_healthy = !findings.has(Verdict::Problem);

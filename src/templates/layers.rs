@@ -1,0 +1,255 @@
+//! The layers of templates: those of an operator's folder, those of a site's crate, and Frontdesk's. A plain name finds
+//! the file of the strongest layer that has it; `frontdesk/layouts/base.html` is always that of Frontdesk.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use rust_embed::RustEmbed;
+
+use crate::folder::{self, Folder};
+
+/// The prefixes of the weaker layers, the stronger one first. The operator's templates have plain names.
+pub(super) const PREFIXES: [&str; 2] = ["site/", "frontdesk/"];
+
+/// The folder of the samples, which are no templates.
+pub(super) const SAMPLES: &str = "samples/";
+
+#[derive(RustEmbed)]
+#[folder = "templates/"]
+struct Files;
+
+/// The templates that replace those of Frontdesk by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// The operator's folder and its files.
+    pub operator: Option<(PathBuf, Folder)>,
+    /// Those of the site's crate.
+    pub site: Folder,
+    /// Their folder in the site's source code, if it is on this computer.
+    pub site_source: Option<PathBuf>,
+}
+
+/// Frontdesk's templates, by name.
+pub(super) fn own_files() -> BTreeMap<String, String> {
+    let text = |path: &str| {
+        let data = Files::get(path)?.data;
+        Some(String::from_utf8_lossy(&data).into_owned())
+    };
+    let names = Files::iter().filter(|path| !path.starts_with(SAMPLES));
+    names.filter_map(|path| Some((path.to_string(), text(&path)?))).collect()
+}
+
+/// Frontdesk's samples, by their path.
+pub(super) fn own_samples() -> BTreeMap<String, Cow<'static, [u8]>> {
+    let paths = Files::iter().filter(|path| path.starts_with(SAMPLES));
+    paths.filter_map(|path| Some((path.to_string(), Files::get(&path)?.data))).collect()
+}
+
+impl Layers {
+    /// Those of a site without an operator's folder.
+    pub fn of_site(site: &Folder) -> Self {
+        Self { site: site.clone(), ..Self::default() }
+    }
+
+    /// Whether there are only Frontdesk's templates.
+    pub fn is_empty(&self) -> bool {
+        self.site.is_empty() && self.operator.is_none()
+    }
+
+    /// All files, by their name in tera. The error lists files that are no templates, and why.
+    pub(super) fn files(&self) -> Result<Vec<(String, String)>, Vec<(String, String)>> {
+        let mut files: Vec<(String, String)> = own_files()
+            .into_iter()
+            .map(|(path, text)| (format!("{}{path}", PREFIXES[1]), text))
+            .collect();
+        let mut problems = Vec::new();
+        for (name, bytes) in self.own() {
+            match (file_problem(&name), std::str::from_utf8(bytes)) {
+                (Some(message), _) => {
+                    problems.push((name, message.to_owned()));
+                }
+                (None, Err(_)) => {
+                    problems.push((name, "is not UTF-8 text".to_owned()));
+                }
+                (None, Ok(text)) => files.push((name, text.to_owned())),
+            }
+        }
+        for (path, bytes) in self.samples() {
+            if let Err(error) = serde_json::from_slice::<serde_json::Map<_, _>>(bytes) {
+                problems.push((path.clone(), format!("is not a JSON object ({error})")));
+            }
+        }
+        if problems.is_empty() { Ok(files) } else { Err(problems) }
+    }
+
+    /// The files of the operator and of the site, by their name in tera, the stronger layer first.
+    pub fn own(&self) -> impl Iterator<Item = (String, &Cow<'static, [u8]>)> {
+        let is_template = |path: &str| !path.split('/').any(folder::is_hidden) && !is_sample(path);
+        let operator = self.operator.iter().flat_map(|(_, files)| files);
+        let operator = operator.filter(move |(path, _)| is_template(path));
+        let operator = operator.map(|(path, bytes)| (path.clone(), bytes));
+        let site = self.site.iter().filter(move |(path, _)| is_template(path));
+        let site = site.map(|(path, bytes)| (format!("{}{path}", PREFIXES[0]), bytes));
+        operator.chain(site)
+    }
+
+    /// The samples of the operator and of the site, by their path.
+    pub(super) fn samples(&self) -> impl Iterator<Item = (&String, &Cow<'static, [u8]>)> {
+        let operator = self.operator.iter().flat_map(|(_, files)| files);
+        operator.chain(&self.site).filter(|(path, _)| is_sample(path))
+    }
+
+    /// Whether the template with this name in tera is of the operator or the site.
+    pub(super) fn is_replacement(&self, name: &str) -> bool {
+        self.resolve(name).is_some_and(|(name, _)| !name.starts_with(PREFIXES[1]))
+    }
+
+    /// Where the text stands in a template that replaces one of Frontdesk's: the file and the line.
+    pub fn find(&self, text: &str) -> Option<(String, usize)> {
+        self.own().find_map(|(name, bytes)| {
+            let own = String::from_utf8_lossy(bytes);
+            let at = own.find(text)?;
+            Some((self.file(&name), own[..at].matches('\n').count() + 1))
+        })
+    }
+
+    /// The file of the strongest layer with this plain name, for messages.
+    pub fn strongest(&self, name: &str) -> String {
+        self.resolve(name).map_or_else(|| name.to_owned(), |(name, _)| self.file(&name))
+    }
+
+    /// The strongest layer that has a template with this plain name.
+    pub fn layer(&self, name: &str) -> &'static str {
+        if self.operator.as_ref().is_some_and(|(_, files)| files.contains_key(name)) {
+            "operator"
+        } else if self.site.contains_key(name) {
+            "site"
+        } else {
+            "frontdesk"
+        }
+    }
+
+    /// Whether Frontdesk has a template with this plain name.
+    pub fn is_own(name: &str) -> bool {
+        Files::get(name).is_some()
+    }
+
+    /// Frontdesk's template with this plain name.
+    pub fn original(name: &str) -> Option<String> {
+        own_files().remove(name)
+    }
+
+    /// The file with this name in tera, for messages.
+    pub fn file(&self, name: &str) -> String {
+        if name.starts_with(PREFIXES[1]) {
+            return name.to_owned();
+        }
+        match (name.strip_prefix(PREFIXES[0]), &self.operator) {
+            (Some(path), _) => format!("templates/{path}"),
+            (None, Some((folder, _))) => folder.join(name).display().to_string(),
+            (None, None) => name.to_owned(),
+        }
+    }
+
+    /// The text of the template with this name in tera; a plain name finds the strongest layer.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.resolve(name).map(|(_, text)| text)
+    }
+
+    /// The full name and the text of a template.
+    fn resolve(&self, name: &str) -> Option<(String, String)> {
+        let names = [name.to_owned(), format!("site/{name}"), format!("frontdesk/{name}")];
+        names.into_iter().find_map(|name| {
+            let bytes = match (name.strip_prefix("frontdesk/"), name.strip_prefix("site/")) {
+                (Some(path), _) => Files::get(path)?.data,
+                (None, Some(path)) => self.site.get(path)?.clone(),
+                (None, None) => self.operator.as_ref()?.1.get(&name)?.clone(),
+            };
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            Some((name, text))
+        })
+    }
+
+    /// The line of the first tag `keyword` of a template.
+    pub(super) fn line_of(&self, name: &str, keyword: &str) -> Option<usize> {
+        let text = self.text(name)?;
+        tags(&text, keyword).next().map(|(line, _)| line)
+    }
+
+    /// The blocks of the templates that `name` extends.
+    pub(super) fn blocks_above(&self, name: &str) -> Vec<String> {
+        let mut blocks = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let parent = |text: &str| {
+            let (_, parent) = tags(text, "extends").next()?;
+            self.resolve(parent.trim_matches(['"', '\'', '`']))
+        };
+        let mut next = self.text(name).and_then(|text| parent(&text));
+        while let Some((name, text)) = next.take() {
+            if seen.insert(name) {
+                blocks.extend(tags(&text, "block").map(|(_, block)| block));
+                next = parent(&text);
+            }
+        }
+        blocks.into_iter().collect()
+    }
+
+    /// The components of all layers.
+    pub(super) fn components(&self) -> BTreeSet<String> {
+        let own = self.own().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned());
+        let texts = own_files().into_values().chain(own);
+        texts
+            .flat_map(|text| tags(&text, "component").map(|(_, name)| name).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Where the strongest layer defines a component: its name in tera, and the line.
+    pub(super) fn definition(&self, component: &str) -> Option<(String, usize)> {
+        self.own().find_map(|(name, bytes)| {
+            let text = String::from_utf8_lossy(bytes);
+            let (line, _) = tags(&text, "component").find(|(_, found)| found == component)?;
+            Some((name, line))
+        })
+    }
+
+    /// The plain names of all templates.
+    pub fn names(&self) -> BTreeSet<String> {
+        let plain =
+            |name: String| name.strip_prefix(PREFIXES[0]).map_or(name.clone(), str::to_owned);
+        own_files().into_keys().chain(self.own().map(|(name, _)| plain(name))).collect()
+    }
+}
+
+/// The tags `{% keyword name …` of a template, with their lines.
+pub(super) fn tags<'a>(
+    text: &'a str,
+    keyword: &'a str,
+) -> impl Iterator<Item = (usize, String)> + 'a {
+    text.lines().enumerate().flat_map(move |(index, line)| {
+        line.split("{%").skip(1).filter_map(move |tag| {
+            let tag = tag.trim_start_matches('-').trim_start().strip_prefix(keyword)?;
+            let name = tag.strip_prefix(' ')?.trim_start();
+            let name = name.split([' ', '(', '%']).next()?.trim_end_matches('-');
+            Some((index + 1, name.to_owned()))
+        })
+    })
+}
+
+fn is_sample(path: &str) -> bool {
+    path.starts_with(SAMPLES) && path.ends_with(".json")
+}
+
+/// Why the file is no template. tera decides by the ending whether values are escaped.
+fn file_problem(name: &str) -> Option<&'static str> {
+    let path = name.strip_prefix(PREFIXES[0]).unwrap_or(name);
+    if PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
+        return Some("is in a folder whose name is reserved. Names are like layouts/base.html");
+    }
+    (!decides_escaping(path)).then_some("must end in .html (or in .txt below mail/)")
+}
+
+/// Whether the ending of a template decides whether values are escaped.
+pub(super) fn decides_escaping(path: &str) -> bool {
+    path.ends_with(".html") || (path.starts_with("mail/") && path.ends_with(".txt"))
+}

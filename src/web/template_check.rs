@@ -1,0 +1,167 @@
+//! Renders the samples of all pages and mails, and checks the results.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::html_check::{self, MarkupProblem};
+use super::page_templates::PageTemplates;
+use crate::templates::{Layers, MailTemplates, Sample, TemplateProblem, samples};
+
+/// In place of what users type, for subjects.
+const MARKER: &str = "typed-by-a-user";
+/// The values of mails that users type or choose.
+const TYPED: [&str; 3] = ["name", "new_email", "device"];
+
+/// What is wrong with the templates, each once, although several samples show it.
+pub fn problems(
+    layers: &Layers,
+    pages: &PageTemplates,
+    mails: &MailTemplates,
+) -> BTreeSet<TemplateProblem> {
+    let mut found = BTreeSet::new();
+    for sample in samples(layers) {
+        let html = if sample.is_mail() {
+            found.extend(subject_problem(layers, mails, &sample));
+            mails.render_sample(&sample).map(|[_, _, html]| html)
+        } else {
+            pages.render_sample(&sample)
+        };
+        match html {
+            Err(error) => found.extend(TemplateProblem::of(layers, &error)),
+            Ok(html) => {
+                // The policy of the pages for developers allows frames.
+                let is_page = Layers::is_own(&sample.page) && !sample.page.starts_with("dev_");
+                let problems = html_check::problems(&html, is_page);
+                found.extend(problems.iter().map(|problem| locate(layers, &sample, problem)));
+            }
+        }
+    }
+    found
+}
+
+/// The file and line of a tag. Values of the page may be part of the tag, so its beginning is enough.
+fn locate(layers: &Layers, sample: &Sample, problem: &MarkupProblem) -> TemplateProblem {
+    let beginning = problem.tag.split(['=', '>']).next().unwrap_or_default();
+    let place = layers.find(&problem.tag).or_else(|| layers.find(beginning));
+    let page = if sample.is_mail() {
+        layers.strongest(&format!("{}/body.html", sample.page))
+    } else {
+        layers.strongest(&sample.page)
+    };
+    let (file, line) = place.map_or((page, None), |(file, line)| (file, Some(line)));
+    let message = format!("{} ({})", problem.message, problem.tag);
+    TemplateProblem { file, line, message }
+}
+
+/// A subject must not contain what a user typed: an attacker could send any text to anyone.
+fn subject_problem(
+    layers: &Layers,
+    mails: &MailTemplates,
+    sample: &Sample,
+) -> Option<TemplateProblem> {
+    let mut marked = sample.clone();
+    for name in TYPED {
+        if let Some(value @ Value::String(_)) = marked.values.get_mut(name) {
+            *value = MARKER.into();
+        }
+    }
+    let [subject, ..] = mails.render_sample(&marked).ok()?;
+    let name = format!("{}/subject.txt", sample.page);
+    subject.contains(MARKER).then(|| TemplateProblem {
+        file: layers.strongest(&name),
+        line: Some(1),
+        message: format!(
+            "the subject contains text that a user typed: use none of {}",
+            TYPED.join(", ")
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{ColorScheme, Config};
+    use crate::look::Look;
+    use crate::templates::{Folder, Templates};
+    use crate::web::assets::Assets;
+
+    /// What is wrong with Frontdesk's templates and these of a site.
+    fn found(files: &[(&str, &'static str)]) -> Vec<String> {
+        let site: Folder =
+            files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().into())).collect();
+        let layers = Layers::of_site(&site);
+        let assets = Assets::load(&Folder::new(), ColorScheme::Auto).unwrap();
+        let mut globals = PageTemplates::globals();
+        globals.insert("site", &Config::from_map(&BTreeMap::new()).unwrap().site());
+        globals.insert("look", &Look::default());
+        let templates = Templates::load(layers.clone(), assets.urls(), globals);
+        let templates = Arc::new(templates.unwrap());
+        let mails = MailTemplates::new(Arc::clone(&templates));
+        let pages = PageTemplates::new(templates, Vec::new(), false);
+        problems(&layers, &pages, &mails).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_page_and_mail_has_samples_and_they_have_no_mistakes() {
+        assert_eq!(found(&[]), Vec::<String>::new());
+        let layers = Layers::default();
+        let sampled: BTreeSet<String> =
+            samples(&layers).into_iter().map(|sample| sample.page).collect();
+        let is_part = |name: &str| {
+            ["layouts/", "components/", "mail/"].iter().any(|folder| name.starts_with(folder))
+        };
+        let pages: BTreeSet<String> =
+            layers.names().into_iter().filter(|name| !is_part(name)).collect();
+        let of_pages = sampled.iter().filter(|page| !page.starts_with("mail/")).cloned();
+        assert_eq!(of_pages.collect::<BTreeSet<_>>(), pages);
+        assert!(samples(&layers).len() > 70, "{}", samples(&layers).len());
+    }
+
+    #[test]
+    fn mistakes_of_a_site_are_found_with_file_and_line() {
+        let login = "{% extends \"frontdesk/sign_in/login.html\" %}\n";
+        let page = |text: &str| -> &'static str { format!("{login}{text}").leak() };
+        for (file, text, expected) in [
+            (
+                "sign_in/login.html",
+                page("{% block title %}{{ no_field }}{% endblock %}"),
+                "templates/sign_in/login.html:2: ",
+            ),
+            (
+                "sign_in/login.html",
+                page("\n{% block aside %}<div><b>x</div>{% endblock %}"),
+                "templates/sign_in/login.html:3: <b> is not closed (<b>)",
+            ),
+            (
+                "sign_in/login.html",
+                page("{% block aside %}<input name=\"x\">{% endblock %}"),
+                "templates/sign_in/login.html:2: the form control has no label",
+            ),
+            (
+                "sign_in/login.html",
+                page("{% block aside %}<form method=\"post\" action=\"/x\"></form>{% endblock %}"),
+                "templates/sign_in/login.html:2: the form has no hidden field",
+            ),
+            (
+                "layouts/base.html",
+                "{% extends \"frontdesk/layouts/base.html\" %}\n{% block head %}<style>a {}</style>{% endblock %}",
+                "templates/layouts/base.html:2: a style sheet in the page",
+            ),
+            (
+                "mail/new_device/subject.txt",
+                "Hello {{ name }}",
+                "templates/mail/new_device/subject.txt:1: the subject contains text that a user typed",
+            ),
+        ] {
+            let found = found(&[(file, text)]);
+            assert!(!found.is_empty(), "{text}");
+            assert!(found.iter().all(|one| one.starts_with(expected)), "{expected}\n{found:?}");
+        }
+        let script = "{% extends \"frontdesk/layouts/base.html\" %}\n{% block head %}{% if is_site_page %}<script src=\"/x.js\"></script>{% endif %}{% endblock %}";
+        assert_eq!(found(&[("layouts/base.html", script)]), Vec::<String>::new());
+    }
+}
