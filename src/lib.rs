@@ -37,6 +37,7 @@
 //! | link to a page of Frontdesk | [`page_path`] |
 //! | read a form and show it again with its errors | [`Form`], [`FormView`] |
 //! | use the database | [`Pool`] |
+//! | keep a connection open, until its user signs out | [`CurrentUser::ended`], [`live`] |
 //! | answer with an error page | [`Error`] |
 //! | read cookies of the site | [`Cookies`] |
 //! | remember something until the user signs out | [`SessionData`] |
@@ -150,6 +151,12 @@ pub use website::{
     SessionData, UserRole, Visitor, Website,
 };
 pub use {actix_web, sqlx};
+
+#[doc = include_str!("../docs/LIVE.md")]
+pub mod live {
+    pub use crate::session::live::EndReason;
+    pub use crate::website::{Event, event_stream};
+}
 
 /// For the macro [`embed!`].
 #[doc(hidden)]

@@ -11,13 +11,17 @@ mod sync {
 mod cache;
 #[path = "../src/session/cache/rounds.rs"]
 mod rounds;
+#[path = "../src/session/cache/watch_state.rs"]
+mod watch_state;
 
 use std::sync::Arc;
 
 use cache::{Cache, Entry};
+use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use rounds::Rounds;
+use watch_state::{Phase, WatchState};
 
 const KEY: u8 = 1;
 const FAR: u64 = 1000;
@@ -113,6 +117,44 @@ fn no_value_cached_before_a_reconnection_is_readable_after_it() {
         filler.join().unwrap();
         listener.join().unwrap();
         assert_ne!(world.read(), Some(0));
+    });
+}
+
+#[test]
+fn a_watched_session_is_not_live_after_its_revocation() {
+    loom::model(|| {
+        let world = World::new();
+        world.fill();
+        // The registry, with the one session that is watched.
+        let (registered, watched) = (Arc::new(Mutex::new(false)), Arc::new(WatchState::new()));
+        let watcher = {
+            let (world, registered, watched) =
+                (Arc::clone(&world), Arc::clone(&registered), Arc::clone(&watched));
+            thread::spawn(move || {
+                *registered.lock().unwrap() = true;
+                // First from the cache, later from the database.
+                for _ in 0..2 {
+                    let Some(check) = watched.begin() else { return };
+                    let found =
+                        world.read().unwrap_or_else(|| world.database.load(Ordering::SeqCst));
+                    if found == 0 {
+                        watched.confirm(check);
+                    } else {
+                        watched.end(1);
+                    }
+                }
+            })
+        };
+        // Version 1 stands for a session that has ended.
+        world.database.store(1, Ordering::SeqCst);
+        world.cache.invalidate_session(0);
+        let is_watched = *registered.lock().unwrap();
+        if is_watched {
+            watched.mark();
+            assert_ne!(watched.phase(), Phase::Live);
+        }
+        watcher.join().expect("no thread panics");
+        assert_ne!(watched.phase(), Phase::Live);
     });
 }
 

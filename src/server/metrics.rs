@@ -183,6 +183,11 @@ fn register_sessions(registry: &mut Registry, sessions: &PgSessionStore) {
         ConstCounter::new(status.notifications.load(Ordering::Relaxed)),
     );
     registry.register(
+        "watched_sessions",
+        "Connections, such as event streams, that end with their session",
+        ConstGauge::new(sessions.watched_count() as i64),
+    );
+    registry.register(
         "session_lookups",
         "Sessions that were looked up in the database",
         ConstCounter::new(sessions.lookups().0),

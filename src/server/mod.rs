@@ -87,7 +87,11 @@ async fn serve(
         error = database.supervise() => { database_error = Some(error); Some(Stop::Immediately) }
     };
     let pause = if stop == Some(Stop::Drain) { config.drain } else { Duration::ZERO };
+    let sessions = &background.app.sessions;
+    // Browsers connect again, to another server once load balancers have noticed.
+    sessions.end_watched(false);
     stop::drain(&open, pause, signals).await;
+    sessions.end_watched(true);
     let stopping = async {
         if stop.is_some() {
             stop::stop_accepting(server, &open, pause).await;

@@ -33,15 +33,10 @@ impl Engine {
         let flushed = store.clone();
         runner.run_every("last_seen", last_seen::FLUSH_INTERVAL, move || {
             let store = flushed.clone();
-            async move {
-                if let Err(error) = store.last_seen().flush().await {
-                    db::log_failure(
-                        "last activity could not be written; it stays in memory",
-                        &error.into(),
-                    );
-                }
-            }
+            async move { store.last_seen().flush_and_log().await }
         });
+        let watched = store.clone();
+        runner.run("session_watch", move |stop| watched.clone().check_watched(stop));
         let purged = store.clone();
         runner.run_every_interruptible("session_purge", purge_interval, move || {
             let store = purged.clone();

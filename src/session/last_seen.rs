@@ -66,6 +66,16 @@ impl SessionActivity {
         })
     }
 
+    /// Of a session that was found `since_seen` seconds after its last recorded activity, without a request. Its
+    /// idle timeout is `idle` seconds.
+    pub(super) fn found(idle: f64, since_seen: f64) -> Arc<Self> {
+        let last_seen =
+            MonotonicInstant::now().0.saturating_sub(span(since_seen).as_millis() as u64);
+        let activity = Self::new(MonotonicInstant(last_seen), None, interval(idle));
+        activity.is_pending.store(false, Ordering::SeqCst);
+        activity
+    }
+
     fn last_seen(&self) -> MonotonicInstant {
         MonotonicInstant(self.last_seen.load(Ordering::SeqCst))
     }
@@ -101,8 +111,7 @@ impl LastSeen {
         left: f64,
     ) -> Arc<SessionActivity> {
         let now = MonotonicInstant::now();
-        let span = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        let interval = MAX_INTERVAL.min(span(idle / 20.0));
+        let interval = interval(idle);
         let wait = interval.saturating_sub(span(since_seen));
         let activity = SessionActivity::new(now, ip, interval);
         let update =
@@ -141,6 +150,23 @@ impl LastSeen {
         }
     }
 
+    /// Records activity on an open connection, from `ip`. Unlike a request, it does not load the session from the
+    /// database now and then, so the update is due as soon as the last one is an update interval ago.
+    pub(super) fn record_message(
+        &self,
+        digest: &Digest,
+        ip: Option<IpAddr>,
+        activity: &Arc<SessionActivity>,
+        now: MonotonicInstant,
+    ) {
+        let due = now.max(activity.last_seen() + activity.interval);
+        activity.record(now, ip);
+        if !activity.is_pending.swap(true, Ordering::SeqCst) {
+            let update = PendingUpdate { activity: Arc::clone(activity), due, is_retry: false };
+            self.enqueue(digest, update);
+        }
+    }
+
     /// The number of sessions whose last activity is not yet written.
     pub fn pending_count(&self) -> usize {
         self.pending().len()
@@ -167,6 +193,14 @@ impl LastSeen {
     /// Writes the updates that are due. After an error, those that were not written stay pending.
     pub async fn flush(&self) -> sqlx::Result<()> {
         self.write_pending(&self.pool, false).await
+    }
+
+    /// Like [`Self::flush`], and logs an error.
+    pub(super) async fn flush_and_log(&self) {
+        if let Err(error) = self.flush().await {
+            let what = "last activity could not be written; it stays in memory";
+            db::log_failure(what, &error.into());
+        }
     }
 
     /// Writes all updates, due or not, over `pool`: at shutdown, the connections of the shared pool are
@@ -245,6 +279,15 @@ impl LastSeen {
         // The map is consistent after every statement that may panic, so a poisoned lock is used.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The update interval of a session whose idle timeout is `idle` seconds.
+fn interval(idle: f64) -> Duration {
+    MAX_INTERVAL.min(span(idle / 20.0))
+}
+
+fn span(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// Writes that the sessions of `digests` were last seen `ages` seconds ago from `ips`, and returns the digests

@@ -11,6 +11,7 @@
 //!   not overwrite each other's changes.
 //! * [`purge`] deletes expired rows.
 //! * A transaction on behalf of a session checks under a lock that the session still exists: [`Requester`].
+//! * Connections that outlive their request end with the session: [`live`].
 //! * Sessions are served from the cache while the notification connection works, and the response to a
 //!   revocation is sent only when no server accepts the session ([`Engine`], `cache/`).
 //!
@@ -30,6 +31,7 @@ mod ended;
 mod engine;
 pub mod last_seen;
 pub mod list;
+pub mod live;
 pub mod notice;
 pub mod purge;
 mod requester;

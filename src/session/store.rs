@@ -15,10 +15,11 @@ use uuid::Uuid;
 
 use super::cache::barrier::Barrier;
 use super::cache::clock::MonotonicInstant;
-use super::cache::entries::{Cache, Entry, Stamp, Stripe};
+use super::cache::entries::{Entry, Stamp, Stripe};
 use super::cache::invalidation::{CacheState, InvalidationListener, ListenerStatus};
 use super::cache::lookup::{Lookup, LookupRow};
-use super::cache::{LoadedSession, SHARDS, STRIPES, SessionCache, session_stripe, user_stripe};
+use super::cache::watch::Watchers;
+use super::cache::{LoadedSession, SessionCache, session_stripe, user_stripe};
 use super::create::{self, InsertedSession, Policy};
 use super::ended::EndedSessionCache;
 use super::last_seen::{LastSeen, SessionActivity};
@@ -87,8 +88,7 @@ impl PgSessionStore {
     /// runs. `None`: the cache is turned off, and every request queries the database.
     pub fn new(pool: PgPool, timeouts: Timeouts, cache_size: Option<usize>) -> Self {
         let last_seen = LastSeen::new(pool.clone());
-        let (stripes, shards) = if cache_size.is_some() { (STRIPES, SHARDS) } else { (1, 1) };
-        let cache = Arc::new(Cache::new(cache_size.unwrap_or(0), stripes, shards));
+        let cache = Arc::new(SessionCache::new(cache_size));
         let lookup = Lookup::new(pool.clone(), Arc::clone(&cache));
         let (server, is_caching) = (Uuid::now_v7(), cache_size.is_some());
         let status: Arc<ListenerStatus> = Arc::default();
@@ -137,6 +137,23 @@ impl PgSessionStore {
 
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// The cached session of `digest`, if it is valid at `now`.
+    pub(super) fn cached(
+        &self,
+        digest: &Digest,
+        now: MonotonicInstant,
+    ) -> Option<Arc<Entry<LoadedSession>>> {
+        self.cache.get(digest, session_stripe(digest), now.0)
+    }
+
+    pub(super) fn watchers(&self) -> &Arc<Watchers> {
+        &self.cache.watchers
+    }
+
+    pub(super) fn lookup(&self) -> &Lookup {
+        &self.lookup
     }
 
     /// The pending last-seen updates. A loop must call [`LastSeen::flush`].
@@ -274,8 +291,8 @@ impl PgSessionStore {
             let age = MAX_ENTRY_AGE
                 .min(Duration::try_from_secs_f64(row.seconds_left).unwrap_or_default());
             let deadline = (loaded_at + age).0;
-            let entry =
-                Entry::new(stamp, user_stripe, deadline, LoadedSession { session, activity });
+            let value = LoadedSession { session, activity, expiry: row.expiry(loaded_at) };
+            let entry = Entry::new(stamp, user_stripe, deadline, value);
             let session_stripe = session_stripe(&digest);
             self.cache.put(digest, session_stripe, Arc::new(entry), loaded_at.0);
         }
@@ -290,7 +307,7 @@ impl SessionStore for PgSessionStore {
         };
         let (digest, ip) = (secret.digest(), client::current_ip());
         let loaded_at = MonotonicInstant::now();
-        if let Some(entry) = self.cache.get(&digest, session_stripe(&digest), loaded_at.0) {
+        if let Some(entry) = self.cached(&digest, loaded_at) {
             self.last_seen.record_cache_hit(&digest, ip, &entry.value.activity, loaded_at);
             return Ok(Some(entry.value.session.to_map()));
         }

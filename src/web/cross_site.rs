@@ -6,7 +6,7 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, UPGRADE};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
@@ -17,14 +17,15 @@ use crate::log::WarningLimit;
 #[derive(Clone, Debug)]
 pub struct OwnOrigin(pub String);
 
-/// The middleware: rejects cross-site requests with an unsafe method (403).
+/// The middleware: rejects cross-site requests with an unsafe method, and those that would open another protocol
+/// (403).
 pub async fn refuse(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let own =
         request.app_data::<web::Data<OwnOrigin>>().map(|own| own.0.as_str()).unwrap_or_default();
-    if !request.method().is_safe() && !is_own(request.headers(), own) {
+    if !is_safe(&request) && !is_own(request.headers(), own) {
         static REFUSALS: WarningLimit = WarningLimit::new();
         if let Some(suppressed) = REFUSALS.check() {
             log_refusal(request.headers(), own, suppressed);
@@ -32,6 +33,12 @@ pub async fn refuse(
         return Err(HttpError::Forbidden.into());
     }
     next.call(request).await
+}
+
+/// The handshake of a WebSocket is a GET request. What is sent on the connection afterwards is not checked, and
+/// browsers open it across sites, with cookies.
+fn is_safe(request: &ServiceRequest) -> bool {
+    request.method().is_safe() && !request.headers().contains_key(UPGRADE)
 }
 
 /// The values are logged as strings, which both log formats quote and escape, so that a header cannot forge a

@@ -1,10 +1,12 @@
 //! The signed-in user, for a site's handlers.
 
+use std::fmt;
 use std::future::{Ready, ready};
 use std::ops::Deref;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
+use actix_web::web::Data;
 use actix_web::{Error as ActixError, FromRequest, HttpMessage as _, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use sqlx::PgConnection;
@@ -13,6 +15,8 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::form::FormIsRead;
+use super::live::LiveSession;
+use crate::app::App;
 use crate::auth;
 use crate::role::Role;
 use crate::session::Requester;
@@ -34,12 +38,19 @@ use crate::web::return_to;
 ///     page.render("hello.html", &json!({ "name": user.display_name() }))
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CurrentUser {
     user: auth::CurrentUser,
-    requester: Requester,
+    pub(super) requester: Requester,
     /// The schema of Frontdesk's tables.
     schema: Arc<str>,
+    pub(super) live: LiveSession,
+}
+
+impl fmt::Debug for CurrentUser {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CurrentUser").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// The rights of a user on the pages of Frontdesk.
@@ -65,7 +76,11 @@ pub enum AssuranceLevel {
 impl CurrentUser {
     fn new(user: auth::CurrentUser, request: &HttpRequest) -> Result<Self, Error> {
         let schema = SiteDatabase::of(request)?.frontdesk_schema.clone();
-        Ok(Self { requester: user.requester(request), user, schema })
+        let app = request
+            .app_data::<Data<App>>()
+            .ok_or_else(|| Error::internal("the app is not set up"))?;
+        let live = LiveSession::new(app.clone());
+        Ok(Self { requester: user.requester(request), user, schema, live })
     }
 
     /// `users.id`, the target of the site's foreign keys. It never changes and is never used again.

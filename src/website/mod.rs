@@ -7,6 +7,7 @@ mod database;
 mod error;
 mod form;
 mod hooks;
+mod live;
 mod page;
 mod session_data;
 mod settings;
@@ -39,6 +40,7 @@ pub use current_user::{
 pub use database::Pool;
 pub use error::{Error, PageResult};
 pub use form::{FieldErrors, Form, FormView};
+pub use live::{Event, event_stream};
 pub use page::{Notice, Page};
 pub use session_data::SessionData;
 

@@ -65,7 +65,8 @@ fn answers(addr: &str, requests: usize) -> usize {
     requests
 }
 
-fn metric(bind: &str, name: &str) -> u64 {
+/// The value of a metric.
+pub fn metric(bind: &str, name: &str) -> u64 {
     let text = Browser::new(bind).get("/metrics").body;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}: {text}"))

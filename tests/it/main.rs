@@ -48,6 +48,7 @@ mod invitations;
 mod late_forms;
 mod lifetimes;
 mod listening;
+mod live;
 mod lockout;
 mod locks;
 mod log;

@@ -60,6 +60,13 @@ pub(in crate::session) struct LookupRow {
 }
 
 impl LookupRow {
+    /// When the session expires without another request, and when in any case. `loaded_at` is the time before the
+    /// look-up.
+    pub(in crate::session) fn expiry(&self, loaded_at: MonotonicInstant) -> [MonotonicInstant; 2] {
+        [self.seconds_left, self.absolute_seconds]
+            .map(|seconds| loaded_at + Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    }
+
     /// Converts the row for the session cache. `loaded_at` is the time before the look-up.
     pub(in crate::session) fn session_row(&self, loaded_at: MonotonicInstant) -> SessionRow {
         let user = match (self.user_id, &self.email, &self.display_name, self.role) {

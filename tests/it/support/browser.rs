@@ -165,7 +165,8 @@ impl Browser {
         PartialRequest { stream, rest: rest.to_owned() }
     }
 
-    fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+    /// The head of a request.
+    pub fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nConnection: close\r\n",
             self.addr, self.user_agent

@@ -4,6 +4,7 @@ pub mod account_states;
 pub mod breakpoint;
 pub mod browser;
 pub mod database;
+pub mod event_stream;
 pub mod folder;
 pub mod history;
 pub mod lines;

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use frontdesk::actix_web::http::header::{CACHE_CONTROL, COOKIE};
 use frontdesk::actix_web::{HttpRequest, HttpResponse, web};
+use frontdesk::live::event_stream;
 use frontdesk::{
     Admin, BoxError, CommandContext, Cookies, CurrentUser, Data, Error, Form, FormView, JobContext,
     Limits, Notice, Page, PageResult, Path, Pool, RecentlyAuthenticated, Routes, Visitor, Website,
     sqlx,
 };
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::broadcast;
 
 #[derive(Deserialize)]
 struct Settings {
@@ -132,7 +135,47 @@ async fn length(form: web::Bytes) -> HttpResponse {
     HttpResponse::Ok().body(form.len().to_string())
 }
 
+/// What was said, for everyone who listens.
+struct News(broadcast::Sender<String>);
+
+async fn say(text: String, news: Data<News>) -> HttpResponse {
+    HttpResponse::Ok().body(news.0.send(text).unwrap_or(0).to_string())
+}
+
+/// Says at first that it listens.
+async fn listen(user: CurrentUser, news: Data<News>) -> HttpResponse {
+    let said = stream::unfold(news.0.subscribe(), |mut news| async {
+        let text = news.recv().await.ok()?;
+        Some((text, news))
+    });
+    event_stream(&user, stream::iter(["listening".to_owned()]).chain(said))
+}
+
+/// Each message counts as activity of the user.
+async fn chat(user: CurrentUser, news: Data<News>) -> HttpResponse {
+    let speaker = user.clone();
+    let said = stream::unfold((news.0.subscribe(), speaker), |(mut news, user)| async {
+        let text = news.recv().await.ok()?;
+        user.record_activity();
+        Some((text, (news, user)))
+    });
+    event_stream(&user, stream::iter(["listening".to_owned()]).chain(said))
+}
+
+/// Tells why the session ended, once it has.
+async fn ended(user: CurrentUser) -> HttpResponse {
+    let reason = user.ended();
+    // In another task, as for a WebSocket.
+    let reason = tokio::spawn(reason).await.expect("no panic");
+    HttpResponse::Ok().body(format!("{reason:?} {}", user.is_live()))
+}
+
 fn routes(routes: &mut Routes) {
+    let long = Limits { body: 1024, deadline: Duration::from_secs(300) };
+    routes.limits(long, |routes| {
+        routes.get("/ended", ended);
+    });
+    routes.get("/listen", listen).get("/chat", chat);
     routes.get("/", start).get("/whoami", whoami).get("/page", show).post("/recent", save);
     routes.post("/wrong-order", wrong_order).get("/statistics", statistics);
     routes.get("/fail/{kind}", fail).get("/cookies", cookies).post("/echo", echo);
@@ -141,7 +184,7 @@ fn routes(routes: &mut Routes) {
     routes.fallback(missing);
     routes.put("/thing", length).patch("/thing", length).delete("/thing", length);
     routes.without_session(|routes| {
-        routes.get("/feed", feed).get("/never", never).post("/webhook", length);
+        routes.get("/feed", feed).get("/never", never).post("/webhook", length).post("/say", say);
         // Takes neither Frontdesk's pages nor the site's other ones.
         routes.get("/{tail:.*}.txt", feed).get("/p{any}", feed);
     });
@@ -185,6 +228,7 @@ fn main() -> ExitCode {
         .name("Shop")
         .settings::<Settings>("SHOP_")
         .data(Visits::default())
+        .data(News(broadcast::channel(1024).0))
         .routes(routes)
         .navigation("Page", "/page")
         .job("tick", Duration::from_secs(3600), tick)
