@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::PgSessionStore;
 use super::cache::clock::MonotonicInstant;
 use super::cache::invalidation::CacheState;
-use super::cache::user_stripe;
 use super::cache::watch::{Registration, TRUST, WatchedSession};
 use super::cache::watch_state::Phase;
+use super::cache::{session_stripe, user_stripe};
 use super::last_seen::{FLUSH_INTERVAL, SessionActivity};
 use super::revoke::{self, Cause};
 use crate::crypto::secret::Digest;
@@ -126,7 +126,8 @@ impl SessionWatch {
 impl PgSessionStore {
     /// Watches the session of `digest`, of `user`, for a connection from `ip`.
     pub fn watch(&self, digest: Digest, user: UserId, ip: Option<IpAddr>) -> SessionWatch {
-        let registration = self.watchers().register(digest, user_stripe(user));
+        let stripes = [session_stripe(&digest), user_stripe(user)];
+        let registration = self.cache.watchers.register(digest, stripes);
         let watched = &registration.watched;
         let found_at = MonotonicInstant::now();
         let check = watched.state.begin();
@@ -136,12 +137,12 @@ impl PgSessionStore {
                 watched.activity.set(Arc::clone(&entry.value.activity)).ok();
                 watched.record_found(found_at, entry.value.expiry);
                 if !watched.state.confirm(check) {
-                    self.watchers().queue(Arc::clone(watched));
+                    self.cache.watchers.queue(Arc::clone(watched));
                 }
             }
-            None => self.watchers().queue(Arc::clone(watched)),
+            None => self.cache.watchers.queue(Arc::clone(watched)),
         }
-        if self.watchers().is_stopping() {
+        if self.cache.watchers.is_stopping() {
             end(watched, EndReason::ServerStopping);
         }
         SessionWatch { store: self.clone(), registration, ip }
@@ -149,12 +150,12 @@ impl PgSessionStore {
 
     /// The number of watched sessions.
     pub fn watched_count(&self) -> u64 {
-        self.watchers().count()
+        self.cache.watchers.count()
     }
 
     /// Ends all watched sessions, because this server stops. With `is_final`, later ones end at once.
     pub fn end_watched(&self, is_final: bool) {
-        for watched in self.watchers().all(is_final) {
+        for watched in self.cache.watchers.all(is_final) {
             end(&watched, EndReason::ServerStopping);
         }
     }
@@ -166,14 +167,14 @@ impl PgSessionStore {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.watchers().has_work() => {}
+                () = self.cache.watchers.has_work() => {}
                 _ = tick.tick() => {
-                    for watched in self.watchers().tick(self.cache_state() == CacheState::Live) {
+                    for watched in self.cache.watchers.tick(self.cache_state() == CacheState::Live) {
                         end(&watched, EndReason::Unverified);
                     }
                 }
             }
-            let queued = self.watchers().take_queued();
+            let queued = self.cache.watchers.take_queued();
             let soon = MonotonicInstant::now() + FLUSH_INTERVAL;
             if queued.iter().any(|watched| soon >= watched.expires_at()) {
                 // Activity that is not written yet extends the session.
@@ -192,7 +193,7 @@ impl PgSessionStore {
     async fn check(&self, watched: Arc<WatchedSession>) -> anyhow::Result<()> {
         let Some(check) = watched.state.begin() else { return Ok(()) };
         let found_at = MonotonicInstant::now();
-        let (row, _) = self.lookup().find(watched.digest.clone()).await?;
+        let (row, _) = self.lookup.find(watched.digest.clone()).await?;
         let Some(row) = row else {
             end(&watched, self.end_reason(&watched).await);
             return Ok(());

@@ -18,7 +18,6 @@ use super::cache::clock::MonotonicInstant;
 use super::cache::entries::{Entry, Stamp, Stripe};
 use super::cache::invalidation::{CacheState, InvalidationListener, ListenerStatus};
 use super::cache::lookup::{Lookup, LookupRow};
-use super::cache::watch::Watchers;
 use super::cache::{LoadedSession, SessionCache, session_stripe, user_stripe};
 use super::create::{self, InsertedSession, Policy};
 use super::ended::EndedSessionCache;
@@ -70,8 +69,8 @@ pub struct PgSessionStore {
     pool: PgPool,
     policy: Policy,
     last_seen: LastSeen,
-    cache: Arc<SessionCache>,
-    lookup: Lookup,
+    pub(super) cache: Arc<SessionCache>,
+    pub(super) lookup: Lookup,
     barrier: Barrier,
     ended: Arc<EndedSessionCache>,
     status: Arc<ListenerStatus>,
@@ -146,14 +145,6 @@ impl PgSessionStore {
         now: MonotonicInstant,
     ) -> Option<Arc<Entry<LoadedSession>>> {
         self.cache.get(digest, session_stripe(digest), now.0)
-    }
-
-    pub(super) fn watchers(&self) -> &Arc<Watchers> {
-        &self.cache.watchers
-    }
-
-    pub(super) fn lookup(&self) -> &Lookup {
-        &self.lookup
     }
 
     /// The pending last-seen updates. A loop must call [`LastSeen::flush`].

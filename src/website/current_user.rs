@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::form::FormIsRead;
-use super::live::LiveSession;
+use super::live_session::LiveSession;
 use crate::app::App;
 use crate::auth;
 use crate::role::Role;

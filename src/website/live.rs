@@ -3,46 +3,20 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
-use actix_web::web::{Bytes, Data};
+use actix_web::web::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until};
 
 use super::current_user::CurrentUser;
-use crate::app::App;
-use crate::crypto::secret::Secret;
-use crate::session::Requester;
-use crate::session::live::{EndReason, SessionWatch};
+use crate::session::live::EndReason;
 
 /// A comment is sent after this time without an event, so that proxies keep the connection open and the server
 /// notices that the browser has left.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
-
-/// Watches the session of a user from the first use on. Clones share the watch.
-#[derive(Clone)]
-pub(super) struct LiveSession {
-    app: Data<App>,
-    watch: Arc<OnceLock<SessionWatch>>,
-}
-
-impl LiveSession {
-    pub(super) fn new(app: Data<App>) -> Self {
-        Self { app, watch: Arc::default() }
-    }
-
-    fn watch(&self, requester: &Requester) -> &SessionWatch {
-        self.watch.get_or_init(|| {
-            // The session of a request always has a secret.
-            let digest =
-                requester.token_digest.clone().unwrap_or_else(|| Secret::generate().digest());
-            self.app.sessions.watch(digest, requester.user, requester.origin.ip_address)
-        })
-    }
-}
 
 impl CurrentUser {
     /// Returns when the session has ended, with the reason: for WebSockets and other connections that outlive

@@ -8,6 +8,7 @@ mod error;
 mod form;
 mod hooks;
 mod live;
+mod live_session;
 mod page;
 mod session_data;
 mod settings;

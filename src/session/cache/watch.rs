@@ -18,7 +18,6 @@ use tokio::sync::Notify;
 
 use super::clock::MonotonicInstant;
 use super::entries::Stripe;
-use super::session_stripe;
 use super::watch_state::{Phase, WatchState};
 use crate::crypto::secret::Digest;
 use crate::session::last_seen::SessionActivity;
@@ -57,6 +56,7 @@ struct Registered {
 #[derive(Debug)]
 pub(in crate::session) struct WatchedSession {
     pub(in crate::session) digest: Digest,
+    session: Stripe,
     user: Stripe,
     pub(in crate::session) state: WatchState,
     /// When it was last known to be live, and when it expires without activity and with it: milliseconds of
@@ -78,15 +78,17 @@ pub(in crate::session) struct Registration {
 }
 
 impl Watchers {
-    /// Watches the session of `digest`, which has to be checked first.
+    /// Watches the session of `digest`, which has to be checked first. The stripes are those of the session and of its
+    /// user.
     pub(in crate::session) fn register(
         self: &Arc<Self>,
         digest: Digest,
-        user: Stripe,
+        [session, user]: [Stripe; 2],
     ) -> Registration {
         let now = MonotonicInstant::now().0;
         let watched = Arc::new(WatchedSession {
             digest,
+            session,
             user,
             state: WatchState::new(),
             trusted_at: AtomicU64::new(now),
@@ -99,7 +101,6 @@ impl Watchers {
         let mut registered = lock(&self.registered);
         registered.last_number += 1;
         let number = registered.last_number;
-        let session = session_stripe(&watched.digest);
         registered.by_session.insert(key(session, number), Arc::clone(&watched));
         registered.by_user.insert(key(user, number), Arc::clone(&watched));
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -242,7 +243,7 @@ impl WatchedSession {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut registered = lock(&self.watchers.registered);
-        registered.by_session.remove(&key(session_stripe(&self.watched.digest), self.number));
+        registered.by_session.remove(&key(self.watched.session, self.number));
         registered.by_user.remove(&key(self.watched.user, self.number));
         self.watchers.count.fetch_sub(1, Ordering::SeqCst);
     }
@@ -271,17 +272,17 @@ mod tests {
     #[test]
     fn an_invalidation_marks_the_sessions_of_its_stripe_and_no_others() {
         let watchers: Arc<Watchers> = Arc::default();
-        let live = |user| {
-            let registration = watchers.register(Secret::generate().digest(), user);
+        let live = |session, user| {
+            let registration = watchers.register(Secret::generate().digest(), [session, user]);
             let check = registration.watched.state.begin().unwrap();
             assert!(registration.watched.state.confirm(check));
             registration
         };
-        let (first, last, other) = (live(7), live(7), live(8));
+        let (first, last, other) = (live(1, 7), live(2, 7), live(3, 8));
         let phases = || [&first, &last, &other].map(|one| one.watched.state.phase());
         watchers.mark_user(7);
         assert_eq!(phases(), [Phase::Checking, Phase::Checking, Phase::Live]);
-        watchers.mark_session(session_stripe(&other.watched.digest));
+        watchers.mark_session(3);
         assert_eq!(phases(), [Phase::Checking; 3]);
         assert_eq!(watchers.take_queued().len(), 3);
         watchers.mark_all();
