@@ -40,6 +40,8 @@ fn new_database() -> Database {
              PERFORM pg_catalog.pg_notify($1, $2);
          END $$",
         &format!("ALTER DATABASE {name} SET search_path = public, pg_catalog"),
+        // It has a search path of its own.
+        "ALTER FUNCTION announce_change(text, text) SET search_path = public, pg_catalog, pg_temp",
     ];
     for statement in statements {
         let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&database.pool);
