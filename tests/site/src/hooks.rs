@@ -17,7 +17,8 @@ async fn act(connection: &mut PgConnection, event: &str, email: &str) -> HookRes
 }
 
 async fn behave(connection: &mut PgConnection, event: &str, email: &str) -> HookResult {
-    let select = "SELECT behavior FROM hook_behavior WHERE event = $1 AND coalesce(email = $2, true)";
+    let select =
+        "SELECT behavior FROM hook_behavior WHERE event = $1 AND coalesce(email = $2, true)";
     let select = sqlx::query_scalar(select).bind(event).bind(email);
     let behavior: Option<String> = select.fetch_optional(&mut *connection).await?;
     match behavior.as_deref() {
@@ -45,12 +46,14 @@ async fn registered(event: Registered, connection: &mut PgConnection) -> HookRes
         .execute(&mut *connection)
         .await?;
     let name = format!("registered {:?} {} {}", event.by, event.display_name, event.language);
-    sqlx::query("INSERT INTO hook_calls (id, event, email) SELECT id, $2, $3 FROM users WHERE id = $1")
-        .bind(event.user)
-        .bind(name)
-        .bind(&event.email)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "INSERT INTO hook_calls (id, event, email) SELECT id, $2, $3 FROM users WHERE id = $1",
+    )
+    .bind(event.user)
+    .bind(name)
+    .bind(&event.email)
+    .execute(&mut *connection)
+    .await?;
     behave(connection, "registered", &event.email).await
 }
 

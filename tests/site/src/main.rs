@@ -63,7 +63,8 @@ async fn whoami(user: CurrentUser, pool: Pool) -> Result<HttpResponse, Error> {
 
 async fn show(page: Page) -> PageResult {
     // The values of every page win over these.
-    let data = json!({ "viewer": "x", "site": "x", "navigation": "x", "lang": "xx", "extra": "own" });
+    let data =
+        json!({ "viewer": "x", "site": "x", "navigation": "x", "lang": "xx", "extra": "own" });
     page.render_form("page.html", &FormView::default(), &data)
 }
 
