@@ -46,6 +46,9 @@ pub(super) fn own_samples() -> BTreeMap<String, Cow<'static, [u8]>> {
     paths.filter_map(|path| Some((path.to_string(), Files::get(&path)?.data))).collect()
 }
 
+/// Names of files, each with its text or with what is wrong with it.
+type NamedTexts = Vec<(String, String)>;
+
 impl Layers {
     /// Those of a site without an operator's folder.
     pub fn of_site(site: &Folder) -> Self {
@@ -58,8 +61,8 @@ impl Layers {
     }
 
     /// All files, by their name in tera. The error lists files that are no templates, and why.
-    pub(super) fn files(&self) -> Result<Vec<(String, String)>, Vec<(String, String)>> {
-        let mut files: Vec<(String, String)> = own_files()
+    pub(super) fn files(&self) -> Result<NamedTexts, NamedTexts> {
+        let mut files: NamedTexts = own_files()
             .into_iter()
             .map(|(path, text)| (format!("{}{path}", PREFIXES[1]), text))
             .collect();

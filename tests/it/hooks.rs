@@ -217,8 +217,8 @@ fn a_change_of_email_whose_hook_fails_did_not_happen_on_any_path() {
     assert_undone(&database, "email_changed", || ada.post(&link, &[]).into());
     assert_eq!(ada.post("/account/email/code", &code).status, 303);
     let last = || {
-        let calls = db_calls(&database).into_iter();
-        calls.filter(|call| call.starts_with("email_changed")).next_back().unwrap_or_default()
+        let mut calls = db_calls(&database).into_iter();
+        calls.rfind(|call| call.starts_with("email_changed")).unwrap_or_default()
     };
     assert_eq!(last(), format!("email_changed {ADA} new@example.com"));
     // Undone.
