@@ -79,7 +79,7 @@ const OWNERS: [(&str, &str); 20] = [
 
 /// Every file that starts a task or a thread, and what a panic in it does. Nothing may be missing for good
 /// afterwards: neither a job nor a thread of a pool.
-const SPAWNS: [(&str, &str); 17] = [
+const SPAWNS: [(&str, &str); 18] = [
     ("src/auth/second_arrival.rs", "it is raised again in the task of the request"),
     ("src/background.rs", "the job is restarted"),
     ("src/cli/prompt.rs", "it only waits for a signal"),
@@ -96,6 +96,7 @@ const SPAWNS: [(&str, &str); 17] = [
         "a guard ends the round, and the next sign-out starts another",
     ),
     ("src/session/cache/invalidation.rs", "it only closes a pool"),
+    ("src/session/live.rs", "the next round writes the activity"),
     ("src/session/cache/lookup.rs", "a guard ends the round, and the next lookup starts another"),
     ("src/user/password/hasher.rs", "the job fails, and the thread continues"),
     ("src/user/rate_limit/failure_notice.rs", "the mail is not sent until the next wait"),

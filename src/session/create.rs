@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::cache::entries::Stripe;
 use super::state::{FORMAT_VERSION, NewSession, SessionToInsert};
 use super::timeouts::{self, Timeouts};
 use super::{notice as source, revoke, sign_in_notice};
@@ -31,6 +32,26 @@ pub(super) struct Policy {
     /// What the site does after a sign-in.
     pub(super) hooks: Hooks,
 }
+
+/// A session that [`PgSessionStore::create`](super::PgSessionStore::create) inserted.
+#[derive(Debug)]
+pub struct CreatedSession {
+    /// The secret for its cookie. Send it only after the transaction is committed.
+    pub secret: Secret,
+    /// The session that was replaced. Pass it to [`PgSessionStore::invalidate_replaced`] after the commit.
+    ///
+    /// [`PgSessionStore::invalidate_replaced`]: super::PgSessionStore::invalidate_replaced
+    pub replaced: Option<ReplacedSession>,
+    /// The number of sessions of the user that ended because of the limit per user. If it is not 0, call
+    /// [`PgSessionStore::invalidate_user`](super::PgSessionStore::invalidate_user) after the commit.
+    pub ended_by_limit: usize,
+    /// Whether the account of the user is scheduled for deletion.
+    pub is_deletion_scheduled: bool,
+}
+
+/// A session that a sign-in in the same browser replaced.
+#[derive(Debug)]
+pub struct ReplacedSession(pub(super) Stripe);
 
 /// A session that was inserted.
 pub(super) struct InsertedSession {

@@ -46,8 +46,9 @@ pub mod user_agent;
 
 pub use cache::barrier::await_invalidation;
 pub use cache::leases::LEASE;
+pub use create::{CreatedSession, ReplacedSession};
 pub use engine::Engine;
 pub use requester::{Lock, Requester, SessionEnded};
 pub use state::{Account, NewSession, SessionInfo};
-pub use store::{CreatedSession, PgSessionStore, ReplacedSession};
+pub use store::PgSessionStore;
 pub use timeouts::Timeouts;

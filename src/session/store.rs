@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 use super::cache::barrier::Barrier;
 use super::cache::clock::MonotonicInstant;
-use super::cache::entries::{Entry, Stamp, Stripe};
+use super::cache::entries::{Entry, Stamp};
 use super::cache::invalidation::{CacheState, InvalidationListener, ListenerStatus};
 use super::cache::lookup::{Lookup, LookupRow};
 use super::cache::{LoadedSession, SessionCache, session_stripe, user_stripe};
-use super::create::{self, InsertedSession, Policy};
+use super::create::{self, CreatedSession, InsertedSession, Policy, ReplacedSession};
 use super::ended::EndedSessionCache;
 use super::last_seen::{LastSeen, SessionActivity};
 use super::purge::Counters;
@@ -44,24 +44,6 @@ struct AccountChanged;
 
 /// A cache entry is read again after this time, because another server may have extended the session.
 const MAX_ENTRY_AGE: Duration = Duration::from_secs(60);
-
-/// A session that [`PgSessionStore::create`] inserted.
-#[derive(Debug)]
-pub struct CreatedSession {
-    /// The secret for its cookie. Send it only after the transaction is committed.
-    pub secret: Secret,
-    /// The session that was replaced. Pass it to [`PgSessionStore::invalidate_replaced`] after the commit.
-    pub replaced: Option<ReplacedSession>,
-    /// The number of sessions of the user that ended because of the limit per user. If it is not 0, call
-    /// [`PgSessionStore::invalidate_user`] after the commit.
-    pub ended_by_limit: usize,
-    /// Whether the account of the user is scheduled for deletion.
-    pub is_deletion_scheduled: bool,
-}
-
-/// A session that a sign-in in the same browser replaced.
-#[derive(Debug)]
-pub struct ReplacedSession(Stripe);
 
 /// Sessions in PostgreSQL. Clones are cheap and share the pool, the cache and the pending last-seen updates.
 #[derive(Clone)]

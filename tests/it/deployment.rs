@@ -194,7 +194,7 @@ fn a_column_type_change_under_open_connections_fails_no_request() {
         });
     };
     pages();
-    database.db_execute("DROP VIEW active_sessions");
+    database.db_execute("DROP VIEW active_sessions, user_profiles");
     // From now on PostgreSQL rejects prepared statements that return this column: their result type has
     // changed.
     database.db_execute("ALTER TABLE users ALTER COLUMN display_name TYPE varchar(500)");
