@@ -21,7 +21,7 @@ const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// The names of Frontdesk's jobs. A job of a site has another one.
-pub const OWN_JOBS: [&str; 10] = [
+pub const OWN_JOBS: [&str; 11] = [
     "event_delivery",
     "housekeeping",
     "last_seen",
@@ -32,6 +32,7 @@ pub const OWN_JOBS: [&str; 10] = [
     "servers",
     "session_notifications",
     "session_purge",
+    "session_watch",
 ];
 
 /// The status of every job of this process. Clones share it.

@@ -60,8 +60,10 @@ pub async fn answer_once<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let Some((form, token)) = receive(&mut request).await else {
-        return Ok(next.call(request).await?.map_into_left_body());
+    let (form, token) = match receive(&mut request).await {
+        Ok(Some(received)) => received,
+        Ok(None) => return Ok(next.call(request).await?.map_into_left_body()),
+        Err(error) => return Ok(request.error_response(error).map_into_right_body()),
     };
     let Some(app) = request.app_data::<web::Data<App>>().cloned() else {
         return Ok(next.call(request).await?.map_into_left_body());
@@ -73,14 +75,16 @@ pub async fn answer_once<B: MessageBody + 'static>(
     }
 }
 
-/// Reads the form of `request`, for the handler too. `None` if its arrivals are not tracked.
-async fn receive(request: &mut ServiceRequest) -> Option<(SentForm, FormToken)> {
+/// Reads the form of `request`, for the handler too. `None` if its arrivals are not tracked. The error is
+/// [`HttpError::OtherAccount`]: also a handler that takes no form must not act for another account. All other
+/// errors are for the handler.
+async fn receive(request: &mut ServiceRequest) -> Result<Option<(SentForm, FormToken)>, HttpError> {
     // Any other body is for the handler of a site to read.
     let is_tracked = request.method() == Method::POST
         && request.path() != SIGN_OUT
         && request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded");
     if !is_tracked {
-        return None;
+        return Ok(None);
     }
     let received = {
         let (request, payload) = request.parts_mut();
@@ -96,13 +100,14 @@ async fn receive(request: &mut ServiceRequest) -> Option<(SentForm, FormToken)> 
     match received {
         Ok(received) => {
             form::keep_for_handler(request, Ok(received.form));
-            let token = received.token?;
+            let Some(token) = received.token else { return Ok(None) };
             let target = resumed_form::target(request);
-            Some((SentForm::new(&token.secret, &target, received.digest), token))
+            Ok(Some((SentForm::new(&token.secret, &target, received.digest), token)))
         }
+        Err(HttpError::OtherAccount) => Err(HttpError::OtherAccount),
         Err(error) => {
             form::keep_for_handler(request, Err(error));
-            None
+            Ok(None)
         }
     }
 }

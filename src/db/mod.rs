@@ -51,6 +51,8 @@ pub use transaction::{
 
 /// Connections for the work of the jobs of a website. The lock of each job has another one.
 pub const SITE_JOB_POOL_SIZE: u32 = 4;
+/// How long a hook of a website that is called after a commit may take.
+pub const SITE_HOOK_LIMIT: Duration = Duration::from_secs(30);
 /// How long [`Database::close`] waits for connections that are in use.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -88,7 +90,14 @@ impl Database {
 
     /// Like [`Database::new_site_pool`], for jobs and commands: small, and without the statement timeout of pages.
     pub fn new_site_job_pool(&self, config: &Config) -> PgPool {
-        pool(self.site_options(config).options([("statement_timeout", "0")]), SITE_JOB_POOL_SIZE)
+        pool::pool_with_timeout(self.site_options(config), SITE_JOB_POOL_SIZE, "0")
+    }
+
+    /// Like [`Database::new_site_job_pool`], for hooks that are called after the commit. Their statements end with the
+    /// time of a hook, so that one that was given up does not keep running.
+    pub fn new_site_hook_pool(&self, config: &Config) -> PgPool {
+        let timeout = format!("{}s", SITE_HOOK_LIMIT.as_secs());
+        pool::pool_with_timeout(self.site_options(config), SITE_JOB_POOL_SIZE, &timeout)
     }
 
     fn site_options(&self, config: &Config) -> PgConnectOptions {

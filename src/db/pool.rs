@@ -169,10 +169,19 @@ pub async fn require_writes(connection: impl PgExecutor<'_>) -> Result<(), Conne
 /// A pool of tested connections. A new connection to a standby is refused. A broken connection, or one whose
 /// server no longer accepts writes, is detected before it is used.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
+    pool_with_timeout(options, size, STATEMENT_TIMEOUT)
+}
+
+/// Like [`pool`], with another statement timeout, as PostgreSQL writes it.
+pub(super) fn pool_with_timeout(
+    options: PgConnectOptions,
+    size: u32,
+    statement_timeout: &str,
+) -> PgPool {
     let options = options
         .application_name("frontdesk")
         .options([
-            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("statement_timeout", statement_timeout),
             ("idle_in_transaction_session_timeout", "5s"),
         ])
         .log_statements(tracing::log::LevelFilter::Off);

@@ -12,14 +12,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::deliveries::{self, LONGEST_WAIT, Leased};
-use super::registry::AfterHook;
+use super::registry::{AfterHook, RegisteredHooks};
 use super::run::{Failure, Hooks, Parts, call};
 use crate::background::{JobRunner, jitter};
 use crate::db;
 use crate::program;
 
 /// How long a hook may take: less than a lease.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = db::SITE_HOOK_LIMIT;
 /// How many events of one hook a server delivers at the same time: as many as it has connections.
 const IN_FLIGHT: i64 = 4;
 /// How often a server looks for events.
@@ -31,13 +31,26 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 /// How long hooks that run may take after the stop signal. What is interrupted is delivered again after the next start.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Connections of the job itself.
+const OWN_CONNECTIONS: u32 = 2;
+
+impl RegisteredHooks {
+    /// The most connections that a server opens for the hooks after a commit.
+    pub fn connections_after_commit(&self) -> i64 {
+        match self.after.len() as i64 {
+            0 => 0,
+            hooks => i64::from(OWN_CONNECTIONS) + hooks * i64::from(db::SITE_JOB_POOL_SIZE),
+        }
+    }
+}
+
 impl Hooks {
     /// Starts a job for the hooks after a commit. `pool` opens connections that find Frontdesk's tables; `site_pool` those
     /// for one hook, which find the site's. Without such a hook, nothing is started.
     pub fn start_delivery(
         &self,
         runner: &mut JobRunner,
-        pool: impl FnOnce() -> PgPool,
+        pool: impl FnOnce(u32) -> PgPool,
         site_pool: impl Fn() -> PgPool,
     ) {
         let Some(parts) = self.shared_parts() else { return };
@@ -46,7 +59,7 @@ impl Hooks {
         if hooks.is_empty() {
             return;
         }
-        let (hooks, pool) = (Arc::new(hooks), pool());
+        let (hooks, pool) = (Arc::new(hooks), pool(OWN_CONNECTIONS));
         runner.run("event_delivery", move |stop| {
             let (hooks, parts, pool) = (Arc::clone(&hooks), Arc::clone(&parts), pool.clone());
             async move {

@@ -164,7 +164,7 @@ pub(super) async fn call<'c, T>(
         Ok(Err(panic)) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(Failure::Panic(text.unwrap_or("no message").to_owned()))
+            Err(Failure::Panic(text.unwrap_or("no message").replace('\0', "\u{FFFD}")))
         }
         Err(_) => Err(Failure::Timeout(limit)),
     }
@@ -194,24 +194,35 @@ pub(super) enum Failure {
 
 fn explain(error: &BoxError) -> String {
     let database = error.downcast_ref::<sqlx::Error>();
-    database.map_or_else(|| error.to_string(), db::reason)
+    // PostgreSQL stores no text with a NUL character.
+    database.map_or_else(|| error.to_string(), db::reason).replace('\0', "\u{FFFD}")
 }
 
 impl Failure {
-    /// Whether the hook was interrupted. Its statement may still run on the connection, which is closed.
+    /// Whether the connection is closed: a statement of the hook may still run on it, or the hook has changed it
+    /// outside of the transaction.
     pub(super) fn is_interruption(&self) -> bool {
-        matches!(self, Self::Timeout(_) | Self::Panic(_))
+        matches!(self, Self::Timeout(_) | Self::Panic(_) | Self::EndedTransaction)
     }
 
     /// Logs the failure, and makes an error of it that rolls the transaction back.
     fn report(self, event: &'static str, hook: &str) -> sqlx::Error {
         let cause = self.to_string();
-        tracing::error!(
-            hook,
-            event,
-            error = cause,
-            "a hook of the site failed; nothing was changed"
-        );
+        if matches!(self, Self::EndedTransaction) {
+            tracing::error!(
+                hook,
+                event,
+                error = cause,
+                "a hook of the site failed; it may have committed a part"
+            );
+        } else {
+            tracing::error!(
+                hook,
+                event,
+                error = cause,
+                "a hook of the site failed; nothing was changed"
+            );
+        }
         self.into_error(&format!("the hook {event} {hook}"))
     }
 
@@ -269,7 +280,8 @@ async fn check(connection: &mut PgConnection) -> Result<(), Failure> {
 /// Takes back what [`enter`] changed.
 async fn leave(connection: &mut PgConnection, former: &Former) -> sqlx::Result<()> {
     sqlx::query(
-        "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)",
+        // Not only of the transaction: a hook may have set the search path of the connection, which keeps it otherwise.
+        "SELECT set_config('search_path', $1, false), set_config('statement_timeout', $2, true)",
     )
     .bind(&former.search_path)
     .bind(&former.statement_timeout)

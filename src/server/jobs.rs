@@ -214,7 +214,10 @@ async fn delete_accounts(app: &App) -> sqlx::Result<()> {
                 Ok(false) => {}
                 Err(error) => {
                     let id = account.id.uuid();
-                    queue::postpone(&app.pool, Queue::Deletions, id, error).await?;
+                    let postponed = queue::postpone(&app.pool, Queue::Deletions, id, error).await;
+                    if let Err(error) = postponed {
+                        db::log_failure("a failed deletion could not be noted", &error.into());
+                    }
                 }
             }
         }

@@ -199,8 +199,8 @@ async fn start(
     }
     app.hooks.start_delivery(
         &mut runner,
-        || database.new_pool(2),
-        || database.new_site_job_pool(config),
+        |size| database.new_pool(size),
+        || database.new_site_hook_pool(config),
     );
     membership::start(&mut runner, app.clone().into_inner()).await;
     let metrics = metrics::start(app.clone(), job_metrics)?;

@@ -49,16 +49,20 @@ pub enum EndReason {
     Unverified,
     /// This server stops. The session itself continues.
     ServerStopping,
+    /// The session has opened more than a hundred connections to this server: the oldest one ends. The session itself
+    /// continues.
+    TooManyConnections,
 }
 
 impl EndReason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::SignedOut,
         Self::Revoked,
         Self::IdleTimeout,
         Self::AbsoluteTimeout,
         Self::Unverified,
         Self::ServerStopping,
+        Self::TooManyConnections,
     ];
 
     fn of(number: u8) -> Self {
@@ -141,6 +145,9 @@ impl PgSessionStore {
                 }
             }
             None => self.cache.watchers.queue(Arc::clone(watched)),
+        }
+        if let Some(oldest) = self.cache.watchers.excess(&registration) {
+            end(&oldest, EndReason::TooManyConnections);
         }
         if self.cache.watchers.is_stopping() {
             end(watched, EndReason::ServerStopping);

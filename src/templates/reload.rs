@@ -26,6 +26,8 @@ struct State {
     layers: Arc<Layers>,
     /// What is wrong with them.
     problems: Arc<Vec<String>>,
+    /// They could not be read the last time.
+    is_unreadable: bool,
 }
 
 impl Templates {
@@ -36,7 +38,12 @@ impl Templates {
         globals: Context,
     ) -> Result<Self, Vec<TemplateProblem>> {
         let tera = Arc::new(with_globals(load(&layers, assets)?, &globals));
-        let state = State { tera, layers: Arc::new(layers), problems: Arc::default() };
+        let state = State {
+            tera,
+            layers: Arc::new(layers),
+            problems: Arc::default(),
+            is_unreadable: false,
+        };
         Ok(Self { state: RwLock::new(state), assets: Arc::clone(assets), globals, reloads: false })
     }
 
@@ -73,19 +80,21 @@ impl Templates {
             return state;
         }
         let state = match read_again(&state.layers) {
-            Ok(layers) if layers == *state.layers => return state,
+            Ok(layers) if layers == *state.layers && !state.is_unreadable => return state,
             Ok(layers) => match load(&layers, &self.assets) {
                 Ok(tera) => State {
                     tera: Arc::new(with_globals(tera, &self.globals)),
                     layers: Arc::new(layers),
                     problems: Arc::default(),
+                    is_unreadable: false,
                 },
                 Err(problems) => {
                     let problems = problems.iter().map(ToString::to_string).collect();
-                    State { layers: Arc::new(layers), problems: Arc::new(problems), ..state }
+                    let (layers, problems) = (Arc::new(layers), Arc::new(problems));
+                    State { layers, problems, is_unreadable: false, ..state }
                 }
             },
-            Err(problems) => State { problems: Arc::new(problems), ..state },
+            Err(problems) => State { problems: Arc::new(problems), is_unreadable: true, ..state },
         };
         self.state.write().unwrap_or_else(PoisonError::into_inner).clone_from(&state);
         state

@@ -185,6 +185,10 @@ impl ErrorPage<'_> {
         if !is_error || self.is_complete(head, &body) {
             return body;
         }
+        // They describe the body that is replaced, and a shared cache must not keep the page of a user.
+        for name in DESCRIBE_BODY {
+            head.headers.remove(name);
+        }
         if !self.accepts_page {
             let json = HeaderValue::from_static("application/json");
             head.headers.insert(header::CONTENT_TYPE, json);
@@ -222,6 +226,16 @@ impl ErrorPage<'_> {
         page
     }
 }
+
+/// Headers of a handler's response that do not hold for the error page in its place.
+const DESCRIBE_BODY: [HeaderName; 6] = [
+    header::CACHE_CONTROL,
+    header::EXPIRES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::CONTENT_ENCODING,
+    header::CONTENT_DISPOSITION,
+];
 
 /// The name of an error for scripts, by its status: `not_found`.
 fn error_code(status: StatusCode) -> String {

@@ -16,6 +16,7 @@ use super::flash::{Flash, Notice};
 use super::form_token::{self, Client, FormToken};
 use super::headers::ForeignHome;
 use super::page_templates::{PageContext, PageTemplates, Viewer};
+use super::site_policy::FrontdeskPage;
 use super::{cookie_check, cookie_guard, headers, relative_time, site_cookies};
 use crate::crypto::seal::Sealer;
 use crate::paths::page_path;
@@ -98,6 +99,9 @@ impl Page {
         {
             site_cookies::note_set_by_page(&self.request);
             response.cookie(cookie);
+        }
+        if !self.is_site_page {
+            self.request.extensions_mut().insert(FrontdeskPage);
         }
         Ok(response.body(html))
     }

@@ -3,6 +3,7 @@
 
 use std::panic::Location;
 
+use actix_web::HttpMessage as _;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web;
@@ -147,8 +148,17 @@ impl ContentSecurityPolicy {
     }
 }
 
-/// Gives the response of a site's handler the site's policy, unless the handler has set another one.
+/// In the extensions of a request: its answer is one of Frontdesk's pages, such as the one that asks for the password before
+/// a handler of the site runs.
+#[derive(Clone, Copy, Debug)]
+pub struct FrontdeskPage;
+
+/// Gives the response of a site's handler the site's policy, unless the handler has set another one, or a page of
+/// Frontdesk is shown in its place.
 pub fn extend<B>(response: &mut ServiceResponse<B>) {
+    if response.request().extensions().get::<FrontdeskPage>().is_some() {
+        return;
+    }
     let policy = response.request().app_data::<web::Data<ContentSecurityPolicy>>().cloned();
     let base = match response.headers().get(header::CONTENT_SECURITY_POLICY) {
         None => Some(headers::BASE_POLICY),

@@ -51,7 +51,8 @@ impl CurrentUser {
     }
 
     /// Like [`CurrentUser::is_live`], but waits while the database is asked. Call it before you send something: after
-    /// "signed out" was answered, it is `false` on every server.
+    /// "signed out" was answered, it is `false` on every server that receives notifications, and on others at most
+    /// five seconds later.
     pub async fn check_live(&self) -> bool {
         self.live.watch(&self.requester).check_live().await
     }
@@ -113,7 +114,7 @@ struct Sending {
 }
 
 /// The answer to the request of an `EventSource`: sends `events` until they or the session of `user` end. Nothing
-/// is sent after a sign-out was answered. A browser that connects again then gets 401, and stops.
+/// is sent once [`CurrentUser::check_live`] is `false`. A browser that connects again then gets 401, and stops.
 ///
 /// ```
 /// use std::time::Duration;

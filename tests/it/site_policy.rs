@@ -40,6 +40,18 @@ fn the_sources_of_a_site_are_in_the_policy_of_its_own_pages_only() {
             "{path}: {found}"
         );
     }
+    // A page of ours in place of a page of the site.
+    database
+        .db_execute("UPDATE frontdesk.sessions SET authenticated_at = now() - interval '1 hour'");
+    let form = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Sec-Fetch-Site", "same-origin"),
+        ("Sec-Fetch-Mode", "navigate"),
+    ];
+    let answer = ada.send("POST", "/recent", &form, "count=1");
+    assert!(answer.status == 403 && answer.body.contains("type=\"password\""), "{}", answer.body);
+    let found = answer.header("content-security-policy").unwrap();
+    assert!(!found.contains("images.example") && !found.contains("connect-src"), "{found}");
     let (code, text) = run(SITE, &database, &["routes"], &[GREETING, ("SITE_BROKEN", "1")]);
     assert_eq!(code, Some(2), "{text}");
     assert!(

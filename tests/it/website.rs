@@ -90,6 +90,8 @@ fn every_layer_applies_to_the_routes_of_a_site() {
     let mut bob = registered(&server, "bob@example.com");
     let page = token(&ada.get("/notes").body);
     assert_eq!(bob.post("/notes", &[("body", "x"), ("form_token", &page)]).status, 409);
+    // A handler that takes no form is not called either.
+    assert_eq!(bob.post("/notes/1/delete", &[("form_token", &page)]).status, 409);
     assert_eq!(database.db_count("SELECT count(*) FROM notes WHERE body <> 'Welcome!'"), 1);
     // A person is redirected and comes back, a script gets JSON.
     let mut stranger = server.browser();

@@ -141,7 +141,8 @@ async fn connections(
         // Each holds its lock on a connection of its own.
         jobs => i64::from(db::SITE_JOB_POOL_SIZE) + jobs,
     };
-    let count = i64::from(config.pool_size) + of_site + of_jobs;
+    let of_hooks = site.hooks.connections_after_commit();
+    let count = i64::from(config.pool_size) + of_site + of_jobs + of_hooks;
     if count + OTHER_CONNECTIONS <= i64::from(maximum) {
         let message = format!("Up to {count} of {maximum} connections.");
         findings.add(Verdict::Ok, "pool", message);
@@ -153,6 +154,9 @@ async fn connections(
     }
     if of_jobs > 0 {
         sizes += &format!(", the site's jobs use up to {of_jobs} connections");
+    }
+    if of_hooks > 0 {
+        sizes += &format!(", the site's hooks use up to {of_hooks} connections");
     }
     findings.add(Verdict::Warning, "pool", format!("{sizes}, but max_connections of PostgreSQL is {maximum}. Lower the pool size or raise max_connections."));
     Ok(())

@@ -26,8 +26,13 @@ use crate::session::last_seen::SessionActivity;
 pub(in crate::session) const TRUST: Duration = Duration::from_secs(5);
 /// While notifications do not arrive, a session is checked again after this time: sooner than [`TRUST`] ends.
 const CHECK_AFTER: Duration = Duration::from_secs(3);
-/// A session that could not be checked for this long is ended: half a minute less the time that one check takes.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(27);
+/// A session that could not be checked for this long is ended: half a minute, less the lease of the cache and the time
+/// that one check takes.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24);
+
+/// The most connections of one session to one server: they have no other deadline, and must not use up those of all
+/// others. Browsers open six, or a hundred over HTTP/2.
+const MAX_PER_SESSION: usize = 100;
 
 /// Watched sessions by stripe and number, which [`key`] packs into 8 bytes: one takes less than 200 in all.
 type ByStripe = BTreeMap<u64, Arc<WatchedSession>>;
@@ -106,6 +111,21 @@ impl Watchers {
         self.count.fetch_add(1, Ordering::SeqCst);
         drop(registered);
         Registration { watched, number, watchers: Arc::clone(self) }
+    }
+
+    /// The oldest connection of the session of `registration`, if that session has more than [`MAX_PER_SESSION`].
+    pub(in crate::session) fn excess(
+        &self,
+        registration: &Registration,
+    ) -> Option<Arc<WatchedSession>> {
+        let of_stripe = range(&lock(&self.registered).by_session, registration.watched.session);
+        let is_live = |watched: &Arc<WatchedSession>| {
+            watched.digest == registration.watched.digest
+                && !matches!(watched.state.phase(), Phase::Ended(_))
+        };
+        let mut of_session = of_stripe.into_iter().filter(is_live);
+        let oldest = of_session.next();
+        oldest.filter(|_| of_session.count() >= MAX_PER_SESSION)
     }
 
     /// The number of watched sessions.

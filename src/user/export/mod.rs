@@ -203,13 +203,14 @@ impl Export {
         Ok(Some(text))
     }
 
-    fn head(&self) -> String {
+    fn head(&mut self) -> String {
         let about = "Everything this site holds about you. Times are UTC. Credentials (the hashes of your password, \
                      of your sessions and of mailed links) are left out.";
         let account = indented(&self.account.account, "  ");
         let mut head = format!("{{\n  \"about\": {},\n  \"account\": {account},\n", json!(about));
         if !self.website.is_empty() {
-            let website = indented(&json!(self.website), "  ");
+            // Up to 16 MiB, which are not needed again while the client reads.
+            let website = indented(&Value::Object(std::mem::take(&mut self.website)), "  ");
             head += &format!("  \"website\": {website},\n");
         }
         head
