@@ -47,6 +47,7 @@ fn the_sources_of_a_site_are_in_the_policy_of_its_own_pages_only() {
         ("Content-Type", "application/x-www-form-urlencoded"),
         ("Sec-Fetch-Site", "same-origin"),
         ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
     ];
     let answer = ada.send("POST", "/recent", &form, "count=1");
     assert!(answer.status == 403 && answer.body.contains("type=\"password\""), "{}", answer.body);
