@@ -110,13 +110,21 @@ pub async fn run_in_schema_and_report(
 
 /// Creates `schema`, if it does not exist.
 pub(super) async fn create_schema(pool: &PgPool, schema: &str) -> anyhow::Result<()> {
+    create_schema_on(&mut *pool.acquire().await?, schema).await
+}
+
+/// Like [`create_schema`], in the caller's transaction.
+pub(super) async fn create_schema_on(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> anyhow::Result<()> {
     // Without the statement, the right to create schemas is not needed.
     let exists = "SELECT to_regnamespace(quote_ident($1)) IS NOT NULL";
-    if sqlx::query_scalar::<_, bool>(exists).bind(schema).fetch_one(pool).await? {
+    if sqlx::query_scalar::<_, bool>(exists).bind(schema).fetch_one(&mut *connection).await? {
         return Ok(());
     }
     let create = format!("CREATE SCHEMA IF NOT EXISTS \"{}\"", schema.replace('"', "\"\""));
-    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(pool).await.with_context(|| {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(connection).await.with_context(|| {
         format!("the schema {schema} cannot be created. Run this as the owner of the database, or create it: CREATE SCHEMA {schema};")
     })?;
     Ok(())

@@ -17,15 +17,25 @@ pub(super) struct OwnObjects {
 impl OwnObjects {
     /// Those of this version.
     pub(super) fn all() -> &'static Self {
-        static ALL: LazyLock<OwnObjects> = LazyLock::new(|| {
-            let mut objects = OwnObjects::default();
-            objects.relations.insert("_sqlx_migrations".to_owned());
-            for migration in MIGRATOR.iter().filter(|one| one.migration_type.is_up_migration()) {
+        static ALL: LazyLock<OwnObjects> = LazyLock::new(|| OwnObjects::where_version(|_| true));
+        &ALL
+    }
+
+    /// Those of the migrations that are applied: a table with the name of one that is not belongs to another
+    /// application.
+    pub(super) fn of(applied: &[i64]) -> Self {
+        Self::where_version(|version| applied.contains(&version))
+    }
+
+    fn where_version(is_selected: impl Fn(i64) -> bool) -> Self {
+        let mut objects = Self::default();
+        objects.relations.insert("_sqlx_migrations".to_owned());
+        for migration in MIGRATOR.iter() {
+            if migration.migration_type.is_up_migration() && is_selected(migration.version) {
                 objects.read(migration.sql.as_str());
             }
-            objects
-        });
-        &ALL
+        }
+        objects
     }
 
     /// Tables, views and sequences, with the record of the migrations.

@@ -49,7 +49,6 @@ pub async fn move_to(pool: &PgPool, target: &str) -> anyhow::Result<Result<Move,
             Ok(None) => return Ok(Ok(Move::AlreadyThere)),
             Err(problem) => return Ok(Err(problem)),
         };
-        migrations::create_schema(pool, target).await?;
         move_between(&mut connection, from, target).await
     }
     .await;
@@ -103,6 +102,7 @@ async fn move_between(
     if let Some(servers) = running_servers(&mut transaction, &from).await? {
         return Ok(Err(MoveProblem::ServersRun(servers)));
     }
+    migrations::create_schema_on(&mut transaction, target).await?;
     for statement in statements(&mut transaction, &from, target).await? {
         sqlx::raw_sql(AssertSqlSafe(statement.clone()))
             .execute(&mut *transaction)
@@ -148,7 +148,10 @@ async fn statements(
     from: &str,
     target: &str,
 ) -> anyhow::Result<Vec<String>> {
-    let own = OwnObjects::all();
+    let applied = format!("SELECT version FROM {}._sqlx_migrations", quoted(from));
+    let applied: Vec<i64> =
+        sqlx::query_scalar(AssertSqlSafe(applied)).fetch_all(&mut *connection).await?;
+    let own = OwnObjects::of(&applied);
     let (relations, functions, types) = (own.relations(), own.functions(), own.types());
     let found = sqlx::query_scalar(
         "WITH relation AS (

@@ -56,7 +56,7 @@ pub enum SchemaProblem {
     /// The tables are in another schema than the one that is set: new, empty ones beside them would look like the
     /// loss of all accounts.
     #[error(
-        "The tables of Frontdesk are in the schema {schema} of this database, and not in {own}, so all accounts would be missing. Stop every server and run `{program} migrate move {own}`. Or set FRONTDESK_SCHEMA={schema} and another FRONTDESK_SITE_SCHEMA, or use another database.",
+        "The tables of Frontdesk are in the schema {schema} of this database, and not in {own}, so all accounts would be missing. Stop every server and run `{program} migrate move {own}`. Or set FRONTDESK_SCHEMA={schema} and another FRONTDESK_SITE_SCHEMA. For a second site beside it, use another database, or create its schema first: CREATE SCHEMA {own};",
         program = program::name()
     )]
     Elsewhere {

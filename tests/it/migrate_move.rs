@@ -50,6 +50,8 @@ fn becomes_a_site(installed: &Path) {
     assert!(code == Some(2) && text.contains(command), "{text}");
     let (code, text) = run("notes", &database, &["migrate", "move", "frontdesk"], &[]);
     assert!(code == Some(1) && text.contains("Servers are running"), "{text}");
+    let schema = "SELECT count(*) FROM pg_namespace WHERE nspname = 'frontdesk'";
+    assert_eq!(database.db_count(schema), 0, "nothing is left behind");
     assert_eq!(database.db_count("SELECT count(*) FROM public.users"), 2, "nothing was moved");
     plain.stop();
     let move_now = || run("notes", &database, &["migrate", "move", "frontdesk"], &[]);
