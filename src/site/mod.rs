@@ -4,6 +4,7 @@
 mod definitions;
 mod embedded;
 pub mod installation;
+mod pattern;
 mod route_problems;
 mod routes;
 mod schemas;

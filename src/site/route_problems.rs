@@ -1,11 +1,15 @@
-//! What is wrong with the routes of a site: they clash with each other or with those of Frontdesk. Found before the
-//! server starts.
+//! What is wrong with the routes of a site: they clash with each other or with those of Frontdesk, or the router cannot
+//! use them. Found before the server starts.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::dev::ResourceDef;
 use actix_web::http::Method;
+
+use super::pattern;
+use crate::web::limits::Limits;
 
 /// The paths that belong to Frontdesk, now and in later versions, with everything below them.
 const RESERVED: [&str; 16] = [
@@ -112,6 +116,20 @@ pub enum RouteProblem {
     },
     /// The pattern does not begin with `/`.
     NotAbsolute(RouteInfo),
+    /// The router of actix-web cannot use the pattern.
+    Malformed {
+        /// The definition.
+        route: RouteInfo,
+        /// A sentence.
+        why: String,
+    },
+    /// A deadline that every request would miss, or that cannot be computed.
+    Deadline {
+        /// The deadline.
+        deadline: Duration,
+        /// File and line of the call of `limits`.
+        defined_at: String,
+    },
     /// The same pattern with and without session: actix-web would use only the first.
     Divided(RouteInfo),
 }
@@ -137,6 +155,15 @@ impl fmt::Display for RouteProblem {
             Self::NotAbsolute(route) => {
                 write!(out, "{route} ({}): a path begins with a slash.", route.defined_at)
             }
+            Self::Malformed { route, why } => {
+                write!(out, "{route} ({}): the pattern cannot be used. {why}", route.defined_at)
+            }
+            Self::Deadline { deadline, defined_at } => write!(
+                out,
+                "The deadline of limits ({defined_at}) is {deadline:?}. Choose one between {:?} and {:?}.",
+                Limits::DEADLINES.start(),
+                Limits::DEADLINES.end()
+            ),
             Self::Divided(route) => write!(
                 out,
                 "{route} ({}): the other methods of this path are defined with another use of the session. Define all of them inside or outside of without_session.",
@@ -147,7 +174,8 @@ impl fmt::Display for RouteProblem {
 }
 
 impl RouteInfo {
-    /// The first of `own` that the pattern matches too, if it has variables. Each of `own` is a pattern.
+    /// The first of `own` that the pattern matches too, if it has variables. Each of `own` is a pattern. Panics if the
+    /// pattern is [`RouteProblem::Malformed`].
     pub fn matched<'a>(&self, own: &[&'a str]) -> Option<&'a str> {
         if !self.path.contains('{') {
             return None;
@@ -175,6 +203,9 @@ pub(super) fn problems<'a>(routes: impl Iterator<Item = &'a RouteInfo>) -> Vec<R
     for route in routes {
         if !route.path.starts_with('/') {
             problems.push(RouteProblem::NotAbsolute(route.clone()));
+        }
+        if let Some(why) = pattern::mistake(&route.path) {
+            problems.push(RouteProblem::Malformed { route: route.clone(), why });
         }
         if let Some(reserved) = reserved(&route.path) {
             problems.push(RouteProblem::Reserved { route: route.clone(), reserved });

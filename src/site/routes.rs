@@ -31,6 +31,7 @@ pub struct Routes {
     limits: Option<Limits>,
     fallback: Option<Route>,
     configure: Vec<Configure>,
+    problems: Vec<RouteProblem>,
 }
 
 struct SiteRoute {
@@ -101,14 +102,21 @@ impl Routes {
     /// Routes with other limits than 64 KiB, and 5 seconds for GET or 30 seconds for other methods. The limit of the
     /// body holds for every extractor: [`Form`](crate::Form), and `Bytes`, `Json`, `Payload` and so on of actix-web,
     /// with which a handler also reads `multipart/form-data`.
+    #[track_caller]
     pub fn limits(&mut self, limits: Limits, define: impl FnOnce(&mut Self)) -> &mut Self {
+        let deadline = limits.deadline;
+        if !Limits::DEADLINES.contains(&deadline) {
+            let defined_at = super::place();
+            self.problems.push(RouteProblem::Deadline { deadline, defined_at });
+        }
         let before = self.limits.replace(limits);
         define(self);
         self.limits = before;
         self
     }
 
-    /// The handler of every path without a route, in place of the page with the status 404.
+    /// The handler of every path without a route, in place of the page with the status 404. Paths that belong to
+    /// Frontdesk keep that page.
     pub fn fallback<F, Args>(&mut self, handler: F) -> &mut Self
     where
         F: Handler<Args>,
@@ -146,10 +154,13 @@ impl Routes {
 
     /// What is wrong with the routes.
     pub fn problems(&self) -> Vec<RouteProblem> {
-        route_problems::problems(self.list())
+        let mut problems = self.problems.clone();
+        problems.extend(route_problems::problems(self.list()));
+        problems
     }
 
-    /// The routes as services of actix-web: those without and those with a session.
+    /// The routes as services of actix-web: those without and those with a session. Panics if a route is
+    /// [`RouteProblem::Malformed`].
     pub fn into_services(self) -> Services {
         let own_pages = self.list();
         let mut services = Services {
@@ -276,6 +287,8 @@ pub async fn not_found() -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     async fn nothing() -> &'static str {
@@ -323,6 +336,40 @@ mod tests {
         messages(|routes| {
             routes.get(path, nothing);
         })
+    }
+
+    #[test]
+    fn a_pattern_that_the_router_cannot_use_is_named_with_its_place() {
+        for path in ["/notes/{note-id}", "/n/{id", "/n/{id:[}", "/n/{id}/{id}", "/files/*"] {
+            let found = with_page(path);
+            let start = format!("GET {path} (src/site/routes.rs:");
+            assert!(found.len() == 1 && found[0].starts_with(&start), "{found:?}");
+            assert!(found[0].contains("the pattern cannot be used"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_no_request_can_meet_or_that_overflows_is_named_with_its_place() {
+        let with_deadline = |deadline| {
+            messages(|routes| {
+                routes.limits(Limits { body: 1, deadline }, |routes| {
+                    routes.get("/slow", nothing);
+                });
+            })
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        for deadline in [Duration::ZERO, Duration::from_micros(999), day * 2, Duration::MAX] {
+            let found = with_deadline(deadline);
+            assert!(
+                found.len() == 1
+                    && found[0].starts_with("The deadline of limits (src/site/routes.rs:"),
+                "{found:?}"
+            );
+            assert!(found[0].contains(&format!("is {deadline:?}. ")), "{found:?}");
+        }
+        for deadline in [Duration::from_millis(1), day] {
+            assert!(with_deadline(deadline).is_empty(), "{deadline:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,11 +42,15 @@ pub struct Limits {
     /// Maximum size of the body in bytes, whatever reads it; a larger one is 413.
     pub body: usize,
     /// How long until the response starts; then it is 503. A body has to arrive within nine tenths of it, otherwise
-    /// the response is 408.
+    /// the response is 408. Between a millisecond and a day.
     pub deadline: Duration,
 }
 
 impl Limits {
+    /// The deadlines that a route may have. Longer ones could exceed what an [`Instant`] can represent.
+    pub const DEADLINES: RangeInclusive<Duration> =
+        Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+
     /// The usual deadline of requests with this method.
     pub(super) fn usual_deadline(method: &Method) -> Duration {
         if method.is_safe() { PAGE_DEADLINE } else { FORM_DEADLINE }
