@@ -266,7 +266,9 @@ pub fn configure(
                     }
                 })
                 .service(
+                    // Frontdesk's paths go on to the page with the status 404.
                     web::scope("")
+                        .guard(fn_guard(site::is_of_site))
                         .wrap(from_fn(site::leave_cookies))
                         .configure(|config| {
                             site.configure.into_iter().for_each(|configure| configure(config));

@@ -2,11 +2,11 @@
 //! server starts, answers HEAD and 405, and can be listed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::guard::{Any, Get, Guard, Head, fn_guard};
+use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse, Url};
+use actix_web::guard::{Any, Get, Guard, GuardContext, Head, fn_guard};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig};
@@ -91,7 +91,8 @@ impl Routes {
     }
 
     /// Routes whose session is not looked up, for webhooks and pages that are the same for everyone. There is no
-    /// check for cross-site requests and no user.
+    /// check for cross-site requests and no user. A pattern with variables gets no path that a
+    /// route with a session matches too, none that belongs to Frontdesk, and not `/`.
     pub fn without_session(&mut self, define: impl FnOnce(&mut Self)) -> &mut Self {
         let before = std::mem::replace(&mut self.without_session, true);
         define(self);
@@ -128,7 +129,7 @@ impl Routes {
     }
 
     /// Registers services of actix-web, inside the session and after all other routes. A form that arrives twice
-    /// there is processed twice, and bodies have the limits of actix-web.
+    /// there is processed twice, and bodies have the limits of actix-web. They get no path that belongs to Frontdesk.
     pub fn configure(&mut self, configure: impl FnOnce(&mut ServiceConfig) + 'static) -> &mut Self {
         self.configure.push(Box::new(configure));
         self
@@ -177,33 +178,30 @@ impl Routes {
                 None => by_path.push((route.info.path.clone(), vec![route])),
             }
         }
-        let with_session_paths: Arc<BTreeSet<String>> = Arc::new(
-            by_path
-                .iter()
-                .filter(|(_, routes)| routes.iter().all(|route| route.info.with_session))
-                .map(|(path, _)| path.clone())
-                .collect(),
-        );
+        let has_session = |routes: &[SiteRoute]| routes.iter().all(|route| route.info.with_session);
+        let with_session: Rc<[ResourceDef]> = by_path
+            .iter()
+            .filter(|(_, routes)| has_session(routes))
+            .map(|(path, _)| ResourceDef::new(path.as_str()))
+            .collect();
         for (path, routes) in by_path {
-            let with_session = routes.iter().all(|route| route.info.with_session);
-            let (resource, limits) = resource(&path, routes);
-            if with_session {
+            let has_variables = path.contains('{');
+            let has_session = has_session(&routes);
+            let (mut resource, limits) = resource(&path, routes);
+            if has_session {
+                if has_variables {
+                    resource = resource.guard(fn_guard(is_of_site));
+                }
                 services.with_session.push((resource, limits));
             } else {
-                // They are registered before Frontdesk's routes and those with a session, which a pattern with
+                // They are registered before Frontdesk's last routes and those with a session, which a pattern with
                 // variables must not take from them.
-                let taken = Arc::clone(&with_session_paths);
-                let is_free = fn_guard(move |request| {
-                    // The router decodes the path too.
-                    let path = percent_decode_str(request.head().uri.path()).decode_utf8_lossy();
-                    !path_of_pattern_is_taken(&path, &taken)
-                });
-                let resource = resource.app_data(WithoutSession);
-                let resource = match path.contains('{') {
-                    true => resource.guard(is_free),
-                    false => resource,
-                };
-                services.without_session.push((resource, limits));
+                if has_variables {
+                    let with_session = Rc::clone(&with_session);
+                    resource =
+                        resource.guard(fn_guard(move |request| is_free(request, &with_session)));
+                }
+                services.without_session.push((resource.app_data(WithoutSession), limits));
             }
         }
         services
@@ -234,9 +232,19 @@ impl Services {
     }
 }
 
-/// Whether `path` belongs to Frontdesk, or to a route with a session and without variables.
-fn path_of_pattern_is_taken(path: &str, with_session: &BTreeSet<String>) -> bool {
-    route_problems::reserved(path).is_some() || with_session.contains(path)
+/// Whether the path of `request` does not belong to Frontdesk. Patterns with variables match paths that do.
+pub fn is_of_site(request: &GuardContext<'_>) -> bool {
+    let path = percent_decode_str(request.head().uri.path()).decode_utf8_lossy();
+    route_problems::reserved(&path).is_none()
+}
+
+/// Whether the path of `request` belongs neither to Frontdesk nor to one of the routes `with_session`. A page at `/` is
+/// never one of a pattern.
+fn is_free(request: &GuardContext<'_>, with_session: &[ResourceDef]) -> bool {
+    // As the router decodes it: without `%2F`, which is no slash for a pattern.
+    let url = Url::new(request.head().uri.clone());
+    let path = url.path();
+    path != "/" && is_of_site(request) && !with_session.iter().any(|own| own.is_match(path))
 }
 
 /// All methods of one pattern; any other method returns 405.

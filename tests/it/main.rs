@@ -108,5 +108,6 @@ mod upgrade;
 mod verification;
 mod website;
 mod website_names;
+mod website_patterns;
 mod website_requests;
 mod well_known;

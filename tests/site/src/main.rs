@@ -1,6 +1,7 @@
 //! A site that uses what a site can use, for `tests/it/website.rs`.
 
 mod hooks;
+mod patterns;
 mod requests;
 mod work;
 
@@ -172,6 +173,9 @@ async fn ended(user: CurrentUser) -> HttpResponse {
 }
 
 fn routes(routes: &mut Routes) {
+    if patterns::replace(routes) {
+        return;
+    }
     let long = Limits { body: 1024, deadline: Duration::from_secs(300) };
     routes.limits(long, |routes| {
         routes.get("/ended", ended);
