@@ -22,6 +22,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::connection::Upgrade;
 use super::error::HttpError;
 
 /// How long a GET may take, so that requests do not hang when the database hangs.
@@ -171,7 +172,10 @@ impl ResourceLimits {
         let refusal = Rc::new(Cell::new(None));
         match request.take_payload() {
             Payload::None => {}
-            payload => request.set_payload(limited(payload, limits, Rc::clone(&refusal))),
+            payload => {
+                let upgrade = Upgrade::of(request.request());
+                request.set_payload(limited(payload, limits, upgrade, Rc::clone(&refusal)));
+            }
         }
         let response = next.call(request).await?;
         // What an extractor or a handler makes of the error of the payload is often a plain 400.
@@ -200,14 +204,28 @@ impl From<Refusal> for HttpError {
     }
 }
 
-/// `payload`, which fails at the limits, and then sets `refusal`.
-fn limited(payload: Payload, limits: BodyLimits, refusal: Rc<Cell<Option<Refusal>>>) -> Payload {
+/// `payload`, which fails at the limits, and then sets `refusal`. After an upgrade it is no longer a body and has no
+/// limits.
+fn limited(
+    payload: Payload,
+    limits: BodyLimits,
+    upgrade: Upgrade,
+    refusal: Rc<Cell<Option<Refusal>>>,
+) -> Payload {
     let ends_at = Instant::now() + limits.deadline;
     let chunks = stream::unfold((payload, 0), move |(mut payload, read)| {
-        let refusal = Rc::clone(&refusal);
+        let (refusal, upgrade) = (Rc::clone(&refusal), upgrade.clone());
         async move {
-            let chunk: Result<Bytes, PayloadError> = match timeout_at(ends_at, payload.next()).await
-            {
+            let arrived = timeout_at(ends_at, payload.next()).await;
+            if upgrade.is_done() {
+                // The upgrade may have happened while this waited.
+                let chunk = match arrived {
+                    Ok(chunk) => chunk,
+                    Err(_) => payload.next().await,
+                };
+                return Some((chunk?, (payload, read)));
+            }
+            let chunk: Result<Bytes, PayloadError> = match arrived {
                 Ok(chunk) => chunk?,
                 Err(_) => {
                     refusal.set(Some(Refusal::TooSlow));

@@ -10,10 +10,11 @@ use actix_http::ConnectionType;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse};
 use actix_web::error::{InternalError, PayloadError};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
-use actix_web::{Error, HttpMessage as _};
+use actix_web::{Error, HttpMessage as _, HttpRequest};
 use futures_util::Stream;
 
 use super::open::{OpenConnections, Slot};
@@ -40,6 +41,8 @@ pub(super) struct State {
     is_chunked: Cell<bool>,
     /// The response closes the connection.
     is_last: Cell<bool>,
+    /// The response is 101: until it is complete, what arrives is not HTTP.
+    is_upgraded: Cell<bool>,
     /// Bytes are available that may not be passed on yet.
     is_withholding: Cell<bool>,
     /// Wakes the dispatcher to read again.
@@ -56,6 +59,7 @@ impl State {
             allowance: Cell::new(0),
             is_chunked: Cell::new(false),
             is_last: Cell::new(false),
+            is_upgraded: Cell::new(false),
             is_withholding: Cell::new(false),
             reader: RefCell::new(None),
             open,
@@ -81,6 +85,10 @@ impl State {
 
     pub(super) fn is_last(&self) -> bool {
         self.is_last.get()
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.is_upgraded.get()
     }
 
     pub(super) fn set_withholding(&self) {
@@ -123,9 +131,21 @@ impl State {
         if self.is_chunked.get() && self.allowance.get() == 0 && self.phase.get() == Phase::Handling
         {
             self.allowance.set(usize::MAX);
-            if let Some(reader) = self.reader.take() {
-                reader.wake();
-            }
+            self.wake_reader();
+        }
+    }
+
+    /// The connection is not used for HTTP again: a proxy in front passes bytes on without parsing them, so they
+    /// must not be taken for a request.
+    fn upgrade(&self) {
+        self.is_upgraded.set(true);
+        self.is_last.set(true);
+        self.wake_reader();
+    }
+
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
         }
     }
 
@@ -168,37 +188,43 @@ pub struct Exchange {
     state: Option<Rc<State>>,
     /// Whether the handler has read the body to its end. `None`: there is none.
     body_is_read: Option<Rc<Cell<bool>>>,
+    /// The dispatcher passes on everything that follows the head, until the connection ends. Only a request for a
+    /// WebSocket is like that.
+    is_open_ended: bool,
 }
 
 impl Exchange {
     /// Must be called by the outermost middleware, before the first `await`.
     pub fn begin(request: &mut ServiceRequest) -> Self {
         let Some(state) = request.request().conn_data::<Rc<State>>().cloned() else {
-            return Self { state: None, body_is_read: None };
+            return Self { state: None, body_is_read: None, is_open_ended: false };
         };
         let body = Body::of(request.headers());
         state.begin(body);
-        let body_is_read = (body != Body::None).then(|| {
-            let is_read = Rc::new(Cell::new(false));
-            let tracked = TrackedBody {
-                payload: request.take_payload(),
-                state: Rc::clone(&state),
-                is_read: Rc::clone(&is_read),
-            };
-            request.set_payload(Payload::Stream { payload: Box::pin(tracked) });
-            is_read
-        });
-        Self { state: Some(state), body_is_read }
+        let payload = request.take_payload();
+        if body == Body::None {
+            let is_open_ended = !matches!(payload, Payload::None);
+            request.set_payload(payload);
+            return Self { state: Some(state), body_is_read: None, is_open_ended };
+        }
+        let is_read = Rc::new(Cell::new(false));
+        let tracked =
+            TrackedBody { payload, state: Rc::clone(&state), is_read: Rc::clone(&is_read) };
+        request.set_payload(Payload::Stream { payload: Box::pin(tracked) });
+        Self { state: Some(state), body_is_read: Some(is_read), is_open_ended: false }
     }
 
     /// Must be called when the response is there. Returns its body, for [`ServiceResponse::map_body`]. The
     /// connection will be closed if a part of the request's body was not read, if the server is stopping, and
-    /// if there are too many connections.
+    /// if there are too many connections. After a 101 it is closed when the body of the response is complete.
     pub fn end(self, response: &mut ResponseHead, body: BoxBody) -> BoxBody {
         let Some(state) = self.state else { return body };
         state.slot.end_body_wait();
         let is_unread = self.body_is_read.is_some_and(|is_read| !is_read.get());
-        if is_unread || state.open.is_draining() || state.open.is_crowded() {
+        let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switching && self.is_open_ended && body.size() == BodySize::Stream {
+            state.upgrade();
+        } else if is_unread || is_switching || state.open.is_draining() || state.open.is_crowded() {
             response.set_connection_type(ConnectionType::Close);
             state.is_last.set(true);
         }
@@ -217,6 +243,22 @@ impl Exchange {
                 BoxBody::new(StreamedBody { body, state })
             }
         }
+    }
+}
+
+/// Whether a request has become a connection of another protocol.
+#[derive(Clone)]
+pub struct Upgrade(Option<Rc<State>>);
+
+impl Upgrade {
+    /// That of `request`, which has no response yet.
+    pub fn of(request: &HttpRequest) -> Self {
+        Self(request.conn_data::<Rc<State>>().cloned())
+    }
+
+    /// `false` until the response 101 is there. The headers of the request do not matter.
+    pub fn is_done(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.is_upgraded())
     }
 }
 

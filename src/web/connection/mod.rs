@@ -10,6 +10,8 @@
 //! - **A response that the client does not read is given up.** The dispatcher waits forever.
 //! - **An idle connection can be closed**, when descriptors run out and at shutdown. See [`OpenConnections`].
 //!
+//! After an upgrade (status 101) it passes on everything, and the connection serves no other request.
+//!
 //! No HTTP is parsed here. [`Exchange`], which the outermost middleware holds during a request, passes on
 //! what actix-http has parsed. The wrapper only decides when the dispatcher gets bytes, and never changes
 //! them. To stop in time it pauses at every empty line, which ends each head and each chunked body.
@@ -29,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
-pub use exchange::{Exchange, track};
+pub use exchange::{Exchange, Upgrade, track};
 use exchange::{Phase, State};
 pub use open::OpenConnections;
 use open::Slot;
@@ -304,6 +306,9 @@ impl<T: Transport> AsyncRead for Connection<T> {
         }
         match this.state.phase() {
             Phase::Between => this.poll_between(context, buffer),
+            Phase::Answered if this.state.is_upgraded() => {
+                this.poll_next(context, buffer, usize::MAX, false).map_ok(drop)
+            }
             Phase::Answered | Phase::Complete => this.withhold(context),
             Phase::Handling if this.state.allowance() == 0 => this.withhold(context),
             Phase::Handling => {
