@@ -1,6 +1,9 @@
 //! Connections that outlive a request end with their session.
 
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use frontdesk::web::limits::BODY_DEADLINE;
 
 use crate::log::metric;
 use crate::revocation::TERMINATE;
@@ -9,6 +12,7 @@ use crate::support::event_stream::EventStream;
 use crate::support::port::free_addr;
 use crate::support::proxy::{Link, Proxy};
 use crate::support::server::Setting;
+use crate::support::web_socket::{Frame, WebSocket};
 use crate::support::website::start;
 use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, Server, registered};
 
@@ -269,4 +273,65 @@ fn a_handshake_from_another_site_is_refused() {
         assert_eq!(answer.status, status, "{header:?}");
     }
     assert_eq!(ada.send("GET", "/whoami", &[("Origin", "https://evil.example")], "").status, 200);
+}
+
+#[test]
+fn a_websocket_receives_and_sends_for_as_long_as_its_session_lives() {
+    let database = Database::empty();
+    let server = Site::start(&database, &[]).until_live();
+    let mut ada = registered(&server.server, "ada@example.com");
+    let bob = registered(&server.server, "bob@example.com");
+    let text = |text: &str| Some(Frame::Text(text.to_owned()));
+    let began = Instant::now();
+    let mut leaves = WebSocket::open(&ada, "/socket", "here is ada");
+    assert_eq!(leaves.next(), text("here is ada"));
+    let mut stays = WebSocket::open(&bob, "/socket", "here is bob");
+    for socket in [&mut leaves, &mut stays] {
+        assert_eq!(socket.next(), text("here is bob"));
+    }
+    // Together more than a body may have.
+    let long = "x".repeat(40 * 1024);
+    for _ in 0..3 {
+        leaves.send(&long);
+        for socket in [&mut leaves, &mut stays] {
+            assert_eq!(socket.next(), text(&long));
+        }
+    }
+    // Longer than a body may take.
+    thread::sleep((BODY_DEADLINE + Duration::from_secs(1)).saturating_sub(began.elapsed()));
+    leaves.send("still here");
+    for socket in [&mut leaves, &mut stays] {
+        assert_eq!(socket.next(), text("still here"));
+    }
+    assert_eq!(ada.post("/logout", &[]).status, 303);
+    assert_eq!((leaves.next(), leaves.next()), (Some(Frame::Close), None));
+    stays.send("without ada");
+    assert_eq!(stays.next(), text("without ada"));
+    server.server.stop();
+    assert_eq!((stays.next(), stays.next()), (Some(Frame::Close), None));
+}
+
+#[test]
+fn only_a_websocket_lifts_the_limits_and_no_request_follows_a_101() {
+    let database = Database::empty();
+    let server = Site::start(&database, &[]).until_live();
+    let mut ada = registered(&server.server, "ada@example.com");
+    let upgrade = [("Upgrade", "websocket"), ("Connection", "Upgrade")];
+    let headers = [upgrade[0], upgrade[1], ("Content-Type", "text/plain")];
+    let large = "x".repeat(100 * 1024);
+    assert_eq!(ada.send("POST", "/bytes", &headers, &large).status, 413);
+    // The site answers 101, but actix-http does not read these as WebSockets without an end.
+    let request = b"XXXXXGET /feed HTTP/1.1\r\nHost: x\r\n\r\n";
+    let sockets =
+        [("Content-Length", "5", &request[..]), ("Upgrade", "websocket, other", &request[5..])]
+            .map(|(name, value, bytes)| {
+                let (socket, head) = WebSocket::handshake(&ada, "/socket", &[(name, value)], bytes);
+                assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+                socket
+            });
+    assert_eq!(ada.post("/logout", &[]).status, 303);
+    for socket in sockets {
+        let rest = socket.rest();
+        assert!(!rest.contains("HTTP/1.1"), "{rest:?}");
+    }
 }

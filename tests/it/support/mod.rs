@@ -19,6 +19,7 @@ pub mod small_disk;
 pub mod smtp;
 pub mod standby;
 pub mod starttls;
+pub mod web_socket;
 pub mod webdriver;
 pub mod website;
 

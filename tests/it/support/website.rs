@@ -45,6 +45,8 @@ pub fn run(
         .args(arguments)
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .env_clear()
+        // A start that is expected to fail must not meet another server before.
+        .env("FRONTDESK_BIND", "127.0.0.1:0")
         .envs([&settings(database)[..], more].concat())
         .output()
         .expect("the program runs");

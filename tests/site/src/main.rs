@@ -3,6 +3,7 @@
 mod hooks;
 mod patterns;
 mod requests;
+mod socket;
 mod work;
 
 use std::ffi::OsString;
@@ -180,7 +181,7 @@ fn routes(routes: &mut Routes) {
     routes.limits(long, |routes| {
         routes.get("/ended", ended);
     });
-    routes.get("/listen", listen).get("/chat", chat);
+    routes.get("/listen", listen).get("/chat", chat).get("/socket", socket::socket);
     routes.get("/", start).get("/whoami", whoami).get("/page", show).post("/recent", save);
     routes.post("/wrong-order", wrong_order).get("/statistics", statistics);
     routes.get("/fail/{kind}", fail).get("/cookies", cookies).post("/echo", echo);
