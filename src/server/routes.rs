@@ -27,7 +27,7 @@ use crate::web::outer::method_not_allowed;
 use crate::web::{cookie_guard, cross_site};
 
 /// The pattern of every route of Frontdesk, and its files at the root.
-pub const PATHS: [&str; 37] = [
+pub const PATHS: [&str; 40] = [
     "/",
     "/robots.txt",
     "/favicon.ico",

@@ -1,5 +1,5 @@
 //! Connections that outlive a request, such as WebSockets and event streams, and their end with the session. The
-//! job of [`PgSessionStore::check_watched`] asks the database for the sessions that `cache/watch.rs` queues, with
+//! job of `PgSessionStore::check_watched` asks the database for the sessions that `cache/watch.rs` queues, with
 //! the same batched statement as requests.
 //!
 //! While notifications arrive, nothing is asked unless a session is revoked, changed or about to expire.

@@ -18,7 +18,7 @@ pub(super) fn put_aside(request: &HttpRequest) {
     extensions.insert(BeforeSession(before));
 }
 
-/// Puts the data of the session aside, in exchange for that of [`put_aside`]. Called directly inside of the session
+/// Puts the data of the session aside, in exchange for that of `put_aside`. Called directly inside of the session
 /// and identity middleware.
 pub fn leave_session(request: &HttpRequest) {
     let mut extensions = request.extensions_mut();
