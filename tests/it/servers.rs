@@ -179,6 +179,8 @@ impl<'d> Fleet<'d> {
             ("FRONTDESK_MAIL_DIR", mail_dir.to_str().unwrap()),
         ];
         let former = self.servers.lock().unwrap()[number].take();
+        // Its port may soon be that of a server of another test.
+        self.addresses.lock().unwrap()[number].clear();
         drop(former.map(Server::stop));
         let server = Server::start(self.database, &settings);
         self.addresses.lock().unwrap()[number] = server.addr.clone();
@@ -207,11 +209,12 @@ fn the_key_rotation_of_the_runbook_signs_no_user_out_and_loses_no_mail() {
             registered(fleet.servers.lock().unwrap()[0].as_ref().unwrap(), &email(number))
         })
         .collect();
-    let (is_over, pages, mails) =
-        (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (is_over, mails) = (AtomicBool::new(false), AtomicUsize::new(0));
+    // How many each browser has opened.
+    let pages: [AtomicUsize; 3] = Default::default();
     std::thread::scope(|scope| {
-        for mut browser in users {
-            let (is_over, pages) = (&is_over, &pages);
+        for (mut browser, pages) in users.into_iter().zip(&pages) {
+            let is_over = &is_over;
             scope.spawn(move || {
                 for turn in 0.. {
                     if is_over.load(Ordering::SeqCst) {
@@ -238,6 +241,12 @@ fn the_key_rotation_of_the_runbook_signs_no_user_out_and_loses_no_mail() {
             let mut said = HashMap::new();
             for step in runbook::steps("Key rotation") {
                 let restarts = step.commands.contains("systemctl restart");
+                // Between two restarts, each browser opens a page on each server.
+                let before = pages.each_ref().map(|pages| pages.load(Ordering::SeqCst));
+                until(|| {
+                    let mut both = before.iter().zip(&pages);
+                    both.all(|(before, now)| now.load(Ordering::SeqCst) >= before + 2)
+                });
                 for number in 0..if restarts { 2 } else { 1 } {
                     let output = step.run(&fleet.folders[number], &[("PATH", &path)]);
                     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -272,7 +281,8 @@ fn the_key_rotation_of_the_runbook_signs_no_user_out_and_loses_no_mail() {
     let links = "SELECT count(*) FROM mail_outbox WHERE kind = 'reset_password' AND state = 'sent'";
     until(|| database.db_count(links) == mails.load(Ordering::SeqCst) as i64);
     assert_eq!(database.db_mails("failed"), 0);
-    assert!(pages.load(Ordering::SeqCst) > 100, "{pages:?}");
+    let count: usize = pages.iter().map(|pages| pages.load(Ordering::SeqCst)).sum();
+    assert!(count > 100, "{pages:?}");
 }
 
 fn email(number: usize) -> String {
