@@ -74,7 +74,7 @@ impl Schemas {
 
     async fn installation_elsewhere(&self) -> anyhow::Result<Option<SchemaProblem>> {
         let Some(own) = &self.own else { return Ok(None) };
-        // Whoever created it wants a second installation in this database.
+        // It was created for a second installation in this database.
         let exists = "SELECT to_regnamespace(quote_ident($1)) IS NOT NULL";
         if sqlx::query_scalar(exists).bind(own).fetch_one(db::on(&self.pool)).await? {
             return Ok(None);

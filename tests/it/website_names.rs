@@ -154,9 +154,10 @@ fn doctor_counts_the_connections_of_the_site_and_its_jobs() {
     let database = Database::empty();
     let pools =
         [GREETING, ("FRONTDESK_DATABASE_POOL_SIZE", "20"), ("FRONTDESK_SITE_POOL_SIZE", "30")];
-    // Four for the work of the jobs, and one for the lock of each.
+    // Four for the work of the jobs, and one for the lock of each; two for the events after a commit, and four for
+    // each of their four hooks.
     let (_, text) = run(SITE, &database, &["doctor"], &pools);
-    assert!(text.contains("Up to 55 of "), "{text}");
+    assert!(text.contains("Up to 73 of "), "{text}");
     let too_many = [GREETING, ("FRONTDESK_SITE_POOL_SIZE", "500")];
     let (_, text) = run(SITE, &database, &["doctor"], &too_many);
     let part = "FRONTDESK_SITE_POOL_SIZE is 500";
