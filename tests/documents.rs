@@ -53,6 +53,38 @@ fn sources_that_documents_name_exist() {
     assert!(checked > 5, "only {checked} paths were found");
 }
 
+/// Cargo packages only what `include` of Cargo.toml lists, and a site builds the crate from the package.
+#[test]
+fn files_that_the_sources_include_are_in_the_package() {
+    let manifest = fs::read_to_string("Cargo.toml").expect("the manifest");
+    let list = manifest.split_once("\ninclude = [").expect("a list of files").1;
+    let list = list.split_once(']').expect("the end of the list").0;
+    let packaged: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    let root = fs::canonicalize(".").expect("the root folder");
+    let mut checked = 0;
+    // The unit tests are not run from the package.
+    let is_shipped = |source: &PathBuf| !source.ends_with("tests.rs");
+    for source in files("src", &[".rs"]).into_iter().filter(is_shipped) {
+        let text = fs::read_to_string(&source).expect("a source");
+        let folder = source.parent().expect("a folder");
+        for call in ["include_str!(\"", "include_bytes!(\""] {
+            for included in text.split(call).skip(1).filter_map(|rest| rest.split('"').next()) {
+                checked += 1;
+                let file = fs::canonicalize(folder.join(included)).expect(included);
+                let path = format!(
+                    "/{}",
+                    file.strip_prefix(&root).expect("a file of the crate").display()
+                );
+                let is_packaged = packaged
+                    .iter()
+                    .any(|entry| *entry == path || entry.ends_with('/') && path.starts_with(entry));
+                assert!(is_packaged, "{}: {path} is not in the package", source.display());
+            }
+        }
+    }
+    assert!(checked > 5, "only {checked} included files were found");
+}
+
 #[test]
 fn tests_that_documents_name_exist() {
     let sources: String = ["src", "tests"]
