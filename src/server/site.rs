@@ -27,6 +27,7 @@ use crate::web::flash::Flash;
 use crate::web::headers::ForeignHome;
 use crate::web::outer::{self, Outer};
 use crate::web::page_templates::PageTemplates;
+use crate::web::request_data::KeptApart;
 
 /// What every page needs, error pages included.
 pub struct PageData {
@@ -113,7 +114,7 @@ pub(super) fn serve(
             .app_data(policy.clone())
             .configure(|config| {
                 for data in database.iter().cloned() {
-                    config.app_data(data);
+                    config.app_data(data).app_data(KeptApart);
                 }
             })
             .wrap(from_fn(outer::wrap))

@@ -36,8 +36,8 @@ impl Caller {
 
 fn is_opened_as_page(headers: &HeaderMap) -> bool {
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let has_metadata =
-        headers.keys().any(|name| name.as_str().to_ascii_lowercase().starts_with("sec-fetch-"));
+    // The names are in lower case, whatever the client sends.
+    let has_metadata = headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
     if has_metadata {
         return get("sec-fetch-mode") == Some("navigate")
             && get("sec-fetch-dest") == Some("document");

@@ -5,6 +5,9 @@
 use actix_web::dev::Extensions;
 use actix_web::{HttpMessage as _, HttpRequest};
 
+/// App data of a website: only its handlers get requests in which something is kept apart.
+pub struct KeptApart;
+
 /// What was stored with a request before the session middleware.
 struct BeforeSession(Extensions);
 
@@ -13,6 +16,9 @@ struct OfSession(Extensions);
 
 /// Puts everything aside. Called directly outside of the session middleware.
 pub(super) fn put_aside(request: &HttpRequest) {
+    if request.app_data::<KeptApart>().is_none() {
+        return;
+    }
     let mut extensions = request.extensions_mut();
     let before = std::mem::take(&mut *extensions);
     extensions.insert(BeforeSession(before));
@@ -45,7 +51,8 @@ mod tests {
 
     #[test]
     fn the_parsed_cookies_stay_with_the_session() {
-        let request = TestRequest::default().cookie(Cookie::new("session", "x")).to_http_request();
+        let request = TestRequest::default().cookie(Cookie::new("session", "x"));
+        let request = request.app_data(KeptApart).to_http_request();
         request.extensions_mut().insert(1_u8);
         put_aside(&request);
         assert!(request.extensions().get::<u8>().is_none());
