@@ -2,6 +2,7 @@
 //! subjects and plain text, which are not escaped.
 
 mod components;
+mod constants;
 mod layers;
 mod problems;
 mod reload;
@@ -18,7 +19,7 @@ pub use crate::folder::Folder;
 use crate::paths::page_path;
 pub use layers::Layers;
 pub use problems::TemplateProblem;
-pub use reload::Templates;
+pub use reload::{LoadedTemplates, Templates};
 pub use samples::{Sample, samples};
 
 /// The URLs of static files, by their path below `static/`.
@@ -49,6 +50,7 @@ fn parse(layers: &Layers, assets: &AssetUrls) -> Result<Tera, Vec<TemplateProble
             |(name, message): &(String, String)| TemplateProblem::at(layers, name, None, message);
         problems.iter().map(problem).collect::<Vec<_>>()
     })?;
+    let files = files.into_iter().map(|(name, text)| (name, constants::resolve(&text, assets)));
     let mut tera = Tera::default();
     tera.register_function("asset", asset_function(Arc::clone(assets)));
     tera.register_function("page_path", page_path_function);
@@ -84,17 +86,19 @@ impl MailTemplates {
     /// Subject, plain text and HTML of a sample.
     pub fn render_sample(&self, sample: &Sample) -> tera::TeraResult<[String; 3]> {
         let context = Context::from_serialize(&sample.values)?;
-        let tera = self.0.current();
-        let part = |name: &str| tera.render(&format!("{}/{name}", sample.page), &context);
+        let templates = self.0.current();
+        let part = |name: &str| templates.tera.render(&format!("{}/{name}", sample.page), &context);
         Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])
     }
 
     /// Renders subject, plain text and HTML of the message `kind` with `data`.
     pub fn render(&self, kind: &str, data: &impl Serialize) -> anyhow::Result<[String; 3]> {
         let context = Context::from_serialize(data)?;
-        let tera = self.0.current();
+        let templates = self.0.current();
         let part = |name: &str| {
-            tera.render(&format!("mail/{kind}/{name}"), &context)
+            templates
+                .tera
+                .render(&format!("mail/{kind}/{name}"), &context)
                 .with_context(|| format!("the mail {kind} cannot be rendered"))
         };
         Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])

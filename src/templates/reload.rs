@@ -11,23 +11,31 @@ use crate::folder;
 
 /// The templates of pages and mails.
 pub struct Templates {
-    state: RwLock<State>,
+    loaded: RwLock<Arc<LoadedTemplates>>,
     assets: AssetUrls,
     /// Values of all templates.
     globals: Context,
     reloads: bool,
 }
 
-#[derive(Clone)]
-struct State {
-    /// The last templates without problems.
-    tera: Arc<Tera>,
+/// The templates at one moment.
+pub struct LoadedTemplates {
+    /// The last ones without problems.
+    pub tera: Arc<Tera>,
     /// The files that were read last.
-    layers: Arc<Layers>,
-    /// What is wrong with them.
-    problems: Arc<Vec<String>>,
-    /// They could not be read the last time.
+    pub layers: Arc<Layers>,
+    /// What is wrong with a file that was changed since the start, with file and line.
+    pub problems: Vec<String>,
+    /// The files could not be read the last time.
     is_unreadable: bool,
+}
+
+impl LoadedTemplates {
+    /// What went wrong when a template was rendered, with file and line.
+    pub fn explain(&self, error: &tera::Error) -> String {
+        let problems = TemplateProblem::of(&self.layers, error);
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl Templates {
@@ -37,14 +45,14 @@ impl Templates {
         assets: &AssetUrls,
         globals: Context,
     ) -> Result<Self, Vec<TemplateProblem>> {
-        let tera = Arc::new(with_globals(load(&layers, assets)?, &globals));
-        let state = State {
-            tera,
+        let loaded = LoadedTemplates {
+            tera: Arc::new(with_globals(load(&layers, assets)?, &globals)),
             layers: Arc::new(layers),
-            problems: Arc::default(),
+            problems: Vec::new(),
             is_unreadable: false,
         };
-        Ok(Self { state: RwLock::new(state), assets: Arc::clone(assets), globals, reloads: false })
+        let loaded = RwLock::new(Arc::new(loaded));
+        Ok(Self { loaded, assets: Arc::clone(assets), globals, reloads: false })
     }
 
     /// The same, read again before each use if a file of the operator's folder or of the site's source code has changed.
@@ -53,51 +61,36 @@ impl Templates {
         Self { reloads: true, ..self }
     }
 
-    /// The templates as they are now. If the changed files have a problem, those before.
-    pub fn current(&self) -> Arc<Tera> {
-        self.state().tera
-    }
-
-    /// The files of the layers.
-    pub fn layers(&self) -> Arc<Layers> {
-        self.state().layers
-    }
-
-    /// What is wrong with a file that was changed since the start, with file and line.
-    pub fn problems(&self) -> Arc<Vec<String>> {
-        self.state().problems
-    }
-
-    /// What went wrong when a template was rendered, with file and line.
-    pub fn explain(&self, error: &tera::Error) -> String {
-        let problems = TemplateProblem::of(&self.state().layers, error);
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    fn state(&self) -> State {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner).clone();
+    /// The templates as they are now. If the changed files have a problem, those before, with the problem.
+    pub fn current(&self) -> Arc<LoadedTemplates> {
+        let loaded = Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner));
         if !self.reloads {
-            return state;
+            return loaded;
         }
-        let state = match read_again(&state.layers) {
-            Ok(layers) if layers == *state.layers && !state.is_unreadable => return state,
-            Ok(layers) => match load(&layers, &self.assets) {
-                Ok(tera) => State {
-                    tera: Arc::new(with_globals(tera, &self.globals)),
-                    layers: Arc::new(layers),
-                    problems: Arc::default(),
-                    is_unreadable: false,
-                },
-                Err(problems) => {
-                    let problems = problems.iter().map(ToString::to_string).collect();
-                    let (layers, problems) = (Arc::new(layers), Arc::new(problems));
-                    State { layers, problems, is_unreadable: false, ..state }
-                }
+        let now = match read_again(&loaded.layers) {
+            Ok(layers) if layers == *loaded.layers && !loaded.is_unreadable => return loaded,
+            Ok(layers) => self.load_again(layers, &loaded),
+            Err(problems) => LoadedTemplates {
+                tera: Arc::clone(&loaded.tera),
+                layers: Arc::clone(&loaded.layers),
+                problems,
+                is_unreadable: true,
             },
-            Err(problems) => State { problems: Arc::new(problems), is_unreadable: true, ..state },
         };
-        self.state.write().unwrap_or_else(PoisonError::into_inner).clone_from(&state);
-        state
+        let now = Arc::new(now);
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
+        now
+    }
+
+    fn load_again(&self, layers: Layers, before: &LoadedTemplates) -> LoadedTemplates {
+        let (tera, problems) = match load(&layers, &self.assets) {
+            Ok(tera) => (Arc::new(with_globals(tera, &self.globals)), Vec::new()),
+            Err(problems) => {
+                let problems = problems.iter().map(ToString::to_string).collect();
+                (Arc::clone(&before.tera), problems)
+            }
+        };
+        LoadedTemplates { tera, layers: Arc::new(layers), problems, is_unreadable: false }
     }
 }
 

@@ -68,7 +68,7 @@ impl Page {
         template: &str,
         data: &impl Serialize,
     ) -> Result<HttpResponse, HttpError> {
-        self.templates.check()?;
+        let templates = self.templates.usable()?;
         let sealed_notice = cookie_guard::other_cookie(&self.request, self.flash.name());
         let notice = sealed_notice.as_deref().and_then(|sealed| self.flash.open(sealed));
         let (form_token, browser_cookie) = self.form_token();
@@ -81,7 +81,7 @@ impl Page {
                 form_token: &form_token,
                 is_site_page: self.is_site_page,
             };
-            self.templates.render(template, &common, data)?
+            self.templates.render(&templates, template, &common, data)?
         };
         let mut response = HttpResponse::build(status);
         response
@@ -206,7 +206,7 @@ pub(super) fn error_page(
         Some(_) if is_account => "error_account.html",
         _ => "error.html",
     };
-    match templates.render(template, common, &data) {
+    match templates.render(&templates.current(), template, common, &data) {
         Ok(html) => Some(BoxBody::new(html)),
         Err(error) => {
             tracing::error!(%error, "the error page could not be rendered");

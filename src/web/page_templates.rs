@@ -10,21 +10,13 @@ use uuid::Uuid;
 use super::error::HttpError;
 use super::flash::Notice;
 use crate::lifetimes;
-use crate::templates::{Layers, MailTemplates, Sample, Templates, samples};
+use crate::templates::{Layers, LoadedTemplates, MailTemplates, Sample, Templates, samples};
 
 /// The values of every page that are the same for all requests: they are in the global context of the templates.
-const SHARED: [&str; 4] = ["site", "look", "lang", "languages"];
+const SHARED: [&str; 5] = ["site", "look", "lang", "languages", "lifetimes"];
 /// The values of every page that differ from request to request.
-const OF_REQUEST: [&str; 8] = [
-    "path",
-    "section",
-    "viewer",
-    "notice",
-    "navigation",
-    "is_site_page",
-    "form_token",
-    "lifetimes",
-];
+const OF_REQUEST: [&str; 7] =
+    ["path", "section", "viewer", "notice", "navigation", "is_site_page", "form_token"];
 
 /// The target of log events with the names of a page's values.
 const FIELDS: &str = "frontdesk::fields";
@@ -86,7 +78,6 @@ impl PageContext<'_> {
         values.insert("navigation", &navigation.iter().map(link).collect::<Vec<_>>());
         values.insert("is_site_page", &self.is_site_page);
         values.insert("form_token", self.form_token);
-        values.insert("lifetimes", &lifetimes::for_templates());
         values
     }
 }
@@ -115,24 +106,25 @@ impl PageTemplates {
         globals.insert("lang", LANGUAGE);
         let english = json!({ "code": LANGUAGE, "label": "English", "is_current": true });
         globals.insert("languages", &[english]);
+        globals.insert("lifetimes", &lifetimes::for_templates());
         globals
     }
 
     /// All samples.
     pub fn samples(&self) -> Vec<Sample> {
-        samples(&self.templates.layers())
+        samples(&self.templates.current().layers)
     }
 
     /// The page of a sample, or the mail in HTML.
     pub fn show_sample(&self, sample: &Sample) -> Result<String, HttpError> {
-        self.check()?;
+        let templates = self.usable()?;
         let html = if sample.is_mail() {
             let mails = MailTemplates::new(Arc::clone(&self.templates));
             mails.render_sample(sample).map(|[_, _, html]| html)
         } else {
             self.render_sample(sample)
         };
-        html.map_err(|error| self.failed(&sample.page, error))
+        html.map_err(|error| self.failed(&templates, &sample.page, error))
     }
 
     /// Renders the page of a sample.
@@ -147,13 +139,14 @@ impl PageTemplates {
         };
         let mut context = common.values(&self.navigation);
         context.extend(Context::from_serialize(&sample.values)?);
-        self.templates.current().render(&sample.page, &context)
+        self.templates.current().tera.render(&sample.page, &context)
     }
 
-    /// Renders `template` with `data` and the values that every page has. The latter win over fields of `data` with
-    /// the same name.
+    /// Renders `template` of `templates` with `data` and the values that every page has. The latter win over fields of
+    /// `data` with the same name.
     pub(super) fn render(
         &self,
+        templates: &LoadedTemplates,
         template: &str,
         common: &PageContext<'_>,
         data: &impl Serialize,
@@ -173,23 +166,28 @@ impl PageTemplates {
                 context.remove(name);
             }
             context.extend(common.values(&self.navigation));
-            self.templates.current().render(template, &context)
+            templates.tera.render(template, &context)
         };
-        render().map_err(|error| self.failed(template, error))
+        render().map_err(|error| self.failed(templates, template, error))
     }
 
-    /// Development: what is wrong with a template that was changed since the start.
-    pub(super) fn check(&self) -> Result<(), HttpError> {
-        let problems = self.templates.problems();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(HttpError::BrokenTemplate(problems.join(" "))),
+    /// The templates for an error page: the last ones without problems.
+    pub(super) fn current(&self) -> Arc<LoadedTemplates> {
+        self.templates.current()
+    }
+
+    /// The templates for a page. In development, the error says what is wrong with one that was changed.
+    pub(super) fn usable(&self) -> Result<Arc<LoadedTemplates>, HttpError> {
+        let templates = self.current();
+        match templates.problems.is_empty() {
+            true => Ok(templates),
+            false => Err(HttpError::BrokenTemplate(templates.problems.join(" "))),
         }
     }
 
-    fn failed(&self, template: &str, error: tera::Error) -> HttpError {
+    fn failed(&self, templates: &LoadedTemplates, template: &str, error: tera::Error) -> HttpError {
         if self.is_development {
-            return HttpError::BrokenTemplate(self.templates.explain(&error));
+            return HttpError::BrokenTemplate(templates.explain(&error));
         }
         HttpError::Internal(anyhow::Error::new(error).context(template.to_owned()))
     }
