@@ -115,6 +115,13 @@ pub(super) fn is_missing_object(code: &str) -> bool {
     matches!(code, "3F000" | "42P01" | "42P10" | "42703" | "42883" | "42704" | "26000")
 }
 
+/// Whether a statement names something that does not exist, or that its role may not use. The schema of Frontdesk is
+/// known to be right, so its statements fail like this only while a database is restored or migrated. A statement of a
+/// site is then wrong.
+pub fn is_wrong_name(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| is_missing_object(&code) || code == "42501")
+}
+
 /// Whether the database is unavailable, as opposed to a statement being wrong. The response is then 503 with
 /// "try again", and the session is kept.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {

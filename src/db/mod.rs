@@ -36,7 +36,7 @@ mod transaction;
 pub use batch::Batch;
 pub use error::{
     hook_failed, is_cached_plan_error, is_hook_failure, is_in_recovery, is_notification_queue_full,
-    is_retryable, is_unavailable, refusing_foreign_key, violated_constraint,
+    is_retryable, is_unavailable, is_wrong_name, refusing_foreign_key, violated_constraint,
 };
 pub use explain::{cause, connect_cause, explain, reason};
 pub use pool::{

@@ -241,7 +241,8 @@ fn limited(
             Some((chunk, (payload, read)))
         }
     });
-    let chunks: BoxedPayloadStream = Box::pin(chunks);
+    // Readers such as actix-multipart ask again after the end.
+    let chunks: BoxedPayloadStream = Box::pin(chunks.fuse());
     Payload::from(chunks)
 }
 

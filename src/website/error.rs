@@ -6,7 +6,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 
-use crate::db::Failure;
+use crate::db::{self, Failure};
 use crate::web::error::HttpError;
 
 /// Why a handler does not return its page. Frontdesk renders the error page.
@@ -71,6 +71,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
             Err(error) => error,
         };
         Self(match error.downcast::<sqlx::Error>() {
+            Ok(error) if db::is_wrong_name(&error) => HttpError::Internal(error.into()),
             Ok(error) => error.into(),
             Err(error) => HttpError::Internal(error),
         })

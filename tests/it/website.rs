@@ -249,6 +249,7 @@ fn errors_of_a_site_have_a_page_and_their_cause_is_only_in_the_log() {
         ("unavailable", 503, "We&#39;ll be right back"),
         ("parse", 500, "Something went wrong on our end"),
         ("database", 500, "Something went wrong on our end"),
+        ("table", 500, "Something went wrong on our end"),
         ("panic", 500, "Something went wrong on our end"),
     ] {
         let answer = visitor.get(&format!("/fail/{kind}"));

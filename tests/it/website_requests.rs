@@ -97,6 +97,17 @@ fn the_limit_of_a_body_holds_for_every_extractor_and_without_a_content_length() 
 }
 
 #[test]
+fn a_body_that_was_read_to_its_end_stays_at_its_end() {
+    let (server, _database) = site();
+    for length in [0, 10, 100 * KIB] {
+        let body = "x".repeat(length);
+        let again = server.browser().send("POST", "/files/x/again", &[], &body);
+        let expected = format!(r#"{{"is_over":true,"length":{length}}}"#);
+        assert_eq!((again.status, again.body), (200, expected));
+    }
+}
+
+#[test]
 fn a_body_that_does_not_arrive_in_the_time_of_its_route_is_answered_408() {
     let (server, _database) = site();
     let mut stream = TcpStream::connect(&server.addr).unwrap();

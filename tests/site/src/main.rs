@@ -101,6 +101,7 @@ async fn fail(kind: Path<String>, pool: Pool) -> PageResult {
         "unavailable" => Error::unavailable("the printer is out of paper"),
         "parse" => "x".parse::<u8>().unwrap_err().into(),
         "database" => sqlx::query("SELECT 1/0").execute(&*pool).await.unwrap_err().into(),
+        "table" => sqlx::query("SELECT FROM nowhere").execute(&*pool).await.unwrap_err().into(),
         _ => panic!("a bug"),
     })
 }

@@ -6,6 +6,7 @@ use frontdesk::actix_web::cookie::Cookie;
 use frontdesk::actix_web::http::header::CONTENT_TYPE;
 use frontdesk::actix_web::{HttpRequest, HttpResponse, web};
 use frontdesk::{CurrentUser, Form, Limits, Path, Routes, SessionData};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ pub fn routes(routes: &mut Routes) {
     routes.post("/files/small", length);
     routes.limits(Limits { body: 1 << 20, deadline: Duration::from_secs(20) }, |routes| {
         routes.post("/files/{name}", length).post("/files/{name}/json", json_length);
-        routes.post("/files/{name}/form", form_is_read);
+        routes.post("/files/{name}/form", form_is_read).post("/files/{name}/again", read_again);
     });
     routes.limits(Limits { body: 1 << 20, deadline: Duration::from_millis(1500) }, |routes| {
         routes.post("/impatient", length);
@@ -48,6 +49,16 @@ async fn set_cookie(name: Path<String>) -> HttpResponse {
     HttpResponse::Ok()
         .cookie(Cookie::build(name.into_inner(), "of the site").path("/").finish())
         .body("set")
+}
+
+/// Asks for more after the end of the body, as actix-multipart does.
+async fn read_again(mut body: web::Payload) -> HttpResponse {
+    let mut length = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        length += chunk.len();
+    }
+    let is_over = body.next().await.is_none();
+    HttpResponse::Ok().json(json!({ "length": length, "is_over": is_over }))
 }
 
 /// An error with content of its own.
