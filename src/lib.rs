@@ -43,6 +43,7 @@
 //! | remember something until the user signs out | [`SessionData`] |
 //! | accept larger bodies, allow more time | [`Limits`] |
 //! | have settings, shared state, periodic work, commands | [`Website`] |
+//! | test the site | `testing`, with the feature of that name |
 //! | do something when an account is created, changed or deleted | [`Website::on_registered`], [`events`] |
 //!
 //! # Use only its sessions
@@ -55,8 +56,8 @@
 //! are listed from the top layer to the lowest. A module imports only from its own layer and from lower ones,
 //! which `tests/arrows.rs` checks:
 //!
-//! 1. `website` is the interface for sites that are built on this crate. `cli` and `server` wire everything
-//!    together.
+//! 1. `website` is the interface for sites that are built on this crate, and `testing` (a feature) for their
+//!    tests. `cli` and `server` wire everything together.
 //! 2. `pages` handles requests. `pages/sign_in` and `pages/account` do not import each other.
 //! 3. `auth` authenticates requests. `app` is the state that handlers use.
 //! 4. `user`, `session`, `mail`, `audit`, `peers` (the running servers) and `form_answers` (the answers to forms
@@ -74,6 +75,10 @@ pub mod cli;
 #[doc(hidden)]
 pub mod server;
 mod website;
+
+// ── tests of sites
+#[cfg(feature = "testing")]
+pub mod testing;
 
 // ── pages
 #[doc(hidden)]
