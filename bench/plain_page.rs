@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use actix_web::error::ErrorInternalServerError;
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, web};
 use frontdesk::config::{ColorScheme, Config};
+use frontdesk::language::Catalog;
 use frontdesk::look::Look;
 use frontdesk::templates::{self, Folder, Layers};
 use frontdesk::web::assets::Assets;
@@ -51,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::var("PORT")?.parse()?;
     let workers: usize = std::env::var("WORKERS").map_or(Ok(2), |text| text.parse())?;
     let assets = Assets::load(&Folder::new(), ColorScheme::Auto)?;
-    let mut tera = templates::load(&Layers::default(), assets.urls())
+    let mut tera = templates::load(&Layers::default(), assets.urls(), Catalog::own())
         .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
     tera.global_context().insert("look", &Look::default());

@@ -66,7 +66,7 @@
 //! 6. [`events`] is what happens to accounts, and the hooks of a site that it calls.
 //! 7. `web` has the HTTP parts that all pages share: forms, errors, headers, cookies.
 //! 8. The lowest layer: `db`, `config`, `crypto`, `background` (jobs), `log`, `durable` (files), `folder`,
-//!    `id`, `lifetimes`, `look` (colors, logo), `paths`, `program` (its name), `role`, `templates`, `unicode`.
+//!    `id`, `language` (messages), `lifetimes`, `look` (colors, logo), `paths`, `program` (its name), `role`, `templates`, `unicode`.
 
 // Public for the program, the tests and the benchmarks. Only what is visible in the documentation is stable.
 // ── wiring
@@ -130,6 +130,8 @@ pub mod folder;
 #[doc(hidden)]
 pub mod id;
 #[doc(hidden)]
+pub mod language;
+#[doc(hidden)]
 pub mod lifetimes;
 #[doc(hidden)]
 pub mod log;
@@ -147,6 +149,7 @@ pub mod unicode;
 
 pub use actix_web::web::{Data, Path, Query};
 pub use events::HookResult;
+pub use language::Text;
 pub use paths::page_path;
 pub use site::{BoxError, Embedded, Routes};
 pub use web::limits::Limits;

@@ -39,6 +39,7 @@ const LAYERS: [&[&str]; 16] = [
         "durable",
         "folder",
         "id",
+        "language",
         "lifetimes",
         "log",
         "look",

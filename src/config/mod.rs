@@ -97,6 +97,8 @@ pub struct Config {
     pub static_dir: Option<PathBuf>,
     /// A folder of templates, which replace the embedded ones by name.
     pub templates_dir: Option<PathBuf>,
+    /// The folder of messages that replace Frontdesk's.
+    pub locales_dir: Option<PathBuf>,
     /// How mail is sent.
     pub mail: Mail,
     /// Proxies whose forwarding headers are trusted; empty: none.

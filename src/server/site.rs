@@ -139,6 +139,7 @@ fn templates(
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", problems.join("\n"))
     })?;
+    let templates = templates.of_process();
     let is_development = config.public_url.is_loopback();
     Ok(if is_development { templates.reloading() } else { templates })
 }

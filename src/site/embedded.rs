@@ -2,10 +2,12 @@
 //! them part of the program.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
+use crate::language;
 use crate::templates::{self, Folder, Layers};
 
 /// The files of a site's crate.
@@ -18,6 +20,8 @@ pub struct Embedded {
     pub templates: Folder,
     /// Where `templates/` is on the computer that built the program; `None` in a release build.
     pub templates_source: Option<&'static str>,
+    /// `locales/`.
+    pub locales: Folder,
     /// `static/`.
     pub assets: Folder,
     /// `migrations/`.
@@ -53,6 +57,7 @@ impl Embedded {
             version: "",
             templates,
             templates_source: None,
+            locales: Folder::new(),
             assets,
             migrations,
         }
@@ -67,6 +72,19 @@ impl Embedded {
     #[must_use]
     pub fn with_templates_source(self, folder: Option<&'static str>) -> Self {
         Self { templates_source: folder, ..self }
+    }
+
+    /// The same, with the files of `locales/`.
+    #[must_use]
+    pub fn with_locales(self, locales: Folder) -> Self {
+        Self { locales, ..self }
+    }
+
+    /// The messages of the site.
+    pub(super) fn messages(&self) -> language::Layers {
+        let source =
+            self.templates_source.map(|folder| Path::new(folder).with_file_name("locales"));
+        language::Layers { operator: None, site: self.locales.clone(), site_source: source }
     }
 
     pub(super) fn is_website(&self) -> bool {
@@ -94,9 +112,13 @@ impl Embedded {
 
     pub(super) fn problems(&self) -> Vec<String> {
         let migrations = self.migrations().err();
-        let templates = templates::problems(&Layers::of_site(&self.templates));
+        let messages = self.messages();
+        let of_messages = language::problems(&messages);
+        let layers = Layers { messages, ..Layers::of_site(&self.templates) };
+        let templates = templates::problems(&layers);
         let migrations = migrations.iter().map(ToString::to_string);
-        migrations.chain(templates.iter().map(ToString::to_string)).collect()
+        let of_messages = of_messages.iter().map(ToString::to_string);
+        migrations.chain(of_messages).chain(templates.iter().map(ToString::to_string)).collect()
     }
 }
 

@@ -25,6 +25,7 @@ use sqlx::PgPool;
 use crate::config::{Config, ConfigErrors};
 use crate::events::RegisteredHooks;
 use crate::folder::{self, Folder};
+use crate::language;
 use crate::look::StyleSheet;
 use crate::templates::{self, Layers};
 use crate::web::assets;
@@ -77,6 +78,8 @@ pub struct Site {
     pub content_security_policy: ContentSecurityPolicy,
     /// The folder `FRONTDESK_TEMPLATES_DIR` and its files.
     pub templates_folder: Option<(PathBuf, Folder)>,
+    /// The folder `FRONTDESK_LOCALES_DIR` and its files.
+    pub locales_folder: Option<(PathBuf, Folder)>,
     /// What is wrong with the definition, as sentences.
     pub problems: Vec<String>,
 }
@@ -173,12 +176,16 @@ impl Site {
     /// Adds the operator's files, which replace those of the site by name. Returns what is wrong with them.
     pub fn add_folders(&mut self, config: &Config) -> Vec<String> {
         let assets = config.static_dir.as_ref().map(|folder| self.add_static_folder(folder));
+        // Before the templates, which use the messages.
+        let locales = config.locales_dir.as_ref().map(|folder| self.add_locales(folder));
         let templates = config.templates_dir.as_ref().map(|folder| self.add_templates(folder));
         let of = |setting: &str, problems: Option<Vec<String>>| {
             let problems = problems.unwrap_or_default();
             problems.iter().map(|problem| format!("{setting}: {problem}")).collect::<Vec<_>>()
         };
-        [of("FRONTDESK_STATIC_DIR", assets), of("FRONTDESK_TEMPLATES_DIR", templates)].concat()
+        let locales = of("FRONTDESK_LOCALES_DIR", locales);
+        let templates = of("FRONTDESK_TEMPLATES_DIR", templates);
+        [of("FRONTDESK_STATIC_DIR", assets), locales, templates].concat()
     }
 
     fn add_static_folder(&mut self, folder: &Path) -> Vec<String> {
@@ -191,6 +198,17 @@ impl Site {
                 }
                 self.embedded.assets.extend(files);
                 problems
+            }
+            Err(problems) => problems,
+        }
+    }
+
+    fn add_locales(&mut self, folder: &Path) -> Vec<String> {
+        match folder::read(folder) {
+            Ok(files) => {
+                self.locales_folder = Some((folder.to_owned(), files));
+                let problems = language::problems(&self.templates().messages);
+                problems.iter().map(ToString::to_string).collect()
             }
             Err(problems) => problems,
         }
@@ -212,6 +230,10 @@ impl Site {
             operator: self.templates_folder.clone(),
             site: self.embedded.templates.clone(),
             site_source: self.embedded.templates_source.map(PathBuf::from),
+            messages: language::Layers {
+                operator: self.locales_folder.clone(),
+                ..self.embedded.messages()
+            },
         }
     }
 

@@ -1,42 +1,149 @@
-//! Calls in templates whose result is known when the templates are loaded: `page_path(to="/login")` and
-//! `asset(name="app.js")`. A page has some twenty of them, and each call would cost more than the rest of its link, so
-//! the result takes their place before tera parses the template. Lines keep their numbers.
+//! Calls in templates whose result is known when the templates are loaded: `page_path(to="/login")`,
+//! `asset(name="app.js")` and `t(key="login-title")`. A page has dozens of them, and each call would cost more than the
+//! rest of its link or sentence, so the result takes their place before tera parses the template. Lines keep their
+//! numbers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::language::Catalog;
 use crate::paths::page_path;
 
-/// `text` with the results of calls with a constant argument, as string literals. A call for a file that does not exist
-/// stays, and fails when it is rendered.
-pub(super) fn resolve(text: &str, assets: &BTreeMap<String, String>) -> String {
-    let text = replace(text, "page_path(to=\"", |to| Some(page_path(to)));
-    replace(&text, "asset(name=\"", |name| assets.get(name).cloned())
+/// What is known when the templates are loaded.
+pub(super) struct Constants<'a> {
+    pub(super) assets: &'a BTreeMap<String, String>,
+    /// There is one language, so a message without variables is always the same.
+    pub(super) catalog: &'a Catalog,
 }
 
-fn replace(text: &str, call: &str, result: impl Fn(&str) -> Option<String>) -> String {
-    let (mut replaced, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find(call) {
-        let (before, from) = rest.split_at(at);
-        replaced.push_str(before);
-        let is_name_part =
-            before.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '_');
-        let constant =
-            from[call.len()..].split_once("\")").filter(|(argument, _)| !argument.contains('"'));
-        let known = constant.and_then(|(argument, after)| Some((result(argument)?, after)));
-        match known {
-            Some((value, after))
-                if !is_name_part && is_in_tag(&text[..text.len() - from.len()]) =>
-            {
-                replaced.push_str(&format!("\"{value}\""));
-                rest = after;
+/// A template with the results of calls in place of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) text: String,
+    /// The lines of messages that do not exist, with their keys.
+    pub(super) unknown: Vec<(usize, String)>,
+}
+
+/// How the result of a call is written.
+enum Value<'a> {
+    /// Text, which tera escapes.
+    Text(Cow<'a, str>),
+    /// Finished HTML.
+    Html(String),
+}
+
+/// What a call needs to be replaced.
+enum Found<'a> {
+    Value(Value<'a>),
+    /// The call stays as it is, and its result is known when the template is rendered.
+    Later,
+    /// The message does not exist.
+    Unknown,
+}
+
+/// The calls that may be replaced, each up to its argument.
+const CALLS: [&str; 4] = ["page_path(to=\"", "asset(name=\"", "t(key=\"", "t_html(key=\""];
+
+impl Constants<'_> {
+    /// `text` with the results of calls with a constant argument. A call for a file that does not exist stays, and
+    /// fails when it is rendered. `is_html`: the template is HTML and no plain text.
+    pub(super) fn resolve(&self, text: &str, is_html: bool) -> Resolved {
+        let mut resolved =
+            Resolved { text: String::with_capacity(text.len()), unknown: Vec::new() };
+        let mut rest = text;
+        while let Some((at, call)) = next_call(rest) {
+            let (before, from) = rest.split_at(at);
+            resolved.text.push_str(before);
+            let place = text.len() - from.len();
+            let after_call = &from[call.len()..];
+            rest = after_call;
+            let argument = after_call.split_once('"').filter(|_| is_in_tag(&text[..place]));
+            let found = argument.map_or(Found::Later, |(argument, after)| {
+                self.find(call, argument, after.starts_with(')'))
+            });
+            if let (Found::Unknown, Some((key, _))) = (&found, argument) {
+                let line = text[..place].matches('\n').count() + 1;
+                resolved.unknown.push((line, key.to_owned()));
             }
-            _ => {
-                replaced.push_str(call);
-                rest = &from[call.len()..];
-            }
+            let (Found::Value(value), Some((_, after))) = (found, argument) else {
+                resolved.text.push_str(call);
+                continue;
+            };
+            rest = replace(&mut resolved.text, &after[1..], value, is_html).unwrap_or_else(|| {
+                resolved.text.push_str(call);
+                after_call
+            });
         }
+        resolved.text.push_str(rest);
+        resolved
     }
-    replaced + rest
+
+    fn find(&self, call: &str, argument: &str, is_complete: bool) -> Found<'_> {
+        let is_message = call.starts_with('t');
+        if is_message && !self.catalog.contains(argument) {
+            return Found::Unknown;
+        }
+        if !is_complete {
+            return Found::Later;
+        }
+        let value = match call {
+            "t(key=\"" => self.catalog.text(argument, []).ok().map(Value::Text),
+            "t_html(key=\"" => self.catalog.html(argument, &BTreeMap::new()).ok().map(Value::Html),
+            "page_path(to=\"" => Some(Value::Text(page_path(argument).into())),
+            _ => self.assets.get(argument).map(|url| Value::Text(url.into())),
+        };
+        value.map_or(Found::Later, Found::Value)
+    }
+}
+
+/// Appends the value to `template`: as text in place of the tag, if the tag is nothing but the call, or else as a
+/// string. Returns what follows; `None` if the value can only be inserted when the template is rendered.
+fn replace<'a>(
+    template: &mut String,
+    after: &'a str,
+    value: Value<'_>,
+    is_html: bool,
+) -> Option<&'a str> {
+    let tag = template.trim_end_matches(' ').strip_suffix("{{").map(str::len);
+    let end = after.trim_start_matches(' ').strip_prefix("}}");
+    let written = match &value {
+        Value::Text(text) if is_html => escape(text),
+        Value::Text(text) => Cow::Borrowed(text.as_ref()),
+        Value::Html(html) => Cow::Borrowed(html.as_str()),
+    };
+    if let (Some(tag), Some(end)) = (tag, end)
+        && !written.contains(['{', '\n'])
+    {
+        template.truncate(tag);
+        template.push_str(&written);
+        return Some(end);
+    }
+    let Value::Text(text) = value else { return None };
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    template.push_str(&format!("\"{escaped}\""));
+    Some(after)
+}
+
+fn escape(text: &str) -> Cow<'_, str> {
+    let mut escaped = Vec::with_capacity(text.len());
+    match tera::escape_html(text, &mut escaped) {
+        Ok(()) => Cow::Owned(String::from_utf8_lossy(&escaped).into_owned()),
+        // Writing to memory does not fail.
+        Err(_) => Cow::Borrowed(""),
+    }
+}
+
+/// The next call, and where it is.
+fn next_call(text: &str) -> Option<(usize, &'static str)> {
+    let is_name_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let first = |call: &'static str| {
+        let begins = |at: &usize| {
+            let before = at.checked_sub(1).and_then(|at| text.as_bytes().get(at));
+            !before.is_some_and(is_name_part)
+        };
+        text.match_indices(call).map(|(at, _)| at).find(begins).map(|at| (at, call))
+    };
+    CALLS.into_iter().filter_map(first).min()
 }
 
 /// Whether what follows `before` is inside `{{ … }}` or `{% … %}`.
@@ -48,23 +155,47 @@ fn is_in_tag(before: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language;
 
     #[test]
     fn calls_with_a_constant_argument_are_resolved_and_all_others_stay() {
         let assets = [("app.js".to_owned(), "/static/s-1/app.js".to_owned())].into();
+        let messages = "sign-in = Sign in\nit-is = It's \"you\" & me\nbrace = A {\"{\"}{\"{\"} b\nlines =\n  One\n  two\n\
+                        many = { $n } notes\nrich = <strong>Now</strong> & here\nto = <link>Go</link>\n";
+        let site = [("en/site.ftl".to_owned(), messages.as_bytes().into())].into();
+        let catalog = Catalog::load(&language::Layers { site, ..Default::default() });
+        let constants = Constants { assets: &assets, catalog: &catalog };
         for (text, expected) in [
-            (r#"<a href="{{ page_path(to="/login") }}">"#, r#"<a href="{{ "/login" }}">"#),
+            (r#"<a href="{{ page_path(to="/login") }}">"#, r#"<a href="/login">"#),
             (
                 r#"{% if path == page_path(to="/a") %}{{ asset(name="app.js") }}"#,
-                r#"{% if path == "/a" %}{{ "/static/s-1/app.js" }}"#,
+                r#"{% if path == "/a" %}/static/s-1/app.js"#,
             ),
             (r#"{{ page_path(to=href) }}"#, r#"{{ page_path(to=href) }}"#),
             (r#"{{ asset(name="none.js") }}"#, r#"{{ asset(name="none.js") }}"#),
             (r#"{{ my_asset(name="app.js") }}"#, r#"{{ my_asset(name="app.js") }}"#),
             (r#"{{ a }} page_path(to="/a")"#, r#"{{ a }} page_path(to="/a")"#),
             (r#"{{ page_path(to="/a" ~ x ~ "b") }}"#, r#"{{ page_path(to="/a" ~ x ~ "b") }}"#),
+            (r#"<p>{{ t(key="sign-in") }}</p>"#, "<p>Sign in</p>"),
+            (r#"{{t(key="it-is")}}"#, "It&#39;s &quot;you&quot; &amp; me"),
+            (
+                r#"{{ <a.b label={t(key="it-is")} /> }}"#,
+                r#"{{ <a.b label={"It's \"you\" & me"} /> }}"#,
+            ),
+            (r#"{{- t(key="sign-in") -}}"#, r#"{{- "Sign in" -}}"#),
+            (r#"{{ t(key="brace") }}"#, r#"{{ "A {{ b" }}"#),
+            (r#"{{ t(key="lines") }}"#, r#"{{ "One\ntwo" }}"#),
+            (r#"{{ t(key="many", n=3) }}"#, r#"{{ t(key="many", n=3) }}"#),
+            (r#"{{ t_html(key="rich") }}"#, "<strong>Now</strong> &amp; here"),
+            (r#"{% set a = t_html(key="rich") %}"#, r#"{% set a = t_html(key="rich") %}"#),
+            (r#"{{ t_html(key="to", link="/") }}"#, r#"{{ t_html(key="to", link="/") }}"#),
         ] {
-            assert_eq!(resolve(text, &assets), expected);
+            let resolved = constants.resolve(text, true);
+            assert_eq!((resolved.text.as_str(), resolved.unknown), (expected, Vec::new()));
         }
+        assert_eq!(constants.resolve(r#"{{ t(key="it-is") }}"#, false).text, "It's \"you\" & me");
+        let unknown =
+            constants.resolve("\n{{ t(key=\"nothing\", n=1) }} {{ t_html(key=\"no\") }}", true);
+        assert_eq!(unknown.unknown, [(2, "nothing".to_owned()), (2, "no".to_owned())]);
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rust_embed::RustEmbed;
 
 use crate::folder::{self, Folder};
+use crate::language;
 
 /// The prefixes of the weaker layers, the stronger one first. The operator's templates have plain names.
 pub(super) const PREFIXES: [&str; 2] = ["site/", "frontdesk/"];
@@ -28,6 +29,8 @@ pub struct Layers {
     pub site: Folder,
     /// Their folder in the site's source code, if it is on this computer.
     pub site_source: Option<PathBuf>,
+    /// The messages that replace those of Frontdesk.
+    pub messages: language::Layers,
 }
 
 /// Frontdesk's templates, by name.

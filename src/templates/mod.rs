@@ -4,6 +4,7 @@
 mod components;
 mod constants;
 mod layers;
+mod messages;
 mod problems;
 mod reload;
 mod samples;
@@ -16,7 +17,9 @@ use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera};
 
 pub use crate::folder::Folder;
+use crate::language::{self, Catalog};
 use crate::paths::page_path;
+use constants::Constants;
 pub use layers::Layers;
 pub use problems::TemplateProblem;
 pub use reload::{LoadedTemplates, Templates};
@@ -25,13 +28,18 @@ pub use samples::{Sample, samples};
 /// The URLs of static files, by their path below `static/`.
 pub type AssetUrls = Arc<BTreeMap<String, String>>;
 
-/// Parses all templates and checks them. `assets` are for the function `asset(name="app.js")`.
-pub fn load(layers: &Layers, assets: &AssetUrls) -> Result<Tera, Vec<TemplateProblem>> {
+/// Parses all templates and checks them. `assets` are for the function `asset(name="app.js")`, `catalog` has the
+/// messages.
+pub fn load(
+    layers: &Layers,
+    assets: &AssetUrls,
+    catalog: &Catalog,
+) -> Result<Tera, Vec<TemplateProblem>> {
     let own = match layers.is_empty() {
         true => None,
-        false => Some(parse(&Layers::default(), assets)?),
+        false => Some(parse(&Layers::default(), assets, Catalog::own())?),
     };
-    let all = parse(layers, assets)?;
+    let all = parse(layers, assets, catalog)?;
     let problems = own.map_or_else(Vec::new, |own| components::problems(layers, &all, &own));
     if problems.is_empty() { Ok(all) } else { Err(problems) }
 }
@@ -41,23 +49,39 @@ pub fn problems(layers: &Layers) -> Vec<TemplateProblem> {
     if layers.is_empty() {
         return Vec::new();
     }
-    load(layers, &AssetUrls::default()).err().unwrap_or_default()
+    let catalog = Catalog::load(&layers.messages);
+    load(layers, &AssetUrls::default(), &catalog).err().unwrap_or_default()
 }
 
-fn parse(layers: &Layers, assets: &AssetUrls) -> Result<Tera, Vec<TemplateProblem>> {
+fn parse(
+    layers: &Layers,
+    assets: &AssetUrls,
+    catalog: &Catalog,
+) -> Result<Tera, Vec<TemplateProblem>> {
     let files = layers.files().map_err(|problems| {
         let problem =
             |(name, message): &(String, String)| TemplateProblem::at(layers, name, None, message);
         problems.iter().map(problem).collect::<Vec<_>>()
     })?;
-    let files = files.into_iter().map(|(name, text)| (name, constants::resolve(&text, assets)));
+    let constants = Constants { assets, catalog };
+    let mut unknown = Vec::new();
+    let resolve = |(name, text): (String, String)| {
+        let resolved = constants.resolve(&text, name.ends_with(".html"));
+        for (line, key) in resolved.unknown {
+            let message = format!("Unknown message `{key}`");
+            unknown.push(TemplateProblem::at(layers, &name, Some(line), &message));
+        }
+        (name, resolved.text)
+    };
+    let files: Vec<_> = files.into_iter().map(resolve).collect();
     let mut tera = Tera::default();
     tera.register_function("asset", asset_function(Arc::clone(assets)));
     tera.register_function("page_path", page_path_function);
+    messages::register(&mut tera);
     let loaded =
         tera.set_fallback_prefixes(layers::PREFIXES).and_then(|()| tera.add_raw_templates(files));
-    loaded.map_err(|error| TemplateProblem::of(layers, &error))?;
-    Ok(tera)
+    unknown.extend(loaded.err().iter().flat_map(|error| TemplateProblem::of(layers, error)));
+    if unknown.is_empty() { Ok(tera) } else { Err(unknown) }
 }
 
 fn asset_function(urls: AssetUrls) -> impl Fn(Kwargs, &State) -> tera::TeraResult<String> {
@@ -85,16 +109,18 @@ impl MailTemplates {
 
     /// Subject, plain text and HTML of a sample.
     pub fn render_sample(&self, sample: &Sample) -> tera::TeraResult<[String; 3]> {
-        let context = Context::from_serialize(&sample.values)?;
         let templates = self.0.current();
+        let _language = language::enter(&templates.catalog);
+        let context = Context::from_serialize(&sample.values)?;
         let part = |name: &str| templates.tera.render(&format!("{}/{name}", sample.page), &context);
         Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])
     }
 
     /// Renders subject, plain text and HTML of the message `kind` with `data`.
     pub fn render(&self, kind: &str, data: &impl Serialize) -> anyhow::Result<[String; 3]> {
-        let context = Context::from_serialize(data)?;
         let templates = self.0.current();
+        let _language = language::enter(&templates.catalog);
+        let context = Context::from_serialize(data)?;
         let part = |name: &str| {
             templates
                 .tera

@@ -5,6 +5,7 @@ use std::fmt;
 use tera::ErrorKind;
 
 use super::layers::Layers;
+use crate::language::{Catalog, MessageProblem};
 
 /// Something wrong with a template.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,13 @@ impl fmt::Display for TemplateProblem {
             Some(line) => write!(formatter, "{}:{line}: {}", self.file, self.message),
             None => write!(formatter, "{}: {}", self.file, self.message),
         }
+    }
+}
+
+impl From<MessageProblem> for TemplateProblem {
+    fn from(problem: MessageProblem) -> Self {
+        let MessageProblem { file, line, message } = problem;
+        Self { file, line, message }
     }
 }
 
@@ -96,8 +104,12 @@ fn hint(layers: &Layers, name: &str, message: &str) -> String {
         return nearest(quoted, layers.components().into_iter());
     }
     if message.starts_with("Unknown function") {
-        let functions = ["page_path", "asset", "super", "range", "throw"];
+        let functions = ["page_path", "asset", "t", "t_html", "super", "range", "throw"];
         return nearest(quoted, functions.into_iter().map(str::to_owned));
+    }
+    if message.starts_with("Unknown message") {
+        let keys = Catalog::load(&layers.messages);
+        return nearest(quoted, keys.keys().map(str::to_owned));
     }
     if message.starts_with("extends ") || message.starts_with("Unknown template") {
         let wanted = message.split([' ', ',', '`']).nth(1).unwrap_or_default();

@@ -8,6 +8,7 @@ use super::layers::Layers;
 use super::problems::TemplateProblem;
 use super::{AssetUrls, load};
 use crate::folder;
+use crate::language::{self, Catalog};
 
 /// The templates of pages and mails.
 pub struct Templates {
@@ -22,6 +23,8 @@ pub struct Templates {
 pub struct LoadedTemplates {
     /// The last ones without problems.
     pub tera: Arc<Tera>,
+    /// The messages, of the same moment.
+    pub catalog: Arc<Catalog>,
     /// The files that were read last.
     pub layers: Arc<Layers>,
     /// What is wrong with a file that was changed since the start, with file and line.
@@ -45,14 +48,25 @@ impl Templates {
         assets: &AssetUrls,
         globals: Context,
     ) -> Result<Self, Vec<TemplateProblem>> {
+        let (tera, catalog) = load_all(&layers, assets)?;
         let loaded = LoadedTemplates {
-            tera: Arc::new(with_globals(load(&layers, assets)?, &globals)),
+            tera: Arc::new(with_globals(tera, &globals)),
+            catalog: Arc::new(catalog),
             layers: Arc::new(layers),
             problems: Vec::new(),
             is_unreadable: false,
         };
         let loaded = RwLock::new(Arc::new(loaded));
         Ok(Self { loaded, assets: Arc::clone(assets), globals, reloads: false })
+    }
+
+    /// The same, whose messages are also those of texts that are resolved outside of a render.
+    #[must_use]
+    pub fn of_process(self) -> Self {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        language::set_default(&loaded.catalog);
+        drop(loaded);
+        self
     }
 
     /// The same, read again before each use if a file of the operator's folder or of the site's source code has changed.
@@ -72,25 +86,44 @@ impl Templates {
             Ok(layers) => self.load_again(layers, &loaded),
             Err(problems) => LoadedTemplates {
                 tera: Arc::clone(&loaded.tera),
+                catalog: Arc::clone(&loaded.catalog),
                 layers: Arc::clone(&loaded.layers),
                 problems,
                 is_unreadable: true,
             },
         };
         let now = Arc::new(now);
+        language::set_default(&now.catalog);
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
         now
     }
 
     fn load_again(&self, layers: Layers, before: &LoadedTemplates) -> LoadedTemplates {
-        let (tera, problems) = match load(&layers, &self.assets) {
-            Ok(tera) => (Arc::new(with_globals(tera, &self.globals)), Vec::new()),
+        let (tera, catalog, problems) = match load_all(&layers, &self.assets) {
+            Ok((tera, catalog)) => {
+                (Arc::new(with_globals(tera, &self.globals)), Arc::new(catalog), Vec::new())
+            }
             Err(problems) => {
                 let problems = problems.iter().map(ToString::to_string).collect();
-                (Arc::clone(&before.tera), problems)
+                (Arc::clone(&before.tera), Arc::clone(&before.catalog), problems)
             }
         };
-        LoadedTemplates { tera, layers: Arc::new(layers), problems, is_unreadable: false }
+        LoadedTemplates { tera, catalog, layers: Arc::new(layers), problems, is_unreadable: false }
+    }
+}
+
+/// The templates and the messages that they use.
+fn load_all(layers: &Layers, assets: &AssetUrls) -> Result<(Tera, Catalog), Vec<TemplateProblem>> {
+    let mut problems: Vec<TemplateProblem> =
+        language::problems(&layers.messages).into_iter().map(Into::into).collect();
+    let catalog = Catalog::load(&layers.messages);
+    match load(layers, assets, &catalog) {
+        Ok(tera) if problems.is_empty() => Ok((tera, catalog)),
+        Ok(_) => Err(problems),
+        Err(others) => {
+            problems.extend(others);
+            Err(problems)
+        }
     }
 }
 
@@ -105,6 +138,7 @@ fn read_again(layers: &Layers) -> Result<Layers, Vec<String>> {
     if let Some((folder, files)) = &mut now.operator {
         *files = folder::read(folder)?;
     }
+    now.messages.read_again()?;
     if let Some(folder) = now.site_source.as_ref().filter(|folder| folder.is_dir()) {
         now.site = folder::read(folder)?;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::*;
 
 fn own() -> Tera {
-    load(&Layers::default(), &AssetUrls::default()).unwrap()
+    load(&Layers::default(), &AssetUrls::default(), Catalog::own()).unwrap()
 }
 
 fn folder(files: &[(&str, &'static str)]) -> Folder {
@@ -176,9 +176,9 @@ fn the_folder_of_an_operator_is_the_strongest_layer() {
     let layers = Layers {
         operator: Some((PathBuf::from("/look"), folder(&[("x.html", "operator")]))),
         site: folder(&[("x.html", "site"), ("y.html", "site y")]),
-        site_source: None,
+        ..Layers::default()
     };
-    let tera = load(&layers, &AssetUrls::default()).unwrap();
+    let tera = load(&layers, &AssetUrls::default(), Catalog::own()).unwrap();
     let render = |name: &str| tera.render(name, &Context::new()).unwrap();
     assert_eq!((render("x.html"), render("site/x.html")), ("operator".into(), "site".into()));
     assert_eq!(render("y.html"), "site y");

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::error::HttpError;
 use super::flash::Notice;
+use crate::language::{self, ENGLISH};
 use crate::lifetimes;
 use crate::templates::{Layers, LoadedTemplates, MailTemplates, Sample, Templates, samples};
 
@@ -20,9 +21,6 @@ const OF_REQUEST: [&str; 7] =
 
 /// The target of log events with the names of a page's values.
 const FIELDS: &str = "frontdesk::fields";
-
-/// The language of all pages.
-const LANGUAGE: &str = "en";
 
 /// The signed-in user, for the header of the page.
 #[derive(Clone, Debug, Serialize)]
@@ -103,8 +101,8 @@ impl PageTemplates {
     /// Values that are the same on every page of every site.
     pub fn globals() -> Context {
         let mut globals = Context::new();
-        globals.insert("lang", LANGUAGE);
-        let english = json!({ "code": LANGUAGE, "label": "English", "is_current": true });
+        globals.insert("lang", ENGLISH);
+        let english = json!({ "code": ENGLISH, "label": "English", "is_current": true });
         globals.insert("languages", &[english]);
         globals.insert("lifetimes", &lifetimes::for_templates());
         globals
@@ -137,9 +135,11 @@ impl PageTemplates {
             form_token: "sample",
             is_site_page: !Layers::is_own(&sample.page),
         };
+        let templates = self.templates.current();
+        let _language = language::enter(&templates.catalog);
         let mut context = common.values(&self.navigation);
         context.extend(Context::from_serialize(&sample.values)?);
-        self.templates.current().tera.render(&sample.page, &context)
+        templates.tera.render(&sample.page, &context)
     }
 
     /// Renders `template` of `templates` with `data` and the values that every page has. The latter win over fields of
@@ -151,6 +151,7 @@ impl PageTemplates {
         common: &PageContext<'_>,
         data: &impl Serialize,
     ) -> Result<String, HttpError> {
+        let _language = language::enter(&templates.catalog);
         let render = || {
             let mut context = Context::from_serialize(data)?;
             trace_fields(template, data);

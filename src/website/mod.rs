@@ -184,8 +184,8 @@ fn share<T: Send + Sync + 'static>(value: T) -> AddData {
     })
 }
 
-/// Embeds the folders `templates/`, `static/` and `migrations/` of the calling crate into the program; each may be
-/// missing. With a `build.rs` that prints `cargo:rerun-if-changed=templates` and so on, a new file is noticed.
+/// Embeds the folders `templates/`, `static/`, `locales/` and `migrations/` of the calling crate into the program; each
+/// may be missing. With a `build.rs` that prints `cargo:rerun-if-changed=templates` and so on, a new file is noticed.
 #[macro_export]
 macro_rules! embed {
     () => {{
@@ -206,11 +206,17 @@ macro_rules! embed {
         #[folder = "migrations/"]
         #[allow_missing = true]
         struct Migrations;
+        #[derive($crate::__private::rust_embed::RustEmbed)]
+        #[crate_path = "rust_embed"]
+        #[folder = "locales/"]
+        #[allow_missing = true]
+        struct Locales;
         $crate::Embedded::new(
             $crate::__private::folder::<Templates>(),
             $crate::__private::folder::<Static>(),
             $crate::__private::folder::<Migrations>(),
         )
+        .with_locales($crate::__private::folder::<Locales>())
         .with_version(env!("CARGO_PKG_VERSION"))
         .with_templates_source(if cfg!(debug_assertions) {
             Some(concat!(env!("CARGO_MANIFEST_DIR"), "/templates"))

@@ -1,0 +1,68 @@
+//! The files with messages: those of an operator's folder, those of a site's crate, and Frontdesk's.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use fluent_bundle::FluentResource;
+use rust_embed::RustEmbed;
+
+use crate::folder::{self, Folder};
+
+#[derive(RustEmbed)]
+#[folder = "locales/"]
+struct Files;
+
+/// The files that replace messages of Frontdesk by key, and add others. Their paths are like `en/site.ftl`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// The operator's folder and its files.
+    pub operator: Option<(PathBuf, Folder)>,
+    /// Those of the site's crate.
+    pub site: Folder,
+    /// Their folder in the site's source code, if it is on this computer.
+    pub site_source: Option<PathBuf>,
+}
+
+/// A file with messages.
+pub(super) struct File<'a> {
+    /// As an operator or developer knows it.
+    pub(super) name: String,
+    /// Its path in the folder.
+    pub(super) path: &'a str,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Layers {
+    /// The files of the site and then those of the operator: the later one wins.
+    pub(super) fn files(&self) -> impl Iterator<Item = File<'_>> {
+        let site = self.site.iter().map(|(path, bytes)| (format!("locales/{path}"), path, bytes));
+        let operator = self.operator.iter().flat_map(|(folder, files)| {
+            let name = |path: &String| folder.join(path).display().to_string();
+            files.iter().map(move |(path, bytes)| (name(path), path, bytes))
+        });
+        let all = site.chain(operator).map(|(name, path, bytes)| File { name, path, bytes });
+        all.filter(|file| !file.path.split('/').any(folder::is_hidden))
+    }
+
+    /// The files as they are on disk now.
+    pub fn read_again(&mut self) -> Result<(), Vec<String>> {
+        if let Some((folder, files)) = &mut self.operator {
+            *files = folder::read(folder)?;
+        }
+        if let Some(folder) = self.site_source.as_ref().filter(|folder| folder.is_dir()) {
+            self.site = folder::read(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Frontdesk's messages: the name of each file and its content.
+pub(super) static OWN: LazyLock<Vec<(String, Arc<FluentResource>)>> = LazyLock::new(|| {
+    let read = |path: std::borrow::Cow<'static, str>| {
+        let text = String::from_utf8_lossy(&Files::get(&path)?.data).into_owned();
+        // A test makes sure that there are no errors.
+        let resource = FluentResource::try_new(text).unwrap_or_else(|(resource, _)| resource);
+        Some((path.into_owned(), Arc::new(resource)))
+    };
+    Files::iter().filter_map(read).collect()
+});
