@@ -4,3 +4,68 @@ layout-skip = Skip to main content
 layout-description = Sign in, see where you're signed in, and manage your account.
 layout-error = Error:
 
+navigation-site = Site
+navigation-account = Account
+navigation-overview = Overview
+navigation-profile = Profile
+navigation-email = Email
+navigation-sessions = Sessions
+navigation-password = Password
+navigation-activity = Activity
+navigation-data = Your data
+viewer-signed-in = <prefix>Signed in as </prefix>{ $email }
+
+footer-support = Support
+footer-terms = Terms of use
+footer-privacy = Privacy policy
+footer-imprint = Imprint
+
+action-sign-in = Sign in
+action-sign-out = Sign out
+action-try-again = Try again
+action-home-page = Go to the home page
+action-create-account = Create account
+action-confirm-email = Confirm email address
+action-send-another-email = Send another email
+action-keep-account = Keep my account
+
+form-problems = { $n ->
+    [one] There's a problem:
+   *[other] There are { $n } problems:
+}
+field-email = Email
+field-account = Account
+field-name = Your name
+field-name-hint = The name shown on this site. You can change it later.
+field-password = Password
+field-new-password = New password
+field-password-hint = At least { $min } characters. Several words together work well.
+field-code = Code
+field-code-hint = Eight letters and digits, like 7K3M-Q2XH.
+
+home-account = Your account
+home-account-hint = Your details, and your last sign-in
+home-sessions = Your sessions
+home-sessions-hint = See where you're signed in, and sign out other devices
+home-password = Your password
+home-password-hint = Change it, and sign out everywhere else
+home-lead = Sign in to { $site }.
+home-create-account = Create an account
+
+error-account-link = Go to your account
+error-request-id = Request ID <code>{ $id }</code>. Include this ID if you <link>contact us</link>.
+
+# For developers: /dev/mailbox and /dev/templates.
+
+mailbox-title = Mailbox
+mailbox-lead = Emails that weren't sent because no mail server is configured. They're visible only on this computer.
+mailbox-none = No emails yet. No mail server is configured, so emails appear here instead of being sent. They're visible only on this computer.
+mailbox-to = to { $recipient }
+mailbox-older = Older emails aren't listed.
+mailbox-all = All emails
+mailbox-from-to = From { $from } to { $recipient }
+dev-templates-title = Templates
+dev-templates-lead = Every page and email in every state, with sample data. They're visible only on this computer.
+dev-templates-all = All templates
+dev-templates-light = Light
+dev-templates-dark = Dark

@@ -36,7 +36,7 @@ fn an_old_authentication_asks_again_and_then_completes_the_original_post() {
     database.db_execute(EXPIRE_AUTHENTICATION);
     let prompt = browser.post("/account/delete", &[]);
     assert_eq!(prompt.status, 403);
-    assert!(prompt.body.contains("<h1>Confirm it's you</h1>"), "{}", prompt.body);
+    assert!(prompt.body.contains("<h1>Confirm it&#39;s you</h1>"), "{}", prompt.body);
     assert!(!is_deletion_due(&database), "nothing is done yet");
 
     let wrong = confirm(&mut browser, &prompt, "not the password");
@@ -324,7 +324,7 @@ fn reauthentication_for_an_export_leads_back_to_its_page_and_the_file_is_downloa
         page.body.contains("role=\"status\"") && page.body.contains("You confirmed it&#39;s you.")
     );
     assert!(page.body.contains("action=\"/account/export\""));
-    assert!(!page.body.contains("We'll ask for your password first."));
+    assert!(!page.body.contains("We&#39;ll ask for your password first."));
     assert!(!ada.get(done.location()).body.contains("role=\"status\""), "shown once");
     assert_eq!(exports(), 0, "only the form exports");
     let file = ada.post("/account/export", &[]);

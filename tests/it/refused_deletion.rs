@@ -37,7 +37,8 @@ fn a_foreign_key_refuses_a_deletion_completely_and_stops_no_other_account() {
     let mut ada = server.browser();
     assert_eq!(ada.login("ada@example.com", PASSWORD).location(), "/account/delete");
     let page = ada.get("/account/delete").body;
-    let words = "We couldn't delete your account. Please contact the site's administrators.";
+    let words =
+        "We couldn&#39;t delete your account. Please contact the site&#39;s administrators.";
     assert!(page.contains(words), "{page}");
     assert!(page.contains("Keep my account"));
     let output = run(&database, &["user", "delete", "ada@example.com", "--yes"], "");
