@@ -61,6 +61,7 @@ mod mail_servers;
 mod mail_starttls;
 mod mailed_links;
 mod many_sessions;
+mod messages;
 mod migrate_move;
 mod migrations;
 mod new_passwords;

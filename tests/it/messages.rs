@@ -1,0 +1,115 @@
+//! Messages from the folder of an operator (`FRONTDESK_LOCALES_DIR`).
+
+use std::path::Path;
+
+use crate::own_look::refused;
+use crate::support::breakpoint::until;
+use crate::support::server::Setting;
+use crate::support::{Database, PASSWORD, Server, registered};
+use crate::template_commands::run;
+use crate::template_folder::{folder, templates_dir};
+
+fn locales_dir(folder: &Path) -> Setting<'_> {
+    ("FRONTDESK_LOCALES_DIR", folder.to_str().unwrap())
+}
+
+#[test]
+fn the_messages_of_an_operator_are_on_pages_and_in_mails() {
+    let messages = "layout-skip = Read & <3\n\
+        login-title = Welcome to the \"Lake\" Club\n\
+        login-new-here = <link>Join <strong>us</strong></link>!\n\
+        viewer-signed-in = You're { $email }\n\
+        mail-reset-password-subject = { $site }: your new password\n\
+        mail-reset-password-text = Here is your link for { $site } & you.\n\
+        look-hours = Open until { $n ->\n    [one] one\n   *[other] { $n }\n } o'clock\n";
+    let locales = folder("messages", &[("en/site.ftl", messages), (".git/x", "x")]);
+    let footer = "{% extends \"frontdesk/layouts/base.html\" %}\n{% block footer %}<footer>{{ t(key=\"look-hours\", n=5) }}</footer>{% endblock %}";
+    let templates = folder("messages-templates", &[("layouts/base.html", footer)]);
+    let database = Database::new();
+    let server = Server::start(&database, &[locales_dir(&locales), templates_dir(&templates)]);
+    let mut stranger = server.browser();
+    let login = stranger.get("/login").body;
+    for part in [
+        ">Read &amp; &lt;3</a>",
+        "<h1>Welcome to the &quot;Lake&quot; Club</h1>",
+        "<a href=\"/register\">Join <strong>us</strong></a>!",
+        "<footer>Open until 5 o&#39;clock</footer>",
+        "Forgot your password?",
+    ] {
+        assert!(login.contains(part), "{part}: {login}");
+    }
+    let mut ada = registered(&server, "ada@example.com");
+    assert!(ada.get("/account").body.contains("You&#39;re <bdi>ada@example.com</bdi>"));
+    stranger.post("/forgot-password", &[("email", "ada@example.com")]);
+    // The mail is rendered by a background job.
+    until(|| stranger.get("/dev/mailbox").body.contains("Frontdesk: your new password"));
+    let list = stranger.get("/dev/mailbox").body;
+    let id = list.split("/dev/mailbox/").nth(1).unwrap().split('"').next().unwrap();
+    let mail = stranger.get(&format!("/dev/mailbox/{id}")).body;
+    assert!(mail.contains("Here is your link for Frontdesk &amp; you."), "{mail}");
+    // What a user typed is text on every page, whatever it looks like.
+    let name = "<b>{ $n }</b>{{ 7*7 }}\u{F8F1}";
+    ada.post("/account/profile", &[("display_name", name)]);
+    let overview = ada.get("/account").body;
+    assert!(!overview.contains("<b>") && !overview.contains("49</"), "{overview}");
+    assert_eq!(server.browser().login("ada@example.com", PASSWORD).status, 303);
+}
+
+#[test]
+fn a_mistake_in_a_message_stops_the_start_with_file_and_line() {
+    let database = Database::new();
+    let cases = [
+        (
+            "en/site.ftl",
+            "a = b\nlogin-title",
+            "/en/site.ftl:2: Expected a token starting with \"=\".",
+        ),
+        (
+            "en/site.ftl",
+            "login-title = Hello\n    { $name }",
+            "/en/site.ftl:2: The message login-title has no variable $name. It has none.",
+        ),
+        (
+            "en/site.ftl",
+            "sessions-count = { $count }",
+            "/en/site.ftl:1: The message sessions-count has no variable $count. It has $n.",
+        ),
+        (
+            "en/site.ftl",
+            "overview-not-you = <a>x</a>",
+            "/en/site.ftl:1: The message overview-not-you has no element <a>. It has <br>, <code>, <link> and <strong>.",
+        ),
+        (
+            "en/site.ftl",
+            "overview-not-you = <link>x",
+            "/en/site.ftl:1: In the message overview-not-you, <link> is not closed.",
+        ),
+        ("site.ftl", "a = b", "/site.ftl: is not read. Messages are in en/site.ftl"),
+    ];
+    for (index, (path, text, expected)) in cases.iter().enumerate() {
+        let folder = folder(&format!("broken-messages-{index}"), &[(path, text)]);
+        let expected = format!("FRONTDESK_LOCALES_DIR: {}{expected}", folder.display());
+        let (code, printed) = refused(&database, &[locales_dir(&folder)]);
+        assert!(code == Some(2) && printed.contains(&expected), "{printed}\n{expected}");
+        if index == 1 {
+            for command in [&["template", "check"][..], &["doctor"]] {
+                let (code, printed) = run(&database, command, &[locales_dir(&folder)]);
+                assert!(code == Some(2) && printed.contains(&expected), "{printed}");
+            }
+            // Together with what is wrong with the other folders.
+            let broken = self::folder("messages-broken", &[("x.html", "{% if %}")]);
+            let (_, printed) = refused(&database, &[locales_dir(&folder), templates_dir(&broken)]);
+            assert!(printed.contains(&expected) && printed.contains("/x.html:1: "), "{printed}");
+        }
+    }
+    let unknown = folder("unknown-key", &[("x.html", "<p>\n{{ t(key=\"login-titel\") }}")]);
+    let (code, printed) = refused(&database, &[templates_dir(&unknown)]);
+    let expected = format!(
+        "{}/x.html:2: Unknown message `login-titel`. Did you mean login-title?",
+        unknown.display()
+    );
+    assert!(code == Some(2) && printed.contains(&expected), "{printed}");
+    let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("locales-missing");
+    let (code, printed) = refused(&database, &[locales_dir(&missing)]);
+    assert!(code == Some(2) && printed.contains("cannot be read"), "{printed}");
+}
