@@ -7,6 +7,7 @@
 mod support;
 
 mod lighthouse;
+mod live;
 mod notification_queue;
 #[path = "../it/random_walk/mod.rs"]
 mod random_walk;
