@@ -1,4 +1,4 @@
-//! Identifiers of users and sessions. They may be shown and logged; none is a credential.
+//! Identifiers of users, sessions and groups. They may be shown and logged; none is a credential.
 
 use std::fmt;
 use std::str::FromStr;
@@ -55,4 +55,8 @@ id! {
 id! {
     /// Identifies a session on pages and in logs: `sessions.id`. Not the session token.
     SessionId
+}
+id! {
+    /// Identifies a group: `groups.id`.
+    GroupId
 }

@@ -83,6 +83,12 @@ stored_as_text! {
         DeletionFailed => "deletion_failed",
         /// The account was deleted.
         AccountDeleted => "account_deleted",
+        /// An operator created or removed a group; `details.change` says which.
+        GroupChanged => "group_changed",
+        /// An operator added the user to a group.
+        GroupMemberAdded => "group_member_added",
+        /// An operator removed the user from a group, or the group with its members.
+        GroupMemberRemoved => "group_member_removed",
         /// The user downloaded the data of the account.
         DataExported => "data_exported",
     }

@@ -1,5 +1,6 @@
 //! Finds the account that an argument names.
 
+use super::exit::ExitStatus;
 use super::out;
 use super::values::AccountName;
 use crate::db::Database;
@@ -15,7 +16,13 @@ pub(super) async fn find(
         AccountName::Email(email) => users::find_by_email(&database.pool, email).await?,
     };
     if user.is_none() {
-        out::problem(&format!("No such account: {account}"));
+        report_missing(account);
     }
     Ok(user)
+}
+
+/// Prints that there is no such account.
+pub(super) fn report_missing(account: &AccountName) -> ExitStatus {
+    out::problem(&format!("No such account: {account}"));
+    ExitStatus::NothingFound
 }

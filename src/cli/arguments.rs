@@ -1,5 +1,6 @@
 //! The commands, their arguments and their help.
 
+mod group;
 mod session;
 mod user;
 
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use super::values::{self, AccountName};
 use crate::mail::address::EmailAddress;
 use crate::program;
+pub(super) use group::{Group, Membership};
 pub(super) use session::Session;
 pub(super) use user::{AccountArgument, Export, FileFormat, Import, User};
 
@@ -18,7 +20,7 @@ const EXIT_CODES: &str = "Exit codes:
   0  Success
   1  Failure; the reason is on standard error
   2  Invalid arguments or input (such as a refused password), or invalid configuration
-  3  No such account, session or mail, or nothing to do
+  3  No such account, group, session or mail, or nothing to do
   4  `doctor` or `template check` found a problem
 
 Settings are read from the environment and from .env; .env.example describes them.";
@@ -82,6 +84,18 @@ pub(super) enum Command {
     User {
         #[command(subcommand)]
         action: User,
+    },
+    /// Manage groups of users, for the access rules of a site
+    #[command(
+        after_help = examples(&[
+        "{} group add editors --title Editors",
+        "{} group add-member editors ada@example.com",
+        "{} group show editors",
+    ])
+    )]
+    Group {
+        #[command(subcommand)]
+        action: Group,
     },
     /// Show the audit log, newest first
     #[command(

@@ -7,6 +7,7 @@ mod connection;
 mod doctor;
 mod event;
 mod exit;
+mod group;
 mod mail;
 mod migrate;
 mod new_passwords;
@@ -124,6 +125,10 @@ async fn run(config: Config, command: Command, website: Site) -> anyhow::Result<
                 connect(&config, &website).await?
             };
             close_after(user::run(&config, &database, &hooks, action).await, database).await
+        }
+        Command::Group { action } => {
+            let database = connect(&config, &website).await?;
+            close_after(group::run(&database, action).await, database).await
         }
         Command::Audit(arguments) => {
             let database = connect(&config, &website).await?;

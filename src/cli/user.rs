@@ -27,7 +27,7 @@ use crate::user::password::context::PasswordContext;
 use crate::user::password::hasher::{Hasher, PasswordHash};
 use crate::user::password::policy::PasswordPolicy;
 use crate::user::users::{self, Created, FirstPassword};
-use crate::user::{User, erasure, rate_limit};
+use crate::user::{User, erasure, groups, rate_limit};
 use crate::web::relative_time;
 
 pub(super) async fn run(
@@ -148,8 +148,10 @@ async fn show(
     };
     let sessions = list::count_for_user(&database.pool, user.id).await?;
     let last_sign_in = audit::last_sign_in(&database.pool, user.id).await?;
+    let groups = groups::of_user(&database.pool, user.id).await?;
     if json {
         let mut data = data(&user);
+        data["groups"] = json!(groups);
         data["sessions"] = json!(sessions);
         data["last_sign_in_at"] = json!(last_sign_in.map(relative_time::iso));
         out::json(&data)?;
@@ -169,6 +171,7 @@ async fn show(
         ("Verified", exact(user.email_verified_at, "no")),
         ("Name", user.display_name.clone()),
         ("Role", user.role.as_str().to_owned()),
+        ("Groups", if groups.is_empty() { "none".to_owned() } else { groups.join(", ") }),
         ("State", state(&user).to_owned()),
         ("Deletion", exact(user.deletion_due_at, "not scheduled")),
         ("Created", relative_time::exact(user.created_at)),

@@ -75,6 +75,11 @@ pub(super) fn display_name(text: &str) -> Result<DisplayName, String> {
     DisplayName::parse(text).map_err(|problem| problem.to_string())
 }
 
+/// A value that its type parses.
+pub(super) fn parsed<T: FromStr<Err = &'static str>>(text: &str) -> Result<T, &'static str> {
+    text.parse()
+}
+
 pub(super) fn schema(text: &str) -> Result<String, &'static str> {
     if config::is_schema_name(text) { Ok(text.to_owned()) } else { Err(config::SCHEMA_NAMES) }
 }

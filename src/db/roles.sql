@@ -5,7 +5,7 @@
 --   frontdesk_reader  for read-only access by operators: no digests of sessions or links, no session state,
 --                    no password hashes
 --   frontdesk_website  for the statements of a website, if they have a login of their own: the views user_profiles,
---                    active_sessions and audit_log, foreign keys to users, and everything in the site's schema
+--                    active_sessions, audit_log and user_groups, foreign keys to users, and everything in the site's schema
 --
 -- The site's schema is the one in the setting frontdesk.site_schema; without it there is none:
 --
@@ -49,24 +49,24 @@ BEGIN
         'REVOKE ALL ON servers, installation, users, sessions, session_caches, session_cache_resets, registrations, email_tokens,
                        invitations, recovery_requests, queue_failures, mail_outbox, mail_limits, suppressed_recipients,
                        throttles, form_answers, event_deliveries, ended_sessions, audit_events, active_sessions,
-                       user_profiles, audit_log, breaking_migrations, _sqlx_migrations
+                       user_profiles, audit_log, groups, group_members, user_groups, breaking_migrations, _sqlx_migrations
            FROM %1$I, %2$I, %3$I',
 
         'GRANT SELECT, INSERT, UPDATE, DELETE
             ON servers, users, sessions, session_caches, registrations, email_tokens, invitations, recovery_requests,
                queue_failures, mail_outbox, mail_limits, suppressed_recipients, throttles, form_answers,
-               event_deliveries, ended_sessions
+               event_deliveries, ended_sessions, groups, group_members
             TO %1$I',
         'GRANT SELECT, INSERT, UPDATE ON session_cache_resets, installation TO %1$I',
         'GRANT SELECT, INSERT ON audit_events TO %1$I',
-        'GRANT SELECT ON active_sessions, user_profiles, audit_log, breaking_migrations, _sqlx_migrations TO %1$I',
+        'GRANT SELECT ON active_sessions, user_profiles, audit_log, user_groups, breaking_migrations, _sqlx_migrations TO %1$I',
         'GRANT SELECT, USAGE ON SEQUENCE session_asks TO %1$I',
         'GRANT EXECUTE ON FUNCTION audit_events_forget(interval, integer), audit_events_anonymize(uuid),
             audit_events_anonymize_late(), audit_events_anonymize_without_user(integer),
             notification_channel(text), announce_change(text, text) TO %1$I',
 
         'GRANT SELECT
-            ON active_sessions, user_profiles, audit_log, audit_events, servers, installation, session_caches, session_cache_resets, queue_failures,
+            ON active_sessions, user_profiles, audit_log, user_groups, groups, group_members, audit_events, servers, installation, session_caches, session_cache_resets, queue_failures,
                mail_limits, suppressed_recipients, throttles, breaking_migrations, _sqlx_migrations
             TO %2$I',
         'GRANT SELECT (id, kind, user_id, recipient, recipient_canonical, sealed_with, state, attempts, created_at,
@@ -84,7 +84,7 @@ BEGIN
                        purge_after)
             ON sessions TO %2$I',
 
-        'GRANT SELECT ON user_profiles, active_sessions, audit_log TO %3$I',
+        'GRANT SELECT ON user_profiles, active_sessions, audit_log, user_groups TO %3$I',
         'GRANT REFERENCES (id) ON users TO %3$I'
     ] LOOP
         EXECUTE format(statement, app, reader, website);

@@ -1,12 +1,13 @@
 //! Accounts: users, passwords, emails, rate limits, and the rules for revoking sessions when an account
 //! changes. Owns the tables `users`, `registrations`, `email_tokens`, `recovery_requests`,
-//! `queue_failures` and `throttles`. Must not depend on pages or HTTP requests.
+//! `groups`, `group_members`, `queue_failures` and `throttles`. Must not depend on pages or HTTP requests.
 
 pub mod deletion;
 pub mod display_name;
 pub mod email;
 pub mod erasure;
 pub mod export;
+pub mod groups;
 pub mod import;
 pub mod password;
 pub mod purge;

@@ -40,6 +40,7 @@ mod every_page;
 mod export;
 mod foreign_logins;
 mod form_tokens;
+mod groups;
 mod headers;
 mod hooks;
 mod import;

@@ -158,6 +158,44 @@ fn each_statement_notifies_what_it_changed_and_nothing_else() {
     assert_eq!(database.db_count(resets) - before, 3, "one for each statement");
 }
 
+#[test]
+fn each_change_of_groups_notifies_their_members() {
+    let database = with_users(130);
+    let mut channel = Channel::new(&database);
+    let add = |group: &str, count: usize| {
+        format!(
+            "INSERT INTO group_members (group_id, user_id)
+             SELECT (SELECT id FROM groups WHERE name = '{group}'), id FROM users WHERE email LIKE 'user%' ORDER BY email LIMIT {count}"
+        )
+    };
+    let create = "INSERT INTO groups (id, name) VALUES (gen_random_uuid(), 'few'), (gen_random_uuid(), 'many')";
+    for (sql, expected) in [
+        (create, &[][..]),
+        (&add("few", 1), &[("users", 1)]),
+        (&add("many", 120), &[("all", 0)]),
+        ("UPDATE groups SET title = 'Title'", &[]),
+        ("UPDATE groups SET name = 'some' WHERE name = 'few'", &[("users", 1)]),
+        ("UPDATE groups SET name = 'most' WHERE name = 'many'", &[("all", 0)]),
+        ("UPDATE groups SET name = 'nobody' WHERE name = 'none'", &[]),
+        (
+            "UPDATE group_members SET added_at = now() WHERE group_id = (SELECT id FROM groups WHERE name = 'some')",
+            &[("users", 1)],
+        ),
+        (&format!("DELETE FROM group_members WHERE user_id = {FIRST_USER}"), &[("users", 1)]),
+        ("DELETE FROM group_members WHERE false", &[]),
+        // Announced by the deletion of the users, and not once more by each of their memberships.
+        (
+            "DELETE FROM users WHERE email IN ('user10@example.com', 'user11@example.com')",
+            &[("users", 2)],
+        ),
+        ("DELETE FROM groups WHERE name = 'most'", &[("all", 0)]),
+        (&add("some", 3), &[("users", 3)]),
+        ("TRUNCATE groups CASCADE", &[("all", 0)]),
+    ] {
+        assert_eq!(channel.notified_by(sql), kinds(expected), "{sql}");
+    }
+}
+
 /// The first execution of a statement in a trigger decides its plan, so a last-seen update must run none.
 #[test]
 fn a_last_seen_update_calls_no_trigger_for_its_rows() {

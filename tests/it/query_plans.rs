@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::support::Database;
 
 /// Rows that make an index scan cheaper than a sequential scan wherever an index can be used.
-const FILL: [&str; 14] = [
+const FILL: [&str; 16] = [
     "INSERT INTO users (id, email, email_canonical, display_name, password_hash, created_at, deletion_due_at)
      SELECT gen_random_uuid(), 'user' || n || '@example.com', 'user' || n || '@example.com', 'User', repeat('x', 100), now(),
             CASE WHEN n % 1000 = 0 THEN now() + interval '1 day' END
@@ -59,10 +59,15 @@ const FILL: [&str; 14] = [
             repeat('a', 16), CASE WHEN n % 100 = 0 THEN 'waiting' ELSE 'delivered' END, now() + make_interval(secs => n),
             CASE WHEN n % 100 > 0 THEN now() - make_interval(secs => n) END
        FROM generate_series(1, 20000) AS n",
+    "INSERT INTO groups (id, name) SELECT gen_random_uuid(), 'group-' || n FROM generate_series(0, 199) AS n",
+    "INSERT INTO group_members (group_id, user_id)
+     SELECT g.id, u.id
+       FROM (SELECT id, row_number() OVER () AS n FROM users) AS u, groups g
+      WHERE g.name IN ('group-' || n % 200, 'group-' || (n + 7) % 200)",
 ];
 
 /// The tables that grow with users, sessions and time.
-const GROWING: [&str; 14] = [
+const GROWING: [&str; 15] = [
     "users",
     "sessions",
     "audit_events",
@@ -77,6 +82,7 @@ const GROWING: [&str; 14] = [
     "form_answers",
     "ended_sessions",
     "event_deliveries",
+    "group_members",
 ];
 
 /// Statements that may read a whole table: a part of the text, and why.

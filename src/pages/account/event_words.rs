@@ -71,6 +71,9 @@ fn event_words(kind: EventKind) -> (&'static str, bool) {
         EventKind::DeletionCanceled => ("Account deletion canceled", false),
         EventKind::DeletionFailed => ("Account deletion failed", false),
         EventKind::AccountDeleted => ("Account deleted", false),
+        EventKind::GroupChanged => ("Group changed", false),
+        EventKind::GroupMemberAdded => ("Added to a group", false),
+        EventKind::GroupMemberRemoved => ("Removed from a group", false),
         EventKind::DataExported => ("Data exported", false),
     }
 }

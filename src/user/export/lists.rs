@@ -30,6 +30,7 @@ pub(super) struct Row {
 #[derive(Clone, Copy)]
 pub(super) enum List {
     Events,
+    Groups,
     Links,
     Mails,
     Sessions,
@@ -38,8 +39,9 @@ pub(super) enum List {
 
 impl List {
     /// In the order of the file, with the name of each and the smallest key of its rows.
-    pub(super) const ALL: [(Self, &str, &str); 5] = [
+    pub(super) const ALL: [(Self, &str, &str); 6] = [
         (Self::Events, "events", "-9223372036854775808"),
+        (Self::Groups, "groups", ""),
         (Self::Links, "mailed_links", ""),
         (Self::Mails, "mails", "00000000-0000-0000-0000-000000000000"),
         (Self::Sessions, "sessions", "00000000-0000-0000-0000-000000000000"),
@@ -64,6 +66,7 @@ pub(super) async fn page(
     let user = requester.user;
     match list {
         List::Events => events(connection, user, after).await,
+        List::Groups => groups(connection, user, after).await,
         List::Links => links(connection, user, after).await,
         List::Mails => mails(connection, user, emails, after).await,
         List::Sessions => sessions(connection, user, requester.session, after).await,
@@ -181,6 +184,33 @@ async fn events(
          WHERE user_id = $1
            AND (occurred_at, id) > (COALESCE($2::timestamptz, '-infinity'), $3::text::bigint)
          ORDER BY occurred_at, id
+         LIMIT $4
+        "#,
+        user as UserId,
+        after.at,
+        after.key,
+        PAGE_SIZE,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+async fn groups(
+    connection: &mut PgConnection,
+    user: UserId,
+    after: Position,
+) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"
+        SELECT m.added_at AS at,
+               g.name AS "key!",
+               jsonb_build_object('name', g.name, 'title', g.title, 'added_at', m.added_at) AS "data!"
+          FROM group_members m
+          JOIN groups g ON g.id = m.group_id
+         WHERE m.user_id = $1
+           AND (m.added_at, g.name) > (COALESCE($2::timestamptz, '-infinity'), $3)
+         ORDER BY m.added_at, g.name
          LIMIT $4
         "#,
         user as UserId,
