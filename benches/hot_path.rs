@@ -152,6 +152,7 @@ fn state_map(criterion: &mut Criterion) {
             email: "ada@example.com".to_owned(),
             display_name: "Ada".to_owned(),
             role: frontdesk::role::Role::User,
+            groups: Box::default(),
         })),
     };
     let session =

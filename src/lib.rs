@@ -155,8 +155,8 @@ pub use site::{BoxError, Embedded, Routes};
 pub use web::limits::Limits;
 pub use website::{
     Admin, AssuranceLevel, CommandContext, ContentSecurityPolicy, Cookies, CurrentUser, Error,
-    FieldErrors, Form, FormView, JobContext, Notice, Page, PageResult, Pool, RecentlyAuthenticated,
-    SessionData, UserRole, Visitor, Website,
+    FieldErrors, Form, FormView, Group, JobContext, Member, Notice, Page, PageResult, Pool,
+    RecentlyAuthenticated, SessionData, UserRole, Visitor, Website,
 };
 pub use {actix_web, sqlx};
 

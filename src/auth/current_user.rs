@@ -69,7 +69,7 @@ pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
         session: user.session.id.uuid(),
         display_name: user.account.display_name.clone(),
         email: user.account.email.clone(),
-        groups: Vec::new(),
+        groups: user.account.groups.to_vec(),
     });
     extensions.insert(user);
 }

@@ -107,6 +107,10 @@ pub struct Account {
     /// The role of the user.
     #[serde(rename = "r")]
     pub role: Role,
+    /// The names of the groups that the user is a member of, in the order of their bytes.
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    #[serde(rename = "g")]
+    pub groups: Box<[String]>,
 }
 
 /// The properties of a session that a sign-in creates.

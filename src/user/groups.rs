@@ -37,13 +37,25 @@ impl FromStr for GroupName {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) {
+        if is_name(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err("not 1 to 64 lower-case letters (a to z), digits and hyphens")
         }
     }
+}
+
+/// Whether a group may have this name (`groups_name_form`).
+pub const fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !matches!(bytes[at], b'a'..=b'z' | b'0'..=b'9' | b'-') {
+            return false;
+        }
+        at += 1;
+    }
+    1 <= at && at <= 64
 }
 
 /// The name of a group for people.

@@ -47,6 +47,9 @@ pub enum HttpError {
     /// 403: the user may not do this.
     #[error("no access")]
     NoAccess,
+    /// 403 with JSON, for a script: the user may not do this.
+    #[error("no access")]
+    NoAccessForScript,
     /// 404: it does not exist or belongs to another user.
     #[error("not found")]
     NotFound,
@@ -123,7 +126,9 @@ impl ResponseError for HttpError {
             HttpError::SignInRequired => StatusCode::UNAUTHORIZED,
             HttpError::ReauthenticationRequired => StatusCode::FORBIDDEN,
             HttpError::BadRequest => StatusCode::BAD_REQUEST,
-            HttpError::Forbidden | HttpError::NoAccess => StatusCode::FORBIDDEN,
+            HttpError::Forbidden | HttpError::NoAccess | HttpError::NoAccessForScript => {
+                StatusCode::FORBIDDEN
+            }
             HttpError::NotFound => StatusCode::NOT_FOUND,
             HttpError::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             HttpError::OtherAccount => StatusCode::CONFLICT,
@@ -173,6 +178,9 @@ impl ResponseError for HttpError {
             }
             HttpError::ReauthenticationRequired => {
                 return response.json(json!({ "error": "reauthentication_required" }));
+            }
+            HttpError::NoAccessForScript => {
+                return response.json(json!({ "error": "forbidden" }));
             }
             HttpError::BrokenTemplate(problem) => {
                 tracing::error!("a template is broken: {problem}");

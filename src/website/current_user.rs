@@ -106,6 +106,19 @@ impl CurrentUser {
         }
     }
 
+    /// Whether the user is a member of the group with this name ([`Group`](crate::Group)).
+    ///
+    /// ```
+    /// # use frontdesk::{CurrentUser, Page, PageResult};
+    /// # use serde_json::json;
+    /// async fn show(user: CurrentUser, page: Page) -> PageResult {
+    ///     page.render("show.html", &json!({ "may_edit": user.is_in("editors") }))
+    /// }
+    /// ```
+    pub fn is_in(&self, group: &str) -> bool {
+        self.user.account.groups.iter().any(|name| name == group)
+    }
+
     /// The language of pages and mails for this user, as a language tag (BCP 47).
     pub fn language(&self) -> &str {
         "en"
@@ -157,7 +170,7 @@ impl FromRequest for CurrentUser {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         if request.app_data::<WithoutSession>().is_some() {
             return ready(Err(Error::internal(
-                "a handler below Routes::without_session takes CurrentUser, which needs the session",
+                "a handler below Routes::without_session takes CurrentUser or Member, which needs the session",
             )));
         }
         let user = auth::CurrentUser::from_request(request, payload).into_inner();

@@ -9,6 +9,7 @@ mod form;
 mod hooks;
 mod live;
 mod live_session;
+mod member;
 mod page;
 mod session_data;
 mod settings;
@@ -42,6 +43,7 @@ pub use database::Pool;
 pub use error::{Error, PageResult};
 pub use form::{FieldErrors, Form, FormView};
 pub use live::{Event, event_stream};
+pub use member::{Group, Member};
 pub use page::{Notice, Page};
 pub use session_data::SessionData;
 

@@ -109,6 +109,7 @@ mod typed_values;
 mod upgrade;
 mod verification;
 mod website;
+mod website_groups;
 mod website_names;
 mod website_patterns;
 mod website_requests;

@@ -55,6 +55,7 @@ pub(in crate::session) struct LookupRow {
     pub(in crate::session) email: Option<String>,
     pub(in crate::session) display_name: Option<String>,
     pub(in crate::session) role: Option<Role>,
+    pub(in crate::session) groups: Vec<String>,
     /// The start time of the PostgreSQL server: see [`super::invalidation::ListenerStatus::comes_from`].
     pub(in crate::session) server: OffsetDateTime,
 }
@@ -69,12 +70,15 @@ impl LookupRow {
 
     /// Converts the row for the session cache. `loaded_at` is the time before the look-up.
     pub(in crate::session) fn session_row(&self, loaded_at: MonotonicInstant) -> SessionRow {
+        let mut groups = self.groups.clone().into_boxed_slice();
+        groups.sort_unstable();
         let user = match (self.user_id, &self.email, &self.display_name, self.role) {
             (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Account {
                 id,
                 email: email.clone(),
                 display_name: display_name.clone(),
                 role,
+                groups,
             })),
             _ => None,
         };
@@ -268,7 +272,8 @@ fn is_broken_connection(error: &sqlx::Error) -> bool {
 /// Written so that PostgreSQL always reads each row by its primary key and uses a generic plan from the sixth
 /// execution on: planning takes longer than execution. With a plain array parameter, a custom plan for the
 /// actual array length looks cheaper, so PostgreSQL would plan each execution. It cannot estimate the length
-/// of an array in a sub-select.
+/// of an array in a sub-select. The name of each group is read in a sub-select of its own for the same reason: a join
+/// would read all groups.
 ///
 /// `pg_current_wal_insert_lsn()` fails in recovery, before any row is read: a standby that lags behind would
 /// return sessions that have been revoked. The check is part of the statement because behind a pooler each
@@ -297,6 +302,9 @@ async fn select_rows(
                u.email AS "email?",
                u.display_name AS "display_name?",
                u.role AS "role?: Role",
+               ARRAY(SELECT (SELECT name FROM groups WHERE id = m.group_id)
+                       FROM group_members m
+                      WHERE m.user_id = s.user_id) AS "groups!",
                pg_postmaster_start_time() AS "server!"
           FROM sessions s
           LEFT JOIN LATERAL (

@@ -167,7 +167,7 @@ impl Database {
     /// Runs a statement. Returns the number of affected rows.
     pub fn db_execute(&self, sql: &str) -> u64 {
         let done = self.runtime.block_on(sqlx::query(AssertSqlSafe(sql)).execute(&self.pool));
-        if sql.contains("sessions") || sql.contains("users") {
+        if ["sessions", "users", "group"].iter().any(|table| sql.contains(table)) {
             // Servers learn of a manual change some milliseconds later: wait, so that the test does not race
             // with it.
             self.runtime.block_on(await_invalidation(&self.pool, None));

@@ -1,5 +1,6 @@
 //! A site that uses what a site can use, for `tests/it/website.rs`.
 
+mod groups;
 mod hooks;
 mod patterns;
 mod requests;
@@ -188,6 +189,7 @@ fn routes(routes: &mut Routes) {
     routes.get("/fail/{kind}", fail).get("/cookies", cookies).post("/echo", echo);
     routes.post("/bytes", length).get("/.well-known/assetlinks.json", feed);
     requests::routes(routes);
+    groups::routes(routes);
     routes.fallback(missing);
     routes.put("/thing", length).patch("/thing", length).delete("/thing", length);
     routes.without_session(|routes| {
