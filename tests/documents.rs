@@ -1,5 +1,6 @@
 //! Links in the documents lead to files, and the sources and tests that they name exist.
 
+mod stable;
 mod text;
 
 use std::fs;
