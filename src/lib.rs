@@ -3,7 +3,8 @@
 //! # Build a site on it
 //!
 //! A site has its own pages, templates, static files and tables. It gets accounts, sessions, recovery, mail, the
-//! command line and a private PostgreSQL from this crate. `examples/notes` is a complete one:
+//! command line and a private PostgreSQL from this crate. `frontdesk new my-site` creates one, and `examples/notes` is
+//! what it writes:
 //!
 //! ```no_run
 //! use std::process::ExitCode;

@@ -10,6 +10,7 @@ mod exit;
 mod group;
 mod mail;
 mod migrate;
+mod new;
 mod new_passwords;
 mod operator;
 mod out;
@@ -45,7 +46,7 @@ const COMMAND_LOG_FILTER: &str = "warn,sqlx_core::pool=off";
 
 /// The commands with their arguments and help, for a test that compares every help text.
 pub fn command() -> clap::Command {
-    <Arguments as clap::CommandFactory>::command()
+    site::with_new(<Arguments as clap::CommandFactory>::command())
 }
 
 /// Parses the arguments, runs the command, and returns its exit code.
@@ -58,6 +59,13 @@ pub fn main(mut website: Site) -> ExitCode {
             return ExitStatus::InvalidUsage.into();
         }
     };
+    if let Request::New(arguments) = &request {
+        let status = new::run(arguments).unwrap_or_else(|error| {
+            out::problem(&sentence(&error));
+            ExitStatus::Failed
+        });
+        return status.into();
+    }
     if matches!(request, Request::Own(Command::Routes)) {
         return site::print_routes(&website).into();
     }
@@ -84,6 +92,8 @@ pub fn main(mut website: Site) -> ExitCode {
     }
     let result = actix_web::rt::System::new().block_on(async {
         match request {
+            // Done without settings, see above.
+            Request::New(_) => Ok(ExitStatus::Done.into()),
             Request::Own(command) => run(config, command, website).await.map(ExitCode::from),
             Request::Site(index, arguments) => site::run(&config, &website, index, arguments).await,
         }

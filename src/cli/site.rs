@@ -8,6 +8,7 @@ use clap::{Arg, CommandFactory as _, FromArgMatches as _, value_parser};
 use super::arguments::{Arguments, Command};
 use super::connection::{close_after, connect};
 use super::exit::ExitStatus;
+use super::new::New;
 use super::out;
 use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program};
 use crate::crypto::seal::Sealer;
@@ -18,6 +19,8 @@ use crate::site::Site;
 
 /// What the command line asks for.
 pub(super) enum Request {
+    /// `new`, which only our own program has.
+    New(New),
     /// One of our commands.
     Own(Command),
     /// A command of the site, by its position, and its arguments.
@@ -42,10 +45,13 @@ pub(super) fn parse(site: &Site) -> Result<Request, String> {
         program =
             program.subcommand(clap::Command::new(command.name).about(command.about).arg(rest));
     }
-    if site.is_website() {
-        program = as_website(program, site);
-    }
+    program = if site.is_website() { as_website(program, site) } else { with_new(program) };
     let mut matches = program.get_matches();
+    if !site.is_website()
+        && let Some(new) = matches.subcommand_matches("new")
+    {
+        return Ok(Request::New(New::from_arg_matches(new).unwrap_or_else(|error| error.exit())));
+    }
     let is_chosen = |name: &str| site.commands.iter().position(|command| command.name == name);
     if let Some(index) = matches.subcommand_name().and_then(is_chosen) {
         let rest = matches.remove_subcommand().map(|(_, mut command)| {
@@ -57,6 +63,11 @@ pub(super) fn parse(site: &Site) -> Result<Request, String> {
         Ok(arguments) => Ok(Request::Own(arguments.command.unwrap_or(Command::Serve))),
         Err(error) => error.exit(),
     }
+}
+
+/// `program` with the command `new`. It is not one of [`Command`], because programs of sites do not have it.
+pub(super) fn with_new(program: clap::Command) -> clap::Command {
+    program.subcommand(New::command())
 }
 
 /// `program` with the name and the version of the site. clap takes only texts that live as long as the process.

@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::support::webdriver::{Driver, Window};
-use crate::support::{Browser, OTHER_PASSWORD, PASSWORD, registered, site};
+use crate::support::website;
+use crate::support::{Browser, Database, OTHER_PASSWORD, PASSWORD, registered, site};
 
 fn sign_in(window: &Window<'_>, password: &str) {
     window.open("/account");
@@ -186,4 +187,43 @@ fn registration_sign_in_and_sign_out_work_in_a_text_browser() {
     assert!(open("/logout", Some(&[])).contains("You're signed out."));
     assert!(open("/account", None).contains("Keep me signed in"));
     assert_eq!(database.db_count("SELECT count(*) FROM sessions WHERE remembered"), 0);
+}
+
+#[test]
+fn the_notes_site_works_without_javascript_from_the_start_page_to_the_deletion() {
+    let database = Database::empty();
+    let server = website::start("notes", &database, &[]);
+    let driver = Driver::start();
+    let window = driver.window(&server.addr, 1200);
+    window.open("/");
+    assert_eq!(window.title(), "Start · Notes");
+    window.click("main a[href='/register']");
+    window.wait_for_path("/register");
+    window.fill("email", "ada@example.com");
+    window.fill("display_name", "Ada");
+    window.fill("password", PASSWORD);
+    window.click("form[action='/register'] button");
+    window.wait_for_path("/account");
+    window.click("header a[href='/notes']");
+    window.wait_for_path("/notes");
+    window.fill("body", "Buy <milk>");
+    window.click("form[action='/notes'] button");
+    assert!(window.text("[role=status]").contains("Note added."));
+    assert!(window.text(".notes").contains("Buy <milk>"));
+    let delete = "form[action='/notes/1/delete'] button";
+    window.click(delete);
+    assert!(window.text("[role=status]").contains("Note deleted."));
+    assert!(!window.text(".notes").contains("Welcome!"));
+
+    // The export has the notes. A browser saves it as a file, so it is read with the cookie of this one.
+    let mut same = Browser::new(&server.addr);
+    same.cookies.insert("session".to_owned(), window.session_cookie().expect("signed in"));
+    assert!(same.post("/account/export", &[]).body.contains("Buy <milk>"));
+    window.open("/account/delete");
+    window.click("form[action='/account/delete'] button");
+    assert!(window.text("[role=status]").contains("delet"), "{}", window.text("[role=status]"));
+    assert_eq!(
+        database.db_count("SELECT count(*) FROM frontdesk.users WHERE deletion_due_at IS NOT NULL"),
+        1
+    );
 }

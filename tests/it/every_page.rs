@@ -3,6 +3,7 @@
 
 mod account_deletion;
 mod mailed_links;
+mod notes_site;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -71,7 +72,7 @@ impl PageChecker {
         let file = self.folder.join(format!("{name}-1600-forced.png"));
         fs::write(file, window.screenshot()).unwrap();
         let bare = window.run(
-            "const boxes = '.card, .panel, .session, .events, .badge, .notice, .links a, nav > ul a[aria-current]';
+            "const boxes = '.card, .panel, .session, .events, .badge, .notice, .links a, .columns nav a[aria-current]';
              return [...document.querySelectorAll(boxes)].filter(box => {
                  const style = getComputedStyle(box);
                  return style.display !== 'none' && style.borderInlineStartStyle === 'none';
@@ -314,6 +315,11 @@ fn every_page_in_every_state_is_valid_html() {
     save(browser.get("/account"));
     println!("{count} pages");
     assert_samples_have_the_fields_of_pages(&server.log());
+    assert_valid_html(&folder);
+}
+
+/// Checks every `.html` file in the folder.
+fn assert_valid_html(folder: &Path) {
     let output = Command::new("node")
         .args([
             "tests/pages/node_modules/html-validate/bin/html-validate.mjs",

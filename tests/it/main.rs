@@ -66,6 +66,7 @@ mod messages;
 mod migrate_move;
 mod migrations;
 mod new_passwords;
+mod new_site;
 mod notification_queue;
 mod notifications;
 mod operator_commands;

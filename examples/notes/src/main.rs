@@ -1,4 +1,4 @@
-//! Notes: a site with its own pages on Frontdesk. Each user sees only their own notes.
+//! A site with its own pages on Frontdesk. Each user sees only their own notes.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection};
 
+const NAME: &str = "Notes";
 const LIST: &str = "SELECT id, body FROM notes WHERE owner_id = $1 ORDER BY id DESC LIMIT $2";
 
 #[derive(Serialize, FromRow)]
@@ -73,7 +74,6 @@ async fn export(event: Export, connection: &mut PgConnection) -> HookResult<Valu
 }
 
 fn main() -> ExitCode {
-    let website = Website::new(frontdesk::embed!()).name("Notes");
-    let website = website.routes(routes).navigation("Notes", "/notes");
-    website.on_registered(welcome).on_export("notes", export).main()
+    let website = Website::new(frontdesk::embed!()).name(NAME).routes(routes);
+    website.navigation("Notes", "/notes").on_registered(welcome).on_export("notes", export).main()
 }
