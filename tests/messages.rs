@@ -86,6 +86,10 @@ fn every_message_is_used_and_every_key_that_is_used_exists() {
     for text in sources().values() {
         let joined = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("( \"", "(\"");
         used.extend(keys_in(&joined, "Text::key(\""));
+        // Keys in tables and constants.
+        used.extend(
+            joined.split('"').filter(|literal| known.contains(*literal)).map(str::to_owned),
+        );
     }
     assert!(known.len() > 200, "{}", known.len());
     let unknown: Vec<_> = used.difference(&known).collect();
@@ -118,6 +122,38 @@ fn sentences(plain: &str) -> Vec<String> {
         .filter(|part| part.split_whitespace().filter(is_word).count() >= 4)
         .map(str::to_owned)
         .collect()
+}
+
+#[test]
+fn no_sentence_for_users_is_left_in_the_sources() {
+    let for_users = [
+        "src/pages/",
+        "src/auth/",
+        "src/web/",
+        "src/user/",
+        "src/website/values",
+        "src/website/form",
+    ];
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        if !for_users.iter().any(|folder| path.contains(folder)) {
+            continue;
+        }
+        // Errors for the log and for developers are no text of a page.
+        let of_log =
+            ["error(", "tracing::", "anyhow", "expect(", "internal(", "panic!", "///", "//"];
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !of_log.iter().any(|part| line.contains(part)));
+        for literal in lines.flat_map(|line| line.split('"').skip(1).step_by(2)) {
+            let is_sentence = literal.starts_with(char::is_uppercase)
+                && literal.trim_end().ends_with(['.', '?', '!'])
+                && !sentences(literal).is_empty();
+            if is_sentence {
+                found.push(format!("{path}: {literal}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "Move these sentences to locales/en/*.ftl:\n{}", found.join("\n"));
 }
 
 #[test]

@@ -117,3 +117,102 @@ confirm-title = Confirm it's you
 confirm-explanation = For your security, please enter your password. Then you'll continue where you left off.
 confirm-submit = Continue
 confirm-back = Back to your account
+
+# What was done.
+
+email-changed-notice = Your email address is now { $email }, and you've been signed out everywhere else.
+email-confirmed-notice = { $email } is confirmed.
+sessions-signed-out = Signed out of { $device }.
+sessions-no-others = You weren't signed in anywhere else.
+sessions-others-signed-out = { $n ->
+    [one] Signed out on { $number } other device.
+   *[other] Signed out on { $number } other devices.
+}
+sessions-name = { $device }, signed in { $date }
+sessions-name-from = { $device }, signed in { $date } from { $ip }
+sessions-name-this = { $device }, this device
+profile-saved = Your name is now { $name }.
+email-sent = We've sent an email to { $email }.
+email-enough = We've already sent several emails to that address, so we didn't send another one. Try again later. A link that you've received for this account works until it expires.
+email-already-confirmed = Your email address is already confirmed.
+email-same = That's already your email address. Enter a different one.
+delete-requested = You're signed out everywhere. Your account will be deleted on { $date }. To keep it, sign in before then.
+delete-canceled = Your account won't be deleted.
+delete-not-scheduled = Your account wasn't scheduled for deletion.
+password-changed = Your password has been changed.
+password-changed-others = { $n ->
+    [one] Your password has been changed, and you've been signed out on your other device.
+   *[other] Your password has been changed, and you've been signed out on { $n } other devices.
+}
+password-same = That's already your password. Choose a different one.
+confirm-export = You confirmed it's you. You can download your data now.
+confirm-expired = Your request expired and nothing was changed. Please start again.
+overview-confirm-email = Confirm your email address so we can reach you.
+overview-many-sessions = You're signed in on { $n } devices. Sign out the ones you don't use.
+
+# The audit events of the activity page, and why they happened.
+
+event-registered = Account created
+event-invited = Invited
+event-signed-in = Signed in
+event-sign-in-refused = Sign-in refused
+event-code-refused = Wrong or expired code entered
+event-link-refused = A link that no longer works was used
+event-session-ended = { $n ->
+    [one] Session ended
+   *[other] { $n } sessions ended
+}
+event-all-sessions-ended = Signed out everywhere
+event-password-changed = Password changed
+event-password-reset = Password reset by email link
+event-password-invalidated = Password stopped working
+event-password-reset-requested = Password reset requested
+event-reauthenticated = Password confirmed
+event-reauthentication-refused = Wrong password entered in a signed-in session
+event-email-verified = Email address confirmed
+event-email-change-requested = Email change requested
+event-email-changed = Email address changed
+event-email-change-undone = Email change undone
+event-role-changed = Role changed
+event-account-disabled = Account disabled
+event-account-enabled = Account re-enabled
+event-account-unlocked = Sign-in limit lifted
+event-imported = Account imported
+event-deletion-requested = Account deletion requested
+event-deletion-canceled = Account deletion canceled
+event-deletion-failed = Account deletion failed
+event-account-deleted = Account deleted
+event-data-exported = Data exported
+event-group-changed = Group changed
+event-group-member-added = Added to a group
+event-group-member-removed = Removed from a group
+cause-signed-out = signed out
+cause-revoked = signed out remotely
+cause-password-changed = password changed
+cause-password-reset = password reset
+cause-email-changed = email address changed
+cause-email-change-undone = email change undone
+cause-role-changed = role changed
+cause-deletion-requested = account deletion requested
+cause-deleted = account deleted
+cause-disabled = account disabled
+cause-replaced = signed in again in the same browser
+cause-session-limit = signed in on too many devices
+cause-expired = expired
+refusal-wrong-password = wrong password
+refusal-disabled = account disabled
+refusal-rate-limited = too many attempts; new ones are delayed
+refusal-unknown-account = no account with this email
+refusal-email-change-undone = email change undone
+refusal-new-password-required = a new password is required
+event-other = Other account activity
+event-with-reason = { $event }: { $why }
+event-on-device = { $event } ({ $device })
+event-attempts = Refused attempts and requests
+event-times = { $number } times
+event-at-least = at least { $times }
+event-kind = { $event }, { $times }
+source-operator = by an administrator
+source-system = automatically
+source-database = by an administrator, in the database
+source-others = and others

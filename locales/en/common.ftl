@@ -43,6 +43,7 @@ field-password-hint = At least { $min } characters. Several words together work 
 field-code = Code
 field-code-hint = Eight letters and digits, like 7K3M-Q2XH.
 
+home-greeting = Welcome back
 home-account = Your account
 home-account-hint = Your details, and your last sign-in
 home-sessions = Your sessions
@@ -63,9 +64,54 @@ mailbox-none = No emails yet. No mail server is configured, so emails appear her
 mailbox-to = to { $recipient }
 mailbox-older = Older emails aren't listed.
 mailbox-all = All emails
+mailbox-sealed-title = Email can't be decrypted
+mailbox-sealed = This email is encrypted with a key that is no longer configured.
 mailbox-from-to = From { $from } to { $recipient }
 dev-templates-title = Templates
 dev-templates-lead = Every page and email in every state, with sample data. They're visible only on this computer.
 dev-templates-all = All templates
 dev-templates-light = Light
 dev-templates-dark = Dark
+
+# Times relative to now, and how long to wait.
+
+time-just-now = just now
+time-yesterday = yesterday
+time-on-date = on { $date }
+time-minutes-ago = { $n ->
+    [one] { $n } minute ago
+   *[other] { $n } minutes ago
+}
+time-in-minutes = { $n ->
+    [one] in { $n } minute
+   *[other] in { $n } minutes
+}
+time-hours-ago = { $n ->
+    [one] { $n } hour ago
+   *[other] { $n } hours ago
+}
+time-in-hours = { $n ->
+    [one] in { $n } hour
+   *[other] in { $n } hours
+}
+time-days-ago = { $n ->
+    [one] { $n } day ago
+   *[other] { $n } days ago
+}
+time-in-days = { $n ->
+    [one] in { $n } day
+   *[other] in { $n } days
+}
+wait-seconds = { $n ->
+    [one] a second
+   *[other] { $n } seconds
+}
+wait-minutes = { $n ->
+    [one] a minute
+   *[other] { $n } minutes
+}
+wait-hours = { $n ->
+    [one] an hour
+   *[other] { $n } hours
+}
+wait-moment = a moment

@@ -59,3 +59,42 @@ link-gone-explanation = This link has expired or has already been used.
 link-unopened-title = Open the link again
 link-unopened-explanation = This page works for { $lifetime } after you open the link in our email. Open it again to continue.
 link-unopened-cookies = If you come back here, your browser blocks cookies. Allow them for this site, then open the link again.
+
+# What was done, and why a link or a session no longer works.
+
+undo-email-done = Your email is { $email } again and all devices are signed out. Now choose a new password.
+undo-email-done-before = Your email is restored and all devices are signed out. Now choose a new password.
+link-gone-undo = Email changes can be undone for { $lifetime }. If this is your account's email, you can still reset your password.
+link-gone-reset = Request a new one. It works for { $lifetime }, and only the latest link is valid.
+link-gone-reset-link = Request a new link
+reset-password-done = Your password has been changed, and you've been signed out everywhere. Sign in with your new password.
+reset-password-done-due = Your password has been changed, and you've been signed out everywhere. Sign in with your new password. Your account will still be deleted on { $date }. To keep it, sign in and choose “Keep my account”.
+reset-password-done-kept = Your password has been changed, and you've been signed out everywhere. Sign in with your new password. Your account won't be deleted.
+reset-password-done-other = The password of { $email } has been changed. You're still signed in to another account.
+link-gone-invitation = If you have created your account already, sign in. Otherwise, ask the site's administrators for another invitation.
+link-gone-verify = Sign in to see whether your email address is confirmed, or to get another email. If you never finished signing up, create your account again.
+verify-email-welcome = Your email address is confirmed. This is your account.
+verify-code-sign-in = Your email address is confirmed. Sign in with your password.
+verify-code-again = We're sending a new email. Its link and code replace those of the last one.
+signed-out = You're signed out.
+login-wrong = That email or password is incorrect. Check both, or reset your password.
+login-account-changed = Your account changed while you were signing in. Please sign in again.
+login-limit = { $n ->
+    [one] { $limit ->
+        [one] Signed out of your least recently used device: you can be signed in on at most { $limit } device.
+       *[other] Signed out of your least recently used device: you can be signed in on at most { $limit } devices.
+    }
+   *[other] { $limit ->
+        [one] Signed out of your { $n } least recently used devices: you can be signed in on at most { $limit } device.
+       *[other] Signed out of your { $n } least recently used devices: you can be signed in on at most { $limit } devices.
+    }
+}
+register-email-taken = An account with this email already exists. Sign in, or use a different email.
+ended-session-revoked = You've been signed out from another device or by the site's administrators. Sign in to continue.
+ended-session-password = You've been signed out because your password was changed. Sign in with the new one.
+ended-session-email = You've been signed out because the email address of your account was changed. Sign in to continue.
+ended-session-email-undone = You've been signed out because a change of your email address was undone. Sign in to continue.
+ended-session-deletion = You've been signed out because the deletion of your account was requested. To keep it, sign in.
+ended-session-limit = You've been signed out because you signed in on more devices than this site allows. Sign in to continue.
+ended-session-signed-out = You've signed out. Sign in to continue.
+ended-session = Your session has ended, for example because it expired. Sign in to continue.

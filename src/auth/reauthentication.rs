@@ -19,6 +19,7 @@ use super::session_cookie;
 use crate::app::App;
 use crate::audit::{self, Event, EventKind, RefusalReason};
 use crate::crypto::seal::Sealer;
+use crate::language::Text;
 use crate::session::{Lock, Requester, SessionInfo};
 use crate::user::password;
 use crate::user::session_rules::{self, AccountEvent};
@@ -87,7 +88,7 @@ pub fn show_confirmation_rate_limited(
     original: &str,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.set_rate_limited("Too many attempts.", retry_after);
+    form.set_rate_limited(Text::key("too-many-attempts"), retry_after);
     let data = ConfirmPage { form, email: &user.account.email, original_request: original };
     page.show_rate_limited("account/confirm.html", &data, retry_after)
 }

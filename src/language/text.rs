@@ -52,6 +52,15 @@ impl Text {
         self
     }
 
+    /// The text before and after the value of the variable `name`, for a page that isolates the value.
+    pub(crate) fn around(self, name: &'static str) -> (String, String) {
+        const PLACE: &str = "\u{F8F3}";
+        let text = self.with(name, PLACE).to_string();
+        let parts = text.split_once(PLACE);
+        let parts = parts.map(|(before, after)| (before.to_owned(), after.to_owned()));
+        parts.unwrap_or((text, String::new()))
+    }
+
     /// The text, in the language of what is being rendered.
     fn resolve(&self) -> Cow<'_, str> {
         let (key, values) = match &self.0 {
@@ -124,6 +133,18 @@ impl From<String> for TextValue {
 impl From<&str> for TextValue {
     fn from(text: &str) -> Self {
         text.to_owned().into()
+    }
+}
+
+impl From<&String> for Text {
+    fn from(text: &String) -> Self {
+        text.clone().into()
+    }
+}
+
+impl From<Cow<'_, str>> for Text {
+    fn from(text: Cow<'_, str>) -> Self {
+        text.into_owned().into()
     }
 }
 

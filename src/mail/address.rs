@@ -6,6 +6,7 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::language::Text;
 use crate::unicode;
 
 /// The maximum in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
@@ -22,7 +23,7 @@ pub struct EmailAddress {
 
 /// The text is not an email address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("Enter an email address like name@example.com.")]
+#[error("{}", Text::key("email-invalid"))]
 pub struct NotAnAddress;
 
 impl EmailAddress {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::MailTransport;
+use crate::language::Text;
 use crate::mail::outbox::{self, KeptMail};
 use crate::web::error::HttpError;
 use crate::web::page::Page;
@@ -116,8 +117,8 @@ fn open(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
             (rendered.subject, rendered.text)
         }
         None => {
-            let why = "This email is encrypted with a key that is no longer configured.";
-            ("Email can't be decrypted".to_owned(), why.to_owned())
+            let (subject, why) = (Text::key("mailbox-sealed-title"), Text::key("mailbox-sealed"));
+            (subject.to_string(), why.to_string())
         }
     };
     let summary = Summary {

@@ -6,13 +6,14 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::language::Text;
 use crate::web::error::HttpError;
 use crate::web::page::Page;
 
 #[derive(Serialize)]
 struct Data {
     /// Independent of the time of day, because the server does not know the visitor's time zone.
-    greeting: &'static str,
+    greeting: Text,
     registration_open: bool,
 }
 
@@ -24,6 +25,9 @@ pub async fn show(app: web::Data<App>, page: Page) -> Result<HttpResponse, HttpE
     }
     page.show(
         "home.html",
-        &Data { greeting: "Welcome back", registration_open: app.registration_is_open() },
+        &Data {
+            greeting: Text::key("home-greeting"),
+            registration_open: app.registration_is_open(),
+        },
     )
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::language::Catalog;
+use crate::language::{Argument, Catalog};
 use crate::paths::page_path;
 
 /// What is known when the templates are loaded.
@@ -34,7 +34,8 @@ enum Value<'a> {
 
 /// What a call needs to be replaced.
 enum Found<'a> {
-    Value(Value<'a>),
+    /// And what follows the call.
+    Value(Value<'a>, &'a str),
     /// The call stays as it is, and its result is known when the template is rendered.
     Later,
     /// The message does not exist.
@@ -58,18 +59,17 @@ impl Constants<'_> {
             let after_call = &from[call.len()..];
             rest = after_call;
             let argument = after_call.split_once('"').filter(|_| is_in_tag(&text[..place]));
-            let found = argument.map_or(Found::Later, |(argument, after)| {
-                self.find(call, argument, after.starts_with(')'))
-            });
+            let found =
+                argument.map_or(Found::Later, |(argument, after)| self.find(call, argument, after));
             if let (Found::Unknown, Some((key, _))) = (&found, argument) {
                 let line = text[..place].matches('\n').count() + 1;
                 resolved.unknown.push((line, key.to_owned()));
             }
-            let (Found::Value(value), Some((_, after))) = (found, argument) else {
+            let Found::Value(value, after) = found else {
                 resolved.text.push_str(call);
                 continue;
             };
-            rest = replace(&mut resolved.text, &after[1..], value, is_html).unwrap_or_else(|| {
+            rest = replace(&mut resolved.text, after, value, is_html).unwrap_or_else(|| {
                 resolved.text.push_str(call);
                 after_call
             });
@@ -78,22 +78,50 @@ impl Constants<'_> {
         resolved
     }
 
-    fn find(&self, call: &str, argument: &str, is_complete: bool) -> Found<'_> {
+    /// `argument` is the first one of the call, `after` what follows its quotation mark.
+    fn find<'a>(&'a self, call: &str, argument: &str, after: &'a str) -> Found<'a> {
         let is_message = call.starts_with('t');
         if is_message && !self.catalog.contains(argument) {
             return Found::Unknown;
         }
-        if !is_complete {
-            return Found::Later;
-        }
+        let Some((others, after)) = constant_arguments(after) else { return Found::Later };
         let value = match call {
-            "t(key=\"" => self.catalog.text(argument, []).ok().map(Value::Text),
-            "t_html(key=\"" => self.catalog.html(argument, &BTreeMap::new()).ok().map(Value::Html),
+            "t(key=\"" => self.catalog.text(argument, others).ok().map(Value::Text),
+            "t_html(key=\"" => self.catalog.html(argument, &others).ok().map(Value::Html),
+            _ if !others.is_empty() => None,
             "page_path(to=\"" => Some(Value::Text(page_path(argument).into())),
             _ => self.assets.get(argument).map(|url| Value::Text(url.into())),
         };
-        value.map_or(Found::Later, Found::Value)
+        value.map_or(Found::Later, |value| Found::Value(value, after))
     }
+}
+
+/// The other arguments of a call, and what follows it. `None`: one of them is known when the template is rendered.
+fn constant_arguments(mut rest: &str) -> Option<(BTreeMap<&str, Argument<'_>>, &str)> {
+    let mut arguments = BTreeMap::new();
+    loop {
+        if let Some(after) = rest.strip_prefix(')') {
+            return Some((arguments, after));
+        }
+        let (name, value) = rest.strip_prefix(", ")?.split_once('=')?;
+        let (argument, after) = constant(value)?;
+        arguments.insert(name, argument);
+        rest = after;
+    }
+}
+
+/// The constant at the beginning of `text`, and what follows it: a path, HTML, or a text.
+fn constant(text: &str) -> Option<(Argument<'_>, &str)> {
+    if let Some(path) = text.strip_prefix("page_path(to=\"") {
+        let (path, after) = path.split_once("\")")?;
+        return Some((Argument::Text(page_path(path).into()), after));
+    }
+    if let Some(html) = text.strip_prefix('`') {
+        let (html, after) = html.split_once("` | safe")?;
+        return Some((Argument::Html(html), after));
+    }
+    let (text, after) = text.strip_prefix('"')?.split_once('"')?;
+    (!text.contains('\\')).then(|| (Argument::Text(text.into()), after))
 }
 
 /// Appends the value to `template`: as text in place of the tag, if the tag is nothing but the call, or else as a
@@ -188,7 +216,17 @@ mod tests {
             (r#"{{ t(key="many", n=3) }}"#, r#"{{ t(key="many", n=3) }}"#),
             (r#"{{ t_html(key="rich") }}"#, "<strong>Now</strong> &amp; here"),
             (r#"{% set a = t_html(key="rich") %}"#, r#"{% set a = t_html(key="rich") %}"#),
-            (r#"{{ t_html(key="to", link="/") }}"#, r#"{{ t_html(key="to", link="/") }}"#),
+            (r#"{{ t_html(key="to", link="/a&b") }}"#, r#"<a href="/a&amp;b">Go</a>"#),
+            (r#"{{ t_html(key="to", link=page_path(to="/a")) }}"#, r#"<a href="/a">Go</a>"#),
+            (
+                r#"{{ t_html(key="to", link=`<b class="x">…</b>` | safe) }}"#,
+                r#"<b class="x">Go</b>"#,
+            ),
+            (
+                r#"{{ t_html(key="to", link=page_path(to=x)) }}"#,
+                r#"{{ t_html(key="to", link=page_path(to=x)) }}"#,
+            ),
+            (r#"{{ t_html(key="to") }}"#, r#"{{ t_html(key="to") }}"#),
         ] {
             let resolved = constants.resolve(text, true);
             assert_eq!((resolved.text.as_str(), resolved.unknown), (expected, Vec::new()));

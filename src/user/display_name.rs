@@ -9,6 +9,7 @@ use icu_properties::props::{
 };
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::language::Text;
 use crate::unicode;
 
 /// The maximum, in characters (Unicode code points).
@@ -28,13 +29,13 @@ pub struct DisplayName(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DisplayNameProblem {
     /// It has no visible character.
-    #[error("Enter your name.")]
+    #[error("{}", Text::key("name-empty"))]
     Empty,
     /// It has more than [`MAX_CHARS`] characters.
-    #[error("Use at most 64 characters for your name.")]
+    #[error("{}", Text::key("name-too-long"))]
     TooLong,
     /// It has a control or format character, an unassigned one, a line break, or too many marks on one letter.
-    #[error("Your name contains a character we can't display. Please retype it.")]
+    #[error("{}", Text::key("name-undisplayable"))]
     Undisplayable,
 }
 

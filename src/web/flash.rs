@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cookie_guard::own_cookie;
 
+use crate::language::Text;
+
 /// The kind of a notice, which decides its color and icon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,46 +38,46 @@ pub struct Notice {
 
 impl Notice {
     /// A notice of success.
-    pub fn good(text: impl Into<String>) -> Self {
-        Self::new(Kind::Good, text.into())
+    pub fn good(text: impl Into<Text>) -> Self {
+        Self::new(Kind::Good, &text.into())
     }
 
-    /// A notice of success that contains `subject`, a name or an email that a user chose.
-    pub fn good_about(text: &str, subject: &str, rest: &str) -> Self {
-        let (subject, rest) = (subject.to_owned(), rest.to_owned());
-        Self { subject, rest, ..Self::good(text) }
+    /// A notice of success whose variable `name` is `subject`, a name or an email that a user chose.
+    pub fn good_about(text: Text, name: &'static str, subject: &str) -> Self {
+        let (text, rest) = text.around(name);
+        Self { subject: subject.to_owned(), rest, ..Self::good(text) }
     }
 
     /// The notice after `email` was verified. `is_new`: it replaced the email of the account.
     pub fn email_confirmed(email: &str, is_new: bool) -> Self {
-        if is_new {
-            let rest = ", and you've been signed out everywhere else.";
-            Self::good_about("Your email address is now ", email, rest)
+        let text = if is_new {
+            Text::key("email-changed-notice")
         } else {
-            Self::good_about("", email, " is confirmed.")
-        }
+            Text::key("email-confirmed-notice")
+        };
+        Self::good_about(text, "email", email)
     }
 
     /// The same notice with another sentence at its end.
-    pub fn followed_by(mut self, sentence: &str) -> Self {
+    pub fn followed_by(mut self, sentence: &Text) -> Self {
         let end = if self.subject.is_empty() { &mut self.text } else { &mut self.rest };
         end.push(' ');
-        end.push_str(sentence);
+        end.push_str(&sentence.to_string());
         self
     }
 
     /// A notice of information.
-    pub fn info(text: impl Into<String>) -> Self {
-        Self::new(Kind::Info, text.into())
+    pub fn info(text: impl Into<Text>) -> Self {
+        Self::new(Kind::Info, &text.into())
     }
 
     /// A notice of a failure.
-    pub fn danger(text: impl Into<String>) -> Self {
-        Self::new(Kind::Danger, text.into())
+    pub fn danger(text: impl Into<Text>) -> Self {
+        Self::new(Kind::Danger, &text.into())
     }
 
-    fn new(kind: Kind, text: String) -> Self {
-        Self { kind, text, subject: String::new(), rest: String::new() }
+    fn new(kind: Kind, text: &Text) -> Self {
+        Self { kind, text: text.to_string(), subject: String::new(), rest: String::new() }
     }
 }
 

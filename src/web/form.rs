@@ -22,6 +22,7 @@ use super::limits::BodyLimits;
 use super::page_templates::Viewer;
 use super::{cookie_guard, relative_time};
 use crate::crypto::seal::Sealer;
+use crate::language::Text;
 
 /// The fields of a body that is `application/x-www-form-urlencoded`.
 #[derive(Debug, Default)]
@@ -65,18 +66,22 @@ impl FormView {
     }
 
     /// Adds an error of a field. Only the first error of each field is kept.
-    pub fn add_error(&mut self, field: &'static str, message: impl Into<String>) {
-        let message = message.into();
+    pub fn add_error(&mut self, field: &'static str, message: impl Into<Text>) {
+        let message = message.into().to_string();
         if !self.errors.contains_key(field) {
             self.errors.insert(field, message.clone());
             self.summary.push(FieldError { field, message });
         }
     }
 
-    /// Sets the message of the form to `reason` (too many attempts) and how long to wait.
-    pub fn set_rate_limited(&mut self, reason: &str, wait: Duration) {
-        self.message =
-            Some(format!("{reason} Wait {}, then try again.", relative_time::wait(wait)));
+    /// Sets an error of the form as a whole.
+    pub fn set_message(&mut self, message: impl Into<Text>) {
+        self.message = Some(message.into().to_string());
+    }
+
+    /// Sets the message of the form to `reason` (too many attempts), which says how long to wait (`$time`).
+    pub fn set_rate_limited(&mut self, reason: Text, wait: Duration) {
+        self.set_message(reason.with("time", relative_time::wait(wait)));
     }
 
     /// Whether the form has no error.
@@ -86,7 +91,7 @@ impl FormView {
 
     /// Removes a field from `form` and returns its value. If it has no usable value, adds an error and
     /// returns "".
-    pub fn take(&mut self, form: &mut Form, field: &'static str, label: &str) -> String {
+    pub fn take(&mut self, form: &mut Form, field: &'static str, label: Text) -> String {
         match form.take(field) {
             Ok(value) => value,
             Err(problem) => {
@@ -109,14 +114,13 @@ pub enum FieldProblem {
 }
 
 impl FieldProblem {
-    fn sentence(self, label: &str) -> String {
-        match self {
-            FieldProblem::Missing => format!("{label} is missing."),
-            FieldProblem::Repeated => format!("{label} was sent more than once."),
-            FieldProblem::Unreadable => {
-                format!("{label} contains a character we can't store. Please retype it.")
-            }
-        }
+    fn sentence(self, label: Text) -> Text {
+        let sentence = match self {
+            FieldProblem::Missing => Text::key("field-missing"),
+            FieldProblem::Repeated => Text::key("field-repeated"),
+            FieldProblem::Unreadable => Text::key("field-unreadable"),
+        };
+        sentence.with("field", label)
     }
 }
 

@@ -6,7 +6,6 @@ use actix_web::dev::{Payload, ResponseHead};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::future::{Ready, ready};
 use std::time::Duration;
 use uuid::Uuid;
@@ -19,6 +18,7 @@ use super::page_templates::{PageContext, PageTemplates, Viewer};
 use super::site_policy::FrontdeskPage;
 use super::{cookie_check, cookie_guard, headers, relative_time, site_cookies};
 use crate::crypto::seal::Sealer;
+use crate::language::Text;
 use crate::paths::page_path;
 
 /// Renders responses to one request.
@@ -220,52 +220,37 @@ pub(super) fn should_reload(status: StatusCode, method: &Method) -> bool {
     status == StatusCode::SERVICE_UNAVAILABLE && method.is_safe()
 }
 
-fn text(
-    head: &ResponseHead,
-    request: &FailedRequest<'_>,
-    viewer: Option<&Viewer>,
-) -> (Cow<'static, str>, Cow<'static, str>) {
+fn text(head: &ResponseHead, request: &FailedRequest<'_>, viewer: Option<&Viewer>) -> (Text, Text) {
     if let Some(problem) = request.broken_template {
-        return ("A template is broken".into(), problem.to_owned().into());
+        return (Text::key("error-template-title"), problem.into());
     }
-    let (title, message) = match head.status.as_u16() {
-        400 => ("We couldn't understand that request", "Go back and try again."),
-        403 if request.has_no_access => (
-            "You don't have access to this page",
-            "Sign in with an account that has access, or ask the site's administrators.",
-        ),
-        403 => ("This request came from another site", "Open the page on this site and try again."),
-        404 => ("Page not found", "The page may have moved, or the URL has a typo."),
-        405 => ("This action isn't available here", "Use the buttons and forms on the page."),
+    match head.status.as_u16() {
+        400 => (Text::key("error-400-title"), Text::key("error-400")),
+        403 if request.has_no_access => {
+            (Text::key("error-no-access-title"), Text::key("error-no-access"))
+        }
+        403 => (Text::key("error-403-title"), Text::key("error-403")),
+        404 => (Text::key("error-404-title"), Text::key("error-404")),
+        405 => (Text::key("error-405-title"), Text::key("error-405")),
         409 => {
             let title = viewer.map_or_else(
-                || "You are signed in to another account".to_owned(),
-                |viewer| format!("You are signed in as {}", viewer.email),
+                || Text::key("error-409-title"),
+                |viewer| Text::key("error-409-title-email").with("email", &viewer.email),
             );
-            let message = "The page you used was opened with another account, so nothing was changed. To use that account, sign out and sign in with it.";
-            return (title.into(), message.into());
+            (title, Text::key("error-409"))
         }
-        408 => ("The request timed out", "Check your connection and try again."),
-        413 => ("That's too much data", "Shorten it and try again."),
-        415 => ("Unsupported format", "Use the form on the page."),
+        408 => (Text::key("error-408-title"), Text::key("error-408")),
+        413 => (Text::key("error-413-title"), Text::key("error-413")),
+        415 => (Text::key("error-415-title"), Text::key("error-415")),
         429 => {
             let wait = error::retry_after(&head.headers)
-                .map_or_else(|| "a moment".to_owned(), relative_time::wait);
-            let message = format!("Too many requests. Wait {wait}, then try again.");
-            return ("Please wait a moment".into(), message.into());
+                .map_or_else(|| Text::key("wait-moment"), relative_time::wait);
+            (Text::key("error-429-title"), Text::key("too-many-requests").with("time", wait))
         }
-        503 if request.method.is_safe() => (
-            "We'll be right back",
-            "You haven't been signed out. This page will reload automatically in a few seconds.",
-        ),
-        503 => (
-            "We'll be right back",
-            "You haven't been signed out. Your last change may not have been saved, or it may have been: go back and check before you try again.",
-        ),
-        _ => (
-            "Something went wrong on our end",
-            "It's not your fault, and we've logged it. Try again in a minute.",
-        ),
-    };
-    (title.into(), message.into())
+        503 if request.method.is_safe() => {
+            (Text::key("error-503-title"), Text::key("error-503-reload"))
+        }
+        503 => (Text::key("error-503-title"), Text::key("error-503-form")),
+        _ => (Text::key("error-500-title"), Text::key("error-500")),
+    }
 }

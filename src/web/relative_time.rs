@@ -5,6 +5,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use crate::language::Text;
+
 /// One time in three formats, for `<time datetime title>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Time {
@@ -44,40 +46,36 @@ pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
     let distance = seconds.unsigned_abs();
     let day = |time: OffsetDateTime| time.to_offset(time::UtcOffset::UTC).date();
     let days_ago = (day(now) - day(then)).whole_days();
-    let (count, unit) = match distance {
-        0..45 => return "just now".to_owned(),
-        45..5_400 if distance < 90 => (1, "minute"),
-        45..2_700 => ((distance + 30) / 60, "minute"),
-        2_700..5_400 => (1, "hour"),
-        5_400..79_200 => ((distance + 1_800) / 3_600, "hour"),
-        79_200..86_400 if days_ago == 0 => (distance / 3_600, "hour"),
-        79_200..2_592_000 if days_ago == 1 => return "yesterday".to_owned(),
-        79_200..2_592_000 if seconds > 0 => (days_ago.unsigned_abs(), "day"),
-        79_200..2_592_000 => ((distance + 43_200) / 86_400, "day"),
+    let minutes = ("time-minutes-ago", "time-in-minutes");
+    let hours = ("time-hours-ago", "time-in-hours");
+    let days = ("time-days-ago", "time-in-days");
+    let (count, (past, future)) = match distance {
+        0..45 => return Text::key("time-just-now").to_string(),
+        45..5_400 if distance < 90 => (1, minutes),
+        45..2_700 => ((distance + 30) / 60, minutes),
+        2_700..5_400 => (1, hours),
+        5_400..79_200 => ((distance + 1_800) / 3_600, hours),
+        79_200..86_400 if days_ago == 0 => (distance / 3_600, hours),
+        79_200..2_592_000 if days_ago == 1 => return Text::key("time-yesterday").to_string(),
+        79_200..2_592_000 if seconds > 0 => (days_ago.unsigned_abs(), days),
+        79_200..2_592_000 => ((distance + 43_200) / 86_400, days),
         _ => {
             let form = format_description!("[month repr:long] [day padding:none], [year]");
             let day = then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default();
-            return format!("on {day}");
+            return Text::key("time-on-date").with("date", day).to_string();
         }
     };
-    let plural = if count == 1 { "" } else { "s" };
-    if seconds > 0 {
-        format!("{count} {unit}{plural} ago")
-    } else {
-        format!("in {count} {unit}{plural}")
-    }
+    Text::key(if seconds > 0 { past } else { future }).with("n", count).to_string()
 }
 
 /// How long to wait: "30 seconds", "5 minutes", "an hour". Rounded up, so that a retry after that time is not
 /// refused.
-pub fn wait(wait: std::time::Duration) -> String {
+pub fn wait(wait: std::time::Duration) -> Text {
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
     match seconds {
-        1 => "a second".to_owned(),
-        2..=90 => format!("{seconds} seconds"),
-        91..=3_300 => format!("{} minutes", seconds.div_ceil(60)),
-        3_301..=3_600 => "an hour".to_owned(),
-        _ => format!("{} hours", seconds.div_ceil(3_600)),
+        ..=90 => Text::key("wait-seconds").with("n", seconds),
+        91..=3_300 => Text::key("wait-minutes").with("n", seconds.div_ceil(60)),
+        _ => Text::key("wait-hours").with("n", seconds.div_ceil(3_600)),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::Error;
 use super::values::{self, Texts};
+use crate::language::Text;
 use crate::web::form;
 
 /// A submitted form (`application/x-www-form-urlencoded`), to be checked with [`Form::check`].
@@ -90,18 +91,18 @@ pub struct FieldErrors(FormView);
 impl FieldErrors {
     /// Adds an error of `field`: what is wrong and how to fix it, in one sentence. Only the first error of each
     /// field is kept.
-    pub fn add(&mut self, field: &str, message: impl Into<String>) {
+    pub fn add(&mut self, field: &str, message: impl Into<Text>) {
         let FormView { errors, summary, .. } = &mut self.0;
         if !errors.contains_key(field) {
-            let message = message.into();
+            let message = message.into().to_string();
             errors.insert(field.to_owned(), message.clone());
             summary.push(FieldError { field: field.to_owned(), message });
         }
     }
 
     /// Sets an error of the form as a whole.
-    pub fn set_message(&mut self, message: impl Into<String>) {
-        self.0.message = Some(message.into());
+    pub fn set_message(&mut self, message: impl Into<Text>) {
+        self.0.message = Some(message.into().to_string());
     }
 }
 

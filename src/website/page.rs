@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::{Error, PageResult};
 use super::form::FormView;
+use crate::language::Text;
 use crate::web::flash;
 use crate::web::page;
 
@@ -49,6 +50,12 @@ impl Page {
         self.0.show_with(status, name, data).map_err(Error::of)
     }
 
+    /// The message with this key, such as `note-added` of the site's `locales/en/site.ftl`. For one with variables, there
+    /// is [`Text`].
+    pub fn text(&self, key: &str) -> String {
+        Text::key(key.to_owned()).to_string()
+    }
+
     /// 303 to `path` of this site: after a form, so that a reload does not send it again.
     pub fn redirect(&self, path: &str) -> HttpResponse {
         self.0.redirect(path)
@@ -80,17 +87,17 @@ pub struct Notice(flash::Notice);
 
 impl Notice {
     /// The action was successful.
-    pub fn success(text: impl Into<String>) -> Self {
+    pub fn success(text: impl Into<Text>) -> Self {
         Self(flash::Notice::good(text))
     }
 
     /// Something worth knowing.
-    pub fn info(text: impl Into<String>) -> Self {
+    pub fn info(text: impl Into<Text>) -> Self {
         Self(flash::Notice::info(text))
     }
 
     /// The action did not have the result that the user expects.
-    pub fn warning(text: impl Into<String>) -> Self {
+    pub fn warning(text: impl Into<Text>) -> Self {
         Self(flash::Notice::danger(text))
     }
 }

@@ -44,7 +44,7 @@ fn field_of(name: &str, fields: &[&str]) -> String {
 fn sentence(prefix: &str, problem: Problem) -> String {
     let name = problem.name.to_ascii_uppercase();
     match problem.message.as_str() {
-        "Fill in this field." => format!("{prefix}{name} must be set."),
+        message if values::is_missing(message) => format!("{prefix}{name} must be set."),
         message => format!("{prefix}{name} cannot be read: {message}"),
     }
 }

@@ -11,6 +11,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use crate::language::Text;
+
 /// Names and their texts. `None` is a text that cannot be read.
 pub(super) type Texts = BTreeMap<String, Vec<Option<String>>>;
 
@@ -75,23 +77,23 @@ impl de::Error for Problem {
     }
 
     fn invalid_type(_: de::Unexpected<'_>, _: &dyn de::Expected) -> Self {
-        Self::custom("Enter a valid value.")
+        Self::custom(Text::key("value-invalid"))
     }
 
     fn invalid_value(_: de::Unexpected<'_>, _: &dyn de::Expected) -> Self {
-        Self::custom("Enter a valid value.")
+        Self::custom(Text::key("value-invalid"))
     }
 
     fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
-        Self::custom("Choose one of the options.")
+        Self::custom(Text::key("value-option"))
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { name: field.to_owned(), message: "Fill in this field.".to_owned() }
+        Self { name: field.to_owned(), message: Text::key("value-missing").to_string() }
     }
 
     fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
-        Self { name: field.to_owned(), message: "This field is not known.".to_owned() }
+        Self { name: field.to_owned(), message: Text::key("value-unknown-field").to_string() }
     }
 }
 
@@ -146,15 +148,20 @@ impl<'a> Field<'a> {
     fn text(&self) -> Result<&'a str, Problem> {
         match self.0 {
             [Some(text)] => Ok(text),
-            [None] => Err(problem("This contains a character we can't store. Please retype it.")),
-            [] => Err(problem("Fill in this field.")),
-            _ => Err(problem("This was sent more than once.")),
+            [None] => Err(problem(Text::key("value-unreadable"))),
+            [] => Err(problem(Text::key("value-missing"))),
+            _ => Err(problem(Text::key("value-repeated"))),
         }
     }
 }
 
-fn problem(message: &str) -> Problem {
-    <Problem as de::Error>::custom(message)
+/// Whether a field or setting is not there.
+pub(super) fn is_missing(message: &str) -> bool {
+    Text::key("value-missing") == message
+}
+
+fn problem(message: impl Into<Text>) -> Problem {
+    <Problem as de::Error>::custom(message.into())
 }
 
 macro_rules! numbers {
@@ -162,7 +169,7 @@ macro_rules! numbers {
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
             match self.text()?.trim().parse::<$type>() {
                 Ok(number) => visitor.$visit(number),
-                Err(_) => Err(problem($message)),
+                Err(_) => Err(problem(Text::key($message))),
             }
         }
     )*};
@@ -176,18 +183,18 @@ impl<'a, 'de> Deserializer<'de> for Field<'a> {
     }
 
     numbers! {
-        deserialize_i8 visit_i8 i8: "Enter a whole number.";
-        deserialize_i16 visit_i16 i16: "Enter a whole number.";
-        deserialize_i32 visit_i32 i32: "Enter a whole number.";
-        deserialize_i64 visit_i64 i64: "Enter a whole number.";
-        deserialize_i128 visit_i128 i128: "Enter a whole number.";
-        deserialize_u8 visit_u8 u8: "Enter a whole number.";
-        deserialize_u16 visit_u16 u16: "Enter a whole number.";
-        deserialize_u32 visit_u32 u32: "Enter a whole number.";
-        deserialize_u64 visit_u64 u64: "Enter a whole number.";
-        deserialize_u128 visit_u128 u128: "Enter a whole number.";
-        deserialize_f32 visit_f32 f32: "Enter a number.";
-        deserialize_f64 visit_f64 f64: "Enter a number.";
+        deserialize_i8 visit_i8 i8: "value-whole-number";
+        deserialize_i16 visit_i16 i16: "value-whole-number";
+        deserialize_i32 visit_i32 i32: "value-whole-number";
+        deserialize_i64 visit_i64 i64: "value-whole-number";
+        deserialize_i128 visit_i128 i128: "value-whole-number";
+        deserialize_u8 visit_u8 u8: "value-whole-number";
+        deserialize_u16 visit_u16 u16: "value-whole-number";
+        deserialize_u32 visit_u32 u32: "value-whole-number";
+        deserialize_u64 visit_u64 u64: "value-whole-number";
+        deserialize_u128 visit_u128 u128: "value-whole-number";
+        deserialize_f32 visit_f32 f32: "value-number";
+        deserialize_f64 visit_f64 f64: "value-number";
     }
 
     /// A checked checkbox is sent as `on`; an unchecked one is not sent.
@@ -195,7 +202,7 @@ impl<'a, 'de> Deserializer<'de> for Field<'a> {
         match self.text()? {
             "on" | "true" | "1" => visitor.visit_bool(true),
             "off" | "false" | "0" | "" => visitor.visit_bool(false),
-            _ => Err(problem("Choose yes or no.")),
+            _ => Err(problem(Text::key("value-yes-or-no"))),
         }
     }
 
@@ -275,11 +282,11 @@ impl<'de> VariantAccess<'de> for Unit {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Problem> {
-        Err(problem("Choose one of the options."))
+        Err(problem(Text::key("value-option")))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Problem> {
-        Err(problem("Choose one of the options."))
+        Err(problem(Text::key("value-option")))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -287,7 +294,7 @@ impl<'de> VariantAccess<'de> for Unit {
         _: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, Problem> {
-        Err(problem("Choose one of the options."))
+        Err(problem(Text::key("value-option")))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::audit::{self, StoredEvent};
 use crate::auth::CurrentUser;
 use crate::id::{SessionId, UserId};
+use crate::language::Text;
 use crate::session::user_agent;
 use crate::web::error::HttpError;
 use crate::web::number;
@@ -32,17 +33,17 @@ struct Data {
 
 #[derive(Serialize)]
 struct EventView {
-    description: String,
+    description: Text,
     is_suspicious: bool,
     /// How often, if it is more than once: "12 times".
-    times: Option<String>,
+    times: Option<Text>,
     /// The kinds of several attempts, if there is more than one, each with how often.
-    kinds: Vec<String>,
+    kinds: Vec<Text>,
     at: Time,
     /// When the first of several happened.
     since: Option<Time>,
     /// Browser, IP address, and who did it if not the user. Of several events, those of the newest.
-    source: Vec<String>,
+    source: Vec<Text>,
     /// The event concerns the current session.
     is_this_session: bool,
 }
@@ -53,7 +54,7 @@ struct Group {
     oldest: StoredEvent,
     count: usize,
     /// Each description, and how often.
-    kinds: Vec<(String, usize)>,
+    kinds: Vec<(Text, usize)>,
     has_other_sources: bool,
     /// There may be older ones, which were not read.
     is_cut: bool,
@@ -155,35 +156,39 @@ fn view(group: Group, current: SessionId) -> EventView {
     let Group { newest: event, oldest, count, kinds, has_other_sources, is_cut } = group;
     let (description, is_suspicious) = match kinds.as_slice() {
         [_] => event_words::describe(&event),
-        _ => ("Refused attempts and requests".to_owned(), true),
+        _ => (Text::key("event-attempts"), true),
     };
-    let times = |count: usize| format!("{} times", number::grouped(count));
+    let times = |count: usize| Text::key("event-times").with("number", number::grouped(count));
     let kinds = match kinds.as_slice() {
         [_] => Vec::new(),
         several => several
             .iter()
             .map(|(kind, count)| match count {
                 1 => kind.clone(),
-                count => format!("{kind}, {}", times(*count)),
+                count => {
+                    Text::key("event-kind").with("event", kind.clone()).with("times", times(*count))
+                }
             })
             .collect(),
     };
     let device = event.user_agent.as_deref().map(|agent| user_agent::describe(Some(agent)).title);
     let by = match event.actor.as_str() {
-        "operator" => Some("by an administrator"),
-        "system" => Some("automatically"),
-        "database" => Some("by an administrator, in the database"),
+        "operator" => Some("source-operator"),
+        "system" => Some("source-system"),
+        "database" => Some("source-database"),
         _ => None,
     };
-    let others = has_other_sources.then_some("and others");
-    let source = [device, event.ip_address, by.map(str::to_owned), others.map(str::to_owned)];
+    let others = has_other_sources.then_some("source-others");
+    let literal = |text: Option<String>| text.map(Text::from);
+    let source =
+        [literal(device), literal(event.ip_address), by.map(Text::key), others.map(Text::key)];
     EventView {
         description,
         is_suspicious,
         times: match (count, is_cut) {
             (1, _) => None,
             (_, false) => Some(times(count)),
-            (_, true) => Some(format!("at least {}", times(count))),
+            (_, true) => Some(Text::key("event-at-least").with("times", times(count))),
         },
         kinds,
         at: Time::new(event.occurred_at, event.now),

@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, web};
 use super::export;
 use crate::app::App;
 use crate::auth::{self, CurrentUser, Reauthentication, RecentlyAuthenticated};
+use crate::language::Text;
 use crate::paths::page_path;
 use crate::user::password::policy::Password;
 use crate::web::error::HttpError;
@@ -19,7 +20,7 @@ use crate::web::resumed_form::{self, RawForm, SessionBinding};
 use crate::web::return_to;
 
 const OWN_PATH: &str = "/account/confirm";
-const WRONG_PASSWORD: &str = "That password is incorrect.";
+const WRONG_PASSWORD: &str = "password-wrong";
 
 /// The query string.
 #[derive(serde::Deserialize)]
@@ -75,18 +76,19 @@ pub async fn submit(
             }
         }
     }
-    form.add_error("password", WRONG_PASSWORD);
+    form.add_error("password", Text::key(WRONG_PASSWORD));
     refuse(&page, &user, form, &original)
 }
 
 /// Parses the submitted password. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, sent: &mut Form) -> Option<Password> {
-    let password = form.take(sent, "password", "Your password");
+    let password = form.take(sent, "password", Text::key("field-label-password"));
     if form.is_valid() && password.is_empty() {
-        form.add_error("password", "Enter your password.");
+        form.add_error("password", Text::key("password-missing"));
     }
-    let password =
-        Password::parse(&password).map_err(|_| form.add_error("password", WRONG_PASSWORD)).ok();
+    let password = Password::parse(&password)
+        .map_err(|_| form.add_error("password", Text::key(WRONG_PASSWORD)))
+        .ok();
     password.filter(|_| form.is_valid())
 }
 
@@ -111,13 +113,13 @@ fn resume_request(app: &App, page: &Page, next: &str, original: &str) -> HttpRes
     match (next, binding) {
         (Some(next), Some(binding)) if binding.open(&app.sealer, &next, original).is_some() => {
             if next.split('?').next() == Some(page_path(export::PATH).as_str()) {
-                let notice = "You confirmed it's you. You can download your data now.";
+                let notice = Text::key("confirm-export");
                 return page.redirect_with(&page_path(export::PATH), &Notice::good(notice));
             }
             page.redirect_preserving_method(&next)
         }
         _ => {
-            let text = "Your request expired and nothing was changed. Please start again.";
+            let text = Text::key("confirm-expired");
             page.redirect_with(&page_path("/account"), &Notice::info(text))
         }
     }

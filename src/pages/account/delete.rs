@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::app::App;
 use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
+use crate::language::Text;
 use crate::paths::page_path;
 use crate::session::list;
 use crate::user::deletion::{self, GRACE_DAYS};
@@ -76,10 +77,8 @@ pub async fn submit(
     let due_at = deletion::request(&app.pool, &app.sealer, &requester).await??;
     app.sessions.invalidate_user(requester.user).await;
     auth::clear_cookie(page.request());
-    let notice = Notice::good(format!(
-        "You're signed out everywhere. Your account will be deleted on {}. To keep it, sign in before then.",
-        relative_time::exact(due_at)
-    ));
+    let notice =
+        Notice::good(Text::key("delete-requested").with("date", relative_time::exact(due_at)));
     // The home page may be on another site, which cannot show the notice.
     let login = page_path("/login");
     let is_foreign = app.config.links.foreign_home(&app.config.public_url).is_some();
@@ -97,10 +96,6 @@ pub async fn cancel(
 ) -> Result<HttpResponse, HttpError> {
     let requester = user.requester(page.request());
     let kept = deletion::cancel(&app.pool, &app.sealer, &requester).await??;
-    let text = if kept {
-        "Your account won't be deleted."
-    } else {
-        "Your account wasn't scheduled for deletion."
-    };
-    Ok(page.redirect_with(&page_path("/account"), &Notice::good(text)))
+    let text = if kept { "delete-canceled" } else { "delete-not-scheduled" };
+    Ok(page.redirect_with(&page_path("/account"), &Notice::good(Text::key(text))))
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::audit::EventKind;
 use crate::auth::{self, CurrentUser, RecentlyAuthenticated};
+use crate::language::Text;
 use crate::mail::address::EmailAddress;
 use crate::paths::page_path;
 use crate::user::email::change::RequestOutcome;
@@ -24,12 +25,12 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const TEMPLATE: &str = "account/email.html";
-const MALFORMED_CODE: &str = "Enter the code from the email: eight letters and digits.";
-const WRONG_CODE: &str = "That code doesn't match the latest email. Check it and try again.";
-const EXPIRED_CODE: &str = "That code no longer works. Send another email to get a new one.";
+const MALFORMED_CODE: &str = "code-malformed";
+const WRONG_CODE: &str = "code-wrong";
+const EXPIRED_CODE: &str = "code-expired";
 /// Over the limit per recipient (`mail/rules.rs`). Other users may have caused the emails, so the latest one need not
 /// be about this account.
-const ENOUGH_MAIL: &str = "We've already sent several emails to that address, so we didn't send another one. Try again later. A link that you've received for this account works until it expires.";
+const ENOUGH_MAIL: &str = "email-enough";
 
 #[derive(Serialize)]
 struct Data {
@@ -73,24 +74,24 @@ pub async fn submit(
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let sent = Notice::good_about("We've sent an email to ", new_email.as_typed(), ".");
+    let sent = Notice::good_about(Text::key("email-sent"), "email", new_email.as_typed());
     let requester = user.requester(page.request());
     let request = email::change::request(&app.pool, app.sealer.clone(), &requester, new_email);
     let notice = match permit.refund_on_error(request).await?? {
         RequestOutcome::Sent => sent,
-        RequestOutcome::OverLimit => Notice::info(ENOUGH_MAIL),
+        RequestOutcome::OverLimit => Notice::info(Text::key(ENOUGH_MAIL)),
     };
     Ok(page.redirect_with(&page_path("/account/email"), &notice))
 }
 
 /// Parses the submitted email. `None`: the errors are in `form`.
 fn parse_email(form: &mut FormView, mut sent: Form, user: &CurrentUser) -> Option<EmailAddress> {
-    let typed = form.take(&mut sent, "email", "The new email address");
+    let typed = form.take(&mut sent, "email", Text::key("field-label-new-email"));
     form.values.insert("email", typed.clone());
     let email =
         EmailAddress::parse(&typed).map_err(|error| form.add_error("email", error.to_string()));
     if email.as_ref().is_ok_and(|email| email.as_typed() == user.account.email) {
-        form.add_error("email", "That's already your email address. Enter a different one.");
+        form.add_error("email", Text::key("email-same"));
     }
     email.ok().filter(|_| form.is_valid())
 }
@@ -115,10 +116,10 @@ pub async fn verify(
     let send = email::verification::send(&app.pool, app.sealer.clone(), &requester);
     let notice = match permit.refund_on_error(send).await?? {
         SendOutcome::Sent => {
-            Notice::good_about("We've sent an email to ", &user.account.email, ".")
+            Notice::good_about(Text::key("email-sent"), "email", &user.account.email)
         }
-        SendOutcome::OverLimit => Notice::info(ENOUGH_MAIL),
-        SendOutcome::AlreadyVerified => Notice::good("Your email address is already confirmed."),
+        SendOutcome::OverLimit => Notice::info(Text::key(ENOUGH_MAIL)),
+        SendOutcome::AlreadyVerified => Notice::good(Text::key("email-already-confirmed")),
     };
     Ok(page.redirect_with(&page_path("/account/email"), &notice))
 }
@@ -157,8 +158,8 @@ pub async fn code(
                 &Notice::email_confirmed(&email, changed),
             ));
         }
-        ConfirmationOutcome::WrongCode => form.add_error(field, WRONG_CODE),
-        ConfirmationOutcome::Invalid => form.add_error(field, EXPIRED_CODE),
+        ConfirmationOutcome::WrongCode => form.add_error(field, Text::key(WRONG_CODE)),
+        ConfirmationOutcome::Invalid => form.add_error(field, Text::key(EXPIRED_CODE)),
     }
     let (kind, id) = (EventKind::CodeRefused, Some(requester.user));
     permit.record_refusal(kind, id, &requester.origin).await?;
@@ -170,13 +171,13 @@ fn parse_code(form: &mut FormView, mut sent: Form) -> (&'static str, Purpose, Op
     let (field, purpose, typed) = match sent.take_optional("change_code") {
         Some(typed) => ("change_code", Purpose::ChangeEmail, typed),
         None => {
-            let typed = form.take(&mut sent, "verify_code", "The code");
+            let typed = form.take(&mut sent, "verify_code", Text::key("field-label-code"));
             ("verify_code", Purpose::VerifyEmail, typed)
         }
     };
     let code = Code::parse(&typed);
     if form.is_valid() && code.is_none() {
-        form.add_error(field, MALFORMED_CODE);
+        form.add_error(field, Text::key(MALFORMED_CODE));
     }
     (field, purpose, code.filter(|_| form.is_valid()))
 }
@@ -212,7 +213,7 @@ async fn show_rate_limited_page(
     mut form: FormView,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.set_rate_limited("Too many requests.", retry_after);
+    form.set_rate_limited(Text::key("too-many-requests"), retry_after);
     page.show_rate_limited(TEMPLATE, &data(app, user, form).await?, retry_after)
 }
 

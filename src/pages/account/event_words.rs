@@ -3,17 +3,19 @@
 use serde_json::Value;
 
 use crate::audit::{EventKind, RefusalReason, StoredEvent};
+use crate::language::Text;
 use crate::session::revoke::Cause;
 use crate::session::user_agent;
 
 /// Returns the description of an event, and whether the page marks it as suspicious. The description of the end
 /// of a session names its device.
-pub(super) fn describe(event: &StoredEvent) -> (String, bool) {
+pub(super) fn describe(event: &StoredEvent) -> (Text, bool) {
     let (words, is_suspicious) = describe_kind(&event.event, &event.details);
     match event.ended_user_agent.as_deref() {
         Some(agent) => {
             let device = user_agent::describe(Some(agent)).title;
-            (format!("{words} ({device})"), is_suspicious)
+            let words = Text::key("event-on-device").with("event", words).with("device", device);
+            (words, is_suspicious)
         }
         None => (words, is_suspicious),
     }
@@ -26,55 +28,62 @@ pub(super) fn is_attempt(event: &str) -> bool {
 }
 
 /// An event kind that this version does not know gets a generic description.
-fn describe_kind(event: &str, details: &Value) -> (String, bool) {
+fn describe_kind(event: &str, details: &Value) -> (Text, bool) {
     let Some(kind) = EventKind::parse(event) else {
-        return ("Other account activity".to_owned(), false);
+        return (Text::key("event-other"), false);
     };
-    let (words, is_suspicious) = event_words(kind);
-    let why = reason(details).unwrap_or_default();
-    let words = match details.get("count").and_then(Value::as_i64) {
-        Some(count @ 2..) => words.replace("Session ended", &format!("{count} sessions ended")),
-        _ => words.to_owned(),
+    let (key, is_suspicious) = event_key(kind);
+    let count = details.get("count").and_then(Value::as_i64).unwrap_or(1);
+    let words = Text::key(key).with("n", count);
+    let words = match reason(details).filter(|_| has_reason(kind)) {
+        Some(why) => {
+            Text::key("event-with-reason").with("event", words).with("why", Text::key(why))
+        }
+        None => words,
     };
-    (words.replace("{why}", why).trim_end_matches([' ', ':']).to_owned(), is_suspicious)
+    (words, is_suspicious)
 }
 
-/// `{why}` is replaced by the cause or reason in the details.
-fn event_words(kind: EventKind) -> (&'static str, bool) {
+/// Whether the description ends with the cause or reason in the details.
+fn has_reason(kind: EventKind) -> bool {
+    use EventKind::{PasswordInvalidated, SessionEnded, SignInRefused};
+    matches!(kind, SignInRefused | SessionEnded | PasswordInvalidated)
+}
+
+/// The key of the description, and whether the page marks it as suspicious.
+fn event_key(kind: EventKind) -> (&'static str, bool) {
     match kind {
-        EventKind::Registered => ("Account created", false),
-        EventKind::Invited => ("Invited", false),
-        EventKind::SignedIn => ("Signed in", false),
-        EventKind::SignInRefused => ("Sign-in refused: {why}", true),
-        EventKind::CodeRefused => ("Wrong or expired code entered", true),
-        EventKind::LinkRefused => ("A link that no longer works was used", true),
-        EventKind::SessionEnded => ("Session ended: {why}", false),
-        EventKind::AllSessionsEnded => ("Signed out everywhere", false),
-        EventKind::PasswordChanged => ("Password changed", false),
-        EventKind::PasswordReset => ("Password reset by email link", false),
-        EventKind::PasswordInvalidated => ("Password stopped working: {why}", true),
-        EventKind::PasswordResetRequested => ("Password reset requested", true),
-        EventKind::Reauthenticated => ("Password confirmed", false),
-        EventKind::ReauthenticationRefused => {
-            ("Wrong password entered in a signed-in session", true)
-        }
-        EventKind::EmailVerified => ("Email address confirmed", false),
-        EventKind::EmailChangeRequested => ("Email change requested", false),
-        EventKind::EmailChanged => ("Email address changed", false),
-        EventKind::EmailChangeUndone => ("Email change undone", true),
-        EventKind::RoleChanged => ("Role changed", false),
-        EventKind::AccountDisabled => ("Account disabled", false),
-        EventKind::AccountEnabled => ("Account re-enabled", false),
-        EventKind::AccountUnlocked => ("Sign-in limit lifted", false),
-        EventKind::Imported => ("Account imported", false),
-        EventKind::DeletionRequested => ("Account deletion requested", true),
-        EventKind::DeletionCanceled => ("Account deletion canceled", false),
-        EventKind::DeletionFailed => ("Account deletion failed", false),
-        EventKind::AccountDeleted => ("Account deleted", false),
-        EventKind::GroupChanged => ("Group changed", false),
-        EventKind::GroupMemberAdded => ("Added to a group", false),
-        EventKind::GroupMemberRemoved => ("Removed from a group", false),
-        EventKind::DataExported => ("Data exported", false),
+        EventKind::Registered => ("event-registered", false),
+        EventKind::Invited => ("event-invited", false),
+        EventKind::SignedIn => ("event-signed-in", false),
+        EventKind::SignInRefused => ("event-sign-in-refused", true),
+        EventKind::CodeRefused => ("event-code-refused", true),
+        EventKind::LinkRefused => ("event-link-refused", true),
+        EventKind::SessionEnded => ("event-session-ended", false),
+        EventKind::AllSessionsEnded => ("event-all-sessions-ended", false),
+        EventKind::PasswordChanged => ("event-password-changed", false),
+        EventKind::PasswordReset => ("event-password-reset", false),
+        EventKind::PasswordInvalidated => ("event-password-invalidated", true),
+        EventKind::PasswordResetRequested => ("event-password-reset-requested", true),
+        EventKind::Reauthenticated => ("event-reauthenticated", false),
+        EventKind::ReauthenticationRefused => ("event-reauthentication-refused", true),
+        EventKind::EmailVerified => ("event-email-verified", false),
+        EventKind::EmailChangeRequested => ("event-email-change-requested", false),
+        EventKind::EmailChanged => ("event-email-changed", false),
+        EventKind::EmailChangeUndone => ("event-email-change-undone", true),
+        EventKind::RoleChanged => ("event-role-changed", false),
+        EventKind::AccountDisabled => ("event-account-disabled", false),
+        EventKind::AccountEnabled => ("event-account-enabled", false),
+        EventKind::AccountUnlocked => ("event-account-unlocked", false),
+        EventKind::Imported => ("event-imported", false),
+        EventKind::DeletionRequested => ("event-deletion-requested", true),
+        EventKind::DeletionCanceled => ("event-deletion-canceled", false),
+        EventKind::DeletionFailed => ("event-deletion-failed", false),
+        EventKind::AccountDeleted => ("event-account-deleted", false),
+        EventKind::DataExported => ("event-data-exported", false),
+        EventKind::GroupChanged => ("event-group-changed", false),
+        EventKind::GroupMemberAdded => ("event-group-member-added", false),
+        EventKind::GroupMemberRemoved => ("event-group-member-removed", false),
     }
 }
 
@@ -86,30 +95,30 @@ fn reason(details: &Value) -> Option<&'static str> {
 
 fn describe_cause(cause: Cause) -> &'static str {
     match cause {
-        Cause::SignedOut => "signed out",
-        Cause::Revoked => "signed out remotely",
-        Cause::PasswordChanged => "password changed",
-        Cause::PasswordReset => "password reset",
-        Cause::EmailChanged => "email address changed",
-        Cause::EmailChangeUndone => "email change undone",
-        Cause::RoleChanged => "role changed",
-        Cause::DeletionRequested => "account deletion requested",
-        Cause::Deleted => "account deleted",
-        Cause::Disabled => "account disabled",
-        Cause::Replaced => "signed in again in the same browser",
-        Cause::SessionLimit => "signed in on too many devices",
-        Cause::Expired => "expired",
+        Cause::SignedOut => "cause-signed-out",
+        Cause::Revoked => "cause-revoked",
+        Cause::PasswordChanged => "cause-password-changed",
+        Cause::PasswordReset => "cause-password-reset",
+        Cause::EmailChanged => "cause-email-changed",
+        Cause::EmailChangeUndone => "cause-email-change-undone",
+        Cause::RoleChanged => "cause-role-changed",
+        Cause::DeletionRequested => "cause-deletion-requested",
+        Cause::Deleted => "cause-deleted",
+        Cause::Disabled => "cause-disabled",
+        Cause::Replaced => "cause-replaced",
+        Cause::SessionLimit => "cause-session-limit",
+        Cause::Expired => "cause-expired",
     }
 }
 
 fn describe_refusal(reason: RefusalReason) -> &'static str {
     match reason {
-        RefusalReason::WrongPassword => "wrong password",
-        RefusalReason::Disabled => "account disabled",
-        RefusalReason::RateLimited => "too many attempts; new ones are delayed",
-        RefusalReason::UnknownAccount => "no account with this email",
-        RefusalReason::EmailChangeUndone => "email change undone",
-        RefusalReason::NewPasswordRequired => "a new password is required",
+        RefusalReason::WrongPassword => "refusal-wrong-password",
+        RefusalReason::Disabled => "refusal-disabled",
+        RefusalReason::RateLimited => "refusal-rate-limited",
+        RefusalReason::UnknownAccount => "refusal-unknown-account",
+        RefusalReason::EmailChangeUndone => "refusal-email-change-undone",
+        RefusalReason::NewPasswordRequired => "refusal-new-password-required",
     }
 }
 
@@ -122,16 +131,18 @@ mod tests {
     fn every_event_cause_and_reason_is_described() {
         for kind in EventKind::ALL {
             let (words, _) = describe_kind(kind.as_str(), &json!({ "why": "wrong_password" }));
+            let words = words.to_string();
             assert_ne!(words, "Other account activity", "{kind:?}");
             assert!(!words.is_empty() && !words.contains(['{', '}']), "{kind:?}: {words}");
+            assert!(!words.starts_with("event-"), "{words}");
         }
         for cause in Cause::ALL {
             let (words, _) = describe_kind("session_ended", &json!({ "cause": cause.as_str() }));
-            assert!(words.starts_with("Session ended: "), "{cause:?}: {words}");
+            assert!(words.to_string().starts_with("Session ended: "), "{cause:?}: {words}");
         }
         for reason in RefusalReason::ALL {
             let (words, _) = describe_kind("sign_in_refused", &json!({ "why": reason.as_str() }));
-            assert!(words.starts_with("Sign-in refused: "), "{reason:?}: {words}");
+            assert!(words.to_string().starts_with("Sign-in refused: "), "{reason:?}: {words}");
         }
     }
 

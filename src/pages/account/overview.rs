@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::app::App;
 use crate::audit;
 use crate::auth::CurrentUser;
+use crate::language::Text;
 use crate::session::{list, user_agent};
 use crate::user::{User, users};
 use crate::web::error::HttpError;
@@ -42,9 +43,9 @@ struct PreviousSignIn {
 
 #[derive(Serialize)]
 struct Recommendation {
-    text: String,
+    text: Text,
     href: &'static str,
-    label: &'static str,
+    label: Text,
     /// `href` is sent as a form; otherwise it is a link.
     is_form: bool,
 }
@@ -83,19 +84,17 @@ fn recommendations(app: &App, account: &User, session_count: i64) -> Vec<Recomme
     let mut recommendations = Vec::new();
     if account.email_verified_at.is_none() && app.mail_is_on() {
         recommendations.push(Recommendation {
-            text: "Confirm your email address so we can reach you.".to_owned(),
+            text: Text::key("overview-confirm-email"),
             href: "/account/email/verify",
-            label: "Send confirmation email",
+            label: Text::key("email-send"),
             is_form: true,
         });
     }
     if session_count > MANY_SESSIONS {
         recommendations.push(Recommendation {
-            text: format!(
-                "You're signed in on {session_count} devices. Sign out the ones you don't use."
-            ),
+            text: Text::key("overview-many-sessions").with("n", session_count),
             href: "/account/sessions",
-            label: "View sessions",
+            label: Text::key("overview-sessions"),
             is_form: false,
         });
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::{self, CurrentUser, Reauthentication, known_device};
+use crate::language::Text;
 use crate::paths::page_path;
 use crate::user::password;
 use crate::user::password::change::PasswordSet;
@@ -16,7 +17,7 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const TEMPLATE: &str = "account/password.html";
-const WRONG_PASSWORD: &str = "That password is incorrect.";
+const WRONG_PASSWORD: &str = "password-wrong";
 
 #[derive(Serialize)]
 struct Data {
@@ -51,7 +52,7 @@ pub async fn submit(
     match auth::reauthenticate(request, &app, &user, &current).await? {
         Reauthentication::WrongPassword => {}
         Reauthentication::RateLimited { retry_after } => {
-            form.set_rate_limited("Too many attempts.", retry_after);
+            form.set_rate_limited(Text::key("too-many-attempts"), retry_after);
             return page.show_rate_limited(TEMPLATE, &data(&app, &user, form), retry_after);
         }
         Reauthentication::Accepted { verified_hash } => {
@@ -73,7 +74,7 @@ pub async fn submit(
             }
         }
     }
-    form.add_error("current_password", WRONG_PASSWORD);
+    form.add_error("current_password", Text::key(WRONG_PASSWORD));
     page.show_refused(TEMPLATE, &data(&app, &user, form))
 }
 
@@ -85,10 +86,11 @@ struct Input {
 
 /// Parses the submitted form. `None`: the errors are in `form`.
 fn parse(app: &App, user: &CurrentUser, form: &mut FormView, mut sent: Form) -> Option<Input> {
-    let current = form.take(&mut sent, "current_password", "Your current password");
-    let new = form.take(&mut sent, "new_password", "Your new password");
+    let current =
+        form.take(&mut sent, "current_password", Text::key("field-label-current-password"));
+    let new = form.take(&mut sent, "new_password", Text::key("field-label-new-password"));
     if form.is_valid() && current.is_empty() {
-        form.add_error("current_password", "Enter your current password.");
+        form.add_error("current_password", Text::key("password-current-missing"));
     }
     let context = app.password_context(&user.account.email, &user.account.display_name);
     let checked = app
@@ -96,10 +98,10 @@ fn parse(app: &App, user: &CurrentUser, form: &mut FormView, mut sent: Form) -> 
         .check(&new, &context)
         .map_err(|problem| form.add_error("new_password", problem.to_string()));
     if form.is_valid() && current == new {
-        form.add_error("new_password", "That's already your password. Choose a different one.");
+        form.add_error("new_password", Text::key("password-same"));
     }
-    let current =
-        Password::parse(&current).map_err(|_| form.add_error("current_password", WRONG_PASSWORD));
+    let current = Password::parse(&current)
+        .map_err(|_| form.add_error("current_password", Text::key(WRONG_PASSWORD)));
     if !form.is_valid() {
         return None;
     }
@@ -108,12 +110,8 @@ fn parse(app: &App, user: &CurrentUser, form: &mut FormView, mut sent: Form) -> 
 
 fn changed(ended: usize) -> Notice {
     Notice::good(match ended {
-        0 => "Your password has been changed.".to_owned(),
-        1 => "Your password has been changed, and you've been signed out on your other device."
-            .to_owned(),
-        many => format!(
-            "Your password has been changed, and you've been signed out on {many} other devices."
-        ),
+        0 => Text::key("password-changed"),
+        ended => Text::key("password-changed-others").with("n", ended),
     })
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::auth::CurrentUser;
+use crate::language::Text;
 use crate::paths::page_path;
 use crate::user::display_name::DisplayName;
 use crate::user::users;
@@ -37,7 +38,7 @@ pub async fn submit(
     mut sent: Form,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::default();
-    let typed = form.take(&mut sent, "display_name", "Your name");
+    let typed = form.take(&mut sent, "display_name", Text::key("field-label-name"));
     form.values.insert("display_name", typed.clone());
     let name = match DisplayName::parse(&typed) {
         Ok(name) => name,
@@ -47,7 +48,7 @@ pub async fn submit(
             return page.show_refused(TEMPLATE, &data);
         }
     };
-    let notice = Notice::good_about("Your name is now ", name.as_str(), ".");
+    let notice = Notice::good_about(Text::key("profile-saved"), "name", name.as_str());
     let requester = user.requester(page.request());
     users::set_display_name(&app.pool, &requester, name).await??;
     app.sessions.invalidate_user(requester.user).await;

@@ -12,6 +12,7 @@ use crate::app::{App, redirect_home};
 use crate::auth::{self, CurrentUser};
 use crate::events::After;
 use crate::id::SessionId;
+use crate::language::Text;
 use crate::paths::page_path;
 use crate::session::revoke::{self, Cause};
 use crate::session::{Lock, list, notice, user_agent};
@@ -142,7 +143,7 @@ pub async fn revoke(
     let id: SessionId = path.parse().map_err(|_| HttpError::NotFound)?;
     if id == user.session.id {
         auth::sign_out(page.request(), &app, Some(user)).await??;
-        return Ok(redirect_home(&page, &app, &Notice::good("You're signed out.")));
+        return Ok(redirect_home(&page, &app, &Notice::good(Text::key("signed-out"))));
     }
     let requester = user.requester(page.request());
     let (by, hooks) = (requester.clone(), app.hooks.clone());
@@ -165,7 +166,10 @@ pub async fn revoke(
     let title = user_agent::describe(ended.user_agent.as_deref()).title;
     // Back to the page with the button.
     let shown = format!("{}{}", page_path(PATH), query_string(position(query)));
-    Ok(page.redirect_with(&shown, &Notice::good(format!("Signed out of {title}."))))
+    Ok(page.redirect_with(
+        &shown,
+        &Notice::good(Text::key("sessions-signed-out").with("device", title)),
+    ))
 }
 
 /// `POST /account/sessions/revoke-others`.
@@ -196,9 +200,10 @@ pub async fn revoke_others(
     let ended = ended.await??;
     app.sessions.invalidate_user(requester.user).await;
     let notice = match ended.ended_sessions {
-        0 => "You weren't signed in anywhere else.".to_owned(),
-        1 => "Signed out on 1 other device.".to_owned(),
-        many => format!("Signed out on {} other devices.", number::grouped(many)),
+        0 => Text::key("sessions-no-others"),
+        ended => Text::key("sessions-others-signed-out")
+            .with("n", ended)
+            .with("number", number::grouped(ended)),
     };
     Ok(page.redirect_with(&page_path(PATH), &Notice::good(notice)))
 }
@@ -219,10 +224,11 @@ fn device(entry: list::LiveSession, current: SessionId, current_ip: Option<&Stri
     };
     let signed_in = Time::new(entry.created_at, entry.now);
     let name = match &entry.ip_address {
-        _ if is_current => format!("{}, this device", browser.title),
-        Some(ip) => format!("{}, signed in {} from {ip}", browser.title, signed_in.exact),
-        None => format!("{}, signed in {}", browser.title, signed_in.exact),
+        _ if is_current => Text::key("sessions-name-this"),
+        Some(ip) => Text::key("sessions-name-from").with("date", &signed_in.exact).with("ip", ip),
+        None => Text::key("sessions-name").with("date", &signed_in.exact),
     };
+    let name = name.with("device", &browser.title).to_string();
     Device {
         id: entry.id.to_string(),
         title: browser.title,

@@ -5,45 +5,32 @@
 use actix_web::HttpRequest;
 
 use crate::app::App;
+use crate::language::Text;
 use crate::session::revoke::{self, Cause};
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 
-const UNKNOWN: &str =
-    "Your session has ended, for example because it expired. Sign in to continue.";
+/// The message for every other cause.
+const UNKNOWN: &str = "ended-session";
 
 /// The sentence for the browser of `request`, which is not signed in. `None` if it shows no cookie of an ended
 /// session; then there is no query.
-pub(super) async fn explain(
-    request: &HttpRequest,
-    app: &App,
-) -> Result<Option<&'static str>, HttpError> {
+pub(super) async fn explain(request: &HttpRequest, app: &App) -> Result<Option<Text>, HttpError> {
     let Some(secret) = cookie_guard::secret(request) else { return Ok(None) };
     let cause = revoke::find_cause(&app.pool, &secret.digest()).await?;
-    Ok(Some(cause.map_or(UNKNOWN, sentence)))
+    Ok(Some(Text::key(cause.map_or(UNKNOWN, key))))
 }
 
-fn sentence(cause: Cause) -> &'static str {
+/// The key of the message.
+fn key(cause: Cause) -> &'static str {
     match cause {
-        Cause::Revoked => {
-            "You've been signed out from another device or by the site's administrators. Sign in to continue."
-        }
-        Cause::PasswordChanged | Cause::PasswordReset => {
-            "You've been signed out because your password was changed. Sign in with the new one."
-        }
-        Cause::EmailChanged => {
-            "You've been signed out because the email address of your account was changed. Sign in to continue."
-        }
-        Cause::EmailChangeUndone => {
-            "You've been signed out because a change of your email address was undone. Sign in to continue."
-        }
-        Cause::DeletionRequested => {
-            "You've been signed out because the deletion of your account was requested. To keep it, sign in."
-        }
-        Cause::SessionLimit => {
-            "You've been signed out because you signed in on more devices than this site allows. Sign in to continue."
-        }
-        Cause::SignedOut => "You've signed out. Sign in to continue.",
+        Cause::Revoked => "ended-session-revoked",
+        Cause::PasswordChanged | Cause::PasswordReset => "ended-session-password",
+        Cause::EmailChanged => "ended-session-email",
+        Cause::EmailChangeUndone => "ended-session-email-undone",
+        Cause::DeletionRequested => "ended-session-deletion",
+        Cause::SessionLimit => "ended-session-limit",
+        Cause::SignedOut => "ended-session-signed-out",
         Cause::Expired
         | Cause::Replaced
         | Cause::RoleChanged

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::auth::{self, known_device};
+use crate::language::Text;
 use crate::mail::address::EmailAddress;
 use crate::paths::page_path;
 use crate::user::rate_limit::{Action, Attempt, Refusal};
@@ -60,7 +61,7 @@ pub async fn submit(
     let permit = match attempt.known_device(device).check(&app.pool, &app.sealer).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
-            form.set_rate_limited("Too many requests.", retry_after);
+            form.set_rate_limited(Text::key("too-many-requests"), retry_after);
             return page.show_rate_limited(TEMPLATE, &data(&app, form), retry_after);
         }
         Err(refusal) => return Err(refusal.into()),
@@ -74,7 +75,7 @@ pub async fn submit(
 
 /// Parses the submitted email. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, mut sent: Form) -> Option<EmailAddress> {
-    let typed = form.take(&mut sent, "email", "Your email address");
+    let typed = form.take(&mut sent, "email", Text::key("field-label-email"));
     form.values.insert("email", typed.clone());
     let email = EmailAddress::parse_existing(&typed)
         .map_err(|error| form.add_error("email", error.to_string()));

@@ -11,6 +11,7 @@ use super::verify_email;
 use crate::app::App;
 use crate::auth;
 use crate::crypto::secret::Secret;
+use crate::language::Text;
 use crate::user::display_name::DisplayName;
 use crate::user::password::policy::Password;
 use crate::user::rate_limit::{Action, Attempt};
@@ -20,11 +21,9 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const ALTERNATIVE: Alternative = Alternative {
-    text: || {
-        "If you have created your account already, sign in. Otherwise, ask the site's administrators for another invitation.".to_owned()
-    },
+    text: || Text::key("link-gone-invitation"),
     href: "/login",
-    label: "Sign in",
+    label: "action-sign-in",
 };
 
 const TEMPLATE: &str = "sign_in/invitation.html";
@@ -96,8 +95,8 @@ fn parse(
     form: &mut FormView,
     mut sent: Form,
 ) -> Option<(DisplayName, Password)> {
-    let display_name = form.take(&mut sent, "display_name", "Your name");
-    let password = form.take(&mut sent, "password", "Your password");
+    let display_name = form.take(&mut sent, "display_name", Text::key("field-label-name"));
+    let password = form.take(&mut sent, "password", Text::key("field-label-password"));
     form.values.insert("display_name", display_name.clone());
     let context = app.password_context(&invitation.email, &display_name);
     let password = app.password_policy.check(&password, &context);

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::audit::EventKind;
 use crate::auth;
 use crate::crypto::secret::Digest;
+use crate::language::Text;
 use crate::user::email;
 use crate::user::rate_limit::Permit;
 use crate::web::error::HttpError;
@@ -17,8 +18,9 @@ use crate::web::page::Page;
 /// The alternative that the page offers.
 #[derive(Clone, Copy)]
 pub(super) struct Alternative {
-    pub(super) text: fn() -> String,
+    pub(super) text: fn() -> Text,
     pub(super) href: &'static str,
+    /// The key of the button's message.
     pub(super) label: &'static str,
 }
 
@@ -44,11 +46,11 @@ pub(super) async fn refuse(
 pub(super) fn show(page: &Page, alternative: Alternative) -> Result<HttpResponse, HttpError> {
     #[derive(Serialize)]
     struct Data {
-        text: String,
+        text: Text,
         href: &'static str,
-        label: &'static str,
+        label: Text,
     }
     let Alternative { text, href, label } = alternative;
-    let data = Data { text: text(), href, label };
+    let data = Data { text: text(), href, label: Text::key(label) };
     page.show_with(StatusCode::GONE, "sign_in/link_gone.html", &data)
 }

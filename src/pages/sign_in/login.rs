@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{cookies_blocked, ended_session};
 use crate::app::{self, App};
 use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome, SignedIn, known_device};
+use crate::language::Text;
 use crate::mail::address::EmailAddress;
 use crate::paths::page_path;
 use crate::user::password::policy::Password;
@@ -19,23 +20,20 @@ use crate::web::error::{HttpError, with_next};
 use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
-use crate::web::relative_time;
 
 /// The same message for an unknown account, a wrong password and a disabled account, to prevent user
 /// enumeration (ASVS 5.0 V6.3.8).
-const WRONG_CREDENTIALS: &str =
-    "That email or password is incorrect. Check both, or reset your password.";
+const WRONG_CREDENTIALS: &str = "login-wrong";
 
 /// The account changed after its password was verified. The same message for every kind of change.
-const ACCOUNT_CHANGED: &str =
-    "Your account changed while you were signing in. Please sign in again.";
+const ACCOUNT_CHANGED: &str = "login-account-changed";
 
 #[derive(Serialize)]
 struct Data {
     form: FormView,
     registration_open: bool,
     /// Why the session of this browser ended.
-    ended: Option<&'static str>,
+    ended: Option<Text>,
 }
 
 /// The query string.
@@ -90,13 +88,13 @@ pub async fn submit(
     let authentication = authenticate(pool, hasher, &permit, email, &password, &origin).await?;
     let Authentication::Accepted(user) = authentication else {
         permit.record_failure(&app.sealer, email, &origin).await?;
-        form.message = Some(WRONG_CREDENTIALS.to_owned());
+        form.set_message(Text::key(WRONG_CREDENTIALS));
         return refuse(&page, &app, form);
     };
     let factor = FirstFactor { user, method: "pwd" };
     let sign_in = auth::sign_in(request, &app, factor, remember_me);
     let SignInOutcome::SignedIn(signed_in) = permit.refund_on_error(sign_in).await? else {
-        form.message = Some(ACCOUNT_CHANGED.to_owned());
+        form.set_message(Text::key(ACCOUNT_CHANGED));
         return refuse(&page, &app, form);
     };
     permit.refund().await?;
@@ -132,8 +130,8 @@ struct Input {
 
 /// Parses the submitted form. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, mut sent: Form) -> Option<Input> {
-    let email = form.take(&mut sent, "email", "Your email address");
-    let password = form.take(&mut sent, "password", "Your password");
+    let email = form.take(&mut sent, "email", Text::key("field-label-email"));
+    let password = form.take(&mut sent, "password", Text::key("field-label-password"));
     let remember_me = sent.take_optional("remember_me").as_deref() == Some("on");
     form.next = sent.take_optional("next").unwrap_or_default();
     form.values.insert("email", email.clone());
@@ -142,10 +140,10 @@ fn parse(form: &mut FormView, mut sent: Form) -> Option<Input> {
         return None;
     }
     if email.trim().is_empty() {
-        form.add_error("email", "Enter your email address.");
+        form.add_error("email", Text::key("email-missing"));
     }
     if password.is_empty() {
-        form.add_error("password", "Enter your password.");
+        form.add_error("password", Text::key("password-missing"));
     }
     if !form.is_valid() {
         return None;
@@ -173,10 +171,7 @@ fn show_rate_limited_form(
     mut form: FormView,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.message = Some(format!(
-        "Too many attempts. Wait {}, then try again. You can also use a device you've signed in on before, or reset your password.",
-        relative_time::wait(retry_after)
-    ));
+    form.set_rate_limited(Text::key("too-many-sign-ins"), retry_after);
     page.show_rate_limited("sign_in/login.html", &data(app, form), retry_after)
 }
 
@@ -187,20 +182,15 @@ pub(super) fn show_account_changed(
     email: &str,
 ) -> Result<HttpResponse, HttpError> {
     let mut form = FormView::with_values([("email", email)]);
-    form.message = Some(ACCOUNT_CHANGED.to_owned());
+    form.set_message(Text::key(ACCOUNT_CHANGED));
     refuse(page, app, form)
 }
 
 /// Tells the user how many sessions the sign-in ended because of `FRONTDESK_SESSIONS_PER_USER`. `None`: none.
-fn limit_sentence(app: &App, ended: usize) -> Option<String> {
+fn limit_sentence(app: &App, ended: usize) -> Option<Text> {
     let limit = app.config.sessions_per_user;
-    let signed_out = match ended {
-        0 => return None,
-        1 => "Signed out of your least recently used device".to_owned(),
-        many => format!("Signed out of your {many} least recently used devices"),
-    };
-    let devices = if limit == 1 { "1 device".to_owned() } else { format!("{limit} devices") };
-    Some(format!("{signed_out}: you can be signed in on at most {devices}."))
+    let text = || Text::key("login-limit").with("n", ended).with("limit", limit);
+    (ended > 0).then(text)
 }
 
 fn data(app: &App, form: FormView) -> Data {

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::app::{App, redirect_home};
 use crate::auth::{self, OptionalUser};
+use crate::language::Text;
 use crate::web::error::HttpError;
 use crate::web::flash::Notice;
 use crate::web::form::Form;
@@ -19,5 +20,5 @@ pub async fn submit(
 ) -> Result<HttpResponse, HttpError> {
     // It is not an error if the session has already ended.
     auth::sign_out(page.request(), &app, visitor.0).await?.ok();
-    Ok(redirect_home(&page, &app, &Notice::good("You're signed out.")))
+    Ok(redirect_home(&page, &app, &Notice::good(Text::key("signed-out"))))
 }

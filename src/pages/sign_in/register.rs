@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::{self, FirstFactor, OptionalUser, SignInOutcome};
 use crate::config::Registration;
 use crate::crypto::secret::Secret;
+use crate::language::Text;
 use crate::mail::address::EmailAddress;
 use crate::paths::page_path;
 use crate::user::display_name::DisplayName;
@@ -23,7 +24,6 @@ use crate::user::users::InsertOutcome;
 use crate::web::error::HttpError;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
-use crate::web::relative_time;
 
 const TEMPLATE: &str = "sign_in/register.html";
 
@@ -93,9 +93,9 @@ struct Input {
 
 /// Parses the submitted form. `None`: the errors are in `form`.
 fn parse(app: &App, form: &mut FormView, mut sent: Form) -> Option<Input> {
-    let email = form.take(&mut sent, "email", "Your email address");
-    let display_name = form.take(&mut sent, "display_name", "Your name");
-    let password = form.take(&mut sent, "password", "Your password");
+    let email = form.take(&mut sent, "email", Text::key("field-label-email"));
+    let display_name = form.take(&mut sent, "display_name", Text::key("field-label-name"));
+    let password = form.take(&mut sent, "password", Text::key("field-label-password"));
     form.values.insert("email", email.clone());
     form.values.insert("display_name", display_name.clone());
     let context = app.password_context(&email, &display_name);
@@ -118,10 +118,7 @@ fn show_rate_limited_form(
     mut form: FormView,
     retry_after: Duration,
 ) -> Result<HttpResponse, HttpError> {
-    form.message = Some(format!(
-        "Too many new accounts from your network. Wait {}, then try again.",
-        relative_time::wait(retry_after)
-    ));
+    form.set_rate_limited(Text::key("too-many-accounts"), retry_after);
     page.show_rate_limited(TEMPLATE, &data(app, form), retry_after)
 }
 
@@ -164,10 +161,7 @@ async fn register_unverified(
         origin,
     );
     let InsertOutcome::Done(user) = permit.refund_on_error(register).await? else {
-        form.add_error(
-            "email",
-            "An account with this email already exists. Sign in, or use a different email.",
-        );
+        form.add_error("email", Text::key("register-email-taken"));
         return page.show_refused(TEMPLATE, &data(app, form));
     };
     let factor = FirstFactor { user, method: "pwd" };

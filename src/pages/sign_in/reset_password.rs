@@ -12,6 +12,7 @@ use super::mailed_link::{self, RESET_PASSWORD};
 use crate::app::App;
 use crate::auth::{self, OptionalUser, known_device};
 use crate::crypto::secret::Secret;
+use crate::language::Text;
 use crate::lifetimes;
 use crate::paths::page_path;
 use crate::user::email::token::Purpose;
@@ -27,14 +28,9 @@ use crate::web::page::Page;
 use crate::web::relative_time::{self, Time};
 
 const ALTERNATIVE: Alternative = Alternative {
-    text: || {
-        format!(
-            "Request a new one. It works for {}, and only the latest link is valid.",
-            lifetimes::words(lifetimes::RESET_LINK)
-        )
-    },
+    text: || Text::key("link-gone-reset").with("lifetime", lifetimes::words(lifetimes::RESET_LINK)),
     href: "/forgot-password",
-    label: "Request a new link",
+    label: "link-gone-reset-link",
 };
 
 const TEMPLATE: &str = "sign_in/reset_password.html";
@@ -107,8 +103,8 @@ pub async fn submit(
     app.sessions.invalidate_user(id).await;
     known_device::mark_known(page.request(), &app, id, Some(at));
     if visitor.0.is_some_and(|visitor| visitor.account.id != id) {
-        let rest = " has been changed. You're still signed in to another account.";
-        let notice = Notice::good_about("The password of ", &user.email, rest);
+        let text = Text::key("reset-password-done-other");
+        let notice = Notice::good_about(text, "email", &user.email);
         return Ok(mailed_link::clear(page.redirect_with(&page_path("/account"), &notice), &app));
     }
     // Its session has ended, or had ended before.
@@ -121,21 +117,19 @@ pub async fn submit(
 }
 
 /// The notice after a reset. `due_at`: the account will still be deleted then. `is_kept`: a deletion was canceled.
-fn notice_text(due_at: Option<OffsetDateTime>, is_kept: bool) -> String {
-    let changed = "Your password has been changed, and you've been signed out everywhere. Sign in with your new password.";
+fn notice_text(due_at: Option<OffsetDateTime>, is_kept: bool) -> Text {
     match due_at {
-        Some(due_at) => format!(
-            "{changed} Your account will still be deleted on {}. To keep it, sign in and choose “Keep my account”.",
-            relative_time::exact(due_at)
-        ),
-        None if is_kept => format!("{changed} Your account won't be deleted."),
-        None => changed.to_owned(),
+        Some(due_at) => {
+            Text::key("reset-password-done-due").with("date", relative_time::exact(due_at))
+        }
+        None if is_kept => Text::key("reset-password-done-kept"),
+        None => Text::key("reset-password-done"),
     }
 }
 
 /// Parses the submitted password. `None`: the errors are in `form`.
 fn parse(app: &App, user: &User, form: &mut FormView, mut sent: Form) -> Option<Password> {
-    let new = form.take(&mut sent, "new_password", "Your new password");
+    let new = form.take(&mut sent, "new_password", Text::key("field-label-new-password"));
     let context = app.password_context(&user.email, &user.display_name);
     let checked = app
         .password_policy

@@ -12,6 +12,7 @@ use super::mailed_link::{self, RESET_PASSWORD, UNDO_EMAIL_CHANGE};
 use crate::app::App;
 use crate::auth::{self, OptionalUser};
 use crate::crypto::secret::Secret;
+use crate::language::Text;
 use crate::lifetimes;
 use crate::user::email;
 use crate::user::email::undo_change::{UndoLink, UndoOutcome};
@@ -22,14 +23,9 @@ use crate::web::form::Form;
 use crate::web::page::Page;
 
 const ALTERNATIVE: Alternative = Alternative {
-    text: || {
-        format!(
-            "Email changes can be undone for {}. If this is your account's email, you can still reset your password.",
-            lifetimes::words(lifetimes::UNDO_LINK)
-        )
-    },
+    text: || Text::key("link-gone-undo").with("lifetime", lifetimes::words(lifetimes::UNDO_LINK)),
     href: "/forgot-password",
-    label: "Reset your password",
+    label: "forgot-password-title",
 };
 
 const TEMPLATE: &str = "sign_in/undo_email_change.html";
@@ -101,11 +97,7 @@ pub async fn submit(
             if visitor.0.is_some_and(|visitor| visitor.account.id == user) {
                 auth::clear_cookie(page.request());
             }
-            let notice = Notice::good_about(
-                "Your email is ",
-                &email,
-                " again and all devices are signed out. Now choose a new password.",
-            );
+            let notice = Notice::good_about(Text::key("undo-email-done"), "email", &email);
             Ok(redirect_to_reset(&page, &app, &token, Some(&notice)))
         }
     }
@@ -123,9 +115,7 @@ async fn repeat(
         return link_gone::refuse(app, page, permit, Some(&token.digest()), ALTERNATIVE).await;
     };
     app.sessions.await_invalidation().await;
-    let notice = Notice::good(
-        "Your email is restored and all devices are signed out. Now choose a new password.",
-    );
+    let notice = Notice::good(Text::key("undo-email-done-before"));
     Ok(redirect_to_reset(page, app, token, Some(&notice)))
 }
 

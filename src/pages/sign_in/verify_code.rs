@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::audit::EventKind;
 use crate::auth::{self, OptionalUser, RECENT_FOR};
 use crate::crypto::secret::Secret;
+use crate::language::Text;
 use crate::paths::page_path;
 use crate::user::email::code::Code;
 use crate::user::rate_limit::{Action, Attempt, Permit, Refusal};
@@ -23,9 +24,9 @@ use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
 const TEMPLATE: &str = "sign_in/verify_code.html";
-const MALFORMED_CODE: &str = "Enter the code from the email: eight letters and digits.";
-const WRONG_CODE: &str = "That code doesn't match the latest email. Check it and try again.";
-const EXPIRED_CODE: &str = "That code no longer works. Send another email to get a new one.";
+const MALFORMED_CODE: &str = "code-malformed";
+const WRONG_CODE: &str = "code-wrong";
+const EXPIRED_CODE: &str = "code-expired";
 
 #[derive(Serialize)]
 struct Data {
@@ -72,7 +73,7 @@ pub async fn submit(
     let permit = match attempt(action).check(&app.pool, &app.sealer).await {
         Ok(permit) => permit,
         Err(Refusal::TooMany { retry_after }) => {
-            form.set_rate_limited("Too many attempts.", retry_after);
+            form.set_rate_limited(Text::key("too-many-attempts"), retry_after);
             let data = Data { form, email: pending.email };
             return page.show_rate_limited(TEMPLATE, &data, retry_after);
         }
@@ -88,16 +89,15 @@ pub async fn submit(
             if password_age < RECENT_FOR {
                 return sign_in_new_account(&app, &page, *user).await;
             }
-            let notice =
-                Notice::good("Your email address is confirmed. Sign in with your password.");
+            let notice = Notice::good(Text::key("verify-code-sign-in"));
             return Ok(registration_cookie::clear(
                 page.redirect_with(&page_path("/login"), &notice),
                 &app,
             ));
         }
         RegistrationOutcome::NotFound => return link_gone::show(&page, ALTERNATIVE),
-        RegistrationOutcome::WrongCode => form.add_error("code", WRONG_CODE),
-        RegistrationOutcome::ExpiredCode => form.add_error("code", EXPIRED_CODE),
+        RegistrationOutcome::WrongCode => form.add_error("code", Text::key(WRONG_CODE)),
+        RegistrationOutcome::ExpiredCode => form.add_error("code", Text::key(EXPIRED_CODE)),
     }
     permit.record_refusal(EventKind::CodeRefused, None, &origin).await?;
     page.show_refused(TEMPLATE, &Data { form, email: pending.email })
@@ -120,17 +120,16 @@ async fn resend(
     let request = registration::request_new_mail(&app.pool, ticket);
     permit.refund_on_error(request).await?;
     app.pending_mail.registrations.notify_one();
-    let notice =
-        Notice::good("We're sending a new email. Its link and code replace those of the last one.");
+    let notice = Notice::good(Text::key("verify-code-again"));
     let response = page.redirect_with(&page_path("/verify-email"), &notice);
     Ok(registration_cookie::set(response, app, ticket))
 }
 
 /// Parses the submitted code. `None`: the errors are in `form`.
 fn parse(form: &mut FormView, mut sent: Form) -> Option<Code> {
-    let code = Code::parse(&form.take(&mut sent, "code", "The code"));
+    let code = Code::parse(&form.take(&mut sent, "code", Text::key("field-label-code")));
     if form.is_valid() && code.is_none() {
-        form.add_error("code", MALFORMED_CODE);
+        form.add_error("code", Text::key(MALFORMED_CODE));
     }
     code.filter(|_| form.is_valid())
 }

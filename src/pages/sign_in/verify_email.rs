@@ -12,6 +12,7 @@ use super::{login, registration_cookie};
 use crate::app::App;
 use crate::auth::{self, CurrentUser, FirstFactor, OptionalUser, SignInOutcome, known_device};
 use crate::crypto::secret::Secret;
+use crate::language::Text;
 use crate::mail::address::EmailAddress;
 use crate::paths::page_path;
 use crate::user::email::token::{PendingLink, Purpose};
@@ -26,15 +27,10 @@ use crate::web::flash::Notice;
 use crate::web::form::{Form, FormView};
 use crate::web::page::Page;
 
-pub(super) const ALTERNATIVE: Alternative = Alternative {
-    text: || {
-        "Sign in to see whether your email address is confirmed, or to get another email. If you never finished signing up, create your account again.".to_owned()
-    },
-    href: "/login",
-    label: "Sign in",
-};
+pub(super) const ALTERNATIVE: Alternative =
+    Alternative { text: || Text::key("link-gone-verify"), href: "/login", label: "action-sign-in" };
 const TEMPLATE: &str = "sign_in/verify_email.html";
-const WRONG_PASSWORD: &str = "That password is incorrect.";
+const WRONG_PASSWORD: &str = "password-wrong";
 
 #[derive(Serialize)]
 struct Data {
@@ -129,7 +125,7 @@ pub async fn submit(
                 let origin = auth::origin(page.request());
                 permit.record_failure(&app.sealer, email.as_ref(), &origin).await?;
             }
-            form.add_error("password", WRONG_PASSWORD);
+            form.add_error("password", Text::key(WRONG_PASSWORD));
             page.show_refused(TEMPLATE, &data(&app, &token, &link, form))
         }
         Outcome::Done(response) => {
@@ -152,9 +148,9 @@ fn parse(link: &Link, form: &mut FormView, mut sent: Form) -> Option<Credential>
     if let Link::Account { own: Some(user), .. } = link {
         return Some(Credential::Session(user.clone()));
     }
-    let typed = form.take(&mut sent, "password", "Your password");
+    let typed = form.take(&mut sent, "password", Text::key("field-label-password"));
     if form.is_valid() && typed.is_empty() {
-        form.add_error("password", "Enter your password.");
+        form.add_error("password", Text::key("password-missing"));
     }
     let password = Password::parse(&typed)
         .map_err(|too_long| form.add_error("password", too_long.to_string()));
@@ -231,7 +227,7 @@ pub(super) async fn sign_in_new_account(
     let factor = FirstFactor { user, method: "pwd" };
     let response = match auth::sign_in(page.request(), app, factor, false).await? {
         SignInOutcome::SignedIn(signed_in) => {
-            let notice = Notice::good("Your email address is confirmed. This is your account.");
+            let notice = Notice::good(Text::key("verify-email-welcome"));
             login::redirect_signed_in(page, app, signed_in, &page_path("/account"), Some(notice))
         }
         SignInOutcome::AccountChanged => login::show_account_changed(page, app, &email)?,

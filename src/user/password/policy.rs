@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::breached::is_breached;
 use super::context::{Part, PasswordContext};
 use super::spelling::{fold, spellings};
+use crate::language::Text;
 use crate::unicode;
 
 /// The maximum in bytes: hashing longer input would cost processor time before the client is authenticated
@@ -22,7 +23,7 @@ pub struct Password {
 
 /// More than [`MAX_BYTES`] bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("That password is too long. Use a shorter one.")]
+#[error("{}", Text::key("password-too-long"))]
 pub struct TooLong;
 
 impl Password {
@@ -65,31 +66,33 @@ pub struct PasswordPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordProblem {
     /// It is empty.
-    #[error("Choose a password.")]
+    #[error("{}", Text::key("password-empty"))]
     Empty,
     /// It has too few characters.
-    #[error("Use at least {0} characters. Several words together are easy to remember.")]
+    #[error("{}", too_short(.0))]
     TooShort(usize),
     /// It has too many bytes.
     #[error(transparent)]
     TooLong(#[from] TooLong),
     /// It is on the list of breached passwords, or a variant of one that is.
-    #[error(
-        "This is one of the most common passwords, or close to one. Choose something only you would think of."
-    )]
+    #[error("{}", Text::key("password-common"))]
     Common,
     /// `aaaaaaaa`, `12345678`, `abcabcabc`.
-    #[error("This is a simple pattern that's easy to guess. Choose something less predictable.")]
+    #[error("{}", Text::key("password-pattern"))]
     Pattern,
     /// It contains the email.
-    #[error("This contains your email address. Choose something that isn't about you.")]
+    #[error("{}", Text::key("password-email"))]
     ContainsEmail,
     /// It contains the name.
-    #[error("This contains your name. Choose something that isn't about you.")]
+    #[error("{}", Text::key("password-name"))]
     ContainsName,
     /// It contains the name of the site.
-    #[error("This contains the name of this site. Choose something else.")]
+    #[error("{}", Text::key("password-site"))]
     ContainsSite,
+}
+
+fn too_short(min_length: &usize) -> Text {
+    Text::key("password-too-short").with("min", *min_length)
 }
 
 impl PasswordPolicy {
