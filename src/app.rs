@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use crate::background::Jobs;
 use crate::config::{Config, Registration, SecretKeys};
 use crate::crypto::seal::Sealer;
-use crate::events::{Hooks, RegisteredHooks};
+use crate::events::{Hooks, Mailer, RegisteredHooks};
 use crate::look::Look;
-use crate::mail;
+use crate::mail::{self, SiteMail};
 use crate::peers::ThisServer;
 use crate::session::{PgSessionStore, SessionEnded};
-use crate::templates::MailTemplates;
+use crate::templates::{Layers, MailTemplates};
 use crate::user::export::Exports;
 use crate::user::password::context::PasswordContext;
 use crate::user::password::hasher::{HashParameters, Hasher, HasherError};
@@ -42,6 +42,8 @@ pub struct App {
     pub sealer: Sealer,
     /// What the site does when something happens to an account.
     pub hooks: Hooks,
+    /// Puts mail of the site into the outbox.
+    pub mailer: Mailer,
     /// Renders mail from templates.
     pub mail_renderer: Arc<mail::MailRenderer>,
     /// Counts the mail that this server sent.
@@ -74,10 +76,11 @@ impl App {
         pool: PgPool,
         mail_templates: MailTemplates,
         look: Look,
-        hooks: &RegisteredHooks,
+        (hooks, layers): (&RegisteredHooks, &Layers),
     ) -> anyhow::Result<Self> {
         let sealer = Sealer::new(keys.as_slice());
-        let hooks = Hooks::new(hooks, config.site_search_path(), sealer.clone());
+        let mailer = Mailer::new(SiteMail::new(sealer.clone(), config.own_search_path(), layers));
+        let hooks = Hooks::new(hooks, config.site_search_path(), sealer.clone(), mailer.clone());
         let sessions = PgSessionStore::new(pool.clone(), config.session, config.session_cache)
             .with_sign_in_notices(sealer.clone())
             .with_session_limit(config.sessions_per_user)
@@ -95,6 +98,7 @@ impl App {
             pool,
             sealer,
             hooks,
+            mailer,
             mail_renderer: Arc::new(mail::MailRenderer::new(
                 mail_templates,
                 config.site().for_mail(),

@@ -149,7 +149,7 @@ pub mod templates;
 pub mod unicode;
 
 pub use actix_web::web::{Data, Path, Query};
-pub use events::HookResult;
+pub use events::{HookResult, MailOutcome, Mailer};
 pub use language::Text;
 pub use paths::page_path;
 pub use site::{BoxError, Embedded, Routes};

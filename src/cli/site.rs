@@ -12,7 +12,8 @@ use super::new::New;
 use super::out;
 use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program};
 use crate::crypto::seal::Sealer;
-use crate::events::Hooks;
+use crate::events::{Hooks, Mailer};
+use crate::mail::SiteMail;
 use crate::program;
 use crate::server::routes::PATHS;
 use crate::site::Site;
@@ -139,7 +140,14 @@ pub(super) fn hooks(config: &Config, site: &Site) -> anyhow::Result<Hooks> {
         return Ok(Hooks::default());
     }
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
-    Ok(Hooks::new(&site.hooks, config.site_search_path(), sealer))
+    let mailer = mailer(config, site)?;
+    Ok(Hooks::new(&site.hooks, config.site_search_path(), sealer, mailer))
+}
+
+/// The mail of the site, for its commands and hooks.
+fn mailer(config: &Config, site: &Site) -> anyhow::Result<Mailer> {
+    let sealer = Sealer::new(config.secret_keys()?.as_slice());
+    Ok(Mailer::new(SiteMail::new(sealer, config.own_search_path(), &site.templates())))
 }
 
 /// Runs a command of the site.
@@ -149,9 +157,10 @@ pub(super) async fn run(
     index: usize,
     arguments: Vec<OsString>,
 ) -> anyhow::Result<ExitCode> {
+    let mailer = mailer(config, site)?;
     let database = connect(config, site).await?;
     let pool = database.new_site_job_pool(config);
-    let result = (site.commands[index].run)(pool.clone(), arguments).await;
+    let result = (site.commands[index].run)(pool.clone(), mailer, arguments).await;
     pool.close().await;
     close_after(result.map_err(anyhow::Error::from_boxed), database).await
 }

@@ -234,6 +234,11 @@ impl Config {
         }
     }
 
+    /// The schema of Frontdesk's tables, for statements on the connections of a site.
+    pub fn own_search_path(&self) -> String {
+        self.schema.clone().unwrap_or_else(|| "public".to_owned())
+    }
+
     /// The configured keys, or else those in the data folder, which are generated once.
     pub fn secret_keys(&self) -> anyhow::Result<SecretKeys> {
         match &self.secret_keys {

@@ -45,8 +45,8 @@ pub use pool::{
 pub use statement::on;
 
 pub use transaction::{
-    Failure, Work, allow_long_statement, long_transaction, transaction, transaction_within,
-    with_connection, with_deadline,
+    Failure, Work, allow_long_statement, long_transaction, set_search_path, transaction,
+    transaction_within, with_connection, with_deadline,
 };
 
 /// Connections for the work of the jobs of a website. The lock of each job has another one.

@@ -254,3 +254,13 @@ where
         None => Err(error),
     }
 }
+
+/// Sets the search path until the end of the transaction: the statements of a site find its own tables first, and those of
+/// Frontdesk must not find a table of the site with the same name.
+pub async fn set_search_path(connection: &mut PgConnection, path: &str) -> sqlx::Result<()> {
+    sqlx::query("SELECT set_config('search_path', $1, true)")
+        .bind(path)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -147,7 +147,8 @@ impl Delivery<'_> {
         let connection = self.site_pool.acquire().await;
         let mut connection = connection.map_err(|error| Failure::Error(error.into()))?;
         let event = (leased.id, details);
-        let called = call(LIMIT, || self.hook.registration.hook.call(event, &mut connection)).await;
+        let (hook, mailer) = (&self.hook.registration.hook, &self.parts.mailer);
+        let called = call(LIMIT, || hook.call(event, &mut connection, mailer)).await;
         if called.is_err() {
             connection.close_on_drop();
         }

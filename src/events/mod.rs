@@ -29,6 +29,7 @@ mod deliveries;
 mod delivery;
 mod hook;
 mod list;
+mod mailer;
 mod registry;
 mod run;
 
@@ -41,8 +42,9 @@ use uuid::Uuid;
 use crate::id::UserId;
 
 pub use deliveries::{Source, purge};
-pub use hook::{BoxError, Hook, HookFuture, HookResult};
+pub use hook::{BoxError, Hook, HookFuture, HookResult, WithMailer, WithoutMailer};
 pub use list::{Delivery, count_failed, list, retry};
+pub use mailer::{Enqueuing, MailOutcome, Mailer, SiteOutbox};
 pub use registry::{After, RegisteredHooks};
 pub use run::Hooks;
 

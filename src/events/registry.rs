@@ -12,13 +12,42 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::hook::{Hook, HookFuture};
+use super::mailer::Mailer;
 use super::{
     Deleted, Deletion, Details, EmailChanged, Export, PasswordChanged, Registered, SignedIn,
     SignedOut,
 };
 
 /// A hook for the event `E`.
-pub(super) type AnyHook<E, T> = Arc<dyn for<'c> Hook<'c, E, T>>;
+pub(super) type AnyHook<E, T> = Arc<dyn for<'c> StoredHook<'c, E, T>>;
+
+/// A [`Hook`] of whatever kind.
+pub(super) trait StoredHook<'c, E, T>: Send + Sync {
+    fn call(
+        &self,
+        event: E,
+        connection: &'c mut PgConnection,
+        mailer: &Mailer,
+    ) -> HookFuture<'c, T>;
+}
+
+/// Calls a hook `F` of the kind `A` for the event `E`, which is stored as another type for a hook after a commit.
+struct Stored<F, E, A>(F, PhantomData<fn(E) -> A>);
+
+impl<'c, S, E, T, F, A> StoredHook<'c, S, T> for Stored<F, E, A>
+where
+    E: From<S>,
+    F: Hook<'c, E, T, A>,
+{
+    fn call(
+        &self,
+        event: S,
+        connection: &'c mut PgConnection,
+        mailer: &Mailer,
+    ) -> HookFuture<'c, T> {
+        self.0.call(E::from(event), connection, mailer)
+    }
+}
 
 /// A registered hook.
 pub(super) struct Registration<E, T> {
@@ -98,87 +127,96 @@ impl RegisteredHooks {
 
     /// Adds a hook for new accounts.
     #[track_caller]
-    pub fn add_registered<F>(&mut self, hook: F)
+    pub fn add_registered<F, A>(&mut self, hook: F)
     where
-        F: for<'c> Hook<'c, Registered, ()> + 'static,
+        F: for<'c> Hook<'c, Registered, (), A> + 'static,
+        A: 'static,
     {
-        let one = registration(function_name::<F>(), Arc::new(hook));
+        let one = registration(function_name::<F>(), Arc::new(Stored(hook, PhantomData)));
         add(&mut self.registered, one, "on_registered", &mut self.problems);
     }
 
     /// Adds a hook for changes of an email.
     #[track_caller]
-    pub fn add_email_changed<F>(&mut self, hook: F)
+    pub fn add_email_changed<F, A>(&mut self, hook: F)
     where
-        F: for<'c> Hook<'c, EmailChanged, ()> + 'static,
+        F: for<'c> Hook<'c, EmailChanged, (), A> + 'static,
+        A: 'static,
     {
-        let one = registration(function_name::<F>(), Arc::new(hook));
+        let one = registration(function_name::<F>(), Arc::new(Stored(hook, PhantomData)));
         add(&mut self.email_changed, one, "on_email_changed", &mut self.problems);
     }
 
     /// Adds a hook for deletions.
     #[track_caller]
-    pub fn add_deletion<F>(&mut self, hook: F)
+    pub fn add_deletion<F, A>(&mut self, hook: F)
     where
-        F: for<'c> Hook<'c, Deletion, ()> + 'static,
+        F: for<'c> Hook<'c, Deletion, (), A> + 'static,
+        A: 'static,
     {
-        let one = registration(function_name::<F>(), Arc::new(hook));
+        let one = registration(function_name::<F>(), Arc::new(Stored(hook, PhantomData)));
         add(&mut self.deletion, one, "on_deletion", &mut self.problems);
     }
 
     /// Adds a hook for exports, whose value is called `name`.
     #[track_caller]
-    pub fn add_export<F>(&mut self, name: &str, hook: F)
+    pub fn add_export<F, A>(&mut self, name: &str, hook: F)
     where
-        F: for<'c> Hook<'c, Export, Value> + 'static,
+        F: for<'c> Hook<'c, Export, Value, A> + 'static,
+        A: 'static,
     {
-        let one = registration(name.to_owned(), Arc::new(hook));
+        let one = registration(name.to_owned(), Arc::new(Stored(hook, PhantomData)));
         add(&mut self.export, one, "on_export", &mut self.problems);
     }
 
     /// Adds a hook after sign-ins.
     #[track_caller]
-    pub fn add_after_sign_in<F>(&mut self, hook: F)
+    pub fn add_after_sign_in<F, A>(&mut self, hook: F)
     where
-        F: for<'c> Hook<'c, SignedIn, ()> + 'static,
+        F: for<'c> Hook<'c, SignedIn, (), A> + 'static,
+        A: 'static,
     {
-        self.add_after::<SignedIn, F>(After::SignIn, hook);
+        self.add_after::<SignedIn, F, A>(After::SignIn, hook);
     }
 
     /// Adds a hook after sign-outs.
     #[track_caller]
-    pub fn add_after_sign_out<F>(&mut self, hook: F)
+    pub fn add_after_sign_out<F, A>(&mut self, hook: F)
     where
-        F: for<'c> Hook<'c, SignedOut, ()> + 'static,
+        F: for<'c> Hook<'c, SignedOut, (), A> + 'static,
+        A: 'static,
     {
-        self.add_after::<SignedOut, F>(After::SignOut, hook);
+        self.add_after::<SignedOut, F, A>(After::SignOut, hook);
     }
 
     /// Adds a hook after new passwords.
     #[track_caller]
-    pub fn add_after_password_changed<F>(&mut self, hook: F)
+    pub fn add_after_password_changed<F, A>(&mut self, hook: F)
     where
-        F: for<'c> Hook<'c, PasswordChanged, ()> + 'static,
+        F: for<'c> Hook<'c, PasswordChanged, (), A> + 'static,
+        A: 'static,
     {
-        self.add_after::<PasswordChanged, F>(After::PasswordChanged, hook);
+        self.add_after::<PasswordChanged, F, A>(After::PasswordChanged, hook);
     }
 
     /// Adds a hook after deletions.
     #[track_caller]
-    pub fn add_after_deletion<F>(&mut self, hook: F)
+    pub fn add_after_deletion<F, A>(&mut self, hook: F)
     where
-        F: for<'c> Hook<'c, Deleted, ()> + 'static,
+        F: for<'c> Hook<'c, Deleted, (), A> + 'static,
+        A: 'static,
     {
-        self.add_after::<Deleted, F>(After::Deletion, hook);
+        self.add_after::<Deleted, F, A>(After::Deletion, hook);
     }
 
     #[track_caller]
-    fn add_after<E, F>(&mut self, event: After, hook: F)
+    fn add_after<E, F, A>(&mut self, event: After, hook: F)
     where
         E: From<(Uuid, Details)> + 'static,
-        F: for<'c> Hook<'c, E, ()> + 'static,
+        F: for<'c> Hook<'c, E, (), A> + 'static,
+        A: 'static,
     {
-        let hook = Converting::<E, F>(hook, PhantomData);
+        let hook = Stored::<F, E, A>(hook, PhantomData);
         let registration = registration(function_name::<F>(), Arc::new(hook));
         let same = self
             .after
@@ -195,23 +233,6 @@ impl RegisteredHooks {
 impl fmt::Debug for RegisteredHooks {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_tuple("RegisteredHooks").field(&self.names()).finish()
-    }
-}
-
-/// Calls a hook with its event.
-struct Converting<E, F>(F, PhantomData<fn(E)>);
-
-impl<'c, E, F> Hook<'c, (Uuid, Details), ()> for Converting<E, F>
-where
-    E: From<(Uuid, Details)>,
-    F: Hook<'c, E, ()>,
-{
-    fn call(
-        &self,
-        stored: (Uuid, Details),
-        connection: &'c mut PgConnection,
-    ) -> HookFuture<'c, ()> {
-        self.0.call(E::from(stored), connection)
     }
 }
 

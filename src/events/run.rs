@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use super::hook::{BoxError, HookFuture};
+use super::mailer::Mailer;
 use super::registry::{RegisteredHooks, Registration};
 use super::{Deletion, EmailChanged, Export, Registered};
 use crate::crypto::seal::Sealer;
@@ -36,6 +37,7 @@ pub(super) struct Parts {
     search_path: String,
     /// Seals the details of events that are delivered after the commit.
     pub(super) sealer: Sealer,
+    pub(super) mailer: Mailer,
 }
 
 impl std::fmt::Debug for Parts {
@@ -46,12 +48,17 @@ impl std::fmt::Debug for Parts {
 
 impl Hooks {
     /// `search_path` is that of the site's statements.
-    pub fn new(registered: &RegisteredHooks, search_path: String, sealer: Sealer) -> Self {
-        let is_used = !registered.names().is_empty();
-        Self(
-            is_used
-                .then(|| Arc::new(Parts { registered: registered.clone(), search_path, sealer })),
-        )
+    pub fn new(
+        registered: &RegisteredHooks,
+        search_path: String,
+        sealer: Sealer,
+        mailer: Mailer,
+    ) -> Self {
+        if registered.names().is_empty() {
+            return Self(None);
+        }
+        let registered = registered.clone();
+        Self(Some(Arc::new(Parts { registered, search_path, sealer, mailer })))
     }
 
     pub(super) fn parts(&self) -> Option<&Parts> {
@@ -142,7 +149,9 @@ async fn run<E: Clone, T>(
         for Registration { name, hook, .. } in hooks {
             let limit = LIMIT.min(TOTAL_LIMIT.saturating_sub(started_at.elapsed()));
             let run = async {
-                let value = call(limit, || hook.call(event.clone(), &mut *connection)).await?;
+                let value =
+                    call(limit, || hook.call(event.clone(), &mut *connection, &parts.mailer))
+                        .await?;
                 check(connection).await?;
                 keep(name, value).map_err(Failure::Error)
             };

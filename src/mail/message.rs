@@ -1,6 +1,7 @@
 //! All messages and their data. They contain secrets (tokens and codes) and must never be logged.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::role::Role;
@@ -212,6 +213,15 @@ pub enum Message {
         /// The name of the user.
         display_name: String,
     },
+    /// A mail of the site, with its own templates.
+    OfSite {
+        /// The name of the folder below `templates/mail`.
+        mail: String,
+        /// The name of the user.
+        display_name: String,
+        /// The site's values of the templates.
+        data: Map<String, Value>,
+    },
 }
 
 impl Message {
@@ -219,7 +229,7 @@ impl Message {
     pub(super) const ACCOUNT_DELETED: &'static str = "account_deleted";
 
     /// The value of `mail_outbox.kind`, and the name of the folder below `templates/mail`.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &str {
         match self {
             Message::VerifyRegistration { .. } => "verify_registration",
             Message::AlreadyRegistered { .. } => "already_registered",
@@ -243,6 +253,7 @@ impl Message {
             Message::RoleChanged { .. } => "role_changed",
             Message::DataExported { .. } => "data_exported",
             Message::AccountDeleted { .. } => Self::ACCOUNT_DELETED,
+            Message::OfSite { mail, .. } => mail,
         }
     }
 
@@ -269,7 +280,8 @@ impl Message {
             | Message::AccountEnabled { display_name, .. }
             | Message::RoleChanged { display_name, .. }
             | Message::DataExported { display_name, .. }
-            | Message::AccountDeleted { display_name } => display_name.clear(),
+            | Message::AccountDeleted { display_name }
+            | Message::OfSite { display_name, .. } => display_name.clear(),
             Message::AddressRemoved
             | Message::AccountCreated { .. }
             | Message::Invitation { .. } => {}

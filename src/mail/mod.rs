@@ -14,6 +14,7 @@ mod rules;
 #[cfg(test)]
 mod samples;
 pub mod severity;
+mod site_mail;
 pub mod smtp;
 pub mod suppression;
 pub mod transport;
@@ -22,4 +23,5 @@ pub use delivery::{Counters, Delivery};
 pub use message::{Message, Source};
 pub use mime::Sender;
 pub use render::{MailRenderer, RenderedMail};
+pub use site_mail::SiteMail;
 pub use transport::Transport;

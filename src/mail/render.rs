@@ -3,7 +3,7 @@
 //! an attacker could make the site send arbitrary text to anyone (mail spam, phishing).
 
 use anyhow::ensure;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Message, Source};
@@ -14,6 +14,9 @@ use crate::paths::page_path;
 use crate::role::Role;
 use crate::templates::MailTemplates;
 use crate::web::relative_time;
+
+/// The values of every mail, which a site cannot replace. `count` is added at last.
+const OF_EVERY_MAIL: [&str; 5] = ["site", "look", "name", "lifetimes", "links"];
 
 /// A rendered message.
 #[derive(Clone, PartialEq, Eq)]
@@ -141,6 +144,9 @@ impl MailRenderer {
                 data["deletion_canceled"] = (*deletion_canceled).into();
             }
             Message::AccountDeleted { display_name } => data["name"] = greeting_name(display_name),
+            Message::OfSite { display_name, data: own, .. } => {
+                insert_of_site(&mut data, display_name, own)
+            }
         }
         data
     }
@@ -162,6 +168,16 @@ impl MailRenderer {
         let mut url = self.public_url.clone();
         url.set_path(&page_path(path));
         url.into()
+    }
+}
+
+/// The values that a site passes, without those of every mail.
+fn insert_of_site(data: &mut Value, display_name: &str, own: &Map<String, Value>) {
+    data["name"] = greeting_name(display_name);
+    for (name, value) in own {
+        if !OF_EVERY_MAIL.contains(&name.as_str()) {
+            data[name] = value.clone();
+        }
     }
 }
 

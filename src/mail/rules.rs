@@ -17,6 +17,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a notice is worth sending: longer than the retries of `delivery.rs`, which end after two days.
 const NOTICE_USEFUL_FOR: Duration = DAY.saturating_mul(3);
+/// The same for a mail of the site.
+const SITE_MAIL_USEFUL_FOR: Duration = DAY.saturating_mul(2);
 /// The topic that counts the mail of every topic.
 pub(super) const ALL_TOPICS: &str = "all";
 /// The limit over all topics. Strangers who know only the email cause fewer than eleven mails an hour, so they
@@ -183,6 +185,12 @@ impl Message {
             Message::AccountDeleted { .. } => {
                 Rule { over_limit: OverLimit::Drop, ..Rule::notice("account_deleted", 3, HOUR) }
             }
+            // Two different mails cannot be combined.
+            Message::OfSite { .. } => Rule {
+                over_limit: OverLimit::Drop,
+                useful_for: SITE_MAIL_USEFUL_FOR,
+                ..Rule::notice("site", 20, MINUTE.saturating_mul(15))
+            },
         }
     }
 }

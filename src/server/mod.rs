@@ -175,8 +175,8 @@ async fn start(
     warn_about_foreign_keys(&schemas).await;
     let secrets = config.secret_keys()?;
     let (pool, look) = (database.pool.clone(), pages.look.clone());
-    let hooks = &website.hooks;
-    let app = App::new(config.clone(), &secrets, pool, mail_templates, look, hooks)?;
+    let of_site = (&website.hooks, &website.templates());
+    let app = App::new(config.clone(), &secrets, pool, mail_templates, look, of_site)?;
     let app = web::Data::new(app);
     let listen = database.listen_options(config)?;
     let engine = Engine::start(&app.sessions, listen, config.purge_interval, &app.jobs);
@@ -195,7 +195,12 @@ async fn start(
     let mut runner = start_jobs(&app, database);
     let job_metrics = JobMetrics::of(website);
     if let Some(metrics) = &job_metrics {
-        site_jobs::start(&mut runner, website, &database.new_site_job_pool(config), metrics);
+        site_jobs::start(
+            &mut runner,
+            website,
+            (&database.new_site_job_pool(config), &app.mailer),
+            metrics,
+        );
     }
     app.hooks.start_delivery(
         &mut runner,

@@ -112,6 +112,7 @@ pub(super) fn serve(
             .app_data(schemas.clone())
             .app_data(home.clone())
             .app_data(policy.clone())
+            .app_data(app.mailer.clone())
             .configure(|config| {
                 for data in database.iter().cloned() {
                     config.app_data(data).app_data(KeptApart);

@@ -14,6 +14,7 @@ use sqlx::{Connection as _, Executor as _, PgPool};
 
 use crate::background::JobRunner;
 use crate::db;
+use crate::events::Mailer;
 use crate::site::{BoxError, Site, SiteJob};
 
 /// In seconds: the upper bounds of the histogram of durations.
@@ -59,13 +60,19 @@ impl JobMetrics {
 }
 
 /// Starts the jobs of `website`. `pool` is for their work.
-pub(super) fn start(runner: &mut JobRunner, website: &Site, pool: &PgPool, metrics: &JobMetrics) {
+pub(super) fn start(
+    runner: &mut JobRunner,
+    website: &Site,
+    (pool, mailer): (&PgPool, &Mailer),
+    metrics: &JobMetrics,
+) {
     for SiteJob { name, every, run, .. } in &website.jobs {
         let (name, run) = (*name, Arc::clone(run));
-        let (pool, metrics) = (pool.clone(), metrics.clone());
+        let (pool, mailer, metrics) = (pool.clone(), mailer.clone(), metrics.clone());
         runner.run_every_interruptible(name, *every, move || {
-            let (run, pool, metrics) = (Arc::clone(&run), pool.clone(), metrics.clone());
-            async move { run_once(name, &pool, &metrics, || run(pool.clone())).await }
+            let (run, pool) = (Arc::clone(&run), pool.clone());
+            let (mailer, metrics) = (mailer.clone(), metrics.clone());
+            async move { run_once(name, &pool, &metrics, || run(pool.clone(), mailer)).await }
         });
     }
 }

@@ -23,7 +23,7 @@ use actix_web::web::{Data, ServiceConfig};
 use sqlx::PgPool;
 
 use crate::config::{Config, ConfigErrors};
-use crate::events::RegisteredHooks;
+use crate::events::{Mailer, RegisteredHooks};
 use crate::folder::{self, Folder};
 use crate::language;
 use crate::look::StyleSheet;
@@ -44,9 +44,10 @@ pub use schemas::Schemas;
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 type DefineRoutes = Arc<dyn Fn(&mut Routes) + Send + Sync>;
-/// Runs a command with the site's connections and the remaining arguments.
-type RunCommand =
-    Box<dyn Fn(PgPool, Vec<OsString>) -> BoxFuture<Result<ExitCode, BoxError>> + Send + Sync>;
+/// Runs a command with the site's connections, its mail and the remaining arguments.
+type RunCommand = Box<
+    dyn Fn(PgPool, Mailer, Vec<OsString>) -> BoxFuture<Result<ExitCode, BoxError>> + Send + Sync,
+>;
 /// Adds application data, which handlers extract as `Data<T>`.
 pub type AddData = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 /// Reads settings of the site from the names and values of all settings.
@@ -103,7 +104,7 @@ pub struct SiteJob {
     /// From the end of one run to the start of the next.
     pub every: Duration,
     /// One run.
-    pub run: Arc<dyn Fn(PgPool) -> BoxFuture<Result<(), BoxError>> + Send + Sync>,
+    pub run: Arc<dyn Fn(PgPool, Mailer) -> BoxFuture<Result<(), BoxError>> + Send + Sync>,
 }
 
 /// A command of the site's program.

@@ -16,6 +16,9 @@ pub(super) const PREFIXES: [&str; 2] = ["site/", "frontdesk/"];
 /// The folder of the samples, which are no templates.
 pub(super) const SAMPLES: &str = "samples/";
 
+/// The templates of one mail.
+const MAIL_PARTS: [&str; 3] = ["subject.txt", "body.txt", "body.html"];
+
 #[derive(RustEmbed)]
 #[folder = "templates/"]
 struct Files;
@@ -86,6 +89,7 @@ impl Layers {
                 problems.push((path.clone(), format!("is not a JSON object ({error})")));
             }
         }
+        problems.extend(self.mail_problems());
         if problems.is_empty() { Ok(files) } else { Err(problems) }
     }
 
@@ -109,6 +113,47 @@ impl Layers {
     /// Whether the template with this name in tera is of the operator or the site.
     pub(super) fn is_replacement(&self, name: &str) -> bool {
         self.resolve(name).is_some_and(|(name, _)| !name.starts_with(PREFIXES[1]))
+    }
+
+    /// The mails of the site: the folders below `mail/` that have no mail of Frontdesk.
+    pub fn site_mails(&self) -> BTreeSet<String> {
+        let own = own_files();
+        let kind = |name: String| {
+            let (kind, part) = name.strip_prefix("mail/")?.rsplit_once('/')?;
+            let is_own = own.contains_key(&format!("mail/{kind}/{part}"));
+            (MAIL_PARTS.contains(&part) && !is_own).then(|| kind.to_owned())
+        };
+        self.names().into_iter().filter_map(kind).collect()
+    }
+
+    /// Mails of the site with a wrong name or without one of their parts.
+    fn mail_problems(&self) -> NamedTexts {
+        let (names, mut problems) = (self.names(), NamedTexts::new());
+        for kind in self.site_mails() {
+            let parts = MAIL_PARTS.map(|part| format!("mail/{kind}/{part}"));
+            // As `mail_outbox_kind_form` has it.
+            let is_word =
+                |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+            if !kind.split('_').all(is_word) {
+                let [subject, ..] = &parts;
+                problems.push((
+                    self.own_name(subject),
+                    "is in a folder with a wrong name: a mail has lower-case letters, with underscores between words".to_owned(),
+                ));
+            }
+            for part in parts.iter().filter(|part| !names.contains(*part)) {
+                let message = "is missing: a mail consists of subject.txt, body.txt and body.html";
+                problems.push((self.own_name(part), message.to_owned()));
+            }
+        }
+        problems
+    }
+
+    /// The name in tera of a file of the site's crate or, if it has no such folder, of the operator.
+    fn own_name(&self, path: &str) -> String {
+        let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder);
+        let is_of_site = self.site.keys().any(|name| name.starts_with(&format!("{folder}/")));
+        if is_of_site { format!("{}{path}", PREFIXES[0]) } else { path.to_owned() }
     }
 
     /// Where the text stands in a template that replaces one of Frontdesk's: the file and the line.

@@ -23,7 +23,7 @@ use constants::Constants;
 pub use layers::Layers;
 pub use problems::TemplateProblem;
 pub use reload::{LoadedTemplates, Templates};
-pub use samples::{Sample, samples};
+pub use samples::{Sample, samples, samples_without_template};
 
 /// The URLs of static files, by their path below `static/`.
 pub type AssetUrls = Arc<BTreeMap<String, String>>;
@@ -111,7 +111,11 @@ impl MailTemplates {
     pub fn render_sample(&self, sample: &Sample) -> tera::TeraResult<[String; 3]> {
         let templates = self.0.current();
         let _language = language::enter(&templates.catalog);
-        let context = Context::from_serialize(&sample.values)?;
+        // A sample of the site has only the site's own values.
+        let mut context = Context::new();
+        context.insert("name", "Ada");
+        context.insert("count", &1);
+        context.extend(Context::from_serialize(&sample.values)?);
         let part = |name: &str| templates.tera.render(&format!("{}/{name}", sample.page), &context);
         Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])
     }

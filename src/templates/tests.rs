@@ -189,3 +189,30 @@ fn the_folder_of_an_operator_is_the_strongest_layer() {
     let found = problems(&broken);
     assert_eq!((found[0].file.as_str(), found[0].line), ("/look/sign_in/login.html", Some(1)));
 }
+
+#[test]
+fn a_mail_of_a_site_has_three_parts_and_a_name_that_the_outbox_takes() {
+    let mail = |kind: &str, parts: &[&str]| {
+        let names: Vec<String> = parts.iter().map(|part| format!("mail/{kind}/{part}")).collect();
+        let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        of_site(&files)
+    };
+    let all = ["subject.txt", "body.txt", "body.html"];
+    assert_eq!(mail("late_fee", &all), Vec::<String>::new());
+    // It replaces a mail of Frontdesk.
+    assert_eq!(mail("new_device", &all[..1]), Vec::<String>::new());
+    // No mail, but what mails include.
+    assert_eq!(mail("parts", &["greeting.txt"]), Vec::<String>::new());
+    let missing = " is missing: a mail consists of subject.txt, body.txt and body.html.";
+    for (at, part) in all.iter().enumerate() {
+        let others: Vec<&str> = all.iter().copied().filter(|other| other != part).collect();
+        let found = mail("reminder", &others);
+        assert_eq!(found.len(), 1, "{at}: {found:?}");
+        assert!(found[0].starts_with(&format!("templates/mail/reminder/{part}")), "{found:?}");
+        assert!(found[0].ends_with(missing), "{found:?}");
+    }
+    for kind in ["Reminder", "reminder2", "re-minder", "_x", "a__b"] {
+        let found = mail(kind, &all);
+        assert!(found.len() == 1 && found[0].contains("a wrong name"), "{kind}: {found:?}");
+    }
+}

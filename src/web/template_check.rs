@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::html_check::{self, MarkupProblem};
 use super::page_templates::PageTemplates;
-use crate::templates::{Layers, MailTemplates, Sample, TemplateProblem, samples};
+use crate::templates::{
+    Layers, MailTemplates, Sample, TemplateProblem, samples, samples_without_template,
+};
 
 /// In place of what users type, for subjects.
 const MARKER: &str = "typed-by-a-user";
@@ -20,6 +22,10 @@ pub fn problems(
     mails: &MailTemplates,
 ) -> BTreeSet<TemplateProblem> {
     let mut found = BTreeSet::new();
+    for (path, template) in samples_without_template(layers) {
+        let message = format!("is the sample of no template: there is no {template}");
+        found.insert(TemplateProblem { file: layers.file(&path), line: None, message });
+    }
     for sample in samples(layers) {
         let html = if sample.is_mail() {
             found.extend(subject_problem(layers, mails, &sample));
@@ -61,6 +67,7 @@ fn subject_problem(
     sample: &Sample,
 ) -> Option<TemplateProblem> {
     let mut marked = sample.clone();
+    marked.values.entry("name").or_insert_with(|| MARKER.into());
     for name in TYPED {
         if let Some(value @ Value::String(_)) = marked.values.get_mut(name) {
             *value = MARKER.into();
@@ -161,6 +168,37 @@ mod tests {
             assert!(!found.is_empty(), "{text}");
             assert!(found.iter().all(|one| one.starts_with(expected)), "{expected}\n{found:?}");
         }
+        let samples = ["samples/notez.empty.json", "samples/mail/remindre.json"];
+        let found = found(&samples.map(|path| (path, "{}")));
+        for (path, template) in samples.iter().zip(["notez.html", "mail/remindre/subject.txt"]) {
+            let expected = format!("{path}: is the sample of no template: there is no {template}");
+            assert!(found.contains(&expected), "{expected}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_mail_of_a_site_is_checked_with_its_sample() {
+        let mail = |subject: &'static str, html: &'static str| {
+            found(&[
+                ("mail/reminder/subject.txt", subject),
+                (
+                    "mail/reminder/body.txt",
+                    "{% extends \"mail/layout.txt\" %}\n{% block content %}{{ text }}{% endblock %}",
+                ),
+                ("mail/reminder/body.html", html),
+                ("samples/mail/reminder.json", "{\"text\": \"Milk\"}"),
+            ])
+        };
+        let html = "{% extends \"mail/layout.html\" %}\n{% block title %}A{% endblock %}{% block content %}<p>{{ text }}</p>{% endblock %}";
+        assert_eq!(mail("Reminder", html), Vec::<String>::new());
+        let missing = mail("Reminder", "{{ no_field }}");
+        assert!(missing[0].starts_with("templates/mail/reminder/body.html:1: "), "{missing:?}");
+        let typed = mail("Reminder for {{ name }}", html);
+        assert!(typed[0].contains("the subject contains text that a user typed"), "{typed:?}");
+    }
+
+    #[test]
+    fn a_script_of_a_site_is_for_its_own_pages() {
         let script = "{% extends \"frontdesk/layouts/base.html\" %}\n{% block head %}{% if is_site_page %}<script src=\"/x.js\"></script>{% endif %}{% endblock %}";
         assert_eq!(found(&[("layouts/base.html", script)]), Vec::<String>::new());
     }

@@ -1,6 +1,7 @@
 //! What the jobs and commands of a site get.
 
 use super::database::Pool;
+use crate::events::Mailer;
 
 /// What a job gets, see [`Website::job`](crate::Website::job).
 ///
@@ -16,16 +17,22 @@ use super::database::Pool;
 #[derive(Clone, Debug)]
 pub struct JobContext {
     pool: Pool,
+    mailer: Mailer,
 }
 
 impl JobContext {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Pool, mailer: Mailer) -> Self {
+        Self { pool, mailer }
     }
 
     /// The site's connections for jobs: up to four, without a statement timeout.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// The site's mail.
+    pub fn mailer(&self) -> &Mailer {
+        &self.mailer
     }
 }
 
@@ -47,15 +54,21 @@ impl JobContext {
 #[derive(Clone, Debug)]
 pub struct CommandContext {
     pool: Pool,
+    mailer: Mailer,
 }
 
 impl CommandContext {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Pool, mailer: Mailer) -> Self {
+        Self { pool, mailer }
     }
 
     /// The site's connections for commands: up to four, without a statement timeout.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// The site's mail.
+    pub fn mailer(&self) -> &Mailer {
+        &self.mailer
     }
 }

@@ -18,6 +18,7 @@ use super::form::FormIsRead;
 use super::live_session::LiveSession;
 use crate::app::App;
 use crate::auth;
+use crate::db;
 use crate::role::Role;
 use crate::session::Requester;
 use crate::site::{SiteDatabase, WithoutSession};
@@ -148,19 +149,11 @@ impl CurrentUser {
         let before: String = sqlx::query_scalar("SELECT current_setting('search_path')")
             .fetch_one(&mut *connection)
             .await?;
-        set_search_path(connection, &self.schema).await?;
+        db::set_search_path(connection, &self.schema).await?;
         let locked = self.requester.lock_session(connection).await?;
-        set_search_path(connection, &before).await?;
+        db::set_search_path(connection, &before).await?;
         locked.map_err(|ended| Error::of(ended.into()))
     }
-}
-
-async fn set_search_path(connection: &mut PgConnection, path: &str) -> sqlx::Result<()> {
-    sqlx::query("SELECT set_config('search_path', $1, true)")
-        .bind(path)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 impl FromRequest for CurrentUser {

@@ -7,14 +7,16 @@ use crate::events::{
     Deleted, Deletion, EmailChanged, Export, Hook, PasswordChanged, Registered, SignedIn, SignedOut,
 };
 
-/// Hooks. Those of one event run in the order of their registration.
+/// Hooks. Those of one event run in the order of their registration. A hook may take a [`Mailer`](crate::Mailer) as its
+/// third argument.
 impl Website {
     /// Calls `hook` in the transaction that creates an account: by a page, an invitation, the command line or an
     /// import. See [`events`](crate::events).
     #[track_caller]
-    pub fn on_registered<F>(mut self, hook: F) -> Self
+    pub fn on_registered<F, A>(mut self, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, Registered, ()> + 'static,
+        F: for<'c> Hook<'c, Registered, (), A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_registered(hook);
         self
@@ -22,9 +24,10 @@ impl Website {
 
     /// Calls `hook` in the transaction that changes the email of an account, or changes it back.
     #[track_caller]
-    pub fn on_email_changed<F>(mut self, hook: F) -> Self
+    pub fn on_email_changed<F, A>(mut self, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, EmailChanged, ()> + 'static,
+        F: for<'c> Hook<'c, EmailChanged, (), A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_email_changed(hook);
         self
@@ -32,9 +35,10 @@ impl Website {
 
     /// Calls `hook` in the transaction that deletes an account, before its rows are deleted.
     #[track_caller]
-    pub fn on_deletion<F>(mut self, hook: F) -> Self
+    pub fn on_deletion<F, A>(mut self, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, Deletion, ()> + 'static,
+        F: for<'c> Hook<'c, Deletion, (), A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_deletion(hook);
         self
@@ -43,9 +47,10 @@ impl Website {
     /// Calls `hook` when a user exports everything that is stored about them. Its value is in the file as
     /// `website.<name>`.
     #[track_caller]
-    pub fn on_export<F>(mut self, name: &'static str, hook: F) -> Self
+    pub fn on_export<F, A>(mut self, name: &'static str, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, Export, Value> + 'static,
+        F: for<'c> Hook<'c, Export, Value, A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_export(name, hook);
         self
@@ -53,9 +58,10 @@ impl Website {
 
     /// Calls `hook` after a user has signed in: at least once, possibly on another server.
     #[track_caller]
-    pub fn after_sign_in<F>(mut self, hook: F) -> Self
+    pub fn after_sign_in<F, A>(mut self, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, SignedIn, ()> + 'static,
+        F: for<'c> Hook<'c, SignedIn, (), A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_after_sign_in(hook);
         self
@@ -63,9 +69,10 @@ impl Website {
 
     /// Calls `hook` after a user has signed out: at least once, possibly on another server.
     #[track_caller]
-    pub fn after_sign_out<F>(mut self, hook: F) -> Self
+    pub fn after_sign_out<F, A>(mut self, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, SignedOut, ()> + 'static,
+        F: for<'c> Hook<'c, SignedOut, (), A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_after_sign_out(hook);
         self
@@ -73,9 +80,10 @@ impl Website {
 
     /// Calls `hook` after an account got a new password: at least once, possibly on another server.
     #[track_caller]
-    pub fn after_password_changed<F>(mut self, hook: F) -> Self
+    pub fn after_password_changed<F, A>(mut self, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, PasswordChanged, ()> + 'static,
+        F: for<'c> Hook<'c, PasswordChanged, (), A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_after_password_changed(hook);
         self
@@ -83,9 +91,10 @@ impl Website {
 
     /// Calls `hook` after an account was deleted: at least once, possibly on another server.
     #[track_caller]
-    pub fn after_deletion<F>(mut self, hook: F) -> Self
+    pub fn after_deletion<F, A>(mut self, hook: F) -> Self
     where
-        F: for<'c> Hook<'c, Deleted, ()> + 'static,
+        F: for<'c> Hook<'c, Deleted, (), A> + 'static,
+        A: 'static,
     {
         self.0.hooks.add_after_deletion(hook);
         self

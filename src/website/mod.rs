@@ -9,6 +9,7 @@ mod form;
 mod hooks;
 mod live;
 mod live_session;
+mod mailer;
 mod member;
 mod page;
 mod session_data;
@@ -28,6 +29,7 @@ use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 
 use crate::cli;
+use crate::events::Mailer;
 use crate::site::{
     self, AddData, BoxError, Embedded, NavigationEntry, Routes, Site, SiteCommand, SiteJob,
     SiteSettings,
@@ -141,8 +143,8 @@ impl Website {
         F: Fn(JobContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        let run = move |pool: PgPool| -> site::BoxFuture<_> {
-            Box::pin(run(JobContext::new(Pool::new(pool))))
+        let run = move |pool: PgPool, mailer: Mailer| -> site::BoxFuture<_> {
+            Box::pin(run(JobContext::new(Pool::new(pool), mailer)))
         };
         let (defined_at, run) = (site::place(), Arc::new(run));
         self.0.jobs.push(SiteJob { name, defined_at, every, run });
@@ -157,8 +159,8 @@ impl Website {
         F: Fn(CommandContext, Vec<OsString>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<ExitCode, BoxError>> + Send + 'static,
     {
-        let run = move |pool: PgPool, arguments| -> site::BoxFuture<_> {
-            Box::pin(run(CommandContext::new(Pool::new(pool)), arguments))
+        let run = move |pool: PgPool, mailer: Mailer, arguments| -> site::BoxFuture<_> {
+            Box::pin(run(CommandContext::new(Pool::new(pool), mailer), arguments))
         };
         let (defined_at, run) = (site::place(), Box::new(run));
         self.0.commands.push(SiteCommand { name, defined_at, about, run });

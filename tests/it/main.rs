@@ -111,6 +111,7 @@ mod upgrade;
 mod verification;
 mod website;
 mod website_groups;
+mod website_mail;
 mod website_names;
 mod website_patterns;
 mod website_requests;

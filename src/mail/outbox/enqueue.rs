@@ -222,7 +222,7 @@ struct NewMail<'a> {
     user: Option<UserId>,
     recipient: &'a str,
     canonical: &'a str,
-    kind: &'static str,
+    kind: &'a str,
     plain: Vec<u8>,
 }
 

@@ -2,6 +2,7 @@
 
 mod groups;
 mod hooks;
+mod mails;
 mod patterns;
 mod requests;
 mod socket;
@@ -190,6 +191,7 @@ fn routes(routes: &mut Routes) {
     routes.post("/bytes", length).get("/.well-known/assetlinks.json", feed);
     requests::routes(routes);
     groups::routes(routes);
+    mails::routes(routes);
     routes.fallback(missing);
     routes.put("/thing", length).patch("/thing", length).delete("/thing", length);
     routes.without_session(|routes| {
@@ -247,5 +249,5 @@ fn main() -> ExitCode {
             if is_broken { csp.image_from("*") } else { csp }
         })
         .command("count", "Count the ticks", count);
-    work::add(website).main()
+    work::add(mails::add(website)).main()
 }
