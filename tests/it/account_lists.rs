@@ -58,7 +58,9 @@ fn twenty_thousand_sessions_are_counted_and_shown_in_pages_and_all_of_them_can_b
     assert_eq!(others.status, 303);
     let page = ada.get("/account/sessions").body;
     assert!(page.contains("Signed out on 20,000 other devices."), "{page}");
-    assert!(page.contains("You're signed in only on this device.") && !page.contains("?before="));
+    assert!(
+        page.contains("You&#39;re signed in only on this device.") && !page.contains("?before=")
+    );
     assert_eq!(database.db_count("SELECT count(*) FROM sessions"), 1);
 }
 
@@ -175,7 +177,9 @@ fn a_cookie_that_is_used_from_another_ip_address_is_seen_on_the_sessions_page() 
         // The owner, on the page of the same session.
         let page = get_from(&mut ada, "203.0.113.7", "/account/sessions");
         let warning = format!("also used from <strong>{family}</strong> <time");
-        assert!(page.contains("You're signed in only on this device.") && page.contains(&warning));
+        assert!(
+            page.contains("You&#39;re signed in only on this device.") && page.contains(&warning)
+        );
         let page = get_from(&mut ada, family, "/account/sessions");
         assert!(!page.contains("also used from"), "{page}");
         let mut other = server.browser();
