@@ -44,6 +44,8 @@ pub use schemas::Schemas;
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 type DefineRoutes = Arc<dyn Fn(&mut Routes) + Send + Sync>;
+/// Runs a job with the site's connections and its mail.
+type RunJob = Arc<dyn Fn(PgPool, Mailer) -> BoxFuture<Result<(), BoxError>> + Send + Sync>;
 /// Runs a command with the site's connections, its mail and the remaining arguments.
 type RunCommand = Box<
     dyn Fn(PgPool, Mailer, Vec<OsString>) -> BoxFuture<Result<ExitCode, BoxError>> + Send + Sync,
@@ -104,7 +106,7 @@ pub struct SiteJob {
     /// From the end of one run to the start of the next.
     pub every: Duration,
     /// One run.
-    pub run: Arc<dyn Fn(PgPool, Mailer) -> BoxFuture<Result<(), BoxError>> + Send + Sync>,
+    pub run: RunJob,
 }
 
 /// A command of the site's program.
