@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::db::{self, Failure};
+use crate::site::BoxError;
 use crate::web::error::HttpError;
 
 /// Why a handler does not return its page. Frontdesk renders the error page.
@@ -78,6 +79,18 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     }
 }
 
+/// For jobs and commands, whose errors are only logged or printed.
+impl From<Error> for BoxError {
+    fn from(error: Error) -> Self {
+        match error.0 {
+            HttpError::Unavailable { cause: Some(cause), .. } | HttpError::Internal(cause) => {
+                cause.into()
+            }
+            other => Box::new(other),
+        }
+    }
+}
+
 impl Failure for Error {
     fn database_error(&self) -> Option<&sqlx::Error> {
         match &self.0 {
@@ -108,5 +121,22 @@ impl ResponseError for Error {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         self.0.error_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_job_says_its_cause() {
+        let failed = Error::from(sqlx::Error::RowNotFound);
+        for (error, cause) in [
+            (failed, sqlx::Error::RowNotFound.to_string()),
+            (Error::unavailable("no paper"), "no paper".to_owned()),
+            (Error::not_found(), "not found".to_owned()),
+        ] {
+            assert_eq!(BoxError::from(error).to_string(), cause);
+        }
     }
 }
