@@ -1,0 +1,2 @@
+DROP TABLE guests, pictures, club_events;
+DROP FUNCTION announce_guests();
