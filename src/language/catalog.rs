@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
-use fluent_syntax::ast::{Entry, PatternElement};
+use fluent_syntax::ast::{Entry, Expression, InlineExpression, PatternElement};
 
 use super::elements::{self, Wrapper};
 use super::layers::{self, Layers};
@@ -105,6 +105,20 @@ impl Catalog {
     /// Whether there is a message with this key.
     pub fn contains(&self, key: &str) -> bool {
         self.keys.contains(key)
+    }
+
+    /// Whether the message is text and variables only, so that a variable can be inserted later.
+    pub fn inserts_variables_only(&self, key: &str) -> bool {
+        let pattern = self.bundle.get_message(key).and_then(|message| message.value());
+        pattern.is_some_and(|pattern| {
+            pattern.elements.iter().all(|element| match element {
+                PatternElement::TextElement { .. } => true,
+                PatternElement::Placeable { expression } => matches!(
+                    expression,
+                    Expression::Inline(InlineExpression::VariableReference { .. })
+                ),
+            })
+        })
     }
 
     /// Whether there is a message with this key, or a term (`-name`).

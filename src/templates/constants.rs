@@ -42,6 +42,12 @@ enum Found<'a> {
     Unknown,
 }
 
+/// Values of all templates that are texts. A message with one of them is known up to this text.
+const TEXTS: [&str; 3] = ["site.name", "viewer.display_name", "viewer.email"];
+
+/// Stands around the name of one of [`TEXTS`] in a message, until the result is written. No message has it.
+const PLACEHOLDER: char = '\u{FFFC}';
+
 /// The calls that may be replaced, each up to its argument.
 const CALLS: [&str; 4] = ["page_path(to=\"", "asset(name=\"", "t(key=\"", "t_html(key=\""];
 
@@ -85,6 +91,10 @@ impl Constants<'_> {
             return Found::Unknown;
         }
         let Some((others, after)) = constant_arguments(after) else { return Found::Later };
+        let is_text = |other: &Argument<'_>| matches!(other, Argument::Text(text) if text.contains(PLACEHOLDER));
+        if others.values().any(is_text) && !self.catalog.inserts_variables_only(argument) {
+            return Found::Later;
+        }
         let value = match call {
             "t(key=\"" => self.catalog.text(argument, others).ok().map(Value::Text),
             "t_html(key=\"" => self.catalog.html(argument, &others).ok().map(Value::Html),
@@ -116,6 +126,12 @@ fn constant(text: &str) -> Option<(Argument<'_>, &str)> {
         let (path, after) = path.split_once("\")")?;
         return Some((Argument::Text(page_path(path).into()), after));
     }
+    let with_end =
+        |name: &&str| text.strip_prefix(name).filter(|after| after.starts_with([',', ')']));
+    if let Some((name, after)) = TEXTS.iter().find_map(|name| Some((name, with_end(name)?))) {
+        let placeholder = format!("{PLACEHOLDER}{name}{PLACEHOLDER}");
+        return Some((Argument::Text(placeholder.into()), after));
+    }
     if let Some(html) = text.strip_prefix('`') {
         let (html, after) = html.split_once("` | safe")?;
         return Some((Argument::Html(html), after));
@@ -143,10 +159,18 @@ fn replace<'a>(
         && !written.contains(['{', '\n'])
     {
         template.truncate(tag);
-        template.push_str(&written);
+        for (n, part) in written.split(PLACEHOLDER).enumerate() {
+            match n % 2 {
+                0 => template.push_str(part),
+                _ => template.push_str(&format!("{{{{ {part} }}}}")),
+            }
+        }
         return Some(end);
     }
     let Value::Text(text) = value else { return None };
+    if text.contains(PLACEHOLDER) {
+        return None;
+    }
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     template.push_str(&format!("\"{escaped}\""));
     Some(after)
@@ -189,7 +213,8 @@ mod tests {
     fn calls_with_a_constant_argument_are_resolved_and_all_others_stay() {
         let assets = [("app.js".to_owned(), "/static/s-1/app.js".to_owned())].into();
         let messages = "sign-in = Sign in\nit-is = It's \"you\" & me\nbrace = A {\"{\"}{\"{\"} b\nlines =\n  One\n  two\n\
-                        many = { $n } notes\nrich = <strong>Now</strong> & here\nto = <link>Go</link>\n";
+                        many = { $n ->\n  [one] A note\n *[other] { $n } notes\n }\n\
+                        at = { $site } & you\nboth = { many } { $n }\nas = <prefix>As </prefix>{ $who }\nrich = <strong>Now</strong> & here\nto = <link>Go</link>\n";
         let site = [("en/site.ftl".to_owned(), messages.as_bytes().into())].into();
         let catalog = Catalog::load(&language::Layers { site, ..Default::default() });
         let constants = Constants { assets: &assets, catalog: &catalog };
@@ -227,6 +252,19 @@ mod tests {
                 r#"{{ t_html(key="to", link=page_path(to=x)) }}"#,
             ),
             (r#"{{ t_html(key="to") }}"#, r#"{{ t_html(key="to") }}"#),
+            (r#"{{ t(key="at", site=site.name) }}"#, "{{ site.name }} &amp; you"),
+            (r#"{{ t_html(key="at", site=site.name) }}"#, "<bdi>{{ site.name }}</bdi> &amp; you"),
+            (
+                r#"{{ t_html(key="as", who=viewer.email, prefix=`<i>…</i>` | safe) }}"#,
+                "<i>As </i><bdi>{{ viewer.email }}</bdi>",
+            ),
+            (r#"{{ t(key="at", site=site.names) }}"#, r#"{{ t(key="at", site=site.names) }}"#),
+            (
+                r#"{% set a = t(key="at", site=site.name) %}"#,
+                r#"{% set a = t(key="at", site=site.name) %}"#,
+            ),
+            (r#"{{ t(key="many", n=site.name) }}"#, r#"{{ t(key="many", n=site.name) }}"#),
+            (r#"{{ t(key="both", n=site.name) }}"#, r#"{{ t(key="both", n=site.name) }}"#),
         ] {
             let resolved = constants.resolve(text, true);
             assert_eq!((resolved.text.as_str(), resolved.unknown), (expected, Vec::new()));
