@@ -32,9 +32,9 @@ pub struct Mail {
 pub(super) fn next(site: &Site, browser: &Browser, email: &str) -> Result<Mail, String> {
     let recipient = email.to_lowercase();
     let mut read = site.read_mails.lock().unwrap_or_else(PoisonError::into_inner);
-    let position = read.entry(recipient.clone()).or_default();
-    let id = wait_for(&site.database.own_pool, &recipient, *position)?;
-    *position += 1;
+    let of_recipient = read.entry(recipient.clone()).or_default();
+    let id = wait_for(&site.database.own_pool, &recipient, of_recipient)?;
+    of_recipient.push(id);
     let page = browser.get(&format!("/dev/mailbox/{id}"));
     let (subject, text, links) = html::mail(page.text())
         .ok_or_else(|| format!("the development mailbox answered {}", page.status()))?;
@@ -42,18 +42,18 @@ pub(super) fn next(site: &Site, browser: &Browser, email: &str) -> Result<Mail, 
     Ok(Mail { subject, text, links })
 }
 
-fn wait_for(pool: &PgPool, recipient: &str, position: i64) -> Result<Uuid, String> {
+fn wait_for(pool: &PgPool, recipient: &str, read: &[Uuid]) -> Result<Uuid, String> {
     let started_at = Instant::now();
     loop {
         let select = sqlx::query_scalar(
-            "SELECT id FROM mail_outbox WHERE lower(recipient) = $1 AND state = 'kept'
-              ORDER BY created_at, id LIMIT 1 OFFSET $2",
+            "SELECT id FROM mail_outbox WHERE lower(recipient) = $1 AND state = 'kept' AND id <> ALL($2)
+              ORDER BY created_at, id LIMIT 1",
         );
-        let found = block_on(select.bind(recipient).bind(position).fetch_optional(db::on(pool)));
+        let found = block_on(select.bind(recipient).bind(read).fetch_optional(db::on(pool)));
         match found.map_err(|error| format!("the mail to {recipient}: {error}"))? {
             Some(id) => return Ok(id),
             None if started_at.elapsed() < LIMIT => thread::sleep(POLL_INTERVAL),
-            None => return Err(format!("{recipient} got {position} mails, and no other one")),
+            None => return Err(format!("{recipient} got {} mails, and no other one", read.len())),
         }
     }
 }

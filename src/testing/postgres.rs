@@ -1,8 +1,9 @@
 //! The PostgreSQL of the tests, and the databases in it.
 //!
-//! Names of databases: `frontdesk_template_PROGRAM_BUILD`, of which there is one for each program, and
-//! `frontdesk_test_RUN_NUMBER`. A run is one process of tests. It holds an advisory lock as long as it lives, so
-//! that a later run knows the databases of those that were killed and deletes them.
+//! Names of databases: `frontdesk_template_HOME_PROGRAM_BUILD`, of which there is one for each program, and
+//! `frontdesk_test_HOME_RUN_NUMBER`. A run is one process of tests. It holds an advisory lock as long as it lives, so
+//! that a later run knows the databases of those that were killed and deletes them. HOME is the database of the URL,
+//! because advisory locks of another one are not seen.
 
 use std::collections::HashMap;
 use std::fs;
@@ -51,6 +52,8 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
 
 struct Postgres {
     url: Url,
+    /// The number (oid) of the database of the URL.
+    home: String,
     run: u32,
     next: AtomicU32,
     /// The template of each program and its schemas.
@@ -78,7 +81,7 @@ impl Database {
         let config = settings.config();
         let template = postgres.template(program, settings);
         let number = postgres.next.fetch_add(1, Ordering::Relaxed);
-        let name = format!("frontdesk_test_{:08x}_{number}", postgres.run);
+        let name = format!("frontdesk_test_{}_{:08x}_{number}", postgres.home, postgres.run);
         block_on(postgres.execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")));
         let url = postgres.url_of(&name);
         let options: PgConnectOptions = options(&url);
@@ -117,8 +120,10 @@ impl Postgres {
         let mut lock = connect(&url).await;
         let locked = sqlx::query("SELECT pg_advisory_lock($1, $2)").bind(RUN_LOCK);
         locked.bind(run.cast_signed()).execute(&mut lock).await.unwrap_or_else(failed);
+        let home = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
+        let home = sqlx::query_scalar(home).fetch_one(&mut lock).await.unwrap_or_else(failed);
         let (next, templates) = (AtomicU32::new(0), Mutex::default());
-        let postgres = Self { url, run, next, templates, _lock: lock, _cluster: cluster };
+        let postgres = Self { url, home, run, next, templates, _lock: lock, _cluster: cluster };
         postgres.drop_leftovers().await;
         postgres
     }
@@ -126,14 +131,17 @@ impl Postgres {
     /// Deletes the databases of runs that were killed.
     async fn drop_leftovers(&self) {
         let mut connection = connect(&self.url).await;
-        let names = databases(&mut connection, "frontdesk_test_").await;
+        let names = databases(&mut connection, &format!("frontdesk_test_{}_", self.home)).await;
         for name in names {
-            let run = name.split('_').nth(2).and_then(|run| u32::from_str_radix(run, 16).ok());
+            let run = name.split('_').nth(3).and_then(|run| u32::from_str_radix(run, 16).ok());
             let Some(run) = run.filter(|run| *run != self.run) else { continue };
             let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(RUN_LOCK);
             let lock = lock.bind(run.cast_signed()).fetch_one(&mut connection).await;
             if lock.unwrap_or_else(failed) {
-                self.execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+                // It may belong to another role.
+                self.try_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+                    .await
+                    .ok();
                 let unlock = sqlx::query("SELECT pg_advisory_unlock($1, $2)").bind(RUN_LOCK);
                 let unlock = unlock.bind(run.cast_signed()).execute(&mut connection).await;
                 unlock.unwrap_or_else(failed);
@@ -148,7 +156,7 @@ impl Postgres {
         if let Some(name) = templates.get(&of_program) {
             return name.clone();
         }
-        let prefix = format!("frontdesk_template_{of_program}_");
+        let prefix = format!("frontdesk_template_{}_{of_program}_", self.home);
         let name = format!("{prefix}{}", build(program));
         block_on(self.create_template(program, settings, &prefix, &name));
         templates.insert(of_program, name.clone());

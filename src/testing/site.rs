@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use uuid::Uuid;
+
 use super::postgres::Database;
 use super::settings::Settings;
 
@@ -14,7 +16,7 @@ pub(super) struct Site {
     pub(super) settings: Settings,
     pub(super) database: Database,
     /// How many mails to each recipient the test has read.
-    pub(super) read_mails: Mutex<HashMap<String, i64>>,
+    pub(super) read_mails: Mutex<HashMap<String, Vec<Uuid>>>,
 }
 
 impl Site {
