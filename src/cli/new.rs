@@ -168,15 +168,18 @@ fn files(bare: bool) -> impl Iterator<Item = (String, String)> {
 
 /// Writes the files into a new or empty folder. If one cannot be written, those before it are deleted.
 fn write(target: &Path, files: impl Iterator<Item = (String, String)>) -> anyhow::Result<()> {
-    let existed = target.exists();
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let is_ours = fs::create_dir(target).is_ok();
     let mut written = Vec::new();
     for (name, text) in files {
         let path = target.join(&name);
         if let Err(error) = write_file(&path, &text) {
-            if existed {
-                written.iter().for_each(|path: &PathBuf| drop(fs::remove_file(path)));
-            } else {
+            if is_ours {
                 fs::remove_dir_all(target).ok();
+            } else {
+                written.iter().for_each(|path: &PathBuf| drop(fs::remove_file(path)));
             }
             return Err(anyhow!("{} cannot be written: {error}", path.display()));
         }
@@ -286,9 +289,16 @@ fn source_code() -> Option<&'static Path> {
 
 /// The way from the folder `from` to `to`; both are absolute.
 fn relative(to: &Path, from: &Path) -> PathBuf {
-    let parts = |path: &Path| -> Vec<String> {
-        let parts = path.components().filter(|part| *part != Component::CurDir);
-        parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
+    let parts = |path: &Path| {
+        let mut parts = Vec::new();
+        for part in path.components() {
+            match part {
+                Component::CurDir => {}
+                Component::ParentDir => drop(parts.pop()),
+                part => parts.push(part.as_os_str().to_string_lossy().into_owned()),
+            }
+        }
+        parts
     };
     let (to, from) = (parts(to), parts(from));
     let common = to.iter().zip(&from).take_while(|(one, other)| one == other).count();
