@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, value_parser};
 
@@ -13,6 +14,7 @@ use super::out;
 use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program};
 use crate::crypto::seal::Sealer;
 use crate::events::{Hooks, Mailer};
+use crate::language::{self, Catalog};
 use crate::mail::SiteMail;
 use crate::program;
 use crate::server::routes::PATHS;
@@ -144,8 +146,9 @@ pub(super) fn hooks(config: &Config, site: &Site) -> anyhow::Result<Hooks> {
     Ok(Hooks::new(&site.hooks, config.site_search_path(), sealer, mailer))
 }
 
-/// The mail of the site, for its commands and hooks.
+/// The mail of the site, for its commands and hooks. Their texts are messages of the site from now on.
 fn mailer(config: &Config, site: &Site) -> anyhow::Result<Mailer> {
+    language::set_default(&Arc::new(Catalog::load(&site.templates().messages)));
     let sealer = Sealer::new(config.secret_keys()?.as_slice());
     Ok(Mailer::new(SiteMail::new(sealer, config.own_search_path(), &site.templates())))
 }

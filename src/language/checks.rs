@@ -5,7 +5,7 @@ use std::fmt;
 
 use fluent_bundle::FluentResource;
 use fluent_syntax::ast::{
-    CallArguments, Entry, Expression, InlineExpression, Message, Pattern, PatternElement,
+    CallArguments, Entry, Expression, InlineExpression, Message, Pattern, PatternElement, Term,
 };
 
 use super::catalog::Catalog;
@@ -36,9 +36,20 @@ impl fmt::Display for MessageProblem {
 /// What is wrong with the messages that replace Frontdesk's.
 pub fn problems(layers: &Layers) -> Vec<MessageProblem> {
     let all = Catalog::load(layers);
-    let own = own_messages();
-    let mut found: Vec<_> =
-        layers.files().flat_map(|file| Check { file, all: &all, own: &own }.problems()).collect();
+    let own = own_entries();
+    let mut of_site = own.clone();
+    for file in layers.files().filter(|file| !file.is_of_operator) {
+        for (name, content) in entries(&resource(file.bytes)) {
+            of_site.entry(name).or_insert(content);
+        }
+    }
+    let mut strongest = own.clone();
+    layers.files().for_each(|file| strongest.extend(entries(&resource(file.bytes))));
+    let check = |file: File<'_>| {
+        let before = if file.is_of_operator { &of_site } else { &own };
+        Check { file, all: &all, before, strongest: &strongest }.problems()
+    };
+    let mut found: Vec<_> = layers.files().flat_map(check).collect();
     found.extend(repeated(&layers.site, "locales"));
     if let Some((folder, files)) = &layers.operator {
         found.extend(repeated(files, &folder.display().to_string()));
@@ -59,21 +70,29 @@ pub(super) struct Content {
     functions: BTreeSet<String>,
 }
 
-/// The messages of Frontdesk.
-pub(super) fn own_messages() -> BTreeMap<String, Content> {
-    let messages = layers::OWN.iter().flat_map(|(_, resource)| messages(resource));
-    let content = |message: &Message<&str>| {
-        let content = message.value.as_ref().map(|value| content(value).unwrap_or_default());
-        (message.id.name.to_owned(), content.unwrap_or_default())
-    };
-    messages.map(content).collect()
+/// The messages of Frontdesk, and its terms.
+fn own_entries() -> BTreeMap<String, Content> {
+    layers::OWN.iter().flat_map(|(_, resource)| entries(resource)).collect()
 }
 
-fn messages(resource: &FluentResource) -> impl Iterator<Item = &Message<&str>> {
-    resource.entries().filter_map(|entry| match entry {
-        Entry::Message(message) => Some(message),
+/// The messages, and the terms with their `-`.
+fn entries(resource: &FluentResource) -> Vec<(String, Content)> {
+    let content = |value: &Pattern<&str>| content(value).unwrap_or_default();
+    let entry = |entry: &Entry<&str>| match entry {
+        Entry::Message(message) => {
+            let value = message.value.as_ref();
+            Some((message.id.name.to_owned(), value.map(content).unwrap_or_default()))
+        }
+        Entry::Term(term) => Some((format!("-{}", term.id.name), content(&term.value))),
         _ => None,
-    })
+    };
+    resource.entries().filter_map(entry).collect()
+}
+
+/// What can be read of a file.
+fn resource(bytes: &[u8]) -> FluentResource {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    FluentResource::try_new(text).unwrap_or_else(|(resource, _)| resource)
 }
 
 /// What `pattern` contains. The error says which element is not closed.
@@ -84,6 +103,24 @@ pub(super) fn content(pattern: &Pattern<&str>) -> Result<Content, String> {
 }
 
 impl Content {
+    /// The same with what the messages and terms contain to which it refers. Terms get no variables.
+    fn with_references(&self, all: &BTreeMap<String, Self>) -> Self {
+        let mut whole = self.clone();
+        let mut waiting: Vec<String> = self.references.iter().cloned().collect();
+        while let Some(name) = waiting.pop() {
+            let Some(content) = all.get(&name) else { continue };
+            if !name.starts_with('-') {
+                whole.variables.extend(content.variables.iter().cloned());
+            }
+            whole.elements.extend(content.elements.iter().cloned());
+            let new = content.references.difference(&whole.references).cloned();
+            let new: Vec<String> = new.collect();
+            whole.references.extend(new.iter().cloned());
+            waiting.extend(new);
+        }
+        whole
+    }
+
     fn read(&mut self, pattern: &Pattern<&str>) -> Result<(), String> {
         let mut texts = Vec::new();
         for element in &pattern.elements {
@@ -130,11 +167,14 @@ impl Content {
     }
 }
 
-/// One file, compared with all messages and with Frontdesk's.
+/// One file, compared with all messages and with those that it replaces.
 struct Check<'a> {
     file: File<'a>,
     all: &'a Catalog,
-    own: &'a BTreeMap<String, Content>,
+    /// The messages of the layers below.
+    before: &'a BTreeMap<String, Content>,
+    /// The messages in force.
+    strongest: &'a BTreeMap<String, Content>,
 }
 
 impl Check<'_> {
@@ -161,8 +201,26 @@ impl Check<'_> {
                 self.problem(Some(line), &message)
             })
             .collect();
-        found.extend(messages(&resource).flat_map(|message| self.of_message(text, message)));
+        found.extend(resource.entries().flat_map(|entry| match entry {
+            Entry::Message(message) => self.of_message(text, message),
+            Entry::Term(term) => self.of_term(text, term),
+            _ => Vec::new(),
+        }));
         found
+    }
+
+    fn of_term(&self, text: &str, term: &Term<&str>) -> Vec<MessageProblem> {
+        let name = format!("-{}", term.id.name);
+        let mut found = Vec::new();
+        if let Err(problem) = content(&term.value) {
+            found.push(format!("In the term {name}, {problem}"));
+        }
+        // One would hide the other.
+        if self.all.contains(term.id.name) {
+            found.push(format!("The term {name} has the name of a message. Choose another name"));
+        }
+        let line = Some(line_of(text, &name, ""));
+        found.iter().map(|message| self.problem(line, message)).collect()
     }
 
     fn of_message(&self, text: &str, message: &Message<&str>) -> Vec<MessageProblem> {
@@ -171,7 +229,7 @@ impl Check<'_> {
             let line = line_of(text, key, "");
             return vec![self.problem(Some(line), &format!("The message {key} has no text"))];
         };
-        let content = match content(pattern) {
+        let own_content = match content(pattern) {
             Ok(content) => content,
             Err(problem) => {
                 let tag = problem.split(' ').next().unwrap_or_default();
@@ -179,12 +237,14 @@ impl Check<'_> {
                 return vec![self.problem(Some(line_of(text, key, tag)), &message)];
             }
         };
+        let content = own_content.with_references(self.strongest);
         let mut found = Vec::new();
         let mut add = |part: &str, problem: String| {
             let message = format!("The message {key} {problem}");
             found.push(self.problem(Some(line_of(text, key, part)), &message));
         };
-        if let Some(own) = self.own.get(key) {
+        if let Some(own) = self.before.get(key) {
+            let own = own.with_references(self.strongest);
             for name in content.variables.difference(&own.variables) {
                 let known = list(own.variables.iter().map(|name| format!("${name}")));
                 add(&format!("${name}"), format!("has no variable ${name}. It has {known}"));
@@ -203,8 +263,9 @@ impl Check<'_> {
         }
         if let Some(name) = content.functions.first() {
             add(&format!("{name}("), format!("uses the function {name}, which does not exist"));
-        } else if let Some(error) = self.all.error_of(key, content.variables.into_iter())
+        } else if self.strongest.get(key).is_some_and(|strongest| *strongest == own_content)
             && self.references_are_known(&content.references)
+            && let Some(error) = self.all.error_of(key, content.variables.into_iter())
         {
             add("", format!("cannot be shown: {error}"));
         }

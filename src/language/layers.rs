@@ -25,6 +25,8 @@ pub struct Layers {
 
 /// A file with messages.
 pub(super) struct File<'a> {
+    /// It replaces messages of the site, too.
+    pub(super) is_of_operator: bool,
     /// As an operator or developer knows it.
     pub(super) name: String,
     /// Its path in the folder.
@@ -35,12 +37,19 @@ pub(super) struct File<'a> {
 impl Layers {
     /// The files of the site and then those of the operator: the later one wins.
     pub(super) fn files(&self) -> impl Iterator<Item = File<'_>> {
-        let site = self.site.iter().map(|(path, bytes)| (format!("locales/{path}"), path, bytes));
+        let site =
+            self.site.iter().map(|(path, bytes)| (false, format!("locales/{path}"), path, bytes));
         let operator = self.operator.iter().flat_map(|(folder, files)| {
             let name = |path: &String| folder.join(path).display().to_string();
-            files.iter().map(move |(path, bytes)| (name(path), path, bytes))
+            files.iter().map(move |(path, bytes)| (true, name(path), path, bytes))
         });
-        let all = site.chain(operator).map(|(name, path, bytes)| File { name, path, bytes });
+        let all = site.chain(operator);
+        let all = all.map(|(is_of_operator, name, path, bytes)| File {
+            is_of_operator,
+            name,
+            path,
+            bytes,
+        });
         all.filter(|file| !file.path.split('/').any(folder::is_hidden))
     }
 

@@ -160,3 +160,49 @@ fn a_text_is_resolved_in_the_language_of_the_render() {
     assert_eq!(Text::key("no-such-key").to_string(), "no-such-key");
     assert_eq!(Text::from("{ $n } & <b>").to_string(), "{ $n } & <b>");
 }
+
+#[test]
+fn an_operator_is_compared_with_the_site_and_a_site_is_not_blamed_for_an_operator() {
+    let both = |of_site: &str, of_operator: &str| Layers {
+        operator: Some((PathBuf::from("/look"), folder(&[("en/site.ftl", of_operator)]))),
+        ..site(of_site)
+    };
+    for (of_site, of_operator) in [
+        ("viewer-signed-in = Hello", "viewer-signed-in = <prefix>You are </prefix>{ $email }"),
+        ("wait = Wait { $time }\nhint = { wait } Thanks.", ""),
+        ("note-moved = { $note } was moved", "note-moved = Moved: { $note }"),
+    ] {
+        assert_eq!(found(&both(of_site, of_operator)), Vec::<String>::new(), "{of_site}");
+    }
+    for (of_site, of_operator, expected) in [
+        (
+            "note-moved = { $note } was moved",
+            "note-moved = Moved { $nota }",
+            "/look/en/site.ftl:1: The message note-moved has no variable $nota. It has $note.",
+        ),
+        (
+            "-brand = <strong>Inn",
+            "",
+            "locales/en/site.ftl:1: In the term -brand, <strong> is not closed.",
+        ),
+        (
+            "part = <help>x</help>\nlayout-skip = { part }",
+            "",
+            "locales/en/site.ftl:2: The message layout-skip has no element <help>. It has none.",
+        ),
+        (
+            "-layout-skip = Skip",
+            "",
+            "locales/en/site.ftl:1: The term -layout-skip has the name of a message. Choose another name.",
+        ),
+    ] {
+        assert_eq!(found(&both(of_site, of_operator)), [expected]);
+    }
+}
+
+#[test]
+fn a_value_is_isolated_only_where_the_message_has_it() {
+    let text = Text::key("viewer-signed-in");
+    assert!(text.around("email", "ada@example.com").is_some());
+    assert_eq!(Text::key("layout-skip").around("email", "ada@example.com"), None);
+}

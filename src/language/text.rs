@@ -52,13 +52,13 @@ impl Text {
         self
     }
 
-    /// The text before and after the value of the variable `name`, for a page that isolates the value.
-    pub(crate) fn around(self, name: &'static str) -> (String, String) {
+    /// The text before and after the variable `name`, whose value is `value`, for a page that isolates the value.
+    /// `None`: the message does not have the variable.
+    pub(crate) fn around(&self, name: &'static str, value: &str) -> Option<(String, String)> {
         const PLACE: &str = "\u{F8F3}";
-        let text = self.with(name, PLACE).to_string();
-        let parts = text.split_once(PLACE);
-        let parts = parts.map(|(before, after)| (before.to_owned(), after.to_owned()));
-        parts.unwrap_or((text, String::new()))
+        let text = self.clone().with(name, PLACE).to_string();
+        let (before, after) = text.split_once(PLACE)?;
+        Some((before.to_owned(), after.replace(PLACE, value)))
     }
 
     /// The text, in the language of what is being rendered.

@@ -44,8 +44,12 @@ impl Notice {
 
     /// A notice of success whose variable `name` is `subject`, a name or an email that a user chose.
     pub fn good_about(text: Text, name: &'static str, subject: &str) -> Self {
-        let (text, rest) = text.around(name);
-        Self { subject: subject.to_owned(), rest, ..Self::good(text) }
+        match text.around(name, subject) {
+            Some((before, rest)) => {
+                Self { subject: subject.to_owned(), rest, ..Self::good(before) }
+            }
+            None => Self::good(text),
+        }
     }
 
     /// The notice after `email` was verified. `is_new`: it replaced the email of the account.
