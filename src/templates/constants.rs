@@ -86,8 +86,10 @@ impl Constants<'_> {
 
     /// `argument` is the first one of the call, `after` what follows its quotation mark.
     fn find<'a>(&'a self, call: &str, argument: &str, after: &'a str) -> Found<'a> {
+        // Otherwise the argument is an expression, as in `t(key="event-" ~ kind)`.
+        let is_whole = after.starts_with([',', ')']);
         let is_message = call.starts_with('t');
-        if is_message && !self.catalog.contains(argument) {
+        if is_message && is_whole && !self.catalog.contains(argument) {
             return Found::Unknown;
         }
         let Some((others, after)) = constant_arguments(after) else { return Found::Later };
@@ -198,10 +200,12 @@ fn next_call(text: &str) -> Option<(usize, &'static str)> {
     CALLS.into_iter().filter_map(first).min()
 }
 
-/// Whether what follows `before` is inside `{{ … }}` or `{% … %}`.
+/// Whether what follows `before` is inside `{{ … }}` or `{% … %}`, and not in a comment or in raw text.
 fn is_in_tag(before: &str) -> bool {
     let last = |one: &str, other: &str| before.rfind(one).max(before.rfind(other));
-    last("{{", "{%") > last("}}", "%}")
+    let is_comment = before.rfind("{#") > before.rfind("#}");
+    let is_raw = last(" raw %}", " raw -%}") > last("{% endraw", "{%- endraw");
+    last("{{", "{%") > last("}}", "%}") && !is_comment && !is_raw
 }
 
 #[cfg(test)]
@@ -239,6 +243,12 @@ mod tests {
             (r#"{{ t(key="brace") }}"#, r#"{{ "A {{ b" }}"#),
             (r#"{{ t(key="lines") }}"#, r#"{{ "One\ntwo" }}"#),
             (r#"{{ t(key="many", n=3) }}"#, r#"{{ t(key="many", n=3) }}"#),
+            (r#"{{ t(key="kind-" ~ kind) }}"#, r#"{{ t(key="kind-" ~ kind) }}"#),
+            (r#"{# {{ t(key="old") }} #}"#, r#"{# {{ t(key="old") }} #}"#),
+            (
+                r#"{% raw %}{{ t(key="old") }}{% endraw %}{{ t(key="sign-in") }}"#,
+                r#"{% raw %}{{ t(key="old") }}{% endraw %}Sign in"#,
+            ),
             (r#"{{ t_html(key="rich") }}"#, "<strong>Now</strong> &amp; here"),
             (r#"{% set a = t_html(key="rich") %}"#, r#"{% set a = t_html(key="rich") %}"#),
             (r#"{{ t_html(key="to", link="/a&b") }}"#, r#"<a href="/a&amp;b">Go</a>"#),
