@@ -70,6 +70,9 @@ impl Mailer {
     /// commits; a connection without one commits it immediately. After two days it is no longer sent, and it is deleted
     /// with the account.
     ///
+    /// Commit soon: until then, other mail to this user waits, and with it what the user does. A job that writes to many
+    /// users has a transaction for each.
+    ///
     /// A user whose email is not verified gets none, and all users get a limited number of the site's mails
     /// ([`MailOutcome`]). The subject must not contain what someone typed: they could make the site send any text to
     /// anyone.

@@ -2,7 +2,6 @@
 //! never appear in a subject, and a mail to an unverified email must not contain the display name: otherwise
 //! an attacker could make the site send arbitrary text to anyone (mail spam, phishing).
 
-use anyhow::ensure;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -57,10 +56,9 @@ impl MailRenderer {
     pub fn render_combined(&self, message: &Message, count: i32) -> anyhow::Result<RenderedMail> {
         let data = self.values(message, count);
         let [subject, text, html] = self.templates.render(message.kind(), &data)?;
-        let subject = subject.trim().to_owned();
-        ensure!(!subject.chars().any(char::is_control), "the subject of a mail has a line break");
         Ok(RenderedMail {
-            subject,
+            // A message of the catalog may have several lines.
+            subject: one_line(&subject),
             text: normalize_lines(&text),
             html: html.trim().to_owned() + "\n",
         })

@@ -35,10 +35,13 @@ impl SiteMail {
         kind: &str,
         data: Map<String, Value>,
     ) -> sqlx::Result<MailOutcome> {
-        let account =
-            sqlx::query!("SELECT email, display_name FROM users WHERE id = $1", user as UserId,)
-                .fetch_optional(&mut *connection)
-                .await?;
+        // The email cannot change until the commit: `enqueue` looks up whether this one is verified.
+        let account = sqlx::query!(
+            "SELECT email, display_name FROM users WHERE id = $1 FOR KEY SHARE",
+            user as UserId,
+        )
+        .fetch_optional(&mut *connection)
+        .await?;
         let Some(account) = account else { return Ok(MailOutcome::NoSuchUser) };
         let (mail, display_name) = (kind.to_owned(), account.display_name);
         let message = Message::OfSite { mail, display_name, data };
