@@ -146,7 +146,8 @@ pub async fn require_writes(connection: impl PgExecutor<'_>) -> Result<(), Conne
                    FROM (VALUES ('users', 'SELECT'), ('users', 'UPDATE'), ('sessions', 'SELECT'),
                                 ('sessions', 'INSERT'), ('sessions', 'UPDATE'), ('sessions', 'DELETE'),
                                 ('throttles', 'INSERT'), ('throttles', 'UPDATE'),
-                                ('audit_events', 'INSERT'), ('ended_sessions', 'INSERT')) AS needed (name, privilege)
+                                ('audit_events', 'INSERT'), ('ended_sessions', 'INSERT'),
+                                ('groups', 'SELECT'), ('group_members', 'SELECT')) AS needed (name, privilege)
                   WHERE NOT has_table_privilege(to_regclass(name), privilege)
                   LIMIT 1),
                 (SELECT name

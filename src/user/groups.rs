@@ -253,17 +253,24 @@ pub async fn remove_member(
 
 /// Finds the group of a name.
 pub async fn find(pool: &PgPool, name: &GroupName) -> sqlx::Result<Option<Group>> {
-    sqlx::query_as!(
-        Group,
-        r#"
+    let name = name.clone();
+    // Counting the members of a large group takes longer than the usual limit of time.
+    db::long_transaction::<_, sqlx::Error, _>(pool, move |connection| {
+        Box::pin(async move {
+            sqlx::query_as!(
+                Group,
+                r#"
         SELECT id AS "id: GroupId", name, title, created_at,
                (SELECT count(*) FROM group_members WHERE group_id = g.id) AS "member_count!"
           FROM groups g
          WHERE name = $1
         "#,
-        name.as_str(),
-    )
-    .fetch_optional(db::on(pool))
+                name.as_str(),
+            )
+            .fetch_optional(connection)
+            .await
+        })
+    })
     .await
 }
 
