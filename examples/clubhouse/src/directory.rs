@@ -3,7 +3,9 @@
 use actix_multipart::Multipart;
 use frontdesk::actix_web::HttpResponse;
 use frontdesk::events::Export;
-use frontdesk::{Error, Group, HookResult, Member, Notice, Page, PageResult, Path, Pool};
+use frontdesk::{
+    CurrentUser, Error, Group, HookResult, Member, Notice, Page, PageResult, Path, Pool,
+};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -80,11 +82,11 @@ fn content_type(picture: &[u8]) -> Option<&'static str> {
     ["image/jpeg", "image/png", "image/webp"].into_iter().find(|allowed| *allowed == found)
 }
 
-pub async fn picture(
-    _: Member<Members>,
-    pool: Pool,
-    id: Path<Uuid>,
-) -> Result<HttpResponse, Error> {
+/// For members, and for the one whose picture it is.
+pub async fn picture(user: CurrentUser, pool: Pool, id: Path<Uuid>) -> Result<HttpResponse, Error> {
+    if *id != user.id() && !user.is_in(Members::NAME) {
+        return Err(Error::forbidden());
+    }
     let picture: Option<(String, Vec<u8>)> =
         sqlx::query_as("SELECT content_type, content FROM pictures WHERE user_id = $1")
             .bind(*id)

@@ -9,12 +9,14 @@ use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
+use crate::{Settings, calendar};
+
 /// The channel on which PostgreSQL announces the event whose guests have changed.
 const CHANNEL: &str = "clubhouse_guests";
 
-/// Tells the streams of this server that the guests of an event have changed.
+/// Tells the streams of this server that the guests of an event have changed: its id, or `None` for any event.
 pub struct Changes {
-    sender: Sender<i64>,
+    sender: Sender<Option<i64>>,
     listener: OnceCell<()>,
 }
 
@@ -26,7 +28,7 @@ impl Default for Changes {
 
 impl Changes {
     /// The first caller makes this server listen to PostgreSQL, with one connection for all streams.
-    async fn subscribe(&self, pool: &Pool) -> Result<Receiver<i64>, Error> {
+    async fn subscribe(&self, pool: &Pool) -> Result<Receiver<Option<i64>>, Error> {
         let received = self.sender.subscribe();
         let listening = self.listener.get_or_try_init(|| async {
             let mut listener = PgListener::connect_with(pool).await?;
@@ -40,16 +42,17 @@ impl Changes {
 }
 
 /// Until the server stops, which closes the pool.
-async fn forward(mut listener: PgListener, sender: Sender<i64>) {
+async fn forward(mut listener: PgListener, sender: Sender<Option<i64>>) {
     loop {
-        match listener.recv().await {
-            Ok(message) => {
+        match listener.try_recv().await {
+            Ok(Some(message)) => {
                 if let Ok(event) = message.payload().parse() {
-                    sender.send(event).ok();
+                    sender.send(Some(event)).ok();
                 }
             }
+            // The connection was lost, and with it changes of any event. The listener connects again by itself.
+            Ok(None) => drop(sender.send(None)),
             Err(sqlx::Error::PoolClosed) => return,
-            // The listener connects again by itself.
             Err(_) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
         }
     }
@@ -66,9 +69,11 @@ pub async fn names(pool: &Pool, event: i64) -> sqlx::Result<Vec<String>> {
 pub async fn stream(
     user: CurrentUser,
     pool: Pool,
+    settings: Data<Settings>,
     changes: Data<Changes>,
     id: Path<i64>,
 ) -> Result<HttpResponse, Error> {
+    calendar::find(&pool, &settings, *id).await?;
     let (changed, event) = (changes.subscribe(&pool).await?, *id);
     let lists =
         stream::unfold((changed, pool, true), move |(mut changed, pool, is_first)| async move {
@@ -84,10 +89,10 @@ pub async fn stream(
 }
 
 /// `None` when the server stops.
-async fn wait_for(changed: &mut Receiver<i64>, event: i64) -> Option<()> {
+async fn wait_for(changed: &mut Receiver<Option<i64>>, event: i64) -> Option<()> {
     loop {
         match changed.recv().await {
-            Ok(other) if other != event => {}
+            Ok(Some(other)) if other != event => {}
             // Some changes were missed, maybe one of this event.
             Ok(_) | Err(RecvError::Lagged(_)) => return Some(()),
             Err(RecvError::Closed) => return None,

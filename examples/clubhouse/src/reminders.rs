@@ -17,11 +17,13 @@ pub async fn send(job: JobContext) -> Result<(), BoxError> {
     }
 }
 
-/// Returns whether there was a guest to remind.
+/// Returns whether there was a guest to remind. Nobody gets mail at an email that is not verified.
 async fn remind_one(connection: &mut PgConnection, mailer: Mailer) -> Result<bool, Error> {
     let guest: Option<(i64, Uuid, String, String)> = sqlx::query_as(
-        "SELECT event_id, user_id, title, place FROM guests JOIN club_events ON id = event_id
+        "SELECT event_id, user_id, title, place
+         FROM guests JOIN club_events ON club_events.id = event_id JOIN user_profiles ON user_profiles.id = user_id
          WHERE starts_at BETWEEN now() AND now() + interval '2 days' AND reminded_at IS NULL
+             AND email_verified_at IS NOT NULL
          LIMIT 1 FOR UPDATE OF guests SKIP LOCKED",
     )
     .fetch_optional(&mut *connection)

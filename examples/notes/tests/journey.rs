@@ -1,4 +1,4 @@
-//! What users do with the site, from the first page to the deletion of the account.
+//! What users do with the site, from the first page to the deletion of a note.
 
 use frontdesk::testing::{PASSWORD, TestServer};
 
