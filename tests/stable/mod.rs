@@ -197,12 +197,22 @@ fn the_promised_paths_and_metrics_are_what_they_were() {
     let paths: BTreeSet<String> = between(&source, "const RESERVED", "];")
         .flat_map(|list| list.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    let source = read("src/server/metrics.rs");
-    let metrics: BTreeSet<String> = between(&source, "register(", ",")
+    let source = read("src/server/metrics.rs") + &read("src/server/site_jobs.rs");
+    let registered = ["register(", "register_with_unit("].map(|call| between(&source, call, ","));
+    // Several are registered in a loop over tuples.
+    let in_loops = between(&source, "(\"purge_", ",")
+        .map(|name| format!("frontdesk_purge_{}", name.trim_end_matches('"')));
+    let metrics: BTreeSet<String> = registered
+        .into_iter()
+        .flatten()
         .filter_map(|name| {
             Some(format!("frontdesk_{}", name.trim().strip_prefix('"')?.strip_suffix('"')?))
         })
+        .chain(in_loops)
         .collect();
-    let text = [lines("Reserved paths", &paths), lines("Metrics", &metrics)];
+    let text = [
+        lines("Reserved paths", &paths),
+        lines("Metrics, without the endings of their units", &metrics),
+    ];
     compare("http.txt", &text.concat());
 }
