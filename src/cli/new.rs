@@ -98,7 +98,7 @@ pub(super) struct New {
     /// Only a start page, without the notes
     #[arg(long)]
     bare: bool,
-    /// Depend on the source code of Frontdesk in this folder, for working on Frontdesk itself
+    /// Depend on the source code of Frontdesk in this folder [default: the one that this program was built from]
     #[arg(long, value_name = "PATH")]
     frontdesk_path: Option<PathBuf>,
 }
@@ -114,6 +114,11 @@ enum Refused {
     SiteName,
     #[error("{0} exists already; nothing was written. Choose another folder.")]
     Exists(String),
+    #[error(
+        "The source code that this program was built from is gone. Name its folder: {program} new my-site --frontdesk-path PATH",
+        program = program::name()
+    )]
+    NoSource,
     #[error("{0} is not the source code of Frontdesk: it has no Cargo.toml.")]
     NotFrontdesk(String),
 }
@@ -262,7 +267,8 @@ fn escaped(name: &str) -> String {
     name.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// How the package depends on Frontdesk: its version, or the folder of its source code.
+/// How the package depends on Frontdesk: by the folder of its source code. Not by a version: the crate is not on crates.io,
+/// where anyone could take its name.
 fn dependency(arguments: &New, target: &Path) -> anyhow::Result<String> {
     let path = match &arguments.frontdesk_path {
         Some(path) => {
@@ -272,15 +278,12 @@ fn dependency(arguments: &New, target: &Path) -> anyhow::Result<String> {
             let absolute = std::path::absolute(path)?;
             if path.is_absolute() { absolute } else { relative(&absolute, target) }
         }
-        None => match source_code() {
-            Some(path) => path.to_owned(),
-            None => return Ok(format!("version = \"{}\"", env!("CARGO_PKG_VERSION"))),
-        },
+        None => source_code().map(Path::to_owned).ok_or(Refused::NoSource)?,
     };
     Ok(format!("path = \"{}\"", escaped(&path.display().to_string())))
 }
 
-/// The source code that this program was built from, if it is still there and not Cargo's copy of a released version.
+/// The source code that this program was built from, if it is still there and not Cargo's copy, which Cargo may delete.
 fn source_code() -> Option<&'static Path> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"));
     let is_source = path.join("starter").is_dir() && !path.join(".cargo-ok").exists();

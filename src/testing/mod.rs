@@ -3,7 +3,7 @@
 //!
 //! ```toml
 //! [dev-dependencies]
-//! frontdesk = { version = "0.1", features = ["testing"] }
+//! frontdesk = { path = "../frontdesk", features = ["testing"] }
 //! ```
 //!
 //! A test is a plain `#[test]`; every call waits until it is done:
