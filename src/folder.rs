@@ -11,7 +11,7 @@ pub type Folder = BTreeMap<String, Cow<'static, [u8]>>;
 
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
-/// Reading stops after so many problems: the folder that is set may be `/`.
+/// The number of problems after which reading stops, because the folder may be `/`.
 const MAX_PROBLEMS: usize = 10;
 
 /// Whether files and folders with this name are skipped, as those of editors and version control are.

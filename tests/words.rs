@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use text::files;
 
 /// Words that have a plainer one: say who acts ("the client", "the user", "anyone") and use the standard term.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 8] = [
     ("somebody", "someone, the user or the client"),
     ("whoever", "anyone who, or the client that"),
     ("anew", "again"),
     ("any more", "no longer"),
     ("can not", "cannot"),
     ("of ours", "our, or nothing"),
+    ("so many", "the number of"),
     ("the trail", "the audit log"),
 ];
 /// Names that have been replaced, and by what.

@@ -168,7 +168,7 @@ pub(super) fn to_html(
 }
 
 /// As tera escapes values.
-fn escape(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>', '"', '\'']) {
         return Cow::Borrowed(text);
     }

@@ -15,6 +15,7 @@ pub use catalog::{Argument, Catalog, ENGLISH, MessageError};
 pub use checks::{MessageProblem, problems};
 pub(crate) use current::with_current;
 pub use current::{InLanguage, enter, set_default};
+pub(crate) use elements::escape;
 pub use layers::Layers;
 pub use text::{Text, TextValue};
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::language::{Argument, Catalog};
+use crate::language::{self, Argument, Catalog};
 use crate::paths::page_path;
 
 /// What is known when the templates are loaded.
@@ -153,7 +153,7 @@ fn replace<'a>(
     let tag = template.trim_end_matches(' ').strip_suffix("{{").map(str::len);
     let end = after.trim_start_matches(' ').strip_prefix("}}");
     let written = match &value {
-        Value::Text(text) if is_html => escape(text),
+        Value::Text(text) if is_html => language::escape(text),
         Value::Text(text) => Cow::Borrowed(text.as_ref()),
         Value::Html(html) => Cow::Borrowed(html.as_str()),
     };
@@ -176,15 +176,6 @@ fn replace<'a>(
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     template.push_str(&format!("\"{escaped}\""));
     Some(after)
-}
-
-fn escape(text: &str) -> Cow<'_, str> {
-    let mut escaped = Vec::with_capacity(text.len());
-    match tera::escape_html(text, &mut escaped) {
-        Ok(()) => Cow::Owned(String::from_utf8_lossy(&escaped).into_owned()),
-        // Writing to memory does not fail.
-        Err(_) => Cow::Borrowed(""),
-    }
 }
 
 /// The next call, and where it is.
@@ -211,7 +202,6 @@ fn is_in_tag(before: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::language;
 
     #[test]
     fn calls_with_a_constant_argument_are_resolved_and_all_others_stay() {

@@ -260,11 +260,11 @@ pub async fn find(pool: &PgPool, name: &GroupName) -> sqlx::Result<Option<Group>
             sqlx::query_as!(
                 Group,
                 r#"
-        SELECT id AS "id: GroupId", name, title, created_at,
-               (SELECT count(*) FROM group_members WHERE group_id = g.id) AS "member_count!"
-          FROM groups g
-         WHERE name = $1
-        "#,
+                SELECT id AS "id: GroupId", name, title, created_at,
+                       (SELECT count(*) FROM group_members WHERE group_id = g.id) AS "member_count!"
+                  FROM groups g
+                 WHERE name = $1
+                "#,
                 name.as_str(),
             )
             .fetch_optional(connection)

@@ -50,7 +50,7 @@ async fn forward(mut listener: PgListener, sender: Sender<Option<i64>>) {
                     sender.send(Some(event)).ok();
                 }
             }
-            // The connection was lost, and with it changes of any event. The listener connects again by itself.
+            // The connection was lost, and with it changes of any event. The listener reconnects automatically.
             Ok(None) => drop(sender.send(None)),
             Err(sqlx::Error::PoolClosed) => return,
             Err(_) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,

@@ -17,7 +17,7 @@ pub async fn send(job: JobContext) -> Result<(), BoxError> {
     }
 }
 
-/// Returns whether there was a guest to remind. Nobody gets mail at an email that is not verified.
+/// Returns whether there was a guest to remind. A guest whose email is not verified gets no mail.
 async fn remind_one(connection: &mut PgConnection, mailer: Mailer) -> Result<bool, Error> {
     let guest: Option<(i64, Uuid, String, String)> = sqlx::query_as(
         "SELECT event_id, user_id, title, place
