@@ -7,7 +7,8 @@ ROOT = os.path.dirname(HERE)
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-EXAMPLES = ["plain_page", "page_without_sessions", "signed_in_cookies", "bare_hash", "touch_flush"]
+# The package bench/programs.
+PROGRAMS = ["plain_page", "page_without_sessions", "signed_in_cookies", "bare_hash", "touch_flush"]
 
 
 def say(text):
@@ -48,12 +49,12 @@ def install(*programs):
 
 def build():
     say("Building.")
-    examples = [part for name in EXAMPLES for part in ("--example", name)]
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "frontdesk", *examples], check=True, cwd=ROOT)
+    binaries = [part for name in ["frontdesk", *PROGRAMS] for part in ("--bin", name)]
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--workspace", *binaries], check=True, cwd=ROOT)
 
 
 def program(name="frontdesk"):
-    return os.path.join(TARGET, "release", *(["examples"] if name in EXAMPLES else []), name)
+    return os.path.join(TARGET, "release", name)
 
 
 def free_port():

@@ -56,8 +56,8 @@ def frontdesk(work, name, url, every=0.1, ready="/login", **settings):
     return Server(work, name, [machine.program()], env, ready, every)
 
 
-def example(work, name):
-    """One of the programs in bench/ that serve a page."""
+def bench_program(work, name):
+    """One of the programs in bench/programs that serve a page."""
     return Server(work, name, [machine.program(name)], {"PORT": str(machine.free_port())})
 
 

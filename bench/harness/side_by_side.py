@@ -8,7 +8,7 @@ from .load import Load
 
 PEER_PASSWORD = "benchmark-password"
 # Pages without sessions, by name: their programs.
-EXAMPLES = {"plain": "plain_page", "page": "page_without_sessions"}
+WITHOUT_SESSIONS = {"plain": "plain_page", "page": "page_without_sessions"}
 SAMPLE = 20
 
 
@@ -79,8 +79,8 @@ def competitors():
 
 def start_own(competitor, environment):
     name, work, url = competitor.name, environment.work, environment.url
-    if name in EXAMPLES:
-        competitor.server = servers.example(work, EXAMPLES[name])
+    if name in WITHOUT_SESSIONS:
+        competitor.server = servers.bench_program(work, WITHOUT_SESSIONS[name])
     elif name.startswith("log-"):
         competitor.server = servers.frontdesk(work, name, url, log=None, LOG=name.removeprefix("log-"))
     else:
@@ -107,11 +107,11 @@ def sign_in(chosen):
     for the pages without sessions send the same cookies."""
     emails = [f"user{n}@example.com" for n in range(USERS)]
     shared = None
-    for competitor in sorted(chosen, key=lambda each: each.name in EXAMPLES):
+    for competitor in sorted(chosen, key=lambda each: each.name in WITHOUT_SESSIONS):
         is_own = competitor.path == servers.PAGE
         if is_own and shared:
             competitor.cookies = shared
-        elif competitor.name not in EXAMPLES:
+        elif competitor.name not in WITHOUT_SESSIONS:
             machine.say(f"Signing in on {competitor.title}.")
             competitor.cookies = browser.login_all(competitor.server.base, emails, competitor.password)
             shared = competitor.cookies if is_own else shared
