@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -215,4 +216,27 @@ fn the_promised_paths_and_metrics_are_what_they_were() {
         lines("Metrics, without the endings of their units", &metrics),
     ];
     compare("http.txt", &text.concat());
+}
+
+/// The files of the package, as Cargo lists them, without those that it adds. Sources and the records of checked
+/// queries change with every feature: one line stands for each kind.
+#[test]
+fn the_package_has_the_files_that_sites_are_built_from() {
+    let listed = Command::new(env!("CARGO"))
+        .args(["package", "--list", "--allow-dirty", "--locked", "--offline", "--quiet"])
+        .output()
+        .expect("cargo runs");
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let added = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml", "Cargo.toml.orig"];
+    let listed = String::from_utf8(listed.stdout).expect("names in UTF-8");
+    let files: BTreeSet<String> = listed
+        .lines()
+        .filter(|name| !added.contains(name))
+        .map(|name| match Path::new(name).extension().and_then(|ending| ending.to_str()) {
+            Some("rs") if name.starts_with("src/") => "src/**/*.rs".to_owned(),
+            Some("json") if name.starts_with(".sqlx/") => ".sqlx/*.json".to_owned(),
+            _ => name.to_owned(),
+        })
+        .collect();
+    compare("package.txt", &lines("Files", &files));
 }
