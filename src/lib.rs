@@ -167,9 +167,27 @@ pub mod live {
     pub use crate::website::{Event, event_stream};
 }
 
-/// For the macro [`embed!`].
+/// Makes mimalloc the memory allocator of the program. It is faster than the system's for the many small allocations of
+/// a page, and returns memory to the system, but takes 20 MiB more at rest. Needs the feature `mimalloc`.
+///
+/// ```
+/// frontdesk::use_mimalloc!();
+/// # fn main() {}
+/// ```
+#[cfg(feature = "mimalloc")]
+#[macro_export]
+macro_rules! use_mimalloc {
+    () => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::__private::MiMalloc = $crate::__private::MiMalloc;
+    };
+}
+
+/// For the macros [`embed!`] and [`use_mimalloc!`].
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "mimalloc")]
+    pub use mimalloc::MiMalloc;
     pub use rust_embed;
 
     use crate::templates::Folder;

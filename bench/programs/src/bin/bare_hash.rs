@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+frontdesk::use_mimalloc!();
 
 fn main() -> anyhow::Result<()> {
     let seconds: f64 = std::env::args().nth(1).context("how many seconds?")?.parse()?;

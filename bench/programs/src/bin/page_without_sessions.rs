@@ -23,8 +23,7 @@ use frontdesk::web::page::Page;
 use frontdesk::web::page_templates::{PageTemplates, Viewer};
 use uuid::Uuid;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+frontdesk::use_mimalloc!();
 
 #[derive(serde::Serialize)]
 struct Data {

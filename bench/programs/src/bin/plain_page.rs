@@ -14,8 +14,7 @@ use frontdesk::web::assets::Assets;
 use frontdesk::web::form::FormView;
 use tera::{Context, Tera};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+frontdesk::use_mimalloc!();
 
 #[derive(serde::Serialize)]
 struct Viewer {

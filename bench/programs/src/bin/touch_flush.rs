@@ -13,8 +13,7 @@ use frontdesk::crypto::secret::Secret;
 use frontdesk::db;
 use frontdesk::session::{PgSessionStore, Timeouts};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+frontdesk::use_mimalloc!();
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
