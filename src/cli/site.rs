@@ -11,7 +11,7 @@ use super::connection::{close_after, connect};
 use super::exit::ExitStatus;
 use super::new::New;
 use super::out;
-use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program};
+use crate::config::{self, Config, ConfigErrors, KeyRequirement, Program, missing_features};
 use crate::crypto::seal::Sealer;
 use crate::events::{Hooks, Mailer};
 use crate::language::{self, Catalog};
@@ -91,7 +91,7 @@ pub(super) fn read_settings(site: &mut Site, keys: KeyRequirement) -> Result<Con
     let settings = config::environment()?;
     let program = Program { site_name: site.name.as_deref(), is_website: site.is_website() };
     let own = Config::read(&settings, keys, program);
-    let mut problems = Vec::new();
+    let mut problems = missing_features(&settings);
     for of_site in std::mem::take(&mut site.settings) {
         match (of_site.read)(&settings) {
             Ok(data) => site.data.push(data),

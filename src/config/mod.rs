@@ -4,6 +4,7 @@
 mod bind;
 mod env_file;
 mod error;
+mod features;
 mod keys;
 mod kubernetes;
 mod load;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use bind::BindAddress;
 pub use error::ConfigErrors;
+pub use features::{MissingFeature, missing_features};
 pub use keys::{SecretKeys, WeakKey};
 pub use load::{NAMES, SCHEMA_NAMES, environment, is_schema_name};
 pub use mail::{Mail, MailTransport};

@@ -11,8 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::mime::{Sender, compose};
 use super::outbox::{self, LeasedMail};
+use super::send_error::{SendError, Stage};
 use super::severity::Severity;
-use super::smtp::{SendError, Stage};
 use super::{MailRenderer, Transport, suppression};
 use crate::background::jitter;
 use crate::crypto::seal::Sealer;

@@ -4,6 +4,7 @@
 
 pub mod address;
 mod attempt;
+#[cfg(feature = "smtp")]
 mod bounded_stream;
 pub mod delivery;
 pub mod message;
@@ -13,8 +14,13 @@ pub mod render;
 mod rules;
 #[cfg(test)]
 mod samples;
+pub mod send_error;
 pub mod severity;
 mod site_mail;
+#[cfg(feature = "smtp")]
+pub mod smtp;
+#[cfg(not(feature = "smtp"))]
+#[path = "no_smtp.rs"]
 pub mod smtp;
 pub mod suppression;
 pub mod transport;

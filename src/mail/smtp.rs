@@ -25,6 +25,7 @@ use url::{Host, Url};
 
 use super::bounded_stream::BoundedStream;
 use super::mime::ComposedMail;
+use super::send_error::{SendError, Stage};
 use super::severity::{Refused, Severity};
 
 /// The timeout to connect, and of each command.
@@ -42,50 +43,6 @@ pub struct Smtp {
     tls: TlsParameters,
     hello: ClientId,
     credentials: Option<Credentials>,
-}
-
-/// The stage of the SMTP dialogue in which an error happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// DNS, connecting, greeting.
-    Connection,
-    /// TLS, certificate included.
-    Encryption,
-    /// AUTH.
-    SignIn,
-    /// MAIL FROM.
-    Sender,
-    /// RCPT TO.
-    Recipient,
-    /// DATA.
-    Content,
-}
-
-/// Why a mail could not be sent.
-#[derive(Debug)]
-pub struct SendError {
-    /// Whether a retry can succeed.
-    pub severity: Severity,
-    /// Where it failed.
-    pub stage: Stage,
-    /// The server's reply code.
-    pub code: Option<u16>,
-    /// The server's reply, or a local error. May contain the recipient, so it must not be logged.
-    pub message: String,
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match self.stage {
-            Stage::Connection => "connecting",
-            Stage::Encryption => "TLS",
-            Stage::SignIn => "signing in",
-            Stage::Sender => "sender",
-            Stage::Recipient => "recipient",
-            Stage::Content => "content",
-        };
-        write!(out, "{stage}: {}", self.message)
-    }
 }
 
 impl Smtp {

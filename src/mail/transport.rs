@@ -8,8 +8,9 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::mime::ComposedMail;
+use super::send_error::{SendError, Stage};
 use super::severity::Severity;
-use super::smtp::{SendError, Smtp, Stage};
+use super::smtp::Smtp;
 use crate::config::{Mail, MailTransport};
 use crate::durable;
 

@@ -1,0 +1,34 @@
+//! The features of the crate that a program may be built without, and the settings that need them.
+
+use std::collections::BTreeMap;
+
+use super::parse::SettingsReader;
+
+/// Settings, the feature that each needs, and whether it is built in.
+const NEEDED: [(&str, &str, bool); 2] = [
+    ("FRONTDESK_SMTP_URL", "smtp", cfg!(feature = "smtp")),
+    ("FRONTDESK_SMTP_CA_FILE", "smtp", cfg!(feature = "smtp")),
+];
+
+/// Something needs a feature that this program was built without.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{needed_by} needs the feature {feature}, which this program was built without")]
+pub struct MissingFeature {
+    /// A setting or a command.
+    pub needed_by: &'static str,
+    /// The name of the feature in `Cargo.toml`.
+    pub feature: &'static str,
+}
+
+/// A sentence for each setting that this program was built without the feature for: nothing would read it.
+pub fn missing_features(settings: &BTreeMap<String, String>) -> Vec<String> {
+    let read = SettingsReader::new(settings);
+    NEEDED
+        .iter()
+        .filter(|(name, _, is_built)| !is_built && read.is_set(name))
+        .map(|&(needed_by, feature, _)| {
+            let missing = MissingFeature { needed_by, feature };
+            format!("{missing}. Remove the setting, or build the program with the feature.")
+        })
+        .collect()
+}
