@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::parse::SettingsReader;
 
 /// Settings, the feature that each needs, and whether it is built in.
-const NEEDED: [(&str, &str, bool); 2] = [
+const NEEDED: [(&str, &str, bool); 3] = [
+    ("FRONTDESK_METRICS_BIND", "metrics", cfg!(feature = "metrics")),
     ("FRONTDESK_SMTP_URL", "smtp", cfg!(feature = "smtp")),
     ("FRONTDESK_SMTP_CA_FILE", "smtp", cfg!(feature = "smtp")),
 ];

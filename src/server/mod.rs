@@ -3,6 +3,10 @@
 pub mod jobs;
 pub mod listen;
 mod membership;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_metrics.rs"]
 pub mod metrics;
 pub mod routes;
 mod site;
@@ -32,8 +36,8 @@ use crate::site::{Schemas, Site, installation};
 use crate::user::sign_up::pending_mail;
 use crate::web::connection::OpenConnections;
 use listen::{Listeners, ServerOptions};
+use metrics::JobMetrics;
 pub use site::PageData;
-use site_jobs::JobMetrics;
 use stop::{RunningSite, Stop, StopSignals};
 
 /// How long requests in flight may run after the site has stopped accepting connections.

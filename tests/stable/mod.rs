@@ -198,7 +198,7 @@ fn the_promised_paths_and_metrics_are_what_they_were() {
     let paths: BTreeSet<String> = between(&source, "const RESERVED", "];")
         .flat_map(|list| list.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    let source = read("src/server/metrics.rs") + &read("src/server/site_jobs.rs");
+    let source = read("src/server/metrics/mod.rs") + &read("src/server/metrics/job_runs.rs");
     let registered = ["register(", "register_with_unit("].map(|call| between(&source, call, ","));
     // Several are registered in a loop over tuples.
     let in_loops = between(&source, "(\"purge_", ",")

@@ -1,6 +1,8 @@
 //! `GET /metrics` in the OpenMetrics text format, on a separate listener (`FRONTDESK_METRICS_BIND`), because
 //! metrics must not be public. Contains no personal data.
 
+mod job_runs;
+
 use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +20,6 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Listeners, ServerOptions};
-use super::site_jobs::JobMetrics;
 use crate::app::App;
 use crate::background::{JobRunner, Jobs};
 use crate::db;
@@ -28,6 +29,7 @@ use crate::session::cache::invalidation::{self, CacheState};
 use crate::session::{PgSessionStore, purge};
 use crate::user::rate_limit::{self, Action};
 use crate::web::connection::{self, OpenConnections};
+pub use job_runs::JobMetrics;
 
 /// Few programs read metrics.
 const MAX_CONNECTIONS: usize = 64;
