@@ -21,15 +21,23 @@ pub struct MissingFeature {
     pub feature: &'static str,
 }
 
-/// A sentence for each setting that this program was built without the feature for: nothing would read it.
+/// A sentence for each setting that nothing would read, because this program was built without a feature, and for
+/// `DATABASE_URL` if it is missing and there is no private PostgreSQL.
 pub fn missing_features(settings: &BTreeMap<String, String>) -> Vec<String> {
     let read = SettingsReader::new(settings);
-    NEEDED
+    let mut problems: Vec<String> = NEEDED
         .iter()
         .filter(|(name, _, is_built)| !is_built && read.is_set(name))
         .map(|&(needed_by, feature, _)| {
             let missing = MissingFeature { needed_by, feature };
             format!("{missing}. Remove the setting, or build the program with the feature.")
         })
-        .collect()
+        .collect();
+    if !cfg!(feature = "private-postgres") && !read.is_set("DATABASE_URL") {
+        problems.push(
+            "DATABASE_URL must be set: a private PostgreSQL needs the feature private-postgres, which this program was built without."
+                .to_owned(),
+        );
+    }
+    problems
 }

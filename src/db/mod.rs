@@ -26,6 +26,10 @@ pub mod migrations;
 mod outage;
 mod own_objects;
 mod pool;
+#[cfg(feature = "private-postgres")]
+pub mod private_cluster;
+#[cfg(not(feature = "private-postgres"))]
+#[path = "no_private_cluster.rs"]
 pub mod private_cluster;
 pub mod schema_move;
 mod schema_problem;

@@ -10,7 +10,7 @@ use crate::cli::out::sentence;
 use crate::config::{Config, DatabaseLocation};
 use crate::db::foreign_keys::ForeignKey;
 use crate::db::migrations::Schema;
-use crate::db::private_cluster::ClusterError;
+use crate::db::private_cluster::is_not_created;
 use crate::db::{self, Database, PRIVATE_IN_PRODUCTION};
 use crate::site::{Schemas, Site};
 
@@ -29,8 +29,7 @@ pub(super) async fn check(
     let database = match connection::open(config).await {
         Ok(database) => database,
         Err(error) => {
-            let is_new = matches!(error.downcast_ref(), Some(ClusterError::NotCreated(_)));
-            let verdict = if is_new { Verdict::Warning } else { Verdict::Problem };
+            let verdict = if is_not_created(&error) { Verdict::Warning } else { Verdict::Problem };
             findings.add(verdict, "database", sentence(&error));
             return Ok(());
         }

@@ -46,6 +46,11 @@ use wrapper::POLL_INTERVAL;
 /// How long a command waits for the server of another Frontdesk process to accept connections.
 const ATTACH_DEADLINE: Duration = Duration::from_secs(120);
 
+/// Whether `error` says that there is no private database yet.
+pub fn is_not_created(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ClusterError::NotCreated(_)))
+}
+
 /// A private PostgreSQL. Dropping it stops the server without waiting; [`Cluster::stop`] waits.
 pub struct Cluster {
     folder: DataFolder,
