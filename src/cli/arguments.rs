@@ -14,7 +14,9 @@ use crate::mail::address::EmailAddress;
 use crate::program;
 pub(super) use group::{Group, Membership};
 pub(super) use session::Session;
-pub(super) use user::{AccountArgument, Export, FileFormat, Import, User};
+#[cfg(feature = "import")]
+pub(super) use user::FileFormat;
+pub(super) use user::{AccountArgument, Export, Import, User};
 
 const EXIT_CODES: &str = "Exit codes:
   0  Success

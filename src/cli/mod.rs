@@ -22,6 +22,10 @@ mod site;
 mod template;
 mod user;
 mod user_email;
+#[cfg(feature = "import")]
+mod user_files;
+#[cfg(not(feature = "import"))]
+#[path = "no_user_files.rs"]
 mod user_files;
 mod values;
 

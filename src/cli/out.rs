@@ -197,13 +197,6 @@ impl Progress {
         }
     }
 
-    /// Shows only every 250th value.
-    pub(super) fn show_sometimes(&self, done: u64) {
-        if done.is_multiple_of(250) {
-            self.show(done);
-        }
-    }
-
     pub(super) fn end(self) {
         if self.is_shown {
             writeln!(std::io::stderr().lock()).ok();

@@ -1,9 +1,7 @@
 //! Prompts: passwords without echo, and confirmations. A password is never taken from the arguments, which
 //! other users of the machine can read.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal as _, Write as _, stdin};
-use std::path::Path;
+use std::io::{self, BufRead, IsTerminal as _, Write as _, stdin};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,22 +45,6 @@ pub(super) enum Piped {
     Password(Zeroizing<String>),
     /// The line is empty, or standard input is a terminal.
     Nothing,
-}
-
-/// The password in the first line of `path`, or of standard input for `-`. `None` if it is missing or not UTF-8; then
-/// the reason is printed.
-pub(super) fn password_of(path: &Path) -> anyhow::Result<Option<Zeroizing<String>>> {
-    let line = if path.as_os_str() == "-" {
-        first_line(false)?
-    } else {
-        let file = File::open(path).context("the file with the password cannot be opened")?;
-        read_line(BufReader::new(file), false)?
-    };
-    let line = line.filter(|line| !line.is_empty());
-    if line.is_none() {
-        out::problem("There is no password as UTF-8 text in the first line.");
-    }
-    Ok(line)
 }
 
 /// The password in the first line of standard input, without a prompt at a terminal. `None` if it is not UTF-8;
@@ -111,11 +93,14 @@ fn confirm(question: &str) -> bool {
 
 /// The first line of standard input, or the first that is not blank; an empty one at its end. `None` if it is
 /// not UTF-8.
-fn first_line(skips_blank: bool) -> anyhow::Result<Option<Zeroizing<String>>> {
+pub(super) fn first_line(skips_blank: bool) -> anyhow::Result<Option<Zeroizing<String>>> {
     read_line(stdin().lock(), skips_blank)
 }
 
-fn read_line(input: impl BufRead, skips_blank: bool) -> anyhow::Result<Option<Zeroizing<String>>> {
+pub(super) fn read_line(
+    input: impl BufRead,
+    skips_blank: bool,
+) -> anyhow::Result<Option<Zeroizing<String>>> {
     let mut input = input.take(MAX_INPUT);
     // With room for all of it from the start, because a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_INPUT as usize));

@@ -218,10 +218,10 @@ fn the_promised_paths_and_metrics_are_what_they_were() {
     compare("http.txt", &text.concat());
 }
 
-/// The files of the package, as Cargo lists them, without those that it adds. Sources and the records of checked
+/// The features, and the files as Cargo lists them, without those that it adds. Sources and the records of checked
 /// queries change with every feature: one line stands for each kind.
 #[test]
-fn the_package_has_the_files_that_sites_are_built_from() {
+fn the_features_and_files_of_the_package_are_what_they_were() {
     let listed = Command::new(env!("CARGO"))
         .args(["package", "--list", "--allow-dirty", "--locked", "--offline", "--quiet"])
         .output()
@@ -238,5 +238,12 @@ fn the_package_has_the_files_that_sites_are_built_from() {
             _ => name.to_owned(),
         })
         .collect();
-    compare("package.txt", &lines("Files", &files));
+    let manifest = read("Cargo.toml");
+    let features = between(&manifest, "\n[features]\n", "\n[").next().expect("features");
+    let features: BTreeSet<String> = features
+        .lines()
+        .filter(|line| line.starts_with(|sign: char| sign.is_ascii_lowercase()))
+        .filter_map(|line| Some(line.split_once(" = [")?.0.to_owned()))
+        .collect();
+    compare("package.txt", &[lines("Features", &features), lines("Files", &files)].concat());
 }

@@ -2,13 +2,15 @@
 //! parameters are misread looks valid, and its user could not sign in.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::columns::Record;
 use super::import_row::{self, Rules};
@@ -41,7 +43,7 @@ pub(super) async fn run(
     password_file: &Path,
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
-    let Some(typed) = prompt::password_of(password_file)? else {
+    let Some(typed) = password_of(password_file)? else {
         return Ok(ExitStatus::InvalidUsage);
     };
     let password = Password::parse(&typed)?;
@@ -131,4 +133,20 @@ fn with_decoded_salt(hash: &PasswordHash) -> Vec<PasswordHash> {
         PasswordHash::adopt(&text, HashFormat::Named)
     });
     hashes.flatten().collect()
+}
+
+/// The password in the first line of `path`, or of standard input for `-`. `None` if it is missing or not UTF-8; then
+/// the reason is printed.
+fn password_of(path: &Path) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let line = if path.as_os_str() == "-" {
+        prompt::first_line(false)?
+    } else {
+        let file = File::open(path).context("the file with the password cannot be opened")?;
+        prompt::read_line(BufReader::new(file), false)?
+    };
+    let line = line.filter(|line| !line.is_empty());
+    if line.is_none() {
+        out::problem("There is no password as UTF-8 text in the first line.");
+    }
+    Ok(line)
 }

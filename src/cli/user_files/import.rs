@@ -117,7 +117,9 @@ pub(in crate::cli) async fn run(
                 }
                 Err(reason) => rejects.add(line, &reason)?,
             }
-            progress.show_sometimes(line);
+            if line.is_multiple_of(250) {
+                progress.show(line);
+            }
         }
         if batch.len() == BATCH_SIZE || (is_end && !batch.is_empty()) {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_SIZE));

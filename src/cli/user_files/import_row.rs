@@ -8,7 +8,7 @@ use crate::mail::address::EmailAddress;
 use crate::role::Role;
 use crate::user::display_name::{DisplayName, DisplayNameProblem};
 use crate::user::import::{ImportRow, Since};
-use crate::user::password::hasher::{HashFormat, PasswordHash};
+use crate::user::password::hasher::{HashFormat, HashProblem, PasswordHash};
 
 /// Options of the command line, and the current time.
 pub(super) struct Rules {
@@ -53,7 +53,6 @@ pub(super) fn read(fields: &Fields, rules: &Rules) -> Result<ImportRow, &'static
 }
 
 fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static str> {
-    use crate::user::password::hasher::HashProblem::{Malformed, TooCostly, Unknown};
     let Some(text) = fields.get(Column::PasswordHash) else { return Ok(None) };
     // Django's marker for an unusable password.
     if text.starts_with('!') {
@@ -66,12 +65,7 @@ fn hash(fields: &Fields, rules: &Rules) -> Result<Option<PasswordHash>, &'static
         Some("node-scrypt") => HashFormat::NodeScrypt,
         Some(_) => return Err("the hash format is unknown"),
     };
-    let adopted = PasswordHash::adopt(text, format).map_err(|problem| match problem {
-        Unknown => "the password hash has an unknown format",
-        Malformed => "the password hash is incomplete or malformed",
-        TooCostly => "the parameters of the password hash exceed the cost limit of a sign-in",
-    });
-    adopted.map(Some)
+    PasswordHash::adopt(text, format).map(Some).map_err(HashProblem::as_str)
 }
 
 /// `true`, `false`, or the time since when it applies.

@@ -17,8 +17,8 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::{Choice, ConstantTimeEq as _};
 use tokio::sync::oneshot;
 
-pub use super::foreign_hash::HashFormat;
-pub use super::foreign_hash::HashProblem;
+pub use super::hash_format::HashFormat;
+pub use super::hash_format::HashProblem;
 pub use super::phc::HashParameters;
 pub use super::phc::PasswordHash;
 use super::phc::{Argon2Hash, OUTPUT_BYTES, SALT_BYTES, Stored};

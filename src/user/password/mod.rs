@@ -4,7 +4,12 @@ mod bounds;
 mod breached;
 pub mod change;
 pub mod context;
+#[cfg(feature = "import")]
 mod foreign_hash;
+#[cfg(not(feature = "import"))]
+#[path = "no_foreign_hash.rs"]
+mod foreign_hash;
+mod hash_format;
 pub mod hasher;
 mod phc;
 pub mod policy;

@@ -5,7 +5,8 @@ use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Params, Version};
 
 use super::bounds::{MAX_HASH_BYTES, MAX_STORED_MEMORY_KIB};
-use super::foreign_hash::{ForeignHash, HashFormat, HashProblem};
+use super::foreign_hash::ForeignHash;
+use super::hash_format::{HashFormat, HashProblem};
 
 /// The minimum parameters of argon2id in OWASP's Password Storage Cheat Sheet: equivalent pairs of memory in
 /// KiB and iterations.
@@ -92,9 +93,7 @@ impl PasswordHash {
     pub fn family(&self) -> &'static str {
         match Stored::parse(&self.0, HashParameters::default()) {
             Ok(Stored::Argon2(_)) => "argon2",
-            Ok(Stored::Foreign(ForeignHash::Pbkdf2 { .. })) => "pbkdf2",
-            Ok(Stored::Foreign(ForeignHash::Bcrypt { .. })) => "bcrypt",
-            Ok(Stored::Foreign(ForeignHash::Scrypt { .. })) => "scrypt",
+            Ok(Stored::Foreign(known)) => known.family(),
             Err(_) => "unknown",
         }
     }

@@ -13,6 +13,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use super::bounds::{MAX_HASH_BYTES, MAX_STORED_MEMORY_KIB};
+use super::hash_format::{HashFormat, HashProblem};
 
 /// The maximum of rounds × output blocks. Django 5.2 uses 1,000,000 rounds, and a fifth more with every
 /// release.
@@ -26,32 +27,6 @@ const OUTPUT_LENGTHS: std::ops::RangeInclusive<usize> = 16..=64;
 /// The last character of a bcrypt salt has unused bits, which PHP does not set to zero.
 const BCRYPT_BASE64: GeneralPurpose =
     GeneralPurpose::new(&BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
-
-/// The format of a hash that has no identifying prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HashFormat {
-    /// The hash has a prefix that identifies its format.
-    #[default]
-    Named,
-    /// Better Auth: `salt:key` in hex, scrypt with N=16384, r=16, p=1 over the password in NFKC.
-    BetterAuth,
-    /// `salt:key` in hex by `crypto.scrypt` of Node with its defaults (N=16384, r=8, p=1), the salt as text.
-    NodeScrypt,
-}
-
-/// Why a hash is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HashProblem {
-    /// It has the prefix of no supported format.
-    #[error("the password hash has an unknown format")]
-    Unknown,
-    /// It has the prefix of a supported format but does not follow it.
-    #[error("the password hash is incomplete or malformed")]
-    Malformed,
-    /// Verifying it would cost too much time or memory.
-    #[error("the parameters of the password hash exceed the cost limit of a sign-in")]
-    TooCostly,
-}
 
 /// A hash of another system.
 pub(super) enum ForeignHash {
@@ -113,6 +88,15 @@ impl ForeignHash {
         }
     }
 
+    /// The algorithm, for the audit log and statistics.
+    pub(super) fn family(&self) -> &'static str {
+        match self {
+            Self::Pbkdf2 { .. } => "pbkdf2",
+            Self::Bcrypt { .. } => "bcrypt",
+            Self::Scrypt { .. } => "scrypt",
+        }
+    }
+
     /// Whether this is the hash of `password`, compared in constant time.
     pub(super) fn matches_password(&self, password: &str) -> Choice {
         match self {
@@ -141,17 +125,6 @@ impl ForeignHash {
                 let done = scrypt::scrypt(password.as_bytes(), salt, params, &mut computed);
                 Choice::from(u8::from(done.is_ok())) & computed.ct_eq(output)
             }
-        }
-    }
-}
-
-impl HashFormat {
-    /// The prefix with which such a hash is stored.
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Self::Named => "",
-            Self::BetterAuth => "better_auth$",
-            Self::NodeScrypt => "node_scrypt$",
         }
     }
 }
