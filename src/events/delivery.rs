@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::future::{join_all, ready};
+use futures_util::stream::FuturesUnordered;
 use sqlx::PgPool;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::deliveries::{self, LONGEST_WAIT, Leased};
@@ -21,7 +23,7 @@ use crate::program;
 /// How long a hook may take: less than a lease.
 const LIMIT: Duration = db::SITE_HOOK_LIMIT;
 /// How many events of one hook a server delivers at the same time: as many as it has connections.
-const IN_FLIGHT: i64 = 4;
+const IN_FLIGHT: usize = 4;
 /// How often a server looks for events.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The same while the database is unavailable.
@@ -82,45 +84,48 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
+    /// Keeps up to [`IN_FLIGHT`] calls running: a slow one delays no other.
     async fn run(self, stop: CancellationToken) {
+        let mut running = FuturesUnordered::new();
+        let mut look_at = Instant::now();
         while !stop.is_cancelled() {
-            let round = self.deliver_due();
-            tokio::pin!(round);
-            let found = tokio::select! {
-                found = &mut round => found,
-                () = stop.cancelled() => {
-                    timeout(STOP_DEADLINE, round).await.ok();
-                    return;
-                }
-            };
-            let wait = match found {
-                Ok(found) if found == IN_FLIGHT as usize => continue,
-                Ok(_) => POLL_INTERVAL,
-                Err(error) => {
-                    let what = "events cannot be read; hooks of the site are delayed";
-                    db::log_failure(what, &error.into());
-                    POLL_INTERVAL_AFTER_ERROR
-                }
-            };
-            stop.run_until_cancelled(sleep(wait.mul_f64(1.0 + jitter() / 10.0))).await;
+            let free = IN_FLIGHT - running.len();
+            if free > 0 && look_at <= Instant::now() {
+                let wait = match self.lease(free).await {
+                    Ok(leased) => {
+                        // As many as there is room for: more may be due.
+                        let wait =
+                            if leased.len() == free { Duration::ZERO } else { POLL_INTERVAL };
+                        running.extend(leased.into_iter().map(|one| self.deliver(one)));
+                        wait
+                    }
+                    Err(error) => after_error(error),
+                };
+                look_at = Instant::now() + wait.mul_f64(1.0 + jitter() / 10.0);
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(delivered) = running.next() => if let Err(error) = delivered {
+                    look_at = Instant::now() + after_error(error);
+                },
+                () = sleep_until(look_at), if running.len() < IN_FLIGHT => {}
+            }
         }
+        timeout(STOP_DEADLINE, running.for_each(|_| ready(()))).await.ok();
     }
 
-    /// Delivers events that are due, and returns how many were.
-    async fn deliver_due(&self) -> sqlx::Result<usize> {
+    /// Leases up to `limit` events that are due.
+    async fn lease(&self, limit: usize) -> sqlx::Result<Vec<Leased>> {
         let AfterHook { event, registration } = self.hook;
         let keys = self.parts.sealer.key_ids();
-        let leased = deliveries::lease(self.pool, (*event, &registration.name), keys, IN_FLIGHT);
-        let leased = db::with_deadline(leased).await?;
-        let results = join_all(leased.iter().map(|one| self.deliver(one))).await;
-        results.into_iter().collect::<sqlx::Result<()>>()?;
-        Ok(leased.len())
+        let hook = (*event, registration.name.as_str());
+        db::with_deadline(deliveries::lease(self.pool, hook, keys, limit as i64)).await
     }
 
-    async fn deliver(&self, leased: &Leased) -> sqlx::Result<()> {
+    async fn deliver(&self, leased: Leased) -> sqlx::Result<()> {
         let AfterHook { event, registration } = self.hook;
         let (event, hook) = (event.as_str(), registration.name.as_str());
-        let error = match self.call(leased).await {
+        let error = match self.call(&leased).await {
             Ok(()) => {
                 return db::with_deadline(deliveries::mark_delivered(self.pool, leased.id)).await;
             }
@@ -129,7 +134,7 @@ impl Delivery<'_> {
         let doublings = u32::try_from(leased.attempts - 1).unwrap_or(0).min(16);
         let wait = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
         let wait = wait.mul_f64(1.0 + jitter() / 10.0);
-        let rescheduled = deliveries::reschedule(self.pool, leased, wait, &error);
+        let rescheduled = deliveries::reschedule(self.pool, &leased, wait, &error);
         let id = leased.id;
         if db::with_deadline(rescheduled).await? {
             tracing::error!(hook, event, %id, error, "a hook of the site failed for three days and is not retried; see `{} event list --state failed`", program::name());
@@ -154,4 +159,10 @@ impl Delivery<'_> {
         }
         called
     }
+}
+
+/// Logs why events cannot be read or recorded, and returns how long to wait.
+fn after_error(error: sqlx::Error) -> Duration {
+    db::log_failure("events cannot be read; hooks of the site are delayed", &error.into());
+    POLL_INTERVAL_AFTER_ERROR
 }

@@ -118,6 +118,25 @@ fn an_event_is_delivered_although_the_server_is_killed_before_or_during_its_hook
 }
 
 #[test]
+fn an_event_whose_hook_hangs_delays_no_other_event_of_that_hook() {
+    let database = Database::new();
+    let server = shop(&database, &[]);
+    database.db_execute(&format!(
+        "INSERT INTO shop.hook_behavior VALUES ('signed_in', '{BOB}', 'hang')"
+    ));
+    registered(&server, BOB);
+    until(|| db_ids(&database, "signed_in").len() == 1);
+    let hangs = "SELECT count(*) FROM event_deliveries WHERE state = 'waiting' AND attempts = 1 AND last_error IS NULL";
+    registered(&server, ADA);
+    for sign_ins in 2..=6 {
+        db_clear_rate_limits(&database);
+        assert_eq!(server.browser().login(ADA, PASSWORD).status, 303);
+        until(|| db_ids(&database, "signed_in").len() > sign_ins);
+    }
+    assert_eq!(database.db_count(hangs), 1);
+}
+
+#[test]
 fn an_event_whose_hook_fails_is_retried_for_three_days_and_does_not_delay_others() {
     let database = Database::new();
     let server = shop(&database, &[]);
