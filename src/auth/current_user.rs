@@ -14,6 +14,8 @@ use crate::app::App;
 use crate::crypto::secret::Secret;
 use crate::db;
 use crate::session::{Account, Requester, SessionInfo};
+use crate::site;
+use crate::web::caller::Caller;
 use crate::web::cookie_guard;
 use crate::web::error::HttpError;
 use crate::web::page_templates::Viewer;
@@ -75,8 +77,9 @@ pub(super) fn provide(request: &ServiceRequest, user: CurrentUser) {
 }
 
 /// Checks the session again after a form of `user` was processed. If the session has ended, the response
-/// becomes [`HttpError::SignInAgain`]. Changes are checked in their own transactions; this check protects the
-/// data that the page shows. Redirects and server errors contain no account data and are not checked.
+/// becomes [`HttpError::SignInAgain`], or [`HttpError::SignInRequired`] for a script of the site. Changes are checked in
+/// their own transactions; this check protects the data that the page shows. Redirects and server errors contain no
+/// account data and are not checked.
 pub(super) async fn recheck<B>(
     response: ServiceResponse<B>,
     user: &CurrentUser,
@@ -85,8 +88,10 @@ pub(super) async fn recheck<B>(
     if status.is_redirection() || status.is_server_error() {
         return response.map_into_left_body();
     }
-    let error = match is_live(response.request(), user).await {
+    let request = response.request();
+    let error = match is_live(request, user).await {
         Ok(true) => return response.map_into_left_body(),
+        Ok(false) if is_script_of_site(request) => HttpError::SignInRequired,
         Ok(false) => HttpError::SignInAgain,
         Err(error) => error,
     };
@@ -96,6 +101,11 @@ pub(super) async fn recheck<B>(
     let mut response = ServiceResponse::from_err(error, request).map_into_right_body();
     response.response_mut().head_mut().set_connection_type(connection);
     response
+}
+
+/// Frontdesk's own pages redirect every client.
+fn is_script_of_site(request: &HttpRequest) -> bool {
+    site::is_path_of_site(request.uri()) && Caller::of(request) == Caller::Script
 }
 
 async fn is_live(request: &HttpRequest, user: &CurrentUser) -> Result<bool, HttpError> {

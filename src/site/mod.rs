@@ -37,7 +37,9 @@ pub use crate::web::page_templates::NavigationEntry;
 pub use definitions::place;
 pub use embedded::{Embedded, MigrationFileError};
 pub use route_problems::{RouteInfo, RouteProblem};
-pub use routes::{Routes, Services, WithoutSession, is_of_site, leave_cookies, not_found};
+pub use routes::{
+    Routes, Services, WithoutSession, is_of_site, is_path_of_site, leave_cookies, not_found,
+};
 pub use schemas::Schemas;
 
 /// What a job or a command of a site returns.

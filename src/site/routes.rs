@@ -7,7 +7,7 @@ use std::rc::Rc;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse, Url};
 use actix_web::guard::{Any, Get, Guard, GuardContext, Head, fn_guard};
-use actix_web::http::Method;
+use actix_web::http::{Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::web::{FormConfig, JsonConfig, PayloadConfig};
@@ -234,7 +234,12 @@ impl Services {
 
 /// Whether the path of `request` does not belong to Frontdesk. Patterns with variables match paths that do.
 pub fn is_of_site(request: &GuardContext<'_>) -> bool {
-    let path = percent_decode_str(request.head().uri.path()).decode_utf8_lossy();
+    is_path_of_site(&request.head().uri)
+}
+
+/// Whether the path of `uri` does not belong to Frontdesk.
+pub fn is_path_of_site(uri: &Uri) -> bool {
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
     route_problems::reserved(&path).is_none()
 }
 

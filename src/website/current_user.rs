@@ -46,6 +46,8 @@ pub struct CurrentUser {
     /// The schema of Frontdesk's tables.
     schema: Arc<str>,
     pub(super) live: LiveSession,
+    /// Whether the request is one of a script, which cannot use a redirect.
+    is_script: bool,
 }
 
 impl fmt::Debug for CurrentUser {
@@ -81,7 +83,8 @@ impl CurrentUser {
             .app_data::<Data<App>>()
             .ok_or_else(|| Error::internal("the app is not set up"))?;
         let live = LiveSession::new(app.clone());
-        Ok(Self { requester: user.requester(request), user, schema, live })
+        let is_script = Caller::of(request) == Caller::Script;
+        Ok(Self { requester: user.requester(request), user, schema, live, is_script })
     }
 
     /// `users.id`, the target of the site's foreign keys. It never changes and is never used again.
@@ -143,7 +146,7 @@ impl CurrentUser {
     /// Checks in the caller's transaction that the session still exists, and holds it until the end of that
     /// transaction: nobody is signed out in the middle of a change. The extractor checked it when the headers of
     /// the request arrived, which may be long ago for a large form. Otherwise the error redirects to the sign-in
-    /// page. Use it in [`Pool::transaction`](crate::Pool::transaction).
+    /// page, or is 401 for a script. Use it in [`Pool::transaction`](crate::Pool::transaction).
     pub async fn require_live(&self, connection: &mut PgConnection) -> Result<(), Error> {
         // The statement must not find a table of the site's schema with the name of one of Frontdesk's.
         let before: String = sqlx::query_scalar("SELECT current_setting('search_path')")
@@ -152,7 +155,10 @@ impl CurrentUser {
         db::set_search_path(connection, &self.schema).await?;
         let locked = self.requester.lock_session(connection).await?;
         db::set_search_path(connection, &before).await?;
-        locked.map_err(|ended| Error::of(ended.into()))
+        locked.map_err(|ended| match self.is_script {
+            true => Error::of(HttpError::SignInRequired),
+            false => Error::of(ended.into()),
+        })
     }
 }
 

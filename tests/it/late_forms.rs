@@ -111,20 +111,10 @@ impl Site {
             fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         // Ensures that half of the body remains, also for a form without fields. No form reads this field.
         fields.push(("nothing", "or something that is long enough to be cut in two"));
-        let before = self.db_session_lookups();
+        let before = db_session_lookups(&self.database);
         let pending = account.here.send_partial(&path, form.content_type, &encode(&fields));
-        until(|| self.db_session_lookups() > before);
+        until(|| db_session_lookups(&self.database) > before);
         pending
-    }
-
-    /// How many sessions the server has loaded.
-    fn db_session_lookups(&self) -> i64 {
-        self.database.db_count(
-            "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
-              WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND query LIKE '%FROM sessions s%LEFT JOIN LATERAL%token_digest%'
-                AND query NOT LIKE '%pg_stat_statements%'",
-        )
     }
 
     /// Waits until the background jobs of the server have no mail and no request left to process.
@@ -133,6 +123,16 @@ impl Site {
                             + (SELECT count(*) FROM recovery_requests)";
         until(|| self.database.db_count(waiting) == 0);
     }
+}
+
+/// How many sessions the servers of `database` have loaded, without the cache.
+pub fn db_session_lookups(database: &Database) -> i64 {
+    database.db_count(
+        "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
+          WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND query LIKE '%FROM sessions s%LEFT JOIN LATERAL%token_digest%'
+            AND query NOT LIKE '%pg_stat_statements%'",
+    )
 }
 
 /// The errors in the response to a form after its session was revoked.

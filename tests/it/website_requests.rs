@@ -3,10 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use crate::late_forms::db_session_lookups;
 use crate::support::breakpoint::until;
+use crate::support::mail::db_clear_rate_limits;
 use crate::support::server::{Server, Setting};
 use crate::support::website::start;
-use crate::support::{Browser, Database, registered};
+use crate::support::{Browser, Database, PASSWORD, registered};
 
 const SITE: &str = "site-under-test";
 const GREETING: Setting<'static> = ("SHOP_GREETING", "Hello");
@@ -16,6 +18,7 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 const NAVIGATION: [(&str, &str); 2] =
     [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
 const KIB: usize = 1024;
+const REFUSED: &str = "{\"error\":\"sign_in_required\"}";
 
 fn site() -> (Server, Database) {
     let database = Database::empty();
@@ -237,4 +240,33 @@ fn a_site_keeps_values_with_the_session() {
     assert_eq!((stranger.status, stranger.location()), (303, "/login?next=%2Fvisits"));
     let who = ada.get("/who").body;
     assert!(who.contains(r#""assurance_level":"Aal1","language":"en""#), "{who}");
+}
+
+#[test]
+fn a_script_whose_session_ends_during_its_request_gets_401_and_a_browser_the_sign_in_page() {
+    let database = Database::empty();
+    database.db_execute("CREATE EXTENSION pg_stat_statements SCHEMA public");
+    let server = start(SITE, &database, &[GREETING, ("FRONTDESK_SESSION_CACHE", "off")]);
+    registered(&server, "ada@example.com");
+    let kind = ("Content-Type", "text/plain");
+    // The first handler checks the session itself; that of the second is checked after it.
+    for path in ["/change", "/bytes"] {
+        for is_script in [true, false] {
+            db_clear_rate_limits(&database);
+            let mut ada = server.browser();
+            assert_eq!(ada.login("ada@example.com", PASSWORD).status, 303);
+            let headers = [kind, NAVIGATION[0], NAVIGATION[1]];
+            let headers = if is_script { &headers[..1] } else { &headers };
+            let before = db_session_lookups(&database);
+            let late = ada.send_partial_with(path, headers, "some text");
+            until(|| db_session_lookups(&database) > before);
+            assert_eq!(ada.post("/logout", &[]).status, 303);
+            let answer = late.finish();
+            if is_script {
+                assert_eq!((answer.status, answer.body.as_str()), (401, REFUSED), "{path}");
+            } else {
+                assert_eq!((answer.status, answer.location()), (303, "/login"), "{path}");
+            }
+        }
+    }
 }

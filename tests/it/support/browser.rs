@@ -155,8 +155,21 @@ impl Browser {
 
     /// Sends the head of a POST and the first half of its body. The server waits for the rest.
     pub fn send_partial(&self, path: &str, kind: &str, body: &str) -> PartialRequest {
-        let headers = [("Content-Type", kind), ("Sec-Fetch-Site", "same-origin")];
-        let head = self.head("POST", path, &headers, body);
+        self.send_partial_with(
+            path,
+            &[("Content-Type", kind), ("Sec-Fetch-Site", "same-origin")],
+            body,
+        )
+    }
+
+    /// Like [`Self::send_partial`], with these headers.
+    pub fn send_partial_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> PartialRequest {
+        let head = self.head("POST", path, headers, body);
         let (first, rest) = body.split_at(body.len() / 2);
         let mut stream = TcpStream::connect(&self.addr).expect("the server accepts connections");
         stream.set_nodelay(true).expect("a socket");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use frontdesk::actix_web::cookie::Cookie;
 use frontdesk::actix_web::http::header::CONTENT_TYPE;
 use frontdesk::actix_web::{HttpRequest, HttpResponse, web};
-use frontdesk::{CurrentUser, Form, Limits, Path, Routes, SessionData};
+use frontdesk::{CurrentUser, Error, Form, Limits, Path, Pool, Routes, SessionData};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub fn routes(routes: &mut Routes) {
     routes.get("/actix-cookies", actix_cookies).get("/set-cookie/{name}", set_cookie);
     routes.get("/teapot", teapot).get("/problem", problem).get("/bare-error", bare_error);
     routes.get("/visits", visits).get("/forget", forget).get("/remember/{size}", remember);
-    routes.get("/who", who).post("/who", who);
+    routes.get("/who", who).post("/who", who).post("/change", change);
     // Both patterns match /files/small; the router takes the first one.
     routes.post("/files/small", length);
     routes.limits(Limits { body: 1 << 20, deadline: Duration::from_secs(20) }, |routes| {
@@ -76,7 +76,7 @@ async fn bare_error() -> HttpResponse {
     HttpResponse::Gone().finish()
 }
 
-async fn visits(session: SessionData) -> Result<String, frontdesk::Error> {
+async fn visits(session: SessionData) -> Result<String, Error> {
     let visits = session.get::<u32>("visits")?.unwrap_or(0) + 1;
     session.insert("visits", &visits)?;
     Ok(visits.to_string())
@@ -86,7 +86,7 @@ async fn forget(session: SessionData) -> String {
     session.remove("visits").to_string()
 }
 
-async fn remember(session: SessionData, size: Path<usize>) -> Result<String, frontdesk::Error> {
+async fn remember(session: SessionData, size: Path<usize>) -> Result<String, Error> {
     session.insert("large", &"x".repeat(*size))?;
     Ok("remembered".to_owned())
 }
@@ -97,6 +97,14 @@ async fn who(user: CurrentUser) -> HttpResponse {
         "assurance_level": format!("{:?}", user.assurance_level()),
         "signed_in_at": user.signed_in_at().unix_timestamp(),
     }))
+}
+
+async fn change(user: CurrentUser, pool: Pool, _: web::Bytes) -> Result<&'static str, Error> {
+    pool.transaction(move |connection| {
+        Box::pin(async move { user.require_live(connection).await })
+    })
+    .await?;
+    Ok("changed")
 }
 
 async fn length(body: web::Bytes) -> String {
