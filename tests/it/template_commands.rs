@@ -1,6 +1,7 @@
 //! `frontdesk template`, `/dev/templates`, and templates that change while the server runs.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -85,6 +86,13 @@ fn a_template_is_copied_and_compared_with_its_original() {
     let public = [setting[0], ("FRONTDESK_PUBLIC_URL", "https://desk.example.com")];
     let (_, text) = run(&database, &["doctor"], &public);
     assert!(text.contains(&format!("{} is writable", folder.display())), "{text}");
+    let look = self::folder("look", &[("logo.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")]);
+    // The program may run as another user than the tests.
+    fs::set_permissions(look.join("logo.svg"), Permissions::from_mode(0o666)).unwrap();
+    let look = ("FRONTDESK_STATIC_DIR", look.to_str().unwrap());
+    let (_, text) = run(&database, &["doctor"], &[look, public[1]]);
+    let is_named = |line: &str| line.contains(look.1) && line.contains(" is writable");
+    assert!(text.lines().any(is_named), "{text}");
     let (_, text) = template(&["list"]);
     let row = text.lines().find(|line| line.starts_with(LOGIN)).expect("its row");
     assert!(row.contains("operator") && row.contains("yes"), "{row}");

@@ -2,6 +2,7 @@
 
 mod database;
 mod findings;
+mod folders;
 mod look;
 mod mail;
 mod notifications;
@@ -21,6 +22,7 @@ pub(super) async fn run(config: &Config, site: &Site, json: bool) -> anyhow::Res
     settings::check(config, &mut findings);
     look::check(config, site, &mut findings);
     templates::check(config, site, &mut findings)?;
+    folders::check(config, &mut findings);
     mail::check(config, &mut findings).await;
     database::check(config, site, &mut findings).await?;
     let is_healthy = !findings.has(Verdict::Problem);

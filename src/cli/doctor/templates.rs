@@ -1,7 +1,5 @@
 //! Templates that replace Frontdesk's.
 
-use rustix::fs::{Access, access};
-
 use super::findings::{Findings, Verdict};
 use crate::cli::template;
 use crate::config::Config;
@@ -16,7 +14,6 @@ pub(super) fn check(config: &Config, site: &Site, findings: &mut Findings) -> an
     for problem in problems {
         findings.add(Verdict::Problem, "templates", problem);
     }
-    writable_folder(config, findings);
     match template::outdated(config, site) {
         Ok(outdated) => {
             for (name, ..) in outdated {
@@ -34,19 +31,4 @@ pub(super) fn check(config: &Config, site: &Site, findings: &mut Findings) -> an
         }
     }
     Ok(())
-}
-
-/// An attacker who can write files as the service user could change the pages at the next start.
-fn writable_folder(config: &Config, findings: &mut Findings) {
-    let Some(folder) = config.templates_dir.as_ref().filter(|_| config.public_url.is_https())
-    else {
-        return;
-    };
-    if access(folder, Access::WRITE_OK).is_ok() {
-        let message = format!(
-            "{} is writable for the user that runs Frontdesk. Give it to another user, readable for this one.",
-            folder.display()
-        );
-        findings.add(Verdict::Warning, "templates", message);
-    }
 }
