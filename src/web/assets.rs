@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::content_coding::{ContentCoding, FOR_FILES, brotli, gzip};
 use super::error::HttpError;
+use super::site_policy;
 use crate::config::ColorScheme;
 use crate::folder::{self, Folder};
 use crate::look;
@@ -29,6 +30,7 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const REVALIDATED: &str = "no-cache";
 /// Files at the root, whose URL has no hash.
 const ONE_HOUR: &str = "public, max-age=3600";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// A script inside an SVG image has no access to the site.
 const SVG_POLICY: &str = "sandbox";
 /// Files below this folder are served at the root.
@@ -109,7 +111,7 @@ impl Assets {
 
     /// The URL paths of the files that are served at the root, and whether they are Frontdesk's.
     pub fn at_root(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.at_root.iter().map(|(path, asset)| (path.as_str(), asset.layer.starts_with('f')))
+        self.at_root.iter().map(|(path, asset)| (path.as_str(), asset.is_of_frontdesk()))
     }
 
     /// The file with the URL `/static/{path}`, and whether its URL has the hash of this version.
@@ -185,6 +187,19 @@ impl Asset {
         })
     }
 
+    fn is_of_frontdesk(&self) -> bool {
+        self.layer.starts_with('f')
+    }
+
+    /// A worker has the policy of its script, not that of the page: for a site's script it is the site's.
+    fn policy(&self, request: &HttpRequest) -> Option<HeaderValue> {
+        match self.media_type {
+            SVG => Some(HeaderValue::from_static(SVG_POLICY)),
+            SCRIPT if !self.is_of_frontdesk() => site_policy::of_site(request),
+            _ => None,
+        }
+    }
+
     /// 200 with the file, or 304 if the client has it already.
     fn answer(&self, request: &HttpRequest, caching: &'static str) -> HttpResponse {
         let coding = ContentCoding::preferred(request.headers(), &FOR_FILES);
@@ -208,8 +223,8 @@ impl Asset {
             .insert_header((header::CACHE_CONTROL, caching))
             .insert_header((header::VARY, "Accept-Encoding"))
             .insert_header(header::ETag(etag));
-        if self.media_type == SVG {
-            response.insert_header((header::CONTENT_SECURITY_POLICY, SVG_POLICY));
+        if let Some(policy) = self.policy(request) {
+            response.insert_header((header::CONTENT_SECURITY_POLICY, policy));
         }
         if is_known {
             return response.finish();
@@ -265,7 +280,7 @@ const SVG: &str = "image/svg+xml; charset=utf-8";
 fn media_type(path: &str) -> Option<&'static str> {
     Some(match path.rsplit_once('.')?.1 {
         "css" => "text/css; charset=utf-8",
-        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "js" | "mjs" => SCRIPT,
         "json" => "application/json",
         "svg" => SVG,
         "png" => "image/png",

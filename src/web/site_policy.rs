@@ -3,10 +3,10 @@
 
 use std::panic::Location;
 
-use actix_web::HttpMessage as _;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web;
+use actix_web::{HttpMessage as _, HttpRequest};
 use url::Url;
 
 use super::headers;
@@ -152,6 +152,12 @@ impl ContentSecurityPolicy {
 /// a handler of the site runs.
 #[derive(Clone, Copy, Debug)]
 pub struct FrontdeskPage;
+
+/// The policy of the site for what is neither a page of Frontdesk nor changed by a handler. `None`: it adds no sources.
+pub fn of_site(request: &HttpRequest) -> Option<HeaderValue> {
+    let policy = request.app_data::<web::Data<ContentSecurityPolicy>>()?;
+    policy.extend(headers::BASE_POLICY)
+}
 
 /// Gives the response of a site's handler the site's policy, unless the handler has set another one, or a page of
 /// Frontdesk is shown in its place.

@@ -40,6 +40,10 @@ fn the_sources_of_a_site_are_in_the_policy_of_its_own_pages_only() {
             "{path}: {found}"
         );
     }
+    // A worker has the policy of its script.
+    let found = policy("/static/s-0/worker.js");
+    assert!(found.contains("connect-src 'self'") && found.contains("images.example"), "{found}");
+    assert!(!policy("/static/f-0/show-password.js").contains("connect-src"));
     // A page of ours in place of a page of the site.
     database
         .db_execute("UPDATE frontdesk.sessions SET authenticated_at = now() - interval '1 hour'");
