@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::language::Text;
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -35,17 +37,17 @@ pub const fn days(span: Duration) -> i32 {
 
 /// "30 minutes", "24 hours", "7 days": the largest unit in which `span` is a whole number, with days from the
 /// second day on.
-pub fn words(span: Duration) -> String {
+pub fn words(span: Duration) -> Text {
     let seconds = span.as_secs();
-    let (count, unit) = match seconds {
-        _ if seconds > DAY && seconds.is_multiple_of(DAY) => (seconds / DAY, "day"),
-        _ if seconds >= HOUR && seconds.is_multiple_of(HOUR) => (seconds / HOUR, "hour"),
-        _ => (seconds.div_ceil(MINUTE), "minute"),
+    let (key, count) = match seconds {
+        _ if seconds > DAY && seconds.is_multiple_of(DAY) => ("time-days", seconds / DAY),
+        _ if seconds >= HOUR && seconds.is_multiple_of(HOUR) => ("time-hours", seconds / HOUR),
+        _ => ("time-minutes", seconds.div_ceil(MINUTE)),
     };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+    Text::key(key).with("n", count)
 }
 
-/// The variable `lifetimes` of every template.
+/// The variable `lifetimes` of every template, in the language of what is being rendered.
 pub fn for_templates() -> Value {
     json!({
         "reset_link": words(RESET_LINK),

@@ -156,6 +156,100 @@ fn no_sentence_for_users_is_left_in_the_sources() {
     assert!(found.is_empty(), "Move these sentences to locales/en/*.ftl:\n{}", found.join("\n"));
 }
 
+/// The string literals of a source that may be shown to a user: without those of comments, tests, the log and SQL, and
+/// without names: keys of JSON and of messages, columns, and variables of messages.
+fn literals(text: &str) -> Vec<&str> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let of_others = ["tracing::", "expect(", "#[error", "interval '", "//"];
+    let lines = code.lines().filter(|line| !of_others.iter().any(|part| line.contains(part)));
+    let mut found = Vec::new();
+    for line in lines {
+        let parts: Vec<&str> = line.split('"').collect();
+        for part in parts.windows(3).step_by(2) {
+            let [before, literal, after] = part else { continue };
+            let is_column = literal.ends_with(['!', '?']) && !literal.contains(' ');
+            let is_name = before.ends_with(".with(") || after.starts_with(": ") || is_column;
+            if !is_name && (literal.contains(' ') || !literal.contains('-')) {
+                found.push(*literal);
+            }
+        }
+    }
+    found
+}
+
+/// Whether a literal is English without being a sentence: a word of a date or of a duration, or words around a value,
+/// such as `Unknown browser on {system}`. Texts of four or more words that begin in lower case are causes for the log.
+fn has_words(literal: &str) -> bool {
+    const OF_TIME: &str = " January February March April May June July August September October November December \
+        Monday Tuesday Wednesday Thursday Friday Saturday Sunday AM PM second seconds minute minutes hour hours \
+        day days week weeks month months ago today yesterday weekday ";
+    let is_lower = |word: &str| word.starts_with(|first: char| first.is_ascii_lowercase());
+    let is_upper = |word: &str| word.starts_with(|first: char| first.is_ascii_uppercase());
+    let words: Vec<&str> = literal.split_whitespace().collect();
+    let has_time = literal
+        .split(|one: char| !one.is_alphanumeric())
+        .any(|word| !word.is_empty() && OF_TIME.contains(&format!(" {word} ")));
+    let begins_sentence = words.windows(2).take(1).any(|pair| {
+        is_upper(pair[0]) && pair[0].chars().skip(1).all(char::is_lowercase) && is_lower(pair[1])
+    });
+    let joins_values = words
+        .windows(3)
+        .any(|three| three[0].ends_with('}') && is_lower(three[1]) && three[2].starts_with('{'));
+    let continues = literal.starts_with(", ")
+        && matches!(words.as_slice(), [_, word, value] if is_lower(word) && value.starts_with('{'));
+    has_time && (is_upper(literal) || words.len() < 4 || literal.contains("[month"))
+        || begins_sentence
+        || joins_values
+        || continues
+}
+
+#[test]
+fn no_words_of_dates_durations_and_devices_are_left_in_the_sources() {
+    let for_users = [
+        "src/pages/",
+        "src/auth/",
+        "src/web/",
+        "src/user/",
+        "src/session/",
+        "src/mail/",
+        "src/website/",
+        "src/lifetimes.rs",
+    ];
+    // The table of `session stats`; `doctor`; what mail servers answer; mails of tests.
+    let of_others = [
+        "session/stats.rs",
+        "mail/transport.rs",
+        "mail/severity.rs",
+        "mail/smtp.rs",
+        "mail/samples.rs",
+    ];
+    let is_for_users = |path: &str| {
+        for_users.iter().any(|part| path.contains(part))
+            && !of_others.iter().any(|part| path.ends_with(part))
+    };
+    let sources = sources();
+    let sources: Vec<_> = sources.iter().filter(|(path, _)| is_for_users(path)).collect();
+    assert!(sources.len() > 100, "{}", sources.len());
+    let found: Vec<String> = sources
+        .into_iter()
+        .flat_map(|(path, text)| literals(text).into_iter().map(move |one| (path, one)))
+        .filter(|(_, literal)| has_words(literal))
+        .map(|(path, literal)| format!("{path}: {literal}"))
+        .collect();
+    assert!(found.is_empty(), "Move these words to locales/en/*.ftl:\n{}", found.join("\n"));
+    for english in [
+        "minute",
+        "[month repr:long] [day padding:none], [year]",
+        "{browser} on {system}",
+        "Unknown device",
+        "An app",
+        ", number {count}",
+        "{count} days",
+    ] {
+        assert!(has_words(english), "{english}");
+    }
+}
+
 #[test]
 fn no_sentence_is_left_in_the_templates() {
     let mut found = Vec::new();

@@ -131,6 +131,7 @@ sessions-others-signed-out = { $n ->
 sessions-name = { $device }, signed in { $date }
 sessions-name-from = { $device }, signed in { $date } from { $ip }
 sessions-name-this = { $device }, this device
+sessions-name-numbered = { $name }, number { $n }
 profile-saved = Your name is now { $name }.
 email-sent = We've sent an email to { $email }.
 email-enough = We've already sent several emails to that address, so we didn't send another one. Try again later. A link that you've received for this account works until it expires.

@@ -115,3 +115,73 @@ wait-hours = { $n ->
    *[other] { $n } hours
 }
 wait-moment = a moment
+
+# Dates and times in UTC: their parts, and what they are made of. The hour is 0 to 23, and the first day is Monday.
+
+time-exact = { $weekday }, { $date } at { $time } UTC
+time-date = { $month } { $day }, { $year }
+time-clock = { $hour ->
+    [0] 12:{ $minute } AM
+    [12] 12:{ $minute } PM
+    [13] 1:{ $minute } PM
+    [14] 2:{ $minute } PM
+    [15] 3:{ $minute } PM
+    [16] 4:{ $minute } PM
+    [17] 5:{ $minute } PM
+    [18] 6:{ $minute } PM
+    [19] 7:{ $minute } PM
+    [20] 8:{ $minute } PM
+    [21] 9:{ $minute } PM
+    [22] 10:{ $minute } PM
+    [23] 11:{ $minute } PM
+   *[other] { $hour }:{ $minute } AM
+}
+time-weekday = { $n ->
+    [1] Monday
+    [2] Tuesday
+    [3] Wednesday
+    [4] Thursday
+    [5] Friday
+    [6] Saturday
+   *[other] Sunday
+}
+time-month = { $n ->
+    [1] January
+    [2] February
+    [3] March
+    [4] April
+    [5] May
+    [6] June
+    [7] July
+    [8] August
+    [9] September
+    [10] October
+    [11] November
+   *[other] December
+}
+
+# How long something is valid.
+
+time-minutes = { $n ->
+    [one] { $n } minute
+   *[other] { $n } minutes
+}
+time-hours = { $n ->
+    [one] { $n } hour
+   *[other] { $n } hours
+}
+time-days = { $n ->
+    [one] { $n } day
+   *[other] { $n } days
+}
+
+# Between each three digits of a number: 1,234.
+
+number-separator = ,
+
+# The devices of sessions, from the names of browsers and systems.
+
+device-browser-on = { $browser } on { $system }
+device-on = Unknown browser on { $system }
+device-app = An app
+device-unknown = Unknown device

@@ -2,6 +2,8 @@
 //! the available parsers contain megabytes of regular expressions, mostly for bots. The header is
 //! client-controlled: it helps users recognize their sessions but must not be used for security decisions.
 
+use crate::language::Text;
+
 /// The kind of device, for its icon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
@@ -34,7 +36,7 @@ impl DeviceKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     /// "Firefox on Linux".
-    pub title: String,
+    pub title: Text,
     /// The kind of device.
     pub kind: DeviceKind,
 }
@@ -75,7 +77,7 @@ const SYSTEMS: [(&str, &str, DeviceKind); 9] = [
     ("X11", "Linux", DeviceKind::Laptop),
 ];
 
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("curl/", "curl"),
     ("Wget/", "Wget"),
     ("HTTPie/", "HTTPie"),
@@ -86,26 +88,28 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("Lynx/", "Lynx"),
     ("ELinks/", "ELinks"),
     ("Links ", "Links"),
-    ("okhttp/", "An app"),
 ];
 
 /// Describes a `User-Agent` header.
 pub fn describe(user_agent: Option<&str>) -> Device {
     let agent = user_agent.unwrap_or_default();
     if let Some((_, name)) = PROGRAMS.iter().find(|(token, _)| agent.starts_with(token)) {
-        return Device { title: (*name).to_owned(), kind: DeviceKind::Terminal };
+        return Device { title: Text::from(*name), kind: DeviceKind::Terminal };
+    }
+    // The library of many apps.
+    if agent.starts_with("okhttp/") {
+        return Device { title: Text::key("device-app"), kind: DeviceKind::Terminal };
     }
     let browser = BROWSERS.iter().find(|(token, _)| agent.contains(token)).map(|(_, name)| *name);
-    match (browser, system(agent)) {
+    let (title, kind) = match (browser, system(agent)) {
         (Some(browser), Some((system, kind))) => {
-            Device { title: format!("{browser} on {system}"), kind }
+            (Text::key("device-browser-on").with("browser", browser).with("system", system), kind)
         }
-        (Some(browser), None) => Device { title: browser.to_owned(), kind: DeviceKind::Unknown },
-        (None, Some((system, kind))) => {
-            Device { title: format!("Unknown browser on {system}"), kind }
-        }
-        (None, None) => Device { title: "Unknown device".to_owned(), kind: DeviceKind::Unknown },
-    }
+        (Some(browser), None) => (browser.into(), DeviceKind::Unknown),
+        (None, Some((system, kind))) => (Text::key("device-on").with("system", system), kind),
+        (None, None) => (Text::key("device-unknown"), DeviceKind::Unknown),
+    };
+    Device { title, kind }
 }
 
 fn system(agent: &str) -> Option<(&'static str, DeviceKind)> {
@@ -180,11 +184,14 @@ mod tests {
             ),
             ("curl/8.14.1", "curl", Terminal),
             ("w3m/0.5.3+git20230121", "w3m", Terminal),
+            ("okhttp/5.3.0", "An app", Terminal),
             ("Mozilla/5.0 (X11; Linux x86_64)", "Unknown browser on Linux", Laptop),
             ("", "Unknown device", Unknown),
             ("\u{0}<script>", "Unknown device", Unknown),
         ] {
-            assert_eq!(describe(Some(agent)), Device { title: title.to_owned(), kind }, "{agent}");
+            let device = describe(Some(agent));
+            assert_eq!(device.title, title, "{agent}");
+            assert_eq!(device.kind, kind, "{agent}");
         }
         assert_eq!(describe(None).title, "Unknown device");
     }

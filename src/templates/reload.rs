@@ -9,6 +9,7 @@ use super::problems::TemplateProblem;
 use super::{AssetUrls, load};
 use crate::folder;
 use crate::language::{self, Catalog};
+use crate::lifetimes;
 
 /// The templates of pages and mails.
 pub struct Templates {
@@ -50,8 +51,8 @@ impl Templates {
     ) -> Result<Self, Vec<TemplateProblem>> {
         let (tera, catalog) = load_all(&layers, assets)?;
         let loaded = LoadedTemplates {
-            tera: Arc::new(with_globals(tera, &globals)),
-            catalog: Arc::new(catalog),
+            tera: Arc::new(with_globals(tera, &globals, &catalog)),
+            catalog,
             layers: Arc::new(layers),
             problems: Vec::new(),
             is_unreadable: false,
@@ -101,7 +102,7 @@ impl Templates {
     fn load_again(&self, layers: Layers, before: &LoadedTemplates) -> LoadedTemplates {
         let (tera, catalog, problems) = match load_all(&layers, &self.assets) {
             Ok((tera, catalog)) => {
-                (Arc::new(with_globals(tera, &self.globals)), Arc::new(catalog), Vec::new())
+                (Arc::new(with_globals(tera, &self.globals, &catalog)), catalog, Vec::new())
             }
             Err(problems) => {
                 let problems = problems.iter().map(ToString::to_string).collect();
@@ -113,12 +114,15 @@ impl Templates {
 }
 
 /// The templates and the messages that they use.
-fn load_all(layers: &Layers, assets: &AssetUrls) -> Result<(Tera, Catalog), Vec<TemplateProblem>> {
+fn load_all(
+    layers: &Layers,
+    assets: &AssetUrls,
+) -> Result<(Tera, Arc<Catalog>), Vec<TemplateProblem>> {
     let mut problems: Vec<TemplateProblem> =
         language::problems(&layers.messages).into_iter().map(Into::into).collect();
     let catalog = Catalog::load(&layers.messages);
     match load(layers, assets, &catalog) {
-        Ok(tera) if problems.is_empty() => Ok((tera, catalog)),
+        Ok(tera) if problems.is_empty() => Ok((tera, Arc::new(catalog))),
         Ok(_) => Err(problems),
         Err(others) => {
             problems.extend(others);
@@ -127,8 +131,11 @@ fn load_all(layers: &Layers, assets: &AssetUrls) -> Result<(Tera, Catalog), Vec<
     }
 }
 
-fn with_globals(mut tera: Tera, globals: &Context) -> Tera {
+/// `lifetimes` are words of the catalog.
+fn with_globals(mut tera: Tera, globals: &Context, catalog: &Arc<Catalog>) -> Tera {
+    let _language = language::enter(catalog);
     tera.global_context().extend(globals.clone());
+    tera.global_context().insert("lifetimes", &lifetimes::for_templates());
     tera
 }
 

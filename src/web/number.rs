@@ -1,12 +1,15 @@
 //! Numbers on pages.
 
-/// `4,999`: with a comma between each three digits.
+use crate::language::Text;
+
+/// `4,999`: with a separator between each three digits.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
+    let separator = Text::key("number-separator").to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
+            text.push_str(&separator);
         }
         text.push(digit);
     }

@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::error::HttpError;
 use super::flash::Notice;
 use crate::language::{self, ENGLISH};
-use crate::lifetimes;
 use crate::templates::{Layers, LoadedTemplates, MailTemplates, Sample, Templates, samples};
 
 /// The values of every page that are the same for all requests: they are in the global context of the templates.
@@ -104,7 +103,6 @@ impl PageTemplates {
         globals.insert("lang", ENGLISH);
         let english = json!({ "code": ENGLISH, "label": "English", "is_current": true });
         globals.insert("languages", &[english]);
-        globals.insert("lifetimes", &lifetimes::for_templates());
         globals
     }
 

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 
 use crate::language::Text;
 
@@ -33,10 +32,25 @@ pub fn iso(then: OffsetDateTime) -> String {
 
 /// Weekday, date and time in UTC.
 pub fn exact(then: OffsetDateTime) -> String {
-    let form = format_description!(
-        "[weekday], [month repr:long] [day padding:none], [year] at [hour repr:12 padding:none]:[minute] [period] UTC"
-    );
-    then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default()
+    let then = then.to_offset(time::UtcOffset::UTC);
+    let weekday = then.weekday().number_from_monday();
+    let time = Text::key("time-clock")
+        .with("hour", u32::from(then.hour()))
+        .with("minute", format!("{:02}", then.minute()));
+    Text::key("time-exact")
+        .with("weekday", Text::key("time-weekday").with("n", u32::from(weekday)))
+        .with("date", date(then))
+        .with("time", time)
+        .to_string()
+}
+
+/// The date in UTC.
+fn date(then: OffsetDateTime) -> Text {
+    let date = then.to_offset(time::UtcOffset::UTC).date();
+    Text::key("time-date")
+        .with("month", Text::key("time-month").with("n", u32::from(u8::from(date.month()))))
+        .with("day", u32::from(date.day()))
+        .with("year", date.year())
 }
 
 /// "just now", "5 minutes ago", "yesterday", "on November 2, 2026"; "in 3 hours" for a future time. Past days
@@ -59,11 +73,7 @@ pub fn relative(then: OffsetDateTime, now: OffsetDateTime) -> String {
         79_200..2_592_000 if days_ago == 1 => return Text::key("time-yesterday").to_string(),
         79_200..2_592_000 if seconds > 0 => (days_ago.unsigned_abs(), days),
         79_200..2_592_000 => ((distance + 43_200) / 86_400, days),
-        _ => {
-            let form = format_description!("[month repr:long] [day padding:none], [year]");
-            let day = then.to_offset(time::UtcOffset::UTC).format(&form).unwrap_or_default();
-            return Text::key("time-on-date").with("date", day).to_string();
-        }
+        _ => return Text::key("time-on-date").with("date", date(then)).to_string(),
     };
     Text::key(if seconds > 0 { past } else { future }).with("n", count).to_string()
 }
@@ -99,6 +109,18 @@ mod tests {
             (3_600_001, "2 hours"),
         ] {
             assert_eq!(wait(std::time::Duration::from_millis(milliseconds)), words);
+        }
+    }
+
+    /// Those of the crate `time`, which are English.
+    #[test]
+    fn every_hour_day_and_month_has_its_words() {
+        let form = time::macros::format_description!(
+            "[weekday], [month repr:long] [day padding:none], [year] at [hour repr:12 padding:none]:[minute] [period] UTC"
+        );
+        let began = datetime!(2028-01-01 00:07:00 UTC);
+        for then in (0..366).map(|day| began + Duration::hours(day * 25)) {
+            assert_eq!(exact(then), then.format(&form).unwrap());
         }
     }
 
@@ -140,7 +162,15 @@ mod tests {
         ] {
             assert_eq!(relative(then, now), words, "{then} at {now}");
         }
-        assert_eq!(exact(now), "Monday, November 23, 2026 at 9:27 PM UTC");
+        for (then, words) in [
+            (now, "Monday, November 23, 2026 at 9:27 PM UTC"),
+            (datetime!(2026-11-22 00:05:00 UTC), "Sunday, November 22, 2026 at 12:05 AM UTC"),
+            (datetime!(2026-02-03 11:59:59 UTC), "Tuesday, February 3, 2026 at 11:59 AM UTC"),
+            (datetime!(2026-12-31 12:00:00 UTC), "Thursday, December 31, 2026 at 12:00 PM UTC"),
+            (datetime!(2026-01-01 00:30:00 +2), "Wednesday, December 31, 2025 at 10:30 PM UTC"),
+        ] {
+            assert_eq!(exact(then), words);
+        }
         assert_eq!(iso(now + Duration::milliseconds(7)), "2026-11-23T21:27:00Z");
     }
 }

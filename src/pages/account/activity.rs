@@ -179,9 +179,8 @@ fn view(group: Group, current: SessionId) -> EventView {
         _ => None,
     };
     let others = has_other_sources.then_some("source-others");
-    let literal = |text: Option<String>| text.map(Text::from);
-    let source =
-        [literal(device), literal(event.ip_address), by.map(Text::key), others.map(Text::key)];
+    let ip_address = event.ip_address.map(Text::from);
+    let source = [device, ip_address, by.map(Text::key), others.map(Text::key)];
     EventView {
         description,
         is_suspicious,

@@ -37,7 +37,7 @@ struct Profile {
 #[derive(Serialize)]
 struct PreviousSignIn {
     at: Time,
-    device: String,
+    device: Text,
     ip_address: Option<String>,
 }
 

@@ -228,10 +228,11 @@ fn device(entry: list::LiveSession, current: SessionId, current_ip: Option<&Stri
         Some(ip) => Text::key("sessions-name-from").with("date", &signed_in.exact).with("ip", ip),
         None => Text::key("sessions-name").with("date", &signed_in.exact),
     };
-    let name = name.with("device", &browser.title).to_string();
+    let title = browser.title.to_string();
+    let name = name.with("device", browser.title).to_string();
     Device {
         id: entry.id.to_string(),
-        title: browser.title,
+        title,
         name,
         kind: browser.kind.as_str(),
         other_ip_address: last_ip.filter(|ip| entry.ip_address.as_ref() != Some(ip)),
@@ -259,7 +260,8 @@ fn distinguish(sessions: &mut [Device]) {
         let count = counts.entry(session.name.clone()).or_default();
         *count += 1;
         if *count > 1 {
-            session.name += &format!(", number {count}");
+            let name = Text::key("sessions-name-numbered").with("name", &session.name);
+            session.name = name.with("n", *count).to_string();
         }
     }
 }
