@@ -59,6 +59,7 @@ async fn main() -> anyhow::Result<()> {
     let key = actix_web::cookie::Key::from(&[7; 64]);
     let flash = web::Data::new(Flash::new(false, key));
     let outer = web::Data::new(Outer::default());
+    let sealer = web::Data::new(frontdesk_bench::sealer()?);
     let options = ServerOptions {
         workers,
         keep_alive: Duration::from_secs(75),
@@ -71,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         App::new()
             .app_data(templates.clone())
             .app_data(flash.clone())
+            .app_data(sealer.clone())
             .app_data(outer.clone())
             .app_data(open.clone())
             .wrap(from_fn(outer::wrap))

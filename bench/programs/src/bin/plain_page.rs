@@ -1,5 +1,6 @@
 //! The profile page from actix-web and tera alone: the same HTML, byte for byte, without any middleware, header
-//! or session of Frontdesk. The baseline for the cost of Frontdesk's own layers. Listens on 127.0.0.1 and the
+//! or session of Frontdesk. The hidden field of the forms is always the same. The baseline for the
+//! cost of Frontdesk's own layers. Listens on 127.0.0.1 and the
 //! port in PORT.
 
 use std::collections::BTreeMap;
@@ -56,6 +57,8 @@ async fn main() -> anyhow::Result<()> {
     tera.global_context().insert("site", &Config::from_map(&BTreeMap::new())?.site());
     tera.global_context().insert("look", &Look::default());
     tera.global_context().insert("navigation", &[(); 0]);
+    tera.global_context().insert("section", "/account/profile");
+    tera.global_context().insert("form_token", &frontdesk_bench::form_token()?);
     tera.global_context().insert("is_site_page", &false);
     tera.global_context().insert("lang", "en");
     let tera = web::Data::new(tera);
