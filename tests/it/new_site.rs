@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::support::Database;
-use crate::support::website::run;
+use crate::support::website::{program, run};
 
 /// A new folder for the sites of one test.
 fn folder(name: &str) -> PathBuf {
@@ -109,7 +110,8 @@ fn apply(folder: &Path, info: &str, block: &str) {
 
 #[test]
 fn the_tutorial_leads_from_a_bare_site_to_the_notes_example() {
-    let folder = folder("tutorial");
+    program("notes");
+    let (folder, began) = (folder("tutorial"), Instant::now());
     fs::write(folder.join("Cargo.toml"), "").unwrap();
     fs::create_dir(folder.join("examples")).unwrap();
     let path = ["--frontdesk-path", ".."];
@@ -140,6 +142,7 @@ fn the_tutorial_leads_from_a_bare_site_to_the_notes_example() {
     assert!(shown[1].starts_with("Site      http://"), "the first line of a server");
     assert_eq!(shown[2], format!("$ cargo run -- routes\n{routes}"));
     assert_eq!(shown.len(), 3);
+    println!("the tutorial without its builds: {:?}", began.elapsed());
 }
 
 #[test]
