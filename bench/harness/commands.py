@@ -2,7 +2,7 @@
 
 import argparse
 
-from . import footprint, growth, micro, pages, purge, report, revocation, side_by_side, sign_in, sign_outs, touch
+from . import footprint, growth, micro, pages, purge, report, revocation, side_by_side, sign_in, sign_outs, site, touch
 
 # For each part: its module, its help, and its settings with their defaults.
 PARTS = {
@@ -15,6 +15,7 @@ PARTS = {
     "revocation": (revocation, "measure the revocation of a session on one, two and three servers", dict(rounds=500)),
     "sign-outs": (sign_outs, "sign out on many servers at a steady rate", dict(servers=8, rate=200, seconds=10)),
     "footprint": (footprint, "measure the memory of a session and the startup time", dict(sessions=100_000, starts=20)),
+    "site": (site, "measure a site on the crate: rates, open connections, builds, lines and starts", dict(seconds=3, rounds=7, only="", builds=False, before="")),
     "micro": (micro, "run the micro benchmarks of benches/", dict()),
 }
 
@@ -25,7 +26,8 @@ def main(words, help_text):
     for name, (_, text, settings) in PARTS.items():
         command = commands.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for setting, default in settings.items():
-            command.add_argument(f"--{setting}", type=type(default), default=default, help=" ")
+            kind = dict(action="store_true") if default is False else dict(type=type(default), default=default)
+            command.add_argument(f"--{setting}", help=" ", **kind)
     commands.add_parser("all", help="run every part with its defaults")
     commands.add_parser("report", help="write RESULTS.md again from results/")
     # The default command is side-by-side.

@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from . import browser, machine, servers
 from .postgres import PostgreSql
 
-DATABASE = "frontdesk"
 USERS = 1000
 CHUNK = 50_000
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
 
 class Environment(contextlib.ExitStack):
-    def __init__(self):
+    """`programs`: those of bench/programs that the part needs. `profile`: settings of Cargo for the build."""
+
+    def __init__(self, programs=machine.PROGRAMS, profile={}):
         super().__init__()
+        self.database = "frontdesk"
         machine.install("wrk")
-        machine.build()
+        machine.build(programs, profile)
         self.work = tempfile.mkdtemp()
         os.chmod(self.work, 0o755)
         self.callback(shutil.rmtree, self.work, ignore_errors=True)
@@ -31,16 +33,19 @@ class Environment(contextlib.ExitStack):
 
     @property
     def url(self):
-        return self.postgres.url(DATABASE)
+        return self.postgres.url(self.database)
 
     def sql(self, text):
-        return self.postgres.sql(DATABASE, text)
+        return self.postgres.sql(self.database, text)
 
-    def migrated(self):
-        """Creates the database with its schema and a thousand accounts with the same password, without sessions."""
-        self.postgres.create(DATABASE)
-        servers.command(self.url, "migrate", "run")
-        server = servers.frontdesk(self.work, "setup", self.url)
+    def migrated(self, database="frontdesk", program=None, schema="public"):
+        """Creates a database with its tables and a thousand accounts with the same password, without sessions, and uses
+        it from now on. `program`: another one than `frontdesk`; `schema`: where it keeps Frontdesk's tables."""
+        self.postgres.create(database)
+        self.database = database
+        self.sql(f"ALTER DATABASE {database} SET search_path = {schema}, public")
+        servers.command(self.url, "migrate", "run", program=program)
+        server = servers.frontdesk(self.work, "setup", self.url, program=program)
         try:
             browser.post(server.base, "/register", {"email": "user0@example.com", "display_name": "User 0", "password": servers.PASSWORD})
         finally:

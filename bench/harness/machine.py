@@ -8,7 +8,7 @@ TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # The package bench/programs.
-PROGRAMS = ["plain_page", "page_without_sessions", "signed_in_cookies", "bare_hash", "touch_flush"]
+PROGRAMS = ["plain_page", "page_without_sessions", "plain_notes", "notes_start_page", "signed_in_cookies", "bare_hash", "touch_flush"]
 
 
 def say(text):
@@ -47,10 +47,10 @@ def install(*programs):
         sys.exit(f"{', '.join(missing)} could not be installed.")
 
 
-def build():
+def build(programs, profile):
     say("Building.")
-    binaries = [part for name in ["frontdesk", *PROGRAMS] for part in ("--bin", name)]
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--workspace", *binaries], check=True, cwd=ROOT)
+    binaries = [part for name in ["frontdesk", *programs] for part in ("--bin", name)]
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--workspace", *binaries], check=True, cwd=ROOT, env={**os.environ, **profile})
 
 
 def program(name="frontdesk"):

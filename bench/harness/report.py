@@ -125,6 +125,83 @@ def micro(r):
     yield from table(["", "ns"], [[row["title"], f"{row['nanoseconds']:,.0f}"] for row in r["rows"]])
 
 
+def site_pages(r):
+    pages = r["pages"]
+    yield (f"Pages of the notes site over 16 connections, {pages['rounds']} interleaved rounds of {pages['seconds']} s, medians. The HTML of both rows of a page is the "
+           "same, byte for byte, but for the random hidden value of forms. All programs have the allocator and the build settings of a new site. "
+           "The statement of `/notes` goes through a pool with the same settings.")
+    yield ""
+    yield from table(
+        ["", "requests/s", "p99 ms", "CPU of the application, µs a request", "of the database", "page, bytes"],
+        [[s["title"], f"{s['rate']:,.0f}", f"{s['p99']:.2f}", f"{s['app']:,.1f}", f"{s['store']:,.1f}", f"{s['size']:,}"] for s in pages["rows"]])
+    yield from table(["ratio", "measured", "wanted"], [[x["title"], f"{x['measured']:.2f}", x["wanted"]] for x in pages["ratios"]])
+
+
+def site_costs(r):
+    """What was measured, one row each."""
+    if "overrides" in r:
+        found = r["overrides"]
+        yield [f"start with {found['files']} replaced templates, ms more than {found['without']:.0f}", f"{found['more']:.0f}", "≤ 50"]
+        yield [f"`template check` with them ({found['checked'].removeprefix('OK: ').removesuffix('.')}), s", f"{found['check'] / 1000:.2f}", "≤ 2"]
+    if "idle" in r:
+        plain, notes = (r["idle"][name] / MIB for name in ("plain", "notes"))
+        yield [f"memory at rest, MiB more than the program `frontdesk`, which has mimalloc and takes {plain:.1f}", f"{notes - plain:.1f}", "≤ 3"]
+    if "before" in r:
+        before, after = r["before"]["before"], r["before"]["after"]
+        yield [f"CPU of the profile page with the catalog of messages, µs: {before:.1f} before, {after:.1f} after", f"{after / before - 1:+.1%}", "≤ 3 %"]
+    if "builds" in r:
+        yield ["build of the notes site from nothing, debug, s", f"{r['builds']['debug']:.0f}", "≤ 240"]
+        yield ["the same, release, s", f"{r['builds']['release']:.0f}", ""]
+    if "crates" in r:
+        yield ["crates compiled for it", f"{r['crates']}", ""]
+    if "developer" in r:
+        found = r["developer"]
+        how = ", without debug information" if found["debug"] == "0" else ""
+        yield [f"build after a change of a handler{how}, s", f"{found['rebuild']:.1f}", "≤ 10"]
+        yield [f"first request after a change of a template, ms ({found['template']['unchanged']:.0f} otherwise)", f"{found['template']['changed']:.0f}", "no build"]
+        yield [f"`frontdesk new` to the first page, with compiled crates and a private PostgreSQL{how}, s", f"{found['page']:.1f}", "≤ 60"]
+        yield ["the tutorial's commands that build nothing, s", f"{found['commands']:.2f}", ""]
+
+
+def site_features(r):
+    found = r["features"]
+    yield from table(["feature of the crate", "crates less without it, of all that a program needs"],
+                     [[f"`{row['name']}`", f"{row['less']}"] for row in found["rows"]]
+                     + [["all of them", f"{found['everything'] - found['nothing']} of {found['everything']}"]])
+
+
+def site_lines(r):
+    own, *others = r["lines"]
+    least = min(others, key=lambda row: row["rust"])
+    yield "Lines that are not blank and have more than a comment; each site was used before. What the others leave out: [peers/README.md](peers/README.md#notes)."
+    yield ""
+    yield from table(["lines", "Rust", "wanted", "everything"], [
+        [own["title"], f"{own['rust']}", "≤ 80", f"{own['all']}"],
+        *([row["title"], f"{row['rust']}", "", f"{row['all']}"] for row in others),
+        [f"the notes site, to the next ({least['title']})", f"{own['rust'] / least['rust']:.2f}", "≤ 0.33", f"{own['all'] / min(row['all'] for row in others):.2f}"]])
+
+
+def site_live(r):
+    live = r["live"]
+    yield (f"From a sign-out on one server to the end of an open connection on another one; {live['rounds']} rounds each, one connection at a time. "
+           "A watched session is what the end of a connection needs; an open event stream has also its buffers and its task.")
+    yield ""
+    yield from table(["", "p50 ms", "wanted", "p99 ms", "wanted", "max ms"],
+                     [[row["kind"], f"{row['p50']:.1f}", "≤ 50", f"{row['p99']:.1f}", "≤ 250", f"{row['max']:.1f}"] for row in live["rows"]])
+    watcher = [["bytes of a watched session, computed from its parts", f"{r['watcher']}", "≤ 200"]] if "watcher" in r else []
+    yield from table(["", "measured", "wanted"], [*watcher, [f"memory of an open event stream, all included ({live['streams']:,} of them), KiB", f"{live['each'] / 1024:.1f}", ""]])
+
+
+def site(r):
+    """What was not measured yet has no table."""
+    if "pages" in r:
+        yield from site_pages(r)
+    yield from table(["the notes site on two cores", "measured", "wanted"], list(site_costs(r)))
+    for name, section in [("features", site_features), ("lines", site_lines), ("live", site_live)]:
+        if name in r:
+            yield from section(r)
+
+
 PARTS = [
     ("side-by-side", "Side by side", side_by_side),
     ("pages", "The page, layer by layer", pages),
@@ -135,6 +212,7 @@ PARTS = [
     ("revocation", "Revocation across servers", revocation),
     ("sign-outs", "Sign-outs on eight servers", sign_outs),
     ("footprint", "Memory and startup", footprint),
+    ("site", "A site on the crate", site),
     ("micro", "The hot path, part by part", micro),
 ]
 

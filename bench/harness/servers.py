@@ -10,13 +10,13 @@ PAGE = "/account/profile"
 
 
 class Server:
-    def __init__(self, work, name, command, env, ready="/login", every=0.1):
+    def __init__(self, work, name, command, env, ready="/login", every=0.1, folder=None):
         self.name, self.port = name, int(env["PORT"])
         self.base = f"http://127.0.0.1:{self.port}"
         self.log = open(os.path.join(work, f"{name}.log"), "a")
         self.began = time.perf_counter()
         env = {name: value for name, value in {**os.environ, **env}.items() if value is not None}
-        self.process = subprocess.Popen(command, env=env, stdout=self.log, stderr=self.log, start_new_session=True)
+        self.process = subprocess.Popen(command, env=env, stdout=self.log, stderr=self.log, start_new_session=True, cwd=folder)
         self.wait(ready, every)
 
     def wait(self, ready, every):
@@ -49,19 +49,20 @@ def environment(url, log="warn", **settings):
             **{f"FRONTDESK_{name}": str(value) for name, value in settings.items()}}
 
 
-def frontdesk(work, name, url, every=0.1, ready="/login", **settings):
+def frontdesk(work, name, url, every=0.1, ready="/login", program=None, **settings):
+    """`program`: another one than `frontdesk`, such as that of a site."""
     port = machine.free_port()
     settings = {"WORKERS": 2, "BIND": f"127.0.0.1:{port}", "PUBLIC_URL": f"http://127.0.0.1:{port}", **settings}
     env = {"PORT": str(port), **environment(url, **settings)}
-    return Server(work, name, [machine.program()], env, ready, every)
+    return Server(work, name, [program or machine.program()], env, ready, every)
 
 
-def bench_program(work, name):
+def bench_program(work, name, **env):
     """One of the programs in bench/programs that serve a page."""
-    return Server(work, name, [machine.program(name)], {"PORT": str(machine.free_port())})
+    return Server(work, name, [machine.program(name)], {"PORT": str(machine.free_port()), **env})
 
 
-def command(url, *words):
+def command(url, *words, program=None, **settings):
     """Runs `frontdesk …` and returns its output."""
-    return subprocess.run([machine.program(), *words], env={**os.environ, **environment(url)}, check=True,
+    return subprocess.run([program or machine.program(), *words], env={**os.environ, **environment(url, **settings)}, check=True,
                           stdout=subprocess.PIPE, text=True).stdout
