@@ -1,13 +1,59 @@
-//! Reads a folder of files from disk: the templates and static files of an operator.
+//! Reads a folder of files from disk: the templates, messages and static files of an operator.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// The contents of files by their path, with `/` between its parts.
 pub type Folder = BTreeMap<String, Cow<'static, [u8]>>;
+
+/// Something wrong with a file of a site or an operator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileProblem {
+    /// The file, as an operator or developer knows it.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: Option<usize>,
+    /// What is wrong, and what is expected.
+    pub message: String,
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(formatter, "{}:{line}: {}", self.file, self.message),
+            None => write!(formatter, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// Files that replace those of Frontdesk by name, and add others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// The operator's folder and its files, which are the strongest layer.
+    pub operator: Option<(PathBuf, Folder)>,
+    /// The files of the site's crate.
+    pub site: Folder,
+    /// Their folder in the site's source code, if it is on this computer.
+    pub site_source: Option<PathBuf>,
+}
+
+impl Layers {
+    /// The files as they are on disk now.
+    pub fn read_again(&self) -> Result<Self, Vec<String>> {
+        let mut now = self.clone();
+        if let Some((folder, files)) = &mut now.operator {
+            *files = read(folder)?;
+        }
+        if let Some(folder) = now.site_source.as_ref().filter(|folder| folder.is_dir()) {
+            now.site = read(folder)?;
+        }
+        Ok(now)
+    }
+}
 
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;

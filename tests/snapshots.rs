@@ -70,7 +70,7 @@ fn every_mail_matches_its_snapshot() {
     for message in samples::samples("Ada") {
         let count = counts.entry(message.kind().to_owned()).or_default();
         *count += 1;
-        let letter = renderer.render(&message).expect("a mail");
+        let letter = renderer.render(&message, "en").expect("a mail");
         let name = format!("mail_{}_{count}", message.kind());
         compare(&name, &format!("{}\n\n{}\n{}", letter.subject, letter.text, letter.html));
         names.insert(name);

@@ -13,6 +13,17 @@ use uuid::Uuid;
 use crate::id::UserId;
 
 /// What became of a mail of the site.
+///
+/// ```
+/// use frontdesk::{MailOutcome, Notice};
+///
+/// fn notice(outcome: MailOutcome) -> Notice {
+///     match outcome {
+///         MailOutcome::Queued => Notice::success("The invitation is on its way."),
+///         _ => Notice::warning("This person cannot get mail at the moment."),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MailOutcome {

@@ -40,16 +40,37 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::id::UserId;
+use crate::language::ENGLISH;
 
+#[doc(hidden)]
 pub use deliveries::{Source, purge};
-pub use hook::{BoxError, Hook, HookFuture, HookResult, WithMailer, WithoutMailer};
+pub use hook::{BoxError, Hook, HookResult};
+#[doc(hidden)]
+pub use hook::{HookFuture, WithMailer, WithoutMailer};
+#[doc(hidden)]
 pub use list::{Delivery, count_failed, list, retry};
-pub use mailer::{Enqueuing, MailOutcome, Mailer, SiteOutbox};
+#[doc(hidden)]
+pub use mailer::{Enqueuing, SiteOutbox};
+pub use mailer::{MailOutcome, Mailer};
+#[doc(hidden)]
 pub use registry::{After, RegisteredHooks};
+#[doc(hidden)]
 pub use run::Hooks;
 
 /// An account was created. The event is in the transaction that inserts the user: if registrations are verified, after
 /// the user has verified the email.
+///
+/// ```
+/// use frontdesk::HookResult;
+/// use frontdesk::events::Registered;
+/// use frontdesk::sqlx::{self, PgConnection};
+///
+/// async fn welcome(event: Registered, connection: &mut PgConnection) -> HookResult {
+///     let insert = sqlx::query("INSERT INTO notes (owner_id, body) VALUES ($1, 'Welcome!')");
+///     insert.bind(event.user).execute(connection).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Registered {
@@ -71,13 +92,21 @@ impl Registered {
             user: user.uuid(),
             email: email.to_owned(),
             display_name: display_name.to_owned(),
-            language: "en".to_owned(),
+            language: ENGLISH.to_owned(),
             by,
         }
     }
 }
 
 /// How an account was created.
+///
+/// ```
+/// use frontdesk::events::{Registered, RegisteredBy};
+///
+/// fn needs_a_tour(event: &Registered) -> bool {
+///     matches!(event.by, RegisteredBy::User | RegisteredBy::Invitation)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisteredBy {
@@ -92,6 +121,18 @@ pub enum RegisteredBy {
 }
 
 /// The email of an account was changed: by the user, by an administrator, or back to the former one.
+///
+/// ```
+/// use frontdesk::HookResult;
+/// use frontdesk::events::EmailChanged;
+/// use frontdesk::sqlx::{self, PgConnection};
+///
+/// async fn rename(event: EmailChanged, connection: &mut PgConnection) -> HookResult {
+///     let update = sqlx::query("UPDATE subscribers SET email = $2 WHERE user_id = $1");
+///     update.bind(event.user).bind(event.new_email).execute(connection).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EmailChanged {
@@ -111,6 +152,18 @@ impl EmailChanged {
 
 /// An account is being deleted. Its row still exists. Rows of the site that refer to it with `ON DELETE CASCADE` or
 /// `ON DELETE SET NULL` need no hook.
+///
+/// ```
+/// use frontdesk::HookResult;
+/// use frontdesk::events::Deletion;
+/// use frontdesk::sqlx::{self, PgConnection};
+///
+/// async fn forget(event: Deletion, connection: &mut PgConnection) -> HookResult {
+///     let delete = sqlx::query("DELETE FROM newsletter WHERE email = $1");
+///     delete.bind(event.email).execute(connection).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Deletion {
@@ -129,6 +182,19 @@ impl Deletion {
 /// A user exports everything that is stored about them. What the hook returns is in the file as `website.<name>`. The
 /// hooks of a site may return 16 MiB of JSON together; put links to large files into it. The transaction is
 /// REPEATABLE READ.
+///
+/// ```
+/// use frontdesk::HookResult;
+/// use frontdesk::events::Export;
+/// use frontdesk::sqlx::{self, PgConnection};
+/// use serde_json::{Value, json};
+///
+/// async fn notes(event: Export, connection: &mut PgConnection) -> HookResult<Value> {
+///     let select = sqlx::query_scalar("SELECT body FROM notes WHERE owner_id = $1");
+///     let notes: Vec<String> = select.bind(event.user).fetch_all(connection).await?;
+///     Ok(json!(notes))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Export {
@@ -159,7 +225,19 @@ macro_rules! after_events {
         $(#[$doc])*
         ///
         /// The hook may run more than once for one event, and events may arrive in another order. To do something only
-        /// once, insert `id` into a table of the site with a primary key.
+        /// once, insert `id` into a table of the site with a primary key:
+        ///
+        /// ```
+        /// use frontdesk::HookResult;
+        #[doc = concat!("use frontdesk::events::", stringify!($name), ";")]
+        /// use frontdesk::sqlx::{self, PgConnection};
+        ///
+        #[doc = concat!("async fn count(event: ", stringify!($name), ", connection: &mut PgConnection) -> HookResult {")]
+        ///     let insert = sqlx::query("INSERT INTO counted (id) VALUES ($1) ON CONFLICT DO NOTHING");
+        ///     insert.bind(event.id).execute(connection).await?;
+        ///     Ok(())
+        /// }
+        /// ```
         #[derive(Clone, Debug)]
         #[non_exhaustive]
         pub struct $name {

@@ -19,22 +19,15 @@ use super::{
 };
 
 /// A hook for the event `E`.
-pub(super) type AnyHook<E, T> = Arc<dyn for<'c> StoredHook<'c, E, T>>;
+pub(super) type AnyHook<E, T> = Arc<dyn for<'c> Hook<'c, E, T, AnyKind>>;
 
-/// A [`Hook`] of whatever kind.
-pub(super) trait StoredHook<'c, E, T>: Send + Sync {
-    fn call(
-        &self,
-        event: E,
-        connection: &'c mut PgConnection,
-        mailer: &Mailer,
-    ) -> HookFuture<'c, T>;
-}
+/// The kind of a hook that is stored, whether it takes a [`Mailer`] or not.
+pub(super) enum AnyKind {}
 
 /// Calls a hook `F` of the kind `A` for the event `E`, which is stored as another type for a hook after a commit.
 struct Stored<F, E, A>(F, PhantomData<fn(E) -> A>);
 
-impl<'c, S, E, T, F, A> StoredHook<'c, S, T> for Stored<F, E, A>
+impl<'c, S, E, T, F, A> Hook<'c, S, T, AnyKind> for Stored<F, E, A>
 where
     E: From<S>,
     F: Hook<'c, E, T, A>,

@@ -9,7 +9,8 @@ use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use fluent_syntax::ast::{Entry, Expression, InlineExpression, PatternElement};
 
 use super::elements::{self, Wrapper};
-use super::layers::{self, Layers};
+use super::layers;
+use crate::folder::Layers;
 
 /// The language of all pages and mails, as a language tag (BCP 47).
 pub const ENGLISH: &str = "en";
@@ -53,8 +54,6 @@ pub struct Catalog {
     plain: HashMap<String, String>,
     /// The keys of all messages.
     keys: BTreeSet<String>,
-    /// The names of the terms, with their `-`.
-    terms: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -83,7 +82,7 @@ impl Catalog {
             FluentValue::String(text) => Some(elements::mark(text)),
             _ => None,
         }));
-        let (mut plain, mut keys, mut terms) = (HashMap::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut plain, mut keys) = (HashMap::new(), BTreeSet::new());
         for resource in resources {
             for (key, text) in resource.entries().filter_map(plain_text) {
                 keys.insert(key.clone());
@@ -92,14 +91,10 @@ impl Catalog {
                     None => plain.remove(&key),
                 };
             }
-            terms.extend(resource.entries().filter_map(|entry| match entry {
-                Entry::Term(term) => Some(format!("-{}", term.id.name)),
-                _ => None,
-            }));
             bundle.add_resource_overriding(Arc::clone(&resource));
             html.add_resource_overriding(resource);
         }
-        Self { bundle, html, plain, keys, terms }
+        Self { bundle, html, plain, keys }
     }
 
     /// Whether there is a message with this key.
@@ -119,11 +114,6 @@ impl Catalog {
                 ),
             })
         })
-    }
-
-    /// Whether there is a message with this key, or a term (`-name`).
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.keys.contains(name) || self.terms.contains(name)
     }
 
     /// The keys of all messages.

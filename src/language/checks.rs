@@ -1,53 +1,33 @@
 //! What is wrong with the messages of a site or an operator, found when the server starts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use fluent_bundle::FluentResource;
 use fluent_syntax::ast::{
-    CallArguments, Entry, Expression, InlineExpression, Message, Pattern, PatternElement, Term,
+    Attribute, CallArguments, Entry, Expression, Identifier, InlineExpression, Message, Pattern,
+    PatternElement, Term,
 };
 
 use super::catalog::Catalog;
 use super::elements;
-use super::layers::{self, File, Layers};
-use crate::folder::Folder;
-
-/// Something wrong with a file of messages.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MessageProblem {
-    /// The file, as an operator or developer knows it.
-    pub file: String,
-    /// Its line, from 1.
-    pub line: Option<usize>,
-    /// What is wrong, and what is expected.
-    pub message: String,
-}
-
-impl fmt::Display for MessageProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(formatter, "{}:{line}: {}", self.file, self.message),
-            None => write!(formatter, "{}: {}", self.file, self.message),
-        }
-    }
-}
+use super::layers::{self, File};
+use crate::folder::{FileProblem, Folder, Layers};
 
 /// What is wrong with the messages that replace Frontdesk's.
-pub fn problems(layers: &Layers) -> Vec<MessageProblem> {
-    let all = Catalog::load(layers);
+pub fn problems(layers: &Layers) -> Vec<FileProblem> {
     let own = own_entries();
-    let mut of_site = own.clone();
+    let mut before_operator = own.clone();
     for file in layers.files().filter(|file| !file.is_of_operator) {
         for (name, content) in entries(&resource(file.bytes)) {
-            of_site.entry(name).or_insert(content);
+            before_operator.entry(name).or_insert(content);
         }
     }
-    let mut strongest = own.clone();
-    layers.files().for_each(|file| strongest.extend(entries(&resource(file.bytes))));
+    let of_site = InForce::of(&Layers { operator: None, ..layers.clone() });
+    let of_all = InForce::of(layers);
     let check = |file: File<'_>| {
-        let before = if file.is_of_operator { &of_site } else { &own };
-        Check { file, all: &all, before, strongest: &strongest }.problems()
+        let (before, in_force) =
+            if file.is_of_operator { (&before_operator, &of_all) } else { (&own, &of_site) };
+        Check { file, before, in_force }.problems()
     };
     let mut found: Vec<_> = layers.files().flat_map(check).collect();
     found.extend(repeated(&layers.site, "locales"));
@@ -57,6 +37,21 @@ pub fn problems(layers: &Layers) -> Vec<MessageProblem> {
     found
 }
 
+/// The messages that pages and mails get.
+struct InForce {
+    catalog: Catalog,
+    /// What each contains.
+    entries: BTreeMap<String, Content>,
+}
+
+impl InForce {
+    fn of(layers: &Layers) -> Self {
+        let mut all = own_entries();
+        layers.files().for_each(|file| all.extend(entries(&resource(file.bytes))));
+        Self { catalog: Catalog::load(layers), entries: all }
+    }
+}
+
 /// What a message contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
@@ -64,7 +59,7 @@ pub(super) struct Content {
     pub(super) variables: BTreeSet<String>,
     /// Elements.
     pub(super) elements: BTreeSet<String>,
-    /// Messages, and terms with their `-`.
+    /// Messages, terms with their `-`, and attributes of both, such as `-brand.case`.
     references: BTreeSet<String>,
     /// Functions.
     functions: BTreeSet<String>,
@@ -75,18 +70,27 @@ fn own_entries() -> BTreeMap<String, Content> {
     layers::OWN.iter().flat_map(|(_, resource)| entries(resource)).collect()
 }
 
-/// The messages, and the terms with their `-`.
+/// The messages, the terms with their `-`, and the attributes of both.
 fn entries(resource: &FluentResource) -> Vec<(String, Content)> {
     let content = |value: &Pattern<&str>| content(value).unwrap_or_default();
-    let entry = |entry: &Entry<&str>| match entry {
-        Entry::Message(message) => {
-            let value = message.value.as_ref();
-            Some((message.id.name.to_owned(), value.map(content).unwrap_or_default()))
-        }
-        Entry::Term(term) => Some((format!("-{}", term.id.name), content(&term.value))),
-        _ => None,
+    let entry = |entry: &Entry<&str>| {
+        let (name, value, attributes) = match entry {
+            Entry::Message(Message { id, value, attributes, .. }) => {
+                (id.name.to_owned(), value.as_ref(), attributes)
+            }
+            Entry::Term(Term { id, value, attributes, .. }) => {
+                (format!("-{}", id.name), Some(value), attributes)
+            }
+            _ => return Vec::new(),
+        };
+        let of_attribute = |attribute: &Attribute<&str>| {
+            (format!("{name}.{}", attribute.id.name), content(&attribute.value))
+        };
+        let mut found: Vec<_> = attributes.iter().map(of_attribute).collect();
+        found.push((name, value.map(content).unwrap_or_default()));
+        found
     };
-    resource.entries().filter_map(entry).collect()
+    resource.entries().flat_map(entry).collect()
 }
 
 /// What can be read of a file.
@@ -149,36 +153,45 @@ impl Content {
             InlineExpression::VariableReference { id } => {
                 self.variables.insert(id.name.to_owned());
             }
-            InlineExpression::MessageReference { id, .. } => {
-                self.references.insert(id.name.to_owned());
+            InlineExpression::MessageReference { id, attribute } => {
+                self.refer(id.name, attribute.as_ref());
             }
-            InlineExpression::TermReference { id, .. } => {
-                self.references.insert(format!("-{}", id.name));
+            InlineExpression::TermReference { id, attribute, arguments } => {
+                self.refer(&format!("-{}", id.name), attribute.as_ref());
+                arguments.iter().try_for_each(|arguments| self.read_arguments(arguments))?;
             }
             InlineExpression::FunctionReference { id, arguments } => {
                 self.functions.insert(id.name.to_owned());
-                let CallArguments { positional, .. } = arguments;
-                positional.iter().try_for_each(|argument| self.read_inline(argument))?;
+                self.read_arguments(arguments)?;
             }
             InlineExpression::Placeable { expression } => self.read_expression(expression)?,
             InlineExpression::StringLiteral { .. } | InlineExpression::NumberLiteral { .. } => {}
         }
         Ok(())
     }
+
+    /// Named arguments are always literals.
+    fn read_arguments(&mut self, arguments: &CallArguments<&str>) -> Result<(), String> {
+        arguments.positional.iter().try_for_each(|argument| self.read_inline(argument))
+    }
+
+    fn refer(&mut self, name: &str, attribute: Option<&Identifier<&str>>) {
+        let attribute = attribute.map(|attribute| format!(".{}", attribute.name));
+        self.references.insert(format!("{name}{}", attribute.unwrap_or_default()));
+    }
 }
 
-/// One file, compared with all messages and with those that it replaces.
+/// One file, compared with the messages that it replaces and with those that it refers to.
 struct Check<'a> {
     file: File<'a>,
-    all: &'a Catalog,
     /// The messages of the layers below.
     before: &'a BTreeMap<String, Content>,
-    /// The messages in force.
-    strongest: &'a BTreeMap<String, Content>,
+    /// The messages of this layer and of those below.
+    in_force: &'a InForce,
 }
 
 impl Check<'_> {
-    fn problems(&self) -> Vec<MessageProblem> {
+    fn problems(&self) -> Vec<FileProblem> {
         if !is_message_file(self.file.path) {
             let expected = "is not read. Messages are in en/site.ftl, or in other files en/*.ftl";
             return vec![self.problem(None, expected)];
@@ -209,21 +222,22 @@ impl Check<'_> {
         found
     }
 
-    fn of_term(&self, text: &str, term: &Term<&str>) -> Vec<MessageProblem> {
+    fn of_term(&self, text: &str, term: &Term<&str>) -> Vec<FileProblem> {
         let name = format!("-{}", term.id.name);
-        let mut found = Vec::new();
-        if let Err(problem) = content(&term.value) {
-            found.push(format!("In the term {name}, {problem}"));
-        }
+        let at = |message: String| self.problem(Some(line_of(text, &name, "")), &message);
+        let mut found = match content(&term.value) {
+            Ok(content) => self.of_references(text, "term", &name, &content),
+            Err(problem) => vec![at(format!("In the term {name}, {problem}"))],
+        };
         // One would hide the other.
-        if self.all.contains(term.id.name) {
-            found.push(format!("The term {name} has the name of a message. Choose another name"));
+        if self.in_force.catalog.contains(term.id.name) {
+            let other = "has the name of a message. Choose another name";
+            found.push(at(format!("The term {name} {other}")));
         }
-        let line = Some(line_of(text, &name, ""));
-        found.iter().map(|message| self.problem(line, message)).collect()
+        found
     }
 
-    fn of_message(&self, text: &str, message: &Message<&str>) -> Vec<MessageProblem> {
+    fn of_message(&self, text: &str, message: &Message<&str>) -> Vec<FileProblem> {
         let key = message.id.name;
         let Some(pattern) = &message.value else {
             let line = line_of(text, key, "");
@@ -237,14 +251,14 @@ impl Check<'_> {
                 return vec![self.problem(Some(line_of(text, key, tag)), &message)];
             }
         };
-        let content = own_content.with_references(self.strongest);
+        let content = own_content.with_references(&self.in_force.entries);
         let mut found = Vec::new();
         let mut add = |part: &str, problem: String| {
             let message = format!("The message {key} {problem}");
             found.push(self.problem(Some(line_of(text, key, part)), &message));
         };
         if let Some(own) = self.before.get(key) {
-            let own = own.with_references(self.strongest);
+            let own = own.with_references(&self.in_force.entries);
             for name in content.variables.difference(&own.variables) {
                 let known = list(own.variables.iter().map(|name| format!("${name}")));
                 add(&format!("${name}"), format!("has no variable ${name}. It has {known}"));
@@ -261,28 +275,56 @@ impl Check<'_> {
                 add(&format!("<{name}>"), format!("has no element <{name}>. It has {known}"));
             }
         }
-        if let Some(name) = content.functions.first() {
-            add(&format!("{name}("), format!("uses the function {name}, which does not exist"));
-        } else if self.strongest.get(key).is_some_and(|strongest| *strongest == own_content)
-            && self.references_are_known(&content.references)
-            && let Some(error) = self.all.error_of(key, content.variables.into_iter())
+        found.extend(self.of_references(text, "message", key, &own_content));
+        // What remains, such as too many messages within messages.
+        if found.is_empty()
+            && self.in_force.entries.get(key) == Some(&own_content)
+            && let Some(error) = self.in_force.catalog.error_of(key, content.variables.into_iter())
         {
-            add("", format!("cannot be shown: {error}"));
-        }
-        for name in &content.references {
-            if !self.all.has(name) {
-                add(name, format!("refers to {name}, which does not exist"));
-            }
+            let line = Some(line_of(text, key, ""));
+            found.push(self.problem(line, &format!("The message {key} cannot be shown: {error}")));
         }
         found
     }
 
-    fn references_are_known(&self, references: &BTreeSet<String>) -> bool {
-        references.iter().all(|name| self.all.has(name))
+    /// What is wrong with the functions of a message or term and with those to which it refers, whichever variant is
+    /// chosen.
+    fn of_references(
+        &self,
+        text: &str,
+        what: &str,
+        name: &str,
+        content: &Content,
+    ) -> Vec<FileProblem> {
+        let entries = &self.in_force.entries;
+        let problem = |part: &str, problem: String| {
+            let line = Some(line_of(text, name, part));
+            self.problem(line, &format!("The {what} {name} {problem}"))
+        };
+        let unknown_function = |function: &String| {
+            let message = format!("uses the function {function}, which does not exist");
+            problem(&format!("{function}("), message)
+        };
+        let unknown_reference =
+            |other: &String| problem(other, format!("refers to {other}, which does not exist"));
+        let circle = |other: &String| {
+            let leads_back = entries.get(other)?.with_references(entries).references.contains(name);
+            let message = match other == name {
+                true => "refers to itself".to_owned(),
+                false if leads_back => format!("refers to itself through {other}"),
+                false => return None,
+            };
+            Some(problem(other, message))
+        };
+        let whole = content.with_references(entries).references;
+        let unknown = whole.iter().filter(|other| !entries.contains_key(*other));
+        let functions = content.functions.iter().map(unknown_function);
+        let found = functions.chain(unknown.map(unknown_reference));
+        found.chain(content.references.iter().filter_map(circle)).collect()
     }
 
-    fn problem(&self, line: Option<usize>, message: &str) -> MessageProblem {
-        MessageProblem { file: self.file.name.clone(), line, message: format!("{message}.") }
+    fn problem(&self, line: Option<usize>, message: &str) -> FileProblem {
+        FileProblem { file: self.file.name.clone(), line, message: format!("{message}.") }
     }
 }
 
@@ -309,12 +351,27 @@ fn line_of(text: &str, key: &str, part: &str) -> usize {
     let start = lines.iter().position(is_start).unwrap_or_default();
     let is_inside = |line: &&str| line.is_empty() || line.starts_with([' ', '}', '[', '*']);
     let inside = lines.iter().skip(start + 1).take_while(|line| is_inside(line)).count();
-    let found = lines[start..].iter().take(inside + 1).position(|line| line.contains(part));
+    let text_of = |(index, line): (usize, &&str)| {
+        // The key itself is not part of the text.
+        let after_key = line.find('=').filter(|_| index == 0).map_or(0, |at| at + 1);
+        has_part(&line[after_key..], part)
+    };
+    let found = lines[start..].iter().take(inside + 1).enumerate().position(text_of);
     start + found.unwrap_or_default() + 1
 }
 
+/// Whether `part` is in the line, and not only as a part of a longer word.
+fn has_part(line: &str, part: &str) -> bool {
+    let is_word = |letter: char| letter.is_alphanumeric() || "-_".contains(letter);
+    line.match_indices(part).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + part.len()..]);
+        !(part.starts_with(is_word) && before.ends_with(is_word)
+            || part.ends_with(is_word) && after.starts_with(is_word))
+    })
+}
+
 /// Messages that are in a layer twice.
-fn repeated(files: &Folder, folder: &str) -> Vec<MessageProblem> {
+fn repeated(files: &Folder, folder: &str) -> Vec<FileProblem> {
     let (mut seen, mut found) = (BTreeMap::new(), Vec::new());
     for (path, bytes) in files.iter().filter(|(path, _)| is_message_file(path)) {
         for (index, line) in String::from_utf8_lossy(bytes).lines().enumerate() {
@@ -330,7 +387,7 @@ fn repeated(files: &Folder, folder: &str) -> Vec<MessageProblem> {
                     "The message {} is in {before} too. Remove one of them.",
                     key.trim_end()
                 );
-                found.push(MessageProblem {
+                found.push(FileProblem {
                     file: format!("{folder}/{path}"),
                     line: Some(index + 1),
                     message,

@@ -1,27 +1,15 @@
 //! The files with messages: those of an operator's folder, those of a site's crate, and Frontdesk's.
 
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use fluent_bundle::FluentResource;
 use rust_embed::RustEmbed;
 
-use crate::folder::{self, Folder};
+use crate::folder::{self, Layers};
 
 #[derive(RustEmbed)]
 #[folder = "locales/"]
 struct Files;
-
-/// The files that replace messages of Frontdesk by key, and add others. Their paths are like `en/site.ftl`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layers {
-    /// The operator's folder and its files.
-    pub operator: Option<(PathBuf, Folder)>,
-    /// Those of the site's crate.
-    pub site: Folder,
-    /// Their folder in the site's source code, if it is on this computer.
-    pub site_source: Option<PathBuf>,
-}
 
 /// A file with messages.
 pub(super) struct File<'a> {
@@ -35,7 +23,8 @@ pub(super) struct File<'a> {
 }
 
 impl Layers {
-    /// The files of the site and then those of the operator: the later one wins.
+    /// The files with messages, whose paths are like `en/site.ftl`: those of the site and then those of the operator. The
+    /// later one wins.
     pub(super) fn files(&self) -> impl Iterator<Item = File<'_>> {
         let site =
             self.site.iter().map(|(path, bytes)| (false, format!("locales/{path}"), path, bytes));
@@ -51,17 +40,6 @@ impl Layers {
             bytes,
         });
         all.filter(|file| !file.path.split('/').any(folder::is_hidden))
-    }
-
-    /// The files as they are on disk now.
-    pub fn read_again(&mut self) -> Result<(), Vec<String>> {
-        if let Some((folder, files)) = &mut self.operator {
-            *files = folder::read(folder)?;
-        }
-        if let Some(folder) = self.site_source.as_ref().filter(|folder| folder.is_dir()) {
-            self.site = folder::read(folder)?;
-        }
-        Ok(())
     }
 }
 

@@ -12,11 +12,10 @@ mod layers;
 mod text;
 
 pub use catalog::{Argument, Catalog, ENGLISH, MessageError};
-pub use checks::{MessageProblem, problems};
+pub use checks::problems;
 pub(crate) use current::with_current;
 pub use current::{InLanguage, enter, set_default};
 pub(crate) use elements::escape;
-pub use layers::Layers;
 pub use text::{Text, TextValue};
 
 #[cfg(test)]

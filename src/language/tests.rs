@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use fluent_bundle::FluentResource;
 
 use super::*;
-use crate::folder::Folder;
+use crate::folder::{Folder, Layers};
 
 fn folder(files: &[(&str, &str)]) -> Folder {
     files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec().into())).collect()
@@ -87,7 +87,8 @@ fn a_broken_file_is_named_with_its_line_and_what_is_expected() {
             "a = { LOUD($n) }",
             "locales/en/site.ftl:1: The message a uses the function LOUD, which does not exist.",
         ),
-        ("a = { a }", "locales/en/site.ftl:1: The message a cannot be shown: "),
+        ("a = { a }", "locales/en/site.ftl:1: The message a refers to itself."),
+        ("-a = { b }", "locales/en/site.ftl:1: The term -a refers to b, which does not exist."),
         (
             "a = b\n\na = c",
             "locales/en/site.ftl:3: The message a is in locales/en/site.ftl:1 too. Remove one of them.",
@@ -111,6 +112,51 @@ fn a_broken_file_is_named_with_its_line_and_what_is_expected() {
     let not_text = [("en/site.ftl".to_owned(), b"\xff".to_vec().into())].into();
     let expected = "locales/en/site.ftl: is not UTF-8 text.";
     assert_eq!(found(&Layers { site: not_text, ..Layers::default() }), [expected]);
+}
+
+/// The variant of another number is chosen when the message is shown with 1.
+#[test]
+fn a_mistake_in_any_variant_of_a_message_is_found_and_a_message_that_refers_to_itself() {
+    for (variant, expected) in [
+        ("{ c }", "3: The message a refers to c, which does not exist."),
+        ("{ b.title }", "3: The message a refers to b.title, which does not exist."),
+        ("{ LOUD($n) }", "3: The message a uses the function LOUD, which does not exist."),
+        ("{ a }", "3: The message a refers to itself."),
+        ("<strong>x", "3: In the message a, <strong> is not closed."),
+    ] {
+        let text = format!(
+            "b = B\na = {{ $n ->\n    [0] {variant}\n    [one] one\n   *[other] {{ $n }}\n }}\n"
+        );
+        assert_eq!(found(&site(&text)), [format!("locales/en/site.ftl:{expected}")], "{text}");
+    }
+    let variants = |zero: &str| {
+        format!("sessions-count = {{ $n ->\n    [0] {zero}\n   *[other] {{ $n }}\n }}\n")
+    };
+    let unknown = found(&site(&variants("{ $total }")));
+    let expected =
+        "locales/en/site.ftl:2: The message sessions-count has no variable $total. It has $n.";
+    assert_eq!(unknown, [expected]);
+    let circle = found(&site(
+        "a = { -b }\n-b = <strong>{ c }</strong>\nc = { $n ->\n   *[other] { a }\n }\nd = { a }",
+    ));
+    let expected = [
+        "locales/en/site.ftl:1: The message a refers to itself through -b.",
+        "locales/en/site.ftl:2: The term -b refers to itself through c.",
+        "locales/en/site.ftl:4: The message c refers to itself through a.",
+    ];
+    assert_eq!(circle[..3], expected);
+    assert!(circle[3].starts_with("locales/en/site.ftl:6: The message d cannot be shown: "));
+    // With attributes, which are texts of their own.
+    let text = "a = { a.title }\n    .title = b\n-c = c\n    .kind = few\nd = { -c.kind ->\n   *[few] x\n }";
+    assert_eq!(found(&site(text)), Vec::<String>::new());
+    // An operator's message may refer to one of the site, and not back.
+    let both = |of_operator: &str| Layers {
+        operator: Some((PathBuf::from("/look"), folder(&[("en/site.ftl", of_operator)]))),
+        ..site("a = { b }\nb = B")
+    };
+    assert_eq!(found(&both("c = { a }")), Vec::<String>::new());
+    let expected = "/look/en/site.ftl:1: The message b refers to itself through a.";
+    assert_eq!(found(&both("b = { a }")), [expected]);
 }
 
 #[test]

@@ -189,7 +189,7 @@ async fn send(mailer: &Mailer, mail: &LeasedMail) -> Result<(), SendError> {
     })?;
     let rendered = mailer
         .renderer
-        .render_combined(&message, mail.combined.unwrap_or(1))
+        .render_combined(&message, &mail.language, mail.combined.unwrap_or(1))
         .map_err(|error| permanent(&format!("{error:#}")))?;
     let sender = &mailer.sender;
     let composed = compose(mail.id, mail.created_at, sender, &mail.recipient, &rendered)

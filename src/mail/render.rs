@@ -47,15 +47,20 @@ impl MailRenderer {
         Self { templates, site, look, public_url: public_url.origin().clone() }
     }
 
-    /// Renders `message`.
-    pub fn render(&self, message: &Message) -> anyhow::Result<RenderedMail> {
-        self.render_combined(message, 1)
+    /// Renders `message` in a language (`mail_outbox.language`).
+    pub fn render(&self, message: &Message, language: &str) -> anyhow::Result<RenderedMail> {
+        self.render_combined(message, language, 1)
     }
 
     /// Renders `message` as the latest of `count` notices, the others of which are not sent.
-    pub fn render_combined(&self, message: &Message, count: i32) -> anyhow::Result<RenderedMail> {
-        let data = self.values(message, count);
-        let [subject, text, html] = self.templates.render(message.kind(), &data)?;
+    pub fn render_combined(
+        &self,
+        message: &Message,
+        language: &str,
+        count: i32,
+    ) -> anyhow::Result<RenderedMail> {
+        let values = || self.values(message, count);
+        let [subject, text, html] = self.templates.render(message.kind(), language, values)?;
         Ok(RenderedMail {
             // A message of the catalog may have several lines.
             subject: one_line(&subject),
@@ -237,6 +242,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::language::ENGLISH;
     use crate::mail::samples::samples;
     use crate::templates::{AssetUrls, Layers, Templates};
 
@@ -256,7 +262,7 @@ mod tests {
         let renderer = renderer("The Grand & Sons");
         for message in samples("Ada {{1234567*7}} <b>") {
             let kind = message.kind();
-            let mail = renderer.render(&message).unwrap();
+            let mail = renderer.render(&message, ENGLISH).unwrap();
             assert!(mail.subject.contains("The Grand & Sons"), "{kind}: {}", mail.subject);
             assert!(mail.text.contains("\n-- \nThe Grand & Sons\n"), "{kind}: {}", mail.text);
             assert!(mail.html.contains("The Grand &amp; Sons"), "{kind}: {}", mail.html);
@@ -284,7 +290,7 @@ mod tests {
     fn security_notices_link_to_the_sessions_and_contain_no_secret() {
         let renderer = renderer("Frontdesk");
         for message in samples("Ada") {
-            let mail = renderer.render(&message).unwrap();
+            let mail = renderer.render(&message, ENGLISH).unwrap();
             if message.secrets().is_empty() && !mail.text.contains("/login") {
                 let has_none = ["account_deleted", "account_disabled", "address_removed"];
                 let has_none = has_none.contains(&message.kind());
@@ -308,7 +314,7 @@ mod tests {
         ] {
             let renderer = renderer("Frontdesk");
             for message in samples(name) {
-                let text = renderer.render(&message).unwrap().text;
+                let text = renderer.render(&message, ENGLISH).unwrap().text;
                 let unverified = [
                     "verify_registration",
                     "already_registered",
@@ -321,7 +327,7 @@ mod tests {
                 let is_verified = !unverified.contains(&message.kind());
                 let first = if is_verified { greeting } else { "Hello," };
                 assert_eq!(text.lines().next(), Some(first), "{}", message.kind());
-                let text = renderer.render(&message.without_name()).unwrap().text;
+                let text = renderer.render(&message.without_name(), ENGLISH).unwrap().text;
                 assert_eq!(text.lines().next(), Some("Hello,"), "{}", message.kind());
             }
         }
@@ -332,16 +338,20 @@ mod tests {
         let renderer = renderer("Frontdesk");
         for message in samples("Ada") {
             let kind = message.kind();
-            let one = renderer.render(&message).unwrap();
-            assert_eq!(renderer.render_combined(&message, 1).unwrap().text, one.text, "{kind}");
-            let many = renderer.render_combined(&message, 17).unwrap();
+            let one = renderer.render(&message, ENGLISH).unwrap();
+            assert_eq!(
+                renderer.render_combined(&message, ENGLISH, 1).unwrap().text,
+                one.text,
+                "{kind}"
+            );
+            let many = renderer.render_combined(&message, ENGLISH, 17).unwrap();
             for part in [&many.text, &many.html] {
                 assert!(part.contains("17 "), "{kind}: {part}");
                 assert!(part.contains("/account/activity"), "{kind}: {part}");
             }
         }
         let device = samples("Ada").into_iter().find(|message| message.kind() == "new_device");
-        let mail = renderer.render_combined(&device.unwrap(), 3).unwrap();
+        let mail = renderer.render_combined(&device.unwrap(), ENGLISH, 3).unwrap();
         assert_eq!(mail.subject, "3 new sign-ins to your account at Frontdesk");
     }
 }

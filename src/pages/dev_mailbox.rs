@@ -112,8 +112,8 @@ fn open(app: &App, kept: &KeptMail) -> Result<(Summary, String), HttpError> {
     let (subject, text) = match message {
         Some(message) => {
             let count = kept.combined.unwrap_or(1);
-            let rendered =
-                app.mail_renderer.render_combined(&message, count).map_err(HttpError::Internal)?;
+            let rendered = app.mail_renderer.render_combined(&message, &kept.language, count);
+            let rendered = rendered.map_err(HttpError::Internal)?;
             (rendered.subject, rendered.text)
         }
         None => {

@@ -7,25 +7,31 @@ use std::path::Path;
 use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
+use crate::folder;
 use crate::language;
 use crate::templates::{self, Folder, Layers};
 
-/// The files of a site's crate.
+/// The files of a site's crate, which [`embed!`](crate::embed) finds.
+///
+/// ```
+/// let of_this_crate = frontdesk::embed!();
+/// let none = frontdesk::Embedded::none();
+/// ```
 #[derive(Default)]
 pub struct Embedded {
     is_website: bool,
     /// The version of the crate.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// `templates/`.
-    pub templates: Folder,
+    pub(crate) templates: Folder,
     /// Where `templates/` is on the computer that built the program; `None` in a release build.
-    pub templates_source: Option<&'static str>,
+    pub(crate) templates_source: Option<&'static str>,
     /// `locales/`.
-    pub locales: Folder,
+    pub(crate) locales: Folder,
     /// `static/`.
-    pub assets: Folder,
+    pub(crate) assets: Folder,
     /// `migrations/`.
-    pub migrations: Folder,
+    pub(crate) migrations: Folder,
 }
 
 /// A file in `migrations/` that is no migration.
@@ -51,6 +57,7 @@ impl Embedded {
     }
 
     /// The files of a website.
+    #[doc(hidden)]
     pub fn new(templates: Folder, assets: Folder, migrations: Folder) -> Self {
         Self {
             is_website: true,
@@ -64,27 +71,31 @@ impl Embedded {
     }
 
     /// The same files, of a crate with this version.
+    #[doc(hidden)]
+    #[must_use]
     pub fn with_version(self, version: &'static str) -> Self {
         Self { version, ..self }
     }
 
     /// The same, with the folder of its templates.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_templates_source(self, folder: Option<&'static str>) -> Self {
         Self { templates_source: folder, ..self }
     }
 
     /// The same, with the files of `locales/`.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_locales(self, locales: Folder) -> Self {
         Self { locales, ..self }
     }
 
     /// The messages of the site.
-    pub(super) fn messages(&self) -> language::Layers {
+    pub(super) fn messages(&self) -> folder::Layers {
         let source =
             self.templates_source.map(|folder| Path::new(folder).with_file_name("locales"));
-        language::Layers { operator: None, site: self.locales.clone(), site_source: source }
+        folder::Layers { operator: None, site: self.locales.clone(), site_source: source }
     }
 
     pub(super) fn is_website(&self) -> bool {
@@ -92,7 +103,7 @@ impl Embedded {
     }
 
     /// The migrations, in order. Files without the ending `.sql`, such as a README, are not read.
-    pub fn migrations(&self) -> Result<Vec<Migration>, MigrationFileError> {
+    pub(crate) fn migrations(&self) -> Result<Vec<Migration>, MigrationFileError> {
         let mut found = BTreeMap::new();
         for (path, bytes) in self.migrations.iter().filter(|(path, _)| path.ends_with(".sql")) {
             let (version, description, kind) =

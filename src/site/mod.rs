@@ -1,6 +1,7 @@
 //! What a website adds to Frontdesk: pages, navigation, files, migrations, settings, jobs and commands. The
 //! program `frontdesk` adds nothing. `website/` builds it, `server` and `cli` use it.
 
+mod around_handlers;
 mod definitions;
 mod embedded;
 pub mod installation;
@@ -34,12 +35,11 @@ use crate::web::site_policy::ContentSecurityPolicy;
 
 pub use crate::events::BoxError;
 pub use crate::web::page_templates::NavigationEntry;
+pub use around_handlers::leave_cookies;
 pub use definitions::place;
 pub use embedded::{Embedded, MigrationFileError};
 pub use route_problems::{RouteInfo, RouteProblem};
-pub use routes::{
-    Routes, Services, WithoutSession, is_of_site, is_path_of_site, leave_cookies, not_found,
-};
+pub use routes::{Routes, Services, WithoutSession, is_of_site, is_path_of_site, not_found};
 pub use schemas::Schemas;
 
 /// What a job or a command of a site returns.
@@ -232,10 +232,12 @@ impl Site {
     /// The templates that replace Frontdesk's.
     pub fn templates(&self) -> Layers {
         Layers {
-            operator: self.templates_folder.clone(),
-            site: self.embedded.templates.clone(),
-            site_source: self.embedded.templates_source.map(PathBuf::from),
-            messages: language::Layers {
+            templates: folder::Layers {
+                operator: self.templates_folder.clone(),
+                site: self.embedded.templates.clone(),
+                site_source: self.embedded.templates_source.map(PathBuf::from),
+            },
+            messages: folder::Layers {
                 operator: self.locales_folder.clone(),
                 ..self.embedded.messages()
             },

@@ -4,26 +4,36 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse, Url};
+use actix_web::dev::{ResourceDef, Url};
 use actix_web::guard::{Any, Get, Guard, GuardContext, Head, fn_guard};
 use actix_web::http::{Method, Uri};
-use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::web::{FormConfig, JsonConfig, PayloadConfig};
-use actix_web::{Error, FromRequest, Handler, HttpResponse, Resource, Responder, Route};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Route};
 use percent_encoding::percent_decode_str;
 
 use super::route_problems::{self, Audience, RouteInfo, RouteProblem};
 use crate::web::limits::{Limits, ResourceLimits};
 use crate::web::outer::method_not_allowed;
 use crate::web::page::Page;
-use crate::web::{site_cookies, site_policy};
 
 /// Registers services of actix-web.
 type Configure = Box<dyn FnOnce(&mut ServiceConfig)>;
 
 /// Collects the routes of a site.
+///
+/// ```
+/// use frontdesk::{Page, PageResult, Path, Routes};
+/// use serde_json::json;
+///
+/// async fn show(page: Page, id: Path<i64>) -> PageResult {
+///     page.render("note.html", &json!({ "id": *id }))
+/// }
+///
+/// fn routes(routes: &mut Routes) {
+///     routes.template("/", "start.html").get("/notes/{id}", show);
+/// }
+/// ```
 #[derive(Default)]
 pub struct Routes {
     routes: Vec<SiteRoute>,
@@ -149,12 +159,12 @@ impl Routes {
     }
 
     /// All routes, in the order of their definition.
-    pub fn list(&self) -> impl Iterator<Item = &RouteInfo> {
+    pub(crate) fn list(&self) -> impl Iterator<Item = &RouteInfo> {
         self.routes.iter().map(|route| &route.info)
     }
 
     /// What is wrong with the routes.
-    pub fn problems(&self) -> Vec<RouteProblem> {
+    pub(crate) fn problems(&self) -> Vec<RouteProblem> {
         let mut problems = self.problems.clone();
         problems.extend(route_problems::problems(self.list()));
         problems
@@ -162,7 +172,7 @@ impl Routes {
 
     /// The routes as services of actix-web: those without and those with a session. Panics if a route is
     /// [`RouteProblem::Malformed`].
-    pub fn into_services(self) -> Services {
+    pub(crate) fn into_services(self) -> Services {
         let own_pages = self.list();
         let mut services = Services {
             own_pages: own_pages.map(|route| route.path.clone()).collect(),
@@ -272,25 +282,6 @@ fn resource(path: &str, routes: Vec<SiteRoute>) -> (Resource, ResourceLimits) {
         resource = resource.route(route);
     }
     (resource, limits)
-}
-
-/// The middleware directly around the handlers of a site: they get the site's cookies, and none of Frontdesk's, and
-/// cannot set one of Frontdesk's. Their responses have
-/// the site's Content-Security-Policy.
-pub async fn leave_cookies(
-    mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    site_cookies::leave(&mut request);
-    let mut response = next.call(request).await?;
-    site_policy::extend(&mut response);
-    match site_cookies::refuse_own_names(&response) {
-        Ok(()) => Ok(response.map_into_left_body()),
-        Err(error) => {
-            let response = ServiceResponse::from_err(error, response.into_parts().0);
-            Ok(response.map_into_right_body())
-        }
-    }
 }
 
 /// 404 for paths without a route.

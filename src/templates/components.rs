@@ -3,10 +3,11 @@
 use tera::{ComponentArg, ComponentInfo, Tera};
 
 use super::layers::Layers;
-use super::problems::TemplateProblem;
+use super::problems::at;
+use crate::folder::FileProblem;
 
 /// The components in `all` that replace one of Frontdesk's (`own`) and take other parameters.
-pub(super) fn problems(layers: &Layers, all: &Tera, own: &Tera) -> Vec<TemplateProblem> {
+pub(super) fn problems(layers: &Layers, all: &Tera, own: &Tera) -> Vec<FileProblem> {
     let problem = |name: &str| {
         let expected = own.get_component_definition(name)?;
         let found = all.get_component_definition(name)?;
@@ -16,7 +17,7 @@ pub(super) fn problems(layers: &Layers, all: &Tera, own: &Tera) -> Vec<TemplateP
             "The component {name} {difference}. It replaces Frontdesk's, which is {}",
             signature(&expected)
         );
-        Some(TemplateProblem::at(layers, &file, Some(line), &message))
+        Some(at(layers, &file, Some(line), &message))
     };
     let mut found: Vec<_> = own.get_component_names().filter_map(problem).collect();
     found.sort();

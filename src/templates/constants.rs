@@ -210,7 +210,7 @@ mod tests {
                         many = { $n ->\n  [one] A note\n *[other] { $n } notes\n }\n\
                         at = { $site } & you\nboth = { many } { $n }\nas = <prefix>As </prefix>{ $who }\nrich = <strong>Now</strong> & here\nto = <link>Go</link>\n";
         let site = [("en/site.ftl".to_owned(), messages.as_bytes().into())].into();
-        let catalog = Catalog::load(&language::Layers { site, ..Default::default() });
+        let catalog = Catalog::load(&crate::folder::Layers { site, ..Default::default() });
         let constants = Constants { assets: &assets, catalog: &catalog };
         for (text, expected) in [
             (r#"<a href="{{ page_path(to="/login") }}">"#, r#"<a href="/login">"#),

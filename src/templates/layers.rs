@@ -3,12 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use rust_embed::RustEmbed;
 
 use crate::folder::{self, Folder};
-use crate::language;
 
 /// The prefixes of the weaker layers, the stronger one first. The operator's templates have plain names.
 pub(super) const PREFIXES: [&str; 2] = ["site/", "frontdesk/"];
@@ -23,17 +21,13 @@ const MAIL_PARTS: [&str; 3] = ["subject.txt", "body.txt", "body.html"];
 #[folder = "templates/"]
 struct Files;
 
-/// The templates that replace those of Frontdesk by name.
+/// What replaces templates and messages of Frontdesk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
-    /// The operator's folder and its files.
-    pub operator: Option<(PathBuf, Folder)>,
-    /// Those of the site's crate.
-    pub site: Folder,
-    /// Their folder in the site's source code, if it is on this computer.
-    pub site_source: Option<PathBuf>,
-    /// The messages that replace those of Frontdesk.
-    pub messages: language::Layers,
+    /// The templates, by name.
+    pub templates: folder::Layers,
+    /// The files with messages.
+    pub messages: folder::Layers,
 }
 
 /// Frontdesk's templates, by name.
@@ -58,12 +52,13 @@ type NamedTexts = Vec<(String, String)>;
 impl Layers {
     /// Those of a site without an operator's folder.
     pub fn of_site(site: &Folder) -> Self {
-        Self { site: site.clone(), ..Self::default() }
+        let templates = folder::Layers { site: site.clone(), ..folder::Layers::default() };
+        Self { templates, ..Self::default() }
     }
 
     /// Whether there are only Frontdesk's templates.
     pub fn is_empty(&self) -> bool {
-        self.site.is_empty() && self.operator.is_none()
+        self.templates.site.is_empty() && self.templates.operator.is_none()
     }
 
     /// All files, by their name in tera. The error lists files that are no templates, and why.
@@ -96,18 +91,18 @@ impl Layers {
     /// The files of the operator and of the site, by their name in tera, the stronger layer first.
     pub fn own(&self) -> impl Iterator<Item = (String, &Cow<'static, [u8]>)> {
         let is_template = |path: &str| !path.split('/').any(folder::is_hidden) && !is_sample(path);
-        let operator = self.operator.iter().flat_map(|(_, files)| files);
+        let operator = self.templates.operator.iter().flat_map(|(_, files)| files);
         let operator = operator.filter(move |(path, _)| is_template(path));
         let operator = operator.map(|(path, bytes)| (path.clone(), bytes));
-        let site = self.site.iter().filter(move |(path, _)| is_template(path));
+        let site = self.templates.site.iter().filter(move |(path, _)| is_template(path));
         let site = site.map(|(path, bytes)| (format!("{}{path}", PREFIXES[0]), bytes));
         operator.chain(site)
     }
 
     /// The samples of the operator and of the site, by their path.
     pub(super) fn samples(&self) -> impl Iterator<Item = (&String, &Cow<'static, [u8]>)> {
-        let operator = self.operator.iter().flat_map(|(_, files)| files);
-        operator.chain(&self.site).filter(|(path, _)| is_sample(path))
+        let operator = self.templates.operator.iter().flat_map(|(_, files)| files);
+        operator.chain(&self.templates.site).filter(|(path, _)| is_sample(path))
     }
 
     /// Whether the template with this name in tera is of the operator or the site.
@@ -152,7 +147,8 @@ impl Layers {
     /// The name in tera of a file of the site's crate or, if it has no such folder, of the operator.
     fn own_name(&self, path: &str) -> String {
         let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder);
-        let is_of_site = self.site.keys().any(|name| name.starts_with(&format!("{folder}/")));
+        let is_of_site =
+            self.templates.site.keys().any(|name| name.starts_with(&format!("{folder}/")));
         if is_of_site { format!("{}{path}", PREFIXES[0]) } else { path.to_owned() }
     }
 
@@ -172,9 +168,9 @@ impl Layers {
 
     /// The strongest layer that has a template with this plain name.
     pub fn layer(&self, name: &str) -> &'static str {
-        if self.operator.as_ref().is_some_and(|(_, files)| files.contains_key(name)) {
+        if self.templates.operator.as_ref().is_some_and(|(_, files)| files.contains_key(name)) {
             "operator"
-        } else if self.site.contains_key(name) {
+        } else if self.templates.site.contains_key(name) {
             "site"
         } else {
             "frontdesk"
@@ -196,7 +192,7 @@ impl Layers {
         if name.starts_with(PREFIXES[1]) {
             return name.to_owned();
         }
-        match (name.strip_prefix(PREFIXES[0]), &self.operator) {
+        match (name.strip_prefix(PREFIXES[0]), &self.templates.operator) {
             (Some(path), _) => format!("templates/{path}"),
             (None, Some((folder, _))) => folder.join(name).display().to_string(),
             (None, None) => name.to_owned(),
@@ -214,8 +210,8 @@ impl Layers {
         names.into_iter().find_map(|name| {
             let bytes = match (name.strip_prefix("frontdesk/"), name.strip_prefix("site/")) {
                 (Some(path), _) => Files::get(path)?.data,
-                (None, Some(path)) => self.site.get(path)?.clone(),
-                (None, None) => self.operator.as_ref()?.1.get(&name)?.clone(),
+                (None, Some(path)) => self.templates.site.get(path)?.clone(),
+                (None, None) => self.templates.operator.as_ref()?.1.get(&name)?.clone(),
             };
             let text = String::from_utf8_lossy(&bytes).into_owned();
             Some((name, text))

@@ -16,12 +16,13 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera};
 
+use crate::folder::FileProblem;
 pub use crate::folder::Folder;
 use crate::language::{self, Catalog};
 use crate::paths::page_path;
 use constants::Constants;
 pub use layers::Layers;
-pub use problems::TemplateProblem;
+pub use problems::problems_in;
 pub use reload::{LoadedTemplates, Templates};
 pub use samples::{Sample, samples, samples_without_template};
 
@@ -34,7 +35,7 @@ pub fn load(
     layers: &Layers,
     assets: &AssetUrls,
     catalog: &Catalog,
-) -> Result<Tera, Vec<TemplateProblem>> {
+) -> Result<Tera, Vec<FileProblem>> {
     let own = match layers.is_empty() {
         true => None,
         false => Some(parse(&Layers::default(), assets, Catalog::own())?),
@@ -45,7 +46,7 @@ pub fn load(
 }
 
 /// What is wrong with the templates that replace Frontdesk's.
-pub fn problems(layers: &Layers) -> Vec<TemplateProblem> {
+pub fn problems(layers: &Layers) -> Vec<FileProblem> {
     if layers.is_empty() {
         return Vec::new();
     }
@@ -53,14 +54,10 @@ pub fn problems(layers: &Layers) -> Vec<TemplateProblem> {
     load(layers, &AssetUrls::default(), &catalog).err().unwrap_or_default()
 }
 
-fn parse(
-    layers: &Layers,
-    assets: &AssetUrls,
-    catalog: &Catalog,
-) -> Result<Tera, Vec<TemplateProblem>> {
+fn parse(layers: &Layers, assets: &AssetUrls, catalog: &Catalog) -> Result<Tera, Vec<FileProblem>> {
     let files = layers.files().map_err(|problems| {
         let problem =
-            |(name, message): &(String, String)| TemplateProblem::at(layers, name, None, message);
+            |(name, message): &(String, String)| problems::at(layers, name, None, message);
         problems.iter().map(problem).collect::<Vec<_>>()
     })?;
     let constants = Constants { assets, catalog };
@@ -69,7 +66,7 @@ fn parse(
         let resolved = constants.resolve(&text, name.ends_with(".html"));
         for (line, key) in resolved.unknown {
             let message = format!("Unknown message `{key}`");
-            unknown.push(TemplateProblem::at(layers, &name, Some(line), &message));
+            unknown.push(problems::at(layers, &name, Some(line), &message));
         }
         (name, resolved.text)
     };
@@ -80,7 +77,7 @@ fn parse(
     messages::register(&mut tera);
     let loaded =
         tera.set_fallback_prefixes(layers::PREFIXES).and_then(|()| tera.add_raw_templates(files));
-    unknown.extend(loaded.err().iter().flat_map(|error| TemplateProblem::of(layers, error)));
+    unknown.extend(loaded.err().iter().flat_map(|error| problems_in(layers, error)));
     if unknown.is_empty() { Ok(tera) } else { Err(unknown) }
 }
 
@@ -120,11 +117,17 @@ impl MailTemplates {
         Ok([part("subject.txt")?, part("body.txt")?, part("body.html")?])
     }
 
-    /// Renders subject, plain text and HTML of the message `kind` with `data`.
-    pub fn render(&self, kind: &str, data: &impl Serialize) -> anyhow::Result<[String; 3]> {
+    /// Renders subject, plain text and HTML of the message `kind` in a language. `values`, which may contain sentences,
+    /// is called while that language is in force.
+    pub fn render<T: Serialize>(
+        &self,
+        kind: &str,
+        language: &str,
+        values: impl FnOnce() -> T,
+    ) -> anyhow::Result<[String; 3]> {
         let templates = self.0.current();
-        let _language = language::enter(&templates.catalog);
-        let context = Context::from_serialize(data)?;
+        let _language = language::enter(templates.catalog_of(language));
+        let context = Context::from_serialize(&values())?;
         let part = |name: &str| {
             templates
                 .tera

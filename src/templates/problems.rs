@@ -1,86 +1,56 @@
 //! What is wrong with the templates of a site, with file and line.
 
-use std::fmt;
-
 use tera::ErrorKind;
 
 use super::layers::Layers;
-use crate::language::{Catalog, MessageProblem};
+use crate::folder::FileProblem;
+use crate::language::Catalog;
 
-/// Something wrong with a template.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TemplateProblem {
-    /// The file, as an operator or developer knows it.
-    pub file: String,
-    /// Its line, from 1.
-    pub line: Option<usize>,
-    /// What is wrong, and what is expected.
-    pub message: String,
+/// The problem at `line` of the template with this name in tera.
+pub(super) fn at(layers: &Layers, name: &str, line: Option<usize>, message: &str) -> FileProblem {
+    let mut message = message.to_owned();
+    if !message.ends_with(['.', '?']) {
+        message.push('.');
+    }
+    message.push_str(&hint(layers, name, &message));
+    FileProblem { file: layers.file(name), line, message }
 }
 
-impl fmt::Display for TemplateProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(formatter, "{}:{line}: {}", self.file, self.message),
-            None => write!(formatter, "{}: {}", self.file, self.message),
+/// The problems that tera found when it parsed or rendered templates.
+pub fn problems_in(layers: &Layers, error: &tera::Error) -> Vec<FileProblem> {
+    match error.kind() {
+        ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => {
+            let line = Some(report.span().start_line);
+            vec![at(layers, report.filename(), line, report.message())]
         }
-    }
-}
-
-impl From<MessageProblem> for TemplateProblem {
-    fn from(problem: MessageProblem) -> Self {
-        let MessageProblem { file, line, message } = problem;
-        Self { file, line, message }
-    }
-}
-
-impl TemplateProblem {
-    /// The problem at `line` of the template with this name in tera.
-    pub(super) fn at(layers: &Layers, name: &str, line: Option<usize>, message: &str) -> Self {
-        let mut message = message.to_owned();
-        if !message.ends_with(['.', '?']) {
-            message.push('.');
+        ErrorKind::MissingParent { current, parent } => {
+            let message = format!("extends {parent}, which does not exist");
+            vec![at(layers, current, layers.line_of(current, "extends"), &message)]
         }
-        message.push_str(&hint(layers, name, &message));
-        Self { file: layers.file(name), line, message }
-    }
-
-    /// The problems that tera found when it parsed or rendered templates.
-    pub fn of(layers: &Layers, error: &tera::Error) -> Vec<Self> {
-        match error.kind() {
-            ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => {
-                let line = Some(report.span().start_line);
-                vec![Self::at(layers, report.filename(), line, report.message())]
-            }
-            ErrorKind::MissingParent { current, parent } => {
-                let message = format!("extends {parent}, which does not exist");
-                vec![Self::at(layers, current, layers.line_of(current, "extends"), &message)]
-            }
-            ErrorKind::CircularExtend { tpl, inheritance_chain } => {
-                // Frontdesk's templates in the chain only extend the one that extends itself.
-                let own = inheritance_chain.iter().find(|name| layers.is_replacement(name));
-                let name = own.unwrap_or(tpl);
-                let line = layers.line_of(name, "extends");
-                let original = "extends itself. The original is named frontdesk/…";
-                vec![Self::at(layers, name, line, original)]
-            }
-            ErrorKind::CircularInclude { tpl, .. } => {
-                vec![Self::at(layers, tpl, layers.line_of(tpl, "include"), "includes itself")]
-            }
-            _ => of_reports(layers, &error.to_string()),
+        ErrorKind::CircularExtend { tpl, inheritance_chain } => {
+            // Frontdesk's templates in the chain only extend the one that extends itself.
+            let own = inheritance_chain.iter().find(|name| layers.is_replacement(name));
+            let name = own.unwrap_or(tpl);
+            let line = layers.line_of(name, "extends");
+            let original = "extends itself. The original is named frontdesk/…";
+            vec![at(layers, name, line, original)]
         }
+        ErrorKind::CircularInclude { tpl, .. } => {
+            vec![at(layers, tpl, layers.line_of(tpl, "include"), "includes itself")]
+        }
+        _ => of_reports(layers, &error.to_string()),
     }
 }
 
 /// tera joins the reports of several problems into one text. Each is `error: message`, and then
 /// `--> name:line:column`.
-fn of_reports(layers: &Layers, text: &str) -> Vec<TemplateProblem> {
+fn of_reports(layers: &Layers, text: &str) -> Vec<FileProblem> {
     let reports = text.split("error: ").skip(1).filter_map(|report| {
         let (message, rest) = report.split_once('\n')?;
         let place = rest.trim_start().strip_prefix("--> ")?.lines().next()?;
         let mut parts = place.rsplitn(3, ':').skip(1);
         let line = parts.next()?.parse().ok()?;
-        Some(TemplateProblem::at(layers, parts.next()?, Some(line), message))
+        Some(at(layers, parts.next()?, Some(line), message))
     });
     let found: Vec<_> = reports.collect();
     if !found.is_empty() {
@@ -89,7 +59,7 @@ fn of_reports(layers: &Layers, text: &str) -> Vec<TemplateProblem> {
     // "Component `x` is defined in both `a` and `b`".
     let names = text.split('`').skip(1).step_by(2);
     let name = names.filter(|name| layers.text(name).is_some()).last().unwrap_or_default();
-    vec![TemplateProblem::at(layers, name, None, text)]
+    vec![at(layers, name, None, text)]
 }
 
 /// What would be right, where that can be said.

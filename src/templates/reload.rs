@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tera::{Context, Tera};
 
 use super::layers::Layers;
-use super::problems::TemplateProblem;
+use super::problems::problems_in;
 use super::{AssetUrls, load};
-use crate::folder;
+use crate::folder::FileProblem;
 use crate::language::{self, Catalog};
 use crate::lifetimes;
 
@@ -35,9 +35,15 @@ pub struct LoadedTemplates {
 }
 
 impl LoadedTemplates {
+    /// The messages of a language, or those in English if there are none of it. English is the only language, so they
+    /// always are.
+    pub fn catalog_of(&self, _language: &str) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
     /// What went wrong when a template was rendered, with file and line.
     pub fn explain(&self, error: &tera::Error) -> String {
-        let problems = TemplateProblem::of(&self.layers, error);
+        let problems = problems_in(&self.layers, error);
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 }
@@ -48,7 +54,7 @@ impl Templates {
         layers: Layers,
         assets: &AssetUrls,
         globals: Context,
-    ) -> Result<Self, Vec<TemplateProblem>> {
+    ) -> Result<Self, Vec<FileProblem>> {
         let (tera, catalog) = load_all(&layers, assets)?;
         let loaded = LoadedTemplates {
             tera: Arc::new(with_globals(tera, &globals, &catalog)),
@@ -114,12 +120,8 @@ impl Templates {
 }
 
 /// The templates and the messages that they use.
-fn load_all(
-    layers: &Layers,
-    assets: &AssetUrls,
-) -> Result<(Tera, Arc<Catalog>), Vec<TemplateProblem>> {
-    let mut problems: Vec<TemplateProblem> =
-        language::problems(&layers.messages).into_iter().map(Into::into).collect();
+fn load_all(layers: &Layers, assets: &AssetUrls) -> Result<(Tera, Arc<Catalog>), Vec<FileProblem>> {
+    let mut problems = language::problems(&layers.messages);
     let catalog = Catalog::load(&layers.messages);
     match load(layers, assets, &catalog) {
         Ok(tera) if problems.is_empty() => Ok((tera, Arc::new(catalog))),
@@ -141,13 +143,6 @@ fn with_globals(mut tera: Tera, globals: &Context, catalog: &Arc<Catalog>) -> Te
 
 /// The files of the layers as they are on disk now.
 fn read_again(layers: &Layers) -> Result<Layers, Vec<String>> {
-    let mut now = layers.clone();
-    if let Some((folder, files)) = &mut now.operator {
-        *files = folder::read(folder)?;
-    }
-    now.messages.read_again()?;
-    if let Some(folder) = now.site_source.as_ref().filter(|folder| folder.is_dir()) {
-        now.site = folder::read(folder)?;
-    }
-    Ok(now)
+    let Layers { templates, messages } = layers;
+    Ok(Layers { templates: templates.read_again()?, messages: messages.read_again()? })
 }

@@ -173,20 +173,20 @@ fn a_component_that_takes_other_parameters_is_refused_with_the_expected_ones() {
 
 #[test]
 fn the_folder_of_an_operator_is_the_strongest_layer() {
-    let layers = Layers {
-        operator: Some((PathBuf::from("/look"), folder(&[("x.html", "operator")]))),
-        site: folder(&[("x.html", "site"), ("y.html", "site y")]),
+    let of_operator = |files: &[(&str, &'static str)]| Layers {
+        templates: crate::folder::Layers {
+            operator: Some((PathBuf::from("/look"), folder(files))),
+            site: folder(&[("x.html", "site"), ("y.html", "site y")]),
+            ..Default::default()
+        },
         ..Layers::default()
     };
+    let layers = of_operator(&[("x.html", "operator")]);
     let tera = load(&layers, &AssetUrls::default(), Catalog::own()).unwrap();
     let render = |name: &str| tera.render(name, &Context::new()).unwrap();
     assert_eq!((render("x.html"), render("site/x.html")), ("operator".into(), "site".into()));
     assert_eq!(render("y.html"), "site y");
-    let broken = Layers {
-        operator: Some((PathBuf::from("/look"), folder(&[("sign_in/login.html", "{% if %}")]))),
-        ..layers
-    };
-    let found = problems(&broken);
+    let found = problems(&of_operator(&[("sign_in/login.html", "{% if %}")]));
     assert_eq!((found[0].file.as_str(), found[0].line), ("/look/sign_in/login.html", Some(1)));
 }
 

@@ -189,6 +189,28 @@ pub async fn add_member(
     user: UserId,
     origin: Origin,
 ) -> sqlx::Result<Change> {
+    change_member(pool, name, user, true, origin).await
+}
+
+/// Removes a user from a group.
+#[tracing::instrument(level = "debug", skip_all, fields(user = %user))]
+pub async fn remove_member(
+    pool: &PgPool,
+    name: GroupName,
+    user: UserId,
+    origin: Origin,
+) -> sqlx::Result<Change> {
+    change_member(pool, name, user, false, origin).await
+}
+
+/// Makes a user a member of a group, or no longer one, and records it.
+async fn change_member(
+    pool: &PgPool,
+    name: GroupName,
+    user: UserId,
+    is_member: bool,
+    origin: Origin,
+) -> sqlx::Result<Change> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
         Box::pin(async move {
             // Neither can be deleted until the end of the transaction.
@@ -202,49 +224,27 @@ pub async fn add_member(
             let Some(group) = lock(connection, &name).await? else {
                 return Ok(Change::NoSuchGroup);
             };
-            let added = sqlx::query!(
-                "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                group as GroupId,
-                user as UserId,
-            )
-            .execute(&mut *connection)
-            .await?;
-            if added.rows_affected() == 0 {
-                return Ok(Change::Nothing);
-            }
-            let kind = EventKind::GroupMemberAdded;
-            record_member(connection, kind, user, &name, &origin).await?;
-            Ok(Change::Done)
-        })
-    })
-    .await
-}
-
-/// Removes a user from a group.
-#[tracing::instrument(level = "debug", skip_all, fields(user = %user))]
-pub async fn remove_member(
-    pool: &PgPool,
-    name: GroupName,
-    user: UserId,
-    origin: Origin,
-) -> sqlx::Result<Change> {
-    db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
-        Box::pin(async move {
-            let Some(group) = lock(connection, &name).await? else {
-                return Ok(Change::NoSuchGroup);
+            let changed = if is_member {
+                sqlx::query!(
+                    "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                    group as GroupId,
+                    user as UserId,
+                )
+                .execute(&mut *connection)
+                .await?
+            } else {
+                sqlx::query!(
+                    "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2",
+                    group as GroupId,
+                    user as UserId,
+                )
+                .execute(&mut *connection)
+                .await?
             };
-            let removed = sqlx::query!(
-                "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2",
-                group as GroupId,
-                user as UserId,
-            )
-            .execute(&mut *connection)
-            .await?;
-            if removed.rows_affected() == 0 {
+            if changed.rows_affected() == 0 {
                 return Ok(Change::Nothing);
             }
-            let kind = EventKind::GroupMemberRemoved;
-            record_member(connection, kind, user, &name, &origin).await?;
+            record_member(connection, is_member, user, &name, &origin).await?;
             Ok(Change::Done)
         })
     })
@@ -364,11 +364,12 @@ async fn record_group(
 
 async fn record_member(
     connection: &mut PgConnection,
-    kind: EventKind,
+    is_member: bool,
     user: UserId,
     name: &GroupName,
     origin: &Origin,
 ) -> sqlx::Result<()> {
+    let kind = if is_member { EventKind::GroupMemberAdded } else { EventKind::GroupMemberRemoved };
     let details = json!({ "group": name.as_str() });
     audit::record(connection, Event { kind, user: Some(user), session: None, origin, details })
         .await

@@ -38,6 +38,24 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// The limits of a request.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use frontdesk::actix_web::web::Bytes;
+/// use frontdesk::{Limits, Page, Routes, actix_web::HttpResponse};
+///
+/// async fn upload(page: Page, picture: Bytes) -> HttpResponse {
+///     page.redirect(&format!("/pictures/{}", picture.len()))
+/// }
+///
+/// fn routes(routes: &mut Routes) {
+///     let limits = Limits { body: 8 * 1024 * 1024, deadline: Duration::from_secs(60) };
+///     routes.limits(limits, |routes| {
+///         routes.post("/pictures", upload);
+///     });
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum size of the body in bytes, whatever reads it; a larger one is 413.
@@ -49,7 +67,7 @@ pub struct Limits {
 
 impl Limits {
     /// The deadlines that a route may have. Longer ones could exceed what an [`Instant`] can represent.
-    pub const DEADLINES: RangeInclusive<Duration> =
+    pub(crate) const DEADLINES: RangeInclusive<Duration> =
         Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 
     /// The usual deadline of requests with this method.

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::html_check::{self, MarkupProblem};
 use super::page_templates::PageTemplates;
+use crate::folder::FileProblem;
 use crate::templates::{
-    Layers, MailTemplates, Sample, TemplateProblem, samples, samples_without_template,
+    Layers, MailTemplates, Sample, problems_in, samples, samples_without_template,
 };
 
 /// In place of what users type, for subjects.
@@ -20,11 +21,11 @@ pub fn problems(
     layers: &Layers,
     pages: &PageTemplates,
     mails: &MailTemplates,
-) -> BTreeSet<TemplateProblem> {
+) -> BTreeSet<FileProblem> {
     let mut found = BTreeSet::new();
     for (path, template) in samples_without_template(layers) {
         let message = format!("is the sample of no template: there is no {template}");
-        found.insert(TemplateProblem { file: layers.file(&path), line: None, message });
+        found.insert(FileProblem { file: layers.file(&path), line: None, message });
     }
     for sample in samples(layers) {
         let html = if sample.is_mail() {
@@ -34,7 +35,7 @@ pub fn problems(
             pages.render_sample(&sample)
         };
         match html {
-            Err(error) => found.extend(TemplateProblem::of(layers, &error)),
+            Err(error) => found.extend(problems_in(layers, &error)),
             Ok(html) => {
                 // The policy of the pages for developers allows frames.
                 let is_page = Layers::is_own(&sample.page) && !sample.page.starts_with("dev_");
@@ -47,7 +48,7 @@ pub fn problems(
 }
 
 /// The file and line of a tag. Values of the page may be part of the tag, so its beginning is enough.
-fn locate(layers: &Layers, sample: &Sample, problem: &MarkupProblem) -> TemplateProblem {
+fn locate(layers: &Layers, sample: &Sample, problem: &MarkupProblem) -> FileProblem {
     let beginning = problem.tag.split(['=', '>']).next().unwrap_or_default();
     let place = layers.find(&problem.tag).or_else(|| layers.find(beginning));
     let page = if sample.is_mail() {
@@ -57,15 +58,11 @@ fn locate(layers: &Layers, sample: &Sample, problem: &MarkupProblem) -> Template
     };
     let (file, line) = place.map_or((page, None), |(file, line)| (file, Some(line)));
     let message = format!("{} ({})", problem.message, problem.tag);
-    TemplateProblem { file, line, message }
+    FileProblem { file, line, message }
 }
 
 /// A subject must not contain what a user typed: an attacker could send any text to anyone.
-fn subject_problem(
-    layers: &Layers,
-    mails: &MailTemplates,
-    sample: &Sample,
-) -> Option<TemplateProblem> {
+fn subject_problem(layers: &Layers, mails: &MailTemplates, sample: &Sample) -> Option<FileProblem> {
     let mut marked = sample.clone();
     marked.values.entry("name").or_insert_with(|| MARKER.into());
     for name in TYPED {
@@ -75,7 +72,7 @@ fn subject_problem(
     }
     let [subject, ..] = mails.render_sample(&marked).ok()?;
     let name = format!("{}/subject.txt", sample.page);
-    subject.contains(MARKER).then(|| TemplateProblem {
+    subject.contains(MARKER).then(|| FileProblem {
         file: layers.strongest(&name),
         line: Some(1),
         message: format!(

@@ -19,6 +19,7 @@ use super::live_session::LiveSession;
 use crate::app::App;
 use crate::auth;
 use crate::db;
+use crate::language::ENGLISH;
 use crate::role::Role;
 use crate::session::Requester;
 use crate::site::{SiteDatabase, WithoutSession};
@@ -57,6 +58,14 @@ impl fmt::Debug for CurrentUser {
 }
 
 /// The rights of a user on the pages of Frontdesk.
+///
+/// ```
+/// use frontdesk::{CurrentUser, UserRole};
+///
+/// fn may_see_statistics(user: &CurrentUser) -> bool {
+///     user.role() == UserRole::Admin
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UserRole {
@@ -67,6 +76,17 @@ pub enum UserRole {
 }
 
 /// The authentication assurance level of a session (NIST SP 800-63B).
+///
+/// ```
+/// use frontdesk::{AssuranceLevel, CurrentUser, Error};
+///
+/// fn require_two_factors(user: &CurrentUser) -> Result<(), Error> {
+///     match user.assurance_level() < AssuranceLevel::Aal2 {
+///         true => Err(Error::forbidden()),
+///         false => Ok(()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum AssuranceLevel {
@@ -125,7 +145,7 @@ impl CurrentUser {
 
     /// The language of pages and mails for this user, as a language tag (BCP 47).
     pub fn language(&self) -> &str {
-        "en"
+        ENGLISH
     }
 
     /// How the user has proven who they are in this session.

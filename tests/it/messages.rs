@@ -84,6 +84,11 @@ fn a_mistake_in_a_message_stops_the_start_with_file_and_line() {
             "overview-not-you = <link>x",
             "/en/site.ftl:1: In the message overview-not-you, <link> is not closed.",
         ),
+        (
+            "en/site.ftl",
+            "sessions-count = { $n ->\n    [0] { layout-skip }\n   *[other] x\n }\nlayout-skip = { sessions-count }",
+            "/en/site.ftl:2: The message sessions-count refers to itself through layout-skip.",
+        ),
         ("site.ftl", "a = b", "/site.ftl: is not read. Messages are in en/site.ftl"),
     ];
     for (index, (path, text, expected)) in cases.iter().enumerate() {

@@ -89,6 +89,8 @@ pub struct LeasedMail {
     pub is_suppressed: bool,
     /// How many notices it stands for, if a limit held it back.
     pub combined: Option<i32>,
+    /// The language of its recipient, as a language tag (BCP 47).
+    pub language: String,
 }
 
 /// The mails that wait for their first attempt, or those that wait for a further one. Each has its own
@@ -128,7 +130,7 @@ pub async fn lease(
                next_attempt_at = now() + $2
           FROM due
          WHERE o.id = due.id
-        RETURNING o.id, o.kind, o.recipient, o.sealed, o.attempts, o.created_at, o.combined,
+        RETURNING o.id, o.kind, o.recipient, o.sealed, o.attempts, o.created_at, o.combined, o.language,
                   EXISTS (SELECT
                             FROM suppressed_recipients s
                            WHERE s.email_canonical = o.recipient_canonical

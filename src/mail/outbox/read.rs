@@ -94,6 +94,8 @@ pub struct KeptMail {
     pub created_at: OffsetDateTime,
     /// How many notices it stands for, if a limit held it back.
     pub combined: Option<i32>,
+    /// The language of its recipient, as a language tag (BCP 47).
+    pub language: String,
 }
 
 /// Lists up to `limit` kept mails, newest first, or the one with `id`. Includes waiting mails, which are
@@ -102,7 +104,7 @@ pub async fn list_kept(pool: &PgPool, id: Option<Uuid>, limit: i64) -> sqlx::Res
     sqlx::query_as!(
         KeptMail,
         r#"
-        SELECT id, recipient, sealed, created_at, combined
+        SELECT id, recipient, sealed, created_at, combined, language
           FROM mail_outbox
          WHERE state IN ('kept', 'waiting')
            AND ($1::uuid IS NULL OR id = $1)
