@@ -43,13 +43,15 @@
 //! | read cookies of the site | [`Cookies`] |
 //! | remember something until the user signs out | [`SessionData`] |
 //! | accept larger bodies, allow more time | [`Limits`] |
-//! | have settings, shared state, periodic work, commands | [`Website`] |
+//! | have settings, shared state, periodic work, commands | [`Website`], [`Data`] |
+//! | read parts of the path, or the query | [`Path`], [`Query`] |
 //! | test the site | `testing`, with the feature of that name |
 //! | do something when an account is created, changed or deleted | [`Website::on_registered`], [`events`] |
 //!
 //! # Use only its sessions
 //!
-//! `examples/minimal.rs` uses the session store with actix-session, without accounts and pages.
+//! `examples/minimal.rs` uses the session store with actix-session, without accounts and pages. What it uses may change
+//! in any version.
 //!
 //! # How it is built
 //!
@@ -100,6 +102,7 @@ pub mod form_answers;
 pub mod mail;
 #[doc(hidden)]
 pub mod peers;
+#[doc(hidden)]
 pub mod session;
 #[doc(hidden)]
 pub mod user;
@@ -148,6 +151,7 @@ pub mod templates;
 #[doc(hidden)]
 pub mod unicode;
 
+#[doc(no_inline)]
 pub use actix_web::web::{Data, Path, Query};
 pub use events::{HookResult, MailOutcome, Mailer};
 pub use language::Text;
@@ -159,6 +163,7 @@ pub use website::{
     FieldErrors, Form, FormView, Group, JobContext, Member, Notice, Page, PageResult, Pool,
     RecentlyAuthenticated, SessionData, UserRole, Visitor, Website,
 };
+#[doc(no_inline)]
 pub use {actix_web, sqlx};
 
 #[doc = include_str!("../docs/LIVE.md")]

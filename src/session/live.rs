@@ -31,6 +31,20 @@ const TICK: Duration = Duration::from_millis(500);
 const CONCURRENT_CHECKS: usize = 512;
 
 /// Why a watched session ended.
+///
+/// ```
+/// use frontdesk::CurrentUser;
+/// use frontdesk::live::EndReason;
+///
+/// /// What a page may tell the user before the connection is closed.
+/// async fn last_message(user: CurrentUser) -> Option<&'static str> {
+///     match user.ended().await {
+///         EndReason::SignedOut => None,
+///         EndReason::ServerStopping | EndReason::TooManyConnections => Some("Connect again."),
+///         _ => Some("Sign in again."),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u8)]

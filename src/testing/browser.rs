@@ -25,6 +25,12 @@ const MAX_REDIRECTS: usize = 10;
 const MAX_BODY: u64 = 256 * 1024 * 1024;
 
 /// A response of the server.
+///
+/// ```no_run
+/// # let server = frontdesk::testing::TestServer::start("");
+/// let response = server.browser().get("/notes");
+/// assert_eq!((response.status(), response.location()), (303, "/login?next=%2Fnotes"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Response {
     status: u16,
@@ -67,6 +73,14 @@ impl Response {
 
 /// A browser without JavaScript, with cookies of its own. It follows redirects only in [`Browser::follow`]. It sends
 /// the headers with which browsers say where a request comes from (`Sec-Fetch-Site`, `Origin`).
+///
+/// ```no_run
+/// # let server = frontdesk::testing::TestServer::start("");
+/// let ada = server.browser().sign_in("ada@example.com");
+/// ada.get("/notes");
+/// let list = ada.follow(ada.submit("/notes", [("body", "Milk")]));
+/// assert!(list.text().contains("Milk"));
+/// ```
 pub struct Browser {
     url: String,
     site: Arc<Site>,

@@ -17,6 +17,13 @@ const LIMIT: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A mail as its recipient reads it.
+///
+/// ```no_run
+/// # let server = frontdesk::testing::TestServer::start("");
+/// let mail = server.mail_to("ada@example.com");
+/// assert!(mail.subject.starts_with("Verify your email"), "{}", mail.text);
+/// server.browser().get(&mail.links[0]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mail {

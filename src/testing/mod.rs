@@ -57,4 +57,12 @@ pub use process::CommandOutput;
 pub use server::TestServer;
 
 /// The password of the accounts that [`Browser::sign_in`] creates.
+///
+/// ```no_run
+/// # use frontdesk::testing::PASSWORD;
+/// # let server = frontdesk::testing::TestServer::start("");
+/// let browser = server.browser().sign_in("ada@example.com");
+/// browser.get("/account/delete");
+/// browser.submit("/account/delete", [("password", PASSWORD)]);
+/// ```
 pub const PASSWORD: &str = "old corner with a lamp";

@@ -16,6 +16,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a command of the program answered.
+///
+/// ```no_run
+/// # let server = frontdesk::testing::TestServer::start("");
+/// let output = server.command(["user", "list"]);
+/// assert_eq!(output.code, Some(0), "{}", output.stderr);
+/// assert!(output.stdout.contains("ada@example.com"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandOutput {

@@ -15,6 +15,14 @@ use super::site::Site;
 
 /// A running server of the site. Dropping it kills the server. Its database is deleted with the last server and
 /// browser that use it.
+///
+/// ```no_run
+/// # use frontdesk::testing::TestServer;
+/// # let program = "";
+/// let server = TestServer::start(program);
+/// assert_eq!(server.browser().get("/").status(), 200);
+/// assert_eq!(server.stop(), Some(0));
+/// ```
 pub struct TestServer {
     // The server ends before its database is deleted.
     process: Process,

@@ -31,6 +31,14 @@ use crate::web::error::HttpError;
 pub struct Error(HttpError);
 
 /// The result of a handler that renders a page.
+///
+/// ```
+/// use frontdesk::{Page, PageResult};
+///
+/// async fn about(page: Page) -> PageResult {
+///     page.render("about.html", &serde_json::json!({}))
+/// }
+/// ```
 pub type PageResult = Result<HttpResponse, Error>;
 
 impl Error {

@@ -85,6 +85,16 @@ fn echoed(texts: Texts) -> BTreeMap<String, String> {
 }
 
 /// The errors of a form, by field.
+///
+/// ```
+/// use frontdesk::FieldErrors;
+///
+/// fn check_period(from: u32, to: u32, errors: &mut FieldErrors) {
+///     if from > to {
+///         errors.add("to", "Choose a day after the first one.");
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct FieldErrors(FormView);
 
@@ -108,6 +118,15 @@ impl FieldErrors {
 
 /// A form as a page shows it: empty, or with what was typed and what is wrong with it. Pass it to
 /// [`Page::render_form`](crate::Page::render_form).
+///
+/// ```
+/// use frontdesk::{FormView, Page, PageResult};
+/// use serde_json::json;
+///
+/// async fn new(page: Page) -> PageResult {
+///     page.render_form("new.html", &FormView::default(), &json!({}))
+/// }
+/// ```
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct FormView {
     values: BTreeMap<String, String>,

@@ -65,6 +65,13 @@ impl CurrentUser {
 }
 
 /// An event of an event stream (WHATWG HTML, "Server-sent events").
+///
+/// ```
+/// use frontdesk::live::Event;
+///
+/// let event = Event::new("Ada joined.").named("guest").with_id("17");
+/// assert_ne!(event, Event::from("Ada joined."));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     text: String,

@@ -190,6 +190,10 @@ fn share<T: Send + Sync + 'static>(value: T) -> AddData {
 
 /// Embeds the folders `templates/`, `static/`, `locales/` and `migrations/` of the calling crate into the program; each
 /// may be missing. With a `build.rs` that prints `cargo:rerun-if-changed=templates` and so on, a new file is noticed.
+///
+/// ```
+/// let website = frontdesk::Website::new(frontdesk::embed!());
+/// ```
 #[macro_export]
 macro_rules! embed {
     () => {{

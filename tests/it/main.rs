@@ -72,6 +72,7 @@ mod notifications;
 mod operator_commands;
 mod own_look;
 mod private_cluster;
+mod promised_schema;
 mod purge;
 mod query_plans;
 mod queues;

@@ -1,6 +1,8 @@
 //! docs/stable/: the names that docs/STABLE.md promises, one file for each surface. A test writes them again and compares:
 //! a name that disappears is a breaking change, which a reviewer sees in the difference.
 
+mod rust;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
