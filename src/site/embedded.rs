@@ -29,7 +29,8 @@ pub struct Embedded {
     /// `locales/`.
     pub(crate) locales: Folder,
     /// `static/`.
-    pub(crate) assets: Folder,
+    #[doc(hidden)]
+    pub assets: Folder,
     /// `migrations/`.
     pub(crate) migrations: Folder,
 }
