@@ -2,15 +2,78 @@
 
 use std::path::Path;
 
+use crate::hooks::SITE;
 use crate::own_look::refused;
 use crate::support::breakpoint::until;
 use crate::support::server::Setting;
-use crate::support::{Database, PASSWORD, Server, registered};
+use crate::support::website::{self, start};
+use crate::support::{Browser, Database, PASSWORD, Server, registered};
 use crate::template_commands::run;
 use crate::template_folder::{folder, templates_dir};
 
 fn locales_dir(folder: &Path) -> Setting<'_> {
     ("FRONTDESK_LOCALES_DIR", folder.to_str().unwrap())
+}
+
+/// The page of the newest mail in the mailbox of development.
+fn newest_mail(browser: &mut Browser) -> String {
+    let list = browser.get("/dev/mailbox").body;
+    let id = list.split("/dev/mailbox/").nth(1).unwrap().split('"').next().unwrap();
+    browser.get(&format!("/dev/mailbox/{id}")).body
+}
+
+const GREETING: Setting<'static> = ("SHOP_GREETING", "Hello");
+
+#[test]
+fn the_messages_in_the_program_of_a_site_replace_ours_and_are_found_by_its_templates_and_code() {
+    let locales = folder("site-messages", &[("en/site.ftl", "page-count-one = None is no count.")]);
+    let database = Database::empty();
+    let server = start(SITE, &database, &[GREETING]);
+    let other = start(SITE, &database, &[GREETING, locales_dir(&locales)]);
+    let mut ada = registered(&server, "ada@example.com");
+    let profile = ada.get("/account/profile").body;
+    assert!(profile.contains("How the shop calls you."), "{profile}");
+    assert!(!profile.contains("Up to 64 characters."), "{profile}");
+    let page = ada.get("/page").body;
+    let lead =
+        "<p id=\"lead\">Counted by <strong>hand</strong>, see <a href=\"/page\">the site</a></p>";
+    assert!(page.contains(lead), "{page}");
+    for (count, notice) in [("1", "ADA counted one."), ("7", "ADA counted 7.")] {
+        assert_eq!(ada.post("/recent", &[("count", count)]).location(), "/page");
+        assert!(ada.get("/page").body.contains(notice), "{notice}");
+    }
+    for (server, problem) in [(&server, "Count at least one."), (&other, "None is no count.")] {
+        let mut browser = Browser::new(&server.addr);
+        browser.cookies.clone_from(&ada.cookies);
+        let refused = browser.post("/recent", &[("count", "0")]);
+        assert!(refused.status == 422 && refused.body.contains(problem), "{}", refused.body);
+    }
+    // A mail of the site, and one of Frontdesk.
+    database.db_execute("UPDATE frontdesk.users SET email_verified_at = now()");
+    assert_eq!(ada.post("/remind", &[]).body, "Queued");
+    let mail = newest_mail(&mut ada);
+    assert!(mail.contains("Reminder from Shop"), "{mail}");
+    assert!(mail.contains("Remember: &lt;b&gt;Milk&lt;/b&gt;"), "{mail}");
+    ada.post("/forgot-password", &[("email", "ada@example.com")]);
+    // The mail is rendered by a background job.
+    until(|| ada.get("/dev/mailbox").body.contains("Shop: choose a new password"));
+}
+
+#[test]
+fn mistakes_in_the_messages_of_a_site_stop_its_program_with_file_and_line() {
+    let database = Database::empty();
+    let broken = [GREETING, ("SITE_BROKEN_MESSAGES", "1")];
+    for command in [&["serve"][..], &["template", "check"], &["user", "list"]] {
+        let (code, text) = website::run(SITE, &database, command, &broken);
+        assert_eq!(code, Some(2), "{text}");
+        for problem in [
+            "locales/en/site.ftl:2: The message profile-name-hint has no variable $who. It has none.",
+            "locales/en/site.ftl:3: Expected a token starting with \"=\".",
+            "templates/page.html:5: Unknown message `page-lead`.",
+        ] {
+            assert!(text.contains(problem), "{command:?}: {problem}: {text}");
+        }
+    }
 }
 
 #[test]
@@ -43,9 +106,7 @@ fn the_messages_of_an_operator_are_on_pages_and_in_mails() {
     stranger.post("/forgot-password", &[("email", "ada@example.com")]);
     // The mail is rendered by a background job.
     until(|| stranger.get("/dev/mailbox").body.contains("Frontdesk: your new password"));
-    let list = stranger.get("/dev/mailbox").body;
-    let id = list.split("/dev/mailbox/").nth(1).unwrap().split('"').next().unwrap();
-    let mail = stranger.get(&format!("/dev/mailbox/{id}")).body;
+    let mail = newest_mail(&mut stranger);
     assert!(mail.contains("Here is your link for Frontdesk &amp; you."), "{mail}");
     // What a user typed is text on every page, whatever it looks like.
     let name = "<b>{ $n }</b>{{ 7*7 }}\u{F8F1}";

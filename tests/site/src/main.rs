@@ -18,8 +18,8 @@ use frontdesk::actix_web::{HttpRequest, HttpResponse, web};
 use frontdesk::live::event_stream;
 use frontdesk::{
     Admin, BoxError, CommandContext, Cookies, CurrentUser, Data, Error, Form, FormView, JobContext,
-    Limits, Notice, Page, PageResult, Path, Pool, RecentlyAuthenticated, Routes, Visitor, Website,
-    sqlx,
+    Limits, Notice, Page, PageResult, Path, Pool, RecentlyAuthenticated, Routes, Text, Visitor,
+    Website, sqlx,
 };
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
@@ -75,12 +75,13 @@ async fn show(page: Page) -> PageResult {
 async fn save(user: RecentlyAuthenticated, page: Page, form: Form<Count>) -> PageResult {
     let checked = form.check(|form, errors| {
         if form.count == 0 {
-            errors.add("count", "Count at least one.");
+            errors.add("count", Text::key("page-count-one"));
         }
     });
     match checked {
         Ok(form) => {
-            let text = format!("{} counted {}.", user.display_name(), form.count);
+            let text = Text::key("page-counted").with("name", user.display_name());
+            let text = text.with("n", u32::from(form.count));
             Ok(page.redirect_with("/page", Notice::success(text)))
         }
         Err(form) => page.render_form("page.html", &form, &json!({})),
@@ -235,7 +236,12 @@ async fn count(command: CommandContext, arguments: Vec<OsString>) -> Result<Exit
 }
 
 fn main() -> ExitCode {
-    let website = hooks::add(Website::new(frontdesk::embed!()))
+    let mut embedded = frontdesk::embed!();
+    if std::env::var_os("SITE_BROKEN_MESSAGES").is_some() {
+        let file: &'static [u8] = include_bytes!("../broken/site.ftl");
+        embedded = embedded.with_locales([("en/site.ftl".to_owned(), file.into())].into());
+    }
+    let website = hooks::add(Website::new(embedded))
         .name("Shop")
         .settings::<Settings>("SHOP_")
         .data(Visits::default())

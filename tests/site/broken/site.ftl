@@ -1,0 +1,3 @@
+page-count-one = Count at least one.
+profile-name-hint = Hello { $who }
+page-counted
