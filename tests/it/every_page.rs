@@ -2,6 +2,7 @@
 //! dark, from phone to wide screen. Saves a screenshot of each in target/tmp/pages.
 
 mod account_deletion;
+mod clubhouse_site;
 mod mailed_links;
 mod notes_site;
 
@@ -19,9 +20,11 @@ const AXE: &str = "const done = arguments[arguments.length - 1];
                         rules: { 'color-contrast-enhanced': { enabled: true } } })
        .then(found => done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join(' | '))));";
 
-/// Error pages only have the form that signs out, which needs none.
+/// Error pages only have the form that signs out, which needs none. In a multipart form, whose fields only its site reads,
+/// a token has no effect.
 const FORMS_WITHOUT_TOKEN: &str = "return [...document.forms]
-    .filter(form => form.method === 'post' && !form.elements.form_token && !form.action.endsWith('/logout'))
+    .filter(form => form.method === 'post' && form.enctype !== 'multipart/form-data')
+    .filter(form => !form.elements.form_token && !form.action.endsWith('/logout'))
     .map(form => form.action);";
 
 struct PageChecker {

@@ -19,6 +19,7 @@ mod barrier;
 mod browser;
 mod canary;
 mod clock;
+mod clubhouse;
 mod command_line;
 mod concurrency;
 mod connections;

@@ -1,5 +1,6 @@
 //! Templates of a site on the pages of Frontdesk.
 
+use crate::clubhouse::club;
 use crate::support::breakpoint::until;
 use crate::support::routes::routes;
 use crate::support::server::Setting;
@@ -8,6 +9,15 @@ use crate::support::{Browser, Database, Response, registered};
 
 const SITE: &str = "site-under-test";
 const GREETING: Setting<'static> = ("SHOP_GREETING", "Hello");
+
+/// Checks that each page has each of `parts` once.
+fn assert_parts(pages: &[(String, Response)], parts: &[&str]) {
+    for (path, response) in pages {
+        for part in parts {
+            assert_eq!(response.body.matches(part).count(), 1, "{path}: {part}: {}", response.body);
+        }
+    }
+}
 
 /// The answers of every page of Frontdesk that can be opened without a parameter, and of some errors.
 fn pages(browser: &mut Browser) -> Vec<(String, Response)> {
@@ -28,6 +38,55 @@ fn pages(browser: &mut Browser) -> Vec<(String, Response)> {
     found
 }
 
+/// Names and answers.
+type Pages = Vec<(String, Response)>;
+
+/// Every page and every mail of Frontdesk in every state, from their samples.
+fn samples(browser: &mut Browser) -> (Pages, Pages) {
+    let list = browser.get("/dev/templates").body;
+    let urls = list.split("href=\"/dev/templates/sample?").skip(1);
+    let queries = urls.map(|rest| rest.split('"').next().unwrap().to_owned());
+    let is_of_site = |query: &String| query.ends_with("mail%2Freminder");
+    let open = |query: String| {
+        let sample = browser.get(&format!("/dev/templates/frame?{query}"));
+        assert_eq!(sample.status, 200, "{query}: {}", sample.body);
+        (query, sample)
+    };
+    let (mails, pages): (Vec<_>, Vec<_>) = queries
+        .filter(|query| !is_of_site(query))
+        .map(open)
+        .partition(|(query, _)| query.starts_with("sample=mail"));
+    assert!(pages.len() > 40 && mails.len() > 40, "{} {}", pages.len(), mails.len());
+    (pages, mails)
+}
+
+#[test]
+fn the_look_of_the_clubhouse_is_on_every_page_and_in_every_mail_of_frontdesk() {
+    let (server, _database) = club();
+    let mut ada = registered(&server, "ada@example.com");
+    let signed_in = pages(&mut ada);
+    let signed_out = pages(&mut server.browser());
+    assert!(signed_in.len() > 15 && signed_out.len() > 8, "{signed_in:?} {signed_out:?}");
+    let (samples, mails) = samples(&mut ada);
+    for pages in [&signed_in, &signed_out, &samples] {
+        assert_parts(
+            pages,
+            &[
+                "<link rel=\"alternate\" type=\"text/calendar\"",
+                "/site.css\">",
+                "/logo.svg\"",
+                "href=\"/members\"",
+                "<footer>The Lake Club, on the water since 1843",
+            ],
+        );
+    }
+    for (name, mail) in &mails {
+        for part in ["The Lake Club", "#0b4f7d", "#8ccbf2", "#f6f9fb", "#0d1a24"] {
+            assert!(mail.body.contains(part), "{name}: {part}: {}", mail.body);
+        }
+    }
+}
+
 #[test]
 fn the_header_and_footer_of_a_site_are_on_every_page_of_frontdesk() {
     let database = Database::empty();
@@ -36,16 +95,18 @@ fn the_header_and_footer_of_a_site_are_on_every_page_of_frontdesk() {
     let signed_in = pages(&mut ada);
     let signed_out = pages(&mut server.browser());
     assert!(signed_in.len() > 15 && signed_out.len() > 8, "{signed_in:?} {signed_out:?}");
-    for (path, response) in signed_in.iter().chain(&signed_out) {
-        for part in [
-            "<meta name=\"generator\" content=\"Shop\">",
-            "Shop header",
-            "Shop navigation",
-            "<a href=\"/page\">Page</a>",
-            "<footer>Shop footer below Frontdesk's page</footer>",
-        ] {
-            assert_eq!(response.body.matches(part).count(), 1, "{path}: {part}: {}", response.body);
-        }
+    let (samples, _) = samples(&mut ada);
+    for pages in [&signed_in, &signed_out, &samples] {
+        assert_parts(
+            pages,
+            &[
+                "<meta name=\"generator\" content=\"Shop\">",
+                "Shop header",
+                "Shop navigation",
+                "<a href=\"/page\">Page</a>",
+                "<footer>Shop footer below Frontdesk's page</footer>",
+            ],
+        );
     }
     let page = ada.get("/page").body;
     assert!(

@@ -1,5 +1,6 @@
 //! A real browser: Chromium, driven through chromedriver with a few commands of W3C WebDriver.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,9 @@ use super::raw;
 
 /// The key of an element reference (W3C WebDriver, 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// The Tab key in WebDriver.
+const TAB: char = '\u{E004}';
 
 /// A running chromedriver; killed when dropped.
 pub struct Driver {
@@ -29,6 +33,8 @@ impl Driver {
         let port = free_port();
         let child = Command::new("chromedriver")
             .arg(format!("--port={port}"))
+            // Of the browser.
+            .env("LANGUAGE", "en_US")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -194,6 +200,21 @@ impl Window<'_> {
         let element = self.find(&format!("#{field}"));
         self.call("POST", &format!("/element/{element}/clear"), &json!({}));
         self.call("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    /// Types a date (`MMDDYYYY`) and a time (`HHMMAM`) into `<input type="datetime-local">`, whose parts are in the order
+    /// of the browser's language.
+    pub fn fill_local_time(&self, field: &str, date: &str, time: &str) {
+        let element = self.find(&format!("#{field}"));
+        let text = format!("{date}{TAB}{time}");
+        self.call("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    /// Chooses a file in `<input type="file">`.
+    pub fn choose_file(&self, field: &str, file: &Path) {
+        let element = self.find(&format!("#{field}"));
+        let text = json!({ "text": file.to_str().expect("a path in UTF-8") });
+        self.call("POST", &format!("/element/{element}/value"), &text);
     }
 
     pub fn click(&self, css: &str) {

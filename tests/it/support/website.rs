@@ -1,4 +1,4 @@
-//! The programs of the sites that use the crate: `examples/notes` and `tests/site`.
+//! The programs of the sites that use the crate: `examples/notes`, `examples/clubhouse` and `tests/site`.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::Database;
 use super::server::{KEY, Server, Setting};
 
-/// The program of `examples/notes` or `tests/site`, built at the first call.
+/// The program of a site, built at the first call.
 pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
