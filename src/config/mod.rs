@@ -34,6 +34,17 @@ pub use proxies::canonical_network;
 pub use public_url::PublicUrl;
 pub use site_links::{SiteLinks, SiteValues};
 
+/// The variable of the environment with which `testing` starts a server: its standard input is a pipe that is open as
+/// long as the process of the tests lives.
+#[cfg(feature = "testing")]
+pub const ENDS_WITH_INPUT: &str = "TEST_SERVER_ENDS_WITH_INPUT";
+
+/// Whether the server ends when its standard input is closed.
+#[cfg(feature = "testing")]
+pub fn ends_with_input() -> bool {
+    std::env::var_os(ENDS_WITH_INPUT).is_some()
+}
+
 /// All settings. Its `Debug` output contains no secret: each secret field has a type that redacts itself.
 #[derive(Clone, Debug)]
 pub struct Config {

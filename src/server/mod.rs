@@ -52,6 +52,8 @@ pub async fn run(config: Config, website: Arc<Site>) -> anyhow::Result<()> {
     // A log file that reaches RLIMIT_FSIZE raises SIGXFSZ, whose default action ends the process. With a
     // handler, the write fails instead, and lines are dropped.
     let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+    #[cfg(feature = "testing")]
+    stop::end_with_input();
     // Installed first, so that a signal during startup also causes an orderly shutdown.
     let mut signals = StopSignals::new()?;
     // Before the first connection, which sends the password.

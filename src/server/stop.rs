@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::listen::Listeners;
 use super::systemd;
+#[cfg(feature = "testing")]
+use crate::config;
 use crate::web::connection::OpenConnections;
 
 /// A connection without a request for this long is closed after the drain. A connection that
@@ -62,6 +64,17 @@ async fn next(signal: &mut Option<Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Ends this process when the process of the tests that started it has ended, by `kill -9` too.
+#[cfg(feature = "testing")]
+pub(super) fn end_with_input() {
+    if config::ends_with_input() {
+        std::thread::spawn(|| {
+            io::copy(&mut io::stdin(), &mut io::sink()).ok();
+            std::process::exit(1);
+        });
     }
 }
 

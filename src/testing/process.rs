@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::settings::{self, Settings};
+use crate::config;
 
 /// How long a server may take to start, and to stop.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -34,7 +35,8 @@ pub struct CommandOutput {
     pub stderr: String,
 }
 
-/// A server process. Dropping it kills the process.
+/// A server process. Dropping it kills the process. It also ends with this process, which may be killed: the pipe to
+/// its standard input is closed then.
 pub(super) struct Process {
     child: Child,
     /// `http://127.0.0.1:PORT`.
@@ -46,6 +48,7 @@ impl Process {
     /// Starts a server and waits until it listens. `Err` is its log.
     pub(super) fn start(program: &Path, settings: &Settings) -> Result<Self, String> {
         let mut command = command(program, settings);
+        command.env(config::ENDS_WITH_INPUT, "1").stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| cannot_run(program, &error));
         let log = Arc::new(Mutex::new(String::new()));

@@ -1,7 +1,10 @@
 //! The module `frontdesk::testing`.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use frontdesk::sqlx;
 use frontdesk::testing::{PASSWORD, TestServer};
@@ -159,4 +162,33 @@ fn a_program_that_does_not_start_fails_the_test_with_its_log() {
     let Err(message) = failed.join() else { panic!("it started") };
     let message = *message.downcast::<String>().expect("a message");
     assert!(message.contains("SHOP_LIMIT"), "{message}");
+}
+
+#[test]
+#[ignore = "a_server_ends_with_the_process_of_the_tests_that_was_killed runs it"]
+fn prints_the_address_of_a_server_and_waits() {
+    let server = start();
+    println!("\n{}", server.url());
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+#[test]
+fn a_server_ends_with_the_process_of_the_tests_that_was_killed() {
+    let mut tests = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "prints_the_address_of_a_server_and_waits"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tests.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.strip_prefix("http://").map(str::to_owned));
+    let address = address.expect("a server");
+    assert!(TcpStream::connect(&address).is_ok());
+    tests.kill().unwrap();
+    tests.wait().unwrap();
+    let began = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(30), "the server still listens");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
