@@ -84,34 +84,44 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Keeps up to [`IN_FLIGHT`] calls running: a slow one delays no other.
+    /// Keeps up to [`IN_FLIGHT`] calls running: a slow one leaves the other places to other events.
     async fn run(self, stop: CancellationToken) {
         let mut running = FuturesUnordered::new();
         let mut look_at = Instant::now();
-        while !stop.is_cancelled() {
+        'run: loop {
             let free = IN_FLIGHT - running.len();
-            if free > 0 && look_at <= Instant::now() {
-                let wait = match self.lease(free).await {
-                    Ok(leased) => {
-                        // As many as there is room for: more may be due.
-                        let wait =
-                            if leased.len() == free { Duration::ZERO } else { POLL_INTERVAL };
-                        running.extend(leased.into_iter().map(|one| self.deliver(one)));
-                        wait
-                    }
-                    Err(error) => after_error(error),
-                };
-                look_at = Instant::now() + wait.mul_f64(1.0 + jitter() / 10.0);
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Some(delivered) = running.next() => if let Err(error) = delivered {
-                    look_at = Instant::now() + after_error(error);
-                },
-                () = sleep_until(look_at), if running.len() < IN_FLIGHT => {}
-            }
+            let due = sleep_until(look_at);
+            let lease = async {
+                due.await;
+                self.lease(free).await
+            };
+            tokio::pin!(lease);
+            // Polled together with the calls, which use the same connections.
+            let leased = loop {
+                tokio::select! {
+                    () = stop.cancelled() => break 'run,
+                    leased = &mut lease, if free > 0 => break leased,
+                    Some(()) = running.next() => if free == 0 {
+                        continue 'run;
+                    },
+                }
+            };
+            let wait = match leased {
+                Ok(leased) => {
+                    // As many as there is room for: more may be due.
+                    let wait = if leased.len() == free { Duration::ZERO } else { POLL_INTERVAL };
+                    running.extend(leased.into_iter().map(|one| self.deliver(one)));
+                    wait
+                }
+                Err(error) => {
+                    let what = "events cannot be read; hooks of the site are delayed";
+                    db::log_failure(what, &error.into());
+                    POLL_INTERVAL_AFTER_ERROR
+                }
+            };
+            look_at = Instant::now() + wait.mul_f64(1.0 + jitter() / 10.0);
         }
-        timeout(STOP_DEADLINE, running.for_each(|_| ready(()))).await.ok();
+        timeout(STOP_DEADLINE, running.for_each(|()| ready(()))).await.ok();
     }
 
     /// Leases up to `limit` events that are due.
@@ -122,10 +132,17 @@ impl Delivery<'_> {
         db::with_deadline(deliveries::lease(self.pool, hook, keys, limit as i64)).await
     }
 
-    async fn deliver(&self, leased: Leased) -> sqlx::Result<()> {
+    /// Calls the hook and records the result. If that fails, the event is delivered again after its lease.
+    async fn deliver(&self, leased: Leased) {
+        if let Err(error) = self.attempt(&leased).await {
+            db::log_failure("the result of a hook cannot be recorded", &error.into());
+        }
+    }
+
+    async fn attempt(&self, leased: &Leased) -> sqlx::Result<()> {
         let AfterHook { event, registration } = self.hook;
         let (event, hook) = (event.as_str(), registration.name.as_str());
-        let error = match self.call(&leased).await {
+        let error = match self.call(leased).await {
             Ok(()) => {
                 return db::with_deadline(deliveries::mark_delivered(self.pool, leased.id)).await;
             }
@@ -134,7 +151,7 @@ impl Delivery<'_> {
         let doublings = u32::try_from(leased.attempts - 1).unwrap_or(0).min(16);
         let wait = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
         let wait = wait.mul_f64(1.0 + jitter() / 10.0);
-        let rescheduled = deliveries::reschedule(self.pool, &leased, wait, &error);
+        let rescheduled = deliveries::reschedule(self.pool, leased, wait, &error);
         let id = leased.id;
         if db::with_deadline(rescheduled).await? {
             tracing::error!(hook, event, %id, error, "a hook of the site failed for three days and is not retried; see `{} event list --state failed`", program::name());
@@ -159,10 +176,4 @@ impl Delivery<'_> {
         }
         called
     }
-}
-
-/// Logs why events cannot be read or recorded, and returns how long to wait.
-fn after_error(error: sqlx::Error) -> Duration {
-    db::log_failure("events cannot be read; hooks of the site are delayed", &error.into());
-    POLL_INTERVAL_AFTER_ERROR
 }
