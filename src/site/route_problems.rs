@@ -57,6 +57,8 @@ pub enum Audience {
     SignedIn,
     /// Users who entered their password recently.
     RecentlyAuthenticated,
+    /// Members of a group.
+    Member,
     /// Administrators.
     Admin,
 }
@@ -65,13 +67,14 @@ impl Audience {
     /// The audience of a handler with these arguments. The names of types are for lists only.
     pub(super) fn of<Args>() -> Self {
         let arguments = std::any::type_name::<Args>();
-        let takes =
-            |extractor: &str| arguments.contains(&format!("::website::current_user::{extractor}"));
-        if takes("Admin") {
+        let takes = |extractor: &str| arguments.contains(&format!("::website::{extractor}"));
+        if takes("current_user::Admin") {
             Self::Admin
-        } else if takes("RecentlyAuthenticated") {
+        } else if takes("member::Member<") {
+            Self::Member
+        } else if takes("current_user::RecentlyAuthenticated") {
             Self::RecentlyAuthenticated
-        } else if takes("CurrentUser") || arguments.contains("::SessionData") {
+        } else if takes("current_user::CurrentUser") || arguments.contains("::SessionData") {
             Self::SignedIn
         } else {
             Self::Anyone
@@ -85,6 +88,7 @@ impl fmt::Display for Audience {
             Self::Anyone => "anyone",
             Self::SignedIn => "signed in",
             Self::RecentlyAuthenticated => "recently authenticated",
+            Self::Member => "members of a group",
             Self::Admin => "administrators",
         })
     }

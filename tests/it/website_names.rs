@@ -101,6 +101,7 @@ fn routes_lists_who_may_ask_and_which_paths_of_frontdesk_a_pattern_matches_too()
         ("/whoami", " signed in "),
         ("/recent", " recently authenticated "),
         ("/statistics", " administrators "),
+        ("/editors", " members of a group "),
         ("/feed", " anyone, without session "),
         ("/{tail:.*}.txt", "also matches /robots.txt, which Frontdesk answers"),
     ] {
