@@ -14,6 +14,7 @@ use sqlx::PgPool;
 
 use crate::app::App;
 use crate::db::migrations::{Schema, SchemaProblem};
+use crate::db::site_migrations::SiteSchemaProblem;
 use crate::db::{self, ConnectError, NotPrimary};
 use crate::peers::{self, RunningServer};
 use crate::site::Schemas;
@@ -42,6 +43,10 @@ pub async fn ready(
     let checked = tokio::time::timeout(DEADLINE, check(&app.pool, &schemas)).await;
     let (ready, database, schema, cause) = match checked {
         Ok(Ok(Ok(schema))) => (true, "ok", schema.to_string(), None),
+        // Servers of a newer version of the site, which has migrated, replace this one. It serves until then.
+        Ok(Ok(Err(problem @ SchemaProblem::Site(SiteSchemaProblem::Unknown(_))))) => {
+            (true, "ok", problem.to_string(), None)
+        }
         Ok(Ok(Err(problem))) => {
             (false, "ok", problem.to_string(), Some("the schema does not match".to_owned()))
         }

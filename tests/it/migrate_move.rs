@@ -197,6 +197,23 @@ fn the_wrong_migrations_of_a_site_are_invalid_usage() {
 }
 
 #[test]
+fn a_newer_version_of_a_site_migrates_while_servers_of_this_one_stay_ready() {
+    let database = Database::empty();
+    let server = start("notes", &database, &[]);
+    let mut ada = registered(&server, "ada@example.com");
+    database.db_execute(
+        "INSERT INTO public._sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (20991231000001, 'newer', true, 'x', 1)",
+    );
+    let answer = server.browser().get("/readyz");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.body.contains("20991231000001"), "{}", answer.body);
+    assert!(ada.is_signed_in());
+    database.db_execute("UPDATE public._sqlx_migrations SET success = false WHERE checksum = 'x'");
+    assert_eq!(server.browser().get("/readyz").status, 503);
+}
+
+#[test]
 fn doctor_and_start_name_foreign_keys_without_on_delete_or_index_and_the_statements_help() {
     let database = Database::empty();
     drop(start("notes", &database, &[]));
