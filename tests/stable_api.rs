@@ -294,13 +294,14 @@ fn values_are_made_with_the_promised_functions() {
         [Notice::success(text), Notice::info("a"), Notice::warning("a".to_owned())];
     let path: fn(&str) -> String = page_path;
     assert_eq!(path("/login"), "/login");
-    let errors: [Error; 4] = [
+    let errors: [Error; 5] = [
         Error::not_found(),
         Error::forbidden(),
         Error::bad_request(),
         Error::unavailable(std::fmt::Error),
+        Error::internal("no paper"),
     ];
-    assert_eq!(errors.map(|error| error.status_code().as_u16()), [404, 403, 400, 503]);
+    assert_eq!(errors.map(|error| error.status_code().as_u16()), [404, 403, 400, 503, 500]);
     let failed: Error = std::fmt::Error.into();
     assert_eq!(failed.status_code(), StatusCode::INTERNAL_SERVER_ERROR);
 }

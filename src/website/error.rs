@@ -12,8 +12,9 @@ use crate::web::error::HttpError;
 
 /// Why a handler does not return its page. Frontdesk renders the error page.
 ///
-/// The operator `?` turns every error type into one: an error of the database that means "unavailable" becomes 503
-/// with `Retry-After`, every other one 500 with the request ID. The cause is logged and never shown.
+/// The operator `?` turns every type that implements [`std::error::Error`] into one: an error of the database that means
+/// "unavailable" becomes 503 with `Retry-After`, every other one 500 with the request ID. The cause is logged and never
+/// shown. For other types, such as `anyhow::Error`, write `map_err(Error::internal)`.
 ///
 /// ```
 /// use frontdesk::{Error, Page, PageResult, Path};
@@ -58,13 +59,13 @@ impl Error {
     }
 
     /// 503: something that the site depends on is temporarily unavailable. `cause` is logged.
-    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn unavailable(cause: impl Into<BoxError>) -> Self {
         Self(HttpError::unavailable(anyhow::Error::from_boxed(cause.into())))
     }
 
-    /// 500, with the reason for the log.
-    pub(super) fn internal(reason: &'static str) -> Self {
-        Self(HttpError::Internal(anyhow::Error::msg(reason)))
+    /// 500: a bug, or a failure that a retry does not fix. `cause` is logged, and never shown.
+    pub fn internal(cause: impl Into<BoxError>) -> Self {
+        Self(HttpError::Internal(anyhow::Error::from_boxed(cause.into())))
     }
 
     pub(super) fn of(error: HttpError) -> Self {

@@ -247,6 +247,7 @@ fn errors_of_a_site_have_a_page_and_their_cause_is_only_in_the_log() {
         ("forbidden", 403, "You don&#39;t have access to this page"),
         ("bad-request", 400, "We couldn&#39;t understand that request"),
         ("unavailable", 503, "We&#39;ll be right back"),
+        ("internal", 500, "Something went wrong on our end"),
         ("parse", 500, "Something went wrong on our end"),
         ("database", 500, "Something went wrong on our end"),
         ("table", 500, "Something went wrong on our end"),

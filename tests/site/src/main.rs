@@ -102,6 +102,7 @@ async fn fail(kind: Path<String>, pool: Pool) -> PageResult {
         "forbidden" => Error::forbidden(),
         "bad-request" => Error::bad_request(),
         "unavailable" => Error::unavailable("the printer is out of paper"),
+        "internal" => Error::internal("the printer is on fire"),
         "parse" => "x".parse::<u8>().unwrap_err().into(),
         "database" => sqlx::query("SELECT 1/0").execute(&*pool).await.unwrap_err().into(),
         "table" => sqlx::query("SELECT FROM nowhere").execute(&*pool).await.unwrap_err().into(),
