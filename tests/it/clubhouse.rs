@@ -154,7 +154,13 @@ fn an_open_guest_list_shows_sign_ups_without_a_reload_until_its_viewer_signs_out
     assert_eq!(same.post("/logout", &[]).status, 303);
     // The browser tries to connect again, and is refused.
     until(|| window.run("return 'ended' in document.querySelector('#guests').dataset") == true);
+    // Another page sees that Bob leaves.
+    let other = driver.scripted_window(&server.addr);
+    other.open("/register");
+    register(&other, "Eve");
+    other.open("/events/1");
     bob.post("/events/1/leave", &[]);
+    until(|| other.text("#guest-count") == "0");
     assert_eq!(shown(), ("1".to_owned(), "BOB".to_owned()));
     assert_eq!(window.run("return window.isFirstLoad"), true, "the page was not loaded again");
     window.go("refresh");

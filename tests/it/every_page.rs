@@ -20,11 +20,11 @@ const AXE: &str = "const done = arguments[arguments.length - 1];
                         rules: { 'color-contrast-enhanced': { enabled: true } } })
        .then(found => done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join(' | '))));";
 
-/// Error pages only have the form that signs out, which needs none. In a multipart form, whose fields only its site reads,
-/// a token has no effect.
+/// Error pages only have the form that signs out, which needs none. In the upload of the clubhouse, whose fields only the
+/// site reads, a token has no effect.
 const FORMS_WITHOUT_TOKEN: &str = "return [...document.forms]
-    .filter(form => form.method === 'post' && form.enctype !== 'multipart/form-data')
-    .filter(form => !form.elements.form_token && !form.action.endsWith('/logout'))
+    .filter(form => form.method === 'post' && !form.elements.form_token)
+    .filter(form => !form.action.endsWith('/logout') && !form.action.endsWith('/members/picture'))
     .map(form => form.action);";
 
 struct PageChecker {
