@@ -38,6 +38,10 @@
 //! | link to a page of Frontdesk | [`page_path`] |
 //! | read a form and show it again with its errors | [`Form`], [`FormView`] |
 //! | use the database | [`Pool`] |
+//! | require a member of a group | [`Member`], [`Group`] |
+//! | send mail | [`Mailer`] |
+//! | show sentences of `locales/en/site.ftl` in Rust | [`Text`] |
+//! | allow scripts, or images of another origin | [`Website::content_security_policy`] |
 //! | keep a connection open, until its user signs out | [`CurrentUser::ended`], [`live`] |
 //! | answer with an error page | [`Error`] |
 //! | read cookies of the site | [`Cookies`] |

@@ -47,7 +47,7 @@ pub fn words(span: Duration) -> Text {
     Text::key(key).with("n", count)
 }
 
-/// The variable `lifetimes` of every template, in the language of what is being rendered.
+/// The variable `lifetimes` of every template, in the current language. Pages have it from when templates are loaded.
 pub fn for_templates() -> Value {
     json!({
         "reset_link": words(RESET_LINK),

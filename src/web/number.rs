@@ -5,6 +5,9 @@ use crate::language::Text;
 /// `4,999`: with a separator between each three digits.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
+    if digits.len() <= 3 {
+        return digits;
+    }
     let separator = Text::key("number-separator").to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {

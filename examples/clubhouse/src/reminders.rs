@@ -35,6 +35,7 @@ async fn remind_one(connection: &mut PgConnection, mailer: Mailer) -> Result<boo
         .execute(&mut *connection)
         .await?;
     let data = json!({ "event": { "id": event, "title": title, "place": place } });
+    // Whatever becomes of it: a guest who has had too much mail is not reminded later either.
     mailer.enqueue(connection, user, "reminder", &data).await?;
     Ok(true)
 }
