@@ -96,10 +96,7 @@ fn line(event: &StoredEvent, json: bool) -> String {
     }
     let id = event.user_id.map(|id| id.to_string());
     let account = event.email.as_deref().or(id.as_deref()).unwrap_or("-");
-    let device = event
-        .user_agent
-        .as_deref()
-        .map(|agent| user_agent::describe(Some(agent)).title.to_string());
+    let device = event.user_agent.as_deref().map(|agent| user_agent::title(Some(agent)));
     let empty = event.details.as_object().is_none_or(serde_json::Map::is_empty);
     let details = if empty { String::new() } else { event.details.to_string() };
     let actor = if event.actor == "user" { "" } else { event.actor.as_str() };

@@ -91,7 +91,7 @@ fn row(entry: &LiveSession) -> [String; 6] {
     [
         entry.id.to_string(),
         entry.email.clone().unwrap_or_else(|| "(not signed in)".to_owned()),
-        user_agent::describe(entry.user_agent.as_deref()).title.to_string(),
+        user_agent::title(entry.user_agent.as_deref()),
         entry.ip_address.clone().unwrap_or_default(),
         relative_time::relative(entry.created_at, entry.now),
         relative_time::relative(entry.last_seen_at, entry.now),

@@ -14,8 +14,7 @@ pub fn source(origin: &Origin, at: OffsetDateTime) -> Source {
     let is_user = origin.actor == Actor::User;
     Source {
         at: Some(at),
-        device: is_user
-            .then(|| user_agent::describe(origin.user_agent.as_deref()).title.to_string()),
+        device: is_user.then(|| user_agent::title(origin.user_agent.as_deref())),
         ip_address: origin.ip_address.map(|ip_address| ip_address.to_string()),
     }
 }
@@ -38,8 +37,7 @@ pub async fn for_hooks(
     let is_user = origin.actor == Actor::User;
     let source = EventSource {
         ip_address: origin.ip_address,
-        device: is_user
-            .then(|| user_agent::describe(origin.user_agent.as_deref()).title.to_string()),
+        device: is_user.then(|| user_agent::title(origin.user_agent.as_deref())),
     };
     hooks.enqueue(connection, after, user, source).await
 }

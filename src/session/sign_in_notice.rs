@@ -63,7 +63,7 @@ pub(super) async fn find(
     .await?;
     let Some(found) = found else { return Ok(None) };
     // The device is always set, because the previous version cannot parse the message without it.
-    let device = user_agent::describe(origin.user_agent.as_deref()).title.to_string();
+    let device = user_agent::title(origin.user_agent.as_deref());
     let source = Source { device: Some(device), ..notice::source(origin, found.now) };
     let (display_name, failures) = (found.display_name, found.failures);
     let message = if failures >= NOTABLE_FAILURES {

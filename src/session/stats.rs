@@ -152,7 +152,7 @@ async fn count_by_device(connection: &mut PgConnection) -> sqlx::Result<Vec<Buck
     .await?;
     let mut devices: Vec<Bucket> = Vec::new();
     for agent in agents {
-        let label = user_agent::describe(agent.user_agent.as_deref()).title.to_string();
+        let label = user_agent::title(agent.user_agent.as_deref());
         match devices.iter_mut().find(|device| device.label == label) {
             Some(device) => device.count += agent.count,
             None => devices.push(Bucket { label, count: agent.count }),

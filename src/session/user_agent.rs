@@ -112,6 +112,11 @@ pub fn describe(user_agent: Option<&str>) -> Device {
     Device { title, kind }
 }
 
+/// The title of the device with this `User-Agent` header, in words.
+pub fn title(user_agent: Option<&str>) -> String {
+    describe(user_agent).title.to_string()
+}
+
 fn system(agent: &str) -> Option<(&'static str, DeviceKind)> {
     if agent.contains("Android") {
         let kind = if agent.contains("Mobile") { DeviceKind::Phone } else { DeviceKind::Tablet };
