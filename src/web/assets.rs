@@ -30,7 +30,6 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const REVALIDATED: &str = "no-cache";
 /// Files at the root, whose URL has no hash.
 const ONE_HOUR: &str = "public, max-age=3600";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// A script inside an SVG image has no access to the site.
 const SVG_POLICY: &str = "sandbox";
 /// Files below this folder are served at the root.
@@ -276,6 +275,7 @@ pub fn url_at_root(path: &str) -> Option<String> {
 
 const NOT_SERVED: &str = "has an ending that is not served. Use css, js, mjs, json, svg, png, jpg, webp, avif, gif, ico, woff2, txt, xml, pdf, webmanifest or mp4, or remove it.";
 const SVG: &str = "image/svg+xml; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 fn media_type(path: &str) -> Option<&'static str> {
     Some(match path.rsplit_once('.')?.1 {

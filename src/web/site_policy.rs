@@ -155,8 +155,12 @@ pub struct FrontdeskPage;
 
 /// The policy of the site for what is neither a page of Frontdesk nor changed by a handler. `None`: it adds no sources.
 pub fn of_site(request: &HttpRequest) -> Option<HeaderValue> {
-    let policy = request.app_data::<web::Data<ContentSecurityPolicy>>()?;
-    policy.extend(headers::BASE_POLICY)
+    extended(request, headers::BASE_POLICY)
+}
+
+/// `policy` with the sources of the site.
+fn extended(request: &HttpRequest, policy: &str) -> Option<HeaderValue> {
+    request.app_data::<web::Data<ContentSecurityPolicy>>()?.extend(policy)
 }
 
 /// Gives the response of a site's handler the site's policy, unless the handler has set another one, or a page of
@@ -165,14 +169,12 @@ pub fn extend<B>(response: &mut ServiceResponse<B>) {
     if response.request().extensions().get::<FrontdeskPage>().is_some() {
         return;
     }
-    let policy = response.request().app_data::<web::Data<ContentSecurityPolicy>>().cloned();
     let base = match response.headers().get(header::CONTENT_SECURITY_POLICY) {
         None => Some(headers::BASE_POLICY),
         Some(current) => current.to_str().ok().filter(|_| headers::is_own(current)),
     };
-    let extended = policy.zip(base).and_then(|(policy, base)| policy.extend(base));
-    if let Some(extended) = extended {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, extended);
+    if let Some(policy) = base.and_then(|base| extended(response.request(), base)) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
 }
 
