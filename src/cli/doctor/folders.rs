@@ -1,5 +1,6 @@
 //! The operator's folders of templates, static files and messages.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -23,17 +24,17 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// The first file or folder in `root` that can be written, `root` itself included.
-fn first_writable(root: &Path) -> Option<PathBuf> {
-    let is_writable = |path: &Path| access(path, Access::WRITE_OK).is_ok();
-    // A folder that cannot be read has been reported as a problem of the settings.
-    let files = folder::read(root).unwrap_or_default();
-    let mut paths = vec![root.to_owned()];
-    for name in files.keys() {
-        let file = root.join(name);
-        let folders = file.ancestors().skip(1).take_while(|folder| *folder != root);
-        paths.extend(folders.map(Path::to_owned));
-        paths.push(file);
+/// The first file or folder that can be written, beginning with `path` itself. Hidden files are not read, and links lead to
+/// others in the same folder.
+fn first_writable(path: &Path) -> Option<PathBuf> {
+    if access(path, Access::WRITE_OK).is_ok() {
+        return Some(path.to_owned());
     }
-    paths.into_iter().find(|path| is_writable(path))
+    // A file has no entries. A folder that cannot be read has been reported as a problem of the settings.
+    let entries = fs::read_dir(path).ok()?.flatten();
+    entries
+        .filter(|entry| !folder::is_hidden(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path())
+        .filter(|path| !path.is_symlink())
+        .find_map(|path| first_writable(&path))
 }
