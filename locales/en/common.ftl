@@ -116,7 +116,7 @@ wait-hours = { $n ->
 }
 wait-moment = a moment
 
-# Dates and times in UTC: their parts, and what they are made of. The hour is 0 to 23, and the first day is Monday.
+# Dates and times in UTC: their parts, and what they are made of. The hour is 0 to 23. Day 1 is Monday.
 
 time-exact = { $weekday }, { $date } at { $time } UTC
 time-date = { $month } { $day }, { $year }
@@ -136,29 +136,25 @@ time-clock = { $hour ->
     [23] 11:{ $minute } PM
    *[other] { $hour }:{ $minute } AM
 }
-time-weekday = { $n ->
-    [1] Monday
-    [2] Tuesday
-    [3] Wednesday
-    [4] Thursday
-    [5] Friday
-    [6] Saturday
-   *[other] Sunday
-}
-time-month = { $n ->
-    [1] January
-    [2] February
-    [3] March
-    [4] April
-    [5] May
-    [6] June
-    [7] July
-    [8] August
-    [9] September
-    [10] October
-    [11] November
-   *[other] December
-}
+time-weekday-1 = Monday
+time-weekday-2 = Tuesday
+time-weekday-3 = Wednesday
+time-weekday-4 = Thursday
+time-weekday-5 = Friday
+time-weekday-6 = Saturday
+time-weekday-7 = Sunday
+time-month-1 = January
+time-month-2 = February
+time-month-3 = March
+time-month-4 = April
+time-month-5 = May
+time-month-6 = June
+time-month-7 = July
+time-month-8 = August
+time-month-9 = September
+time-month-10 = October
+time-month-11 = November
+time-month-12 = December
 
 # How long something is valid.
 

@@ -6,6 +6,31 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::language::Text;
 
+/// The keys of the names of days and months: messages without variables, which are looked up without being formatted.
+const WEEKDAYS: [&str; 7] = [
+    "time-weekday-1",
+    "time-weekday-2",
+    "time-weekday-3",
+    "time-weekday-4",
+    "time-weekday-5",
+    "time-weekday-6",
+    "time-weekday-7",
+];
+const MONTHS: [&str; 12] = [
+    "time-month-1",
+    "time-month-2",
+    "time-month-3",
+    "time-month-4",
+    "time-month-5",
+    "time-month-6",
+    "time-month-7",
+    "time-month-8",
+    "time-month-9",
+    "time-month-10",
+    "time-month-11",
+    "time-month-12",
+];
+
 /// One time in three formats, for `<time datetime title>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Time {
@@ -33,12 +58,12 @@ pub fn iso(then: OffsetDateTime) -> String {
 /// Weekday, date and time in UTC.
 pub fn exact(then: OffsetDateTime) -> String {
     let then = then.to_offset(time::UtcOffset::UTC);
-    let weekday = then.weekday().number_from_monday();
+    let weekday = WEEKDAYS[usize::from(then.weekday().number_days_from_monday())];
     let time = Text::key("time-clock")
         .with("hour", u32::from(then.hour()))
         .with("minute", format!("{:02}", then.minute()));
     Text::key("time-exact")
-        .with("weekday", Text::key("time-weekday").with("n", u32::from(weekday)))
+        .with("weekday", Text::key(weekday))
         .with("date", date(then))
         .with("time", time)
         .to_string()
@@ -48,7 +73,7 @@ pub fn exact(then: OffsetDateTime) -> String {
 fn date(then: OffsetDateTime) -> Text {
     let date = then.to_offset(time::UtcOffset::UTC).date();
     Text::key("time-date")
-        .with("month", Text::key("time-month").with("n", u32::from(u8::from(date.month()))))
+        .with("month", Text::key(MONTHS[usize::from(u8::from(date.month())) - 1]))
         .with("day", u32::from(date.day()))
         .with("year", date.year())
 }
