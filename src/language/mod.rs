@@ -6,6 +6,7 @@
 
 mod catalog;
 mod checks;
+mod content;
 mod current;
 mod elements;
 mod layers;
