@@ -161,7 +161,8 @@ fn limits_of(rule: &Rule) -> [(&'static str, Limit); 3] {
 
 /// Locks the limits in the order of their topics, and inserts those that do not exist. An unverified recipient
 /// of a message for verified ones has none. A time that is further ahead than the limit allows was written
-/// before PostgreSQL's clock was set back, and is corrected.
+/// before PostgreSQL's clock was set back, and is corrected. Time is that of the clock once the locks are held: by
+/// `now()`, the begin of the transaction, a transaction that waited for another one would come before it.
 async fn lock_limits(
     connection: &mut PgConnection,
     digest: &[u8; 32],
@@ -182,17 +183,17 @@ async fn lock_limits(
              SELECT coalesce(bool_and(is_verified), $6) AS is_verified FROM account),
              locked AS (
              INSERT INTO mail_limits AS l (recipient_digest, topic, full_at)
-             SELECT $2, t.topic, now()
+             SELECT $2, t.topic, clock_timestamp()
                FROM recipient r
               CROSS JOIN unnest($3::text[]) AS t (topic)
               WHERE CASE WHEN r.is_verified THEN t.topic <> $7 ELSE $5 END
               ORDER BY t.topic
                  ON CONFLICT (recipient_digest, topic) DO UPDATE
-                SET full_at = least(l.full_at, now() + make_interval(
+                SET full_at = least(l.full_at, clock_timestamp() + make_interval(
                         secs => ($4::float8[])[array_position($3, l.topic)]))
           RETURNING l.topic, l.full_at, l.held_mail)
         SELECT r.is_verified AS "is_verified!", l.topic AS "topic?",
-               extract(epoch FROM l.full_at - now())::float8 AS "seconds?", l.held_mail AS "held_mail?"
+               extract(epoch FROM l.full_at - clock_timestamp())::float8 AS "seconds?", l.held_mail AS "held_mail?"
           FROM recipient r
           LEFT JOIN locked l ON true
         "#,
@@ -279,7 +280,7 @@ async fn insert(
         r#"
           WITH counted AS (
         UPDATE mail_limits AS l
-           SET full_at = greatest(l.full_at, now()) + make_interval(
+           SET full_at = greatest(l.full_at, clock_timestamp()) + make_interval(
                    secs => ($3::float8[])[array_position($2::text[], l.topic)]),
                held_mail = CASE WHEN l.topic <> $4 THEN NULL WHEN $5 THEN $6 ELSE l.held_mail END
          WHERE l.recipient_digest = $1
