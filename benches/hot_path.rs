@@ -150,6 +150,7 @@ fn state_map(criterion: &mut Criterion) {
         user: Some(Arc::new(state::Account {
             id: UserId::generate(),
             email: "ada@example.com".to_owned(),
+            email_is_verified: true,
             display_name: "Ada".to_owned(),
             role: frontdesk::role::Role::User,
             groups: Box::default(),

@@ -165,7 +165,7 @@ pub use web::limits::Limits;
 pub use website::{
     Admin, AssuranceLevel, CommandContext, ContentSecurityPolicy, Cookies, CurrentUser, Error,
     FieldErrors, Form, FormView, Group, JobContext, Member, Notice, Page, PageResult, Pool,
-    RecentlyAuthenticated, SessionData, UserRole, Visitor, Website,
+    RecentlyAuthenticated, SessionData, Time, UserRole, Visitor, Website,
 };
 #[doc(no_inline)]
 pub use {actix_web, sqlx};

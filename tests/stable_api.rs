@@ -24,7 +24,7 @@ use frontdesk::{
     Admin, AssuranceLevel, BoxError, CommandContext, ContentSecurityPolicy, Cookies, CurrentUser,
     Data, Embedded, Error, FieldErrors, Form, FormView, Group, HookResult, JobContext, Limits,
     MailOutcome, Mailer, Member, Notice, Page, PageResult, Path, Pool, Query,
-    RecentlyAuthenticated, Routes, SessionData, Text, UserRole, Visitor, Website, page_path,
+    RecentlyAuthenticated, Routes, SessionData, Text, Time, UserRole, Visitor, Website, page_path,
 };
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -235,6 +235,7 @@ async fn user(user: CurrentUser, connection: &mut PgConnection) -> Result<(), Er
         (user.id(), user.email(), user.display_name(), user.language());
     let _: (UserRole, AssuranceLevel, bool) =
         (user.role(), user.assurance_level(), user.is_in("editors"));
+    let _: bool = user.email_is_verified();
     let _: (Uuid, OffsetDateTime, bool) = (user.session_id(), user.signed_in_at(), user.is_live());
     let _: () = user.record_activity();
     let live: bool = is_future_of(user.check_live()).await;
@@ -254,6 +255,12 @@ fn levels(role: UserRole, level: AssuranceLevel) -> bool {
     matches!(role, UserRole::User | UserRole::Admin)
         && matches!(level, AssuranceLevel::Aal1 | AssuranceLevel::Aal2)
         && AssuranceLevel::Aal1 < AssuranceLevel::Aal2
+}
+
+fn times(at: OffsetDateTime) -> Time {
+    is_copied::<Time>();
+    is_serialized::<Time>();
+    Time::from(at)
 }
 
 /// What hands out the signed-in user.

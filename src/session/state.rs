@@ -101,6 +101,10 @@ pub struct Account {
     /// The email as the user typed it.
     #[serde(rename = "e")]
     pub email: String,
+    /// The user has proven that they read this email.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "v")]
+    pub email_is_verified: bool,
     /// The name on pages and in mails.
     #[serde(rename = "n")]
     pub display_name: String,

@@ -117,6 +117,19 @@ impl CurrentUser {
         &self.user.account.email
     }
 
+    /// Whether the user has proven that they read this email, by a link or a code that was sent to it. Before, it may be
+    /// the email of somebody else.
+    ///
+    /// ```
+    /// # use frontdesk::{CurrentUser, Error};
+    /// fn require_own_email(user: &CurrentUser) -> Result<(), Error> {
+    ///     if user.email_is_verified() { Ok(()) } else { Err(Error::forbidden()) }
+    /// }
+    /// ```
+    pub fn email_is_verified(&self) -> bool {
+        self.user.account.email_is_verified
+    }
+
     /// The name on pages and in mails. Users choose it: show it inside `<bdi>`.
     pub fn display_name(&self) -> &str {
         &self.user.account.display_name

@@ -14,6 +14,7 @@ mod member;
 mod page;
 mod session_data;
 mod settings;
+mod time;
 mod values;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use crate::site::{
     SiteSettings,
 };
 
+pub use self::time::Time;
 pub use crate::web::site_policy::ContentSecurityPolicy;
 pub use context::{CommandContext, JobContext};
 pub use cookies::Cookies;

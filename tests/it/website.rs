@@ -203,6 +203,31 @@ fn handlers_get_the_user_their_data_and_only_the_cookies_of_the_site() {
 }
 
 #[test]
+fn every_server_knows_at_the_next_request_whether_an_email_is_verified() {
+    let database = Database::empty();
+    let start = || start(SITE, &database, &[GREETING]).until_live();
+    let servers = [start(), start()];
+    let ada = registered(&servers[0], "ada@example.com");
+    let mut browsers = servers.each_ref().map(|server| ada.on_server(&server.addr));
+    let mut expect = |expected: bool| {
+        for browser in &mut browsers {
+            // The first request may load the session, and the second one gets it from memory.
+            for _ in 0..2 {
+                let answer = browser.get("/whoami").body;
+                let text = format!("\"email_is_verified\":{expected}");
+                assert!(answer.contains(&text), "{answer}");
+            }
+        }
+    };
+    expect(false);
+    for (value, expected) in [("now()", true), ("NULL", false), ("now()", true)] {
+        // Waits until every server knows the change.
+        database.db_execute(&format!("UPDATE frontdesk.users SET email_verified_at = {value}"));
+        expect(expected);
+    }
+}
+
+#[test]
 fn sensitive_forms_ask_for_the_password_and_are_resumed() {
     let database = Database::empty();
     let server = start(SITE, &database, &[GREETING]);
@@ -215,6 +240,15 @@ fn sensitive_forms_ask_for_the_password_and_are_resumed() {
         assert!(refused.status == 422 && refused.body.contains(message), "{}", refused.body);
         assert!(refused.body.contains(&format!("value=\"{count}\"")), "{}", refused.body);
     }
+    assert!(ada.get("/page").body.contains(">just now</time>"), "{}", ada.get("/page").body);
+    // The form's type has `deny_unknown_fields`; the hidden field of every form is none of its fields.
+    let page = ada.get("/page").body;
+    let (_, rest) = page.split_once("name=\"form_token\" value=\"").expect("form.hidden");
+    let form_token = ("form_token", rest.split('"').next().unwrap());
+    assert_eq!(ada.post("/recent", &[("count", "4"), form_token]).status, 303);
+    let refused = ada.post("/recent", &[("count", "4"), form_token, ("colour", "red")]);
+    assert!(refused.status == 422, "{}", refused.body);
+    assert!(refused.body.contains("This field is not known."), "{}", refused.body);
     // In the wrong order of the arguments, the mistake is found at once.
     assert_eq!(ada.post("/wrong-order", &[("count", "3")]).status, 500);
     until(|| server.log().contains("RecentlyAuthenticated must stand before Form"));

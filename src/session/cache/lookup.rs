@@ -53,6 +53,7 @@ pub(in crate::session) struct LookupRow {
     pub(in crate::session) idle_seconds: f64,
     pub(in crate::session) user_id: Option<UserId>,
     pub(in crate::session) email: Option<String>,
+    pub(in crate::session) email_is_verified: bool,
     pub(in crate::session) display_name: Option<String>,
     pub(in crate::session) role: Option<Role>,
     pub(in crate::session) groups: Vec<String>,
@@ -76,6 +77,7 @@ impl LookupRow {
             (Some(id), Some(email), Some(display_name), Some(role)) => Some(Arc::new(Account {
                 id,
                 email: email.clone(),
+                email_is_verified: self.email_is_verified,
                 display_name: display_name.clone(),
                 role,
                 groups,
@@ -300,6 +302,7 @@ async fn select_rows(
                date_part('epoch', s.idle_timeout) AS "idle_seconds!",
                s.user_id AS "user_id?: UserId",
                u.email AS "email?",
+               u.email_verified_at IS NOT NULL AS "email_is_verified!",
                u.display_name AS "display_name?",
                u.role AS "role?: Role",
                ARRAY(SELECT (SELECT name FROM groups WHERE id = m.group_id)
@@ -308,7 +311,7 @@ async fn select_rows(
                pg_postmaster_start_time() AS "server!"
           FROM sessions s
           LEFT JOIN LATERAL (
-               SELECT email, display_name, role, disabled_at
+               SELECT email, email_verified_at, display_name, role, disabled_at
                  FROM users
                 WHERE id = s.user_id
                 LIMIT 1) AS u ON true

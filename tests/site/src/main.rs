@@ -18,8 +18,8 @@ use frontdesk::actix_web::{HttpRequest, HttpResponse, web};
 use frontdesk::live::event_stream;
 use frontdesk::{
     Admin, BoxError, CommandContext, Cookies, CurrentUser, Data, Error, Form, FormView, JobContext,
-    Limits, Notice, Page, PageResult, Path, Pool, RecentlyAuthenticated, Routes, Text, Visitor,
-    Website, sqlx,
+    Limits, Notice, Page, PageResult, Path, Pool, RecentlyAuthenticated, Routes, Text, Time,
+    Visitor, Website, sqlx,
 };
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
@@ -37,8 +37,12 @@ struct Settings {
 struct Visits(AtomicU64);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Count {
     count: u8,
+    /// For a form that is larger than others.
+    #[serde(rename = "note")]
+    _note: Option<String>,
 }
 
 async fn start(visitor: Visitor, visits: Data<Visits>, settings: Data<Settings>) -> HttpResponse {
@@ -54,6 +58,7 @@ async fn whoami(user: CurrentUser, pool: Pool) -> Result<HttpResponse, Error> {
     let answer = json!({
         "id": user.id().to_string(),
         "email": user.email(),
+        "email_is_verified": user.email_is_verified(),
         "display_name": user.display_name(),
         "role": format!("{:?}", user.role()),
         "session": user.session_id().to_string(),
@@ -65,10 +70,10 @@ async fn whoami(user: CurrentUser, pool: Pool) -> Result<HttpResponse, Error> {
     Ok(HttpResponse::Ok().json(answer))
 }
 
-async fn show(page: Page) -> PageResult {
+async fn show(visitor: Visitor, page: Page) -> PageResult {
+    let signed_in = visitor.user().map(|user| Time::from(user.signed_in_at()));
     // The values of every page win over these.
-    let data =
-        json!({ "viewer": "x", "site": "x", "navigation": "x", "lang": "xx", "extra": "own" });
+    let data = json!({ "viewer": "x", "site": "x", "navigation": "x", "lang": "xx", "extra": "own", "signed_in": signed_in });
     page.render_form("page.html", &FormView::default(), &data)
 }
 
@@ -84,7 +89,7 @@ async fn save(user: RecentlyAuthenticated, page: Page, form: Form<Count>) -> Pag
             let text = text.with("n", u32::from(form.count));
             Ok(page.redirect_with("/page", Notice::success(text)))
         }
-        Err(form) => page.render_form("page.html", &form, &json!({})),
+        Err(form) => page.render_form("page.html", &form, &json!({ "signed_in": null })),
     }
 }
 
