@@ -189,7 +189,7 @@ pub async fn add_member(
     user: UserId,
     origin: Origin,
 ) -> sqlx::Result<Change> {
-    change_member(pool, name, user, true, origin).await
+    change_member(pool, name, user, MemberChange::Added, origin).await
 }
 
 /// Removes a user from a group.
@@ -200,7 +200,13 @@ pub async fn remove_member(
     user: UserId,
     origin: Origin,
 ) -> sqlx::Result<Change> {
-    change_member(pool, name, user, false, origin).await
+    change_member(pool, name, user, MemberChange::Removed, origin).await
+}
+
+#[derive(Clone, Copy)]
+enum MemberChange {
+    Added,
+    Removed,
 }
 
 /// Makes a user a member of a group, or no longer one, and records it.
@@ -208,7 +214,7 @@ async fn change_member(
     pool: &PgPool,
     name: GroupName,
     user: UserId,
-    is_member: bool,
+    change: MemberChange,
     origin: Origin,
 ) -> sqlx::Result<Change> {
     db::transaction::<_, sqlx::Error, _>(pool, move |connection| {
@@ -224,27 +230,28 @@ async fn change_member(
             let Some(group) = lock(connection, &name).await? else {
                 return Ok(Change::NoSuchGroup);
             };
-            let changed = if is_member {
-                sqlx::query!(
-                    "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                    group as GroupId,
-                    user as UserId,
-                )
-                .execute(&mut *connection)
-                .await?
-            } else {
-                sqlx::query!(
-                    "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2",
-                    group as GroupId,
-                    user as UserId,
-                )
-                .execute(&mut *connection)
-                .await?
+            let changed = match change {
+                MemberChange::Added => {
+                    let insert = sqlx::query!(
+                        "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                        group as GroupId,
+                        user as UserId,
+                    );
+                    insert.execute(&mut *connection).await?
+                }
+                MemberChange::Removed => {
+                    let delete = sqlx::query!(
+                        "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2",
+                        group as GroupId,
+                        user as UserId,
+                    );
+                    delete.execute(&mut *connection).await?
+                }
             };
             if changed.rows_affected() == 0 {
                 return Ok(Change::Nothing);
             }
-            record_member(connection, is_member, user, &name, &origin).await?;
+            record_member(connection, change, user, &name, &origin).await?;
             Ok(Change::Done)
         })
     })
@@ -364,12 +371,15 @@ async fn record_group(
 
 async fn record_member(
     connection: &mut PgConnection,
-    is_member: bool,
+    change: MemberChange,
     user: UserId,
     name: &GroupName,
     origin: &Origin,
 ) -> sqlx::Result<()> {
-    let kind = if is_member { EventKind::GroupMemberAdded } else { EventKind::GroupMemberRemoved };
+    let kind = match change {
+        MemberChange::Added => EventKind::GroupMemberAdded,
+        MemberChange::Removed => EventKind::GroupMemberRemoved,
+    };
     let details = json!({ "group": name.as_str() });
     audit::record(connection, Event { kind, user: Some(user), session: None, origin, details })
         .await
