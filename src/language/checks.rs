@@ -148,8 +148,10 @@ impl Check<'_> {
             }
         }
         found.extend(self.of_references(text, "message", key, &own_content));
-        // What remains, such as too many messages within messages.
+        // What remains, such as too many messages within messages. An unknown reference is a problem of the message
+        // that has it, and not of those that refer to that one.
         if found.is_empty()
+            && content.references.iter().all(|other| self.in_force.entries.contains_key(other))
             && self.in_force.entries.get(key) == Some(&own_content)
             && let Some(error) = self.in_force.catalog.error_of(key, content.variables.into_iter())
         {
@@ -188,8 +190,7 @@ impl Check<'_> {
             };
             Some(problem(other, message))
         };
-        let whole = content.with_references(entries).references;
-        let unknown = whole.iter().filter(|other| !entries.contains_key(*other));
+        let unknown = content.references.iter().filter(|other| !entries.contains_key(*other));
         let functions = content.functions.iter().map(unknown_function);
         let found = functions.chain(unknown.map(unknown_reference));
         found.chain(content.references.iter().filter_map(circle)).collect()

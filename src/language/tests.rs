@@ -129,6 +129,11 @@ fn a_mistake_in_any_variant_of_a_message_is_found_and_a_message_that_refers_to_i
         );
         assert_eq!(found(&site(&text)), [format!("locales/en/site.ftl:{expected}")], "{text}");
     }
+    let reported_once = found(&site("a = { b }\nb = { c }"));
+    assert_eq!(
+        reported_once,
+        ["locales/en/site.ftl:2: The message b refers to c, which does not exist."]
+    );
     let variants = |zero: &str| {
         format!("sessions-count = {{ $n ->\n    [0] {zero}\n   *[other] {{ $n }}\n }}\n")
     };
