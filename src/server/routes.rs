@@ -233,30 +233,34 @@ pub fn configure(
                             button("/account/delete/cancel")
                                 .route(web::post().to(account::delete::cancel)),
                         )
-                        // ── paths with a parameter: last, because they are matched by regular expressions, which
-                        // would be evaluated before every route that follows
-                        .service(
-                            button("/account/sessions/{id}/revoke")
-                                .route(web::post().to(account::sessions::revoke)),
+                        // ── paths with a parameter, matched by regular expressions: each in a scope, so that only
+                        // requests below it are
+                        .below(
+                            "/account/sessions",
+                            button("/{id}/revoke").route(web::post().to(account::sessions::revoke)),
                         )
                         // GET moves the token out of the address. The previous version renders forms that are sent here.
-                        .service(
-                            form("/verify-email/{token}")
+                        .below(
+                            "/verify-email",
+                            form("/{token}")
                                 .route(get().to(sign_in::verify_email::open))
                                 .route(web::post().to(sign_in::verify_email::submit)),
                         )
-                        .service(
-                            form("/reset-password/{token}")
+                        .below(
+                            "/reset-password",
+                            form("/{token}")
                                 .route(get().to(sign_in::reset_password::open))
                                 .route(web::post().to(sign_in::reset_password::submit)),
                         )
-                        .service(
-                            form("/invitation/{token}")
+                        .below(
+                            "/invitation",
+                            form("/{token}")
                                 .route(get().to(sign_in::invitation::open))
                                 .route(web::post().to(sign_in::invitation::submit)),
                         )
-                        .service(
-                            form("/undo-email-change/{token}")
+                        .below(
+                            "/undo-email-change",
+                            form("/{token}")
                                 .route(get().to(sign_in::undo_email_change::open))
                                 .route(web::post().to(sign_in::undo_email_change::submit)),
                         );
@@ -287,6 +291,14 @@ struct AnsweredOnce<'a>(&'a mut ServiceConfig);
 impl AnsweredOnce<'_> {
     fn service(&mut self, resource: Resource) -> &mut Self {
         self.0.service(resource.wrap(from_fn(auth::second_arrival::answer_once)));
+        self
+    }
+
+    /// A resource in the scope `prefix`. Every other path in it is unknown.
+    fn below(&mut self, prefix: &str, resource: Resource) -> &mut Self {
+        let resource = resource.wrap(from_fn(auth::second_arrival::answer_once));
+        let scope = web::scope(prefix).service(resource);
+        self.0.service(scope.default_service(web::to(site::not_found)));
         self
     }
 

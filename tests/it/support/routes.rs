@@ -37,13 +37,22 @@ pub fn routes() -> Vec<Route> {
     let mut routes = Vec::new();
     // The scope that applies to lines that are indented more than it.
     let mut scope = (usize::MAX, "");
+    // The indent of a call of `below`, whose first argument is the prefix.
+    let mut below = None;
     for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        if let Some(indent) = below.take() {
+            scope = (indent, line.trim().trim_matches(['"', ',']));
+            continue;
+        }
         let indent = line.len() - line.trim_start().len();
         if indent <= scope.0 {
             scope = (usize::MAX, "");
         }
         if let Some((_, rest)) = line.split_once("web::scope(\"") {
             scope = (indent, rest.split('"').next().expect("a path"));
+        }
+        if line.trim() == ".below(" {
+            below = Some(indent);
         }
         for (name, allow) in &constructors {
             for (at, found) in line.match_indices(&format!("{name}(\"")) {
