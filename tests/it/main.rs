@@ -73,6 +73,7 @@ mod notifications;
 mod operator_commands;
 mod own_look;
 mod private_cluster;
+mod promised_output;
 mod promised_schema;
 mod purge;
 mod query_plans;

@@ -179,3 +179,22 @@ fn a_mistake_in_a_message_stops_the_start_with_file_and_line() {
     let (code, printed) = refused(&database, &[locales_dir(&missing)]);
     assert!(code == Some(2) && printed.contains("cannot be read"), "{printed}");
 }
+
+#[test]
+fn a_mistake_in_a_changed_message_is_on_every_page_with_file_and_line_in_development() {
+    let database = Database::new();
+    let text = |title: &str| format!("# Ours.\nlogin-title = {title}\n");
+    let folder = folder("messages-reload", &[("en/site.ftl", &text("One"))]);
+    let server = Server::start(&database, &[locales_dir(&folder)]);
+    let mut browser = server.browser();
+    assert!(browser.get("/login").body.contains("One"));
+    let file = folder.join("en/site.ftl");
+    std::fs::write(&file, text("Two { $who }")).unwrap();
+    for path in ["/login", "/register"] {
+        let broken = browser.get(path);
+        let expected = "/en/site.ftl:2: The message login-title has no variable $who.";
+        assert!(broken.status == 500 && broken.body.contains(expected), "{}", broken.body);
+    }
+    std::fs::write(&file, text("Three")).unwrap();
+    assert!(browser.get("/login").body.contains("Three"));
+}
