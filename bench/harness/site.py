@@ -11,7 +11,7 @@ from .environment import USERS, Environment, save
 from .side_by_side import Competitor, compare_pages, own, ratios_of, rounds
 
 NOTES = 20
-PROGRAMS = ["signed_in_cookies", "plain_notes", "notes_start_page"]
+PROGRAMS = ["signed_in_cookies", "plain_notes", "notes_start_page", "notes_without_sessions"]
 # Cargo's own settings, which a new site has, for all programs of this part.
 PROFILE = {"CARGO_PROFILE_RELEASE_LTO": "false", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16", "CARGO_PROFILE_RELEASE_STRIP": "debuginfo"}
 OVERRIDES = 40
@@ -35,25 +35,30 @@ def insert_notes(environment):
 
 def pages(environment, notes, url, options):
     """The two pages of the notes site and the same pages without sessions; returns their rows and ratios."""
-    environment.database = "notes"
-    files = os.path.join(machine.ROOT, "examples", "notes")
+    # Where the programs of bench/programs find the files.
+    os.environ["SITE"] = os.path.join(machine.ROOT, "examples", "notes")
+    outside_program = machine.program("notes_without_sessions")
+    environment.migrated("outside", outside_program, schema="frontdesk")
+    outside_url, environment.database = environment.url, "notes"
     # The user of the first cookie.
     owner, email = environment.sql("SELECT id, email FROM users ORDER BY email OFFSET 1 LIMIT 1").split("|")
     site = environment.keep(servers.frontdesk(environment.work, "notes", url, program=notes))
     cookies, mark = environment.signed_in(USERS), f"Note {NOTES}:"
-    bare = environment.keep(servers.bench_program(environment.work, "plain_notes", DATABASE_URL=f"{url}?options=-csearch_path%3Dpublic", OWNER=owner, EMAIL=email, SITE=files))
-    layers = environment.keep(servers.bench_program(environment.work, "notes_start_page", SITE=files))
+    bare = environment.keep(servers.bench_program(environment.work, "plain_notes", DATABASE_URL=f"{url}?options=-csearch_path%3Dpublic", OWNER=owner, EMAIL=email))
+    layers = environment.keep(servers.bench_program(environment.work, "notes_start_page"))
+    outside = environment.keep(servers.frontdesk(environment.work, "outside", outside_url, program=outside_program))
     chosen = [
         Competitor("plain-notes", f"`/notes` with {NOTES} notes: actix-web, tera and sqlx, none of Frontdesk's layers", path="/notes", mark=mark),
         Competitor("notes", f"`/notes` with {NOTES} notes: the site, signed in", path="/notes", mark=mark),
         Competitor("start-layers", "`/`: Frontdesk's layers without sessions", path="/", mark="Keep your notes"),
+        Competitor("start-outside", "`/`: the site, outside of the session middleware", path="/", mark="Keep your notes"),
         Competitor("start", "`/`: the site, signed out", path="/", mark="Keep your notes"),
     ]
-    for each, server in zip(chosen, (bare, site, layers, site)):
+    for each, server in zip(chosen, (bare, site, layers, outside, site)):
         each.server = server
         each.cookies = cookies if each.name == "notes" else [""]
-    for pair in (chosen[:2], chosen[2:]):
-        compare_pages(pair)
+    for group in (chosen[:2], chosen[2:]):
+        compare_pages(group)
     for each in chosen:
         each.ready(environment.work)
     rounds(chosen, options.rounds, options.seconds, environment)
@@ -63,6 +68,7 @@ def pages(environment, notes, url, options):
         ("CPU a request of `/notes`, to bare actix-web", "notes", "plain-notes", "app", ""),
         ("requests/s of `/` signed out, to the page without sessions", "start", "start-layers", "rate", "≥ 0.95"),
         ("CPU a request of `/` signed out, to the page without sessions", "start", "start-layers", "app", ""),
+        ("CPU a request of `/` signed out, to the same site outside of the session middleware", "start", "start-outside", "app", ""),
     ]))
 
 

@@ -2,7 +2,7 @@
 WebSocket on the second server, signs out on the first, and waits for the end of the stream or the closing frame. The
 time begins with the first byte of the sign-out. After that, memory: many more event streams on one server."""
 
-import socket, time
+import os, socket, time
 
 from . import machine, servers
 from .revocation import milliseconds
@@ -69,6 +69,8 @@ def stream_bytes(server, cookies):
 
 def run(environment, program, rounds=300, streams=1000):
     """`program`: that of tests/site."""
+    # A setting of that site.
+    os.environ["SHOP_GREETING"] = "Hello"
     environment.migrated("live", program, schema="frontdesk")
     settings = dict(program=program, SESSION_CACHE="on")
     first, second = (environment.keep(servers.frontdesk(environment.work, f"live-{n}", environment.url, **settings)) for n in (1, 2))
