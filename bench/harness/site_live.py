@@ -11,8 +11,8 @@ HANDSHAKE = ("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version
              "Origin: http://127.0.0.1:{port}\r\n")
 # For each kind: its path, more lines of the request, and what comes when it is open.
 KINDS = {"event stream": ("/listen", "", b"data: listening\n\n"), "WebSocket": ("/socket", HANDSHAKE, b"\r\n\r\n")}
-# The first byte of the frame that closes a WebSocket.
-CLOSING = b"\x88"
+# The last chunk of a stream (RFC 9112, 7.1), and the first byte of the frame that closes a WebSocket.
+LAST_CHUNK, CLOSING = b"0\r\n\r\n", b"\x88"
 
 
 def connect(server, kind, cookie):
@@ -34,7 +34,7 @@ def connect(server, kind, cookie):
 def until_end(connection, kind):
     """Waits for the end of the stream, or for the closing frame; each message before would fail the run."""
     while part := connection.recv(65536):
-        if kind == "WebSocket" and part.startswith(CLOSING):
+        if part.startswith(CLOSING) if kind == "WebSocket" else part.endswith(LAST_CHUNK):
             return
         if b"data:" in part or kind == "WebSocket":
             raise RuntimeError(f"a message came from the {kind}: {part}")
