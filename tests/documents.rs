@@ -1,5 +1,8 @@
 //! Links in the documents lead to files, and the sources and tests that they name exist.
 
+#[path = "golden/fields.rs"]
+mod fields;
+mod golden;
 mod stable;
 mod text;
 

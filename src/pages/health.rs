@@ -1,10 +1,9 @@
 //! `GET /healthz`: liveness. `GET /readyz`: readiness. The JSON of `/readyz` has `database` (`ok`, `away`,
-//! `standby`, `read-only`, `no-privilege`, `incomplete`), `schema` (of a site also that a newer version of it has
-//! migrated), `sessions` (whether they are served from
-//! the cache: `off`, `disconnected`, `doubtful`, `trusted`; the server is ready in every case), `cause` (why it
-//! is not ready, in words that name neither host nor user), `jobs` (see
-//! [`Jobs::summary`](crate::background::Jobs::summary)) and `servers` (`ok`, or how the settings of running
-//! servers differ). Both are outside the session middleware and contain no personal data. After the stop
+//! `standby`, `read-only`, `no-privilege`, `incomplete`), `schema` (of a site also whether a newer
+//! version of it has migrated), `sessions` (whether they are served from the cache: `off`, `disconnected`, `doubtful`,
+//! `trusted`; the server is ready in every case), `cause` (why it is not ready, in words that name neither host nor
+//! user), `jobs` (see [`Jobs::summary`](crate::background::Jobs::summary)) and `servers` (`ok`, or how the settings of
+//! running servers differ). Both are outside the session middleware and contain no personal data. After the stop
 //! signal, `/readyz` answers 503 with `stopping`.
 
 use std::time::Duration;

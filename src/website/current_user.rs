@@ -117,8 +117,8 @@ impl CurrentUser {
         &self.user.account.email
     }
 
-    /// Whether the user has proven that they read this email, by a link or a code that was sent to it. Before, it may be
-    /// the email of somebody else.
+    /// Whether the user has proven that they read this email, by a link or a code that was sent to it. Before, it may belong
+    /// to another person.
     ///
     /// ```
     /// # use frontdesk::{CurrentUser, Error};

@@ -39,8 +39,12 @@ mod erasure;
 mod event_deliveries;
 mod every_page;
 mod export;
+#[path = "../golden/fields.rs"]
+mod fields;
 mod foreign_logins;
 mod form_tokens;
+#[path = "../golden/mod.rs"]
+mod golden;
 mod groups;
 mod headers;
 mod hooks;

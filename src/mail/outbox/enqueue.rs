@@ -161,8 +161,9 @@ fn limits_of(rule: &Rule) -> [(&'static str, Limit); 3] {
 
 /// Locks the limits in the order of their topics, and inserts those that do not exist. An unverified recipient
 /// of a message for verified ones has none. A time that is further ahead than the limit allows was written
-/// before PostgreSQL's clock was set back, and is corrected. Time is that of the clock once the locks are held: by
-/// `now()`, the begin of the transaction, a transaction that waited for another one would come before it.
+/// before PostgreSQL's clock was set back, and is corrected. Times are those of `clock_timestamp()`
+/// after the locks: `now()` is the begin of the transaction, and a transaction that waited for a lock would see too
+/// little of the limit.
 async fn lock_limits(
     connection: &mut PgConnection,
     digest: &[u8; 32],
